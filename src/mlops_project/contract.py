@@ -1,0 +1,134 @@
+"""The contract: a model's inputs and outputs, derived once from its training table and used everywhere else.
+
+It yields the MLflow signature, the server's validation, the typed API schema, the user interface's widgets and the
+reference bins for drift. This module holds the shape only and imports neither pandas nor scikit-learn, because the model
+server reads it; ``data_prep.build_contract`` derives one from a table.
+"""
+
+from functools import cached_property
+from typing import Literal
+
+import msgspec
+
+from mlops_project.errors import ContractError, suggest
+
+FeatureType = Literal["float", "integer", "boolean", "category", "string", "datetime"]
+Task = Literal["binary", "multiclass", "regression"]
+Label = bool | int | float | str
+
+NUMERIC_TYPES: tuple[FeatureType, ...] = ("float", "integer", "boolean")
+TEXT_TYPES: tuple[FeatureType, ...] = ("category", "string")
+
+# A datetime enters the model as these float64 columns, in this order. Seconds since 1970-01-01 UTC, 1-12, Monday = 0, 0-23.
+DATETIME_PARTS: tuple[str, ...] = ("epoch_seconds", "month", "weekday", "hour")
+
+# The quantile levels that a numeric feature records.
+QUANTILE_LEVELS: tuple[float, ...] = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
+
+
+class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One input column.
+
+    Attributes
+    ----------
+    name
+        Column name, as in the training table.
+    type
+        ``float``, ``integer``, ``boolean``, ``category`` (a closed set of strings), ``string`` (an open one; the model
+        knows its most frequent values) or ``datetime``.
+    nullable
+        Whether the training table had missing values here. An empty string is a missing value.
+    minimum, maximum
+        Range of the training rows; seconds since 1970 UTC for ``datetime``; None for text.
+    quantiles
+        Values at ``QUANTILE_LEVELS`` of the training rows, in the unit of ``minimum``; empty for text.
+    categories
+        ``category``: every value seen in training. ``string``: the values that the model knows, most frequent first.
+    default
+        Median or most frequent value: what examples and forms start with. ISO 8601 text for ``datetime``.
+    """
+
+    name: str
+    type: FeatureType
+    nullable: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    quantiles: tuple[float, ...] = ()
+    categories: tuple[str, ...] = ()
+    default: bool | int | float | str | None = None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the model reads this column as a string."""
+        return self.type in TEXT_TYPES
+
+
+class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+    """A model's inputs and outputs.
+
+    Attributes
+    ----------
+    features
+        Input columns in training order.
+    target
+        Name of the predicted column.
+    task
+        ``binary``, ``multiclass`` or ``regression``.
+    classes
+        Labels as they stand in the table, in the order of the probability columns; empty for regression. A binary task's
+        positive class is the second.
+    class_names
+        What people read for each class; as long as ``classes``.
+    """
+
+    features: tuple[Feature, ...]
+    target: str
+    task: Task
+    classes: tuple[Label, ...] = ()
+    class_names: tuple[str, ...] = ()
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Feature names in training order."""
+        return tuple(feature.name for feature in self.features)
+
+    @cached_property
+    def numbers(self) -> tuple[Feature, ...]:
+        """Features that the model reads as float64, in training order: float, integer, boolean and datetime."""
+        return tuple(feature for feature in self.features if not feature.is_text)
+
+    @cached_property
+    def texts(self) -> tuple[Feature, ...]:
+        """Features that the model reads as strings, in training order."""
+        return tuple(feature for feature in self.features if feature.is_text)
+
+    @cached_property
+    def number_columns(self) -> tuple[str, ...]:
+        """Columns of the ONNX input ``numbers``: one per numeric feature, ``len(DATETIME_PARTS)`` per datetime."""
+        columns: list[str] = []
+        for feature in self.numbers:
+            parts = DATETIME_PARTS if feature.type == "datetime" else ()
+            columns.extend([f"{feature.name}.{part}" for part in parts] or [feature.name])
+        return tuple(columns)
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether the model predicts classes with probabilities."""
+        return self.task != "regression"
+
+    def feature(self, name: str) -> Feature:
+        """Return the feature called ``name``.
+
+        Raises
+        ------
+        ContractError
+            If the model has no such feature.
+        """
+        for feature in self.features:
+            if feature.name == name:
+                return feature
+        raise ContractError(f"the model has no feature {name!r}{suggest(name, self.names)}")
+
+    def example_row(self) -> dict[str, bool | int | float | str | None]:
+        """Return one plausible row: every feature's default."""
+        return {feature.name: feature.default for feature in self.features}

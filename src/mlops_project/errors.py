@@ -1,0 +1,77 @@
+"""Every error that this project raises on purpose, one root and one branch per room.
+
+::
+
+    MLOpsError
+    ├── ConfigError      the YAML file, an MLOPS_ variable or a --set option is wrong
+    ├── DataError        the table cannot be read, or a model cannot be trained on it
+    ├── ContractError    rows do not fit the model's inputs
+    ├── BundleError      a model directory is missing, damaged or from another version
+    ├── ExportError      the model cannot be exported exactly
+    ├── TrackingError    MLflow could not be reached or refused
+    └── StackError       a process of the local stack did not start or died
+
+A message says what failed, the value seen, what was expected and what to do. ``code`` is stable: scripts may rely on it.
+Commands exit with ``exit_code``: 2 when the user can mend it, 1 when it is a fault.
+"""
+
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+class MLOpsError(Exception):
+    """Root of all errors raised on purpose."""
+
+    code: ClassVar[str] = "mlops"
+    exit_code: ClassVar[int] = 2
+
+
+class ConfigError(MLOpsError):
+    """The configuration is wrong; the message lists every problem found."""
+
+    code = "config"
+
+
+class DataError(MLOpsError):
+    """The table cannot be read, or no honest model can be trained on it."""
+
+    code = "data"
+
+
+class ContractError(MLOpsError):
+    """Rows do not fit the model's contract."""
+
+    code = "contract"
+
+
+class BundleError(MLOpsError):
+    """A model directory is missing, damaged, or of a format that this version does not know."""
+
+    code = "bundle"
+
+
+class ExportError(MLOpsError):
+    """The ONNX model would not equal the trained pipeline, so there is no model."""
+
+    code = "export"
+    exit_code = 1
+
+
+class TrackingError(MLOpsError):
+    """MLflow could not be reached, or refused what was asked."""
+
+    code = "tracking"
+    exit_code = 1
+
+
+class StackError(MLOpsError):
+    """A process of the local stack did not start, or died."""
+
+    code = "stack"
+    exit_code = 1
+
+
+def suggest(word: str, known: "list[str] | tuple[str, ...]") -> str:
+    """Return ``"; did you mean 'x'?"`` for the known word nearest to ``word``, or an empty string."""
+    near = get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,220 @@
+"""Bundle → predictions: numpy in, numpy out, ONNX Runtime inside. No MLflow, no scikit-learn, no pickle.
+
+The ONNX model has up to two inputs, ``numbers`` (float64, ``(n_rows, n_number_columns)``) and ``texts`` (string,
+``(n_rows, n_texts)``), in the order of ``Contract.number_columns`` and ``Contract.texts``. It returns ``label`` (int64, index
+into ``Contract.classes``) and ``probabilities`` (float64, ``(n_rows, n_classes)``), or ``value`` (float64, ``(n_rows, 1)``).
+A missing number is NaN, a missing text is the empty string.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from mlops_project.bundle import Bundle, load_bundle
+from mlops_project.contract import Contract, Feature
+from mlops_project.errors import BundleError, ContractError, suggest
+
+Floats = npt.NDArray[np.float64]
+MISSING_TEXT = ""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the model says of some rows.
+
+    Attributes
+    ----------
+    indices
+        Classification: int64 ``(n_rows,)``, index of the predicted class in ``Contract.classes``; None for regression.
+    probabilities
+        Classification: float64 ``(n_rows, n_classes)`` in [0, 1]; None for regression.
+    values
+        Regression: float64 ``(n_rows,)`` in the target's unit; None for classification.
+    """
+
+    indices: npt.NDArray[np.int64] | None = None
+    probabilities: Floats | None = None
+    values: Floats | None = None
+
+
+class Runtime:
+    """A loaded model. Safe to call from several threads at once.
+
+    Parameters
+    ----------
+    model
+        The ONNX model: a file or its bytes.
+    contract
+        The model's inputs and outputs.
+    threads
+        ONNX Runtime's threads per call. One is fastest for small requests and does not stall when cores are busy.
+
+    Raises
+    ------
+    BundleError
+        If ONNX Runtime cannot load the model.
+    """
+
+    def __init__(self, model: Path | bytes, contract: Contract, *, threads: int = 1) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(model) if isinstance(model, Path) else model, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise BundleError(f"ONNX Runtime cannot load the model: {' '.join(str(error).split())[:300]}") from error
+        self.contract = contract
+        self._inputs = {value.name for value in self._session.get_inputs()}
+        self._outputs = ["label", "probabilities"] if contract.is_classification else ["value"]
+
+    @classmethod
+    def load(cls, source: str | Path | Bundle, *, threads: int = 1) -> "Runtime":
+        """Load a checked bundle, or check and load the one in a directory.
+
+        Raises
+        ------
+        BundleError
+            If the bundle is missing or damaged, or the model does not load.
+        """
+        bundle = source if isinstance(source, Bundle) else load_bundle(source)
+        return cls(bundle.model_file, bundle.contract, threads=threads)
+
+    def predict(self, columns: Mapping[str, Any]) -> Predictions:
+        """Predict rows given as columns, in any order.
+
+        Parameters
+        ----------
+        columns
+            Feature name → array-like ``(n_rows,)``. Further columns are ignored. Numbers: anything that numpy turns into
+            float64 without loss of meaning, None or NaN where missing. Texts: strings, None, NaN or ``""`` where missing.
+            Datetimes: ``datetime64``, ISO 8601 strings (UTC unless they say otherwise), NaT or None where missing.
+
+        Raises
+        ------
+        ContractError
+            If a column is missing, has another length or holds values of another kind.
+        """
+        numbers, texts = encode(columns, self.contract)
+        return self.run(numbers, texts)
+
+    def run(self, numbers: Floats, texts: npt.NDArray[np.object_]) -> Predictions:
+        """Predict rows that are encoded already, see ``encode``.
+
+        Parameters
+        ----------
+        numbers
+            float64 ``(n_rows, n_number_columns)``.
+        texts
+            str objects ``(n_rows, n_texts)``.
+        """
+        if not len(numbers):
+            return self._empty()
+        feeds = {name: value for name, value in (("numbers", numbers), ("texts", texts)) if name in self._inputs}
+        outputs = self._session.run(self._outputs, feeds)
+        if self.contract.is_classification:
+            return Predictions(indices=outputs[0], probabilities=outputs[1])
+        return Predictions(values=outputs[0][:, 0])
+
+    def _empty(self) -> Predictions:
+        if self.contract.is_classification:
+            return Predictions(np.empty(0, np.int64), np.empty((0, len(self.contract.classes))))
+        return Predictions(values=np.empty(0))
+
+
+def encode(columns: Mapping[str, Any], contract: Contract) -> tuple[Floats, npt.NDArray[np.object_]]:
+    """Turn columns into the model's two inputs.
+
+    Returns
+    -------
+    numbers, texts
+        float64 ``(n_rows, n_number_columns)`` and str objects ``(n_rows, n_texts)``; see ``Runtime.predict`` for the columns.
+
+    Raises
+    ------
+    ContractError
+        If a column is missing, has another length or holds values of another kind.
+    """
+    absent = [name for name in contract.names if name not in columns]
+    if absent:
+        hints = "".join(suggest(absent[0], [str(name) for name in columns]) for _ in range(1))
+        raise ContractError(f"{len(absent)} of {len(contract.names)} columns are missing: {', '.join(absent)}{hints}")
+    n_rows = len(columns[contract.names[0]]) if contract.names else 0
+    numbers = np.empty((n_rows, len(contract.number_columns)), np.float64)
+    position = 0
+    for feature in contract.numbers:
+        block = _encode_datetime(columns[feature.name], feature) if feature.type == "datetime" else None
+        width = 1 if block is None else block.shape[1]
+        values = _encode_number(columns[feature.name], feature)[:, None] if block is None else block
+        numbers[:, position : position + width] = _checked(values, n_rows, feature)
+        position += width
+    texts = np.empty((n_rows, len(contract.texts)), object)
+    for index, feature in enumerate(contract.texts):
+        texts[:, index] = _checked(_encode_text(columns[feature.name], feature), n_rows, feature)
+    return numbers, texts
+
+
+def _checked(values: Any, n_rows: int, feature: Feature) -> Any:
+    if len(values) != n_rows:
+        raise ContractError(f"column {feature.name!r} has {len(values)} rows, the first column has {n_rows}")
+    return values
+
+
+def _encode_number(values: Any, feature: Feature) -> Floats:
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiubO" or array.ndim != 1:
+        raise ContractError(f"column {feature.name!r}: expected one number per row, got {array.dtype} {array.shape}")
+    if array.dtype.kind == "O" and any(isinstance(value, str | bytes) for value in array):
+        raise ContractError(f"column {feature.name!r}: expected numbers, got text")
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ContractError(f"column {feature.name!r}: expected numbers: {error}") from error
+
+
+def _encode_text(values: Any, feature: Feature) -> npt.NDArray[np.object_]:
+    array = np.asarray(values, dtype=object)
+    if array.ndim != 1:
+        raise ContractError(f"column {feature.name!r}: expected one text per row, got shape {array.shape}")
+    encoded = [value if isinstance(value, str) else _missing_text(value, feature) for value in array]
+    result = np.empty(len(encoded), object)
+    result[:] = encoded
+    return result
+
+
+def _missing_text(value: Any, feature: Feature) -> str:
+    """Return the empty string for a missing value: None, or what does not equal itself (NaN, pandas' NA)."""
+    missing = value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and value != value)  # noqa: PLR0124
+    if not missing:
+        raise ContractError(f"column {feature.name!r}: expected text, got {type(value).__name__} {value!r}")
+    return MISSING_TEXT
+
+
+def _encode_datetime(values: Any, feature: Feature) -> Floats:
+    array = np.asarray(values)
+    if array.dtype.kind not in "MUOT" or array.ndim != 1:
+        raise ContractError(f"column {feature.name!r}: expected one date per row, got {array.dtype} {array.shape}")
+    try:
+        array = array.astype("datetime64[us]")
+    except (TypeError, ValueError) as error:
+        raise ContractError(f"column {feature.name!r}: expected dates such as 2026-11-23T10:00:00: {error}") from error
+    return datetime_parts(array)
+
+
+def datetime_parts(values: npt.NDArray[np.datetime64]) -> Floats:
+    """Turn UTC datetimes ``(n_rows,)`` into float64 ``(n_rows, len(DATETIME_PARTS))``; NaT becomes a row of NaN."""
+    instants = values.astype("datetime64[us]")
+    seconds = instants.astype(np.int64) / 1e6
+    months = instants.astype("datetime64[M]").astype(np.int64) % 12 + 1
+    weekdays = (instants.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
+    hours = instants.astype("datetime64[h]").astype(np.int64) % 24
+    parts = np.column_stack([seconds, months, weekdays, hours]).astype(np.float64)
+    parts[np.isnat(instants)] = np.nan
+    return parts
