@@ -1,0 +1,115 @@
+# Every task of this project; `make` lists them. CI runs nothing else.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python
+COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url
+CONFIG ?=
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+# --- environment ------------------------------------------------------------------------------------------------------
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with make PYTHON=/path/to/python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(shell sed -n 's/^uv==//p' requirements-dev.txt)
+
+$(VENV)/.run: requirements.txt pyproject.toml | $(UV)
+	$(INSTALL) -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt pyproject.toml | $(UV)
+	$(INSTALL) -r requirements-dev.txt
+	@touch $@ $(VENV)/.run
+
+.PHONY: install install-dev
+install: $(VENV)/.run ## Create .venv with what it takes to run the product
+install-dev: $(VENV)/.dev ## The same, with what tests and checks need
+
+# --- use --------------------------------------------------------------------------------------------------------------
+
+.PHONY: up train
+up: $(VENV)/.run ## Train if there is no model, then run the whole stack here; Ctrl-C stops it
+	@exec $(BIN)/mlops up $(CONFIG)
+
+train: $(VENV)/.run ## Train the default model, or CONFIG=model.yaml
+	@$(BIN)/mlops train $(CONFIG)
+
+# --- check ------------------------------------------------------------------------------------------------------------
+
+.PHONY: test check format lint types imports spelling secrets docs docs-check workflows lock lock-check
+test: $(VENV)/.dev ## Run the tests; TESTS=tests/unit runs some
+	$(BIN)/python -m pytest -n auto --dist loadgroup $(TESTS)
+
+check: lint types imports spelling secrets docs-check lock-check workflows ## Everything that is checked without running the product
+
+format: $(VENV)/.dev ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+spelling: $(VENV)/.dev
+	$(BIN)/typos
+
+secrets: $(VENV)/.dev
+	git ls-files -co --exclude-standard -z | xargs -0 $(BIN)/detect-secrets-hook
+
+docs: $(VENV)/.dev ## Write the generated documentation pages
+	$(BIN)/python docs/generate.py
+
+docs-check: $(VENV)/.dev
+	$(BIN)/python docs/generate.py --check
+
+workflows: $(VENV)/.dev ## Check the GitHub workflows: syntax, expressions, security
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet .github/workflows
+	.ci/actionlint .github/workflows/*.yml
+
+# --- pinned requirements ----------------------------------------------------------------------------------------------
+
+# $(1) is the directory to write into, where older versions of the files keep their pins. The development set comes first; the
+# others take their versions from it. Two of them also install the project itself.
+define compile
+	sed -i.bak '/^-e /d' $(1)/requirements*.txt
+	$(COMPILE) --extra dev $(UPGRADE) -o $(1)/requirements-dev.txt
+	$(COMPILE) --extra train --extra tracking --extra serve -c $(1)/requirements-dev.txt -o $(1)/requirements.txt
+	$(COMPILE) --extra serve -c $(1)/requirements-dev.txt -o $(1)/requirements-serve.txt
+	for name in requirements requirements-dev; do printf '%s\n' '-e .' "$$(cat $(1)/$$name.txt)" >$(1)/$$name.txt; done
+	rm -f $(1)/*.bak
+endef
+
+lock: | $(UV) ## Compile the pinned requirements from pyproject.toml; UPGRADE=--upgrade takes newer versions
+	$(call compile,.)
+
+lock-check: $(VENV)/.dev
+	mkdir -p build/lock && cp requirements*.txt build/lock
+	$(call compile,build/lock)
+	for file in requirements*.txt; do diff -u $$file build/lock/$$file || { echo "$$file does not fit pyproject.toml; run make lock" >&2; exit 1; }; done
+
+# --- measure ----------------------------------------------------------------------------------------------------------
+
+.PHONY: bench-train
+bench-train: $(VENV)/.dev ## Start-up, default training against the same by hand, memory at 1,000,000 × 30
+	$(BIN)/python benchmarks/train.py
+
+.PHONY: clean
+clean: ## Remove the environment and everything built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
