@@ -7,7 +7,7 @@
     ├── model.onnx          what is served
     ├── MLmodel, model.skops, requirements.txt, …   the same model for MLflow
     ├── model.joblib        the fitted scikit-learn pipeline
-    ├── reference.parquet   held-out rows with target and scores (optional)
+    ├── reference.parquet   held-out rows with their target (optional)
     ├── report.html, plots/, README.md              for people
     └── tracking.json       the MLflow run and version, once logged; not part of the model, so not digested
 """
@@ -36,6 +36,8 @@ METADATA_FILE = "metadata.json"
 MODEL_FILE = "model.onnx"
 TRACKING_FILE = "tracking.json"
 REFERENCE_FILE = "reference.parquet"
+CROSS_VALIDATION_FILE = "cross_validation.json"
+CONFIG_FILE = "config.yaml"
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 RENAME_SWAP = 2  # macOS sys/stdio.h
@@ -120,6 +122,13 @@ class Bundle:
     def model_file(self) -> Path:
         """The ONNX model."""
         return self.path / MODEL_FILE
+
+    def is_current(self) -> bool:
+        """Whether the directory still holds this bundle, and no newer one."""
+        try:
+            return hashlib.sha256((self.path / METADATA_FILE).read_bytes()).hexdigest() == self.digest
+        except OSError:
+            return False
 
     def read_tracking(self) -> dict[str, str]:
         """Return what was noted when the bundle was logged to MLflow; empty if it was not."""

@@ -50,7 +50,8 @@ class DataConfig(Section, frozen=True, dict=True):
     source: Annotated[
         str,
         Meta(
-            description="`sklearn:<breast_cancer|wine|iris|digits|diabetes>`, a CSV or Parquet file, folder or glob, any fsspec URL (`s3://…`), or a SQLAlchemy URL (with `query`)."
+            description="`sklearn:<breast_cancer|wine|iris|digits|diabetes>`, a CSV or Parquet file, folder or glob, any "
+            "fsspec URL (`s3://…`), or a SQLAlchemy URL (with `query`)."
         ),
     ] = "sklearn:breast_cancer"
     query: Annotated[str | None, Meta(description="SQL query; makes `source` a SQLAlchemy URL.")] = None
@@ -70,6 +71,9 @@ class DataConfig(Section, frozen=True, dict=True):
         ),
     ] = msgspec.field(default_factory=dict)
     drop: Annotated[tuple[str, ...], Meta(description="Columns the model must not see.")] = ()
+    missing: Annotated[
+        tuple[Label, ...], Meta(description="Values that stand for a missing one, in any column: `[-999, not stated]`.")
+    ] = ()
     types: Annotated[dict[str, FeatureType], Meta(description="Column types where the guess is wrong.")] = msgspec.field(
         default_factory=dict
     )
@@ -83,7 +87,14 @@ class DataConfig(Section, frozen=True, dict=True):
 class ModelConfig(Section, frozen=True, dict=True):
     """What is trained."""
 
-    name: Annotated[str, Meta(pattern="^[^/:]+$", description="Name in the model registry.")] = "breast-cancer"
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"""^[^/:.%"'\s][^/:.%"']*$""",  # what MLflow takes
+            description="Name in the model registry.",
+            extra={"expected": "a name without / : . % or quotes"},
+        ),
+    ] = "breast-cancer"
     estimator: Annotated[Estimator, Meta(description="Which estimator.")] = "random_forest"
     params: Annotated[dict[str, Any], Meta(description="The estimator's own parameters. `n_jobs` counts in training only.")] = (
         msgspec.field(default_factory=dict)
@@ -122,9 +133,16 @@ class GatesConfig(Section, frozen=True, dict=True):
     metric: Annotated[
         str | None, Meta(description="Metric compared with the champion; default ROC AUC, log loss or RMSE by task.")
     ] = None
-    tolerance: Annotated[float, Meta(ge=0, description="How much worse than the champion still counts as not worse.")] = 0.005
+    tolerance: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="How much worse than the champion still counts as not worse; for log loss, MAE and RMSE as a share of "
+            "the champion's value.",
+        ),
+    ] = 0.01
     require: Annotated[Literal["better", "not_worse"], Meta(description="What the challenger must be.")] = "not_worse"
-    confidence: Annotated[float, Meta(gt=0, lt=1, description="Confidence of the paired bootstrap.")] = 0.95
+    confidence: Annotated[float, Meta(gt=0, lt=1, description="Confidence of the paired bootstrap's one-sided bounds.")] = 0.95
     bootstrap_rounds: Annotated[int, Meta(ge=100, description="Resamples of the paired bootstrap.")] = 2000
     promote_after_training: Annotated[bool, Meta(description="Run the gate, and promote, at the end of `mlops train`.")] = True
 
@@ -196,9 +214,14 @@ class Config(Section, frozen=True, dict=True):
         """Absolute path of the embedded MLflow store."""
         return self.root / self.paths.tracking_dir
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the whole configuration, defaults included, as plain values."""
+        settings: dict[str, Any] = msgspec.to_builtins(self, str_keys=False)
+        return settings
+
     def to_yaml(self) -> str:
         """Return the whole configuration, defaults included, as YAML."""
-        return yaml.safe_dump(msgspec.to_builtins(self), sort_keys=False, allow_unicode=True)
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
 
 
 def find_root(start: Path) -> Path:
@@ -335,8 +358,14 @@ def _explain(value: Any, error: str, wanted: Any) -> str:
     for step in re.findall(r"\[(\d+)\]|\[\.\.\.\]", path):  # the element of a list or mapping that is wrong
         value = value[int(step)] if step else value
     choices = [str(choice) for choice in _choices(wanted)]
-    expected = f"one of {', '.join(choices)}" if choices else message.removeprefix("Expected ")
+    expected = _expectation(wanted) or (f"one of {', '.join(choices)}" if choices else message.removeprefix("Expected "))
     return f"{value!r} is wrong, expected {expected}{suggest(value, choices) if isinstance(value, str) else ''}"
+
+
+def _expectation(wanted: Any) -> str | None:
+    """Return a field's own words for what it takes, if it has some."""
+    extras = [meta.extra for meta in getattr(wanted, "__metadata__", ()) if isinstance(meta, Meta)]
+    return next((extra["expected"] for extra in extras if extra and "expected" in extra), None)
 
 
 def _choices(wanted: Any) -> tuple[Any, ...]:

@@ -100,7 +100,9 @@ class Runtime:
         Raises
         ------
         ContractError
-            If a column is missing, has another length or holds values of another kind.
+            If a column is missing, has another length or holds values of another kind, or a value is missing where the
+            model cannot do without. Whether it can does not follow from ``Feature.nullable``: trees and pipelines that
+            impute answer rows with gaps in every column.
         """
         numbers, texts = encode(columns, self.contract)
         return self.run(numbers, texts)
@@ -114,14 +116,28 @@ class Runtime:
             float64 ``(n_rows, n_number_columns)``.
         texts
             str objects ``(n_rows, n_texts)``.
+
+        Raises
+        ------
+        ContractError
+            If the model has no answer for a row: the pipeline refuses missing numbers and this row has some.
         """
         if not len(numbers):
             return self._empty()
         feeds = {name: value for name, value in (("numbers", numbers), ("texts", texts)) if name in self._inputs}
         outputs = self._session.run(self._outputs, feeds)
+        if not np.isfinite(outputs[-1]).all():
+            raise ContractError(self._explain_no_answer(numbers, outputs[-1]))
         if self.contract.is_classification:
             return Predictions(indices=outputs[0], probabilities=outputs[1])
         return Predictions(values=outputs[0][:, 0])
+
+    def _explain_no_answer(self, numbers: Floats, answers: Floats) -> str:
+        row = int((~np.isfinite(answers)).any(axis=1).argmax())
+        gaps = [name for name, value in zip(self.contract.number_columns, numbers[row], strict=True) if np.isnan(value)]
+        if not gaps:
+            return f"row {row + 1}: the model has no answer for numbers this large"
+        return f"row {row + 1}: no value in {', '.join(gaps)}, and this model cannot do without; fill it in"
 
     def _empty(self) -> Predictions:
         if self.contract.is_classification:
@@ -174,9 +190,13 @@ def _encode_number(values: Any, feature: Feature) -> Floats:
     if array.dtype.kind == "O" and any(isinstance(value, str | bytes) for value in array):
         raise ContractError(f"column {feature.name!r}: expected numbers, got text")
     try:
-        return array.astype(np.float64)
-    except (TypeError, ValueError) as error:
+        numbers = array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
         raise ContractError(f"column {feature.name!r}: expected numbers: {error}") from error
+    infinite = np.isinf(numbers)
+    if infinite.any():  # scikit-learn refuses them as well
+        raise ContractError(f"column {feature.name!r}: row {int(infinite.argmax()) + 1} is infinite; expected a finite number")
+    return numbers
 
 
 def _encode_text(values: Any, feature: Feature) -> npt.NDArray[np.object_]:

@@ -30,9 +30,13 @@ def test_publish_replaces_the_old_bundle_and_leaves_nothing_beside_it(tiny_bundl
 
 
 def test_failure_while_writing_keeps_the_old_bundle(tiny_bundle):
-    with pytest.raises(RuntimeError), stage(tiny_bundle.path) as folder:
-        (folder / MODEL_FILE).write_bytes(b"half")
-        raise RuntimeError
+    def write_half():
+        with stage(tiny_bundle.path) as folder:
+            (folder / MODEL_FILE).write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
     assert load_bundle(tiny_bundle.path) == tiny_bundle
     assert os.listdir(tiny_bundle.path.parent) == ["model"]
 

@@ -142,3 +142,9 @@ def test_paths_of_a_users_file_start_beside_it(tmp_path, monkeypatch):
     (tmp_path / "model.yaml").write_text("test_size: 0.3", encoding="utf-8")
     monkeypatch.chdir("/")
     assert load_config(tmp_path / "model.yaml").model_dir == tmp_path / "artifacts" / "model"
+
+
+@pytest.mark.parametrize("name", ["a/b", "v1.2", "o'brien", "50%", "x:y", "", " "])
+def test_model_name_that_mlflow_would_refuse_is_refused_first(tmp_path, name):
+    (problem,) = _problems(tmp_path, f'model: {{name: "{name}"}}')
+    assert problem == f"model.name: {name!r} is wrong, expected a name without / : . % or quotes"

@@ -107,3 +107,14 @@ def test_datetime_parts_agree_with_pandas(rng):
     np.testing.assert_array_equal(parts[:, 2], stamps.dt.day_of_week)
     np.testing.assert_array_equal(parts[:, 3], stamps.dt.hour)
     np.testing.assert_array_equal(parts[:, 0], (stamps - pd.Timestamp(0)) / pd.Timedelta(seconds=1))
+
+
+@pytest.mark.parametrize("value", [float("inf"), -np.inf, 10**400])
+def test_number_without_bounds_is_refused_by_row(value):
+    with pytest.raises(ContractError, match=r"column 'n': (row 2 is infinite|expected numbers)"):
+        encode({name: [cells[0], cells[0]] for name, cells in _row().items()} | {"n": [1.0, value]}, MIXED)
+
+
+def test_answer_that_is_no_number_is_refused_with_the_row_and_the_gap(tiny_bundle):
+    with pytest.raises(ContractError, match="row 2: no value in x, and this model cannot do without; fill it in"):
+        Runtime.load(tiny_bundle).predict({"x": [0.5, np.nan]})

@@ -1,0 +1,122 @@
+"""What every command shares: the configuration argument, ``--set``, ``--debug``, and how an error becomes an exit code.
+
+A workflow module holds its own click command, so ``mlops train`` and ``python -m mlops_project.train`` are one thing.
+"""
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from mlops_project.config import Config
+from mlops_project.errors import MLOpsError
+from mlops_project.utils import load_config
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class WorkflowCommand(click.Command):
+    """A command that prints errors for people: one message, exit 2 for the user's error, 1 for a fault."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(click.Option(["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error."))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; errors raised on purpose end it with their exit code."""
+        debug = "--debug" in ctx.obj if isinstance(ctx.obj, list) else "--debug" in sys.argv
+        try:
+            return super().invoke(ctx)
+        except MLOpsError as error:
+            fail(str(error), error.exit_code, debug=debug)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, KeyboardInterrupt, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the process's edge: nothing may escape as a bare traceback
+            fail(f"unexpected {type(error).__name__}: {error}; run again with --debug and report this", 1, debug=debug)
+
+
+def fail(message: str, exit_code: int, *, debug: bool = False) -> None:
+    """Print an error to stderr and leave with ``exit_code``."""
+    if debug:
+        traceback.print_exc()
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(message, err=True)
+    raise SystemExit(exit_code)
+
+
+Step = Callable[[str], None]  # called with what is done next
+WIDE = 10_000  # columns
+
+
+@contextlib.contextmanager
+def show_progress(steps: int, *, hidden: bool = False) -> Iterator[Step]:
+    """Show a progress bar on stderr for work of so many steps; lines where stderr is no terminal.
+
+    Yields
+    ------
+    Step
+        To be called at the beginning of each step with what it does.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True, quiet=hidden, highlight=False)
+    if not console.is_terminal:
+        yield lambda text: console.print(f"- {text}", markup=False)
+        return
+    columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("starting", total=steps)
+        done = iter(range(steps))
+        yield lambda text: progress.update(task, description=text, completed=next(done, steps))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table to stdout; outside a terminal no cell is wrapped or cut."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    console.print(table)
+
+
+def config_options(function: F) -> F:
+    """Add the configuration file argument and ``--set``; the function receives ``config: Config``."""
+    argument = click.argument(
+        "config", required=False, type=click.Path(path_type=Path), metavar="[CONFIG.yaml]", callback=_load
+    )
+    option = click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        is_eager=True,
+        expose_value=False,
+        callback=_remember,
+        help="Override a setting, e.g. --set model.params.max_depth=5. May be repeated.",
+    )
+    return argument(option(function))
+
+
+def _remember(ctx: click.Context, _: click.Parameter, value: tuple[str, ...]) -> None:
+    ctx.meta["overrides"] = value
+
+
+def _load(ctx: click.Context, _: click.Parameter, value: Path | None) -> Config | None:
+    if ctx.resilient_parsing:
+        return None
+    try:
+        return load_config(value, overrides=ctx.meta.get("overrides", ()))
+    except MLOpsError as error:
+        fail(str(error), error.exit_code)
+    return None

@@ -1,0 +1,189 @@
+"""A table → typed features and target, checked, split and described by a contract. The steps are in ``tables/``."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from mlops_project.config import Config
+from mlops_project.contract import FeatureType, Task
+from mlops_project.errors import ConfigError, DataError, suggest
+from mlops_project.tables import checks
+from mlops_project.tables.describe import build_contract
+from mlops_project.tables.sources import read_table
+from mlops_project.tables.splits import Split, split_table
+from mlops_project.tables.table import Table, compute_digest, hash_column
+from mlops_project.tables.targets import MAX_CLASSES, find_target, name_classes, order_classes, prepare_target
+from mlops_project.tables.types import TypedColumn, convert_column, mark_missing
+
+__all__ = ["Split", "Table", "build_contract", "load_table", "split_table"]
+
+Columns = dict[str, "pd.Series[Any]"]
+
+
+@dataclass
+class _Draft:
+    """A table in preparation: its rows still bear their numbers in the source, for messages."""
+
+    config: Config
+    source: str
+    frame: pd.DataFrame
+    warnings: list[str]
+    problems: list[str] = field(default_factory=list)
+
+    def take(self, name: str, max_categories: int) -> TypedColumn | None:
+        """Convert a column and give its raw memory back; None if that fails, which is a problem of the table."""
+        data = self.config.data
+        try:
+            typed = convert_column(mark_missing(self.frame.pop(name), data.missing), data.types.get(name), max_categories)
+        except DataError as error:
+            self.problems.append(str(error))
+            return None
+        if typed.warning:
+            self.warnings.append(typed.warning)
+        return typed
+
+
+def load_table(config: Config) -> Table:
+    """Read, type and check the table of ``config.data``.
+
+    Raises
+    ------
+    DataError
+        With every problem of the table at once, naming file, columns and rows.
+    ConfigError
+        If the configuration names columns that the table does not have.
+    """
+    raw = read_table(config)
+    name = find_target(raw, config.data.target)
+    _check_names(config, raw.frame, name)
+    draft = _Draft(config, raw.source, raw.frame, list(raw.warnings))
+    target, task = _take_target(draft, name)
+    times = _take_times(draft)
+    groups = draft.frame.pop(config.data.group) if config.data.group else None
+    features, types = _take_features(draft)
+    size = f"{len(draft.frame)} rows, {len(features)} feature columns"
+    features, hashes = _judge(features, types, target, task, draft)
+    if draft.problems or target is None or task is None:
+        problems = checks.joined(draft.problems)
+        raise DataError(f"{draft.source}: no model can be trained on this table ({size})\n{problems}")
+    _check_slices(config, features)
+    classes = order_classes(target, config) if task != "regression" else ()
+    return Table(
+        features=pd.DataFrame(features, copy=False).reset_index(drop=True),
+        target=target.reset_index(drop=True),
+        types={column: types[column] for column in features},
+        task=task,
+        classes=classes,
+        class_names=name_classes(classes, raw, config),
+        source=raw.source,
+        digest=compute_digest([*((features[column], hashes[column]) for column in features), (target, hash_column(target))]),
+        groups=None if groups is None else groups.reset_index(drop=True),
+        times=None if times is None else times.reset_index(drop=True),
+        warnings=tuple(draft.warnings),
+    )
+
+
+def _check_names(config: Config, frame: pd.DataFrame, target: str) -> None:
+    """Reject settings about columns that do not exist, or that have another part already."""
+    data, columns = config.data, [str(name) for name in frame.columns]
+    roles = {"data.group": data.group, "data.time": data.time}
+    named = {key: [name] for key, name in roles.items() if name is not None}
+    named |= {"data.drop": list(data.drop), "data.types": list(data.types), "evaluation.slices": list(config.evaluation.slices)}
+    wrong = [
+        f"{key}: no column {name!r}{suggest(name, columns)}"
+        for key, names in named.items()
+        for name in names
+        if name not in columns
+    ]
+    taken = {
+        key: name for key, name in {**roles, "data.drop": target if target in data.drop else None}.items() if name == target
+    }
+    wrong += [f"{key}: {name!r} is the target" for key, name in taken.items()]
+    if data.group and data.time:
+        wrong.append("data.group and data.time are both set; a split goes by one of them")
+    if wrong:
+        raise ConfigError(f"{config.file}: {len(wrong)} problems\n{checks.joined(wrong)}")
+
+
+def _take_target(draft: _Draft, name: str) -> "tuple[pd.Series[Any] | None, Task | None]":
+    """Convert the target and leave out the rows without one."""
+    column, n_rows = draft.frame[name], len(draft.frame)
+    typed = draft.take(name, MAX_CLASSES)
+    if typed is None:
+        return None, None
+    missing = typed.values.isna()
+    if missing.any():
+        draft.warnings.append(f"{int(missing.sum())} of {n_rows} rows have no {name!r} and were left out")
+        draft.frame = draft.frame[~missing]
+    if len(draft.frame) < checks.MIN_ROWS:
+        raise DataError(
+            f"{draft.source}: {n_rows - int(missing.sum())} of {n_rows} rows have a {name!r}, "
+            f"too few to train and judge a model; {checks.MIN_ROWS} is the least"
+        )
+    if missing.any():  # whole numbers and booleans without gaps have types of their own
+        column = mark_missing(column[~missing], draft.config.data.missing)
+        typed = convert_column(column, draft.config.data.types.get(name), MAX_CLASSES)
+    wanted = draft.config.data.task
+    try:
+        return prepare_target(typed, None if wanted == "auto" else wanted)
+    except DataError as error:
+        draft.problems.append(str(error))
+        return None, None
+
+
+def _take_times(draft: _Draft) -> "pd.Series[Any] | None":
+    name = draft.config.data.time
+    typed = draft.take(name, MAX_CLASSES) if name else None
+    if typed is None:
+        return None
+    n_missing = int(typed.values.isna().sum())
+    if typed.type not in ("datetime", "integer", "float"):
+        draft.problems.append(
+            f"data.time: column {name!r} is {typed.type}; rows are put in order by dates such as 2026-11-23 or by numbers"
+        )
+    elif n_missing:
+        draft.problems.append(f"data.time: column {name!r} is missing in {n_missing} rows; every row needs a place in time")
+    return typed.values
+
+
+def _take_features(draft: _Draft) -> tuple[Columns, dict[str, FeatureType]]:
+    """Convert column by column, giving each one's memory back before the next."""
+    features: Columns = {}
+    types: dict[str, FeatureType] = {}
+    for name in [str(name) for name in draft.frame.columns if name not in draft.config.data.drop]:
+        typed = draft.take(name, draft.config.data.max_categories)
+        if typed is not None:
+            types[name], features[name] = typed.type, typed.values
+    return features, types
+
+
+def _judge(
+    features: Columns, types: dict[str, FeatureType], target: "pd.Series[Any] | None", task: Task | None, draft: _Draft
+) -> tuple[Columns, dict[str, bytes]]:
+    """Return the features that a model can use with their hashes; add what is wrong with them to the draft."""
+    hashes = {name: hash_column(column) for name, column in features.items()}
+    unusable = checks.find_unusable(features, hashes)
+    draft.warnings += [f"column {name!r} {reason}; left out" for name, reason in unusable.items()]
+    usable = {name: column for name, column in features.items() if name not in unusable}
+    for name, reason in checks.find_infinite(usable).items():
+        draft.problems.append(f"column {name!r} {reason}; leave them empty, or set data.missing: [inf, -inf]")
+    if target is not None and task is not None:
+        for name in checks.find_leaks(usable, target, task):
+            draft.problems.append(
+                f"column {name!r} equals the target {target.name!r} in other words (a leak); add it to data.drop"
+            )
+    if not usable and not draft.problems:
+        draft.problems.append("no column is left to learn from")
+    for name, reason in checks.find_identifiers(usable, types).items():
+        draft.warnings.append(f"column {name!r} {reason}: an identifier? Then add it to data.drop")
+    return usable, hashes
+
+
+def _check_slices(config: Config, features: Columns) -> None:
+    absent = [name for name in config.evaluation.slices if name not in features]
+    if absent:
+        raise ConfigError(
+            f"{config.file}: evaluation.slices: {', '.join(map(repr, absent))}: the model does not see this column "
+            "(dropped, unusable, or used for the split); slices are made of features"
+        )

@@ -1,0 +1,58 @@
+"""A table's contract: what the model takes and gives, column by column."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlops_project.contract import QUANTILE_LEVELS, TEXT_TYPES, Contract, Feature, FeatureType, Label
+from mlops_project.tables.splits import Split
+from mlops_project.tables.table import Table
+
+MAX_KNOWN_STRINGS = 100
+
+
+def build_contract(table: Table, split: Split) -> Contract:
+    """Describe the model's inputs and outputs.
+
+    Types, missing values and classes come from the whole table; ranges, quantiles, categories and defaults from the
+    training rows alone.
+    """
+    features = tuple(
+        _describe(name, kind, bool(table.features[name].isna().any()), split.train_features[name])
+        for name, kind in table.types.items()
+    )
+    return Contract(features, str(table.target.name), table.task, table.classes, table.class_names)
+
+
+def _describe(name: str, kind: FeatureType, nullable: bool, column: "pd.Series[Any]") -> Feature:
+    present = column.dropna()
+    if kind in TEXT_TYPES:
+        known = present.value_counts().index.tolist()
+        categories = tuple(sorted(known)) if kind == "category" else tuple(known[:MAX_KNOWN_STRINGS])
+        return Feature(name, kind, nullable=nullable, categories=categories, default=known[0] if known else None)
+    if not len(present):
+        return Feature(name, kind, nullable=True)
+    numbers = _as_seconds(present) if kind == "datetime" else present.to_numpy(np.float64)
+    quantiles = np.quantile(numbers, QUANTILE_LEVELS).tolist()
+    return Feature(
+        name,
+        kind,
+        nullable=nullable,
+        minimum=quantiles[0],
+        maximum=quantiles[-1],
+        quantiles=tuple(quantiles),
+        default=_default(kind, quantiles[QUANTILE_LEVELS.index(0.5)]),
+    )
+
+
+def _as_seconds(dates: "pd.Series[Any]") -> Any:
+    return dates.to_numpy("datetime64[us]").astype(np.int64) / 1e6
+
+
+def _default(kind: FeatureType, median: float) -> Label:
+    if kind == "datetime":
+        return str(np.datetime64(round(median), "s"))
+    if kind == "boolean":
+        return median >= 0.5
+    return round(median) if kind == "integer" else median

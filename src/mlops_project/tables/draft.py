@@ -1,0 +1,180 @@
+"""A first configuration for a table, with what was seen of it as comments: the text that ``mlops init`` writes."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from mlops_project.config import DataConfig
+from mlops_project.contract import NUMERIC_TYPES
+from mlops_project.errors import ConfigError
+from mlops_project.tables.databases import is_database
+from mlops_project.tables.inspect import Inspection, inspect_table
+from mlops_project.tables.locations import find_local, hide_credentials
+
+FOREST_ROWS = 50_000  # fully grown forests on more rows are slow to train and hundreds of megabytes large
+RARE_SHARE = 0.1
+MAX_LISTED = 100
+
+
+def draft_config(source: str, target: str | None, *, query: str | None, folder: Path) -> str:
+    """Look at a table and return a commented configuration that trains as it is.
+
+    Parameters
+    ----------
+    source
+        As for ``data.source``; a relative path starts at the working directory.
+    folder
+        Where the configuration will lie; absolute.
+
+    Raises
+    ------
+    ConfigError
+        If no target is named, with likely ones; or if the address holds a password, which the file would keep.
+    DataError
+        If the table cannot be read, or no model can be made of it.
+    """
+    if hide_credentials(source) != source and "://" in source:
+        raise ConfigError(
+            f"{hide_credentials(source)}: the address holds a user, a password or a token, and the file would keep it; leave "
+            "it out (libraries find credentials in their own variables and files, such as PGPASSWORD, ~/.pgpass or AWS_PROFILE)"
+        )
+    found = inspect_table(DataConfig(source=source, target=target, query=query), [Path.cwd()])
+    name = _model_name(source)
+    written = _Writer(found)
+    written.head(source)
+    written.data(_place(source, folder), query)
+    written.model(name)
+    written.gates()
+    written.rest(name)
+    return "\n".join(written.lines) + "\n"
+
+
+def _model_name(source: str) -> str:
+    stem = PurePosixPath(re.sub(r"[*?\[\]]", "", source.partition("?")[0]).rstrip("/")).name.partition(".")[0]
+    return re.sub(r"\W+", "-", stem.rpartition(":")[2]).strip("-_").lower() or "model"
+
+
+def _place(source: str, folder: Path) -> str:
+    """Return the address as seen from the configuration's folder: relative below it, else absolute."""
+    if "://" in source:
+        if is_database(source) and source.startswith("sqlite") and not source.partition(":///")[2].startswith("/"):
+            return f"{source.partition(':///')[0]}:///{_place(source.partition(':///')[2], folder)}"
+        return source
+    if source.startswith("sklearn:"):
+        return source
+    path = Path(os.path.abspath(find_local(source, [Path.cwd()])))  # noqa: PTH100 - links stay what they are
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def _yaml(value: Any) -> str:
+    """Return a value in one line of YAML."""
+    return yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10**9).strip()[1:-1]
+
+
+def _comment(text: str) -> str:
+    return " ".join(text.split())
+
+
+class _Writer:
+    """The configuration's lines, section by section."""
+
+    def __init__(self, found: Inspection) -> None:
+        self.found = found
+        self.lines: list[str] = []
+
+    def add(self, text: str, comment: str = "") -> None:
+        self.lines.append(f"{text:<26} # {_comment(comment)}" if comment else text)
+
+    def head(self, source: str) -> None:
+        found = self.found
+        self.add(f"# Written by `mlops init` for {_comment(hide_credentials(source))}: {found.n_rows:,} rows,")
+        self.add(f"# {len(found.columns)} columns to learn {_comment(found.target)} from. Every setting: docs/configuration.md")
+        for note in found.notes:
+            self.add(f"# Note: {_comment(note)}")
+        self.add("")
+        self.add("test_size: 0.2", "share of rows held out for evaluation")
+        self.add("random_state: 42", "seed of everything random")
+        self.add("")
+
+    def data(self, source: str, query: str | None) -> None:
+        found = self.found
+        self.add("data:")
+        self.add(f"  source: {_yaml(source)}")
+        if query is not None:
+            self.add(f"  query: {_yaml(query)}")
+        self.add(f"  target: {_yaml(found.target)}", self._describe_target())
+        self.add(f"  task: {found.task}")
+        if found.task == "binary":
+            positive, rows = found.classes[1], found.class_rows[found.classes[1]]
+            self.add(f"  positive_class: {_yaml(positive)}", f"{rows:,} rows; precision, recall and curves are about this one")
+        self._mapping("drop", [f"- {_yaml(name)}" for name in found.drop], list(found.drop.values()))
+        self._mapping(
+            "missing", [f"- {_yaml(mark)}" for mark in found.missing], [f"in {name}" for name in found.missing.values()]
+        )
+        kinds = [f"{_yaml(name)}: {kind}" for name, (kind, _) in found.types.items() if name not in found.drop]
+        self._mapping("types", kinds, [reason for name, (_, reason) in found.types.items() if name not in found.drop])
+        dates = [name for name, (kind, _) in found.columns.items() if kind == "datetime"]
+        if dates:
+            self.add(f"  # time: {_yaml(dates[0])}", "hold out the newest rows, if the model is to predict later ones")
+        self._list_columns()
+        self.add("")
+
+    def _describe_target(self) -> str:
+        found = self.found
+        rows = [f"{label} ({found.class_rows[label]:,} rows)" for label in found.classes[:6]]
+        return ", ".join(rows) + (f" and {len(found.classes) - 6} more" if len(found.classes) > 6 else "")
+
+    def _mapping(self, key: str, entries: list[str], reasons: list[str]) -> None:
+        if entries:
+            self.add(f"  {key}:")
+        for entry, reason in zip(entries, reasons, strict=True):
+            self.add(f"    {entry}", reason)
+
+    def _list_columns(self) -> None:
+        columns = list(self.found.columns.items())
+        self.add("  # What the model learns from, as it was read (types changes a type, drop leaves a column out):")
+        width = min(32, max(len(name) for name, _ in columns))
+        for name, (kind, summary) in columns[:MAX_LISTED]:
+            self.add(f"  #   {_comment(name):<{width}}  {kind:<9} {_comment(summary)}")
+        if len(columns) > MAX_LISTED:
+            self.add(f"  #   … and {len(columns) - MAX_LISTED} more")
+
+    def model(self, name: str) -> None:
+        large = self.found.n_rows > FOREST_ROWS
+        self.add("model:")
+        self.add(f"  name: {_yaml(name)}", "in the model registry")
+        if large:
+            self.add("  estimator: hist_gradient_boosting", f"quick on {self.found.n_rows:,} rows")
+        else:
+            self.add("  estimator: random_forest", f"or: {', '.join(self._others())}")
+            self.add("  params: {n_estimators: 200, n_jobs: -1}")
+        self.add(
+            "  # calibration: sigmoid" if self.found.task != "regression" else "", "if probabilities are to be taken literally"
+        )
+        self.add("")
+
+    def _others(self) -> Iterator[str]:
+        yield from ("hist_gradient_boosting", "ridge" if self.found.task == "regression" else "logistic_regression")
+        if all(kind in NUMERIC_TYPES for kind, _ in self.found.columns.values()):
+            yield "extra_trees"
+
+    def gates(self) -> None:
+        found = self.found
+        example = {"binary": "{roc_auc: 0.8}", "multiclass": "{accuracy: 0.8}", "regression": "{r2: 0.5}"}[found.task]
+        share = min(found.class_rows.values()) / found.n_rows if found.class_rows else 1.0
+        self.add("gates:", "before a model becomes champion")
+        self.add("  minimum: {}", f"what it must show at least, for example {example}; set it after the first training")
+        if share < RARE_SHARE:
+            self.add(
+                "  metric: pr_auc", f"the rarest class has {share:.1%} of the rows: accuracy and ROC AUC look good too easily"
+            )
+        self.add("  tolerance: 0.01", "not worse than the champion by more than this")
+        self.add("")
+
+    def rest(self, name: str) -> None:
+        self.add("paths:")
+        self.add(f"  exported_model_dir: artifacts/{name}", "one directory per model, so that two do not replace each other")

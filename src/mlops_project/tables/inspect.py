@@ -1,0 +1,202 @@
+"""A first look at a table: what ``mlops init`` finds out before it writes a configuration."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mlops_project.config import Config, DataConfig
+from mlops_project.contract import FeatureType, Label, Task
+from mlops_project.errors import ConfigError, DataError
+from mlops_project.tables import checks
+from mlops_project.tables.sources import RawTable, read_source
+from mlops_project.tables.table import hash_column
+from mlops_project.tables.targets import MAX_CLASSES, find_target, order_classes, prepare_target
+from mlops_project.tables.types import StrayValuesError, TypedColumn, convert_column, mark_missing
+
+MAX_CATEGORIES = DataConfig().max_categories
+MAX_CODES = 10  # an integer column with no more different values may hold codes
+MAX_MARKS = 5  # more different texts among a column's numbers are no marks for missing values
+INFINITE = ("inf", "-inf")
+TARGET_NAMES = ("target", "label", "class", "y", "outcome", "response", "result", "churn", "default", "survived", "species")
+WHERE = {"category": "as text", "string": "as text"}
+
+
+@dataclass
+class Inspection:
+    """What a look at a table shows.
+
+    Attributes
+    ----------
+    source
+        Without credentials.
+    n_rows
+        Rows with a target.
+    target, task, classes, class_rows
+        What is predicted; each class with its number of rows.
+    columns
+        Feature → type and a few words about its values.
+    drop
+        Columns that a model must not see, with the reason.
+    types
+        Types that are uncertain or not what the values suggest, with the reason.
+    missing
+        Values that stand for a missing one, with the column where they were found.
+    notes
+        What else was noticed.
+    """
+
+    source: str
+    n_rows: int
+    target: str
+    task: Task
+    classes: tuple[Label, ...] = ()
+    class_rows: dict[Label, int] = field(default_factory=dict)
+    columns: dict[str, tuple[FeatureType, str]] = field(default_factory=dict)
+    drop: dict[str, str] = field(default_factory=dict)
+    types: dict[str, tuple[FeatureType, str]] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def inspect_table(data: DataConfig, folders: list[Path]) -> Inspection:
+    """Look at the table that ``data`` names.
+
+    Raises
+    ------
+    ConfigError
+        If ``data.target`` is not set: with the columns and likely targets.
+    DataError
+        If the table cannot be read, or no configuration can make a model of it.
+    """
+    raw = read_source(data, folders)
+    if data.target is None and raw.target is None:
+        raise ConfigError(_ask_for_target(raw))
+    name = find_target(raw, data.target)
+    found = Inspection(raw.source, len(raw.frame), name, "regression", notes=list(raw.warnings))
+    found.missing = _find_marks(raw.frame)
+    frame, target = _inspect_target(raw, found)
+    features = {str(column): _inspect_type(frame[column], found) for column in frame.columns}
+    usable = {column: typed for column, typed in features.items() if typed is not None}
+    _find_drops(usable, target, found)
+    for column, typed in usable.items():
+        if column not in found.drop:
+            _describe(column, typed, found)
+    if not found.columns:
+        reasons = checks.joined(f"column {column!r} {reason}" for column, reason in found.drop.items())
+        raise DataError(f"{raw.source}: no column is left to learn from\n{reasons}")
+    return found
+
+
+def _ask_for_target(raw: RawTable) -> str:
+    columns = [str(name) for name in raw.frame.columns]
+    near = [name for name in columns if name.lower() in TARGET_NAMES or name.lower().endswith(TARGET_NAMES[:3])]
+    few = [name for name in columns if 1 < raw.frame[name].map(str).nunique() <= MAX_CODES]
+    likely = list(dict.fromkeys([*near, *([columns[-1]] if columns[-1] in few else []), *few, columns[-1]]))[:5]
+    return (
+        f"{raw.source}: which column is to be predicted? Name it with --target, for example --target {likely[0]!r}\n"
+        f"  likely: {', '.join(likely)}\n  columns: {', '.join(columns)}"
+    )
+
+
+def _find_marks(frame: pd.DataFrame) -> dict[str, str]:
+    """Return the few texts among a column's numbers that no other column uses as a value."""
+    marks: dict[str, str] = {}
+    for name in frame.columns:
+        try:
+            convert_column(frame[name], None, MAX_CATEGORIES)
+        except StrayValuesError as error:
+            others = [frame[other] for other in frame.columns if other != name and not _is_number(frame[other])]
+            if len(error.values) <= MAX_MARKS and not any(_uses(other, error.values) for other in others):
+                marks |= dict.fromkeys(error.values, str(name))
+        except DataError:
+            continue
+    return marks
+
+
+def _is_number(column: "pd.Series[Any]") -> bool:
+    return bool(pd.api.types.is_numeric_dtype(column.dtype)) or column.dtype.kind == "M"
+
+
+def _uses(column: "pd.Series[Any]", values: Iterable[str]) -> bool:
+    return len(mark_missing(column, values).dropna()) < len(column.dropna())
+
+
+def _inspect_target(raw: RawTable, found: Inspection) -> "tuple[pd.DataFrame, pd.Series[Any]]":
+    """Name the task and its classes; return the rows that have a target."""
+    frame = raw.frame
+    typed = _inspect_type(frame[found.target], found, MAX_CLASSES)
+    if typed is None:
+        raise DataError(f"{raw.source}: the target {found.target!r} {found.drop[found.target]}")
+    present = typed.values.notna()
+    frame = frame[present]
+    if len(frame) < checks.MIN_ROWS:
+        raise DataError(f"{raw.source}: {len(frame)} rows have a {found.target!r}, too few; {checks.MIN_ROWS} is the least")
+    column = mark_missing(frame.pop(found.target), found.missing)
+    typed = convert_column(column, typed.type if found.target in found.types else None, MAX_CLASSES)
+    try:
+        target, found.task = prepare_target(typed, None)
+    except DataError as error:
+        if typed.type not in ("float", "integer"):
+            raise DataError(f"{raw.source}: {error}") from error
+        target, found.task = prepare_target(typed, "regression")
+        found.notes.append(f"{found.target!r} has whole numbers, some of them in too few rows to be classes")
+    found.n_rows = len(frame)
+    if found.task != "regression":
+        found.classes = order_classes(target, Config())
+        counts = target.value_counts()
+        found.class_rows = {label: int(counts[label]) for label in found.classes}
+    return frame, target
+
+
+def _inspect_type(column: "pd.Series[Any]", found: Inspection, max_categories: int = MAX_CATEGORIES) -> TypedColumn | None:
+    """Convert a column; where its values do not agree, as text; None (and a reason to drop it) where nothing helps."""
+    name = str(column.name)
+    column = mark_missing(column, found.missing)
+    try:
+        return convert_column(column, None, max_categories)
+    except StrayValuesError as error:
+        kind: FeatureType = "category" if column.nunique() <= max_categories else "string"
+        shown = ", ".join(repr(value) for value in error.values[:3])
+        found.types[name] = (kind, f"mostly numbers or dates, but also {shown}: mend them, or name them in missing")
+        return convert_column(column, kind, max_categories)
+    except DataError as error:
+        found.drop[name] = str(error).removeprefix(f"column {name!r} ").removeprefix(f"column {name!r}: ")
+        return None
+
+
+def _find_drops(usable: dict[str, TypedColumn], target: "pd.Series[Any]", found: Inspection) -> None:
+    columns = {name: typed.values for name, typed in usable.items()}
+    found.drop |= checks.find_unusable(columns, {name: hash_column(column) for name, column in columns.items()})
+    for name, reason in checks.find_infinite(columns).items():
+        found.missing |= dict.fromkeys(INFINITE, name)
+        found.notes.append(f"column {name!r} {reason}; read as missing")
+        columns[name] = mark_missing(columns[name], INFINITE)
+    rest = {name: column for name, column in columns.items() if name not in found.drop}
+    leaks = checks.find_leaks(rest, target, found.task)
+    found.drop |= dict.fromkeys(leaks, f"equals the target {found.target!r} in other words: a leak")
+    rest = {name: column for name, column in rest.items() if name not in found.drop}
+    found.drop |= checks.find_identifiers(rest, {name: usable[name].type for name in rest})
+
+
+def _describe(name: str, typed: TypedColumn, found: Inspection) -> None:
+    kind, values, warning = typed
+    distinct, n_missing = int(values.nunique()), int(values.isna().sum())
+    gaps = f", {n_missing} missing" if n_missing else ""
+    if kind in ("category", "string"):
+        texts = ", ".join(f"{str(text)[:20]!r}" for text in values.value_counts().index[:3])
+        summary = f"{distinct} different texts: {texts}{', …' if distinct > 3 else ''}"
+    else:
+        summary = f"{values.min()} … {values.max()}"
+    found.columns[name] = (kind, summary + gaps)
+    if warning:
+        found.notes.append(warning)
+    if name in found.types:
+        return
+    if kind == "integer" and 2 < distinct <= MAX_CODES:
+        shown = ", ".join(f"{value:.0f}" for value in sorted(values.dropna().unique()))
+        found.types[name] = (kind, f"only {shown}: if these are codes, not amounts, write category")
+    elif kind == "string":
+        found.types[name] = (kind, f"{distinct} different texts, of which the model knows the most frequent; useless? drop it")

@@ -1,0 +1,46 @@
+"""Where a source is: relative paths, near names, and addresses without their credentials."""
+
+import glob
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+from mlops_project.errors import DataError
+
+GLOB_SIGNS = "*?["
+
+
+def hide_credentials(address: str) -> str:
+    """Return an address without user, password and (web addresses) query, which may hold a token."""
+    plain = re.sub(r"://[^/]*@", "://", address)
+    return re.sub(r"^(https?://[^?#]*)[?#].*", r"\1", plain, flags=re.IGNORECASE)
+
+
+def is_glob(path: str) -> bool:
+    """Whether a path names files by a pattern."""
+    return any(sign in path for sign in GLOB_SIGNS)
+
+
+def find_local(source: str, folders: Iterable[Path]) -> Path:
+    """Find a local file, folder or glob; a relative one in the first of ``folders`` that has it.
+
+    Raises
+    ------
+    DataError
+        Naming every path tried, and files with nearly this name.
+    """
+    path = Path(source).expanduser()
+    tried = list(dict.fromkeys([path] if path.is_absolute() else [folder / path for folder in folders]))
+    for candidate in tried:
+        if candidate.exists() or (is_glob(source) and any(glob.iglob(str(candidate), recursive=True))):  # noqa: PTH207 - absolute
+            return candidate
+    near = dict.fromkeys(name for candidate in tried for name in _near(candidate))
+    hint = f"; there is: {', '.join(near)}" if near else ""
+    raise DataError(f"data.source: no such file: {' or '.join(str(candidate) for candidate in tried)}{hint}")
+
+
+def _near(path: Path) -> list[str]:
+    if not path.parent.is_dir():
+        return []
+    return get_close_matches(path.name, [item.name for item in path.parent.iterdir()], 3)

@@ -1,0 +1,113 @@
+"""Where tables come from: scikit-learn, files (CSV, Parquet, any fsspec URL) and SQL queries."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from sklearn import datasets
+
+from mlops_project.config import Config, DataConfig
+from mlops_project.contract import TEXT_TYPES, Label
+from mlops_project.errors import DataError, suggest
+from mlops_project.tables.databases import is_database, read_query
+from mlops_project.tables.files import read_files
+from mlops_project.tables.locations import find_local, hide_credentials
+
+SKLEARN = {
+    "breast_cancer": datasets.load_breast_cancer,
+    "wine": datasets.load_wine,
+    "iris": datasets.load_iris,
+    "digits": datasets.load_digits,
+    "diabetes": datasets.load_diabetes,
+}
+PACKAGE = Path(__file__).parents[1]  # holds the built-in configuration, never data
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A table as its source gave it, with clean names.
+
+    Attributes
+    ----------
+    frame
+        Every named column, types as read, rows numbered from 0.
+    source
+        Where it came from, without credentials.
+    target
+        The target column, where the source knows it.
+    class_names
+        Display name per label of that target.
+    warnings
+        What had to be assumed.
+    """
+
+    frame: pd.DataFrame
+    source: str
+    target: str | None = None
+    class_names: dict[Label, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def read_table(config: Config) -> RawTable:
+    """Read the table that ``config.data`` names.
+
+    A relative path starts at the configuration file's folder, then at the project root; see ``read_source``.
+    """
+    return read_source(config.data, [folder for folder in (config.file.parent, config.root) if folder != PACKAGE])
+
+
+def read_source(data: DataConfig, folders: list[Path]) -> RawTable:
+    """Read the table that ``data`` names.
+
+    Parameters
+    ----------
+    folders
+        Where a relative path may start, the first that has the file wins.
+
+    Raises
+    ------
+    DataError
+        If the source does not exist, cannot be reached or parsed, or is empty; never with a password in the message.
+    """
+    if data.query is not None:
+        frame, source = read_query(data.source, data.query, folders)
+        return _named(frame, source)
+    if data.source.startswith("sklearn:"):
+        return _read_sklearn(data.source)
+    if is_database(data.source):
+        scheme = data.source.partition(":")[0]
+        raise DataError(f"data.source: {scheme}:// is a database; say what to read with data.query")
+    source = data.source if "://" in data.source else str(find_local(data.source, folders))
+    frame, warnings = read_files(source, data.storage_options, _text_columns(data))
+    return _named(frame, hide_credentials(source), warnings)
+
+
+def _text_columns(data: DataConfig) -> list[str]:
+    return [name for name, kind in data.types.items() if kind in TEXT_TYPES]
+
+
+def _read_sklearn(source: str) -> RawTable:
+    name = source.removeprefix("sklearn:")
+    if name not in SKLEARN:
+        known = ", ".join(SKLEARN)
+        raise DataError(f"data.source: no scikit-learn table {name!r}{suggest(name, list(SKLEARN))}; known: {known}")
+    loaded = SKLEARN[name](as_frame=True)
+    names: dict[Label, str] = {label: str(text) for label, text in enumerate(loaded.get("target_names", ()))}
+    return RawTable(loaded.frame, source, "target", names)
+
+
+def _named(frame: pd.DataFrame, source: str, warnings: list[str] | None = None) -> RawTable:
+    """Give every column a name that is a unique, trimmed string; leave out the nameless."""
+    notes = list(warnings or ())
+    frame = frame.reset_index(drop=True)
+    frame.columns = pd.Index([str(name).strip() for name in frame.columns], dtype="str")
+    nameless = [name for name in frame.columns if name.startswith(("Unnamed: ", "__index_level_")) or not name]
+    if nameless:
+        notes.append(f"{len(nameless)} columns have no name and were left out (a saved row index?)")
+        frame = frame.drop(columns=nameless)
+    twice = sorted(set(frame.columns[frame.columns.duplicated()]))
+    if twice:
+        raise DataError(f"{source}: column names stand twice: {', '.join(twice)}; rename them")
+    if not len(frame) or not len(frame.columns):
+        raise DataError(f"{source}: the table is empty ({len(frame)} rows, {len(frame.columns)} columns)")
+    return RawTable(frame, source, warnings=tuple(notes))

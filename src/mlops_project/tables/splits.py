@@ -1,0 +1,81 @@
+"""Rows to learn from and rows to be judged on: stratified, by whole groups, or the newest."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
+
+from mlops_project.config import Config
+from mlops_project.errors import DataError
+from mlops_project.tables.table import Table
+
+Rows = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows to learn from and rows to be judged on; indices are positions in the table."""
+
+    train_features: pd.DataFrame
+    train_target: "pd.Series[Any]"
+    test_features: pd.DataFrame
+    test_target: "pd.Series[Any]"
+
+
+def split_table(table: Table, config: Config) -> Split:
+    """Hold out ``config.test_size`` of the rows: stratified, by whole groups, or the newest.
+
+    Raises
+    ------
+    DataError
+        If one side would lack a class, or the groups or times do not allow the split.
+    """
+    if table.times is not None:
+        train, test = _split_by_time(table.times, config.test_size)
+    elif table.groups is not None:
+        train, test = _split_by_group(table, table.groups, config)
+    else:
+        train, test = _split_at_random(table, config)
+    for side, rows in (("training", train), ("held-out", test)):
+        absent = set(table.classes) - set(table.target.iloc[rows].unique())
+        if absent:
+            named = ", ".join(sorted(map(repr, absent)))
+            raise DataError(
+                f"{table.source}: none of the {len(rows)} {side} rows has {table.target.name} {named}; "
+                "change test_size, random_state, data.group or data.time"
+            )
+    features, target = table.features, table.target
+    return Split(features.iloc[train], target.iloc[train], features.iloc[test], target.iloc[test])
+
+
+def _split_at_random(table: Table, config: Config) -> tuple[Rows, Rows]:
+    rows = np.arange(len(table.target))
+    stratify = None if table.task == "regression" else table.target
+    try:
+        train, test = train_test_split(rows, test_size=config.test_size, random_state=config.random_state, stratify=stratify)
+    except ValueError as error:
+        raise DataError(f"{table.source}: cannot hold out test_size={config.test_size} of {len(rows)} rows: {error}") from error
+    return train, test
+
+
+def _split_by_group(table: Table, groups: "pd.Series[Any]", config: Config) -> tuple[Rows, Rows]:
+    codes = pd.factorize(groups, use_na_sentinel=False)[0]
+    if codes.max() < 1:
+        raise DataError(f"{table.source}: data.group {groups.name!r} has a single value; a split needs at least two")
+    splitter = GroupShuffleSplit(n_splits=1, test_size=config.test_size, random_state=config.random_state)
+    try:
+        train, test = next(splitter.split(codes, groups=codes))
+    except ValueError as error:
+        raise DataError(
+            f"{table.source}: cannot hold out test_size={config.test_size} of {codes.max() + 1} groups: {error}"
+        ) from error
+    return train, test
+
+
+def _split_by_time(times: "pd.Series[Any]", test_size: float) -> tuple[Rows, Rows]:
+    order = np.argsort(times.to_numpy(), kind="stable")
+    n_test = min(max(1, round(len(order) * test_size)), len(order) - 1)
+    return order[:-n_test], order[-n_test:]

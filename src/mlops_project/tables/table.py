@@ -1,0 +1,62 @@
+"""The typed, checked table: what training, tuning and promotion work on."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from mlops_project.contract import FeatureType, Label, Task
+
+
+@dataclass(frozen=True)
+class Table:
+    """A typed, checked table. Its rows are numbered from 0.
+
+    Attributes
+    ----------
+    features
+        One column per feature: float64, int64, bool, ``str`` or ``datetime64[us]``; see ``tables.types``.
+    target
+        Labels as Python scalars (classification) or float64 (regression), ``(n_rows,)``.
+    types
+        Feature → type.
+    task, classes, class_names
+        What is predicted; a binary task's positive class is the second.
+    source
+        Where it came from, without credentials.
+    digest
+        sha256 of names, types and values in order.
+    groups, times
+        The columns that the split goes by, if asked for; times are datetimes or numbers.
+    warnings
+        What was assumed, dropped or looks wrong.
+    """
+
+    features: pd.DataFrame
+    target: "pd.Series[Any]"
+    types: dict[str, FeatureType]
+    task: Task
+    classes: tuple[Label, ...]
+    class_names: tuple[str, ...]
+    source: str
+    digest: str
+    groups: "pd.Series[Any] | None" = None
+    times: "pd.Series[Any] | None" = None
+    warnings: tuple[str, ...] = ()
+
+
+def hash_column(column: "pd.Series[Any]") -> bytes:
+    """Return the sha256 of a column's values in order; equal columns have equal hashes."""
+    hashes = pd.util.hash_pandas_object(column, index=False).to_numpy()
+    return hashlib.sha256(hashes.tobytes()).digest()
+
+
+def compute_digest(columns: "Iterable[tuple[pd.Series[Any], bytes]]") -> str:
+    """Return the sha256 of columns, given with their ``hash_column``: names, types and values in order."""
+    whole = hashlib.sha256()
+    for column, values in columns:
+        whole.update(f"{column.name}:{column.dtype}:{len(column)};".encode())
+        whole.update(values)
+    return whole.hexdigest()

@@ -1,0 +1,145 @@
+"""The target: found, typed, its task named, its classes put in order."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlops_project.config import Config
+from mlops_project.contract import FeatureType, Label, Task
+from mlops_project.errors import ConfigError, DataError, suggest
+from mlops_project.tables import checks
+from mlops_project.tables.sources import RawTable
+from mlops_project.tables.types import TypedColumn
+
+MAX_CLASSES = 100
+MAX_INTEGER_CLASSES = 20  # an integer target with more distinct values is a quantity
+AFFIRMATIVE = {"yes", "true", "positive", "sim", "y", "t", "1"}
+SHOWN = 50
+
+
+def find_target(raw: RawTable, wanted: str | None) -> str:
+    """Return the name of the column to predict.
+
+    Raises
+    ------
+    ConfigError
+        If none is named.
+    DataError
+        If the table does not have it.
+    """
+    target = wanted or raw.target
+    columns = [str(name) for name in raw.frame.columns]
+    listed = ", ".join(columns[:SHOWN]) + (f", … ({len(columns)} in all)" if len(columns) > SHOWN else "")
+    if target is None:
+        raise ConfigError(f"data.target: which column of {raw.source} is to be predicted? Columns: {listed}")
+    if target not in columns:
+        hint = suggest(target, columns) or f"; columns: {listed}"
+        size = f"{len(raw.frame)} rows, {len(columns)} columns"
+        raise DataError(f"{raw.source}: the target column {target!r} is missing ({size}){hint}")
+    return target
+
+
+def prepare_target(typed: TypedColumn, wanted: Task | None) -> "tuple[pd.Series[Any], Task]":
+    """Name the task and bring the target into its form: float64 for regression, labels otherwise.
+
+    Parameters
+    ----------
+    typed
+        The target without missing values.
+    wanted
+        The task, or None to guess it.
+
+    Raises
+    ------
+    DataError
+        If no model can be trained on it.
+    """
+    kind, values, _ = typed
+    if kind == "datetime":
+        raise DataError(f"the target {values.name!r} holds dates; predict a number or a class")
+    n_values = int(values.nunique())
+    if n_values == 1:
+        raise DataError(
+            f"the target {values.name!r} is {str(values.iloc[0])!r} in all {len(values)} rows; "
+            "a model needs at least two classes or a number that varies"
+        )
+    task = wanted or guess_task(kind, values, n_values)
+    if task == "regression":
+        return _check_quantity(kind, values), task
+    _check_labels(values, n_values, task)
+    if values.dtype.kind == "f" and (values % 1 == 0).all():
+        values = values.astype("int64")
+    return values, "binary" if n_values == 2 else "multiclass"
+
+
+def guess_task(kind: FeatureType, values: "pd.Series[Any]", n_values: int) -> Task:
+    """Return the task that fits a target without missing values."""
+    if kind in ("float", "integer"):
+        whole = kind == "integer" or bool((values % 1 == 0).all())
+        if not whole or n_values > MAX_INTEGER_CLASSES:
+            return "regression"
+    return "binary" if n_values <= 2 else "multiclass"
+
+
+def _check_quantity(kind: FeatureType, values: "pd.Series[Any]") -> "pd.Series[Any]":
+    if kind not in ("float", "integer"):
+        raise DataError(f"the target {values.name!r} is {kind}, and regression needs numbers")
+    infinite = np.flatnonzero(np.isinf(values.to_numpy(np.float64)))
+    if len(infinite):
+        raise DataError(
+            f"the target {values.name!r} has {len(infinite)} infinite values, the first in row "
+            f"{values.index[infinite[0]] + 1}; mend them, or leave them empty to leave those rows out"
+        )
+    return values.astype("float64")
+
+
+def _check_labels(values: "pd.Series[Any]", n_values: int, task: Task) -> None:
+    name, n_rows = values.name, len(values)
+    if task == "binary" and n_values != 2:
+        raise DataError(f"the target {name!r} has {n_values} classes, and data.task is binary; use multiclass")
+    small = checks.find_small_classes(values)
+    if n_values > MAX_CLASSES or small:
+        shown = ", ".join(small[:10]) + (", …" if len(small) > 10 else "")
+        rare = f", {len(small)} of them with fewer than {checks.MIN_CLASS_ROWS} rows: {shown}" if small else ""
+        cure = "; or set data.task: regression" if values.dtype.kind in "if" else ""
+        raise DataError(
+            f"the target {name!r} has {n_values} classes (at most {MAX_CLASSES}) in {n_rows} rows{rare}; "
+            f"merge the rare ones, or leave them empty to leave their rows out{cure}"
+        )
+
+
+def order_classes(target: "pd.Series[Any]", config: Config) -> tuple[Label, ...]:
+    """Return the sorted labels; of two, the positive one last.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration names labels that the target does not have.
+    """
+    labels: list[Any] = sorted(value.item() if hasattr(value, "item") else value for value in target.unique())
+    data = config.data
+    positive = data.positive_class
+    for key, named in (("positive_class", [] if positive is None else [positive]), ("class_names", list(data.class_names))):
+        strangers = [label for label in named if label not in labels]
+        if strangers:
+            raise ConfigError(f"data.{key}: {strangers[0]!r} is not among the labels of {target.name!r}: {_list(labels)}")
+    if positive is None and len(labels) == 2 and _affirms(labels[0]) and not _affirms(labels[1]):
+        positive = labels[0]
+    if len(labels) == 2 and positive == labels[0]:
+        labels.reverse()
+    return tuple(labels)
+
+
+def _affirms(label: Label) -> bool:
+    return str(label).strip().lower() in AFFIRMATIVE
+
+
+def _list(labels: list[Any]) -> str:
+    return ", ".join(repr(label) for label in labels[:20]) + (", …" if len(labels) > 20 else "")
+
+
+def name_classes(classes: tuple[Label, ...], raw: RawTable, config: Config) -> tuple[str, ...]:
+    """Return what people read for each class."""
+    names = raw.class_names | config.data.class_names
+    return tuple(str(names.get(label, label)) for label in classes)

@@ -1,0 +1,248 @@
+"""The type of a column: guessed or ordered, and its values in that type's one representation."""
+
+import datetime as dt
+import decimal
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mlops_project.contract import FeatureType, Label
+from mlops_project.errors import DataError
+
+MOSTLY = 0.9  # from this share of values on, a text column was meant to hold numbers or dates
+ISO_DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"  # what the runtime's own parser reads, so a request may say it too
+INT64_LIMIT = 2**63
+# What people and tools write where a number is missing; in text columns these stay what they are: a category.
+PLACEHOLDERS = ("?", "-", "--", "*", ".", "n/a", "na", "nan", "null", "none", "nil", "missing", "unknown", "#n/a")
+BOOLEAN_WORDS = {
+    **dict.fromkeys(("true", "yes", "y", "t", "1", "1.0"), 1.0),
+    **dict.fromkeys(("false", "no", "n", "f", "0", "0.0"), 0.0),
+}
+NULLABLE: dict[str, Any] = {
+    "i": "Int64",
+    "u": "UInt64",
+    "f": "Float64",
+    "b": "boolean",
+}  # numpy's kind → pandas type that knows gaps
+
+
+class StrayValuesError(DataError):
+    """A text column that almost holds numbers or dates: ``values`` are the different texts that do not fit."""
+
+    def __init__(self, message: str, values: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.values = values
+
+
+class TypedColumn(NamedTuple):
+    """A column in its type's representation.
+
+    Attributes
+    ----------
+    type
+        Which of the contract's types.
+    values
+        float64; int64 or bool (float64 with NaN where values are missing); ``str`` with NaN; ``datetime64[us]``, UTC.
+    warning
+        What was taken for a missing value, if anything.
+    """
+
+    type: FeatureType
+    values: "pd.Series[Any]"
+    warning: str | None = None
+
+
+def convert_column(column: "pd.Series[Any]", wanted: FeatureType | None, max_categories: int) -> TypedColumn:
+    """Name a column's type and bring its values into the representation that the pipeline and the runtime share.
+
+    Parameters
+    ----------
+    wanted
+        Type to use instead of the guess.
+    max_categories
+        A text column with more values is ``string``, not ``category``.
+
+    Raises
+    ------
+    DataError
+        If the values do not fit the wanted type, or almost fit the one that the column seems to have.
+    """
+    column = _plain(column)
+    kind = wanted or _guess(column, max_categories)
+    if kind in ("category", "string"):
+        return TypedColumn(kind, _to_text(column))
+    column, warning = _without_placeholders(column)
+    values = _to_datetime(column) if kind == "datetime" else _to_number(column, kind)
+    return TypedColumn(kind, values, warning)
+
+
+def mark_missing(column: "pd.Series[Any]", marks: Iterable[Label]) -> "pd.Series[Any]":
+    """Make the values that stand for a missing one (``-999``, ``unknown``) missing."""
+    texts = {str(mark).strip().lower() for mark in marks}
+    if not texts:
+        return column
+    if pd.api.types.is_bool_dtype(column.dtype) or column.dtype.kind == "M":
+        return column
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        numbers = pd.to_numeric(pd.Series(sorted(texts)), errors="coerce").dropna()
+        marked = column.isin(list(numbers))
+    else:
+        marked = column.notna() & column.map(str).str.strip().str.lower().isin(texts)
+    return column.mask(marked) if marked.any() else column
+
+
+def _plain(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Undo categorical, Arrow and object wrappings; blank text becomes missing."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        inner: Any = column.cat.categories.dtype
+        column = column.astype(NULLABLE.get(inner.kind, inner))
+    if isinstance(column.dtype, pd.ArrowDtype):
+        plain: Any = "str" if column.dtype.kind == "U" else object
+        column = column.astype(NULLABLE.get(str(column.dtype.kind), plain))
+    if column.dtype == object:
+        column = _unwrap_objects(column)
+    if isinstance(column.dtype, pd.StringDtype):
+        blank = column.str.strip().eq("").fillna(False).astype(bool)
+        return column.mask(blank) if blank.any() else column
+    return column
+
+
+def _unwrap_objects(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    kinds = set(column.dropna().map(type))
+    nested = [kind.__name__ for kind in kinds if issubclass(kind, list | tuple | dict | set | bytes | np.ndarray)]
+    if nested:
+        raise DataError(f"column {column.name!r} holds values of type {nested[0]}; spread them over columns, or drop it")
+    if kinds and kinds <= {decimal.Decimal, float, int}:
+        return column.astype("float64") if decimal.Decimal in kinds else column.infer_objects()
+    if kinds and kinds <= {bool, np.bool_}:
+        return column.astype("boolean")
+    if kinds and kinds <= {str}:
+        return column.astype("str")
+    return column.infer_objects()
+
+
+def _guess(column: "pd.Series[Any]", max_categories: int) -> FeatureType:
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return "boolean"
+    if pd.api.types.is_integer_dtype(column.dtype):
+        return "integer" if not column.notna().any() or abs(int(column.max())) < INT64_LIMIT else "float"
+    if pd.api.types.is_float_dtype(column.dtype):
+        return "float"
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        return "datetime"
+    if column.dtype.kind in "mc":
+        raise DataError(f"column {column.name!r} is {column.dtype}; turn it into a number, or drop it")
+    return _guess_text(column, max_categories)
+
+
+def _guess_text(column: "pd.Series[Any]", max_categories: int) -> FeatureType:
+    """Look at each different value once: tables have few, and rows are many."""
+    counts = column.value_counts()
+    if not len(counts):
+        return "float"
+    values = pd.Series(counts.index.astype(object))
+    texts, rows = values.map(str).str.strip(), counts.to_numpy()
+    if texts.str.lower().isin(["true", "false"]).all():
+        return "boolean"
+    meant = ~texts.str.lower().isin(PLACEHOLDERS).to_numpy()
+    numbers = pd.to_numeric(texts, errors="coerce").notna().to_numpy()
+    coded = texts.str.match(r"^[+-]?0\d").any()  # leading zeros: postcodes, phone numbers
+    if not coded and _share(numbers, meant, rows) >= MOSTLY:
+        _refuse_strays(column, values[meant & ~numbers], "numbers")
+        return _kind_of_number(texts[numbers], texts.nunique() > max_categories)
+    dates = (texts.str.match(ISO_DATE) | values.map(lambda value: isinstance(value, dt.date))).to_numpy()
+    if _share(dates, meant, rows) >= MOSTLY:
+        _refuse_strays(column, values[meant & ~dates], "dates")
+        return "datetime"
+    return "category" if len(counts) <= max_categories else "string"
+
+
+def _share(found: npt.NDArray[np.bool_], meant: npt.NDArray[np.bool_], rows: npt.NDArray[Any]) -> float:
+    return float(rows[found & meant].sum() / max(rows[meant].sum(), 1))
+
+
+def _kind_of_number(texts: "pd.Series[Any]", many: bool) -> FeatureType:
+    if texts.str.contains(r"[^\d+-]").any():
+        return "float"
+    if texts.str.len().max() > 18:  # beyond int64: no quantity, but a code
+        return "string" if many else "category"
+    return "integer"
+
+
+def _refuse_strays(column: "pd.Series[Any]", strays: "pd.Series[Any]", noun: str) -> None:
+    wrong = column[column.isin(list(strays))]
+    if len(wrong):
+        values = tuple(strays.map(str))
+        raise StrayValuesError(
+            f"column {column.name!r} holds {noun}, but {len(wrong)} of its values are not: {_show(wrong)}; mend them, "
+            f"name them in data.missing: {[*values[:3]]}, or set data.types: {{{column.name}: category}}",
+            values,
+        )
+
+
+def _show(values: "pd.Series[Any]") -> str:
+    """Return the first three values with their rows, counted from 1."""
+    shown = ", ".join(f"{str(value)[:40]!r} (row {int(str(index)) + 1})" for index, value in values.iloc[:3].items())
+    return f"{shown}, …" if len(values) > 3 else shown
+
+
+def _to_text(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    if pd.api.types.is_float_dtype(column.dtype):
+        present = column.dropna().astype("float64")
+        if np.isfinite(present).all() and (present % 1 == 0).all():
+            column = column.astype("float64").astype("Int64")  # codes such as 3.0 are 3
+    return column.astype("str").where(column.notna())
+
+
+def _without_placeholders(column: "pd.Series[Any]") -> "tuple[pd.Series[Any], str | None]":
+    if not (isinstance(column.dtype, pd.StringDtype) or column.dtype == object):
+        return column, None
+    marks = column.map(str).str.strip().str.lower().isin(PLACEHOLDERS) & column.notna()
+    if not marks.any():
+        return column, None
+    seen = ", ".join(repr(str(value).strip()) for value in column[marks].unique()[:3])
+    return column.mask(marks), f"column {column.name!r}: {seen} in {int(marks.sum())} rows was read as missing"
+
+
+def _to_datetime(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        raise DataError(f"column {column.name!r}: numbers are no dates; write them as 2026-11-23, or choose another type")
+    dates = pd.to_datetime(column, errors="coerce", utc=True, format=None if column.dtype.kind == "M" else "ISO8601")
+    wrong = column[dates.isna() & column.notna()]
+    if len(wrong):
+        raise DataError(f"column {column.name!r}: {len(wrong)} values are not dates such as 2026-11-23T10:00: {_show(wrong)}")
+    return dates.dt.tz_localize(None).astype("datetime64[us]")
+
+
+def _to_number(column: "pd.Series[Any]", kind: FeatureType) -> "pd.Series[Any]":
+    if isinstance(column.dtype, pd.StringDtype) or column.dtype == object:
+        column = _parse(column, kind)
+    elif column.dtype.kind == "M":
+        raise DataError(f"column {column.name!r} holds dates, not values of type {kind}; leave its data.types out")
+    missing = column.isna()
+    if kind == "float":
+        return column.astype("float64")
+    if kind == "boolean":
+        _refuse(column[~missing & ~column.isin([0, 1])], "neither true nor false")
+    if kind == "integer" and not pd.api.types.is_integer_dtype(column.dtype):
+        _refuse(column[~missing & (column.astype("float64") % 1 != 0)], "not whole numbers; use type float")
+    if missing.any():
+        return column.astype("float64")
+    return column.astype("bool" if kind == "boolean" else "int64")
+
+
+def _parse(column: "pd.Series[Any]", kind: FeatureType) -> "pd.Series[Any]":
+    if kind == "boolean":
+        numbers = column.map(lambda value: BOOLEAN_WORDS.get(str(value).strip().lower(), np.nan)).astype("float64")
+    else:
+        numbers = pd.to_numeric(column.astype("str").where(column.notna()), errors="coerce")
+    _refuse(column[numbers.isna() & column.notna()], f"not of type {kind}")
+    return numbers
+
+
+def _refuse(wrong: "pd.Series[Any]", what: str) -> None:
+    if len(wrong):
+        raise DataError(f"column {wrong.name!r}: {len(wrong)} values are {what}: {_show(wrong)}")
