@@ -1,0 +1,1 @@
+"""Model building: the pipeline, its evaluation and its exact export."""

@@ -1,0 +1,81 @@
+"""LightGBM: float64 thresholds on float64 input; what NaN means depends on the split."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mlops_project.errors import ExportError
+from mlops_project.modeling.export.graph import Graph
+from mlops_project.modeling.export.scores import Scores, from_probabilities, two_columns
+from mlops_project.modeling.export.trees import Tree, add_ensemble
+
+IDENTITY = {"regression", "regression_l1", "huber", "fair", "quantile", "mape"}
+EXPONENTIAL = {"poisson", "gamma", "tweedie"}
+ZERO = float(np.float32(1e-35))  # LightGBM's kZeroThreshold: a smaller absolute value is read as 0
+
+
+def add_lightgbm(graph: Graph, x: str, estimator: Any) -> Scores:
+    """Add ``LGBMClassifier`` or ``LGBMRegressor``."""
+    dump = estimator.booster_.dump_model()
+    objective, *settings = str(dump["objective"]).split(" ")
+    if dump.get("average_output"):
+        raise ExportError("lightgbm: boosting_type='rf' cannot be exported exactly; use gbdt, or estimator: random_forest")
+    n_targets = int(dump["num_tree_per_iteration"])
+    trees = [_read_tree(info["tree_structure"], index % n_targets) for index, info in enumerate(dump["tree_info"])]
+    raw = add_ensemble(graph, x, trees, n_targets)
+    options = dict(setting.split(":") for setting in settings if ":" in setting)
+    if objective == "binary":
+        scaled = graph.add("Mul", raw, graph.constant(float(options.get("sigmoid", 1))))
+        return replace(from_probabilities(graph, two_columns(graph, graph.add("Sigmoid", scaled)), 2), decision=raw)
+    if objective == "multiclass":
+        return replace(from_probabilities(graph, graph.add("Softmax", raw, axis=1), n_targets), decision=raw)
+    if objective in IDENTITY and "sqrt" not in settings:
+        return Scores(raw)
+    if objective in EXPONENTIAL:
+        return Scores(graph.add("Exp", raw))
+    raise ExportError(f"lightgbm: objective {dump['objective']!r} cannot be exported exactly; use a standard objective")
+
+
+def _read_tree(root: dict[str, Any], target: int) -> Tree:
+    """Flatten the nested dump, parents before children."""
+    nodes: list[dict[str, Any]] = [root]
+    children: list[tuple[int, int]] = []
+    for node in nodes:  # grows while it is walked
+        if "left_child" in node:
+            children.append((len(nodes), len(nodes) + 1))
+            nodes += [node["left_child"], node["right_child"]]
+        else:
+            children.append((-1, -1))
+        if "leaf_coeff" in node:
+            raise ExportError("lightgbm: linear_tree cannot be exported exactly; set it to false")
+    links = np.asarray(children, np.int64)
+    splits = [_read_split(node) for node in nodes]
+    return Tree(
+        feature=np.array([node.get("split_feature", 0) for node in nodes], np.int64),
+        threshold=np.array([threshold for threshold, _ in splits]),
+        left=links[:, 0],
+        right=links[:, 1],
+        missing_left=np.array([missing_left for _, missing_left in splits]),
+        value=np.array([float(node.get("leaf_value", 0.0)) for node in nodes]),
+        target=np.full(len(nodes), target, np.int64),
+    )
+
+
+def _read_split(node: dict[str, Any]) -> tuple[float, bool]:
+    """Return threshold and the side of NaN, with LightGBM's zeros folded into the threshold."""
+    if "threshold" not in node:
+        return 0.0, False
+    if node["decision_type"] != "<=":
+        raise ExportError("lightgbm: categorical splits cannot be exported exactly; set categorical_feature to null")
+    if node["missing_type"] == "Zero":
+        raise ExportError("lightgbm: zero_as_missing cannot be exported exactly; set it to false")
+    threshold = float(node["threshold"])
+    missing_left = bool(node["default_left"]) if node["missing_type"] == "NaN" else threshold >= 0
+    if abs(threshold) >= 1e300:  # how the dump writes infinity
+        threshold = np.copysign(np.inf, threshold)
+    if -ZERO <= threshold < 0:  # values from -ZERO to ZERO are 0, so they go right here …
+        threshold = np.nextafter(-ZERO, -np.inf)
+    elif 0 <= threshold < ZERO:  # … and left here
+        threshold = ZERO
+    return threshold, missing_left

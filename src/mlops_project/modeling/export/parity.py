@@ -1,0 +1,212 @@
+"""Proof that the exported model answers as the pipeline does: on the data, on random rows, on rows at the trees' splits."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from mlops_project.contract import DATETIME_PARTS, Contract, Feature
+from mlops_project.errors import BundleError, ContractError, ExportError
+from mlops_project.modeling.export.estimators import add_estimator
+from mlops_project.modeling.export.graph import Graph
+from mlops_project.modeling.export.preprocessing import Preprocessing, read_preprocessing
+from mlops_project.modeling.pipeline import predict_frame
+from mlops_project.runtime import Predictions, Runtime
+
+TOLERANCE = 1e-6  # on probabilities; on values relative to their size, or the median one's if that is larger
+CHUNK_ROWS = 50_000
+RANDOM_ROWS = 2_000
+SPLIT_ROWS = 6_000
+EPOCH = f".{DATETIME_PARTS[0]}"
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What was compared, and how far apart the answers were.
+
+    Attributes
+    ----------
+    rows
+        Rows compared: the data, random rows and rows at splits.
+    max_difference
+        Largest difference of a probability, or relative difference of a value.
+    """
+
+    rows: int
+    max_difference: float
+
+
+def check_parity(pipeline: Pipeline, model: bytes, features: pd.DataFrame, contract: Contract, *, seed: int = 0) -> Parity:
+    """Compare an ONNX model with the pipeline it was made from.
+
+    Parameters
+    ----------
+    model
+        The ONNX model.
+    features
+        Feature frame: every row that there is. Read in chunks.
+    seed
+        Of the random rows.
+
+    Raises
+    ------
+    ExportError
+        If a label differs or a probability is off by more than ``TOLERANCE``; shows the worst row.
+    """
+    try:
+        runtime = Runtime(model, contract)
+    except BundleError as error:
+        raise ExportError(f"the exported model does not load: {error}") from error
+    frames = list(_frames(pipeline, features, contract, seed))
+    # Threads over chunks, one per core: a forest's own n_jobs adds up its trees in any order, which turns ties.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        differences = list(pool.map(lambda frame: _compare(pipeline, runtime, frame, contract), frames))
+    return Parity(sum(map(len, frames)), max(differences))
+
+
+def _frames(pipeline: Pipeline, features: pd.DataFrame, contract: Contract, seed: int) -> Iterator[pd.DataFrame]:
+    for start in range(0, len(features), CHUNK_ROWS):
+        yield features.iloc[start : start + CHUNK_ROWS]
+    rng = np.random.default_rng(seed)
+    base = features.iloc[rng.integers(0, len(features), RANDOM_ROWS)].reset_index(drop=True)
+    yield _randomised(base, contract, rng, missing=0.0)
+    if _takes_missing(pipeline, base):
+        yield _randomised(base, contract, rng, missing=0.2)
+    yield from _at_splits(pipeline, features, contract, rng)
+
+
+def _takes_missing(pipeline: Pipeline, base: pd.DataFrame) -> bool:
+    """Whether the pipeline answers a row without values; where it refuses, there is nothing to compare."""
+    row = base.head(1).copy()
+    for name in row.columns:
+        row[name] = row[name].astype("float64" if row[name].dtype.kind in "biu" else row[name].dtype).mask(np.array([True]))
+    try:
+        pipeline.predict(row)
+    except ValueError:
+        return False
+    return True
+
+
+def _compare(pipeline: Pipeline, runtime: Runtime, frame: pd.DataFrame, contract: Contract) -> float:
+    expected = predict_frame(pipeline, frame, contract)
+    try:
+        actual = runtime.predict({name: frame[name].to_numpy() for name in contract.names})
+    except ContractError as error:
+        raise ExportError(f"the exported model refuses a row that the trained pipeline answers: {error}") from error
+    if expected.values is not None and actual.values is not None:
+        sizes = np.abs(expected.values)
+        difference = np.abs(expected.values - actual.values) / np.maximum(sizes, np.median(sizes) or 1.0)
+    else:
+        difference = np.abs(_array(expected.probabilities) - _array(actual.probabilities)).max(axis=1)
+        difference = np.where(_array(expected.indices) == _array(actual.indices), difference, np.inf)
+    difference = np.where(np.isnan(difference), np.inf, difference)
+    worst = int(difference.argmax())
+    if difference[worst] > TOLERANCE:
+        wrong = int((difference > TOLERANCE).sum())
+        raise ExportError(
+            f"the exported model differs from the trained pipeline on {wrong} of {len(frame)} rows"
+            + _explain(frame[worst : worst + 1], expected, actual, worst)
+        )
+    return float(difference[worst])
+
+
+def _array(values: Any) -> npt.NDArray[Any]:
+    return np.asarray(values)
+
+
+def _explain(row: pd.DataFrame, expected: Predictions, actual: Predictions, index: int) -> str:
+    values = ", ".join(f"{name}={value!r}" for name, value in row.iloc[0].to_dict().items())
+    return (
+        f", so it is not served. Pipeline: {_answer(expected, index)}; exported: {_answer(actual, index)}. "
+        f"Choose another estimator or setting, and report this. Worst row: {values}"
+    )
+
+
+def _answer(predictions: Predictions, index: int) -> str:
+    if predictions.values is not None:
+        return repr(float(predictions.values[index]))
+    return f"class {_array(predictions.indices)[index]} with {_array(predictions.probabilities)[index].tolist()}"
+
+
+def _randomised(base: pd.DataFrame, contract: Contract, rng: np.random.Generator, *, missing: float) -> pd.DataFrame:
+    """Draw every column by itself, inside and beyond its range, with unknown categories and missing values."""
+    columns = {}
+    for feature in contract.features:
+        drawn = _draw(feature, base[feature.name], rng)
+        gaps = rng.random(len(base)) < missing
+        columns[feature.name] = drawn.mask(gaps) if missing else drawn
+    return pd.DataFrame(columns)
+
+
+def _draw(feature: Feature, seen: "pd.Series[Any]", rng: np.random.Generator) -> "pd.Series[Any]":
+    shuffled = seen.sample(frac=1.0, random_state=int(rng.integers(2**31))).reset_index(drop=True)
+    n_rows = len(shuffled)
+    if feature.is_text:
+        unknown = rng.random(n_rows) < 0.1
+        return shuffled.mask(unknown, "never seen before")
+    if feature.type in ("boolean", "datetime"):
+        return shuffled.astype("float64") if feature.type == "boolean" else shuffled
+    low, high = feature.minimum or 0.0, feature.maximum or 0.0
+    span = max(high - low, 1.0)
+    wide = rng.uniform(low - span / 2, high + span / 2, n_rows)
+    whole = np.round(wide)
+    choice = rng.integers(0, 3, n_rows)
+    return pd.Series(np.select([choice == 0, choice == 1], [wide, whole], shuffled.astype("float64")))
+
+
+def _at_splits(
+    pipeline: Pipeline, features: pd.DataFrame, contract: Contract, rng: np.random.Generator
+) -> Iterator[pd.DataFrame]:
+    """Put single numbers on, and one unit in the last place beside, the thresholds of the trees."""
+    steps = read_preprocessing(pipeline, contract)
+    graph = Graph()
+    add_estimator(graph, "x", pipeline.steps[-1][1])
+    columns, thresholds = graph.split_points()
+    usable = np.isfinite(thresholds) & np.isin(columns, _settable_columns(steps, contract))
+    columns, thresholds = columns[usable], thresholds[usable]
+    if not len(columns):
+        return
+    picked = np.resize(rng.permutation(len(columns)), SPLIT_ROWS // 6)  # few splits: from many rows each
+    columns, thresholds = np.repeat(columns[picked], 6), _neighbours(thresholds[picked]).reshape(-1)
+    values = thresholds * np.asarray(steps.scale)[columns] + np.asarray(steps.mean)[columns]
+    values = np.nextafter(values, values * rng.choice([0, 1, 2], len(values)))  # scaling back may round past the threshold
+    names = np.array(contract.number_columns, dtype=object)[np.asarray(steps.columns)[columns]]
+    frame = features.iloc[rng.integers(0, len(features), len(columns))].reset_index(drop=True)
+    for name in dict.fromkeys(names):
+        chosen = np.flatnonzero(names == name)
+        feature = contract.feature(name.removesuffix(EPOCH) if name not in contract.names else name)
+        if feature.type == "datetime":  # dates have whole microseconds, so the neighbours are one away
+            beside = np.rint(values[chosen] * 1e6).astype(np.int64) + chosen % 3 - 1
+            column, new = frame[feature.name].to_numpy("datetime64[us]").copy(), beside.astype("datetime64[us]")
+        else:
+            column, new = frame[feature.name].to_numpy(np.float64, copy=True), values[chosen]
+        column[chosen] = new
+        frame[feature.name] = column
+    yield frame
+
+
+def _settable_columns(steps: Preprocessing, contract: Contract) -> list[int]:
+    """Return the estimator's columns that one number or date decides; a date's other parts follow from its seconds."""
+    dates = [feature.name for feature in contract.numbers if feature.type == "datetime"]
+    fixed = {f"{name}.{part}" for name in dates for part in DATETIME_PARTS if f".{part}" != EPOCH}
+    return [index for index, column in enumerate(steps.columns) if contract.number_columns[column] not in fixed]
+
+
+def _neighbours(thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return, per threshold, itself, its float64 neighbours, its float32 rounding and that one's neighbours: ``(n, 6)``."""
+    single = thresholds.astype(np.float32)
+    rows = [
+        thresholds,
+        np.nextafter(thresholds, -np.inf),
+        np.nextafter(thresholds, np.inf),
+        single,
+        np.nextafter(single, np.float32(-np.inf)),
+        np.nextafter(single, np.float32(np.inf)),
+    ]
+    return np.column_stack([row.astype(np.float64) for row in rows])

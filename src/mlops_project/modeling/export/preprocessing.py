@@ -1,0 +1,118 @@
+"""The pipeline's first step: impute, scale and encode, in float64 and in the pipeline's own column order."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+from mlops_project.contract import DATETIME_PARTS, Contract
+from mlops_project.errors import ExportError
+from mlops_project.modeling.export.graph import ML, Graph
+
+
+@dataclass
+class Preprocessing:
+    """What the first step does to the model's inputs; its output has the numbers first, then each text's columns.
+
+    Attributes
+    ----------
+    columns
+        Positions in ``Contract.number_columns``, in output order.
+    fill
+        float64 ``(len(columns),)``: what replaces NaN; NaN where nothing does.
+    mean, scale
+        float64 ``(len(columns),)``: what is subtracted from a number, and what it is divided by then.
+    texts
+        Per text column, its known values and their rows of a float64 table whose last row stands for any other value.
+    """
+
+    columns: list[int] = field(default_factory=list)
+    fill: list[float] = field(default_factory=list)
+    mean: list[float] = field(default_factory=list)
+    scale: list[float] = field(default_factory=list)
+    texts: list[tuple[list[str], npt.NDArray[np.float64]]] = field(default_factory=list)
+
+
+def read_preprocessing(pipeline: Pipeline, contract: Contract) -> Preprocessing:
+    """Read a fitted pipeline's first step.
+
+    Raises
+    ------
+    ExportError
+        If it is not one that ``build_pipeline`` builds.
+    """
+    name, step = pipeline.steps[0]
+    result = Preprocessing()
+    if name == "scaler":
+        _read_numbers(result, [step], list(range(len(contract.number_columns))))
+        return result
+    if name != "features":
+        raise ExportError(f"the pipeline's first step is {name!r}; only pipelines of build_pipeline can be exported")
+    for block, transformer, names in step.transformers_:
+        if block == "numbers":
+            _read_numbers(result, list(transformer), _positions(contract, names))
+        elif block == "dates":
+            columns = [f"{name}.{part}" for name in names for part in DATETIME_PARTS]
+            _read_numbers(result, list(transformer)[1:], _positions(contract, columns))
+        elif block == "texts":
+            result.texts = _read_encoder(transformer.named_steps["encoder"])
+    return result
+
+
+def _positions(contract: Contract, columns: list[str]) -> list[int]:
+    return [contract.number_columns.index(column) for column in columns]
+
+
+def _read_numbers(result: Preprocessing, steps: list[Any], columns: list[int]) -> None:
+    scaler = steps[-1]
+    fill = steps[0].statistics_ if len(steps) > 1 else np.full(len(columns), np.nan)
+    result.columns += columns
+    result.fill += np.asarray(fill, np.float64).tolist()
+    result.mean += (scaler.mean_ if scaler.with_mean else np.zeros(len(columns))).tolist()
+    result.scale += (np.ones(len(columns)) if scaler.scale_ is None else scaler.scale_).tolist()
+
+
+def _read_encoder(encoder: Any) -> list[tuple[list[str], npt.NDArray[np.float64]]]:
+    texts = []
+    for categories in encoder.categories_:
+        if isinstance(encoder, OneHotEncoder):
+            table = np.vstack([np.eye(len(categories)), np.zeros(len(categories))])
+        else:
+            table = np.append(np.arange(float(len(categories))), encoder.unknown_value)[:, None]
+        texts.append(([str(value) for value in categories], table))
+    return texts
+
+
+def add_preprocessing(graph: Graph, steps: Preprocessing, contract: Contract) -> str:
+    """Add the steps and return the name of the estimator's input, float64 ``(n_rows, n_features)``."""
+    blocks = []
+    if steps.columns:
+        blocks.append(_add_numbers(graph, steps, len(contract.number_columns)))
+    for index, (known, table) in enumerate(steps.texts):
+        column = graph.add("Squeeze", graph.columns("texts", [index]), graph.constant([1], np.int64))
+        code = graph.add(
+            "LabelEncoder",
+            column,
+            domain=ML,
+            keys_strings=known,
+            values_int64s=list(range(len(known))),
+            default_int64=len(known),
+        )
+        blocks.append(graph.add("Gather", graph.constant(table), code, axis=0))
+    return blocks[0] if len(blocks) == 1 else graph.add("Concat", *blocks, axis=1)
+
+
+def _add_numbers(graph: Graph, steps: Preprocessing, width: int) -> str:
+    value = "numbers"
+    if steps.columns != list(range(width)):
+        value = graph.columns(value, steps.columns)
+    fill = np.array(steps.fill)
+    if not np.isnan(fill).all():
+        value = graph.add("Where", graph.add("IsNaN", value), graph.constant(fill), value)
+    mean, scale = np.array(steps.mean), np.array(steps.scale)
+    if mean.any():
+        value = graph.add("Sub", value, graph.constant(mean))
+    return value if (scale == 1).all() else graph.add("Div", value, graph.constant(scale))

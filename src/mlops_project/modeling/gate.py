@@ -1,0 +1,115 @@
+"""The promotion rule: whether a challenger is good enough, and better, not worse or worse than the champion.
+
+Pure: two score sets on the same rows and the configuration give a decision. See ``docs/adr/0004-promotion-rule.md``.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from mlops_project.config import GatesConfig
+from mlops_project.contract import Task
+from mlops_project.modeling.evaluation import TITLES
+from mlops_project.modeling.metrics import PRIMARY, Scored, bootstrap, compute_metric, find_metric, higher_is_better
+
+Verdict = Literal["first", "identical", "better", "not_worse", "unclear", "worse", "below_minimum", "incomparable", "forced"]
+UNBOUNDED = ("log_loss", "mae", "rmse")  # their tolerance is a share of the champion's value
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether to promote.
+
+    Attributes
+    ----------
+    promote
+        The answer.
+    verdict
+        The finding behind it.
+    reason
+        The same in words, with the figures.
+    """
+
+    promote: bool
+    verdict: Verdict
+    reason: str
+
+
+def decide_promotion(challenger: Scored, champion: Scored | None, task: Task, gates: GatesConfig, *, seed: int) -> Decision:
+    """Decide from the scores of the same held-out rows.
+
+    Parameters
+    ----------
+    champion
+        None if there is no champion yet.
+    seed
+        Of the paired bootstrap.
+
+    Raises
+    ------
+    ConfigError
+        If a gate names a metric that the task does not have.
+    """
+    missed = _find_missed(challenger, task, gates)
+    if missed:
+        return Decision(promote=False, verdict="below_minimum", reason="; ".join(missed))
+    if champion is None:
+        return Decision(promote=True, verdict="first", reason="the first model that passes the minimum metrics")
+    if _answers_equal(challenger, champion):
+        return Decision(promote=False, verdict="identical", reason="it answers every held-out row as the champion does")
+    return _compare(challenger, champion, task, gates, seed)
+
+
+def _find_missed(scored: Scored, task: Task, gates: GatesConfig) -> list[str]:
+    missed = []
+    for name, bound in gates.minimum.items():
+        value, higher = compute_metric(name, scored, task), higher_is_better(name)
+        if not (value >= bound if higher else value <= bound):
+            missed.append(f"{TITLES[name]} is {value:.4f}, {'at least' if higher else 'at most'} {bound:g} is asked for")
+    return missed
+
+
+def _answers_equal(one: Scored, other: Scored) -> bool:
+    mine, theirs = one.predictions, other.predictions
+    if mine.values is not None or theirs.values is not None:
+        return np.array_equal(np.asarray(mine.values), np.asarray(theirs.values))
+    return np.array_equal(one.probabilities, other.probabilities)
+
+
+def _compare(challenger: Scored, champion: Scored, task: Task, gates: GatesConfig, seed: int) -> Decision:
+    """Bound the difference of the metric, oriented so that a positive one is better, by a paired bootstrap."""
+    name = gates.metric or PRIMARY[task]
+    metric, sign = find_metric(name, task), 1.0 if higher_is_better(name) else -1.0
+    ours, theirs = (compute_metric(name, scored, task) for scored in (challenger, champion))
+    drawn, factor = bootstrap((challenger, champion), [metric], gates.bootstrap_rounds, np.random.default_rng(seed))
+    difference = sign * (ours - theirs)
+    deviations = sign * (drawn[0, 0] - drawn[1, 0])
+    centre = float(np.nanmean(deviations))
+    low, high = (
+        difference + factor * (float(bound) - centre)
+        for bound in np.nanquantile(deviations, [1 - gates.confidence, gates.confidence])
+    )
+    tolerance = gates.tolerance * (abs(theirs) if name in UNBOUNDED else 1.0)
+    verdict = _judge(low, high, tolerance)
+    enough = verdict == "better" or (verdict == "not_worse" and gates.require == "not_worse")
+    figures = (
+        f"{TITLES[name]} {ours:.4f} against {theirs:.4f} on {len(challenger.truth)} rows; with {gates.confidence:.0%} "
+        f"confidence the gain is over {low:+.4f} and under {high:+.4f}, and {-tolerance:+.4f} is tolerated"
+    )
+    return Decision(enough, verdict, f"{_WORDS[verdict]}: {figures}" + ("" if enough else _ADVICE.get(verdict, "")))
+
+
+def _judge(low: float, high: float, tolerance: float) -> Verdict:
+    if low > 0:
+        return "better"
+    if low >= -tolerance:
+        return "not_worse"
+    return "worse" if high < 0 else "unclear"
+
+
+_WORDS = {"better": "better", "not_worse": "not worse", "worse": "worse", "unclear": "these rows cannot tell"}
+_ADVICE = {
+    "not_worse": "; gates.require asks for better",
+    "unclear": "; hold out more rows (test_size), raise gates.tolerance, or decide yourself: mlops promote --force --reason …",
+}

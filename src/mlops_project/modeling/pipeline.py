@@ -1,0 +1,254 @@
+"""The scikit-learn pipeline: built from the contract and the configuration, fitted elsewhere."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+from sklearn.utils import get_tags
+
+from mlops_project.config import Config
+from mlops_project.contract import NUMERIC_TYPES, Contract, Feature
+from mlops_project.errors import ConfigError, DataError, MLOpsError, suggest
+from mlops_project.modeling.encoders import DatetimeParts, FillText, OriginalLabels
+from mlops_project.runtime import MISSING_TEXT, Predictions
+
+# Parameters that the boosters' scikit-learn classes pass on to the library but do not list themselves.
+# fmt: off
+NATIVE_PARAMS: dict[str, tuple[str, ...]] = {
+    "lightgbm": (
+        "alpha", "bagging_fraction", "bagging_freq", "boost_from_average", "deterministic", "extra_trees", "fair_c",
+        "feature_fraction", "feature_fraction_bynode", "force_col_wise", "force_row_wise", "interaction_constraints",
+        "is_unbalance", "lambda_l1", "lambda_l2", "linear_tree", "max_bin", "max_delta_step", "min_data_in_bin",
+        "min_data_in_leaf", "min_gain_to_split", "min_sum_hessian_in_leaf", "monotone_constraints", "other_rate",
+        "path_smooth", "poisson_max_delta_step", "reg_sqrt", "scale_pos_weight", "sigmoid", "top_rate",
+        "tweedie_variance_power", "use_missing", "verbose", "zero_as_missing",
+    ),
+    "xgboost": ("huber_slope", "quantile_alpha", "tweedie_variance_power"),
+}
+# fmt: on
+
+# What skops must be told to trust in our pipelines, beyond its own list. All of it is data, none of it runs code of the file.
+TRUSTED_TYPES = (
+    "collections.OrderedDict",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "lightgbm.sklearn.LGBMRegressor",
+    "mlops_project.modeling.encoders.DatetimeParts",
+    "mlops_project.modeling.encoders.FillText",
+    "mlops_project.modeling.encoders.OriginalLabels",
+    "numpy.dtype",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.tree._tree.Tree",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+    "xgboost.sklearn.XGBRegressor",
+)
+
+
+# Their predict() is the arg max of predict_proba(), by its code; calling both takes twice the time.
+LABELS_BY_ARG_MAX = (RandomForestClassifier, ExtraTreesClassifier, DecisionTreeClassifier, CalibratedClassifierCV)
+
+
+def build_pipeline(contract: Contract, config: Config) -> Pipeline:
+    """Build the unfitted pipeline for a table of this contract.
+
+    All-numeric tables get ``scaler`` and the estimator (``clf``, or ``reg`` for regression); others, and estimators that
+    cannot take missing values, get a ``features`` step that imputes and encodes.
+
+    Raises
+    ------
+    ConfigError
+        If the estimator does not fit the task, is not installed or does not know a parameter.
+    """
+    estimator = _build_estimator(contract, config)
+    impute = not takes_missing(estimator)
+    plain = all(feature.type in NUMERIC_TYPES and not (impute and feature.nullable) for feature in contract.features)
+    first = ("scaler", StandardScaler(with_mean=False)) if plain else ("features", _build_features(contract, config, impute))
+    return Pipeline([first, ("clf" if contract.is_classification else "reg", estimator)])
+
+
+def takes_missing(estimator: Any) -> bool:
+    """Whether the estimator has an answer for NaN: trees send it down a learned side."""
+    return bool(get_tags(estimator).input_tags.allow_nan)
+
+
+def _build_features(contract: Contract, config: Config, impute: bool) -> ColumnTransformer:
+    dates = [feature.name for feature in contract.numbers if feature.type == "datetime"]
+    numbers = [feature.name for feature in contract.numbers if feature.type != "datetime"]
+    texts = [feature.name for feature in contract.texts]
+    blocks: list[tuple[str, Any, list[str]]] = []
+    if numbers:
+        blocks.append(("numbers", Pipeline(_scaling(impute)), numbers))
+    if dates:
+        blocks.append(("dates", Pipeline([("parts", DatetimeParts()), *_scaling(impute)]), dates))
+    if texts:
+        encoder = _build_encoder(contract.texts, config)
+        blocks.append(("texts", Pipeline([("fill", FillText()), ("encoder", encoder)]), texts))
+    return ColumnTransformer(blocks, sparse_threshold=0)
+
+
+def _scaling(impute: bool) -> list[tuple[str, Any]]:
+    imputer = [("imputer", SimpleImputer(strategy="median", keep_empty_features=True))] if impute else []
+    return [*imputer, ("scaler", StandardScaler())]
+
+
+def _build_encoder(texts: tuple[Feature, ...], config: Config) -> Any:
+    known = [[*feature.categories, *([MISSING_TEXT] if feature.nullable else [])] for feature in texts]
+    for feature, categories in zip(texts, known, strict=True):
+        if not categories:
+            raise DataError(f"column {feature.name!r} has no known value to encode; add it to data.drop")
+    values = [np.array(categories, dtype=object) for categories in known]
+    if config.model.encoding == "ordinal":
+        return OrdinalEncoder(categories=values, handle_unknown="use_encoded_value", unknown_value=-1)
+    return OneHotEncoder(categories=values, handle_unknown="ignore", sparse_output=False)
+
+
+def _build_estimator(contract: Contract, config: Config) -> BaseEstimator:
+    name, task = config.model.estimator, contract.task
+    if contract.is_classification and name == "ridge":
+        raise ConfigError(
+            f"model.estimator: ridge predicts numbers, and {contract.target!r} is {task}; use logistic_regression"
+        )
+    if not contract.is_classification:
+        if name == "logistic_regression":
+            raise ConfigError(
+                f"model.estimator: logistic_regression predicts classes, and {contract.target!r} is a number; use ridge"
+            )
+        if config.model.calibration != "none":
+            raise ConfigError("model.calibration: only classes have probabilities to calibrate; use none for regression")
+    estimator = _estimator_class(name, contract.is_classification)()
+    known = (*estimator.get_params(), *NATIVE_PARAMS.get(name, ()))
+    unknown = [key for key in config.model.params if key not in known]
+    if unknown:
+        lines = [f"model.params.{key}: {name} has no such parameter{suggest(key, known)}" for key in unknown]
+        raise ConfigError("\n".join(lines))
+    defaults = {"random_state": config.random_state} if "random_state" in known else {}
+    estimator.set_params(**defaults | _quiet_and_repeatable(name) | config.model.params)
+    if name == "xgboost" and contract.is_classification:
+        estimator = OriginalLabels(estimator)
+    if config.model.calibration != "none":
+        estimator = CalibratedClassifierCV(estimator, method=config.model.calibration, cv=5)
+    if any(isinstance(label, float) for label in contract.classes):  # scikit-learn takes 0.5 for a quantity
+        estimator = OriginalLabels(estimator)
+    return estimator
+
+
+def _quiet_and_repeatable(name: str) -> dict[str, Any]:
+    if name == "lightgbm":  # it times row-wise against column-wise histograms, and their sums differ
+        return {"verbose": -1, "deterministic": True, "force_row_wise": True}
+    if name == "logistic_regression":
+        return {"max_iter": 1000}
+    return {}
+
+
+def _estimator_class(name: str, classification: bool) -> Any:
+    """Import the class; only the library that is asked for is loaded."""
+    kind = "Classifier" if classification else "Regressor"
+    try:
+        if name == "xgboost":
+            import xgboost
+
+            return getattr(xgboost, f"XGB{kind}")
+        if name == "lightgbm":
+            import lightgbm
+
+            return getattr(lightgbm, f"LGBM{kind}")
+    except ImportError as error:
+        raise ConfigError(f"model.estimator: {name} is not installed; pip install 'mlops_project[boost]'") from error
+    if name in ("logistic_regression", "ridge"):
+        from sklearn import linear_model
+
+        return linear_model.LogisticRegression if name == "logistic_regression" else linear_model.Ridge
+    if name == "decision_tree":
+        from sklearn import tree
+
+        return getattr(tree, f"DecisionTree{kind}")
+    from sklearn import ensemble
+
+    names = {
+        "random_forest": "RandomForest",
+        "extra_trees": "ExtraTrees",
+        "gradient_boosting": "GradientBoosting",
+        "hist_gradient_boosting": "HistGradientBoosting",
+    }
+    return getattr(ensemble, names[name] + kind)
+
+
+def fit_pipeline(pipeline: Pipeline, features: pd.DataFrame, target: "pd.Series[Any]") -> Pipeline:
+    """Fit in place and return the pipeline.
+
+    Raises
+    ------
+    ConfigError
+        If the library refuses; which settings and tables it takes is its own business, and so is the error's type.
+    """
+    try:
+        return pipeline.fit(features, target)
+    except (MLOpsError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split("Stack trace:")[0].split())[:500]
+        raise ConfigError(
+            f"model.params: {type(pipeline.steps[-1][1]).__name__} cannot be trained: {reason or type(error).__name__}"
+        ) from error
+
+
+def prepare_for_serving(pipeline: Pipeline) -> Pipeline:
+    """Set ``n_jobs`` to 1 in every fitted part, in place: more makes a single row slower. Returns the pipeline."""
+    for estimator in _fitted_parts(pipeline.steps[-1][1]):
+        if "n_jobs" in estimator.get_params(deep=False):
+            estimator.set_params(n_jobs=1)
+    return pipeline
+
+
+def _fitted_parts(estimator: Any) -> Iterator[Any]:
+    yield estimator
+    if isinstance(estimator, OriginalLabels | CalibratedClassifierCV):
+        yield from _fitted_parts(estimator.estimator)
+    if isinstance(estimator, OriginalLabels) and hasattr(estimator, "estimator_"):
+        yield from _fitted_parts(estimator.estimator_)
+    if isinstance(estimator, CalibratedClassifierCV):
+        for fold in estimator.calibrated_classifiers_:
+            yield from _fitted_parts(fold.estimator)
+
+
+def predict_frame(pipeline: Pipeline, features: pd.DataFrame, contract: Contract) -> Predictions:
+    """Predict with the scikit-learn pipeline what ``Runtime`` predicts with the exported one.
+
+    Parameters
+    ----------
+    features
+        Feature frame, columns in contract order.
+
+    Returns
+    -------
+    Predictions
+        Classes and probabilities in the order of ``contract.classes``; float64.
+    """
+    if not contract.is_classification:
+        return Predictions(values=np.asarray(pipeline.predict(features), np.float64).reshape(-1))
+    estimator = pipeline.steps[-1][1]
+    order = class_order(estimator.classes_, contract)
+    probabilities = np.asarray(pipeline.predict_proba(features), np.float64)
+    if isinstance(estimator, LABELS_BY_ARG_MAX):
+        labels = probabilities.argmax(axis=1)
+    else:
+        labels = np.searchsorted(estimator.classes_, pipeline.predict(features))
+    return Predictions(indices=np.argsort(order)[labels], probabilities=probabilities[:, order])
+
+
+def class_order(classes: Any, contract: Contract) -> list[int]:
+    """Return, for each class of the contract, its position among an estimator's sorted ``classes_``."""
+    positions = {label.item() if hasattr(label, "item") else label: index for index, label in enumerate(classes)}
+    return [positions[label] for label in contract.classes]

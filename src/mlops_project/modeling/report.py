@@ -1,0 +1,143 @@
+"""For people: one self-contained ``report.html`` and a model card, from the same facts."""
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from mlops_project.bundle import Metadata
+from mlops_project.config import Config
+from mlops_project.contract import Feature
+from mlops_project.modeling.evaluation import SMALL_SLICE_ROWS, TITLES, Evaluation, format_number, format_value, shorten
+from mlops_project.modeling.metrics import PRIMARY, higher_is_better
+from mlops_project.modeling.origin import format_settings
+
+MAX_SHOWN_CATEGORIES = 8
+MAX_SHOWN_TEXT = 60
+CAPTIONS = {
+    "confusion_matrix": "Which class was taken for which: each row is an actual class, the diagonal is right.",
+    "roc": "What share is found, at the price of which share of false alarms, as the threshold falls. Far up and left is good.",
+    "precision_recall": "How many of those predicted are right, the more of them are to be found: what a rare class costs.",
+    "calibration": "Whether probabilities mean what they say: on the dashed line, 70% comes true 7 times in 10.",
+    "scores": "How far the model keeps the classes apart: the less the shapes overlap, the better.",
+    "predicted_actual": "Each row's prediction beside the truth; on the dashed line they agree.",
+    "residuals": "The errors along the predictions: a slope or a funnel is something that the model did not learn.",
+    "residual_histogram": "How large the errors are, and whether they lie to one side.",
+    "importance": "How much worse the model gets when one column is shuffled. It explains the model, not the world.",
+}
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What training found out, beside the bundle's metadata.
+
+    Attributes
+    ----------
+    evaluation
+        Metrics, intervals, slices.
+    plots
+        PNG files.
+    parity
+        One sentence about the exported model.
+    warnings
+        What the data made the trainer assume.
+    """
+
+    evaluation: Evaluation
+    plots: Sequence[Path] = ()
+    parity: str = ""
+    warnings: Sequence[str] = field(default=())
+
+
+def write_report(file: Path, metadata: Metadata, config: Config, findings: Findings) -> None:
+    """Write the page; it needs no other file and no network."""
+    plots = [_embed(plot) for plot in findings.plots]
+    facts = _facts(metadata, config, findings) | {"plots": plots, "config": format_settings(metadata.config)}
+    file.write_text(_environment(page=True).get_template("report.html.j2").render(facts), encoding="utf-8")
+
+
+def write_card(file: Path, metadata: Metadata, config: Config, findings: Findings) -> None:
+    """Write the model card, after Mitchell et al. 2019; nothing in it is invented."""
+    text = _environment(page=False).get_template("card.md.j2").render(_facts(metadata, config, findings))
+    file.write_text(text.strip() + "\n", encoding="utf-8")
+
+
+def _environment(*, page: bool) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mlops_project.modeling"),
+        autoescape=page,  # noqa: S701 - the page escapes HTML, the card escapes Markdown by its filter
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["md"] = _escape_markdown
+    return environment
+
+
+def _escape_markdown(value: object) -> str:
+    """Return a value as one line of Markdown that shows as it is, in a table cell, too."""
+    return re.sub(r"([\\`*_{}\[\]<>#!|$~&])", r"\\\1", " ".join(str(value).split()))
+
+
+def _embed(plot: Path) -> dict[str, str]:
+    data = base64.b64encode(plot.read_bytes()).decode()
+    return {"title": plot.stem.replace("_", " "), "caption": CAPTIONS.get(plot.stem, ""), "data": data}
+
+
+def _facts(metadata: Metadata, config: Config, findings: Findings) -> dict[str, Any]:
+    evaluation, contract = findings.evaluation, metadata.contract
+    sliced = list(dict.fromkeys(name for part in evaluation.slices for name in part.metrics))
+    return {
+        "meta": metadata,
+        "contract": contract,
+        "created": metadata.created_at[:16].replace("T", " "),
+        "folder": config.paths.exported_model_dir,
+        "metrics": [_format_metric(name, evaluation.metrics, evaluation.intervals) for name in evaluation.metrics],
+        "main": TITLES[config.gates.metric or PRIMARY[contract.task]],
+        "basis": evaluation.basis,
+        "slice_metrics": [TITLES[name] for name in sliced],
+        "slices": [
+            {
+                "part": part,
+                "value": shorten(part.value, MAX_SHOWN_TEXT),
+                "cells": [_format_metric(name, part.metrics, part.intervals) for name in sliced],
+            }
+            for part in evaluation.slices
+        ],
+        "small_slice": SMALL_SLICE_ROWS,
+        "inputs": [{"feature": feature, "seen": _seen(feature)} for feature in contract.features],
+        "report": evaluation.report,
+        "parity": findings.parity,
+        "warnings": list(findings.warnings),
+    }
+
+
+def _format_metric(name: str, values: Mapping[str, float], bounds: Mapping[str, tuple[float, float]]) -> dict[str, str]:
+    return {
+        "title": TITLES[name],
+        "value": format_number(values[name]) if name in values else "undefined",
+        "interval": " to ".join(map(format_number, bounds.get(name, ()))),
+        "better": "higher" if higher_is_better(name) else "lower",
+    }
+
+
+def _seen(feature: Feature) -> str:
+    """Say which values the training rows had."""
+    if feature.is_text:
+        shown = ", ".join(shorten(text, MAX_SHOWN_TEXT) for text in feature.categories[:MAX_SHOWN_CATEGORIES])
+        rest = len(feature.categories) - MAX_SHOWN_CATEGORIES
+        return f"{shown} and {rest} more" if rest > 0 else shown
+    if feature.minimum is None or feature.maximum is None:
+        return "no values"
+    if feature.type == "boolean":
+        return "true, false" if feature.minimum < feature.maximum else str(bool(feature.minimum)).lower()
+    if feature.type == "datetime":
+        ends = (np.datetime64(round(end), "s") for end in (feature.minimum, feature.maximum))
+        return " to ".join(str(end).removesuffix("T00:00:00") for end in ends)
+    low, median, high = (format_value(value) for value in (feature.minimum, float(feature.default or 0), feature.maximum))
+    return f"{low} to {high}, median {median}"

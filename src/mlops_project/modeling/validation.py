@@ -1,0 +1,100 @@
+"""Cross-validation of the training rows: how much the metrics move with the rows that happened to be drawn."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
+from sklearn.pipeline import Pipeline
+
+from mlops_project.config import Config
+from mlops_project.contract import Contract
+from mlops_project.errors import ConfigError
+from mlops_project.modeling.evaluation import encode_target
+from mlops_project.modeling.metrics import compute_metrics, score_rows
+from mlops_project.modeling.pipeline import fit_pipeline, predict_frame
+
+
+def cross_validate(
+    pipeline: Pipeline,
+    features: pd.DataFrame,
+    target: "pd.Series[Any]",
+    contract: Contract,
+    config: Config,
+    *,
+    groups: "pd.Series[Any] | None" = None,
+    times: "pd.Series[Any] | None" = None,
+    on_fold: Callable[[int], None] = lambda _: None,
+) -> list[dict[str, Any]]:
+    """Fit and judge a copy of the pipeline per fold, split the way the held-out rows were.
+
+    Returns
+    -------
+    list of dict
+        ``{"fold": 1, "metrics": {…}}`` per fold; empty if ``evaluation.cv_folds`` is below 2.
+
+    Raises
+    ------
+    ConfigError
+        If the rows do not allow that many folds.
+    """
+    folds = config.evaluation.cv_folds
+    if folds < 2:
+        return []
+    if times is not None:
+        order = np.argsort(times.to_numpy(), kind="stable")
+        features, target = features.iloc[order], target.iloc[order]
+    splits = _split(features, target, contract, config, groups, timed=times is not None)
+    _check_classes(splits, target, contract)
+    results = []
+    for number, (train, test) in enumerate(splits, 1):
+        fitted = fit_pipeline(clone(pipeline), features.iloc[train], target.iloc[train])
+        predictions = predict_frame(fitted, features.iloc[test], contract)
+        scored = score_rows(predictions, encode_target(target.iloc[test], contract), contract)
+        results.append({"fold": number, "metrics": compute_metrics(scored, contract.task)})
+        on_fold(number)
+    return results
+
+
+def _check_classes(splits: list[tuple[Any, Any]], target: "pd.Series[Any]", contract: Contract) -> None:
+    for number, (train, _) in enumerate(splits, 1):
+        absent = set(contract.classes) - set(target.iloc[train])
+        if absent:
+            names = ", ".join(sorted(map(repr, absent)))
+            raise ConfigError(
+                f"evaluation.cv_folds: fold {number} of {len(splits)} has no row of class {names} to learn from; "
+                "ask for other folds, or 0 for none"
+            )
+
+
+def _split(
+    features: pd.DataFrame,
+    target: "pd.Series[Any]",
+    contract: Contract,
+    config: Config,
+    groups: "pd.Series[Any] | None",
+    *,
+    timed: bool,
+) -> list[tuple[Any, Any]]:
+    """Return each fold's training and test positions."""
+    folds, seed = config.evaluation.cv_folds, config.random_state
+    codes = None if groups is None else pd.factorize(groups, use_na_sentinel=False)[0]
+    splitter: Any = KFold(folds, shuffle=True, random_state=seed)
+    if timed:
+        splitter = TimeSeriesSplit(folds)
+    elif groups is not None:
+        kind = StratifiedGroupKFold if contract.is_classification else GroupKFold
+        splitter = kind(folds, shuffle=True, random_state=seed)
+    elif contract.is_classification:
+        splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a class in fewer rows than folds; its absence is checked above
+            return list(splitter.split(features, target, codes))
+    except ValueError as error:
+        raise ConfigError(
+            f"evaluation.cv_folds: {len(target)} training rows cannot be split into {folds} folds: {error}"
+        ) from error

@@ -1,0 +1,126 @@
+import msgspec
+import numpy as np
+import pytest
+
+from mlops_project.config import GatesConfig
+from mlops_project.errors import ConfigError
+from mlops_project.modeling.gate import decide_promotion
+from mlops_project.modeling.metrics import Scored
+from mlops_project.runtime import Predictions
+
+
+def scored_classes(truth: np.ndarray, positive: np.ndarray) -> Scored:
+    probabilities = np.column_stack([1 - positive, positive])
+    return Scored(Predictions(probabilities.argmax(axis=1), probabilities), truth, 2)
+
+
+def scored_values(truth: np.ndarray, values: np.ndarray) -> Scored:
+    return Scored(Predictions(values=values), truth, 0)
+
+
+@pytest.fixture
+def truth(rng) -> np.ndarray:
+    return (rng.random(800) < 0.4).astype(np.int64)
+
+
+def noisy(truth, rng, noise: float) -> Scored:
+    return scored_classes(truth, 1 / (1 + np.exp(-4 * (truth - 0.5 + rng.normal(0, noise, len(truth))))))
+
+
+def gates(**settings) -> GatesConfig:
+    return msgspec.structs.replace(GatesConfig(bootstrap_rounds=300), **settings)
+
+
+def test_first_model_is_promoted_without_comparison(truth, rng):
+    decision = decide_promotion(noisy(truth, rng, 1.0), None, "binary", gates(), seed=0)
+    assert (decision.promote, decision.verdict) == (True, "first")
+
+
+@pytest.mark.parametrize("champion_exists", [True, False])
+def test_minimum_refuses_with_or_without_champion(truth, rng, champion_exists):
+    weak, strong = noisy(truth, rng, 3.0), noisy(truth, rng, 0.3)
+    limits = gates(minimum={"roc_auc": 0.9, "log_loss": 0.01, "accuracy": 0.1})
+    decision = decide_promotion(weak, strong if champion_exists else None, "binary", limits, seed=0)
+    assert (decision.promote, decision.verdict) == (False, "below_minimum")
+    assert "ROC AUC is 0." in decision.reason
+    assert "at least 0.9" in decision.reason
+    assert "log loss is" in decision.reason
+    assert "at most 0.01" in decision.reason
+    assert "accuracy" not in decision.reason
+
+
+def test_undefined_metric_does_not_pass_a_minimum(rng):
+    one_class = np.zeros(50, np.int64)
+    decision = decide_promotion(noisy(one_class, rng, 1.0), None, "binary", gates(minimum={"roc_auc": 0.5}), seed=0)
+    assert decision.verdict == "below_minimum"
+
+
+def test_clearly_better_challenger_is_promoted(truth, rng):
+    decision = decide_promotion(noisy(truth, rng, 0.3), noisy(truth, rng, 2.0), "binary", gates(require="better"), seed=0)
+    assert (decision.promote, decision.verdict) == (True, "better")
+
+
+def test_clearly_worse_challenger_is_refused(truth, rng):
+    decision = decide_promotion(noisy(truth, rng, 2.0), noisy(truth, rng, 0.3), "binary", gates(), seed=0)
+    assert (decision.promote, decision.verdict) == (False, "worse")
+    assert "800 rows" in decision.reason
+
+
+def test_slightly_changed_challenger_is_not_worse_and_only_counts_if_that_is_enough(truth, rng):
+    champion = noisy(truth, rng, 0.8)
+    positive = np.clip(champion.probabilities[:, 1] + rng.normal(0, 1e-3, len(truth)), 0, 1)
+    challenger = scored_classes(truth, positive)
+    assert decide_promotion(challenger, champion, "binary", gates(), seed=0).promote
+    strict = decide_promotion(challenger, champion, "binary", gates(require="better"), seed=0)
+    assert (strict.promote, strict.verdict) == (False, "not_worse")
+    assert "gates.require" in strict.reason
+
+
+def test_few_rows_that_cannot_tell_refuse_and_say_so(rng):
+    truth = np.array([0, 1] * 12)
+    decision = decide_promotion(noisy(truth, rng, 1.0), noisy(truth, rng, 1.0), "binary", gates(), seed=0)
+    assert (decision.promote, decision.verdict) == (False, "unclear")
+    assert "--force" in decision.reason
+
+
+def test_identical_answers_keep_the_champion(truth, rng):
+    scored = noisy(truth, rng, 1.0)
+    decision = decide_promotion(scored, scored, "binary", gates(), seed=0)
+    assert (decision.promote, decision.verdict) == (False, "identical")
+
+
+@pytest.mark.parametrize(("scale", "verdict"), [(1.001, "not_worse"), (1.5, "worse"), (0.7, "better")])
+def test_tolerance_of_an_unbounded_metric_is_a_share_of_the_champions_value(rng, scale, verdict):
+    truth = rng.normal(1e6, 1e5, 500)  # with errors near 10,000 an absolute tolerance of 0.01 would be nothing
+    errors = rng.normal(0, 1e4, 500)
+    decision = decide_promotion(
+        scored_values(truth, truth + errors * scale), scored_values(truth, truth + errors), "regression", gates(), seed=0
+    )
+    assert decision.verdict == verdict
+
+
+def test_loss_metric_is_better_when_smaller(truth, rng):
+    decision = decide_promotion(noisy(truth, rng, 0.3), noisy(truth, rng, 2.0), "binary", gates(metric="log_loss"), seed=0)
+    assert decision.verdict == "better"
+
+
+def test_same_input_gives_the_same_decision(truth, rng):
+    pair = noisy(truth, rng, 1.0), noisy(truth, rng, 1.1)
+    assert decide_promotion(*pair, "binary", gates(), seed=7) == decide_promotion(*pair, "binary", gates(), seed=7)
+
+
+def test_metric_of_another_task_is_a_config_error(truth, rng):
+    with pytest.raises(ConfigError, match="binary models have no metric 'rmse'"):
+        decide_promotion(noisy(truth, rng, 1.0), noisy(truth, rng, 1.0), "binary", gates(metric="rmse"), seed=0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equal_models_are_rarely_called_better(seed):
+    """One-sided 95 %: two models of the same quality may be called better in one of twenty comparisons, with some slack."""
+    rng = np.random.default_rng(seed)
+    truth = (rng.random(300) < 0.5).astype(np.int64)
+    verdicts = [
+        decide_promotion(noisy(truth, rng, 1.0), noisy(truth, rng, 1.0), "binary", gates(bootstrap_rounds=200), seed=n).verdict
+        for n in range(60)
+    ]
+    assert verdicts.count("better") <= 8
