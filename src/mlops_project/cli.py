@@ -1,0 +1,59 @@
+"""``mlops``: one command per workflow, each loaded only when it is called, so that help answers at once."""
+
+from importlib import import_module
+
+import click
+
+from mlops_project import __version__
+
+# Command → (module with its click command, attribute, one line for the help page).
+COMMANDS = {
+    "up": ("mlops_project.up", "command", "Train if needed, then run the whole stack on this machine."),
+    "init": ("mlops_project.init", "command", "Look at a table and write a configuration for it."),
+    "config": ("mlops_project.init", "config_command", "Check a configuration and explain every problem."),
+    "train": ("mlops_project.train", "command", "Train, evaluate, export, track and register a model."),
+    "log": ("mlops_project.log", "command", "Log an exported model to MLflow that was not logged when it was trained."),
+    "models": ("mlops_project.models", "command", "List registered versions with aliases and metrics."),
+    "promote": ("mlops_project.promote", "command", "Run the gate and make a version the champion."),
+    "rollback": ("mlops_project.promote", "rollback_command", "Make the previous champion the champion again."),
+    "history": ("mlops_project.models", "history_command", "Show every alias move: when, who, from, to and why."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the command names in the order of a model's life."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or suggest the nearest."""
+        from mlops_project.errors import suggest
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no command {args[0]!r}{suggest(args[0], list(COMMANDS))}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help page's list without importing the commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+@click.command(cls=LazyGroup)
+@click.version_option(__version__, prog_name="mlops")
+def main() -> None:
+    """From a table to a model in production that people can trust, and back."""
+
+
+if __name__ == "__main__":
+    main()

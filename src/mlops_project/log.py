@@ -1,0 +1,26 @@
+"""``mlops log``: log an exported model that could not be logged when it was trained."""
+
+from pathlib import Path
+
+import click
+
+from mlops_project.bundle import CONFIG_FILE, load_bundle
+from mlops_project.command import WorkflowCommand
+from mlops_project.config import find_root, read_config
+
+
+@click.command(cls=WorkflowCommand, name="log")
+@click.argument("model_dir", type=click.Path(path_type=Path), default=Path("artifacts/model"), metavar="[MODEL_DIR]")
+def command(model_dir: Path) -> None:
+    """Log the bundle in MODEL_DIR (default artifacts/model) to MLflow and register it; a second time changes nothing."""
+    from mlops_project.tracking.runs import log_bundle
+
+    bundle = load_bundle(model_dir)
+    config = read_config(bundle.path / CONFIG_FILE, root=find_root(Path.cwd()))
+    run = log_bundle(bundle, config)
+    click.echo(f"logged as run {run.run_id} in {run.uri}, version {run.model_version} of {run.model_name}")
+    click.echo(f"make it champion with: mlops promote {bundle.path / CONFIG_FILE}")
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,220 @@
+"""Promote and roll back: the gate on held-out rows, the alias ``champion``, and what they leave in the audit trail."""
+
+import contextlib
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mlops_project.bundle import REFERENCE_FILE, Bundle
+from mlops_project.command import WorkflowCommand, config_options
+from mlops_project.config import Config
+from mlops_project.errors import BundleError, ConfigError, ContractError, DataError, TrackingError
+
+if TYPE_CHECKING:
+    from mlops_project.modeling.gate import Decision
+    from mlops_project.modeling.metrics import Scored, Truth
+    from mlops_project.tracking.registry import Move, Version
+    from mlops_project.tracking.store import Store
+
+
+def run_gate(config: Config, bundle: Bundle, version_number: int, columns: Mapping[str, Any], truth: "Truth") -> "Decision":
+    """Compare a registered bundle with the champion on the same held-out rows, and move ``champion`` if it passes.
+
+    Parameters
+    ----------
+    columns
+        Feature name → array ``(n_rows,)`` of the held-out rows.
+    truth
+        int64 class indices or float64 values, ``(n_rows,)``.
+
+    Raises
+    ------
+    TrackingError
+        If MLflow cannot be reached.
+    """
+    from mlops_project.tracking import registry
+    from mlops_project.tracking.store import open_store
+
+    with open_store(config) as store:
+        challenger = registry.find_version(store, bundle.metadata.name, str(version_number))
+        champion = registry.find_champion(store, challenger.name)
+        decision = _judge(store, bundle, champion, columns, truth, config)
+        registry.note_verdict(store, challenger, decision.verdict, decision.reason)
+        if decision.promote:
+            registry.move_alias(store, challenger, registry.CHAMPION, "promote", decision.reason)
+    return decision
+
+
+def _judge(
+    store: "Store", bundle: Bundle, champion: "Version | None", columns: Mapping[str, Any], truth: "Truth", config: Config
+) -> "Decision":
+    from mlops_project.modeling.gate import Decision, decide_promotion
+
+    score = _score(bundle, columns, truth)
+    task, seed = bundle.contract.task, config.random_state
+    if champion is None:
+        return decide_promotion(score, None, task, config.gates, seed=seed)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            theirs = _load_champion(store, champion, bundle, Path(folder))
+            rival = _score(theirs, columns, truth)
+        except (BundleError, ContractError) as error:
+            reason = f"it cannot be compared with the champion, version {champion.number}: {error}; " + _BY_HAND
+            return Decision(promote=False, verdict="incomparable", reason=reason)
+    return decide_promotion(score, rival, task, config.gates, seed=seed)
+
+
+_BY_HAND = "decide yourself with mlops promote --force --reason …"
+
+
+def _load_champion(store: "Store", champion: "Version", bundle: Bundle, folder: Path) -> Bundle:
+    from mlops_project.tracking.registry import download_bundle
+
+    theirs = download_bundle(store, champion, folder)
+    for field in ("task", "target", "classes"):
+        old, new = getattr(theirs.contract, field), getattr(bundle.contract, field)
+        if old != new:
+            raise ContractError(f"its {field} was {old!r} and is {new!r} now")
+    return theirs
+
+
+def _score(bundle: Bundle, columns: Mapping[str, Any], truth: "Truth") -> "Scored":
+    from mlops_project.modeling.metrics import score_rows
+    from mlops_project.runtime import Runtime
+
+    return score_rows(Runtime.load(bundle).predict(columns), truth, bundle.contract)
+
+
+def read_held_out(config: Config, bundle: Bundle) -> tuple[dict[str, Any], "Truth", str]:
+    """Return columns and truth of rows that a bundle was not fitted on, and where they are from, in words.
+
+    They are split from the table again where table and split are the ones that the bundle was made from; otherwise the
+    bundle's own reference rows serve.
+
+    Raises
+    ------
+    BundleError
+        If neither can be had.
+    """
+    from mlops_project.data_prep import load_table, split_table
+    from mlops_project.modeling.evaluation import encode_target
+
+    with contextlib.suppress(DataError, ConfigError):
+        table = load_table(config)
+        if table.digest == bundle.metadata.data_digest and _split_settings(config.to_dict()) == _split_settings(
+            bundle.metadata.config
+        ):
+            split = split_table(table, config)
+            return _columns(split.test_features), encode_target(split.test_target, bundle.contract), "the held-out rows"
+    if REFERENCE_FILE not in bundle.metadata.files:
+        raise BundleError(
+            f"{bundle.metadata.name}: the table is not the one it was trained on, and the bundle holds no reference rows; "
+            "train again, or promote with --force --reason …"
+        )
+    import pandas as pd
+
+    rows = pd.read_parquet(bundle.path / REFERENCE_FILE)
+    return _columns(rows), encode_target(rows.pop(bundle.contract.target), bundle.contract), "the bundle's reference rows"
+
+
+def _split_settings(settings: Mapping[str, Any]) -> list[Any]:
+    return [settings["test_size"], settings["random_state"], settings["data"]["group"], settings["data"]["time"]]
+
+
+def _columns(frame: Any) -> dict[str, Any]:
+    return {str(name): frame[name].to_numpy() for name in frame.columns}
+
+
+def promote(config: Config, which: str, *, force: bool = False, reason: str = "") -> "tuple[Version, Decision]":
+    """Run the gate for a registered version, or skip it, and make the version champion.
+
+    Parameters
+    ----------
+    which
+        Version number or alias.
+    force, reason
+        Promote whatever the gate would say; a reason is then required and recorded.
+
+    Raises
+    ------
+    ConfigError, TrackingError, BundleError
+        If there is no reason, no such version, or no row to judge it on.
+    """
+    from mlops_project.modeling.gate import Decision
+    from mlops_project.tracking import registry
+    from mlops_project.tracking.store import open_store
+
+    if force and not reason.strip():
+        raise ConfigError("--force needs --reason: it is recorded in the audit trail")
+    with open_store(config) as store, tempfile.TemporaryDirectory() as folder:
+        version = registry.find_version(store, config.model.name, which)
+        if registry.CHAMPION in version.aliases:
+            return version, Decision(promote=False, verdict="identical", reason="it is the champion already")
+        if force:
+            registry.note_verdict(store, version, "forced", reason)
+            registry.move_alias(store, version, registry.CHAMPION, "force", reason)
+            return version, Decision(promote=True, verdict="forced", reason=reason)
+        bundle = registry.download_bundle(store, version, Path(folder))
+        columns, truth, origin = read_held_out(config, bundle)
+        decision = run_gate(config, bundle, version.number, columns, truth)
+    return version, Decision(decision.promote, decision.verdict, f"{decision.reason} ({origin})")
+
+
+def rollback(config: Config, *, to: int | None = None, reason: str = "") -> "Move":
+    """Make the previous champion (or version ``to``) the champion again.
+
+    Raises
+    ------
+    TrackingError
+        If there is no champion, or no earlier one.
+    """
+    from mlops_project.tracking import registry
+    from mlops_project.tracking.store import open_store
+
+    with open_store(config) as store:
+        name = config.model.name
+        champion = registry.find_champion(store, name)
+        if champion is None:
+            raise TrackingError(f"model {name!r} has no champion to roll back; see `mlops models`")
+        target = to or registry.find_previous_champion(registry.read_moves(store, name))
+        if target is None:
+            raise TrackingError(f"version {champion.number} is the first champion of {name!r}; there is nothing to go back to")
+        if target == champion.number:
+            raise TrackingError(f"version {target} is the champion of {name!r} already")
+        version = registry.find_version(store, name, str(target))
+        said = reason or f"rolled back from version {champion.number}"
+        return registry.move_alias(store, version, registry.CHAMPION, "rollback", said)
+
+
+EXIT_REFUSED = 3
+
+
+@click.command(cls=WorkflowCommand, name="promote")
+@config_options
+@click.option("--version", "which", default="challenger", show_default=True, metavar="N", help="Version or alias.")
+@click.option("--force", is_flag=True, help="Promote without asking the gate; needs --reason.")
+@click.option("--reason", default="", help="Recorded in the audit trail.")
+def command(config: Config, which: str, force: bool, reason: str) -> None:
+    """Run the gate for a version of the configuration's model and make it the champion (exit 3: refused)."""
+    version, decision = promote(config, which, force=force, reason=reason)
+    state = "promoted" if decision.promote else "not promoted"
+    click.echo(f"{version.name} version {version.number} {state}: {decision.reason}")
+    if not decision.promote and decision.verdict != "identical":
+        raise SystemExit(EXIT_REFUSED)
+
+
+@click.command(cls=WorkflowCommand, name="rollback")
+@config_options
+@click.option("--to", type=int, metavar="N", help="Version to go back to; default the previous champion.")
+@click.option("--reason", default="", help="Recorded in the audit trail.")
+def rollback_command(config: Config, to: int | None, reason: str) -> None:
+    """Make the previous champion the champion again."""
+    move = rollback(config, to=to, reason=reason)
+    click.echo(f"{move.model}: champion is version {move.target} again, was version {move.source}")
+
+
+if __name__ == "__main__":
+    command()

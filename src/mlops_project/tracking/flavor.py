@@ -1,0 +1,90 @@
+"""The MLflow side of a bundle: ``MLmodel``, the pipeline in skops' format, requirements, signature and input example."""
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow.sklearn
+import numpy as np
+import pandas as pd
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+from mlops_project.contract import Contract, Feature
+
+REQUIREMENTS = ("scikit-learn", "skops", "pandas", "numpy")
+EXTRA_REQUIREMENTS = {"xgboost": ("xgboost-cpu", "xgboost"), "lightgbm": ("lightgbm",)}
+
+
+def save_mlflow_model(
+    folder: Path, pipeline: Any, contract: Contract, example: pd.DataFrame, *, trusted_types: Sequence[str], estimator: str
+) -> None:
+    """Write the pipeline as an MLflow model into ``folder``, beside what is there.
+
+    ``mlflow.pyfunc.load_model`` and ``mlflow models serve`` take the directory as it is.
+
+    Parameters
+    ----------
+    example
+        A few rows of the feature frame: MLflow's input example.
+    trusted_types
+        What skops may load.
+    estimator
+        ``model.estimator``: decides what must be installed to load the model.
+    """
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # it notes every missing optional pip feature
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        target = Path(temporary) / "model"
+        mlflow.sklearn.save_model(
+            pipeline,
+            target,
+            signature=build_signature(contract),
+            input_example=example,
+            pip_requirements=_requirements(pipeline, estimator),
+            skops_trusted_types=list(trusted_types),
+        )
+        for file in target.iterdir():
+            shutil.move(file, folder / file.name)
+
+
+def build_signature(contract: Contract) -> ModelSignature:
+    """Return the MLflow signature; columns that may be missing are optional and, if whole numbers or booleans, doubles."""
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(_data_type(feature), feature.name, required=not feature.nullable) for feature in contract.features
+    ]
+    return ModelSignature(inputs=Schema(columns), outputs=Schema([TensorSpec(_label_type(contract), (-1,))]))
+
+
+def _data_type(feature: Feature) -> DataType:
+    if feature.is_text:
+        return DataType.string
+    if feature.type == "datetime":
+        return DataType.datetime
+    if feature.nullable or feature.type == "float":
+        return DataType.double
+    return DataType.boolean if feature.type == "boolean" else DataType.long
+
+
+def _label_type(contract: Contract) -> "np.dtype[Any]":
+    if not contract.is_classification:
+        return np.dtype("float64")
+    kind = np.asarray(contract.classes).dtype
+    return np.dtype("O") if kind.kind == "U" else kind
+
+
+def _requirements(pipeline: Any, estimator: str) -> list[str]:
+    names = ["mlflow", *REQUIREMENTS]
+    for choice in EXTRA_REQUIREMENTS.get(estimator, ()):
+        try:
+            version(choice)
+        except ModuleNotFoundError:
+            continue
+        names.append(choice)
+        break
+    if any(name == "features" for name, _ in pipeline.steps) or estimator == "xgboost":
+        names.append("mlops_project")  # the pipeline holds transformers of ours
+    return [f"{name}=={version(name)}" for name in names]

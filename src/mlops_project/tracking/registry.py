@@ -1,0 +1,283 @@
+"""The model registry: versions, aliases, and the record of every alias move.
+
+A move is recorded as a tag of the registered model *before* the alias moves: a crash between the two leaves a record that
+``read_moves`` reports as unfinished, never a move without a record.
+"""
+
+import getpass
+import os
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from mlops_project.bundle import Bundle, load_bundle
+from mlops_project.errors import BundleError, TrackingError
+from mlops_project.tracking.store import Store
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+MOVE_TAG = "mlops.move."
+DIGEST_TAG, METRICS_TAG, VERDICT_TAG, REASON_TAG = "mlops.digest", "mlops.metrics", "mlops.verdict", "mlops.reason"
+Action = Literal["register", "promote", "force", "rollback"]
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version.
+
+    Attributes
+    ----------
+    name, number
+        Registered model and version.
+    aliases
+        Names that point to it.
+    run_id
+        The run that made it.
+    created_at
+        ISO 8601, UTC.
+    digest
+        The bundle's; see ``Bundle.digest``.
+    metrics
+        On its held-out rows.
+    verdict, reason
+        What the gate said last; empty if it was never asked.
+    source
+        Where its files are, for MLflow.
+    """
+
+    name: str
+    number: int
+    aliases: tuple[str, ...]
+    run_id: str
+    created_at: str
+    digest: str
+    metrics: dict[str, float]
+    verdict: str
+    reason: str
+    source: str
+
+
+class Move(msgspec.Struct, frozen=True, kw_only=True):
+    """One alias move, as recorded.
+
+    Attributes
+    ----------
+    at
+        ISO 8601, UTC.
+    alias, action
+        Which alias, and why it moved: ``register``, ``promote``, ``force`` or ``rollback``.
+    source, target
+        Version that it left (None: the alias was new) and version that it went to.
+    user
+        Who moved it.
+    reason
+        In words.
+    metrics
+        Of the version that it went to.
+    """
+
+    at: str
+    model: str
+    alias: str
+    action: Action
+    source: int | None
+    target: int
+    user: str
+    reason: str
+    metrics: dict[str, float] = msgspec.field(default_factory=dict)
+
+
+def register(store: Store, bundle: Bundle, *, run_id: str, model_id: str) -> Version:
+    """Create a version for a logged bundle and point ``challenger`` to it; what is there already stays as it is."""
+    name = bundle.metadata.name
+    _ensure_model(store, name)
+    known = [version for version in list_versions(store, name) if version.digest == bundle.digest]
+    version = known[0] if known else _create_version(store, bundle, run_id, model_id)
+    if not any(move.action == "register" and move.target == version.number for move in read_moves(store, name)):
+        move_alias(store, version, CHALLENGER, "register", "newest version")
+    return version
+
+
+def _create_version(store: Store, bundle: Bundle, run_id: str, model_id: str) -> Version:
+    metadata = bundle.metadata
+    created = store.client.create_model_version(
+        metadata.name,
+        store.client.get_logged_model(model_id).artifact_location,  # `models:/…` would ask the global tracking address
+        run_id=run_id,
+        model_id=model_id,
+        tags={DIGEST_TAG: bundle.digest, METRICS_TAG: msgspec.json.encode(metadata.metrics).decode()},
+        description=f"{metadata.estimator} on {metadata.data_source}, {metadata.train_rows} rows",
+    )
+    return find_version(store, metadata.name, str(created.version))
+
+
+def _ensure_model(store: Store, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        store.client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def list_models(store: Store) -> list[str]:
+    """Return the names of all registered models, sorted."""
+    return sorted(model.name for model in _pages(store.client.search_registered_models))
+
+
+def list_versions(store: Store, name: str) -> list[Version]:
+    """Return a model's versions, newest first; none if it is not registered."""
+    quoted = name.replace("'", "''")
+    found = _pages(store.client.search_model_versions, filter_string=f"name = '{quoted}'")
+    aliases = _aliases(store, name) if found else {}
+    return sorted((_version(item, aliases) for item in found), key=lambda version: -version.number)
+
+
+def find_version(store: Store, name: str, which: str) -> Version:
+    """Return the version with this number or alias; ``latest`` is the newest.
+
+    Raises
+    ------
+    TrackingError
+        If there is none; names those that exist.
+    """
+    versions = list_versions(store, name)
+    for version in versions:
+        if which in (str(version.number), "latest", *version.aliases):
+            return version
+    if not versions:
+        known = ", ".join(list_models(store)) or "none"
+        raise TrackingError(f"no model {name!r} is registered (registered: {known}); train one with `mlops train`")
+    numbers = ", ".join(str(version.number) for version in versions[:20])
+    raise TrackingError(f"model {name!r} has no version or alias {which!r}; versions: {numbers}")
+
+
+def find_champion(store: Store, name: str) -> Version | None:
+    """Return the champion, or None if there is none yet."""
+    return next((version for version in list_versions(store, name) if CHAMPION in version.aliases), None)
+
+
+def _pages(search: Any, **query: Any) -> list[Any]:
+    items: list[Any] = []
+    page = search(**query)
+    items += page
+    while page.token:
+        page = search(**query, page_token=page.token)
+        items += page
+    return items
+
+
+def _aliases(store: Store, name: str) -> dict[str, int]:
+    return {alias: int(number) for alias, number in store.client.get_registered_model(name).aliases.items()}
+
+
+def _version(item: Any, aliases: dict[str, int]) -> Version:
+    number, tags = int(item.version), item.tags
+    return Version(
+        name=item.name,
+        number=number,
+        aliases=tuple(sorted(alias for alias, target in aliases.items() if target == number)),
+        run_id=item.run_id or "",
+        created_at=datetime.fromtimestamp(item.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
+        digest=tags.get(DIGEST_TAG, ""),
+        metrics=_decode_metrics(tags.get(METRICS_TAG, "")),
+        verdict=tags.get(VERDICT_TAG, ""),
+        reason=tags.get(REASON_TAG, ""),
+        source=item.source,
+    )
+
+
+def _decode_metrics(text: str) -> dict[str, float]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, float])
+    except msgspec.DecodeError:  # a version that was registered by other means has no such tag
+        return {}
+
+
+def note_verdict(store: Store, version: Version, verdict: str, reason: str) -> None:
+    """Write on a version what the gate said of it."""
+    store.client.set_model_version_tag(version.name, str(version.number), VERDICT_TAG, verdict)
+    store.client.set_model_version_tag(version.name, str(version.number), REASON_TAG, reason)
+
+
+def move_alias(store: Store, version: Version, alias: str, action: Action, reason: str) -> Move:
+    """Record a move, then point ``alias`` to ``version``."""
+    move = Move(
+        at=datetime.now(UTC).isoformat(timespec="microseconds"),
+        model=version.name,
+        alias=alias,
+        action=action,
+        source=_aliases(store, version.name).get(alias),
+        target=version.number,
+        user=find_user(),
+        reason=reason,
+        metrics=version.metrics,
+    )
+    key = f"{MOVE_TAG}{move.at.removesuffix('+00:00')}.{secrets.token_hex(2)}"  # two users may move at the same time
+    store.client.set_registered_model_tag(version.name, key, msgspec.json.encode(move).decode())
+    store.client.set_registered_model_alias(version.name, alias, str(version.number))
+    return move
+
+
+def find_user() -> str:
+    """Return who is at work: MLflow's user, else the system's."""
+    try:
+        return os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
+    except (KeyError, OSError):  # a container's user id without a name
+        return f"uid {os.getuid()}"
+
+
+def read_moves(store: Store, name: str) -> list[Move]:
+    """Return a model's alias moves, oldest first."""
+    tags = store.client.get_registered_model(name).tags
+    return [msgspec.json.decode(tags[key], type=Move) for key in sorted(tags) if key.startswith(MOVE_TAG)]
+
+
+def find_strays(store: Store, name: str, moves: list[Move]) -> list[str]:
+    """Return one sentence per alias that is not where its last record says: moved by other means, or left unfinished."""
+    last = {move.alias: move.target for move in moves}
+    actual = _aliases(store, name)
+    return [
+        f"{name}: alias {alias} is on {_place(actual.get(alias))}, the last record says {_place(last.get(alias))}"
+        for alias in sorted(last.keys() | (actual.keys() & {CHAMPION, CHALLENGER}))
+        if actual.get(alias) != last.get(alias)
+    ]
+
+
+def _place(number: int | None) -> str:
+    return "no version" if number is None else f"version {number}"
+
+
+def find_previous_champion(moves: list[Move]) -> int | None:
+    """Return the version that was champion before the current one; rolled-back champions do not count."""
+    line: list[int] = []
+    for move in moves:
+        if move.alias != CHAMPION:
+            continue
+        if move.action == "rollback" and move.target in line:
+            del line[line.index(move.target) + 1 :]
+        elif not line or line[-1] != move.target:
+            line.append(move.target)
+    return line[-2] if len(line) > 1 else None
+
+
+def download_bundle(store: Store, version: Version, folder: Path) -> Bundle:
+    """Fetch a version's bundle into ``folder`` and check it.
+
+    Raises
+    ------
+    BundleError
+        If what the registry holds is not a whole bundle.
+    """
+    from mlflow.artifacts import download_artifacts
+
+    source = store.client.get_model_version_download_uri(version.name, str(version.number))
+    path = download_artifacts(artifact_uri=source, dst_path=str(folder), tracking_uri=store.client.tracking_uri)
+    bundle = load_bundle(path)
+    if version.digest and bundle.digest != version.digest:
+        raise BundleError(f"{version.name} version {version.number}: the registry holds another bundle than was registered")
+    return bundle

@@ -1,0 +1,138 @@
+"""Where MLflow is: the server that ``MLFLOW_TRACKING_URI`` names, or the embedded SQLite store under ``paths.tracking_dir``.
+
+Nothing here changes MLflow's global state: every call goes through a client made for one address.
+"""
+
+import contextlib
+import logging
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlops_project.config import Config
+from mlops_project.errors import MLOpsError, TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DATABASE_FILE = "mlflow.db"
+ARTIFACTS_FOLDER = "artifacts"
+RETRIES = 4  # with a back-off of 0, 2, 4 and 8 s: a tracking server that restarts is waited for
+
+
+@dataclass(frozen=True)
+class Store:
+    """One MLflow store.
+
+    Attributes
+    ----------
+    client
+        Client for tracking and registry.
+    uri
+        Its address without credentials, for people.
+    experiment
+        Experiment name.
+    artifact_root
+        Where a new experiment's files go; None leaves it to the server.
+    """
+
+    client: "MlflowClient"
+    uri: str
+    experiment: str
+    artifact_root: str | None
+
+
+def database_uri(config: Config) -> str:
+    """Return the embedded store's SQLAlchemy URL."""
+    return f"sqlite:///{config.tracking_dir / DATABASE_FILE}"
+
+
+def artifact_root(config: Config) -> str:
+    """Return the embedded store's folder for files, as a URI."""
+    return (config.tracking_dir / ARTIFACTS_FOLDER).as_uri()
+
+
+@contextlib.contextmanager
+def open_store(config: Config) -> Iterator[Store]:
+    """Open the store for a block of calls; whatever MLflow raises inside it becomes a ``TrackingError``.
+
+    Raises
+    ------
+    TrackingError
+        If the server does not answer within ``tracking.timeout_seconds``, refuses, or the store is of another version.
+    """
+    from mlflow import MlflowClient  # first: on import MLflow sets up the loggers that are silenced below
+
+    address = os.environ.get("MLFLOW_TRACKING_URI") or database_uri(config)
+    shown = re.sub(r"://[^/@]*@", "://", address)
+    with _quiet(), _timeouts(config), _translated(shown):
+        if address.startswith(("http://", "https://")):
+            _probe(address, config.tracking.timeout_seconds)
+        elif address == database_uri(config):
+            config.tracking_dir.mkdir(parents=True, exist_ok=True)
+        client = MlflowClient(tracking_uri=address, registry_uri=address)
+        experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or config.tracking.experiment
+        yield Store(client, shown, experiment, artifact_root(config) if address == database_uri(config) else None)
+
+
+def _probe(address: str, timeout_seconds: float) -> None:
+    """Ask for ``/health`` once, so that a server which is down costs one timeout and not one per call."""
+    request = urllib.request.Request(f"{address.rstrip('/')}/health")  # noqa: S310 - http and https only
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_seconds):  # noqa: S310
+            pass
+    except urllib.error.HTTPError as error:
+        if error.code >= 500:
+            raise TrackingError(f"the server answers /health with {error.code}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise TrackingError(f"no answer from the tracking server ({reason}); is it running?") from error
+
+
+@contextlib.contextmanager
+def _translated(shown: str) -> Iterator[None]:
+    try:
+        yield
+    except TrackingError as error:
+        raise TrackingError(f"{shown}: {error}") from error.__cause__
+    except (MLOpsError, ModuleNotFoundError):
+        raise
+    except Exception as error:  # the artifact stores behind MLflow raise their own libraries' errors
+        reason = " ".join(str(error).split())[:400] or type(error).__name__
+        raise TrackingError(f"{shown}: {reason}") from error
+
+
+@contextlib.contextmanager
+def _timeouts(config: Config) -> Iterator[None]:
+    """Bound MLflow's HTTP requests for a while; what the user has set stays."""
+    limits = {
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(1, round(config.tracking.timeout_seconds))),
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(RETRIES),
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    }
+    ours = {name: value for name, value in limits.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MLflow's and Alembic's notes (migrations, retries) out of the user's terminal for a while."""
+    levels: dict[Any, int] = {}
+    for name in ("mlflow", "alembic", "urllib3"):
+        logger = logging.getLogger(name)
+        levels[logger] = logger.level
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)

@@ -1,0 +1,333 @@
+"""Train: table → evaluated, exported, tracked and registered model. ``mlops train`` = ``python -m mlops_project.train``."""
+
+import contextlib
+import json
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mlops_project.bundle import (
+    CONFIG_FILE,
+    CROSS_VALIDATION_FILE,
+    MODEL_FILE,
+    REFERENCE_FILE,
+    Bundle,
+    Metadata,
+    publish,
+    stage,
+)
+from mlops_project.command import Step, WorkflowCommand, config_options, show_progress
+from mlops_project.config import Config
+from mlops_project.contract import Contract
+from mlops_project.errors import TrackingError
+
+if TYPE_CHECKING:
+    from mlops_project.data_prep import Split, Table
+    from mlops_project.modeling.evaluation import Evaluation
+    from mlops_project.modeling.export import Parity
+    from mlops_project.modeling.gate import Decision
+    from mlops_project.runtime import Runtime
+    from mlops_project.tracking.runs import LoggedRun
+
+STEPS = 9  # calls of `step` in one training, without cross-validation
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training run leaves behind.
+
+    Attributes
+    ----------
+    bundle
+        The exported model.
+    evaluation
+        How good it is.
+    warnings
+        What the data made the trainer assume.
+    run
+        The MLflow run; None if nothing was logged.
+    not_logged
+        Why not, in words; None if it was.
+    decision
+        What the gate said; None if it was not asked.
+    """
+
+    bundle: Bundle
+    evaluation: "Evaluation"
+    warnings: tuple[str, ...]
+    run: "LoggedRun | None" = None
+    not_logged: str | None = None
+    decision: "Decision | None" = None
+
+
+def train(config: Config, step: Step = lambda _: None) -> Training:
+    """Train, evaluate and export a model; then log, register and judge it. Export comes first: MLflow down loses nothing.
+
+    Parameters
+    ----------
+    step
+        Called with what is being done, for a progress display.
+
+    Raises
+    ------
+    ConfigError, DataError, ExportError, BundleError
+        If there is no model to export. The old bundle then stands as it was.
+    """
+    bundle, evaluation, split, notes = _build(config, step)
+    run, decision, not_logged = _record(bundle, config, split, step)
+    return Training(bundle, evaluation, notes, run, not_logged, decision)
+
+
+def _record(
+    bundle: Bundle, config: Config, split: "Split", step: Step
+) -> "tuple[LoggedRun | None, Decision | None, str | None]":
+    """Log, register and judge; return the run, the gate's decision, and what could not be done, in words."""
+    run = None
+    if not config.tracking.enabled:
+        return None, None, "tracking.enabled is false"
+    try:
+        from mlops_project.tracking.runs import log_bundle
+
+        step("logging to MLflow")
+        run = log_bundle(bundle, config)
+        if not config.gates.promote_after_training:
+            return run, None, None
+        from mlops_project.modeling.evaluation import encode_target
+        from mlops_project.promote import run_gate
+
+        step("comparing with the champion")
+        truth = encode_target(split.test_target, bundle.contract)
+        return run, run_gate(config, bundle, run.model_version, _columns(split.test_features), truth), None
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] not in ("mlflow", "skops"):
+            raise
+        return run, None, "MLflow is not installed; pip install 'mlops_project[tracking]'"
+    except TrackingError as error:
+        lost = f"{error}; log it later with: mlops log {bundle.path}" if run is None else f"the champion was not asked: {error}"
+        return run, None, lost
+
+
+def _build(config: Config, step: Step) -> "tuple[Bundle, Evaluation, Split, tuple[str, ...]]":
+    """Do everything up to the swap of the export directory."""
+    from mlops_project.data_prep import build_contract, load_table, split_table
+    from mlops_project.modeling.evaluation import check_gates, encode_target, evaluate
+    from mlops_project.modeling.pipeline import build_pipeline
+
+    started = _now()
+    step("reading the table")
+    table = load_table(config)
+    check_gates(config, table.task)
+    split = split_table(table, config)
+    contract = build_contract(table, split)
+    pipeline = build_pipeline(contract, config)
+    with stage(config.model_dir) as folder:
+        with _collected_warnings() as caught:
+            _cross_validate(folder, pipeline, table, split, contract, config, step)
+            step(f"fitting {config.model.estimator} on {len(split.train_target)} rows")
+            pipeline.fit(split.train_features, split.train_target)
+        runtime, parity = _export(folder, pipeline, table, contract, config, step)
+        step("evaluating")
+        slices = split.test_features[[*config.evaluation.slices]] if config.evaluation.slices else None
+        truth = encode_target(split.test_target, contract)
+        evaluation = evaluate(runtime.predict(_columns(split.test_features)), truth, contract, config, slices)
+        metadata = _describe(folder, table, split, contract, evaluation, config, started)
+        notes = (*table.warnings, *caught)
+        step("drawing plots and the report")
+        _write_for_people(folder, metadata, config, evaluation, runtime, split, notes, parity)
+        step("writing the bundle")
+        _write_for_python(folder, pipeline, contract, config, split)
+        return publish(folder, config.model_dir, metadata), evaluation, split, notes
+
+
+def _cross_validate(
+    folder: Path, pipeline: Any, table: "Table", split: "Split", contract: Contract, config: Config, step: Step
+) -> None:
+    from mlops_project.modeling.validation import cross_validate
+
+    rows = split.train_target.index
+    groups, times = (None if part is None else part.loc[rows] for part in (table.groups, table.times))
+    folds = cross_validate(
+        pipeline,
+        split.train_features,
+        split.train_target,
+        contract,
+        config,
+        groups=groups,
+        times=times,
+        on_fold=lambda fold: step(f"cross-validation: fold {fold} of {config.evaluation.cv_folds} done"),
+    )
+    if folds:
+        (folder / CROSS_VALIDATION_FILE).write_text(json.dumps(folds, indent=1), encoding="utf-8")
+
+
+def _export(
+    folder: Path, pipeline: Any, table: "Table", contract: Contract, config: Config, step: Step
+) -> "tuple[Runtime, Parity]":
+    """Write the ONNX model and prove that it answers as the pipeline does."""
+    from mlops_project.modeling.export import check_parity, export_onnx
+    from mlops_project.modeling.pipeline import prepare_for_serving
+    from mlops_project.runtime import Runtime
+
+    step("exporting")
+    prepare_for_serving(pipeline)
+    model = export_onnx(pipeline, contract)
+    step("comparing the exported model with the pipeline")
+    parity = check_parity(pipeline, model, table.features, contract, seed=config.random_state)
+    (folder / MODEL_FILE).write_bytes(model)
+    return Runtime(model, contract), parity
+
+
+def _describe(
+    folder: Path,
+    table: "Table",
+    split: "Split",
+    contract: Contract,
+    evaluation: "Evaluation",
+    config: Config,
+    started: str,
+) -> Metadata:
+    """Say where the model comes from and how good it is; write the configuration beside it."""
+    from mlops_project.modeling.origin import digest_settings, find_commit, format_settings, library_versions, public_settings
+
+    settings = public_settings(config)
+    (folder / CONFIG_FILE).write_text(format_settings(settings), encoding="utf-8")
+    return Metadata(
+        name=config.model.name,
+        started_at=started,
+        created_at=_now(),
+        estimator=config.model.estimator,
+        contract=contract,
+        metrics=evaluation.metrics,
+        metric_intervals=evaluation.intervals,
+        train_rows=len(split.train_target),
+        test_rows=len(split.test_target),
+        data_source=table.source,
+        data_digest=table.digest,
+        config=settings,
+        config_digest=digest_settings(settings),
+        git_commit=find_commit(config.root),
+        libraries=library_versions(),
+    )
+
+
+def _write_for_people(
+    folder: Path,
+    metadata: Metadata,
+    config: Config,
+    evaluation: "Evaluation",
+    runtime: "Runtime",
+    split: "Split",
+    notes: tuple[str, ...],
+    parity: "Parity",
+) -> None:
+    from mlops_project.modeling.importance import compute_importance
+    from mlops_project.modeling.plots import draw_plots
+    from mlops_project.modeling.report import Findings, write_card, write_report
+
+    importance = compute_importance(runtime, split.test_features, evaluation.scored.truth, metadata.contract, config)
+    plots = draw_plots(evaluation, importance, metadata.contract, folder / "plots")
+    proof = f"equal on {parity.rows:,} rows, largest difference {parity.max_difference:.1e}"
+    findings = Findings(evaluation, plots, proof, notes)
+    write_report(folder / "report.html", metadata, config, findings)
+    write_card(folder / "README.md", metadata, config, findings)
+
+
+def _write_for_python(folder: Path, pipeline: Any, contract: Contract, config: Config, split: "Split") -> None:
+    """Write the pipeline itself (joblib, MLflow) and the reference rows."""
+    import joblib
+    import pandas as pd
+
+    from mlops_project.modeling.pipeline import TRUSTED_TYPES
+
+    joblib.dump(pipeline, folder / "model.joblib", compress=3)
+    with contextlib.suppress(ModuleNotFoundError):  # training works without MLflow; the bundle then lacks its model format
+        from mlops_project.tracking.flavor import save_mlflow_model
+
+        # made of medians and most frequent values: a real row would be somebody's data
+        example = pd.DataFrame([contract.example_row()]).astype(split.test_features.dtypes.to_dict())
+        save_mlflow_model(folder, pipeline, contract, example, trusted_types=TRUSTED_TYPES, estimator=config.model.estimator)
+    rows = min(config.export.reference_rows, len(split.test_target))
+    if rows:
+        reference = split.test_features.sample(rows, random_state=config.random_state)
+        reference = reference.assign(**{contract.target: split.test_target.loc[reference.index]})
+        reference.to_parquet(folder / REFERENCE_FILE, index=False)
+
+
+def _columns(features: Any) -> dict[str, Any]:
+    return {str(name): features[name].to_numpy() for name in features.columns}
+
+
+@contextlib.contextmanager
+def _collected_warnings() -> Iterator[list[str]]:
+    """Collect what libraries warn of (an optimiser that did not converge), each once, for the report."""
+    messages: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        yield messages
+        messages += dict.fromkeys(
+            str(item.message).strip().splitlines()[0] for item in caught if issubclass(item.category, UserWarning)
+        )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@click.command(cls=WorkflowCommand, name="train")
+@config_options
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+def command(config: Config, quiet: bool, as_json: bool) -> None:
+    """Train, evaluate, export, track and register a model (default: breast cancer, random forest)."""
+    train_and_report(config, quiet=quiet, as_json=as_json)
+
+
+def train_and_report(config: Config, *, quiet: bool = False, as_json: bool = False) -> None:
+    """Train with a progress bar on stderr, and print what came of it on stdout."""
+    with show_progress(STEPS + config.evaluation.cv_folds, hidden=quiet or as_json) as step:
+        result = train(config, step)
+    if as_json:
+        click.echo(json.dumps(_as_json(result)))
+    elif not quiet:
+        from mlops_project.modeling.evaluation import format_summary
+
+        click.echo(format_summary(result.evaluation))
+        click.echo("\n" + "\n".join(_outcome(result)))
+
+
+def _outcome(result: Training) -> Iterator[str]:
+    """Yield what happened, one line each."""
+    for note in result.warnings:
+        yield f"warning: {note}"
+    yield f"model: {result.bundle.path}"
+    if result.run is not None:
+        yield f"run: {result.run.run_id} in {result.run.uri}, version {result.run.model_version} of {result.run.model_name}"
+    if result.not_logged is not None:
+        yield f"not logged: {result.not_logged}"
+    if result.decision is not None:
+        yield f"gate: {'promoted' if result.decision.promote else 'not promoted'}: {result.decision.reason}"
+
+
+def _as_json(result: Training) -> dict[str, Any]:
+    metadata = result.bundle.metadata
+    return {
+        "model_dir": str(result.bundle.path),
+        "digest": result.bundle.digest,
+        "metrics": metadata.metrics,
+        "metric_intervals": metadata.metric_intervals,
+        "warnings": list(result.warnings),
+        "run_id": result.run.run_id if result.run else None,
+        "model_version": result.run.model_version if result.run else None,
+        "not_logged": result.not_logged,
+        "promoted": result.decision.promote if result.decision else None,
+        "reason": result.decision.reason if result.decision else None,
+    }
+
+
+if __name__ == "__main__":
+    command()

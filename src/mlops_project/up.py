@@ -1,0 +1,284 @@
+"""Up: the whole stack on this machine, one process per service, until Ctrl-C. ``mlops up`` = ``python -m mlops_project.up``."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from mlops_project.bundle import METADATA_FILE, load_bundle
+from mlops_project.command import WorkflowCommand, config_options, print_table
+from mlops_project.config import Config
+from mlops_project.errors import StackError
+
+START_SECONDS = 90.0
+STOP_SECONDS = 10.0
+POLL_SECONDS = 0.2
+TAIL_LINES = 15
+
+
+@dataclass(frozen=True)
+class Service:
+    """One process of the stack.
+
+    Attributes
+    ----------
+    name, purpose
+        For people.
+    host, port
+        Where it listens.
+    setting
+        The key under ``stack`` that changes the port.
+    health
+        Path that answers 200 once it is up.
+    command, environment
+        How to start it.
+    """
+
+    name: str
+    purpose: str
+    host: str
+    port: int
+    setting: str
+    health: str
+    command: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        """URL for a browser on this machine."""
+        return f"http://{'127.0.0.1' if self.host in ('0.0.0.0', '::') else self.host}:{self.port}"  # noqa: S104
+
+
+@dataclass(frozen=True)
+class Child:
+    """A started service."""
+
+    service: Service
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+
+def build_services(config: Config) -> list[Service]:
+    """Return what this configuration's stack consists of, with a free port wherever it asks for port 0."""
+    return [] if _remote_tracking() else [_mlflow(config)]
+
+
+def _remote_tracking() -> str | None:
+    """Return the tracking server's address if ``MLFLOW_TRACKING_URI`` names one."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return uri if uri.startswith(("http://", "https://")) else None
+
+
+def _forget_own_address(config: Config) -> None:
+    """Drop a ``MLFLOW_TRACKING_URI`` that names the server which this stack starts: nothing answers there yet."""
+    uri = urlsplit(_remote_tracking() or "")
+    if uri.hostname in ("localhost", "127.0.0.1", config.stack.host) and uri.port == config.stack.mlflow_port:
+        del os.environ["MLFLOW_TRACKING_URI"]
+
+
+def _mlflow(config: Config) -> Service:
+    from mlops_project.tracking.store import artifact_root, database_uri
+
+    host, port = config.stack.host, config.stack.mlflow_port or _free_port(config.stack.host)
+    command = (
+        *(sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
+        *("--backend-store-uri", os.environ.get("MLFLOW_TRACKING_URI") or database_uri(config)),
+        *("--default-artifact-root", artifact_root(config)),
+    )
+    # MLflow's job runners (Huey) are several further processes that nothing here uses.
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return Service("MLflow", "runs, metrics, plots, model versions", host, port, "mlflow_port", "/health", command, environment)
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def check_ports(services: Sequence[Service]) -> None:
+    """Raise if a service's port is taken.
+
+    Raises
+    ------
+    StackError
+        Naming each taken port and the setting that changes it.
+    """
+    taken = [service for service in services if not _is_free(service.host, service.port)]
+    if taken:
+        raise StackError("\n".join(_explain_taken(service) for service in taken))
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just given back is free
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _explain_taken(service: Service) -> str:
+    other = service.port + 1
+    variable = f"MLOPS_STACK__{service.setting.upper()}={other}"
+    return (
+        f"port {service.port}, where {service.name} would listen, is taken by another program; stop that, or choose another "
+        f"port: mlops up --set stack.{service.setting}={other} (with make: {variable} make up)"
+    )
+
+
+@contextlib.contextmanager
+def running(services: Sequence[Service], logs: Path) -> Iterator[list[Child]]:
+    """Start services, wait until each is up, and stop them when the block ends, however it ends.
+
+    Raises
+    ------
+    StackError
+        If one does not come up; shows the end of its log.
+    """
+    children: list[Child] = []
+    try:
+        for service in services:
+            children.append(_start(service, logs))  # noqa: PERF401 - one that fails must not hide those that started
+        for child in children:
+            _wait_until_up(child)
+        yield children
+    finally:
+        _stop(children)
+
+
+def _start(service: Service, logs: Path) -> Child:
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / f"{service.name.lower().replace(' ', '-')}.log"
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    with log.open("wb") as file:  # a session of its own: Ctrl-C reaches only us, and we stop it in order
+        process = subprocess.Popen(
+            service.command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment | service.environment,
+            start_new_session=True,
+        )
+    return Child(service, process, log)
+
+
+def _wait_until_up(child: Child) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not _answers(child.service):
+        _check_alive(child)
+        if time.monotonic() > deadline:
+            raise StackError(f"{child.service.name} did not answer within {START_SECONDS:.0f} s{_tail(child.log)}")
+        time.sleep(POLL_SECONDS)
+
+
+def _answers(service: Service) -> bool:
+    try:
+        with urllib.request.urlopen(f"{service.address}{service.health}", timeout=2) as response:  # noqa: S310 - http only
+            return bool(response.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def _check_alive(child: Child) -> None:
+    code = child.process.poll()
+    if code is not None:
+        how = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+        raise StackError(f"{child.service.name} stopped by itself ({how}){_tail(child.log)}")
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]
+    return f"; the end of {log}:\n" + "\n".join(f"  {line}" for line in lines) if lines else f"; {log} is empty"
+
+
+def _stop(children: Sequence[Child]) -> None:
+    """Ask every process group to end, all at once; kill what is left after ``STOP_SECONDS``."""
+    for child in children:
+        _signal(child, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    for child in children:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.process.wait(max(0.0, deadline - time.monotonic()))
+        _signal(child, signal.SIGKILL)  # also what a child that ended left in its group
+        child.process.wait()
+
+
+def _signal(child: Child, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.process.pid, number)
+
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def _stop_signals_interrupt() -> Iterator[None]:
+    """Treat SIGTERM and a closed terminal like Ctrl-C, and Ctrl-C so even where a shell started us with it ignored."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    old: dict[Any, Any] = {number: signal.signal(number, interrupt) for number in _STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@click.command(cls=WorkflowCommand, name="up")
+@config_options
+def command(config: Config) -> None:
+    """Train if there is no model yet, then run the whole stack on this machine; Ctrl-C stops it."""
+    _forget_own_address(config)
+    services = build_services(config)
+    check_ports(services)
+    with contextlib.suppress(KeyboardInterrupt), _stop_signals_interrupt():
+        _ensure_model(config)
+        click.echo("starting …", err=True)
+        with running(services, config.root / "logs") as children:
+            _print_addresses(config, children)
+            while True:
+                for child in children:
+                    _check_alive(child)
+                time.sleep(POLL_SECONDS)
+    click.echo("stopped", err=True)
+
+
+def _ensure_model(config: Config) -> None:
+    """Train if there is no bundle; a damaged one is reported, not replaced."""
+    if (config.model_dir / METADATA_FILE).exists():
+        load_bundle(config.model_dir)
+        return
+    from mlops_project.train import train_and_report
+
+    train_and_report(config)
+
+
+def _print_addresses(config: Config, children: Sequence[Child]) -> None:
+    rows = [(child.service.name, child.service.address, child.service.purpose) for child in children]
+    if uri := _remote_tracking():
+        rows.append(("MLflow", uri, "your own server, from MLFLOW_TRACKING_URI"))
+    rows.append(("report", (config.model_dir / "report.html").as_uri(), "how good the model is"))
+    print_table(("service", "address", "what for"), rows)
+    click.echo("Ctrl-C stops everything.")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,117 @@
+import re
+import signal
+import socket
+import subprocess
+import urllib.request
+
+import psutil
+import pytest
+
+QUICK = ["--set", "model.estimator=decision_tree", "--set", "model.params={max_depth: 3}", "--set", "gates.minimum={}"]
+QUICK += ["--set", "evaluation.importance_repeats=0", "--set", "evaluation.bootstrap_rounds=0"]
+
+
+def read_until_up(process: "subprocess.Popen[str]") -> str:
+    """Return the output up to the table of addresses."""
+    output = ""
+    for line in process.stdout:
+        output += line
+        if line.startswith("Ctrl-C"):
+            return output
+    return pytest.fail(f"mlops up ended with {process.wait()}:\n{output}")
+
+
+@pytest.fixture
+def start(project, environment):
+    """Start `mlops up` and read its output until the addresses are printed."""
+    started = []
+
+    def run(port: int = 0, **variables: str) -> tuple["subprocess.Popen[str]", str]:
+        process = subprocess.Popen(
+            ["mlops", "up", *QUICK, "--set", f"stack.mlflow_port={port}"],
+            cwd=project,
+            env=environment | variables,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        started.append(process)
+        return process, read_until_up(process)
+
+    yield run
+    for process in started:
+        process.terminate()  # not kill: it has children to stop
+        process.wait(30)
+        process.stdout.close()
+
+
+def family(process) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def test_stack_trains_serves_mlflow_and_stops_on_ctrl_c_without_leaving_a_process(start, project):
+    process, output = start()
+    address = re.search(r"MLflow +(http://127\.0\.0\.1:\d+)", output).group(1)
+    assert "ROC AUC" in output  # there was no model, so one was trained
+    with urllib.request.urlopen(f"{address}/health", timeout=5) as response:
+        assert response.status == 200
+    children = family(process)
+    assert children
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    assert psutil.wait_procs(children, timeout=5)[1] == []
+    assert "stopped" in process.stdout.read()
+
+
+def test_existing_model_is_kept_and_sigterm_stops_the_stack_as_ctrl_c_does(start, project, trained_project):
+    before = (project / "artifacts" / "model" / "metadata.json").read_bytes()
+    process, output = start()
+    assert "ROC AUC" not in output
+    children = family(process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    assert psutil.wait_procs(children, timeout=5)[1] == []
+    assert (project / "artifacts" / "model" / "metadata.json").read_bytes() == before
+
+
+def test_child_that_dies_is_reported_with_the_end_of_its_log(start, trained_project):
+    process, _ = start()
+    for child in family(process):
+        child.kill()
+    assert process.wait(30) == 1
+    rest = process.stdout.read()
+    assert "MLflow stopped by itself (signal SIGKILL)" in rest
+    assert "logs/mlflow.log" in rest
+
+
+def test_local_address_in_the_environment_does_not_keep_the_stack_from_starting(start, project):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    _, output = start(port, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}")
+    assert f"http://127.0.0.1:{port}" in output
+    assert "not logged" not in output
+    assert (project / "mlruns" / "mlflow.db").exists()
+
+
+def test_taken_port_is_reported_with_the_setting_that_changes_it(project, environment):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = ["mlops", "up", *QUICK, "--set", f"stack.mlflow_port={port}"]
+        done = subprocess.run(command, cwd=project, env=environment, text=True, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert f"port {port}, where MLflow would listen, is taken" in done.stderr
+    assert f"--set stack.mlflow_port={port + 1}" in done.stderr
+    assert f"MLOPS_STACK__MLFLOW_PORT={port + 1} make up" in done.stderr
+    assert not (project / "artifacts").exists()  # found before anything is trained
+
+
+def test_damaged_model_is_reported_and_not_replaced(project, environment):
+    folder = project / "artifacts" / "model"
+    folder.mkdir(parents=True)
+    (folder / "metadata.json").write_text("{}")
+    command = ["mlops", "up", "--set", "stack.mlflow_port=0"]
+    done = subprocess.run(command, cwd=project, env=environment, text=True, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "artifacts/model" in done.stderr
+    assert (folder / "metadata.json").read_text() == "{}"

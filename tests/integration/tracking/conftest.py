@@ -1,0 +1,104 @@
+"""Real MLflow stores (SQLite and a server), and small real bundles to log into them."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mlops_project.bundle import Bundle, load_bundle
+from mlops_project.config import Config, read_config
+from mlops_project.tracking.store import open_store
+from tests.integration.tracking.stores import FaultyProxy, free_port, wait_for, write_config
+
+
+@pytest.fixture(autouse=True)
+def no_tracking_variables(monkeypatch):
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_TRACKING_USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Callable[[str], Path]:
+    """Train each recipe once; the directory must not be changed."""
+    from mlops_project.train import train
+
+    done: dict[str, Path] = {}
+
+    def get(recipe: str) -> Path:
+        if recipe not in done:
+            root = tmp_path_factory.mktemp(recipe)
+            config = read_config(write_config(root, recipe), root=root, overrides=["tracking.enabled=false"], env={})
+            done[recipe] = train(config).bundle.path
+        return done[recipe]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def fresh_database(tmp_path_factory) -> Path:
+    """An MLflow database with its tables, made once: the migrations take seconds."""
+    root = tmp_path_factory.mktemp("database")
+    config = read_config(write_config(root, "good"), root=root, env={})
+    with open_store(config) as store:
+        store.client.search_experiments()
+    return config.tracking_dir / "mlflow.db"
+
+
+@pytest.fixture
+def project(tmp_path, fresh_database) -> Path:
+    """An empty project with an embedded store."""
+    (tmp_path / "mlruns").mkdir()
+    shutil.copy(fresh_database, tmp_path / "mlruns" / "mlflow.db")
+    return tmp_path
+
+
+@pytest.fixture
+def make(project, trained) -> Callable[[str], tuple[Bundle, Config]]:
+    """Put a recipe's bundle into the project, as training does, and return it with its configuration."""
+
+    def build(recipe: str) -> tuple[Bundle, Config]:
+        config = read_config(write_config(project, recipe), root=project, env={})
+        shutil.rmtree(config.model_dir, ignore_errors=True)
+        shutil.copytree(trained(recipe), config.model_dir)
+        return load_bundle(config.model_dir), config
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def tracking_server(tmp_path_factory, fresh_database) -> Iterator[str]:
+    """Address of a real tracking server."""
+    root = tmp_path_factory.mktemp("server")
+    shutil.copy(fresh_database, root / "mlflow.db")
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{root}/mlflow.db", "--artifacts-destination", str(root / "artifacts")]
+    log = (root / "server.log").open("wb")
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PATH": str(Path(sys.executable).parent), "HOME": str(root)}
+    process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+        log.close()
+
+
+@pytest.fixture
+def proxy(tracking_server) -> Iterator[FaultyProxy]:
+    faulty = FaultyProxy(tracking_server)
+    yield faulty
+    faulty.close()
+
+
+@pytest.fixture(params=["sqlite", "server"])
+def any_store(request, monkeypatch) -> str:
+    """Run the test against the embedded store and against a server, in an experiment of its own."""
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
+    if request.param == "server":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("tracking_server"))
+    return request.param

@@ -1,0 +1,168 @@
+import json
+from dataclasses import replace
+
+import msgspec
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from mlops_project.bundle import REFERENCE_FILE
+from mlops_project.cli import main
+from mlops_project.errors import BundleError, ConfigError, TrackingError
+from mlops_project.promote import promote, rollback, run_gate
+from mlops_project.tracking import registry
+from mlops_project.tracking.runs import log_bundle
+from mlops_project.tracking.store import open_store
+from tests.integration.tracking.stores import reseal
+
+pytestmark = pytest.mark.xdist_group("mlflow")
+
+
+@pytest.fixture
+def champion(make):
+    """The project's configuration, with version 1 (`good`) as champion."""
+    bundle, config = make("good")
+    log_bundle(bundle, config)
+    assert promote(config, "challenger")[1].verdict == "first"
+    return config
+
+
+def challenge(make, recipe: str):
+    """Log a recipe as the challenger and return its configuration."""
+    bundle, config = make(recipe)
+    log_bundle(bundle, config)
+    return config
+
+
+def current(config) -> int:
+    with open_store(config) as store:
+        return registry.find_champion(store, "cancer").number
+
+
+def test_poor_challenger_is_refused_and_the_reason_is_kept(champion, make):
+    config = challenge(make, "poor")
+    version, decision = promote(config, "challenger")
+    assert (decision.promote, decision.verdict) == (False, "worse")
+    assert current(config) == 1
+    with open_store(config) as store:
+        kept = registry.find_version(store, "cancer", str(version.number))
+    assert kept.verdict == "worse"
+    assert "ROC AUC" in kept.reason
+
+
+def test_equally_good_challenger_is_promoted_and_recorded(champion, make):
+    config = challenge(make, "better")
+    _, decision = promote(config, "challenger")
+    assert decision.promote
+    assert decision.reason.endswith("(the held-out rows)")
+    assert current(config) == 2
+    with open_store(config) as store:
+        last = registry.read_moves(store, "cancer")[-1]
+    assert (last.action, last.source, last.target) == ("promote", 1, 2)
+    assert last.reason in decision.reason
+
+
+def test_champion_that_needs_a_dropped_column_cannot_be_compared(champion, make):
+    config = challenge(make, "narrow")
+    _, decision = promote(config, "challenger")
+    assert (decision.promote, decision.verdict) == (False, "incomparable")
+    assert "mean radius" in decision.reason
+    assert "--force" in decision.reason
+    _, decision = promote(config, "challenger", force=True, reason="fewer columns on purpose")
+    assert decision.promote
+    assert current(config) == 2
+
+
+def test_champion_of_another_task_cannot_be_compared(champion, make, project):
+    bundle, config = make("better")
+    contract = msgspec.structs.replace(bundle.contract, classes=("no", "yes"))
+    version = log_bundle(bundle, config).model_version
+    other = msgspec.structs.replace(bundle.metadata, contract=contract)
+    rows = pd.read_parquet(bundle.path / "reference.parquet")
+    columns = {name: rows[name].to_numpy() for name in bundle.contract.names}
+    decision = run_gate(config, replace(bundle, metadata=other), version, columns, rows["target"].to_numpy())
+    assert decision.verdict == "incomparable"
+    assert "its classes was (0, 1) and is ('no', 'yes') now" in decision.reason
+
+
+def test_changed_table_falls_back_to_the_reference_rows(champion, make, monkeypatch):
+    config = challenge(make, "better")
+    changed = msgspec.structs.replace(config, random_state=7)  # another split: its held-out rows were trained on
+    changed.__dict__.update(file=config.file, root=config.root)
+    _, decision = promote(changed, "challenger")
+    assert decision.reason.endswith("(the bundle's reference rows)")
+
+
+def test_changed_table_without_reference_rows_is_refused(champion, make):
+    bundle, config = make("better")
+    (bundle.path / REFERENCE_FILE).unlink()
+    bundle = reseal(bundle, data_digest="0" * 64)
+    log_bundle(bundle, config)
+    with pytest.raises(BundleError, match="the table is not the one it was trained on, and the bundle holds no reference rows"):
+        promote(config, "challenger")
+
+
+def test_force_needs_a_reason(champion):
+    with pytest.raises(ConfigError, match="--force needs --reason"):
+        promote(champion, "challenger", force=True, reason="  ")
+
+
+def test_rollback_walks_back_the_line_of_champions(champion, make):
+    config = challenge(make, "better")
+    promote(config, "challenger")
+    challenge(make, "poor")
+    promote(config, "challenger", force=True, reason="a mistake")
+    assert current(config) == 3
+    assert rollback(config, reason="it was a mistake").target == 2
+    assert rollback(config).target == 1
+    with pytest.raises(TrackingError, match="version 1 is the first champion of 'cancer'"):
+        rollback(config)
+    assert rollback(config, to=3).target == 3
+    with pytest.raises(TrackingError, match="version 3 is the champion of 'cancer' already"):
+        rollback(config, to=3)
+    with pytest.raises(TrackingError, match="no version or alias '9'"):
+        rollback(config, to=9)
+
+
+def test_rollback_without_champion_says_so(make):
+    bundle, config = make("good")
+    log_bundle(bundle, config)
+    with pytest.raises(TrackingError, match="'cancer' has no champion to roll back"):
+        rollback(config)
+
+
+def test_commands_show_versions_and_history_and_refuse_with_exit_code_3(champion, make, project, monkeypatch):
+    monkeypatch.chdir(project)
+    config = challenge(make, "poor")
+    run = CliRunner().invoke
+    refused = run(main, ["promote", str(config.file)])
+    assert refused.exit_code == 3, refused.output
+    assert "not promoted: worse: ROC AUC" in refused.stdout
+    again = run(main, ["promote", str(config.file), "--version", "1"])
+    assert (again.exit_code, "it is the champion already" in again.stdout) == (0, True)
+
+    table = run(main, ["models", str(config.file)]).stdout
+    assert "champion" in table
+    assert "worse: ROC AUC" in table
+    versions = json.loads(run(main, ["models", str(config.file), "--json"]).stdout)
+    assert [(item["number"], item["aliases"]) for item in versions] == [(2, ["challenger"]), (1, ["champion"])]
+
+    history = run(main, ["history", str(config.file)]).stdout
+    assert "1 → 2" in history
+    moves = json.loads(run(main, ["history", str(config.file), "--json"]).stdout)
+    assert [move["action"] for move in moves] == ["register", "promote", "register"]
+    assert all({"at", "user", "reason", "metrics"} <= move.keys() for move in moves)
+
+    done = run(main, ["rollback", str(config.file), "--to", "2", "--reason", "drill"])
+    assert done.stdout == "cancer: champion is version 2 again, was version 1\n"
+
+
+def test_commands_on_an_empty_store_say_what_to_do(project, make, monkeypatch):
+    monkeypatch.chdir(project)
+    _, config = make("good")
+    run = CliRunner().invoke
+    assert "no model is registered yet" in run(main, ["models", str(config.file)]).stdout
+    assert "no alias has moved yet" in run(main, ["history", str(config.file)]).stdout
+    missing = run(main, ["promote", str(config.file)])
+    assert missing.exit_code == 1
+    assert "no model 'cancer' is registered" in missing.stderr

@@ -1,0 +1,68 @@
+import json
+import sys
+
+import joblib
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.preprocessing import StandardScaler
+
+TRAIN = (sys.executable, "-m", "mlops_project.train")
+QUICK = ("--set", "model.params={n_estimators: 20}", "--set", "evaluation.importance_repeats=0")
+
+
+def test_default_training_prints_exports_and_logs_as_the_guide_says(run, project):
+    done = run(*TRAIN, folder="notebooks")  # any working directory inside the repository
+    for words in ("accuracy", "precision", "recall", "F1", "ROC AUC", "malignant", "benign", "macro avg", "support"):
+        assert words in done.stdout
+    model = project / "artifacts" / "model"
+    assert {"model.joblib", "MLmodel", "metadata.json", "model.onnx"} <= {file.name for file in model.iterdir()}
+    metadata = json.loads((model / "metadata.json").read_text())
+    assert metadata["metrics"]["roc_auc"] > 0.98
+    assert (metadata["train_rows"], metadata["test_rows"]) == (455, 114)
+    pipeline = joblib.load(model / "model.joblib")
+    (scaler_name, scaler), (classifier_name, classifier) = pipeline.steps
+    assert (scaler_name, classifier_name) == ("scaler", "clf")
+    assert isinstance(scaler, StandardScaler)
+    assert not scaler.with_mean
+    assert isinstance(classifier, RandomForestClassifier)
+    assert (classifier.n_estimators, classifier.n_jobs) == (200, 1)
+    assert (project / "mlruns" / "mlflow.db").exists()
+    assert "version 1 of breast-cancer" in done.stdout
+    assert "gate: promoted" in done.stdout
+
+
+def test_same_training_twice_gives_the_same_metrics_and_model(run, project):
+    digests = []
+    for _ in range(2):
+        result = json.loads(run(*TRAIN, *QUICK, "--json", "--set", "tracking.enabled=false").stdout)
+        metadata = json.loads((project / "artifacts" / "model" / "metadata.json").read_text())
+        digests.append((result["metrics"], metadata["files"]["model.onnx"], metadata["files"]["plots/roc.png"]))
+    assert digests[0] == digests[1]
+
+
+def test_training_without_mlflow_finishes_and_says_what_was_not_logged(run, project, without_mlflow):
+    done = run(*TRAIN, *QUICK, **without_mlflow)
+    assert "not logged: MLflow is not installed; pip install 'mlops_project[tracking]'" in done.stdout
+    assert (project / "artifacts" / "model" / "model.onnx").exists()
+    assert not (project / "mlruns").exists()
+    later = run("mlops", "log", check=False)
+    assert later.returncode == 1
+    assert "holds no MLflow model; train again to log it" in later.stderr
+
+
+def test_training_with_the_server_down_finishes_and_can_be_logged_later(run, project):
+    done = run(*TRAIN, *QUICK, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert "not logged: http://127.0.0.1:9: no answer from the tracking server" in done.stdout
+    assert f"log it later with: mlops log {project / 'artifacts' / 'model'}" in done.stdout
+    later = run("mlops", "log", "artifacts/model", MLFLOW_EXPERIMENT_NAME="later")
+    assert "version 1 of breast-cancer" in later.stdout
+    assert "version 1 promoted" in run("mlops", "promote", "artifacts/model/config.yaml").stdout
+
+
+@pytest.mark.parametrize(("option", "expected"), [("--quiet", ""), ("--json", "{")])
+def test_scripts_get_nothing_or_json_and_no_progress(run, option, expected):
+    done = run(*TRAIN, *QUICK, option, "--set", "tracking.enabled=false")
+    assert done.stderr == ""
+    assert done.stdout[:1] == expected
+    if expected:
+        assert json.loads(done.stdout)["not_logged"] == "tracking.enabled is false"
