@@ -1,0 +1,131 @@
+"""Write the documentation pages that the code knows better: ``make docs``; ``make docs-check`` fails if they are stale."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import click
+import msgspec
+
+from mlops_project.cli import COMMANDS, main
+from mlops_project.config import ENV_PREFIX, Config, Section
+
+DOCS = Path(__file__).parent
+NOTE = "<!-- Written by docs/generate.py; change the code, then run `make docs`. -->\n"
+
+
+def write_configuration() -> str:
+    """Return the page of every setting."""
+    lines = [
+        NOTE,
+        "# Configuration",
+        "",
+        "A model is described by one YAML file; `src/mlops_project/configs.yaml` is the built-in one. A setting comes from:",
+        "the defaults below, the file, environment variables, options. The last one wins.",
+        "",
+        f"- variables: `{ENV_PREFIX}MODEL__ESTIMATOR=ridge`, levels joined by two underscores",
+        "- options: `--set model.estimator=ridge`, more than once if need be",
+        "",
+        "Unknown keys are errors. `mlops config check FILE` explains every problem of a file at once, and",
+        "`mlops config check --show FILE` prints all settings.",
+        "",
+        "`MLFLOW_TRACKING_URI` and `MLFLOW_EXPERIMENT_NAME` keep their names and win over the file.",
+        "",
+    ]
+    lines += _table("Top level", "", Config)
+    for field in msgspec.structs.fields(Config):
+        if isinstance(field.type, type) and issubclass(field.type, Section):
+            doc = (field.type.__doc__ or "").strip().splitlines()[0]
+            lines += _table(f"`{field.name}`", doc, field.type)
+    return "\n".join(lines)
+
+
+def _table(title: str, doc: str, section: type[Section]) -> Iterator[str]:
+    yield from (f"## {title}", "")
+    if doc:
+        yield from (doc, "")
+    yield from ("| setting | type | default | meaning |", "| --- | --- | --- | --- |")
+    for field in msgspec.structs.fields(section):
+        if isinstance(field.type, type) and issubclass(field.type, Section):
+            continue
+        kind, meaning = _describe(field.type)
+        default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+        yield f"| `{field.name}` | {kind} | {_show(default)} | {meaning} |".replace("||", r"\|\|")
+    yield ""
+
+
+def _describe(kind: Any) -> tuple[str, str]:
+    if get_origin(kind) is not Annotated:
+        raise SystemExit(f"a setting of type {kind} has no description in config.py")
+    inner, meta = get_args(kind)[:2]
+    bounds = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    limits = [f"{sign} {getattr(meta, name)}" for name, sign in bounds.items() if getattr(meta, name) is not None]
+    return ", ".join([_name(inner), *limits]), meta.description.replace("|", r"\|")
+
+
+def _name(kind: Any) -> str:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return ", ".join(f"`{value}`" for value in arguments)
+    if origin is None:
+        return {"str": "text", "int": "integer", "float": "number", "bool": "true or false"}.get(kind.__name__, "any")
+    if origin is dict:
+        return "mapping"
+    if origin is tuple:
+        return "list"
+    return " or ".join(_name(argument) for argument in arguments if argument is not type(None))
+
+
+def _show(value: Any) -> str:
+    if value is None or value in ((), {}, []):
+        return "none" if value is None else "empty"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def write_commands() -> str:
+    """Return the page of every command's help."""
+    lines = [
+        NOTE,
+        "# Commands",
+        "",
+        "Each is `mlops NAME`; `train`, `up`, `init`, `promote`, `models` and `log` are `python -m mlops_project.NAME` too.",
+        "Errors are one message on stderr. Exit codes: 2 for what you can mend, 1 for a fault, 3 where a gate refuses.",
+        "",
+        *_help(main, "mlops"),
+    ]
+    context = click.Context(main, info_name="mlops")
+    for name in COMMANDS:
+        command = main.get_command(context, name)
+        if isinstance(command, click.Group):
+            for inner, part in command.commands.items():
+                lines += [f"## mlops {name} {inner}", "", *_help(part, f"mlops {name} {inner}")]
+        elif command is not None:
+            lines += [f"## mlops {name}", "", *_help(command, f"mlops {name}")]
+    return "\n".join(lines)
+
+
+def _help(command: click.Command, name: str) -> list[str]:
+    context = click.Context(command, info_name=name, max_content_width=100, terminal_width=100)
+    return ["```text", command.get_help(context), "```", ""]
+
+
+PAGES: dict[str, Callable[[], str]] = {"configuration.md": write_configuration, "commands.md": write_commands}
+
+
+def generate(*, check: bool) -> int:
+    """Write every page, or return 1 if one differs from what would be written."""
+    stale = []
+    for name, write in PAGES.items():
+        file, text = DOCS / name, write().rstrip() + "\n"
+        if not check:
+            file.write_text(text, encoding="utf-8")
+        elif not file.exists() or file.read_text(encoding="utf-8") != text:
+            stale.append(name)
+    if stale:
+        sys.stderr.write(f"docs: {', '.join(stale)} differ from the code; run make docs\n")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(generate(check="--check" in sys.argv))
