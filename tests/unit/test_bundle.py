@@ -180,12 +180,11 @@ def test_killed_trainer_leaves_the_old_bundle_or_the_new_one(tiny_bundle, tmp_pa
         "        (folder / MODEL_FILE).write_bytes(model)\n"
         "        publish(folder, target, msgspec.structs.replace(old.metadata, name=f'n{n}'))\n"
     )
-    names = set()
     for _ in range(5):
         with subprocess.Popen([sys.executable, "-c", script, str(tiny_bundle.path)], stdout=subprocess.PIPE) as writer:
             assert writer.stdout.readline() == b"ready\n"
-            for _ in range(20):  # reading while it writes
+            names: set[str] = set()
+            while len(names) < 3:  # read while it writes; the suite's time limit ends a writer that does not
                 names.add(load_bundle(tiny_bundle.path).metadata.name)
             writer.kill()
         load_bundle(tiny_bundle.path)
-    assert len(names) > 1
