@@ -42,7 +42,7 @@ def read_query(source: str, query: str, folders: Iterable[Path]) -> tuple[pd.Dat
     import sqlalchemy
 
     url = _parse(source, folders)
-    address = url.set(username=None, password=None, query={}).render_as_string()
+    address = sqlalchemy.URL.create(url.drivername, host=url.host, port=url.port, database=url.database).render_as_string()
     try:
         engine = sqlalchemy.create_engine(url)
         try:
@@ -55,8 +55,9 @@ def read_query(source: str, query: str, folders: Iterable[Path]) -> tuple[pd.Dat
         raise DataError(
             f"{address}: the driver {error.name!r} is not installed; pip install it (PostgreSQL: 'mlops_project[postgres]')"
         ) from error
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        reason = _without(str(getattr(error, "orig", None) or error), url.password)
+    except (sqlalchemy.exc.SQLAlchemyError, pd.errors.DatabaseError) as error:
+        cause = error.__cause__ if isinstance(error, pd.errors.DatabaseError) else error
+        reason = _without(str(getattr(cause, "orig", None) or error), url.password)
         raise DataError(f"{address}: the query failed: {reason}") from None  # the cause may show the password
 
 

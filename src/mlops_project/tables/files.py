@@ -107,7 +107,8 @@ def _read_parquet(system: Any, files: list[str], shown: str) -> pd.DataFrame:
     form = pyarrow.dataset.ParquetFileFormat(pre_buffer=False)  # buffers would hold the whole file beside the table
     dataset = pyarrow.dataset.dataset(files, filesystem=system, format=form, partitioning="hive")
     if len(files) > 1:
-        dataset = dataset.replace_schema(_unify_schemas(dataset, files, shown))
+        schema = _unify_schemas(dataset, files, shown)
+        dataset = pyarrow.dataset.dataset(files, schema=schema, filesystem=system, format=form, partitioning="hive")
     table = dataset.to_table(batch_readahead=2)
     integers = [field.name for field in table.schema if pa.types.is_integer(field.type) and table.column(field.name).null_count]
     frame: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True)

@@ -1,0 +1,159 @@
+import datetime as dt
+import decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlops_project.errors import DataError
+from mlops_project.tables.types import StrayValuesError, convert_column, mark_missing
+
+
+def convert(values, wanted=None, dtype=None, max_categories=50):
+    return convert_column(pd.Series(values, name="col", dtype=dtype), wanted, max_categories)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "kind", "result"),
+    [
+        ([1, 2, 3], None, "integer", [1, 2, 3]),
+        ([1, None, 3], "Int64", "integer", [1.0, np.nan, 3.0]),
+        ([0.5, 1.0], None, "float", [0.5, 1.0]),
+        ([0.5, None], "float32", "float", [0.5, np.nan]),
+        ([True, False], None, "boolean", [True, False]),
+        ([True, None], "boolean", "boolean", [1.0, np.nan]),
+        ([True, None, False], object, "boolean", [1.0, np.nan, 0.0]),
+        (["true", "False", "TRUE"], None, "boolean", [True, False, True]),
+        (["1", "2", " 3 "], None, "integer", [1, 2, 3]),
+        (["1", "2.5", ""], None, "float", [1.0, 2.5, np.nan]),
+        (["1e3", "2"], None, "float", [1000.0, 2.0]),
+        ([decimal.Decimal("1.5"), None], object, "float", [1.5, np.nan]),
+        (["a", "b", " "], None, "category", ["a", "b", np.nan]),
+        (["a", None], object, "category", ["a", np.nan]),
+        (pd.Categorical([1, 2, None]), None, "integer", [1.0, 2.0, np.nan]),
+        (pd.Categorical(["x", "y"]), None, "category", ["x", "y"]),
+        ([2**70, 1], object, "category", [str(2**70), "1"]),  # beyond int64: a code, no quantity
+        (["123456789012345678901", "223456789012345678901"], None, "category", None),
+        (["01", "02"], None, "category", ["01", "02"]),
+    ],
+)
+def test_type_is_guessed_and_values_take_its_representation(values, dtype, kind, result):
+    typed = convert(values, dtype=dtype)
+    assert typed.type == kind
+    assert typed.warning is None
+    if result is not None:
+        expected = pd.Series(result, name="col")
+        pd.testing.assert_series_equal(typed.values, expected, check_dtype=False)
+    allowed = {"integer": "if", "float": "f", "boolean": "bf", "datetime": "M"}
+    assert typed.values.dtype.kind in allowed.get(typed.type, "O") or typed.values.dtype == "str"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["2026-01-02", "2026-01-03T10:00:00", "2026-01-03T10:00:00+02:00", None],
+        [dt.date(2026, 1, 2), dt.date(2026, 1, 3)],
+        pd.to_datetime(["2026-01-02", None]),
+        pd.to_datetime(["2026-01-02T12:00"]).tz_localize("America/Sao_Paulo"),
+    ],
+)
+def test_dates_become_utc_microseconds(values):
+    typed = convert(values)
+    assert typed.type == "datetime"
+    assert str(typed.values.dtype) == "datetime64[us]"
+
+
+def test_time_zone_is_converted_not_dropped():
+    typed = convert(["2026-01-03T10:00:00+02:00"])
+    assert typed.values.iloc[0] == pd.Timestamp("2026-01-03T08:00:00")
+
+
+@pytest.mark.parametrize("values", [["01/02/2026", "03/02/2026"], ["10:30", "11:45"], ["Jan 2026", "Feb 2026"]])
+def test_dates_that_could_be_read_in_two_ways_stay_text(values):
+    assert convert(values).type == "category"
+
+
+def test_many_texts_are_a_string_column():
+    values = [f"text {number}" for number in range(60)]
+    assert convert(values).type == "string"
+    assert convert(values, max_categories=100).type == "category"
+
+
+def test_placeholders_among_numbers_are_missing_and_told():
+    typed = convert(["1", "2", "?", "N/A", "3"] * 4)
+    assert typed.type == "integer"
+    assert int(typed.values.isna().sum()) == 8
+    assert typed.warning == "column 'col': '?', 'N/A' in 8 rows was read as missing"
+
+
+def test_placeholders_among_texts_are_texts():
+    assert convert(["red", "unknown", "none"]).values.tolist() == ["red", "unknown", "none"]
+
+
+def test_stray_texts_among_numbers_are_refused_with_their_rows_and_the_cure():
+    with pytest.raises(StrayValuesError) as caught:
+        convert([str(number) for number in range(40)] + ["abc", "12x"])
+    message = str(caught.value)
+    assert message.startswith("column 'col' holds numbers, but 2 of its values are not: 'abc' (row 41), '12x' (row 42)")
+    assert "data.types: {col: category}" in message
+    assert "data.missing: ['abc', '12x']" in message
+    assert caught.value.values == ("abc", "12x")
+
+
+def test_stray_texts_among_dates_are_refused():
+    days = [f"2026-01-{day:02d}" for day in range(1, 29)]
+    with pytest.raises(StrayValuesError, match=r"holds dates, but 1 of its values are not: 'soon' \(row 29\)"):
+        convert([*days, "soon"])
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted", "message"),
+    [
+        (["a", "b"], "float", r"column 'col': 2 values are not of type float: 'a' \(row 1\), 'b' \(row 2\)"),
+        ([0.5, 1.0], "integer", r"1 values are not whole numbers; use type float: '0.5' \(row 1\)"),
+        ([0, 1, 2], "boolean", r"1 values are neither true nor false: '2' \(row 3\)"),
+        ([1, 2], "datetime", "numbers are no dates"),
+        (["2026-01-01", "soon"], "datetime", r"1 values are not dates such as 2026-11-23T10:00: 'soon' \(row 2\)"),
+        (pd.to_datetime(["2026-01-01"]), "float", "holds dates, not values of type float"),
+        ([[1, 2], [3]], None, "holds values of type list; spread them over columns, or drop it"),
+        ([{"a": 1}], None, "holds values of type dict"),
+        ([b"x", b"y"], None, "holds values of type bytes"),
+        ([1 + 2j], None, "is complex128; turn it into a number, or drop it"),
+        (pd.to_timedelta(["1h"]), None, "turn it into a number, or drop it"),
+    ],
+)
+def test_values_that_do_not_fit_are_refused(values, wanted, message):
+    with pytest.raises(DataError, match=message):
+        convert(values, wanted)
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted", "result"),
+    [
+        ([1, 0, 1], "boolean", [True, False, True]),
+        (["yes", "No", "y"], "boolean", [True, False, True]),
+        ([1.0, 2.0, None], "category", ["1", "2", np.nan]),
+        ([1.5, 2.0], "category", ["1.5", "2.0"]),
+        ([1.0, 2.0], "integer", [1, 2]),
+        ([3, 4], "float", [3.0, 4.0]),
+        ([True, False], "category", ["True", "False"]),
+    ],
+)
+def test_wanted_type_is_taken(values, wanted, result):
+    typed = convert(values, wanted)
+    assert typed.type == wanted
+    pd.testing.assert_series_equal(typed.values, pd.Series(result, name="col"), check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "marks", "expected"),
+    [
+        ([1, -999, 3], [-999], [False, True, False]),
+        ([1.0, -999.0, np.inf], [-999, "inf"], [False, True, True]),
+        (["a", "Not Stated", " x "], ["not stated", "X"], [False, True, True]),
+        ([True, False], [1], [False, False]),
+        (["a", "b"], [], [False, False]),
+    ],
+)
+def test_marks_become_missing(values, marks, expected):
+    assert mark_missing(pd.Series(values), marks).isna().tolist() == expected
