@@ -24,8 +24,11 @@ def command(source: str, target: str | None, query: str | None, output: Path, fo
         raise ConfigError(f"{output}: exists already; choose another name with -o, or replace it with --force")
     text = draft_config(source, target, query=query, folder=output.resolve().parent)
     temporary = output.with_name(f".{output.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(output)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(output)
+    except OSError as error:
+        raise ConfigError(f"{output}: cannot be written: {error.strerror}") from error
     click.echo(f"wrote {output}; look through it, then: mlops train {output}")
 
 

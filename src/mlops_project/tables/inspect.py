@@ -81,6 +81,7 @@ def inspect_table(data: DataConfig, folders: list[Path]) -> Inspection:
     features = {str(column): _inspect_type(frame[column], found) for column in frame.columns}
     usable = {column: typed for column, typed in features.items() if typed is not None}
     _find_drops(usable, target, found)
+    found.drop = {str(name): found.drop[str(name)] for name in frame.columns if str(name) in found.drop}
     for column, typed in usable.items():
         if column not in found.drop:
             _describe(column, typed, found)

@@ -102,9 +102,10 @@ def _check_labels(values: "pd.Series[Any]", n_values: int, task: Task) -> None:
     if n_values > MAX_CLASSES or small:
         shown = ", ".join(small[:10]) + (", …" if len(small) > 10 else "")
         rare = f", {len(small)} of them with fewer than {checks.MIN_CLASS_ROWS} rows: {shown}" if small else ""
+        limit = f" (at most {MAX_CLASSES})" if n_values > MAX_CLASSES else ""
         cure = "; or set data.task: regression" if values.dtype.kind in "if" else ""
         raise DataError(
-            f"the target {name!r} has {n_values} classes (at most {MAX_CLASSES}) in {n_rows} rows{rare}; "
+            f"the target {name!r} has {n_values} classes{limit} in {n_rows} rows{rare}; "
             f"merge the rare ones, or leave them empty to leave their rows out{cure}"
         )
 

@@ -200,7 +200,7 @@ def test_any_fsspec_address_works(frame):
 
 
 def test_address_without_a_driver_says_what_is_missing():
-    with pytest.raises(DataError, match="nosuch://bucket/t.csv"):
+    with pytest.raises(DataError, match=r"nosuch://bucket/t\.csv"):
         read_files("nosuch://user:hunter2@bucket/t.csv", {})
     with pytest.raises(DataError) as caught:
         read_files("nosuch://user:hunter2@bucket/t.csv", {})

@@ -1,0 +1,109 @@
+"""Tables that packages ship, the way a new user would: `mlops init`, `mlops train`, no code."""
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+import vega_datasets
+from click.testing import CliRunner
+from sklearn.datasets import load_digits
+
+from mlops_project.bundle import load_bundle
+from mlops_project.cli import main
+from mlops_project.runtime import Runtime
+
+SMALL = ["tracking.enabled=false", "evaluation.bootstrap_rounds=20", "evaluation.importance_repeats=1"]
+FOREST = "model.params={n_estimators: 20}"
+
+
+def cars() -> pd.DataFrame:
+    """Categories, text, dates, whole numbers and gaps."""
+    return pd.read_json(vega_datasets.local_data.cars.filepath)
+
+
+def rare_digit() -> pd.DataFrame:
+    frame = load_digits(as_frame=True).frame
+    return frame.assign(target=np.where(frame.pop("target") == 8, "eight", "other"))
+
+
+def affairs() -> pd.DataFrame:
+    """6,366 rows; 2 % have the rare class."""
+    frame = sm.datasets.fair.load_pandas().data
+    return frame.assign(often=frame.pop("affairs") > 6)
+
+
+TABLES = {
+    "mixed multiclass": (cars, "Origin", "multiclass"),
+    "mixed regression": (cars, "Miles_per_Gallon", "regression"),
+    "weather": (lambda: pd.read_csv(vega_datasets.local_data.seattle_weather.filepath), "weather", "multiclass"),
+    "iris with names": (vega_datasets.local_data.iris, "species", "multiclass"),
+    "regression": (lambda: sm.datasets.statecrime.load_pandas().data, "murder", "regression"),
+    "health visits": (lambda: sm.datasets.randhie.load_pandas().data.head(4000), "mdvis", "regression"),
+    "imbalanced": (affairs, "often", "binary"),
+    "imbalanced digits": (rare_digit, "target", "binary"),
+    "survey": (lambda: sm.datasets.anes96.load_pandas().data, "vote", "binary"),
+}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").touch()
+
+    def invoke(*arguments: str):
+        done = CliRunner().invoke(main, list(arguments))
+        assert done.exit_code == 0, done.output
+        return done
+
+    return invoke
+
+
+def options(*settings: str) -> list[str]:
+    return [part for setting in (*SMALL, *settings) for part in ("--set", setting)]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("table", TABLES)
+def test_init_and_train_make_a_checked_model_of_a_real_table(run, tmp_path, table, ending):
+    make, target, task = TABLES[table]
+    frame = make()
+    frame.to_csv("t.csv", index=False) if ending == "csv" else frame.to_parquet("t.parquet")
+    run("init", f"t.{ending}", "--target", target)
+    trained = run("train", "model.yaml", *options(FOREST))
+    bundle = load_bundle(tmp_path / "artifacts" / "t")
+    assert bundle.contract.task == task
+    assert f"model: {bundle.path}" in trained.stdout
+    if task == "regression":
+        assert bundle.metadata.metrics["r2"] > -1
+    else:
+        assert bundle.metadata.metrics["roc_auc"] > 0.55
+    report = (bundle.path / "report.html").read_text(encoding="utf-8")
+    assert "equal on" in report  # the parity sentence
+
+
+ESTIMATORS = {
+    "random_forest": FOREST,
+    "extra_trees": FOREST,
+    "decision_tree": "model.params={}",
+    "gradient_boosting": "model.params={n_estimators: 10}",
+    "hist_gradient_boosting": "model.params={max_iter: 10}",
+    "logistic_regression": "model.params={max_iter: 3000}",
+    "xgboost": "model.params={n_estimators: 10}",
+    "lightgbm": "model.params={n_estimators: 10}",
+}
+
+
+@pytest.mark.parametrize("calibration", ["none", "isotonic"])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_every_estimator_answers_alike_in_mlflow_and_in_the_runtime_on_a_mixed_table(run, tmp_path, estimator, calibration):
+    frame = cars()
+    frame.to_csv("cars.csv", index=False)
+    run("init", "cars.csv", "--target", "Origin")
+    settings = (f"model.estimator={estimator}", ESTIMATORS[estimator], f"model.calibration={calibration}")
+    run("train", "model.yaml", *options(*settings))
+    bundle = load_bundle(tmp_path / "artifacts" / "cars")
+    rows = pd.read_parquet(bundle.path / "reference.parquet").drop(columns="Origin")
+    ours = Runtime.load(bundle).predict({name: rows[name].to_numpy() for name in rows})
+    theirs = mlflow.pyfunc.load_model(str(bundle.path)).predict(rows)
+    assert list(theirs) == [bundle.contract.classes[index] for index in ours.indices]

@@ -1,0 +1,252 @@
+"""``mlops init``: what it writes is read back, loads the table and keeps no secrets."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mlops_project.cli import main
+from mlops_project.config import read_config
+from mlops_project.data_prep import load_table
+from mlops_project.errors import ConfigError, DataError
+from mlops_project.tables.draft import draft_config
+
+N = 120
+
+
+@pytest.fixture
+def frame(rng) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "customer_id": range(5000, 5000 + N),
+            "age": rng.integers(18, 80, N),
+            "income": [*(f"{value:.2f}" for value in rng.normal(3000, 900, N - 2)), "?", "?"],
+            "limit": [np.inf, *rng.random(N - 1).round(4)],
+            "plan": rng.choice(["basic", "plus"], N),
+            "stage": rng.choice([1, 2, 3], N),
+            "since": pd.date_range("2025-01-01", periods=N).astype(str),
+            "churned_text": ["left", "stayed"] * (N // 2),
+            "churned": ["yes", "no"] * (N // 2),
+        }
+    )
+
+
+@pytest.fixture
+def draft(tmp_path, monkeypatch):
+    """Write a table, draft its configuration and read both back."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(frame: pd.DataFrame, target: str = "churned", name: str = "t.csv"):
+        frame.to_csv(tmp_path / name, index=False)
+        text = draft_config(name, target, query=None, folder=tmp_path)
+        (tmp_path / "model.yaml").write_text(text, encoding="utf-8")
+        config = read_config(tmp_path / "model.yaml", root=tmp_path, env={})
+        return text, config, load_table(config)
+
+    return make
+
+
+def test_nasty_table_gets_a_configuration_that_loads_as_it_is(draft, frame):
+    text, config, table = draft(frame)
+    assert config.data.drop == ("customer_id", "churned_text")
+    assert set(config.data.missing) >= {"inf", "-inf"}
+    assert (table.task, table.classes) == ("binary", ("no", "yes"))
+    assert list(table.features) == ["age", "income", "limit", "plan", "stage", "since"]
+    assert table.types["income"] == "float"
+    assert re.search(r"- customer_id +# numbers the rows", text)
+    assert re.search(r"- churned_text +# equals the target 'churned' in other words: a leak", text)
+    assert re.search(r"stage: integer +# only 1, 2, 3: if these are codes", text)
+    assert re.search(r"# time: since +# hold out the newest rows", text)
+    assert "60 rows; precision" in text
+
+
+@pytest.mark.parametrize(
+    ("target", "task", "estimator", "gate"),
+    [("age", "regression", "ridge", "{r2: 0.5}"), ("stage", "multiclass", "logistic_regression", "{accuracy: 0.8}")],
+)
+def test_estimator_and_gates_fit_the_task(draft, frame, target, task, estimator, gate):
+    text, config, table = draft(frame.drop(columns="churned_text"), target)
+    assert (config.data.task, table.task) == (task, task)
+    assert config.model.estimator == "random_forest"
+    assert estimator in text
+    assert gate in text
+
+
+def test_rare_class_is_noted_and_judged_by_pr_auc(draft, frame):
+    frame["churned"] = ["yes"] * 8 + ["no"] * (N - 8)
+    text, config, _ = draft(frame.drop(columns="churned_text"))
+    assert config.gates.metric == "pr_auc"
+    assert "the rarest class has 6.7% of the rows" in text
+
+
+def test_large_table_gets_a_quick_estimator(draft, rng):
+    frame = pd.DataFrame({"a": rng.random(60_000).round(3), "y": rng.integers(0, 2, 60_000)})
+    assert draft(frame, "y")[1].model.estimator == "hist_gradient_boosting"
+
+
+ODD = [
+    "a: b",
+    "x # y",
+    "- z",
+    "yes",
+    "null",
+    "1e3",
+    "'quoted'",
+    '"double"',
+    "ção",
+    "{brace}",
+    "[list]",
+    "&anchor",
+    "*star",
+    "100%",
+    "!tag",
+    "@at",
+]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_names_and_labels_survive_the_yaml(draft, rng, name):
+    frame = pd.DataFrame(
+        {name: rng.random(N), "other": rng.random(N), "n": range(N), "target col": [f"{name}!", "plain"] * (N // 2)}
+    )
+    frame = frame.rename(columns={"n": f"{name} id"})
+    _, config, table = draft(frame, "target col")
+    assert name in table.features
+    assert config.data.drop == (f"{name} id",)
+    assert set(table.classes) == {f"{name}!", "plain"}
+
+
+words = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=12)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    names=st.lists(words, min_size=2, max_size=4, unique_by=str.strip),
+    labels=st.lists(words, min_size=2, max_size=2, unique_by=str.strip),
+)
+def test_any_names_and_labels_survive_or_are_refused_clearly(draft, names, labels):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({name: rng.random(N) for name in names[1:]} | {names[0]: labels * (N // 2)})
+    try:
+        _, config, table = draft(frame, names[0].strip())
+    except (DataError, ConfigError):
+        return  # blank names, quotes that CSV cannot carry, labels that are placeholders …: refused, not crashed
+    assert config.data.target == names[0].strip()
+    assert len(table.classes) == 2
+
+
+def test_source_is_relative_below_the_configuration_and_absolute_elsewhere(tmp_path, monkeypatch, frame):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "configs").mkdir()
+    frame.to_csv(tmp_path / "data" / "t.csv", index=False)
+    for folder, expected in ((tmp_path, "data/t.csv"), (tmp_path / "configs", str(tmp_path / "data" / "t.csv"))):
+        file = folder / "model.yaml"
+        file.write_text(draft_config("data/t.csv", "churned", query=None, folder=folder), encoding="utf-8")
+        config = read_config(file, root=tmp_path, env={})
+        assert config.data.source == expected
+        assert len(load_table(config).target) == N
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("My Data (v1.2).csv", "my-data-v1"),
+        ("sales", "sales"),
+        ("year=*.parquet", "year"),
+        ("%%%.csv", "model"),
+        ("o'brien.csv", "o-brien"),
+    ],
+)
+def test_model_is_named_after_the_table(tmp_path, monkeypatch, frame, source, name):
+    monkeypatch.chdir(tmp_path)
+    plain = frame.drop(columns=["limit", "customer_id", "churned_text"])
+    if source == "sales":
+        (tmp_path / "sales").mkdir()
+        plain.to_parquet(tmp_path / "sales" / "1.parquet")
+    elif "*" in source:
+        plain.to_parquet(tmp_path / "year=2026.parquet")
+    else:
+        plain.to_csv(tmp_path / source, index=False)
+    text = draft_config(source, "churned", query=None, folder=tmp_path)
+    assert f"name: {name} " in text
+    assert f"exported_model_dir: artifacts/{name} " in text
+
+
+def test_sql_source_and_query_are_written(tmp_path, monkeypatch, frame):
+    import sqlite3
+
+    monkeypatch.chdir(tmp_path)
+    with sqlite3.connect(tmp_path / "shop.db") as connection:
+        frame.drop(columns="limit").to_sql("sales", connection, index=False)
+    query = "SELECT * FROM sales WHERE plan <> ': #'"
+    file = tmp_path / "model.yaml"
+    file.write_text(draft_config("sqlite:///shop.db", "churned", query=query, folder=tmp_path), encoding="utf-8")
+    config = read_config(file, root=tmp_path, env={})
+    assert (config.data.source, config.data.query) == ("sqlite:///shop.db", query)
+    assert len(load_table(config).target) == N
+
+
+def test_password_in_the_address_is_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(ConfigError, match="the file would keep it") as caught:
+        draft_config("postgresql://ana:hunter2@host/db", "y", query="SELECT 1", folder=tmp_path)  # pragma: allowlist secret
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, frame):
+    monkeypatch.chdir(tmp_path)
+    frame.to_csv("t.csv", index=False)
+    return lambda *arguments: CliRunner().invoke(main, list(arguments))
+
+
+def test_command_writes_the_file_and_says_what_is_next(run):
+    done = run("init", "t.csv", "--target", "churned")
+    assert (done.exit_code, done.stdout) == (0, "wrote model.yaml; look through it, then: mlops train model.yaml\n")
+    assert run("config", "check", "model.yaml").stdout.endswith("model.yaml: ok\n")
+    assert "exported_model_dir: artifacts/t" in run("config", "check", "--show", "model.yaml").stdout
+
+
+def test_command_without_target_lists_likely_ones(run):
+    done = run("init", "t.csv")
+    assert done.exit_code == 2
+    assert "for example --target 'churned'" in done.stderr
+    assert "columns: customer_id, age" in done.stderr
+    assert not Path("model.yaml").exists()
+
+
+def test_command_keeps_an_existing_file_unless_forced(run):
+    Path("model.yaml").write_text("mine")
+    done = run("init", "t.csv", "--target", "churned")
+    assert (done.exit_code, Path("model.yaml").read_text()) == (2, "mine")
+    assert "exists already; choose another name with -o, or replace it with --force" in done.stderr
+    assert run("init", "t.csv", "--target", "churned", "--force").exit_code == 0
+    assert Path("model.yaml").read_text() != "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nothing.csv", "--target", "y"), "no such file"),
+        (("t.csv", "--target", "churn"), "'churn'"),
+        (("t.csv", "--target", "churned", "-o", "no/such/folder.yaml"), "no/such"),
+    ],
+)
+def test_command_explains_what_is_wrong(run, arguments, message):
+    done = run("init", *arguments)
+    assert done.exit_code == 2, done.output
+    assert message in done.stderr
+    assert "unexpected" not in done.stderr
+
+
+def test_config_check_lists_every_problem(run):
+    Path("bad.yaml").write_text("test_size: 2\nmodel: {estimater: x}\ngates: {require: best}\n")
+    done = run("config", "check", "bad.yaml")
+    assert done.exit_code == 2
+    assert "bad.yaml: 3 problems" in done.stderr
+    assert "did you mean 'estimator'" in done.stderr
