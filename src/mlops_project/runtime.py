@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from mlops_project.bundle import Bundle, load_bundle
 from mlops_project.contract import Contract, Feature
@@ -61,6 +60,8 @@ class Runtime:
     """
 
     def __init__(self, model: Path | bytes, contract: Contract, *, threads: int = 1) -> None:
+        import onnxruntime  # 50 MB that reading a table and fitting do without
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

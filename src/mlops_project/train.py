@@ -117,20 +117,26 @@ def _build(config: Config, step: Step) -> "tuple[Bundle, Evaluation, Split, tupl
     from mlops_project.data_prep import build_contract, load_table, split_table
     from mlops_project.modeling.evaluation import check_gates, encode_target, evaluate
     from mlops_project.modeling.pipeline import build_pipeline
+    from mlops_project.tables.memory import release_memory, return_large_blocks
 
+    return_large_blocks()
     started = _now()
     step("reading the table")
     table = load_table(config)
     check_gates(config, table.task)
     split = split_table(table, config)
     contract = build_contract(table, split)
+    table = table.without_rows()
+    release_memory()
     pipeline = build_pipeline(contract, config)
     with stage(config.model_dir) as folder:
         with _collected_warnings() as caught:
             _cross_validate(folder, pipeline, table, split, contract, config, step)
             step(f"fitting {config.model.estimator} on {len(split.train_target)} rows")
             pipeline.fit(split.train_features, split.train_target)
-        runtime, parity = _export(folder, pipeline, table, contract, config, step)
+        runtime, parity = _export(folder, pipeline, split, contract, config, step)
+        split = split.without_training_features()
+        release_memory()
         step("evaluating")
         slices = split.test_features[[*config.evaluation.slices]] if config.evaluation.slices else None
         truth = encode_target(split.test_target, contract)
@@ -166,7 +172,7 @@ def _cross_validate(
 
 
 def _export(
-    folder: Path, pipeline: Any, table: "Table", contract: Contract, config: Config, step: Step
+    folder: Path, pipeline: Any, split: "Split", contract: Contract, config: Config, step: Step
 ) -> "tuple[Runtime, Parity]":
     """Write the ONNX model and prove that it answers as the pipeline does."""
     from mlops_project.modeling.export import check_parity, export_onnx
@@ -177,7 +183,7 @@ def _export(
     prepare_for_serving(pipeline)
     model = export_onnx(pipeline, contract)
     step("comparing the exported model with the pipeline")
-    parity = check_parity(pipeline, model, table.features, contract, seed=config.random_state)
+    parity = check_parity(pipeline, model, [split.train_features, split.test_features], contract, seed=config.random_state)
     (folder / MODEL_FILE).write_bytes(model)
     return Runtime(model, contract), parity
 

@@ -96,7 +96,7 @@ def test_pipeline_survives_mlflow_and_skops_and_equals_its_export(tmp_path, mixe
         calibration=calibration,
     )
     model = export_onnx(pipeline, contract)
-    assert check_parity(pipeline, model, table.features, contract).max_difference < 1e-6
+    assert check_parity(pipeline, model, [table.features], contract).max_difference < 1e-6
     folder = tmp_path / "model"
     folder.mkdir()
     example = split.test_features.head(2)
@@ -111,7 +111,7 @@ def test_pipeline_survives_mlflow_and_skops_and_equals_its_export(tmp_path, mixe
 def test_default_forest_is_exact_on_scikit_learns_tables(tmp_path, name):
     pipeline, contract, table, split = _train(tmp_path, f"sklearn:{name}", "random_forest", {"n_estimators": 25, "n_jobs": 2})
     model = export_onnx(pipeline, contract)
-    assert check_parity(pipeline, model, table.features, contract).max_difference < 1e-9
+    assert check_parity(pipeline, model, [table.features], contract).max_difference < 1e-9
     expected = predict_frame(pipeline, split.test_features, contract)
     actual = Runtime(model, contract).predict(dict(split.test_features))
     np.testing.assert_array_equal(actual.indices, expected.indices)

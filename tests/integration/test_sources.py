@@ -80,6 +80,14 @@ def test_postgresql_query_is_read(load, frame, postgres_url):
 
 
 @pytest.mark.xdist_group("postgres")
+def test_postgresql_address_without_a_driver_takes_the_one_that_is_installed(load, frame, postgres_url):
+    engine = sqlalchemy.create_engine(postgres_url)
+    frame.to_sql("plain", engine, index=False, if_exists="replace")
+    engine.dispose()
+    check(load(source=postgres_url.replace("+psycopg2", ""), query="SELECT * FROM plain"))
+
+
+@pytest.mark.xdist_group("postgres")
 def test_postgresql_errors_name_the_reason_and_no_password(load, postgres_url):
     secret = postgres_url.replace("mlops@", "mlops:hunter2@")  # pragma: allowlist secret
     text = failure(load, source=secret, query="SELECT nothing FROM nowhere")

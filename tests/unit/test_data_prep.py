@@ -132,7 +132,7 @@ def test_settings_mend_what_the_message_names(configure, rng):
         ({"y": ["x"] * N}, "", "the target 'y' is 'x' in all 100 rows; a model needs at least two classes"),
         ({"y": [1.0] * N}, "  task: regression", "in all 100 rows"),
         ({"y": [None] * N}, "", "0 of 100 rows have a 'y', too few"),
-        ({"y": [f"c{i}" for i in range(N)]}, "", "100 classes .* in 100 rows, 100 of them with fewer than 5 rows"),
+        ({"y": [f"c{i}" for i in range(N)]}, "", "100 classes in 100 rows, 100 of them with fewer than 5 rows"),
         ({"y": ["a"] * 48 + ["b"] * 50 + ["c"] * 2}, "", r"1 of them with fewer than 5 rows: 'c' \(2\)"),
         ({"y": ["a", "b", "c", "a"] * 25}, "  task: binary", "has 3 classes, and data.task is binary; use multiclass"),
         ({"y": ["a", "b"] * 50}, "  task: regression", "the target 'y' is category, and regression needs numbers"),

@@ -65,6 +65,13 @@ def test_nasty_table_gets_a_configuration_that_loads_as_it_is(draft, frame):
     assert "60 rows; precision" in text
 
 
+def test_number_column_spoilt_by_many_texts_is_dropped_for_that_reason(draft, frame):
+    frame["income"] = [f"e{row}" if row % 15 == 0 else row + 0.5 for row in range(len(frame))]
+    text, config, _ = draft(frame)
+    assert "income" in config.data.drop
+    assert re.search(r"- income +# mostly numbers or dates, but also 'e0', 'e15'", text)
+
+
 @pytest.mark.parametrize(
     ("target", "task", "estimator", "gate"),
     [("age", "regression", "ridge", "{r2: 0.5}"), ("stage", "multiclass", "logistic_regression", "{accuracy: 0.8}")],
@@ -192,9 +199,13 @@ def test_sql_source_and_query_are_written(tmp_path, monkeypatch, frame):
     assert len(load_table(config).target) == N
 
 
-def test_password_in_the_address_is_refused_before_anything_is_read(tmp_path):
+@pytest.mark.parametrize(
+    "source",
+    ["postgresql://ana:hunter2@host/db", "postgresql://host/db?password=hunter2"],  # pragma: allowlist secret
+)
+def test_password_in_the_address_is_refused_before_anything_is_read(tmp_path, source):
     with pytest.raises(ConfigError, match="the file would keep it") as caught:
-        draft_config("postgresql://ana:hunter2@host/db", "y", query="SELECT 1", folder=tmp_path)  # pragma: allowlist secret
+        draft_config(source, "y", query="SELECT 1", folder=tmp_path)
     assert "hunter2" not in str(caught.value)
 
 

@@ -179,7 +179,8 @@ def _find_drops(usable: dict[str, TypedColumn], target: "pd.Series[Any]", found:
     leaks = checks.find_leaks(rest, target, found.task)
     found.drop |= dict.fromkeys(leaks, f"equals the target {found.target!r} in other words: a leak")
     rest = {name: column for name, column in rest.items() if name not in found.drop}
-    found.drop |= checks.find_identifiers(rest, {name: usable[name].type for name in rest})
+    for name, reason in checks.find_identifiers(rest, {name: usable[name].type for name in rest}).items():
+        found.drop[name] = found.types[name][1] if name in found.types else reason
 
 
 def _describe(name: str, typed: TypedColumn, found: Inspection) -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 from mlops_project.errors import DataError
 
 GLOB_SIGNS = "*?["
+LOGIN = re.compile(r"://(?:[^/]*@|[^/@:]*:(?!\d+/)[^@]*@)")  # drivers take a password with an unescaped slash, so it is one
+SECRET = re.compile(r"([?&]\w*(?:pass|pwd|secret|token|key|sig)\w*=)[^&#]*", re.IGNORECASE)
 
 
 def hide_credentials(address: str) -> str:
-    """Return an address without user, password and (web addresses) query, which may hold a token."""
-    plain = re.sub(r"://[^/]*@", "://", address)
+    """Return an address without user, password, options that hold a secret and (web addresses) query."""
+    plain = SECRET.sub(r"\1***", LOGIN.sub("://", address))
     return re.sub(r"^(https?://[^?#]*)[?#].*", r"\1", plain, flags=re.IGNORECASE)
 
 

@@ -1,6 +1,6 @@
 """Rows to learn from and rows to be judged on: stratified, by whole groups, or the newest."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,10 @@ class Split:
     train_target: "pd.Series[Any]"
     test_features: pd.DataFrame
     test_target: "pd.Series[Any]"
+
+    def without_training_features(self) -> "Split":
+        """Return the split without the features that were learned from, to give their memory back."""
+        return replace(self, train_features=self.train_features.iloc[:0].copy())
 
 
 def split_table(table: Table, config: Config) -> Split:
@@ -47,8 +51,14 @@ def split_table(table: Table, config: Config) -> Split:
                 f"{table.source}: none of the {len(rows)} {side} rows has {table.target.name} {named}; "
                 "change test_size, random_state, data.group or data.time"
             )
-    features, target = table.features, table.target
-    return Split(features.iloc[train], target.iloc[train], features.iloc[test], target.iloc[test])
+    return Split(*_take(table, train), *_take(table, test))
+
+
+def _take(table: Table, rows: Rows) -> "tuple[pd.DataFrame, pd.Series[Any]]":
+    """Return some rows under one small index: four of int64 would be as large as two columns."""
+    features, target = table.features.take(rows), table.target.take(rows)
+    index = pd.Index(rows.astype(np.int32))
+    return features.set_axis(index), target.set_axis(index)
 
 
 def _split_at_random(table: Table, config: Config) -> tuple[Rows, Rows]:

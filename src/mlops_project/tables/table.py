@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -45,6 +45,10 @@ class Table:
     groups: "pd.Series[Any] | None" = None
     times: "pd.Series[Any] | None" = None
     warnings: tuple[str, ...] = ()
+
+    def without_rows(self) -> "Table":
+        """Return the table without its features and target, to give their memory back once they are split."""
+        return replace(self, features=self.features.iloc[:0].copy(), target=self.target.iloc[:0].copy())
 
 
 def hash_column(column: "pd.Series[Any]") -> bytes:

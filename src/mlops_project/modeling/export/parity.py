@@ -1,7 +1,7 @@
 """Proof that the exported model answers as the pipeline does: on the data, on random rows, on rows at the trees' splits."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -42,15 +42,17 @@ class Parity:
     max_difference: float
 
 
-def check_parity(pipeline: Pipeline, model: bytes, features: pd.DataFrame, contract: Contract, *, seed: int = 0) -> Parity:
+def check_parity(
+    pipeline: Pipeline, model: bytes, tables: Sequence[pd.DataFrame], contract: Contract, *, seed: int = 0
+) -> Parity:
     """Compare an ONNX model with the pipeline it was made from.
 
     Parameters
     ----------
     model
         The ONNX model.
-    features
-        Feature frame: every row that there is. Read in chunks.
+    tables
+        Feature frames with every row that there is, read in chunks. Random rows are made from the first one's.
     seed
         Of the random rows.
 
@@ -63,16 +65,17 @@ def check_parity(pipeline: Pipeline, model: bytes, features: pd.DataFrame, contr
         runtime = Runtime(model, contract)
     except BundleError as error:
         raise ExportError(f"the exported model does not load: {error}") from error
-    frames = list(_frames(pipeline, features, contract, seed))
+    frames = list(_frames(pipeline, tables, contract, seed))
     # Threads over chunks, one per core: a forest's own n_jobs adds up its trees in any order, which turns ties.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         differences = list(pool.map(lambda frame: _compare(pipeline, runtime, frame, contract), frames))
     return Parity(sum(map(len, frames)), max(differences))
 
 
-def _frames(pipeline: Pipeline, features: pd.DataFrame, contract: Contract, seed: int) -> Iterator[pd.DataFrame]:
-    for start in range(0, len(features), CHUNK_ROWS):
-        yield features.iloc[start : start + CHUNK_ROWS]
+def _frames(pipeline: Pipeline, tables: Sequence[pd.DataFrame], contract: Contract, seed: int) -> Iterator[pd.DataFrame]:
+    for table in tables:
+        yield from (table.iloc[start : start + CHUNK_ROWS] for start in range(0, len(table), CHUNK_ROWS))
+    features = tables[0]
     rng = np.random.default_rng(seed)
     base = features.iloc[rng.integers(0, len(features), RANDOM_ROWS)].reset_index(drop=True)
     yield _randomised(base, contract, rng, missing=0.0)

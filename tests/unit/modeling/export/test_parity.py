@@ -14,7 +14,7 @@ from mlops_project.modeling.export import parity as parity_module
 
 
 def _check(case):
-    return check_parity(case.pipeline, case.model, case.features, case.contract)
+    return check_parity(case.pipeline, case.model, [case.features], case.contract)
 
 
 @pytest.mark.parametrize("estimator", ["random_forest", "hist_gradient_boosting", "logistic_regression", "xgboost", "lightgbm"])
