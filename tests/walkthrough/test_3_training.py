@@ -66,3 +66,16 @@ def test_scripts_get_nothing_or_json_and_no_progress(run, option, expected):
     assert done.stdout[:1] == expected
     if expected:
         assert json.loads(done.stdout)["not_logged"] == "tracking.enabled is false"
+
+
+def test_without_reference_rows_the_bundle_holds_nobodys_row(run, project):
+    run(*TRAIN, *QUICK, "--quiet", "--set", "tracking.enabled=false", "--set", "export.reference_rows=0")
+    model = project / "artifacts" / "model"
+    assert not (model / "reference.parquet").exists()
+    example = json.loads((model / "input_example.json").read_text())
+    row = dict(zip(example["columns"], example["data"][0], strict=True))
+    assert all(row[item["name"]] == item["default"] for item in read_contract(model)["features"])
+
+
+def read_contract(model) -> dict:
+    return json.loads((model / "metadata.json").read_text())["contract"]
