@@ -104,12 +104,15 @@ def _record(
         truth = encode_target(split.test_target, bundle.contract)
         return run, run_gate(config, bundle, run.model_version, _columns(split.test_features), truth), None
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] not in ("mlflow", "skops"):
-            raise
-        return run, None, "MLflow is not installed; pip install 'mlops_project[tracking]'"
+        if error.name in ("mlflow", "skops"):
+            return run, None, "MLflow is not installed; pip install 'mlops_project[tracking]'"
+        return run, None, _say_lost(run, bundle, f"{error.name} is not installed, which this MLflow store needs")
     except TrackingError as error:
-        lost = f"{error}; log it later with: mlops log {bundle.path}" if run is None else f"the champion was not asked: {error}"
-        return run, None, lost
+        return run, None, _say_lost(run, bundle, str(error))
+
+
+def _say_lost(run: "LoggedRun | None", bundle: Bundle, reason: str) -> str:
+    return f"{reason}; log it later with: mlops log {bundle.path}" if run is None else f"the champion was not asked: {reason}"
 
 
 def _build(config: Config, step: Step) -> "tuple[Bundle, Evaluation, Split, tuple[str, ...]]":

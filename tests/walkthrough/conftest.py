@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 BIN = Path(sys.executable).parent
-NO_MLFLOW = """
+ABSENT = """
 import sys
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "mlflow":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        if name.split(".")[0] == "{library}":
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Absent())
 """
 
@@ -46,8 +46,12 @@ def run(project, environment) -> Callable[..., "subprocess.CompletedProcess[str]
 
 
 @pytest.fixture
-def without_mlflow(tmp_path_factory) -> dict[str, str]:
-    """Variables under which a Python process finds no MLflow, as if it were not installed."""
-    folder = tmp_path_factory.mktemp("no_mlflow")
-    (folder / "sitecustomize.py").write_text(NO_MLFLOW)
-    return {"PYTHONPATH": str(folder)}
+def without(tmp_path_factory) -> Callable[[str], dict[str, str]]:
+    """Give variables under which a Python process does not find a library, as if it were not installed."""
+
+    def hide(library: str) -> dict[str, str]:
+        folder = tmp_path_factory.mktemp("without")
+        (folder / "sitecustomize.py").write_text(ABSENT.format(library=library))
+        return {"PYTHONPATH": str(folder)}
+
+    return hide

@@ -3,6 +3,7 @@ import sys
 
 import joblib
 import pytest
+from mlflow import MlflowClient
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.preprocessing import StandardScaler
 
@@ -40,14 +41,22 @@ def test_same_training_twice_gives_the_same_metrics_and_model(run, project):
     assert digests[0] == digests[1]
 
 
-def test_training_without_mlflow_finishes_and_says_what_was_not_logged(run, project, without_mlflow):
-    done = run(*TRAIN, *QUICK, **without_mlflow)
+def test_training_without_mlflow_finishes_and_says_what_was_not_logged(run, project, without):
+    done = run(*TRAIN, *QUICK, **without("mlflow"))
     assert "not logged: MLflow is not installed; pip install 'mlops_project[tracking]'" in done.stdout
     assert (project / "artifacts" / "model" / "model.onnx").exists()
     assert not (project / "mlruns").exists()
     later = run("mlops", "log", check=False)
     assert later.returncode == 1
     assert "holds no MLflow model; train again to log it" in later.stderr
+
+
+def test_training_without_the_artifact_stores_library_finishes_and_says_so(run, project, without):
+    (project / "mlruns").mkdir()
+    client = MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db")
+    client.create_experiment("Projeto10_MLOps", artifact_location="s3://bucket/runs")
+    done = run(*TRAIN, *QUICK, **without("boto3"))
+    assert "not logged: boto3 is not installed, which this MLflow store needs; log it later with: mlops log" in done.stdout
 
 
 def test_training_with_the_server_down_finishes_and_can_be_logged_later(run, project):
