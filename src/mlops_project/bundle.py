@@ -41,6 +41,7 @@ CONFIG_FILE = "config.yaml"
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 RENAME_SWAP = 2  # macOS sys/stdio.h
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,6 +223,10 @@ def stage(target: Path) -> Iterator[Path]:
     folder.chmod(0o755)  # mkdtemp's 0700 would lock out a server that runs as another user
     try:
         yield folder
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise BundleError(f"{target}: cannot be written: {os.strerror(error.errno)}; what was there before still is") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -103,16 +103,11 @@ def _record(
         step("comparing with the champion")
         truth = encode_target(split.test_target, bundle.contract)
         return run, run_gate(config, bundle, run.model_version, _columns(split.test_features), truth), None
-    except ModuleNotFoundError as error:
-        if error.name in ("mlflow", "skops"):
-            return run, None, "MLflow is not installed; pip install 'mlops_project[tracking]'"
-        return run, None, _say_lost(run, bundle, f"{error.name} is not installed, which this MLflow store needs")
     except TrackingError as error:
-        return run, None, _say_lost(run, bundle, str(error))
-
-
-def _say_lost(run: "LoggedRun | None", bundle: Bundle, reason: str) -> str:
-    return f"{reason}; log it later with: mlops log {bundle.path}" if run is None else f"the champion was not asked: {reason}"
+        if run is not None:
+            return run, None, f"the champion was not asked: {error}"
+        later = f"; log it later with: mlops log {bundle.path}" if "MLmodel" in bundle.metadata.files else ""
+        return None, None, f"{error}{later}"
 
 
 def _build(config: Config, step: Step) -> "tuple[Bundle, Evaluation, Split, tuple[str, ...]]":

@@ -42,7 +42,7 @@ def postgres_url() -> Iterator[str]:
     control = [bin_folder / "pg_ctl", "-D", data, "-w", "-l", folder / "server.log"]
     subprocess.run([*control, "-o", options, "start"], check=True, **quiet)
     try:
-        yield f"postgresql+psycopg2://mlops@127.0.0.1:{port}/postgres"
+        yield f"postgresql://mlops@127.0.0.1:{port}/postgres"
     finally:
         subprocess.run([*control, "-m", "immediate", "stop"], check=False, **quiet)
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,7 @@
 """Tables from real databases and a real S3 server; no message may show a password."""
 
 import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,7 @@ def check(table) -> None:
 
 
 def test_sqlite_query_is_read_from_the_configurations_folder(load, frame, tmp_path):
-    with sqlite3.connect(tmp_path / "shop.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
         frame.to_sql("sales", connection, index=False)
     table = load(source="sqlite:///shop.db", query="SELECT * FROM sales WHERE city LIKE '%' AND city <> ':none'")
     check(table)
@@ -77,14 +78,6 @@ def test_postgresql_query_is_read(load, frame, postgres_url):
     check(table)
     assert table.types["day"] == "datetime"
     assert "mlops@" not in table.source
-
-
-@pytest.mark.xdist_group("postgres")
-def test_postgresql_address_without_a_driver_takes_the_one_that_is_installed(load, frame, postgres_url):
-    engine = sqlalchemy.create_engine(postgres_url)
-    frame.to_sql("plain", engine, index=False, if_exists="replace")
-    engine.dispose()
-    check(load(source=postgres_url.replace("+psycopg2", ""), query="SELECT * FROM plain"))
 
 
 @pytest.mark.xdist_group("postgres")

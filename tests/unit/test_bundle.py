@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -37,6 +38,18 @@ def test_failure_while_writing_keeps_the_old_bundle(tiny_bundle):
 
     with pytest.raises(RuntimeError):
         write_half()
+    assert load_bundle(tiny_bundle.path) == tiny_bundle
+    assert os.listdir(tiny_bundle.path.parent) == ["model"]
+
+
+def test_full_disk_is_reported_and_keeps_the_old_bundle(tiny_bundle):
+    def fill_disk():
+        with stage(tiny_bundle.path) as folder, Path("/dev/full").open("wb", buffering=0) as full:
+            (folder / MODEL_FILE).write_bytes(b"half")
+            full.write(b"more than fits")
+
+    with pytest.raises(BundleError, match="cannot be written: No space left on device; what was there before still is"):
+        fill_disk()
     assert load_bundle(tiny_bundle.path) == tiny_bundle
     assert os.listdir(tiny_bundle.path.parent) == ["model"]
 

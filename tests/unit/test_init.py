@@ -1,6 +1,8 @@
 """``mlops init``: what it writes is read back, loads the table and keeps no secrets."""
 
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -186,10 +188,8 @@ def test_model_is_named_after_the_table(tmp_path, monkeypatch, frame, source, na
 
 
 def test_sql_source_and_query_are_written(tmp_path, monkeypatch, frame):
-    import sqlite3
-
     monkeypatch.chdir(tmp_path)
-    with sqlite3.connect(tmp_path / "shop.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
         frame.drop(columns="limit").to_sql("sales", connection, index=False)
     query = "SELECT * FROM sales WHERE plan <> ': #'"
     file = tmp_path / "model.yaml"

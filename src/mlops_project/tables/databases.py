@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +73,6 @@ def _parse(source: str, folders: Iterable[Path]) -> Any:
             f"data.source: {scheme!r}… is not a SQLAlchemy URL, and data.query is set; "
             "write one such as postgresql://user@host/database or sqlite:///file.db, or leave data.query out"
         ) from None  # the cause may show the password
-    if url.drivername == "postgresql" and find_spec("psycopg") is None:  # SQLAlchemy's choice; ours is the extra's
-        return url.set(drivername="postgresql+psycopg2")
     if url.get_backend_name() == "sqlite" and url.database not in MEMORY and not str(url.database).startswith("file:"):
         return url.set(database=str(find_local(str(url.database), folders)))
     return url

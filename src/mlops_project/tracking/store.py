@@ -63,10 +63,13 @@ def open_store(config: Config) -> Iterator[Store]:
     Raises
     ------
     TrackingError
-        If the server does not answer within ``tracking.timeout_seconds``, refuses, or the store is of another version.
+        If MLflow, or what the store needs, is not installed; if the server does not answer within
+        ``tracking.timeout_seconds``, or refuses; if the store is of another version.
     """
-    from mlflow import MlflowClient  # first: on import MLflow sets up the loggers that are silenced below
-
+    try:
+        from mlflow import MlflowClient  # first: on import MLflow sets up the loggers that are silenced below
+    except ModuleNotFoundError as error:
+        raise TrackingError("MLflow is not installed; pip install 'mlops_project[tracking]'") from error
     address = os.environ.get("MLFLOW_TRACKING_URI") or database_uri(config)
     shown = re.sub(r"://[^/@]*@", "://", address)
     with _quiet(), _timeouts(config), _translated(shown):
@@ -99,8 +102,10 @@ def _translated(shown: str) -> Iterator[None]:
         yield
     except TrackingError as error:
         raise TrackingError(f"{shown}: {error}") from error.__cause__
-    except (MLOpsError, ModuleNotFoundError):
+    except MLOpsError:
         raise
+    except ModuleNotFoundError as error:  # psycopg, boto3, …
+        raise TrackingError(f"{shown}: {error.name} is not installed, which this MLflow store needs") from error
     except Exception as error:  # the artifact stores behind MLflow raise their own libraries' errors
         reason = " ".join(str(error).split())[:400] or type(error).__name__
         raise TrackingError(f"{shown}: {reason}") from error
