@@ -114,7 +114,7 @@ def _build(config: Config, step: Step) -> "tuple[Bundle, Evaluation, Split, tupl
     """Do everything up to the swap of the export directory."""
     from mlops_project.data_prep import build_contract, load_table, split_table
     from mlops_project.modeling.evaluation import check_gates, encode_target, evaluate
-    from mlops_project.modeling.pipeline import build_pipeline
+    from mlops_project.modeling.pipeline import build_pipeline, fit_pipeline
     from mlops_project.tables.memory import release_memory, return_large_blocks
 
     return_large_blocks()
@@ -131,7 +131,7 @@ def _build(config: Config, step: Step) -> "tuple[Bundle, Evaluation, Split, tupl
         with _collected_warnings() as caught:
             _cross_validate(folder, pipeline, table, split, contract, config, step)
             step(f"fitting {config.model.estimator} on {len(split.train_target)} rows")
-            pipeline.fit(split.train_features, split.train_target)
+            fit_pipeline(pipeline, split.train_features, split.train_target)
         runtime, parity = _export(folder, pipeline, split, contract, config, step)
         split = split.without_training_features()
         release_memory()

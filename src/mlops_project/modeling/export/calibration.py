@@ -1,6 +1,7 @@
 """``CalibratedClassifierCV``: one calibrated copy of the estimator per fold, averaged."""
 
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,8 @@ import numpy as np
 from mlops_project.errors import ExportError
 from mlops_project.modeling.export.graph import DOUBLE, FLOAT, INT64, Graph
 from mlops_project.modeling.export.scores import Scores, from_probabilities, normalise, two_columns
+
+SCIPY_WEIGHTS = tuple(int(part) for part in version("scipy").split(".")[:2]) >= (1, 18)
 
 
 def add_calibrated(graph: Graph, x: str, estimator: Any, add_estimator: Callable[[Graph, str, Any], Scores]) -> Scores:
@@ -44,19 +47,45 @@ def _add_calibrator(graph: Graph, value: str, calibrator: Any) -> str:
 
 
 def _add_isotonic(graph: Graph, value: str, calibrator: Any) -> str:
-    """Clip, find the interval, interpolate in slope form as ``numpy.interp`` does; float32 thresholds round to float32."""
-    single = calibrator.X_thresholds_.dtype == np.float32
-    xs, ys = calibrator.X_thresholds_.astype(np.float64), calibrator.y_thresholds_.astype(np.float64)
+    """Clip, then interpolate: float64 thresholds as ``numpy.interp`` does, float32 ones as SciPy does, in float32."""
+    xs, ys = calibrator.X_thresholds_, calibrator.y_thresholds_
     if len(xs) == 1:
         zero = graph.add("Mul", value, graph.constant(0.0))
-        return graph.add("Add", zero, graph.constant(ys[0]))
+        return graph.add("Add", zero, graph.constant(float(ys[0])))
+    single = xs.dtype == np.float32
     if single:
-        value = graph.cast(graph.cast(value, FLOAT), DOUBLE)
-    low = graph.add("Max", value, graph.constant(float(calibrator.X_min_)))
-    clipped = graph.add("Min", low, graph.constant(float(calibrator.X_max_)))
-    passed = graph.add("GreaterOrEqual", clipped, graph.constant(xs[None, 1:-1] if len(xs) > 2 else np.full((1, 1), np.inf)))
-    interval = graph.add("ReduceSum", graph.cast(passed, INT64), graph.constant([1], np.int64), keepdims=1)
-    slopes = np.diff(ys) / np.diff(xs)
-    gathered = [graph.add("Gather", graph.constant(table), interval) for table in (slopes, xs[:-1], ys[:-1])]
-    result = graph.add("Add", graph.add("Mul", gathered[0], graph.add("Sub", clipped, gathered[1])), gathered[2])
-    return graph.cast(graph.cast(result, FLOAT), DOUBLE) if single else result
+        value = graph.cast(value, FLOAT)
+    low = graph.add("Max", value, graph.constant(calibrator.X_min_, xs.dtype))
+    clipped = graph.add("Min", low, graph.constant(calibrator.X_max_, xs.dtype))
+    if not single:  # the last threshold is an interval of its own, without slope
+        x_low, y_low, slope = _find_interval(
+            graph, clipped, "GreaterOrEqual", xs[1:], [xs, ys, np.append(np.diff(ys) / np.diff(xs), 0)]
+        )
+        return _add_slope(graph, clipped, x_low, y_low, slope)
+    ys = ys.astype(np.float32)
+    tables = [xs[:-1], xs[1:], ys[:-1], ys[1:], np.diff(xs), np.diff(ys) / np.diff(xs)]
+    x_low, x_high, y_low, y_high, width, slope = _find_interval(graph, clipped, "Greater", xs[1:-1], tables)
+    if SCIPY_WEIGHTS:
+        return graph.cast(_add_weights(graph, clipped, (x_low, x_high), (y_low, y_high), width), DOUBLE)
+    return graph.cast(_add_slope(graph, clipped, x_low, y_low, slope), DOUBLE)
+
+
+def _find_interval(graph: Graph, value: str, operator: str, bounds: Any, tables: list[Any]) -> list[str]:
+    """Look up each row's interval, the number of bounds that it passed, in every table."""
+    dtype = bounds.dtype
+    bounds = bounds[None] if len(bounds) else np.full((1, 1), np.inf, dtype)
+    passed = graph.cast(graph.add(operator, value, graph.constant(bounds, dtype)), INT64)
+    interval = graph.add("ReduceSum", passed, graph.constant([1], np.int64), keepdims=1)
+    return [graph.add("Gather", graph.constant(table, dtype), interval) for table in tables]
+
+
+def _add_slope(graph: Graph, value: str, x_low: str, y_low: str, slope: str) -> str:
+    """``slope * (x - x_low) + y_low``: NumPy's formula, and SciPy's up to 1.17."""
+    return graph.add("Add", graph.add("Mul", slope, graph.add("Sub", value, x_low)), y_low)
+
+
+def _add_weights(graph: Graph, value: str, x: tuple[str, str], y: tuple[str, str], width: str) -> str:
+    """``(x - x_low) / width * y_high + (x_high - x) / width * y_low``: SciPy's formula from 1.18 on."""
+    upper = graph.add("Div", graph.add("Sub", value, x[0]), width)
+    lower = graph.add("Div", graph.add("Sub", x[1], value), width)
+    return graph.add("Add", graph.add("Mul", upper, y[1]), graph.add("Mul", lower, y[0]))

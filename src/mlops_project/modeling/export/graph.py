@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import TensorProto, checker, helper, numpy_helper
+from onnx import AttributeProto, ModelProto, TensorProto, checker, helper, numpy_helper
 
 from mlops_project.errors import ExportError
 
@@ -21,17 +21,27 @@ DOUBLE, FLOAT, INT64, STRING = (
 
 
 class Graph:
-    """Nodes and constants in the order in which they are added."""
+    """Nodes and constants in the order in which they are added.
+
+    They are written into the model at once: a forest's node can be half a gigabyte, and ``helper.make_model`` copies it thrice.
+    """
 
     def __init__(self) -> None:
-        self._nodes: list[Any] = []
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(ML, ML_OPSET)]
+        self._model = ModelProto(ir_version=IR_VERSION, opset_import=opsets, producer_name="mlops_project")
+        self._graph = self._model.graph
+        self._graph.name = "mlops_project"
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
-        self._initializers: list[TensorProto] = []
 
     def add(self, operator: str, *inputs: str, domain: str = "", output: str | None = None, **attributes: Any) -> str:
-        """Add a node with one output and return the output's name."""
-        name = output or f"v{len(self._nodes)}"
-        self._nodes.append(helper.make_node(operator, list(inputs), [name], domain=domain, **attributes))
+        """Add a node with one output and return the output's name; integer arrays may be attributes."""
+        name = output or f"v{len(self._graph.node)}"
+        node = self._graph.node.add(op_type=operator, input=inputs, output=[name], domain=domain)
+        for key, value in sorted(attributes.items()):
+            if isinstance(value, np.ndarray):  # helper.make_attribute makes a list of it, at 40 bytes a number
+                node.attribute.add(name=key, type=AttributeProto.INTS).ints.extend(value.data)
+            else:
+                node.attribute.append(helper.make_attribute(key, value))
         return name
 
     def constant(self, values: npt.ArrayLike, dtype: Any = np.float64) -> str:
@@ -40,7 +50,7 @@ class Graph:
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
             name = f"c{len(self._constants)}"
-            self._initializers.append(numpy_helper.from_array(array, name))
+            self._graph.initializer.append(numpy_helper.from_array(array, name))
             self._constants[key] = name
         return self._constants[key]
 
@@ -55,7 +65,7 @@ class Graph:
     def split_points(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Return the columns and thresholds ``(n_splits,)`` of all trees added so far."""
         columns, thresholds = [np.empty(0, np.int64)], [np.empty(0)]
-        for node in self._nodes:
+        for node in self._graph.node:
             if node.op_type == "TreeEnsemble":
                 attributes = {attribute.name: attribute for attribute in node.attribute}
                 columns.append(np.asarray(attributes["nodes_featureids"].ints, np.int64))
@@ -72,22 +82,16 @@ class Graph:
         outputs
             Name → (element type, columns, or None for a vector).
         """
-        graph = helper.make_graph(
-            self._nodes,
-            "mlops_project",
-            [helper.make_tensor_value_info(name, kind, [None, width]) for name, (kind, width) in inputs.items() if width],
-            [
-                helper.make_tensor_value_info(name, kind, [None] if width is None else [None, width])
-                for name, (kind, width) in outputs.items()
-            ],
-            self._initializers,
-        )
-        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(ML, ML_OPSET)]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="mlops_project")
-        if model.ByteSize() > MAX_BYTES:
+        taken = {name: (kind, [None, width]) for name, (kind, width) in inputs.items() if width}
+        given = {name: (kind, [None] if width is None else [None, width]) for name, (kind, width) in outputs.items()}
+        for side, values in ((self._graph.input, taken), (self._graph.output, given)):
+            side.extend(helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in values.items())
+        n_bytes = self._model.ByteSize()
+        if n_bytes > MAX_BYTES:
             raise ExportError(
-                f"the exported model would be {model.ByteSize() / 1e9:.1f} GB, and ONNX files end at {MAX_BYTES / 1e9:.1f} GB; "
+                f"the exported model would be {n_bytes / 1e9:.1f} GB, and ONNX files end at {MAX_BYTES / 1e9:.1f} GB; "
                 "train fewer or smaller trees (n_estimators, max_depth, min_samples_leaf)"
             )
-        checker.check_model(model)
-        return bytes(model.SerializeToString(deterministic=True))
+        written = bytes(self._model.SerializeToString(deterministic=True))
+        checker.check_model(written)  # the model itself would be written once more
+        return written

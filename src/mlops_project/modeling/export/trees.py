@@ -73,10 +73,9 @@ def add_ensemble(
         part = _number(tree, n_nodes, n_leaves)
         parts.append(part)
         n_nodes, n_leaves = n_nodes + len(part["splits"]), n_leaves + len(part["weights"])
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    columns: dict[str, Any] = {name: np.concatenate([part.pop(name) for part in parts]) for name in [*parts[0]]}
     kind, dtype = (TensorProto.FLOAT, np.float32) if single else (TensorProto.DOUBLE, np.float64)
     splits, weights = columns.pop("splits").astype(dtype), columns.pop("weights").astype(dtype)
-    attributes: dict[str, Any] = {name: values.data for name, values in columns.items()}  # lists, one at a time
     mode = bytes([BRANCH_LT if strict else BRANCH_LEQ])
     return graph.add(
         "TreeEnsemble",
@@ -89,7 +88,7 @@ def add_ensemble(
         nodes_modes=helper.make_tensor("modes", TensorProto.UINT8, [n_nodes], mode * n_nodes, raw=True),
         nodes_splits=helper.make_tensor("splits", kind, [n_nodes], splits.tobytes(), raw=True),
         leaf_weights=helper.make_tensor("weights", kind, [n_leaves], weights.tobytes(), raw=True),
-        **attributes,
+        **columns,
     )
 
 
