@@ -51,7 +51,8 @@ class Runtime:
     contract
         The model's inputs and outputs.
     threads
-        ONNX Runtime's threads per call. One is fastest for small requests and does not stall when cores are busy.
+        ONNX Runtime's threads per call. One is fastest for small requests and does not stall when cores are busy; more add
+        up the trees of a batch in another order, which changes last bits and may turn ties: exactness is proven for one.
 
     Raises
     ------
