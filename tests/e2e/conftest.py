@@ -1,20 +1,16 @@
 """Whole processes, as a user starts them."""
 
-import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-BIN = Path(sys.executable).parent
+from tests.servers import plain_environment
 
 
 @pytest.fixture
 def environment() -> dict[str, str]:
-    """The variables of a user's shell, without ours and MLflow's."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "MLOPS_", "PYTEST_"))}
-    return kept | {"PATH": f"{BIN}{os.pathsep}{kept['PATH']}"}
+    return plain_environment()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.tracking.stores import free_port
+from tests.servers import free_port
 
 
 def _run_as() -> dict[str, str]:

@@ -1,14 +1,13 @@
 """The user's guide, line by line: real commands in a project of their own."""
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-BIN = Path(sys.executable).parent
+from tests.servers import plain_environment
+
 ABSENT = """
 import sys
 class Absent:
@@ -17,12 +16,6 @@ class Absent:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Absent())
 """
-
-
-@pytest.fixture(scope="session")
-def environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "MLOPS_", "PYTEST_"))}
-    return kept | {"PATH": f"{BIN}{os.pathsep}{kept['PATH']}"}
 
 
 @pytest.fixture
@@ -34,10 +27,16 @@ def project(tmp_path) -> Path:
 
 
 @pytest.fixture
-def run(project, environment) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+def run(project) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     def start(*command: str, folder: str = ".", check: bool = True, **variables: str) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
-            command, cwd=project / folder, env=environment | variables, capture_output=True, text=True, timeout=200, check=False
+            command,
+            cwd=project / folder,
+            env=plain_environment() | variables,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
         )
         assert not check or done.returncode == 0, done.stderr
         return done

@@ -1,27 +1,16 @@
 import json
-import subprocess
 import sys
 import urllib.request
 
 import pytest
 
-from tests.integration.tracking.stores import free_port, wait_for
+from tests.servers import tracking_server
 
 
 @pytest.fixture
-def server(project, environment):
-    port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{project}/server.db", "--artifacts-destination", str(project / "stored")]
-    with (project / "server.log").open("wb") as log:
-        variables = environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        process = subprocess.Popen(command, cwd=project, env=variables, stdout=log, stderr=log)
-        try:
-            wait_for(f"http://127.0.0.1:{port}/health", process)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(20)
+def server(tmp_path_factory):
+    with tracking_server(tmp_path_factory.mktemp("server")) as address:
+        yield address
 
 
 def test_training_logs_to_the_server_that_the_variables_name(run, project, server):

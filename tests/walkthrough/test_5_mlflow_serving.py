@@ -5,17 +5,19 @@ import urllib.request
 import pytest
 from sklearn.datasets import load_breast_cancer
 
-from tests.integration.tracking.stores import free_port, wait_for
+from tests.servers import free_port, plain_environment, wait_for
 
 
 @pytest.fixture
-def scoring_server(run, project, environment):
+def scoring_server(run, project):
     """`mlflow models serve` on a model trained with the default configuration."""
     run("mlops", "train", "--quiet", "--set", "tracking.enabled=false", "--set", "evaluation.importance_repeats=0")
     port = free_port()
     command = ["mlflow", "models", "serve", "-m", "artifacts/model", "-p", str(port), "--host", "127.0.0.1", "--no-conda"]
     with (project / "serve.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=project, env=environment, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=project, env=plain_environment(), stdout=log, stderr=log, start_new_session=True
+        )
         try:
             wait_for(f"http://127.0.0.1:{port}/ping", process)
             yield f"http://127.0.0.1:{port}"

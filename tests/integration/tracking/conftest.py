@@ -1,8 +1,6 @@
 """Real MLflow stores (SQLite and a server), and small real bundles to log into them."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +9,8 @@ import pytest
 from mlops_project.bundle import Bundle, load_bundle
 from mlops_project.config import Config, read_config
 from mlops_project.tracking.store import open_store
-from tests.integration.tracking.stores import FaultyProxy, free_port, wait_for, write_config
+from tests import servers
+from tests.integration.tracking.stores import FaultyProxy, write_config
 
 
 @pytest.fixture(autouse=True)
@@ -73,19 +72,8 @@ def tracking_server(tmp_path_factory, fresh_database) -> Iterator[str]:
     """Address of a real tracking server."""
     root = tmp_path_factory.mktemp("server")
     shutil.copy(fresh_database, root / "mlflow.db")
-    port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{root}/mlflow.db", "--artifacts-destination", str(root / "artifacts")]
-    log = (root / "server.log").open("wb")
-    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PATH": str(Path(sys.executable).parent), "HOME": str(root)}
-    process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/health", process)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
-        log.close()
+    with servers.tracking_server(root) as address:
+        yield address
 
 
 @pytest.fixture

@@ -2,10 +2,7 @@
 
 import shutil
 import socket
-import subprocess
 import threading
-import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -46,24 +43,6 @@ def reseal(bundle: Bundle, **changes: Any) -> Bundle:
         shutil.copytree(bundle.path, folder, dirs_exist_ok=True)
         (folder / "metadata.json").unlink()
         return publish(folder, bundle.path, msgspec.structs.replace(bundle.metadata, files={}, **changes))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(url: str, process: "subprocess.Popen[bytes]", seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            assert process.poll() is None, f"the server ended with {process.returncode}"
-            assert time.monotonic() < deadline, f"no answer from {url}"
-            threading.Event().wait(0.1)
 
 
 class FaultyProxy:
