@@ -107,3 +107,10 @@ def test_every_estimator_answers_alike_in_mlflow_and_in_the_runtime_on_a_mixed_t
     ours = Runtime.load(bundle).predict({name: rows[name].to_numpy() for name in rows})
     theirs = mlflow.pyfunc.load_model(str(bundle.path)).predict(rows)
     assert list(theirs) == [bundle.contract.classes[index] for index in ours.indices]
+
+
+def test_parameter_that_the_library_refuses_is_the_users_error_and_names_the_setting(run, tmp_path):
+    refused = CliRunner().invoke(main, ["train", *options("model.params={max_depth: -3}")])
+    assert refused.exit_code == 2
+    assert "model.params: RandomForestClassifier cannot be trained: The 'max_depth' parameter" in refused.stderr
+    assert not (tmp_path / "artifacts").exists() or not any((tmp_path / "artifacts").iterdir())

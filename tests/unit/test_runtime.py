@@ -47,6 +47,18 @@ def test_runtime_is_safe_to_call_from_several_threads(tiny_bundle, rng):
         np.testing.assert_array_equal(result, x)
 
 
+def test_large_batches_are_answered_in_chunks_as_in_one_piece(tiny_bundle, rng, monkeypatch):
+    runtime, x = Runtime.load(tiny_bundle), rng.random(1000)
+    whole = runtime.predict({"x": x})
+    monkeypatch.setattr("mlops_project.runtime.CHUNK_ROWS", 300)
+    parts = runtime.predict({"x": x})
+    np.testing.assert_array_equal(parts.probabilities, whole.probabilities)
+    np.testing.assert_array_equal(parts.indices, whole.indices)
+    x[950] = np.nan
+    with pytest.raises(ContractError, match="row 951: no value in x"):
+        runtime.predict({"x": x})
+
+
 def test_model_that_does_not_load_is_a_bundle_error(tiny_contract):
     with pytest.raises(BundleError, match="ONNX Runtime cannot load the model"):
         Runtime(b"not a model", tiny_contract)

@@ -49,6 +49,18 @@ def test_missing_texts_become_the_empty_string_and_others_stay():
     assert filled.dtype == object
 
 
+@pytest.mark.parametrize("dtype", ["str", "object", "category"])
+def test_text_is_filled_alike_in_every_type_that_holds_it(dtype):
+    column = pd.Series(["b", None, "a", "b", "", None], index=[9, 8, 7, 6, 5, 4]).astype(dtype)
+    filled = FillText().fit_transform(pd.DataFrame({"x": column, "y": column.iloc[::-1].to_numpy()}))
+    assert filled[:, 0].tolist() == ["b", "", "a", "b", "", ""]
+    assert filled[:, 1].tolist() == filled[::-1, 0].tolist()
+
+
+def test_a_column_without_any_text_is_filled():
+    assert FillText().fit_transform(pd.DataFrame({"x": [None, None]})).tolist() == [[""], [""]]
+
+
 def test_text_names_stay():
     assert FillText().get_feature_names_out(["x", "y"]) == ["x", "y"]
 
