@@ -240,11 +240,12 @@ def predict_frame(pipeline: Pipeline, features: pd.DataFrame, contract: Contract
         return Predictions(values=np.asarray(pipeline.predict(features), np.float64).reshape(-1))
     estimator = pipeline.steps[-1][1]
     order = class_order(estimator.classes_, contract)
-    probabilities = np.asarray(pipeline.predict_proba(features), np.float64)
+    prepared = pipeline[:-1].transform(features)  # once for both answers: encoding texts is the dearer half
+    probabilities = np.asarray(estimator.predict_proba(prepared), np.float64)
     if isinstance(estimator, LABELS_BY_ARG_MAX):
         labels = probabilities.argmax(axis=1)
     else:
-        labels = np.searchsorted(estimator.classes_, pipeline.predict(features))
+        labels = np.searchsorted(estimator.classes_, estimator.predict(prepared))
     return Predictions(indices=np.argsort(order)[labels], probabilities=probabilities[:, order])
 
 
