@@ -240,12 +240,11 @@ def predict_frame(pipeline: Pipeline, features: pd.DataFrame, contract: Contract
         return Predictions(values=np.asarray(pipeline.predict(features), np.float64).reshape(-1))
     estimator = pipeline.steps[-1][1]
     order = class_order(estimator.classes_, contract)
-    prepared = pipeline[:-1].transform(features)  # once for both answers: encoding texts is the dearer half
-    probabilities = np.asarray(estimator.predict_proba(prepared), np.float64)
+    probabilities = np.asarray(pipeline.predict_proba(features), np.float64)
     if isinstance(estimator, LABELS_BY_ARG_MAX):
         labels = probabilities.argmax(axis=1)
     else:
-        labels = np.searchsorted(estimator.classes_, estimator.predict(prepared))
+        labels = np.searchsorted(estimator.classes_, pipeline.predict(features))
     return Predictions(indices=np.argsort(order)[labels], probabilities=probabilities[:, order])
 
 
