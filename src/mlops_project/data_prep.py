@@ -126,7 +126,7 @@ def _take_target(draft: _Draft, name: str) -> "tuple[pd.Series[Any] | None, Task
         typed = convert_column(column, draft.config.data.types.get(name), MAX_CLASSES)
     wanted = draft.config.data.task
     try:
-        return prepare_target(typed, None if wanted == "auto" else wanted)
+        return prepare_target(typed, None if wanted == "auto" else wanted, n_absent=int(missing.sum()))
     except DataError as error:
         draft.problems.append(str(error))
         return None, None

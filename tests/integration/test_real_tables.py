@@ -109,6 +109,49 @@ def test_every_estimator_answers_alike_in_mlflow_and_in_the_runtime_on_a_mixed_t
     assert list(theirs) == [bundle.contract.classes[index] for index in ours.indices]
 
 
+@pytest.mark.parametrize("estimator", ["ridge", "hist_gradient_boosting", "random_forest"])
+def test_regression_answers_alike_in_mlflow_and_in_the_runtime_on_a_mixed_table(run, tmp_path, estimator):
+    cars().to_parquet("cars.parquet")
+    run("init", "cars.parquet", "--target", "Miles_per_Gallon")
+    run("train", "model.yaml", *options(f"model.estimator={estimator}", "model.params={}"))
+    bundle = load_bundle(tmp_path / "artifacts" / "cars")
+    rows = pd.read_parquet(bundle.path / "reference.parquet").drop(columns="Miles_per_Gallon")
+    ours = Runtime.load(bundle).predict({name: rows[name].to_numpy() for name in rows})
+    np.testing.assert_allclose(mlflow.pyfunc.load_model(str(bundle.path)).predict(rows), ours.values, rtol=1e-6)
+
+
+def nasty() -> pd.DataFrame:
+    """Names and labels that YAML, CSV, HTML, Markdown, plots and formats of templates might misread."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "two\nlines": rng.random(200),
+            "<script>alert(1)</script>": rng.choice(["x", "y\nz", "<b>", "{{ 7*7 }}", "|"], 200),
+            "q\"uo'te: #": rng.integers(0, 4, 200),
+            " yes": rng.random(200) > 0.5,
+            "$x^2_{a}$": rng.random(200),
+            "a/b%": [None, *rng.random(199)],
+            "null": pd.date_range("2026-01-01", periods=200).astype(str),
+            "price": [f"$1,{100 + row % 90}" for row in range(200)],
+        }
+    )
+    return frame.assign(**{"target: y": np.where(frame["two\nlines"] > 0.5, "no\n#1", "<yes>")})
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_table_with_nasty_names_and_labels_trains_without_editing(run, tmp_path, ending):
+    frame = nasty()
+    frame.to_csv("t.csv", index=False) if ending == "csv" else frame.to_parquet("t.parquet")
+    run("init", f"t.{ending}", "--target", "target: y")
+    run("train", "model.yaml", *options(FOREST, "evaluation.slices=['<script>alert(1)</script>']"))
+    bundle = load_bundle(tmp_path / "artifacts" / "t")
+    assert bundle.contract.names == tuple(name.strip() for name in frame.columns[:-1])
+    assert bundle.contract.classes == ("<yes>", "no\n#1")
+    report, card = ((bundle.path / name).read_text(encoding="utf-8") for name in ("report.html", "README.md"))
+    assert "<script>alert" not in report + card
+    assert "{{ 7*7 }}" in report
+
+
 def test_parameter_that_the_library_refuses_is_the_users_error_and_names_the_setting(run, tmp_path):
     refused = CliRunner().invoke(main, ["train", *options("model.params={max_depth: -3}")])
     assert refused.exit_code == 2

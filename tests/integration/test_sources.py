@@ -1,6 +1,7 @@
 """Tables from real databases and a real S3 server; no message may show a password."""
 
 import sqlite3
+import traceback
 from contextlib import closing
 
 import numpy as np
@@ -90,6 +91,30 @@ def test_postgresql_errors_name_the_reason_and_no_password(load, postgres_url):
     text = failure(load, source=absent, query="SELECT 1")
     assert "refused" in text
     assert "hunter2" not in text
+
+
+@pytest.mark.xdist_group("postgres")
+def test_postgresql_address_with_a_user_gets_a_configuration(postgres_url, frame, tmp_path, monkeypatch):
+    from mlops_project.tables.draft import draft_config
+
+    monkeypatch.chdir(tmp_path)
+    engine = sqlalchemy.create_engine(postgres_url)
+    frame.to_sql("drafted", engine, index=False, if_exists="replace")
+    engine.dispose()
+    query = "SELECT * FROM drafted WHERE city LIKE '%' AND day::date > '2000-01-01'"
+    file = tmp_path / "model.yaml"
+    file.write_text(draft_config(postgres_url, "y", query=query, folder=tmp_path), encoding="utf-8")
+    config = read_config(file, root=tmp_path, env={})
+    assert config.data.source == postgres_url
+    assert (config.model.name, len(load_table(config).target)) == ("postgres", N)
+
+
+def test_web_server_that_is_away_is_named_without_the_token(load):
+    token = "hunter2"
+    with pytest.raises(DataError) as caught:
+        load(source=f"http://127.0.0.1:1/t.csv?token={token}")
+    assert str(caught.value) == "http://127.0.0.1:1/t.csv: cannot be read: not there, or no answer"
+    assert token not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,25 @@ def test_hopeless_target_or_table_is_refused_with_the_row_count(configure, rng, 
     assert "t.csv" in text
 
 
+def test_class_that_was_read_as_missing_is_told(configure, rng):
+    text = problems(configure(table_of(rng, y=["NA", "EU"] * 50)))  # a continent, but not to pandas
+    assert "the target 'y' is 'EU' in all 50 rows" in text
+    assert "50 more rows have none (an empty field, NA, N/A, null, None or nan is none)" in text
+
+
+def test_target_of_numbers_written_for_people_is_refused_with_the_cure(configure, rng):
+    text = problems(configure(table_of(rng, y=[f"$1,{100 + i}" for i in range(N)])))
+    assert "100 classes in 100 rows" in text
+    assert "looks like numbers, such as '$1,100'" in text.replace("has texts that look like", "looks like")
+    assert "write them as 1234.5" in text
+
+
+def test_column_of_numbers_written_for_people_is_warned_of(configure, rng):
+    table = load_table(configure(table_of(rng, price=[f"1,{100 + i % 9}" for i in range(N)])))
+    assert table.types["price"] == "category"
+    assert any("'price' has texts that look like numbers, such as '1,100'" in warning for warning in table.warnings)
+
+
 def test_few_rows_and_no_rows_are_refused(configure, rng):
     assert "19 of 19 rows have a 'y', too few" in problems(configure(table_of(rng).head(19)))
     assert "the table is empty (0 rows, 3 columns)" in problems(configure(table_of(rng).head(0)))

@@ -17,6 +17,7 @@ from mlops_project.config import read_config
 from mlops_project.data_prep import load_table
 from mlops_project.errors import ConfigError, DataError
 from mlops_project.tables.draft import draft_config
+from mlops_project.tables.types import PLACEHOLDERS
 
 N = 120
 
@@ -44,7 +45,7 @@ def draft(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def make(frame: pd.DataFrame, target: str = "churned", name: str = "t.csv"):
-        frame.to_csv(tmp_path / name, index=False)
+        frame.to_csv(tmp_path / name, index=False) if name.endswith("csv") else frame.to_parquet(tmp_path / name)
         text = draft_config(name, target, query=None, folder=tmp_path)
         (tmp_path / "model.yaml").write_text(text, encoding="utf-8")
         config = read_config(tmp_path / "model.yaml", root=tmp_path, env={})
@@ -72,6 +73,39 @@ def test_number_column_spoilt_by_many_texts_is_dropped_for_that_reason(draft, fr
     text, config, _ = draft(frame)
     assert "income" in config.data.drop
     assert re.search(r"- income +# mostly numbers or dates, but also 'e0', 'e15'", text)
+
+
+def test_column_of_numbers_written_for_people_is_dropped_or_noted(draft, frame):
+    frame["income"] = [f"1,{100 + row}" for row in range(N)]
+    frame["age"] = [f"{18 + row % 60}%" for row in range(N)]
+    text, config, _ = draft(frame)
+    assert "income" in config.data.drop
+    assert re.search(
+        r"- income +# has texts that look like numbers, such as '1,100', and counts as text; write them as 1234", text
+    )
+    assert re.search(r"# Note: column 'age' has texts that look like numbers, such as '18%'", text)
+
+
+def test_values_are_shown_short(draft, frame):
+    text, _, _ = draft(
+        frame.assign(stage=frame["stage"].astype("Int64").mask(frame.index == 0), age=np.linspace(1 / 3, 1e7 / 3, N))
+    )
+    assert re.search(r"#   age +float +0.333333 … 3.33333e\+06\n", text)
+    assert re.search(r"#   stage +integer +1 … 3, 1 missing\n", text)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({}, "no column is left to learn from\n  - 'y' is the only column"),
+        ({"id": range(N)}, "no column is left to learn from\n  - column 'id' numbers the rows"),
+        ({"one": ["x"] * N}, "no column is left to learn from\n  - column 'one' is 'x' in all 120 rows"),
+    ],
+)
+def test_table_with_nothing_to_learn_from_is_refused_with_the_reasons(draft, columns, message):
+    with pytest.raises(DataError) as caught:
+        draft(pd.DataFrame(columns | {"y": [0, 1] * (N // 2)}), "y")
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -115,38 +149,67 @@ ODD = [
     "100%",
     "!tag",
     "@at",
+    "two\nlines",
+    "tab\tbed",
+    "bell\x07",
+    "next\x85line",
+    "line\u2028separator",
+    "\u202eright to left",
+    "mark\ufeff",
+    "n" * 200,
 ]
 
 
 @pytest.mark.parametrize("name", ODD)
 def test_odd_names_and_labels_survive_the_yaml(draft, rng, name):
     frame = pd.DataFrame(
-        {name: rng.random(N), "other": rng.random(N), "n": range(N), "target col": [f"{name}!", "plain"] * (N // 2)}
+        {
+            name: rng.random(N),
+            f"{name} code": rng.integers(0, 3, N),  # named in types, so the name is a key
+            f"{name} id": range(N),
+            f"{name} class": [f"{name}!", "plain"] * (N // 2),
+        }
     )
-    frame = frame.rename(columns={"n": f"{name} id"})
-    _, config, table = draft(frame, "target col")
-    assert name in table.features
+    text, config, table = draft(frame, f"{name} class")
+    assert list(table.features) == [name, f"{name} code"]
+    assert config.data.types == {f"{name} code": "integer"}
     assert config.data.drop == (f"{name} id",)
     assert set(table.classes) == {f"{name}!", "plain"}
+    assert all(sign.isprintable() for line in text.split("\n") for sign in line)
 
 
-words = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=12)
+@pytest.mark.parametrize(
+    "label", ["yes", "no", "on", "NULL", "~", "=", "1e3x", "0x1F", "2026-01-01x", "a: b", "#", "- x", "two\nlines"]
+)
+def test_label_that_yaml_might_misread_stays_what_it_is(draft, rng, label):
+    _, config, table = draft(pd.DataFrame({"a": rng.random(N), "y": ["zz", label] * (N // 2)}), "y", "t.parquet")
+    assert set(table.classes) == {"zz", label}
+    assert config.data.positive_class in (label, "zz")
+
+
+def test_blanks_around_names_are_trimmed(draft, rng):
+    _, config, table = draft(pd.DataFrame({" a ": rng.random(N), " y": [0, 1] * (N // 2)}), "y")
+    assert (list(table.features), config.data.target) == (["a"], "y")
+
+
+signs = st.characters(codec="utf-8", exclude_categories=["Cs"])
+names = st.text(signs, min_size=1, max_size=12).filter(lambda name: name.strip() and not name.startswith("Unnamed: "))
+letters = st.characters(codec="utf-8", exclude_categories=["Cs", "N"])
+labels = st.text(letters, min_size=1, max_size=12).filter(
+    lambda label: label.strip() and label.strip().lower() not in (*PLACEHOLDERS, "inf", "infinity", "true", "false")
+)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    names=st.lists(words, min_size=2, max_size=4, unique_by=str.strip),
-    labels=st.lists(words, min_size=2, max_size=2, unique_by=str.strip),
-)
-def test_any_names_and_labels_survive_or_are_refused_clearly(draft, names, labels):
+@given(st.lists(names, min_size=2, max_size=4, unique_by=str.strip), st.lists(labels, min_size=2, max_size=2, unique=True))
+def test_any_names_and_labels_survive(draft, columns, classes):
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame({name: rng.random(N) for name in names[1:]} | {names[0]: labels * (N // 2)})
-    try:
-        _, config, table = draft(frame, names[0].strip())
-    except (DataError, ConfigError):
-        return  # blank names, quotes that CSV cannot carry, labels that are placeholders …: refused, not crashed
-    assert config.data.target == names[0].strip()
-    assert len(table.classes) == 2
+    target, *features = [name.strip() for name in columns]
+    frame = pd.DataFrame({name: rng.random(N) for name in columns[1:]} | {columns[0]: classes * (N // 2)})
+    _, config, table = draft(frame, target, "t.parquet")
+    assert config.data.target == target
+    assert list(table.features) == features
+    assert set(table.classes) == set(classes)
 
 
 def test_source_is_relative_below_the_configuration_and_absolute_elsewhere(tmp_path, monkeypatch, frame):

@@ -111,7 +111,8 @@ def _build_encoder(texts: tuple[Feature, ...], config: Config) -> Any:
     values = [np.array(categories, dtype=object) for categories in known]
     if config.model.encoding == "ordinal":
         return OrdinalEncoder(categories=values, handle_unknown="use_encoded_value", unknown_value=-1)
-    return OneHotEncoder(categories=values, handle_unknown="ignore", sparse_output=False)
+    # zeros and ones in a byte each: they become float64 once, beside the numbers, and not twice before
+    return OneHotEncoder(categories=values, handle_unknown="ignore", sparse_output=False, dtype=np.uint8)
 
 
 def _build_estimator(contract: Contract, config: Config) -> BaseEstimator:

@@ -18,6 +18,7 @@ from mlops_project.tables.locations import find_local, hide_credentials
 FOREST_ROWS = 50_000  # fully grown forests on more rows are slow to train and hundreds of megabytes large
 RARE_SHARE = 0.1
 MAX_LISTED = 100
+MAX_NAME = 64
 
 
 def draft_config(source: str, target: str | None, *, query: str | None, folder: Path) -> str:
@@ -37,10 +38,10 @@ def draft_config(source: str, target: str | None, *, query: str | None, folder: 
     DataError
         If the table cannot be read, or no model can be made of it.
     """
-    if hide_credentials(source) != source and "://" in source:
+    if "://" in source and hide_credentials(source) not in (source, _without_user(source)):
         raise ConfigError(
-            f"{hide_credentials(source)}: the address holds a user, a password or a token, and the file would keep it; leave "
-            "it out (libraries find credentials in their own variables and files, such as PGPASSWORD, ~/.pgpass or AWS_PROFILE)"
+            f"{hide_credentials(source)}: the address holds a password or a token, and the file would keep it; leave it "
+            "out (libraries find credentials in their own variables and files, such as PGPASSWORD, ~/.pgpass or AWS_PROFILE)"
         )
     found = inspect_table(DataConfig(source=source, target=target, query=query), [Path.cwd()])
     name = _model_name(source)
@@ -51,6 +52,11 @@ def draft_config(source: str, target: str | None, *, query: str | None, folder: 
     written.gates()
     written.rest(name)
     return "\n".join(written.lines) + "\n"
+
+
+def _without_user(source: str) -> str:
+    """Return a database's address without its user's name, which is no secret there; elsewhere it may be a token."""
+    return re.sub(r"://[^/:@]+@", "://", source) if is_database(source) else source
 
 
 def _model_name(source: str) -> str:
@@ -72,11 +78,14 @@ def _place(source: str, folder: Path) -> str:
 
 def _yaml(value: Any) -> str:
     """Return a value in one line of YAML."""
-    return yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10**9).strip()[1:-1]
+    quotes = '"' if isinstance(value, str) and not value.isprintable() else None  # the only ones that escape a line's end
+    text = yaml.safe_dump([value], default_flow_style=True, default_style=quotes, allow_unicode=not quotes, width=10**9)
+    return text.strip()[1:-1]
 
 
 def _comment(text: str) -> str:
-    return " ".join(text.split())
+    """Return a text in one line, without the signs that YAML does not allow and those that rearrange a line."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
 class _Writer:
@@ -137,9 +146,9 @@ class _Writer:
     def _list_columns(self) -> None:
         columns = list(self.found.columns.items())
         self.add("  # What the model learns from, as it was read (types changes a type, drop leaves a column out):")
-        width = min(32, max(len(name) for name, _ in columns))
+        width = min(MAX_NAME // 2, max(len(_comment(name)) for name, _ in columns))
         for name, (kind, summary) in columns[:MAX_LISTED]:
-            self.add(f"  #   {_comment(name):<{width}}  {kind:<9} {_comment(summary)}")
+            self.add(f"  #   {_comment(name)[:MAX_NAME]:<{width}}  {kind:<9} {_comment(summary)}")
         if len(columns) > MAX_LISTED:
             self.add(f"  #   … and {len(columns) - MAX_LISTED} more")
 

@@ -66,9 +66,10 @@ def read_files(source: str, options: Mapping[str, Any], texts: Iterable[str] = (
         raise
     except ImportError as error:
         raise DataError(f"{shown}: {error}; for s3:// pip install 'mlops_project[s3]'") from error
-    except Exception as error:  # every file system behind fsspec raises its own library's errors
+    except Exception as error:  # noqa: BLE001 - every file system behind fsspec raises its own library's errors
         reason = " ".join(str(error).replace(source, shown).split())[:300] or type(error).__name__
-        raise DataError(f"{shown}: cannot be read: {reason}") from error
+        reason = "not there, or no answer" if reason == shown else reason.removeprefix("Error tokenizing data. C error: ")
+        raise DataError(f"{shown}: cannot be read: {reason}") from (error if shown == source else None)  # it shows secrets
 
 
 def _list_files(system: Any, path: str, shown: str) -> list[str]:
@@ -134,10 +135,15 @@ def _check_same_columns(first: Iterable[str], other: Iterable[str], first_file: 
 
 
 def _read_csvs(system: Any, files: list[str], shown: str, texts: list[str], notes: list[str]) -> pd.DataFrame:
-    frames = [_read_csv(system, file, texts, notes) for file in files]
+    frames = [_read_csv(system, file, texts, notes).assign(**_read_path(file)) for file in files]
     for file, frame in zip(files[1:], frames[1:], strict=True):
         _check_same_columns(frames[0].columns, frame.columns, files[0], file, shown)
     return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+
+
+def _read_path(file: str) -> dict[str, str]:
+    """Return what a file's folders say of its rows (``year=2026/month=11``), as for Parquet."""
+    return dict(folder.split("=", 1) for folder in file.split("/")[:-1] if "=" in folder)
 
 
 def _read_csv(system: Any, file: str, texts: list[str], notes: list[str]) -> pd.DataFrame:
@@ -148,6 +154,8 @@ def _read_csv(system: Any, file: str, texts: list[str], notes: list[str]) -> pd.
     if sample[:4] in (b"PAR1", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
         raise DataError(f"{file}: this is not text (a Parquet or Excel file?); save it as CSV, or give it its own ending")
     encoding = guess_encoding(sample)
+    if b"\0" in sample and (encoding != "utf-16" or sample[2:4] == b"\0\0"):
+        raise DataError(f"{file}: there are zero bytes in it: binary data, or a rare encoding; save it as CSV in UTF-8")
     try:
         frame = _parse(system, file, guess_format(sample, encoding), texts)
     except UnicodeDecodeError:  # beyond the sample
@@ -177,7 +185,8 @@ def _parse(system: Any, file: str, form: CsvFormat, texts: list[str]) -> pd.Data
     }
     frame = _parse_frugally(system, file, options)
     if not isinstance(frame.index, pd.RangeIndex):
-        raise DataError(f"{file}: the rows have more fields than the header has names; mend the header")
+        seen = form.separator.join(header)[:60]
+        raise DataError(f"{file}: the rows have more fields than the header has names ({seen!r}); mend the header")
     return frame
 
 

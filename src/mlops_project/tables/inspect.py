@@ -87,6 +87,7 @@ def inspect_table(data: DataConfig, folders: list[Path]) -> Inspection:
             _describe(column, typed, found)
     if not found.columns:
         reasons = checks.joined(f"column {column!r} {reason}" for column, reason in found.drop.items())
+        reasons = reasons or f"  - {name!r} is the only column"
         raise DataError(f"{raw.source}: no column is left to learn from\n{reasons}")
     return found
 
@@ -138,7 +139,7 @@ def _inspect_target(raw: RawTable, found: Inspection) -> "tuple[pd.DataFrame, pd
     column = mark_missing(frame.pop(found.target), found.missing)
     typed = convert_column(column, typed.type if found.target in found.types else None, MAX_CLASSES)
     try:
-        target, found.task = prepare_target(typed, None)
+        target, found.task = prepare_target(typed, None, n_absent=int((~present).sum()))
     except DataError as error:
         if typed.type not in ("float", "integer"):
             raise DataError(f"{raw.source}: {error}") from error
@@ -180,7 +181,8 @@ def _find_drops(usable: dict[str, TypedColumn], target: "pd.Series[Any]", found:
     found.drop |= dict.fromkeys(leaks, f"equals the target {found.target!r} in other words: a leak")
     rest = {name: column for name, column in rest.items() if name not in found.drop}
     for name, reason in checks.find_identifiers(rest, {name: usable[name].type for name in rest}).items():
-        found.drop[name] = found.types[name][1] if name in found.types else reason
+        seen = found.types[name][1] if name in found.types else usable[name].warning
+        found.drop[name] = (seen or reason).removeprefix(f"column {name!r} ")
 
 
 def _describe(name: str, typed: TypedColumn, found: Inspection) -> None:
@@ -191,7 +193,8 @@ def _describe(name: str, typed: TypedColumn, found: Inspection) -> None:
         texts = ", ".join(f"{str(text)[:20]!r}" for text in values.value_counts().index[:3])
         summary = f"{distinct} different texts: {texts}{', …' if distinct > 3 else ''}"
     else:
-        summary = f"{values.min()} … {values.max()}"
+        form = {"float": ".6g", "integer": ".0f"}.get(kind, "")
+        summary = f"{values.min():{form}} … {values.max():{form}}"
     found.columns[name] = (kind, summary + gaps)
     if warning:
         found.notes.append(warning)

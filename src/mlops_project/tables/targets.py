@@ -40,7 +40,7 @@ def find_target(raw: RawTable, wanted: str | None) -> str:
     return target
 
 
-def prepare_target(typed: TypedColumn, wanted: Task | None) -> "tuple[pd.Series[Any], Task]":
+def prepare_target(typed: TypedColumn, wanted: Task | None, *, n_absent: int = 0) -> "tuple[pd.Series[Any], Task]":
     """Name the task and bring the target into its form: float64 for regression, labels otherwise.
 
     Parameters
@@ -49,13 +49,22 @@ def prepare_target(typed: TypedColumn, wanted: Task | None) -> "tuple[pd.Series[
         The target without missing values.
     wanted
         The task, or None to guess it.
+    n_absent
+        Rows that were left out because they have no target, for messages.
 
     Raises
     ------
     DataError
         If no model can be trained on it.
     """
-    kind, values, _ = typed
+    try:
+        return _prepare(typed.type, typed.values, wanted)
+    except DataError as error:
+        absent = f"{n_absent} more rows have none (an empty field, NA, N/A, null, None or nan is none)" if n_absent else None
+        raise DataError("; ".join(filter(None, (str(error), absent, typed.warning)))) from error
+
+
+def _prepare(kind: FeatureType, values: "pd.Series[Any]", wanted: Task | None) -> "tuple[pd.Series[Any], Task]":
     if kind == "datetime":
         raise DataError(f"the target {values.name!r} holds dates; predict a number or a class")
     n_values = int(values.nunique())

@@ -21,6 +21,18 @@ BOOLEAN_WORDS = {
     **dict.fromkeys(("true", "yes", "y", "t", "1", "1.0"), 1.0),
     **dict.fromkeys(("false", "no", "n", "f", "0", "0.0"), 0.0),
 }
+# How people write numbers and dates for people: (what, pattern, how to write it instead).
+AMOUNT = r"(?:\d{1,3}(?:[., ']\d{3})+|\d+)(?:[.,]\d+)?"
+MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+FOR_PEOPLE = (
+    ("numbers", rf"[(+-]?\s*(?:R?[$€£¥])?\s*-?{AMOUNT}\s*[%$€£¥]?\)?", "1234.5"),
+    (
+        "dates",
+        rf"(?:\d{{4}}([./])\d\d?\1\d\d?|\d\d?([./-])\d\d?\2(?:\d\d){{1,2}}|(?:\d{{1,2}}[ .-]+)?{MONTH}[ .,-]+\d+)(?:\D.*)?",
+        "2026-11-23",
+    ),
+)
+GLANCE_ROWS = 1000
 NULLABLE: dict[str, Any] = {
     "i": "Int64",
     "u": "UInt64",
@@ -47,7 +59,7 @@ class TypedColumn(NamedTuple):
     values
         float64; int64 or bool (float64 with NaN where values are missing); ``str`` with NaN; ``datetime64[us]``, UTC.
     warning
-        What was taken for a missing value, if anything.
+        What was taken for a missing value, or for a mere text although people would read a number or a date.
     """
 
     type: FeatureType
@@ -73,7 +85,7 @@ def convert_column(column: "pd.Series[Any]", wanted: FeatureType | None, max_cat
     column = _plain(column)
     kind = wanted or _guess(column, max_categories)
     if kind in ("category", "string"):
-        return TypedColumn(kind, _to_text(column))
+        return TypedColumn(kind, _to_text(column), None if wanted else _describe_look(column))
     column, warning = _without_placeholders(column)
     values = _to_datetime(column) if kind == "datetime" else _to_number(column, kind)
     return TypedColumn(kind, values, warning)
@@ -170,6 +182,17 @@ def _kind_of_number(texts: "pd.Series[Any]", many: bool) -> FeatureType:
     if texts.str.len().max() > 18:  # beyond int64: no quantity, but a code
         return "string" if many else "category"
     return "integer"
+
+
+def _describe_look(column: "pd.Series[Any]") -> str | None:
+    """Say so if texts look like numbers or dates that are written for people."""
+    texts = pd.Series(column.dropna().iloc[:GLANCE_ROWS].unique()).map(str).str.strip()
+    texts = texts[pd.to_numeric(texts, errors="coerce").isna()]  # the others are codes with leading zeros
+    for noun, pattern, form in FOR_PEOPLE:
+        if texts.str.fullmatch(pattern, case=False).mean() >= MOSTLY:
+            seen = f"column {column.name!r} has texts that look like {noun}, such as {texts.iloc[0][:40]!r}, and counts as text"
+            return f"{seen}; write them as {form}"
+    return None
 
 
 def _refuse_strays(column: "pd.Series[Any]", strays: "pd.Series[Any]", noun: str) -> None:

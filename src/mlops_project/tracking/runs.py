@@ -165,9 +165,9 @@ def _parameters(metadata: Metadata) -> Iterator[tuple[str, str]]:
     yield from ((key, str(settings[key])) for key in ("test_size", "random_state"))
     for section in ("data", "model"):
         for key, value in settings[section].items():
-            if isinstance(value, dict):
+            if key == "params":
                 yield from ((f"{section}.{key}.{inner}", str(item)) for inner, item in value.items())
-            elif value not in (None, [], ()):
+            elif value not in (None, [], (), {}):  # one parameter: a column's name may be none that MLflow takes
                 yield f"{section}.{key}", str(value)
     yield "train_rows", str(metadata.train_rows)
     yield "test_rows", str(metadata.test_rows)

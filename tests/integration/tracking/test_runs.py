@@ -45,6 +45,18 @@ def test_run_holds_everything_that_people_look_for(make, any_store):
     assert len(json.loads(dataset.dataset.schema)["mlflow_colspec"]) == 30
 
 
+def test_columns_with_odd_names_and_many_columns_are_logged(make, any_store):
+    bundle, config = make("good")
+    settings = bundle.metadata.config
+    types = {"q\"uo'te:\n#": "integer"} | {f"column {number}": "category" for number in range(1000)}
+    odd = settings | {"data": settings["data"] | {"types": types, "class_names": {"a\nb": "b"}}}
+    logged = log_bundle(reseal(bundle, name=f"odd-{any_store}", config=odd), config)
+    with open_store(config) as store:
+        params = store.client.get_run(logged.run_id).data.params
+    assert params["data.types"].startswith(str(types)[:100])
+    assert params["data.class_names"] == "{'a\\nb': 'b'}"
+
+
 def test_registered_version_loads_with_mlflow_and_answers_as_the_runtime_does(make, any_store, monkeypatch):
     bundle, config = make("good")
     bundle = reseal(bundle, name=f"loadable-{any_store}")

@@ -79,6 +79,15 @@ def test_ordinal_encoding_replaces_one_hot():
     assert encoder.categories[0].tolist() == ["x", "y"]
 
 
+def test_one_hot_columns_take_a_byte_each_until_they_join_the_numbers(rng):
+    frame = _numbers(rng).assign(t=["x", "y", "z"] * 20)
+    features = _build(_contract([*NUMBERS, TEXT]))["features"].fit(frame)
+    assert features.named_transformers_["texts"].transform(frame[["t"]]).dtype == np.uint8
+    joined = features.transform(frame)
+    assert joined.dtype == np.float64
+    np.testing.assert_array_equal(joined[:3, -2:], [[1, 0], [0, 1], [0, 0]])
+
+
 def test_text_column_without_a_known_value_is_refused():
     with pytest.raises(DataError, match=r"column 't' has no known value to encode; add it to data\.drop"):
         _build(_contract([Feature("t", "category")]))

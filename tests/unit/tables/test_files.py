@@ -102,7 +102,16 @@ def test_number_that_turns_to_text_late_in_the_file_is_text_everywhere(tmp_path)
         ("t.csv", b"PAR1....", "this is not text"),
         ("t.csv", b"PK\x03\x04....", "Parquet or Excel"),
         ("t.csv", b"a,a\n1,2\n", "column names stand twice in the header: a; rename them"),
-        ("t.csv", b"a,b\n1,2,3\n4,5,6\n", "more fields than the header has names"),
+        ("t.csv", b"a,b\n1,2,3\n4,5,6\n", r"more fields than the header has names \('a,b'\); mend the header"),
+        ("t.csv", b"# exported\na,b\n1,2\n", r"more fields than the header has names \('# exported'\)"),
+        ("t.csv", b"a,b\n1,2\n1,2,3\n", r"t\.csv: cannot be read: Expected 2 fields in line 3, saw 3"),
+        (
+            "t.csv",
+            "a,b\n1,2\n".encode("utf-16-le"),
+            "zero bytes in it: binary data, or a rare encoding; save it as CSV in UTF-8",
+        ),
+        ("t.csv", "a,b\n1,2\n".encode("utf-32"), "zero bytes in it"),
+        ("t.csv", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "zero bytes in it"),
         ("t.xlsx", b"PK\x03\x04", "known endings: .csv"),
         ("t.parquet", b"not parquet", "cannot be read"),
     ],
@@ -164,6 +173,23 @@ def test_hive_partitions_become_a_column(tmp_path, frame):
         frame.to_parquet(folder / "part.parquet")
     read_back, _ = read(tmp_path)
     assert sorted(read_back["year"].astype(int).unique()) == [2025, 2026]
+
+
+def test_hive_partitions_of_csv_files_become_a_column_too(tmp_path, frame):
+    for year in (2025, 2026):
+        folder = tmp_path / "country=ção" / f"year={year}"
+        folder.mkdir(parents=True)
+        frame.to_csv(folder / "part.csv", index=False)
+    read_back, _ = read(tmp_path)
+    assert read_back["year"].tolist() == ["2025"] * 3 + ["2026"] * 3
+    assert set(read_back["country"]) == {"ção"}
+
+
+def test_line_ends_inside_quotes_belong_to_the_name_and_the_value(tmp_path):
+    (tmp_path / "t.csv").write_text('"a\nb",zip\n"x\ny",01234\nz,00001\n')
+    read_back, _ = read(tmp_path / "t.csv")
+    assert read_back["a\nb"].tolist() == ["x\ny", "z"]
+    assert read_back["zip"].tolist() == ["01234", "00001"]
 
 
 def test_integers_in_one_file_and_floats_in_another_become_floats(tmp_path):

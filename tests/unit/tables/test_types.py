@@ -86,6 +86,57 @@ def test_placeholders_among_numbers_are_missing_and_told():
     assert typed.warning == "column 'col': '?', 'N/A' in 8 rows was read as missing"
 
 
+@pytest.mark.parametrize(
+    ("values", "noun", "shown"),
+    [
+        (["1,200", "13,400", "900"], "numbers", "1,200"),
+        (["1.234,5", "2.345,25"], "numbers", "1.234,5"),
+        (["0,5", "1,25"], "numbers", "0,5"),
+        (["1 200", "13 400,50"], "numbers", "1 200"),
+        (["$5.50", "-$3.00", "$1,200.00"], "numbers", "$5.50"),
+        (["R$ 5,50", "R$ 1.200,00"], "numbers", "R$ 5,50"),
+        (["12 €", "9,50€"], "numbers", "12 €"),
+        (["12%", "9.5 %", "-3%"], "numbers", "12%"),
+        (["(120)", "(3.5)"], "numbers", "(120)"),
+        (["2012/01/31", "2012/02/01"], "dates", "2012/01/31"),
+        (["31.01.2026", "1.2.2026 10:30"], "dates", "31.01.2026"),
+        (["01/31/26", "02/01/26"], "dates", "01/31/26"),
+        (["Jan 1 2000", "February 2, 2000"], "dates", "Jan 1 2000"),
+        (["1 Jan 2000", "02-FEB-2000"], "dates", "1 Jan 2000"),
+    ],
+)
+def test_numbers_and_dates_written_for_people_are_text_and_told(values, noun, shown):
+    typed = convert(values)
+    assert typed.type == "category"
+    assert typed.warning.startswith(
+        f"column 'col' has texts that look like {noun}, such as {shown!r}, and counts as text; write"
+    )
+    assert convert(values, "category").warning is None  # ordered, so it is meant
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["01234", "00999"],
+        ["1.2.3", "1.10.0"],
+        ["10-20", "20-30"],
+        ["10:30", "11:45"],
+        ["<5", ">=5"],
+        ["A1", "B2"],
+        ["march hare", "may fly"],
+        ["4x4", "6 cyl"],
+        ["2-door", "4-door"],
+        ["123456789012345678901", "223456789012345678901"],
+        ["red", "$5", "12%", "blue"],
+        ["-", "?"],
+        [None, "x"],
+    ],
+)
+def test_codes_and_words_are_plain_text(values):
+    typed = convert(values)
+    assert (typed.type, typed.warning) == ("category", None)
+
+
 def test_placeholders_among_texts_are_texts():
     assert convert(["red", "unknown", "none"]).values.tolist() == ["red", "unknown", "none"]
 
