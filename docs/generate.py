@@ -9,7 +9,9 @@ import click
 import msgspec
 
 from mlops_project.cli import COMMANDS, main
-from mlops_project.config import ENV_PREFIX, Config, Section
+from mlops_project.config import ENV_PREFIX, Config
+from mlops_project.sections import Section
+from mlops_project.serving.metrics import METRICS
 
 DOCS = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py; change the code, then run `make docs`. -->\n"
@@ -89,7 +91,8 @@ def write_commands() -> str:
         NOTE,
         "# Commands",
         "",
-        "Each is `mlops NAME`; `train`, `up`, `init`, `promote`, `models` and `log` are `python -m mlops_project.NAME` too.",
+        "Each is `mlops NAME`; `train`, `up`, `init`, `promote`, `models`, `serve`, `sync` and `log` are",
+        "`python -m mlops_project.NAME` too.",
         "Errors are one message on stderr. Exit codes: 2 for what you can mend, 1 for a fault, 3 where a gate refuses.",
         "",
         *_help(main, "mlops"),
@@ -110,7 +113,29 @@ def _help(command: click.Command, name: str) -> list[str]:
     return ["```text", command.get_help(context), "```", ""]
 
 
-PAGES: dict[str, Callable[[], str]] = {"configuration.md": write_configuration, "commands.md": write_commands}
+def write_metrics() -> str:
+    """Return the page of every metric of the model server."""
+    lines = [
+        NOTE,
+        "# Metrics of the model server",
+        "",
+        "`GET /metrics`, in Prometheus' text format, summed over the workers. Labels are routes, loaded models and classes;",
+        "nothing that a request says becomes one.",
+        "",
+        "| metric | kind | labels | meaning |",
+        "| --- | --- | --- | --- |",
+    ]
+    for metric in METRICS:
+        kind = "gauge" if metric.kind == "latest" else metric.kind
+        lines.append(f"| `{metric.name}` | {kind} | {', '.join(f'`{label}`' for label in metric.labels)} | {metric.help} |")
+    return "\n".join(lines)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "configuration.md": write_configuration,
+    "commands.md": write_commands,
+    "metrics.md": write_metrics,
+}
 
 
 def generate(*, check: bool) -> int:

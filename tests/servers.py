@@ -53,3 +53,42 @@ def tracking_server(folder: Path) -> Iterator[str]:
         finally:
             process.terminate()
             process.wait(20)
+
+
+class ModelServer:
+    """A running ``mlops serve``.
+
+    Attributes
+    ----------
+    port, address
+        Where it listens.
+    process, folder
+        The process, and the folder it runs in, with ``server.log``.
+    """
+
+    def __init__(self, port: int, process: "subprocess.Popen[bytes]", folder: Path) -> None:
+        self.port, self.process, self.folder = port, process, folder
+        self.address = f"http://127.0.0.1:{port}"
+
+    def read_log(self) -> str:
+        return (self.folder / "server.log").read_text()
+
+
+@contextlib.contextmanager
+def model_server(folder: Path, *options: str, ready: str = "/ping", **variables: str) -> Iterator[ModelServer]:
+    """Run ``mlops serve`` with these options in ``folder``; ends it with SIGTERM."""
+    port = free_port()
+    command = ["mlops", "serve", "--port", str(port), *options]
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, env=plain_environment() | variables, stdout=log, stderr=log)
+        try:
+            wait_for(f"http://127.0.0.1:{port}{ready}", process)
+            yield ModelServer(port, process, folder)
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise

@@ -14,8 +14,10 @@ COMMANDS = {
     "train": ("mlops_project.train", "command", "Train, evaluate, export, track and register a model."),
     "log": ("mlops_project.log", "command", "Log an exported model to MLflow that was not logged when it was trained."),
     "models": ("mlops_project.models", "command", "List registered versions with aliases and metrics."),
+    "serve": ("mlops_project.serve", "command", "Serve models over HTTP."),
     "promote": ("mlops_project.promote", "command", "Run the gate and make a version the champion."),
     "rollback": ("mlops_project.promote", "rollback_command", "Make the previous champion the champion again."),
+    "sync": ("mlops_project.sync", "command", "Publish champion and challenger for the model server."),
     "history": ("mlops_project.models", "history_command", "Show every alias move: when, who, from, to and why."),
 }
 

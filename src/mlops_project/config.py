@@ -1,7 +1,7 @@
 """The configuration's typed schema and how a file, the environment and options become one.
 
 Order: defaults < YAML file < ``MLOPS_…`` variables < ``--set`` options. Unknown keys are rejected with a suggestion, and
-every problem is reported at once. ``docs/configuration.md`` is generated from the descriptions here.
+every problem is reported at once. ``sections.py`` describes every setting.
 """
 
 import os
@@ -14,169 +14,23 @@ import msgspec
 import yaml
 from msgspec import Meta
 
-from mlops_project.contract import FeatureType, Label
 from mlops_project.errors import ConfigError, suggest
+from mlops_project.sections import (
+    DataConfig,
+    EvaluationConfig,
+    ExportConfig,
+    GatesConfig,
+    ModelConfig,
+    PathsConfig,
+    PredictionLogConfig,
+    Section,
+    ServingConfig,
+    StackConfig,
+    TrackingConfig,
+)
 
 ENV_PREFIX = "MLOPS_"
-Estimator = Literal[
-    "random_forest",
-    "extra_trees",
-    "decision_tree",
-    "gradient_boosting",
-    "hist_gradient_boosting",
-    "logistic_regression",
-    "ridge",
-    "xgboost",
-    "lightgbm",
-]
-
-
-S = TypeVar("S", bound="Section")
-
-
-class Section(msgspec.Struct, frozen=True, dict=True):
-    """A frozen block of settings. ``section["key"]`` reads like the YAML file and equals ``section.key``."""
-
-    def __getitem__(self, key: str) -> Any:
-        """Return the setting called ``key``."""
-        if key not in self.__struct_fields__:
-            raise KeyError(key)
-        return getattr(self, key)
-
-
-class DataConfig(Section, frozen=True, dict=True):
-    """Where the table comes from and how to read it."""
-
-    source: Annotated[
-        str,
-        Meta(
-            description="`sklearn:<breast_cancer|wine|iris|digits|diabetes>`, a CSV or Parquet file, folder or glob, any "
-            "fsspec URL (`s3://…`), or a SQLAlchemy URL (with `query`)."
-        ),
-    ] = "sklearn:breast_cancer"
-    query: Annotated[str | None, Meta(description="SQL query; makes `source` a SQLAlchemy URL.")] = None
-    storage_options: Annotated[dict[str, Any], Meta(description="Options for the fsspec file system.")] = msgspec.field(
-        default_factory=dict
-    )
-    target: Annotated[str | None, Meta(description="Column to predict. Scikit-learn's data sets know theirs.")] = None
-    task: Annotated[
-        Literal["auto", "binary", "multiclass", "regression"],
-        Meta(description="`binary`, `multiclass`, `regression`, or `auto`: from the target."),
-    ] = "auto"
-    positive_class: Annotated[Label | None, Meta(description="Binary tasks: the label that counts as positive.")] = None
-    class_names: Annotated[
-        dict[Label, str],
-        Meta(
-            description='What people read for each label, e.g. `{0: "no", 1: "yes"}` (quoted: YAML reads a bare no as false).'
-        ),
-    ] = msgspec.field(default_factory=dict)
-    drop: Annotated[tuple[str, ...], Meta(description="Columns the model must not see.")] = ()
-    missing: Annotated[
-        tuple[Label, ...], Meta(description="Values that stand for a missing one, in any column: `[-999, not stated]`.")
-    ] = ()
-    types: Annotated[dict[str, FeatureType], Meta(description="Column types where the guess is wrong.")] = msgspec.field(
-        default_factory=dict
-    )
-    group: Annotated[str | None, Meta(description="Rows with the same value here stay on one side of the split.")] = None
-    time: Annotated[str | None, Meta(description="Split by this column: the newest rows are held out.")] = None
-    max_categories: Annotated[
-        int, Meta(ge=2, description="A text column with more values than this is `string`, not `category`.")
-    ] = 50
-
-
-class ModelConfig(Section, frozen=True, dict=True):
-    """What is trained."""
-
-    name: Annotated[
-        str,
-        Meta(
-            pattern=r"""^[^/:.%"'\s][^/:.%"']*$""",  # what MLflow takes
-            description="Name in the model registry.",
-            extra={"expected": "a name without / : . % or quotes"},
-        ),
-    ] = "breast-cancer"
-    estimator: Annotated[Estimator, Meta(description="Which estimator.")] = "random_forest"
-    params: Annotated[dict[str, Any], Meta(description="The estimator's own parameters. `n_jobs` counts in training only.")] = (
-        msgspec.field(default_factory=dict)
-    )
-    calibration: Annotated[
-        Literal["none", "sigmoid", "isotonic"], Meta(description="Calibrate the probabilities (5-fold).")
-    ] = "none"
-    encoding: Annotated[Literal["onehot", "ordinal"], Meta(description="How text columns become numbers.")] = "onehot"
-
-
-class EvaluationConfig(Section, frozen=True, dict=True):
-    """How the model is judged on the held-out rows."""
-
-    bootstrap_rounds: Annotated[
-        int, Meta(ge=0, description="Resamples behind each metric's interval; 0 leaves intervals out.")
-    ] = 500
-    confidence: Annotated[float, Meta(gt=0, lt=1, description="Coverage of the intervals.")] = 0.95
-    slices: Annotated[tuple[str, ...], Meta(description="Columns by whose values (or quartiles) metrics are broken down.")] = ()
-    importance_repeats: Annotated[
-        int, Meta(ge=0, description="Shuffles per feature for permutation importance; 0 leaves it out.")
-    ] = 5
-    importance_rows: Annotated[int, Meta(ge=10, description="At most this many held-out rows for permutation importance.")] = (
-        2000
-    )
-    cv_folds: Annotated[
-        int, Meta(ge=0, le=50, description="Cross-validation folds, logged as nested runs; 0 leaves it out.")
-    ] = 0
-
-
-class GatesConfig(Section, frozen=True, dict=True):
-    """What a model must show before it becomes champion."""
-
-    minimum: Annotated[dict[str, float], Meta(description="Metric → bound; loss metrics must stay below, others above.")] = (
-        msgspec.field(default_factory=dict)
-    )
-    metric: Annotated[
-        str | None, Meta(description="Metric compared with the champion; default ROC AUC, log loss or RMSE by task.")
-    ] = None
-    tolerance: Annotated[
-        float,
-        Meta(
-            ge=0,
-            description="How much worse than the champion still counts as not worse; for log loss, MAE and RMSE as a share of "
-            "the champion's value.",
-        ),
-    ] = 0.01
-    require: Annotated[Literal["better", "not_worse"], Meta(description="What the challenger must be.")] = "not_worse"
-    confidence: Annotated[float, Meta(gt=0, lt=1, description="Confidence of the paired bootstrap's one-sided bounds.")] = 0.95
-    bootstrap_rounds: Annotated[int, Meta(ge=100, description="Resamples of the paired bootstrap.")] = 2000
-    promote_after_training: Annotated[bool, Meta(description="Run the gate, and promote, at the end of `mlops train`.")] = True
-
-
-class TrackingConfig(Section, frozen=True, dict=True):
-    """Where runs are recorded. MLflow's own variables (`MLFLOW_TRACKING_URI`, `MLFLOW_EXPERIMENT_NAME`) come first."""
-
-    enabled: Annotated[bool, Meta(description="Log to MLflow at all.")] = True
-    experiment: Annotated[str, Meta(description="Experiment, unless `MLFLOW_EXPERIMENT_NAME` is set.")] = "Projeto10_MLOps"
-    timeout_seconds: Annotated[
-        float, Meta(gt=0, description="How long to wait for a tracking server that does not answer.")
-    ] = 10.0
-
-
-class ExportConfig(Section, frozen=True, dict=True):
-    """What goes into the bundle."""
-
-    reference_rows: Annotated[
-        int, Meta(ge=0, description="Held-out rows kept in the bundle for drift and forms; 0 for privacy.")
-    ] = 500
-
-
-class PathsConfig(Section, frozen=True, dict=True):
-    """Directories, relative to the project root."""
-
-    exported_model_dir: Annotated[str, Meta(description="Where the model is exported.")] = "artifacts/model"
-    tracking_dir: Annotated[str, Meta(description="Embedded MLflow: SQLite database and artifacts.")] = "mlruns"
-
-
-class StackConfig(Section, frozen=True, dict=True):
-    """The local stack of `mlops up`."""
-
-    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
-    mlflow_port: Annotated[int, Meta(ge=0, le=65535, description="MLflow's user interface.")] = 5000
+S = TypeVar("S", bound=Section)
 
 
 class Config(Section, frozen=True, dict=True):
@@ -202,12 +56,24 @@ class Config(Section, frozen=True, dict=True):
     tracking: TrackingConfig = msgspec.field(default_factory=TrackingConfig)
     export: ExportConfig = msgspec.field(default_factory=ExportConfig)
     paths: PathsConfig = msgspec.field(default_factory=PathsConfig)
+    serving: ServingConfig = msgspec.field(default_factory=ServingConfig)
+    prediction_log: PredictionLogConfig = msgspec.field(default_factory=PredictionLogConfig)
     stack: StackConfig = msgspec.field(default_factory=StackConfig)
 
     @property
     def model_dir(self) -> Path:
         """Absolute path of the export directory."""
         return self.root / self.paths.exported_model_dir
+
+    @property
+    def served_models_dir(self) -> Path:
+        """Absolute path of the models that the registry's pointers are at."""
+        return self.root / self.paths.served_models_dir
+
+    @property
+    def prediction_log_dir(self) -> Path:
+        """Absolute path of the prediction log."""
+        return self.root / self.paths.prediction_log_dir
 
     @property
     def tracking_dir(self) -> Path:

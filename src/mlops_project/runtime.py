@@ -6,10 +6,10 @@ into ``Contract.classes``) and ``probabilities`` (float64, ``(n_rows, n_classes)
 A missing number is NaN, a missing text is the empty string.
 """
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,7 @@ MISSING_TEXT = ""
 CHUNK_ROWS = 1 << 14  # one-hot columns of 200,000 rows at once took 204 MiB and more time; in chunks 26 MiB
 
 
-@dataclass(frozen=True)
-class Predictions:
+class Predictions(NamedTuple):
     """What the model says of some rows.
 
     Attributes
@@ -75,7 +74,7 @@ class Runtime:
         except Exception as error:
             raise BundleError(f"ONNX Runtime cannot load the model: {' '.join(str(error).split())[:300]}") from error
         self.contract = contract
-        self._inputs = {value.name for value in self._session.get_inputs()}
+        self._inputs = [value.name for value in self._session.get_inputs()]
         self._outputs = ["label", "probabilities"] if contract.is_classification else ["value"]
 
     @classmethod
@@ -125,18 +124,18 @@ class Runtime:
         ContractError
             If the model has no answer for a row: the pipeline refuses missing numbers and this row has some.
         """
-        if not len(numbers):
-            return self._empty()
-        feeds = {name: value for name, value in (("numbers", numbers), ("texts", texts)) if name in self._inputs}
-        if len(numbers) <= CHUNK_ROWS:
+        n_rows = len(numbers)
+        feeds = {name: numbers if name == "numbers" else texts for name in self._inputs}
+        if 0 < n_rows <= CHUNK_ROWS:
             outputs = self._session.run(self._outputs, feeds)
+        elif n_rows:
+            outputs = [np.concatenate(pieces) for pieces in zip(*self._run_chunks(feeds, n_rows), strict=True)]
         else:
-            outputs = [np.concatenate(pieces) for pieces in zip(*self._run_chunks(feeds, len(numbers)), strict=True)]
-        if not np.isfinite(outputs[-1]).all():
-            raise ContractError(self._explain_no_answer(numbers, outputs[-1]))
-        if self.contract.is_classification:
-            return Predictions(indices=outputs[0], probabilities=outputs[1])
-        return Predictions(values=outputs[0][:, 0])
+            return self._empty()
+        answers = outputs[-1]
+        if not math.isfinite(np.add.reduce(answers, None)) and not np.isfinite(answers).all():  # the sum takes half the time
+            raise ContractError(self._explain_no_answer(numbers, answers))
+        return Predictions(*outputs) if len(outputs) == 2 else Predictions(values=answers[:, 0])
 
     def _run_chunks(self, feeds: Mapping[str, Any], n_rows: int) -> Iterator[Any]:
         for start in range(0, n_rows, CHUNK_ROWS):

@@ -37,24 +37,24 @@ class Service:
     ----------
     name, purpose
         For people.
-    host, port
-        Where it listens.
-    setting
-        The key under ``stack`` that changes the port.
-    health
-        Path that answers 200 once it is up.
     command, environment
         How to start it.
+    host, port
+        Where it listens; port 0 if it does not.
+    setting
+        The key of the configuration that changes the port.
+    health
+        Path that answers 200 once it is up.
     """
 
     name: str
     purpose: str
-    host: str
-    port: int
-    setting: str
-    health: str
     command: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
+    host: str = ""
+    port: int = 0
+    setting: str = ""
+    health: str = ""
 
     @property
     def address(self) -> str:
@@ -71,9 +71,18 @@ class Child:
     log: Path
 
 
-def build_services(config: Config) -> list[Service]:
-    """Return what this configuration's stack consists of, with a free port wherever it asks for port 0."""
-    return [] if _remote_tracking() else [_mlflow(config)]
+def build_services(config: Config, overrides: Sequence[str] = ()) -> list[Service]:
+    """Return what this configuration's stack consists of, with a free port wherever it asks for port 0.
+
+    Parameters
+    ----------
+    overrides
+        ``--set`` options, for services that read the configuration themselves.
+    """
+    services = [] if _remote_tracking() else [_mlflow(config)]
+    if config.tracking.enabled:
+        services.append(_sync(config, overrides))
+    return [*services, _model_server(config, overrides)]
 
 
 def _remote_tracking() -> str | None:
@@ -100,7 +109,26 @@ def _mlflow(config: Config) -> Service:
     )
     # MLflow's job runners (Huey) are several further processes that nothing here uses.
     environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    return Service("MLflow", "runs, metrics, plots, model versions", host, port, "mlflow_port", "/health", command, environment)
+    purpose = "runs, metrics, plots, model versions"
+    return Service("MLflow", purpose, command, environment, host, port, "stack.mlflow_port", "/health")
+
+
+def _workflow(name: str, config: Config, overrides: Sequence[str]) -> tuple[str, ...]:
+    options = [part for override in overrides for part in ("--set", override)]
+    return (sys.executable, "-m", f"mlops_project.{name}", str(config.file), *options)
+
+
+def _sync(config: Config, overrides: Sequence[str]) -> Service:
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    environment = {"MLFLOW_TRACKING_URI": uri} if uri else {}
+    return Service("sync", "brings the champion to the model server", _workflow("sync", config, overrides), environment)
+
+
+def _model_server(config: Config, overrides: Sequence[str]) -> Service:
+    host, port = config.stack.host, config.serving.port or _free_port(config.stack.host)
+    folders = ("--models", str(config.served_models_dir), "--model", str(config.model_dir))
+    command = (*_workflow("serve", config, overrides), *folders, "--host", host, "--port", str(port))
+    return Service("model server", "predictions; /docs to try them", command, {}, host, port, "serving.port", "/ping")
 
 
 def _free_port(host: str) -> int:
@@ -117,7 +145,7 @@ def check_ports(services: Sequence[Service]) -> None:
     StackError
         Naming each taken port and the setting that changes it.
     """
-    taken = [service for service in services if not _is_free(service.host, service.port)]
+    taken = [service for service in services if service.port and not _is_free(service.host, service.port)]
     if taken:
         raise StackError("\n".join(_explain_taken(service) for service in taken))
 
@@ -134,10 +162,10 @@ def _is_free(host: str, port: int) -> bool:
 
 def _explain_taken(service: Service) -> str:
     other = service.port + 1
-    variable = f"MLOPS_STACK__{service.setting.upper()}={other}"
+    variable = f"MLOPS_{service.setting.replace('.', '__').upper()}={other}"
     return (
         f"port {service.port}, where {service.name} would listen, is taken by another program; stop that, or choose another "
-        f"port: mlops up --set stack.{service.setting}={other} (with make: {variable} make up)"
+        f"port: mlops up --set {service.setting}={other} (with make: {variable} make up)"
     )
 
 
@@ -178,6 +206,8 @@ def _start(service: Service, logs: Path) -> Child:
 
 
 def _wait_until_up(child: Child) -> None:
+    if not child.service.port:
+        return
     deadline = time.monotonic() + START_SECONDS
     while not _answers(child.service):
         _check_alive(child)
@@ -246,7 +276,7 @@ def _stop_signals_interrupt() -> Iterator[None]:
 def command(config: Config) -> None:
     """Train if there is no model yet, then run the whole stack on this machine; Ctrl-C stops it."""
     _forget_own_address(config)
-    services = build_services(config)
+    services = build_services(config, click.get_current_context().meta.get("overrides", ()))
     check_ports(services)
     with contextlib.suppress(KeyboardInterrupt), _stop_signals_interrupt():
         _ensure_model(config)
@@ -271,7 +301,7 @@ def _ensure_model(config: Config) -> None:
 
 
 def _print_addresses(config: Config, children: Sequence[Child]) -> None:
-    rows = [(child.service.name, child.service.address, child.service.purpose) for child in children]
+    rows = [(child.service.name, child.service.address, child.service.purpose) for child in children if child.service.port]
     if uri := _remote_tracking():
         rows.append(("MLflow", uri, "your own server, from MLFLOW_TRACKING_URI"))
     rows.append(("report", (config.model_dir / "report.html").as_uri(), "how good the model is"))

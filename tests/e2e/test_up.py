@@ -1,7 +1,9 @@
+import json
 import re
 import signal
 import socket
 import subprocess
+import threading
 import urllib.request
 
 import psutil
@@ -28,7 +30,7 @@ def start(project, environment):
 
     def run(port: int = 0, **variables: str) -> tuple["subprocess.Popen[str]", str]:
         process = subprocess.Popen(
-            ["mlops", "up", *QUICK, "--set", f"stack.mlflow_port={port}"],
+            ["mlops", "up", *QUICK, "--set", f"stack.mlflow_port={port}", "--set", "serving.port=0"],
             cwd=project,
             env=environment | variables,
             text=True,
@@ -43,6 +45,31 @@ def start(project, environment):
         process.terminate()  # not kill: it has children to stop
         process.wait(30)
         process.stdout.close()
+
+
+def test_model_server_predicts_and_follows_the_champion(start, project, environment):
+    _, output = start()
+    address = re.search(r"model server +(http://127\.0\.0\.1:\d+)", output).group(1)
+    contract = json.loads((project / "artifacts/model/metadata.json").read_text())["contract"]
+    row = json.dumps({feature["name"]: feature["default"] for feature in contract["features"]}).encode()
+
+    def predict() -> str:
+        with urllib.request.urlopen(urllib.request.Request(f"{address}/predict", row), timeout=5) as response:
+            return response.headers["x-model-version"]
+
+    def wait_for_version(version: str) -> None:
+        for _ in range(200):
+            if predict() == version:
+                return
+            threading.Event().wait(0.1)
+        pytest.fail(f"version {version} was not served, but {predict()}")
+
+    wait_for_version("1")
+    train = ["mlops", "train", "--quiet", *QUICK, "--set", "random_state=1", "--set", "gates.tolerance=1"]
+    subprocess.run(train, cwd=project, env=environment, check=True)
+    wait_for_version("2")
+    subprocess.run(["mlops", "rollback", *QUICK], cwd=project, env=environment, check=True, capture_output=True)
+    wait_for_version("1")
 
 
 def family(process) -> list[psutil.Process]:
@@ -97,7 +124,7 @@ def test_local_address_in_the_environment_does_not_keep_the_stack_from_starting(
 def test_taken_port_is_reported_with_the_setting_that_changes_it(project, environment):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        command = ["mlops", "up", *QUICK, "--set", f"stack.mlflow_port={port}"]
+        command = ["mlops", "up", *QUICK, "--set", f"stack.mlflow_port={port}", "--set", "serving.port=0"]
         done = subprocess.run(command, cwd=project, env=environment, text=True, capture_output=True, timeout=60, check=False)
     assert done.returncode == 1
     assert f"port {port}, where MLflow would listen, is taken" in done.stderr
@@ -110,7 +137,7 @@ def test_damaged_model_is_reported_and_not_replaced(project, environment):
     folder = project / "artifacts" / "model"
     folder.mkdir(parents=True)
     (folder / "metadata.json").write_text("{}")
-    command = ["mlops", "up", "--set", "stack.mlflow_port=0"]
+    command = ["mlops", "up", "--set", "stack.mlflow_port=0", "--set", "serving.port=0"]
     done = subprocess.run(command, cwd=project, env=environment, text=True, capture_output=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "artifacts/model" in done.stderr

@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from mlops_project.config import GatesConfig
 from mlops_project.contract import Task
 from mlops_project.modeling.evaluation import TITLES
 from mlops_project.modeling.metrics import PRIMARY, Scored, bootstrap, compute_metric, find_metric, higher_is_better
+from mlops_project.sections import GatesConfig
 
 Verdict = Literal["first", "identical", "better", "not_worse", "unclear", "worse", "below_minimum", "incomparable", "forced"]
 UNBOUNDED = ("log_loss", "mae", "rmse")  # their tolerance is a share of the champion's value

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from mlops_project.config import DataConfig
 from mlops_project.contract import NUMERIC_TYPES
 from mlops_project.errors import ConfigError
+from mlops_project.sections import DataConfig
 from mlops_project.tables.databases import is_database
 from mlops_project.tables.inspect import Inspection, inspect_table
 from mlops_project.tables.locations import find_local, hide_credentials

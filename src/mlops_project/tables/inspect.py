@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from mlops_project.config import Config, DataConfig
+from mlops_project.config import Config
 from mlops_project.contract import FeatureType, Label, Task
 from mlops_project.errors import ConfigError, DataError
+from mlops_project.sections import DataConfig
 from mlops_project.tables import checks
 from mlops_project.tables.sources import RawTable, read_source
 from mlops_project.tables.table import hash_column

@@ -6,9 +6,10 @@ from pathlib import Path
 import pandas as pd
 from sklearn import datasets
 
-from mlops_project.config import Config, DataConfig
+from mlops_project.config import Config
 from mlops_project.contract import TEXT_TYPES, Label
 from mlops_project.errors import DataError, suggest
+from mlops_project.sections import DataConfig
 from mlops_project.tables.databases import is_database, read_query
 from mlops_project.tables.files import read_files
 from mlops_project.tables.locations import find_local, hide_credentials

@@ -1,0 +1,131 @@
+"""Prediction ids: unique without talking to anyone, and signed, so that a label for a prediction never made is refused.
+
+A label may reach another worker or replica than the one that predicted; all that share the key can check an id, with no index
+to keep. An id is 19 bytes in hexadecimal: milliseconds since 1970 (6), process (3), counter (2), rows (2), flags (1),
+signature (5; keyed BLAKE2b, RFC 7693). Row ``n`` of a batch has ``.n`` behind it.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from mlops_project.errors import ContractError
+
+KEY_FILE = ".id-key"
+KEY_BYTES = 32
+SIGNATURE_BYTES = 5
+MAX_ROWS = 0xFFFF
+LOGGED = 1
+
+
+class UnknownPredictionError(ContractError):
+    """An id that this server never gave out."""
+
+
+class PredictionId(NamedTuple):
+    """What an id says.
+
+    Attributes
+    ----------
+    base
+        The request's id, without the row.
+    row
+        Position of the row in its request, from 0.
+    at_ms
+        When it was given out, milliseconds since 1970.
+    logged
+        Whether the prediction is in the log, or was left out by sampling.
+    """
+
+    base: str
+    row: int
+    at_ms: int
+    logged: bool
+
+
+class IdIssuer:
+    """Gives out and checks ids. One per process.
+
+    Parameters
+    ----------
+    key
+        Secret of ``KEY_BYTES`` bytes, the same for all that check each other's ids.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._process = secrets.randbits(24)
+        self._count = 0
+
+    def issue(self, n_rows: int, *, logged: bool = True) -> str:
+        """Return a new id for a request of so many rows."""
+        self._count = (self._count + 1) & 0xFFFF
+        body = _pack(time.time_ns() // 1_000_000, self._process, self._count, min(n_rows, MAX_ROWS), logged)
+        return (body + self._sign(body)).hex()
+
+    def check(self, text: str) -> PredictionId:
+        """Return what an id says.
+
+        Raises
+        ------
+        UnknownPredictionError
+            If it was never given out, or names a row that its request did not have.
+        """
+        base, dot, row_text = text.partition(".")
+        raw = _from_hex(base)
+        body, signature = raw[:-SIGNATURE_BYTES], raw[-SIGNATURE_BYTES:]
+        if len(body) != 14 or not hmac.compare_digest(signature, self._sign(body)):
+            raise UnknownPredictionError("no prediction has this id; use the id that came with the prediction")
+        n_rows, flags = int.from_bytes(body[11:13], "big"), body[13]
+        row = int(row_text) if row_text.isascii() and row_text.isdigit() and len(row_text) < 8 else -1 if dot else 0
+        if row < 0 or (row >= n_rows and n_rows < MAX_ROWS):
+            raise UnknownPredictionError(f"the prediction with this id has {n_rows} rows; write .0 to .{n_rows - 1} behind it")
+        return PredictionId(base, row, int.from_bytes(body[:6], "big"), bool(flags & LOGGED))
+
+    def _sign(self, body: bytes) -> bytes:
+        return hashlib.blake2b(body, key=self._key, digest_size=SIGNATURE_BYTES).digest()
+
+
+def _pack(at_ms: int, process: int, count: int, n_rows: int, logged: bool) -> bytes:
+    number = ((((at_ms << 24 | process) << 16 | count) << 16 | n_rows) << 8) | (LOGGED if logged else 0)
+    return number.to_bytes(14, "big")
+
+
+def _from_hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text) if text.isascii() and text == text.strip() else b""
+    except ValueError:
+        return b""
+
+
+def load_key(folder: Path) -> bytes:
+    """Return the key that ids are signed with: from ``SERVE_ID_KEY``, or from a file in the log's folder, made if need be.
+
+    Replicas that do not share a folder need the variable, or they refuse labels for each other's predictions.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written.
+    """
+    if text := os.environ.get("SERVE_ID_KEY"):
+        return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest()
+    file = folder / KEY_FILE
+    for _ in range(2):
+        if file.exists():
+            return file.read_bytes()
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f"{KEY_FILE}.{os.getpid()}.{secrets.token_hex(4)}"
+        with open(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as stream:  # noqa: PTH123 - of a descriptor
+            stream.write(secrets.token_bytes(KEY_BYTES))
+        try:
+            os.link(temporary, file)  # whole at once, and only the first of several workers' keys
+        except FileExistsError:
+            pass
+        finally:
+            temporary.unlink()
+    return file.read_bytes()

@@ -1,0 +1,271 @@
+"""The ASGI application: routes, bodies, keys, limits, request ids, metrics. What a request means the data plane knows."""
+
+import asyncio
+import json
+import logging
+import os
+import time
+import zlib
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from mlops_project.errors import MLOpsError
+from mlops_project.serving import metrics as names
+from mlops_project.serving.dataplane import DataPlane, Question, Wire
+from mlops_project.serving.errors import RefusedError
+from mlops_project.serving.handlers import Call
+from mlops_project.serving.metrics import ServerMetrics
+from mlops_project.serving.reload import Shelf
+from mlops_project.serving.replies import Headers, Reply, check_request_id, new_request_id, reply_error, reply_fault
+from mlops_project.serving.routes import Route, find_route
+from mlops_project.serving.settings import Settings
+
+SMALL_BODY_BYTES = 32 * 1024  # larger ones are answered in a thread, so that small ones need not wait for them
+HOUSEKEEPING_SECONDS = 1.0
+
+logger = logging.getLogger(__name__)
+access_logger = logging.getLogger("mlops_project.access")
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class Disconnected(Exception):  # noqa: N818 - not an error
+    """The client left before its request was whole."""
+
+
+class App:
+    """One worker's application.
+
+    Attributes
+    ----------
+    draining
+        Whether the server is on its way out: responses then close their connection.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.draining = False
+        self.metrics = ServerMetrics(settings.metrics_dir)
+        self.shelf = Shelf(settings, self.metrics)
+        self.plane = DataPlane(settings, self.shelf, self.metrics)
+        self.api: tuple[object, bytes] | None = None
+        self._threads = ThreadPoolExecutor(max(1, os.cpu_count() or 1), "batch")
+        self._state: Any = None
+        self._housekeeper: asyncio.Task[None] | None = None
+        self._keys = bool(settings.keys)
+        self._limit, self._max_body = settings.serving.max_waiting, settings.serving.max_body_bytes
+        self._shadows = settings.serving.challenger == "shadow"
+        self._log_all, self._log_errors = (settings.serving.access_log == "all", settings.serving.access_log != "none")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or take part in the server's start and end."""
+        if scope["type"] != "http":
+            await self._live(receive, send)
+            return
+        started = time.perf_counter()
+        method, headers = scope["method"], dict(scope["headers"])
+        route, arguments = find_route(method, scope["path"])
+        request_id = check_request_id(headers[b"x-request-id"]) if b"x-request-id" in headers else None
+        try:
+            if self._keys and not route.open:
+                self._check_key(headers.get(b"authorization", b""), route)
+            if route.wire is not None:
+                status, content_type, body, more, prediction_id = await self._predict(route.wire, arguments, headers, receive)
+                request_id = request_id or prediction_id
+            else:
+                body = await self._read_body(headers, receive) if route.method == "POST" else b""
+                status, content_type, body, more = route.handle(Call(self, arguments, body))
+        except Disconnected:
+            return
+        except MLOpsError as error:
+            request_id = request_id or new_request_id()
+            status, content_type, body, more = self._refuse(error, route.wire, request_id)
+        except Exception:
+            request_id = request_id or new_request_id()
+            logger.exception("request %s failed", request_id.decode())
+            status, content_type, body, more = reply_fault(route.wire, request_id)
+        request_id = request_id or new_request_id()
+        response_headers = [
+            (b"content-type", content_type),
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", request_id),
+            *more,
+        ]
+        if self.draining:
+            response_headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": status, "headers": response_headers})
+        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
+        seconds = time.perf_counter() - started
+        self.metrics.count_request(route.method, route.template, status, seconds)
+        if self._log_all or (status >= 400 and self._log_errors):
+            self._log_access(scope, route, request_id, status, seconds)
+
+    async def _predict(
+        self, wire: Wire, arguments: dict[str, str], headers: dict[bytes, bytes], receive: Receive
+    ) -> tuple[int, bytes, bytes, Headers, bytes]:
+        """Answer a prediction: status, content type, body, further headers, prediction id."""
+        if self._state is not None and len(self._state.tasks) > self._limit:
+            raise RefusedError(503, "overload", "too many requests at once; try again soon")
+        model = self.shelf.find(arguments.get("name"), arguments.get("version"))
+        body = await self._read_body(headers, receive)
+        question = Question(wire, body, self._hint(wire, headers, len(body)))
+        if len(body) <= SMALL_BODY_BYTES:
+            answer = self.plane.answer(model, question)
+        else:
+            answer = await self._in_thread(self.plane.answer, model, question)
+        self.plane.record(question, answer)
+        if self._shadows and (challenger := self.plane.wants_shadow(answer.model)) is not None:
+            self._start_shadow(challenger, question, answer.id)
+        prediction_id = answer.id.encode()
+        more: Headers = [(b"x-prediction-id", prediction_id), (b"x-model-version", answer.model.version.encode())]
+        if answer.header_length is None:
+            return 200, b"application/json", answer.body, more, prediction_id
+        more.append((b"inference-header-content-length", b"%d" % answer.header_length))
+        return 200, b"application/octet-stream", answer.body, more, prediction_id
+
+    def _hint(self, wire: Wire, headers: dict[bytes, bytes], length: int) -> Any:
+        """Return what is needed to read the body."""
+        if wire == "mlflow":
+            content_type = headers.get(b"content-type")
+            return None if content_type is None else content_type.decode("latin-1")
+        if wire == "open_inference" and b"inference-header-content-length" in headers:
+            from mlops_project.wire.open_inference import parse_header_length
+
+            return parse_header_length(headers[b"inference-header-content-length"].decode("latin-1"), length)
+        return None
+
+    async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        job = asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        try:
+            return await asyncio.wait_for(job, self.settings.serving.request_seconds)
+        except TimeoutError:
+            raise RefusedError(504, "slow", "the answer took too long; send fewer rows") from None
+
+    def _start_shadow(self, challenger: Any, question: Question, prediction_id: str) -> None:
+        """Let the challenger answer after the response has left."""
+        loop = asyncio.get_running_loop()
+
+        def work() -> None:
+            answer = self.plane.shadow(challenger, question)
+            loop.call_soon_threadsafe(self.plane.record_shadow, question, answer, prediction_id)
+
+        self._threads.submit(work)
+
+    async def _read_body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        length = headers.get(b"content-length")
+        if length is not None and len(length) > 5 and int(length) > self._max_body:  # uvicorn's parser takes only numbers
+            raise self._too_large()
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            parts, size = [body], len(body)
+            while message.get("more_body"):
+                message = await receive()
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > self._max_body:
+                    raise self._too_large()
+            body = b"".join(parts)
+        if len(body) > self._max_body:
+            raise self._too_large()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        if b"content-encoding" in headers:
+            body = _decompress(body, headers[b"content-encoding"], self._max_body)
+        return body
+
+    def _too_large(self) -> RefusedError:
+        return RefusedError(413, "size", f"the body is larger than {self._max_body} bytes; send fewer rows at once")
+
+    def _check_key(self, authorization: bytes, route: Route) -> None:
+        role = self.settings.find_role(authorization.decode("latin-1"))
+        if role is None:
+            raise RefusedError(401, "key", "this server asks for a key: send it as `Authorization: Bearer KEY`")
+        if route.admin and role != "admin":
+            raise RefusedError(403, "key", "this key may predict, but not this; use an admin key")
+
+    def _refuse(self, error: MLOpsError, wire: Wire | None, request_id: bytes) -> Reply:
+        if isinstance(error, RefusedError):
+            self.metrics.add(names.REFUSED, 1.0, error.reason)
+        return reply_error(error, wire, request_id)
+
+    def _log_access(self, scope: Scope, route: Route, request_id: bytes, status: int, seconds: float) -> None:
+        client = scope.get("client") or ("",)
+        entry = {"request_id": request_id.decode(), "method": scope["method"], "path": route.template, "status": status}
+        access_logger.info(json.dumps(entry | {"milliseconds": round(seconds * 1e3, 3), "client": client[0]}))
+
+    # --- the server's life ---
+
+    def watch(self, state: Any) -> None:
+        """Remember uvicorn's sets of connections and tasks."""
+        self._state = state
+
+    def refuse_connection(self) -> None:
+        """Count a connection that was refused."""
+        self.metrics.add(names.REFUSED, 1.0, "connections")
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Load models at the start; stop what runs at the end."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self.shelf.refresh()
+                self._housekeeper = asyncio.create_task(self._keep_house())
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                if self._housekeeper is not None:
+                    self._housekeeper.cancel()
+                self._threads.shutdown(wait=True, cancel_futures=True)
+                self.plane.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _keep_house(self) -> None:
+        """Look for new models, close slow connections and old log segments, forever."""
+        loop = asyncio.get_running_loop()
+        next_look = 0.0
+        while True:
+            await asyncio.sleep(min(HOUSEKEEPING_SECONDS, self.settings.serving.poll_seconds))
+            now = loop.time()
+            try:
+                if now >= next_look:
+                    next_look = now + self.settings.serving.poll_seconds
+                    await loop.run_in_executor(None, self.shelf.refresh)
+                self.plane.tick(now)
+                self._watch_connections(now)
+            except Exception:
+                logger.exception("housekeeping failed; it goes on")
+
+    def _watch_connections(self, now: float) -> None:
+        if self._state is None:
+            return
+        for connection in list(self._state.connections):
+            if connection.close_if_slow(now, self.settings.serving.request_seconds):
+                self.metrics.add(names.REFUSED, 1.0, "slow")
+        self.note_load()
+
+    def note_load(self) -> None:
+        """Set the gauges of what is going on now."""
+        if self._state is not None:
+            self.metrics.put(names.IN_FLIGHT, len(self._state.tasks))
+            self.metrics.put(names.CONNECTIONS, len(self._state.connections))
+
+
+def _decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
+    if encoding == b"identity":
+        return body
+    if encoding not in (b"gzip", b"deflate"):
+        raise RefusedError(415, "encoding", "unknown Content-Encoding; gzip, deflate and identity are known")
+    decoder = zlib.decompressobj(wbits=47)
+    try:
+        plain = decoder.decompress(body, limit + 1)
+    except zlib.error:
+        raise RefusedError(400, "encoding", "the body is not what its Content-Encoding says") from None
+    if len(plain) > limit:
+        raise RefusedError(413, "size", f"the body is larger than {limit} bytes; send fewer rows at once")
+    if not decoder.eof:
+        raise RefusedError(400, "encoding", "the compressed body is cut off")
+    return plain

@@ -1,0 +1,192 @@
+"""What answers besides predictions: probes, models, feedback, metrics, documentation."""
+
+import importlib.resources
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from mlops_project import __version__
+from mlops_project.errors import ContractError, suggest
+from mlops_project.prediction_log.ids import UnknownPredictionError
+from mlops_project.serving.errors import RefusedError
+from mlops_project.serving.metrics import render
+from mlops_project.serving.model import ServedModel
+from mlops_project.serving.openapi import describe_api
+from mlops_project.serving.replies import JSON, Reply, reply_json
+from mlops_project.wire import open_inference
+from mlops_project.wire.mlflow import PROTOCOL_VERSION
+
+if TYPE_CHECKING:
+    from mlops_project.serving.app import App
+
+METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+SERVER_NAME = "mlops_project"
+MAX_LABELS = 10_000
+DOCS_FILES = {"swagger-ui.css": b"text/css", "swagger-ui-bundle.js": b"text/javascript"}
+DOCS_PAGE = b"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Model server</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="/favicon.ico">
+<link rel="stylesheet" href="/docs/swagger-ui.css"></head><body><div id="ui"></div>
+<script src="/docs/swagger-ui-bundle.js"></script>
+<script>SwaggerUIBundle({url: "/openapi.json", dom_id: "#ui", tryItOutEnabled: true});</script></body></html>
+"""
+ICON = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><circle cx="16" cy="16" r="11" fill="none" stroke="#1f6feb" '
+    b'stroke-width="5" stroke-dasharray="52 17"/><circle cx="24" cy="8" r="4" fill="#1f6feb"/></svg>'
+)
+
+
+CACHED = [(b"cache-control", b"max-age=86400")]
+
+
+class Call(NamedTuple):
+    """A request: the application, what stands in the path's places, the body."""
+
+    app: "App"
+    arguments: dict[str, str]
+    body: bytes
+
+
+NOT_FOUND = reply_json({"detail": "Not Found"}, 404)
+# What is always the same. MLflow's version is the one whose protocol this is.
+VERSION = Reply(200, JSON, PROTOCOL_VERSION.encode())
+V2_SERVER = reply_json({"name": SERVER_NAME, "version": __version__, "extensions": list(open_inference.EXTENSIONS)})
+V2_LIVE = reply_json({"live": True})
+DOCS = Reply(200, b"text/html; charset=utf-8", DOCS_PAGE)
+FAVICON = Reply(200, b"image/svg+xml", ICON, CACHED)
+HOME = Reply(307, JSON, b"{}", [(b"location", b"/docs")])
+
+
+def fixed(reply: Reply) -> Callable[[Call], Reply]:
+    """Return a handler that always gives this reply."""
+    return lambda _: reply
+
+
+def wrong_method(allowed: list[str]) -> Callable[[Call], Reply]:
+    """Return a handler that names the methods which the path has."""
+    return fixed(Reply(405, JSON, b'{"detail":"Method Not Allowed"}', [(b"allow", ", ".join(allowed).encode())]))
+
+
+def ping(call: Call) -> Reply:
+    """Answer as MLflow's server: 200 if a model is loaded, else 404."""
+    return Reply(200 if call.app.shelf.champions else 404, JSON, b"\n")
+
+
+def ready(call: Call) -> Reply:
+    """Score every model's example row; 503 if there is none, one fails, or the server is about to end."""
+    if call.app.draining:
+        raise RefusedError(503, "drain", "the server is ending")
+    call.app.shelf.find()
+    for model in call.app.shelf.champions.values():
+        model.check_example()
+    return reply_json({"status": "ready", "models": {model.name: model.version for model in call.app.shelf.champions.values()}})
+
+
+def metrics(call: Call) -> Reply:
+    """Answer Prometheus."""
+    call.app.note_load()
+    return Reply(200, METRICS_TYPE, render(call.app.settings.metrics_dir))
+
+
+def models(call: Call) -> Reply:
+    """List the loaded models with their contracts."""
+    loaded = [*call.app.shelf.champions.values(), *call.app.shelf.challengers.values()]
+    return reply_json({"models": [_describe(model) for model in loaded]})
+
+
+def _describe(model: ServedModel) -> dict[str, Any]:
+    from msgspec import to_builtins
+
+    metadata = model.bundle.metadata
+    return {
+        "name": model.name,
+        "version": model.version,
+        "aliases": [model.role],
+        "digest": model.bundle.digest,
+        "estimator": metadata.estimator,
+        "created_at": metadata.created_at,
+        "metrics": metadata.metrics,
+        "contract": to_builtins(model.contract),
+    }
+
+
+def feedback(call: Call) -> Reply:
+    """Note true labels by prediction id; the same again changes nothing."""
+    labels = _read_labels(call.body)
+    checked = [(call.app.plane.ids.check(item["id"]), item) for item in labels]
+    unlogged = [item["id"] for found, item in checked if not found.logged]
+    if unlogged:
+        raise UnknownPredictionError(f"{len(unlogged)} of these predictions are not in the log: sampling left them out")
+    for _, item in checked:
+        _check_label(call.app, item["label"])
+    for _, item in checked:
+        call.app.plane.record_label(item["id"], orjson.dumps(item["label"]))
+    return reply_json({"accepted": len(checked)})
+
+
+def _read_labels(body: bytes) -> list[dict[str, Any]]:
+    try:
+        labels = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise ContractError("the body is not valid JSON") from None
+    labels = [labels] if isinstance(labels, dict) else labels
+    if not isinstance(labels, list) or not labels or len(labels) > MAX_LABELS:
+        raise ContractError(f'expected {{"id": …, "label": …}}, or a list of 1 to {MAX_LABELS} of them')
+    for item in labels:
+        if not isinstance(item, dict) or item.keys() != {"id", "label"} or not isinstance(item["id"], str):
+            raise ContractError('expected {"id": …, "label": …} for each label, and nothing else')
+    return labels
+
+
+def _check_label(app: "App", label: Any) -> None:
+    """Refuse a label that is no class of any loaded model; numbers go where a regression model is loaded."""
+    contracts = [model.contract for model in app.shelf.champions.values()]
+    for contract in contracts:
+        if contract.is_classification and any(label == known and type(label) is type(known) for known in contract.classes):
+            return
+        if not contract.is_classification and type(label) in (int, float):
+            return
+    known = [orjson.dumps(label).decode() for contract in contracts for label in contract.classes]
+    hint = suggest(str(label)[:64], [str(item).strip('"') for item in known])
+    raise ContractError(f"the label is none of {', '.join(known[:20])}{hint}" if known else "expected a number as label")
+
+
+def v2_ready(call: Call) -> Reply:
+    """Open Inference Protocol: all models are ready."""
+    ready(call)
+    return reply_json({"ready": True})
+
+
+def v2_model(call: Call) -> Reply:
+    """Open Inference Protocol: a model's metadata."""
+    model = call.app.shelf.find(call.arguments["name"], call.arguments.get("version"))
+    loaded = (call.app.shelf.champions.get(model.name), call.app.shelf.challengers.get(model.name))
+    return reply_json(model.inference.describe(model.name, [item.version for item in loaded if item is not None]))
+
+
+def v2_model_ready(call: Call) -> Reply:
+    """Open Inference Protocol: a model is ready."""
+    model = call.app.shelf.find(call.arguments["name"], call.arguments.get("version"))
+    model.check_example()
+    return reply_json({"name": model.name, "ready": True})
+
+
+def openapi(call: Call) -> Reply:
+    """Describe the API of the loaded model."""
+    model = call.app.shelf.find() if call.app.shelf.champions else None
+    if call.app.api is None or call.app.api[0] is not model:
+        call.app.api = (model, describe_api(model, secured=bool(call.app.settings.keys)))
+    return Reply(200, JSON, call.app.api[1])
+
+
+def docs_file(call: Call) -> Reply:
+    """Send one of Swagger UI's files."""
+    content_type = DOCS_FILES.get(call.arguments["file"])
+    if content_type is None:
+        return NOT_FOUND
+    try:
+        vendor = importlib.resources.files("swagger_ui_bundle") / "vendor"
+    except ModuleNotFoundError:
+        raise RefusedError(404, "docs", "Swagger UI is not installed: pip install swagger-ui-bundle") from None
+    folder = next(item for item in vendor.iterdir() if item.name.startswith("swagger-ui"))
+    return Reply(200, content_type, (folder / call.arguments["file"]).read_bytes(), CACHED)

@@ -1,0 +1,188 @@
+"""What Prometheus reads at ``/metrics``, summed over the workers. Labels are what the server knows, never a request's."""
+
+import time
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from mlops_project.serving.counters import Counters, Key, read_counters
+
+SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+ROWS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0, 100000.0)
+
+
+class Metric(NamedTuple):
+    """One metric's name, kind, labels and meaning.
+
+    Kinds: ``counter`` and ``histogram`` are summed over all workers that ever were; ``gauge`` is summed over the living ones;
+    ``latest`` is the highest of the living ones.
+    """
+
+    name: str
+    kind: Literal["counter", "histogram", "gauge", "latest"]
+    labels: tuple[str, ...]
+    help: str
+    buckets: tuple[float, ...] = ()
+
+
+# fmt: off
+REQUESTS = Metric("http_requests_total", "counter", ("method", "path", "status"), "Requests answered, by route and status.")
+REQUEST_SECONDS = Metric("http_request_duration_seconds", "histogram", ("method", "path"),
+                         "From the request's arrival to the response's last byte handed over.", SECONDS)
+MODEL_SECONDS = Metric("mlflow_model_request_duration_seconds", "histogram", ("model", "version"),
+                       "Decoding, validation and prediction of one request.", SECONDS)
+PREDICTIONS = Metric("mlflow_predictions_total", "counter", ("model", "version", "role"), "Rows predicted.")
+BATCH = Metric("mlops_request_rows", "histogram", ("model",), "Rows per request: the batch size.", ROWS)
+CLASSES = Metric("mlops_predicted_classes_total", "counter", ("model", "version", "class"), "Rows predicted as each class.")
+IN_FLIGHT = Metric("mlops_requests_in_flight", "gauge", (), "Requests at work or waiting.")
+CONNECTIONS = Metric("mlops_connections", "gauge", (), "Open connections.")
+REFUSED = Metric("mlops_requests_refused_total", "counter", ("reason",),
+                 "Requests refused before the model saw them: overload, connections, size, rows, key, slow, log.")
+MODEL_INFO = Metric("mlops_model_info", "latest", ("model", "version", "role", "digest"), "1 for each model that is loaded.")
+LOADED_AT = Metric("mlops_model_loaded_timestamp_seconds", "latest", ("model", "role"), "When; seconds since 1970.")
+RELOADS = Metric("mlops_reloads_total", "counter", ("model", "result"), "Attempts to load a model, by result (ok, error).")
+RELOAD_AT = Metric("mlops_last_reload_timestamp_seconds", "latest", ("model",), "When it was last tried; seconds since 1970.")
+RELOAD_FAILED = Metric("mlops_last_reload_failed", "gauge", ("model",), "Workers whose last attempt to load failed; 0 is good.")
+LOG_RECORDS = Metric("mlops_prediction_log_records_total", "counter", (), "Records written to the prediction log.")
+LOG_BYTES = Metric("mlops_prediction_log_bytes_total", "counter", (), "Bytes written to the prediction log.")
+LOG_LOST = Metric("mlops_prediction_log_lost_total", "counter", (), "Predictions that could not be logged.")
+LABELS = Metric("mlops_feedback_labels_total", "counter", (), "Labels received at /feedback.")
+SHADOW_DROPPED = Metric("mlops_shadow_dropped_total", "counter", ("model",), "Requests that the busy challenger left out.")
+# fmt: on
+METRICS = (
+    *(REQUESTS, REQUEST_SECONDS, MODEL_SECONDS, PREDICTIONS, BATCH, CLASSES, IN_FLIGHT, CONNECTIONS, REFUSED, MODEL_INFO),
+    *(LOADED_AT, RELOADS, RELOAD_AT, RELOAD_FAILED, LOG_RECORDS, LOG_BYTES, LOG_LOST, LABELS, SHADOW_DROPPED),
+)
+
+
+class Histogram:
+    """One histogram of this process."""
+
+    def __init__(self, counters: Counters, metric: Metric, labels: Sequence[str]) -> None:
+        self._values, self._bounds = counters.values, metric.buckets
+        parts = [*map(str, range(len(metric.buckets) + 1)), "sum"]
+        slots = counters.slots(Key(metric.name, tuple(labels), part) for part in parts)
+        self._buckets, self._sum = slots[:-1], slots[-1]
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        values = self._values
+        values[self._buckets[bisect_left(self._bounds, value)]] += 1.0
+        values[self._sum] += value
+
+
+class ModelMetrics:
+    """The numbers of one loaded model in one role, found once."""
+
+    def __init__(self, counters: Counters, model: str, version: str, role: str, classes: Sequence[str]) -> None:
+        self._values = counters.values
+        self.seconds = Histogram(counters, MODEL_SECONDS, (model, version))
+        self.batch = Histogram(counters, BATCH, (model,))
+        self._rows = counters.slot(Key(PREDICTIONS.name, (model, version, role)))
+        self._classes = counters.slots(Key(CLASSES.name, (model, version, name)) for name in classes)
+
+    def count(self, n_rows: int, indices: "list[int] | None", seconds: float) -> None:
+        """Count a request that was answered: rows, each row's class, and how long it took."""
+        values = self._values
+        values[self._rows] += n_rows
+        if indices is not None:
+            for index in indices:
+                values[self._classes[index]] += 1.0
+        self.batch.observe(n_rows)
+        self.seconds.observe(seconds)
+
+
+class ServerMetrics:
+    """The numbers of this worker."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.counters = Counters(folder)
+        self.values = self.counters.values
+        self._routes: dict[tuple[str, str], tuple[Histogram, dict[int, int]]] = {}
+        for metric in (IN_FLIGHT, CONNECTIONS, LOG_RECORDS, LOG_BYTES, LOG_LOST, LABELS):
+            self.counters.slot(Key(metric.name, ()))
+
+    def count_request(self, method: str, path: str, status: int, seconds: float) -> None:
+        """Count an answered request. ``path`` is a route's template."""
+        route = self._routes.get((method, path))
+        if route is None:
+            route = self._routes[method, path] = (Histogram(self.counters, REQUEST_SECONDS, (method, path)), {})
+        histogram, statuses = route
+        slot = statuses.get(status)
+        if slot is None:
+            slot = statuses[status] = self.counters.slot(Key(REQUESTS.name, (method, path, str(status))))
+        self.values[slot] += 1.0
+        histogram.observe(seconds)
+
+    def add(self, metric: Metric, amount: float = 1.0, *labels: str) -> None:
+        """Add to a counter."""
+        self.values[self.counters.slot(Key(metric.name, labels))] += amount
+
+    def put(self, metric: Metric, value: float, *labels: str) -> None:
+        """Set a gauge."""
+        self.values[self.counters.slot(Key(metric.name, labels))] = value
+
+    def put_time(self, metric: Metric, *labels: str) -> None:
+        """Set a gauge to now."""
+        self.put(metric, time.time(), *labels)
+
+
+def render(folder: Path) -> bytes:
+    """Return all workers' metrics in Prometheus' text format."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    registry = CollectorRegistry(auto_describe=False)
+    total, living = read_counters(folder)
+    families = [_build_family(metric, total, living.values()) for metric in METRICS]
+
+    class Collected:
+        def collect(self) -> list[Any]:
+            return families
+
+    registry.register(Collected())
+    return generate_latest(registry)
+
+
+def _build_family(metric: Metric, every: dict[Key, float], living: Iterable[dict[Key, float]]) -> Any:
+    """Return one metric with all its labels as ``prometheus_client`` has it."""
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+    total = {key: value for key, value in every.items() if key.metric == metric.name}
+    if metric.kind == "histogram":
+        histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+        for labels in dict.fromkeys(key.labels for key in total):
+            histogram.add_metric(labels, *_build_buckets(metric, labels, total))
+        return histogram
+    if metric.kind == "counter":
+        counter = CounterMetricFamily(metric.name.removesuffix("_total"), metric.help, labels=metric.labels)
+        for key, value in total.items():
+            counter.add_metric(key.labels, value)
+        return counter
+    gauge = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for labels, value in _join_living(metric, living).items():
+        gauge.add_metric(labels, value)
+    return gauge
+
+
+def _build_buckets(
+    metric: Metric, labels: tuple[str, ...], total: "dict[Key, float]"
+) -> "tuple[list[tuple[str, float]], float]":
+    bounds = [*map(str, metric.buckets), "+Inf"]
+    buckets, below = [], 0.0
+    for part, bound in enumerate(bounds):
+        below += total.get(Key(metric.name, labels, str(part)), 0.0)
+        buckets.append((bound, below))
+    return buckets, total.get(Key(metric.name, labels, "sum"), 0.0)
+
+
+def _join_living(metric: Metric, living: "Iterable[dict[Key, float]]") -> dict[tuple[str, ...], float]:
+    """Join a gauge's values; one that a worker set to 0 where it was information is left out."""
+    joined: dict[tuple[str, ...], float] = {}
+    for own in living:
+        for key, value in own.items():
+            if key.metric == metric.name:
+                before = joined.get(key.labels, 0.0)
+                joined[key.labels] = max(before, value) if metric.kind == "latest" else before + value
+    return {labels: value for labels, value in joined.items() if value or metric.kind == "gauge"}

@@ -1,0 +1,194 @@
+"""The API's description, generated from the loaded model's contract; it changes when the model does. OpenAPI 3.0.3."""
+
+from typing import Any
+
+import orjson
+
+from mlops_project import __version__
+from mlops_project.contract import Contract, Feature
+from mlops_project.serving.model import ServedModel
+
+JSON_TYPES = {"float": "number", "integer": "integer", "boolean": "boolean"}
+
+
+def describe_api(model: ServedModel | None, *, secured: bool) -> bytes:
+    """Return the OpenAPI document as JSON; without a model, what can be said without one."""
+    schemas = _base_schemas()
+    paths = _fixed_paths()
+    if model is not None:
+        schemas |= _model_schemas(model.contract)
+        paths |= _model_paths(model)
+    components: dict[str, Any] = {"schemas": schemas}
+    title = model.name if model else "model server"
+    document: dict[str, Any] = {
+        "openapi": "3.0.3",
+        "info": {"title": title, "version": model.version if model else __version__, "description": _describe(model)},
+        "paths": paths,
+        "components": components,
+    }
+    if secured:
+        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"key": []}]
+    return orjson.dumps(document)
+
+
+def _describe(model: ServedModel | None) -> str:
+    if model is None:
+        return "No model is loaded yet."
+    return f"{model.bundle.metadata.estimator} for `{model.contract.target}` ({model.contract.task}), version {model.version}."
+
+
+def describe_row(contract: Contract) -> dict[str, Any]:
+    """Return the JSON schema of one row."""
+    required = [feature.name for feature in contract.features]
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": required,
+        "properties": {feature.name: _describe_feature(feature) for feature in contract.features},
+        "example": contract.example_row(),
+    }
+
+
+def _describe_feature(feature: Feature) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": JSON_TYPES.get(feature.type, "string")}
+    if feature.type == "datetime":
+        schema["format"] = "date-time"
+    elif feature.type == "category":
+        schema["enum"] = [*feature.categories, *([None] if feature.nullable else [])]
+    elif feature.minimum is not None and feature.type != "boolean":
+        schema["description"] = f"Training range {feature.minimum:g} to {feature.maximum:g}; others are answered as well."
+    if feature.nullable:
+        schema["nullable"] = True
+    if feature.default is not None:
+        schema["example"] = feature.default
+    return schema
+
+
+def _model_schemas(contract: Contract) -> dict[str, Any]:
+    return {"Row": describe_row(contract), "Prediction": _describe_prediction(contract)}
+
+
+def _describe_prediction(contract: Contract) -> dict[str, Any]:
+    properties: dict[str, Any] = {"id": {"type": "string", "description": "For /feedback."}}
+    if not contract.is_classification:
+        properties["value"] = {"type": "number"}
+    else:
+        share = {"type": "number", "minimum": 0, "maximum": 1}
+        properties["label"] = {"enum": list(contract.classes)}
+        properties["class"] = {"type": "string", "enum": list(contract.class_names)}
+        properties["probabilities"] = {
+            "type": "object",
+            "properties": dict.fromkeys(contract.class_names, share),
+            "required": list(contract.class_names),
+        }
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _base_schemas() -> dict[str, Any]:
+    problem = {
+        "type": "object",
+        "properties": {
+            "column": {"type": "string", "nullable": True},
+            "message": {"type": "string"},
+            "rows": {"type": "array", "items": {"type": "integer"}, "description": "The first rows, counted from 1."},
+            "count": {"type": "integer"},
+        },
+        "required": ["message"],
+    }
+    error = {
+        "type": "object",
+        "properties": {
+            "error": {"type": "string"},
+            "request_id": {"type": "string"},
+            "problems": {"type": "array", "items": _ref("Problem")},
+        },
+        "required": ["error", "request_id"],
+    }
+    return {"Problem": problem, "Error": error}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _content(schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _responses(schema: dict[str, Any], description: str) -> dict[str, Any]:
+    errors = {
+        "400": "What is wrong with the request, all of it.",
+        "401": "A key is asked for.",
+        "403": "The key is for something else.",
+        "404": "There is no such thing.",
+        "413": "Too large.",
+        "415": "Another content type is expected.",
+        "503": "Overloaded, or no model is loaded; try again after Retry-After seconds.",
+    }
+    return {"200": _content(schema, description)} | {code: _content(_ref("Error"), text) for code, text in errors.items()}
+
+
+def _get(summary: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"get": {"summary": summary, "responses": _responses(schema or {"type": "object"}, summary)}}
+
+
+def _fixed_paths() -> dict[str, Any]:
+    label: dict[str, Any] = {
+        "type": "object",
+        "required": ["id", "label"],
+        "properties": {"id": {"type": "string"}, "label": {}},
+    }
+    label["additionalProperties"] = False
+    labels = {"oneOf": [label, {"type": "array", "items": label, "minItems": 1}]}
+    accepted = {"type": "object", "properties": {"accepted": {"type": "integer"}}, "required": ["accepted"]}
+    feedback = {
+        "summary": "Tell the true label of a prediction, by its id",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": labels}}},
+        "responses": _responses(accepted, "Labels that were noted."),
+    }
+    return {
+        "/ready": _get("Whether the model answers: scores its example row"),
+        "/models": _get("Loaded models, versions and contracts"),
+        "/feedback": {"post": feedback},
+        "/v2": _get("Open Inference Protocol: the server"),
+        "/v2/health/live": _get("Open Inference Protocol: alive"),
+        "/v2/health/ready": _get("Open Inference Protocol: ready"),
+    }
+
+
+def _model_paths(model: ServedModel) -> dict[str, Any]:
+    row = _ref("Row")
+    rows = {"oneOf": [row, {"type": "array", "items": row, "minItems": 1}]}
+    predictions = {
+        "type": "object",
+        "properties": {
+            "model": {"type": "string"},
+            "version": {"type": "string"},
+            "predictions": {"type": "array", "items": _ref("Prediction")},
+        },
+        "required": ["model", "version", "predictions"],
+    }
+    example = {
+        "dataframe_split": {"columns": list(model.contract.names), "data": [list(model.contract.example_row().values())]}
+    }
+    scoring = {"type": "object", "example": example}
+    tensors = {
+        "type": "object",
+        "required": ["inputs"],
+        "properties": {"inputs": {"type": "array", "items": {"type": "object"}}},
+    }
+    infer = f"/v2/models/{model.name}/infer"
+    return {
+        "/predict": {"post": _post("Predict typed rows", rows, predictions)},
+        "/invocations": {"post": _post("MLflow's scoring protocol", scoring, {"type": "object"})},
+        infer: {"post": _post("Open Inference Protocol: infer", tensors, {"type": "object"})},
+    }
+
+
+def _post(summary: str, request: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
+        "responses": _responses(response, "The predictions."),
+    }

@@ -1,0 +1,94 @@
+"""Runs the application under uvicorn, in one process or several that share a socket."""
+
+import logging
+import logging.config
+import socket
+import sys
+from functools import partial
+from typing import Any
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from mlops_project.errors import StackError
+from mlops_project.serving.app import App
+from mlops_project.serving.protocol import GuardedProtocol
+from mlops_project.serving.settings import Settings
+
+KEEP_ALIVE_SECONDS = 75  # longer than the usual load balancer's 60, which then closes first
+BACKLOG = 2048
+
+
+class ServerConfig(uvicorn.Config):
+    """uvicorn's configuration that also carries our limits to each connection."""
+
+    def __init__(self, settings: Settings, **options: Any) -> None:
+        super().__init__(partial(App, settings), factory=True, **options)
+        self.app_settings = settings.serving
+
+
+def run_server(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; then answer what is open and end.
+
+    Raises
+    ------
+    StackError
+        If the port is taken.
+    """
+    serving = settings.serving
+    config = ServerConfig(
+        settings,
+        host=serving.host,
+        port=serving.port,
+        workers=serving.workers,
+        http=GuardedProtocol,
+        loop="auto" if sys.platform == "win32" else "uvloop",
+        ws="none",
+        lifespan="on",
+        log_config=_log_config(),
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=int(serving.drain_seconds) or None,
+    )
+    listener = _listen(serving.host, serving.port)
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    logging.getLogger("mlops_project").info("listening on http://%s:%d", shown, port)
+    if serving.workers > 1:
+        Multiprocess(config, sockets=[listener]).run()
+    else:
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise StackError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def _log_config() -> dict[str, Any]:
+    plain = {"format": "%(asctime)s %(levelname)s %(message)s"}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"plain": plain, "bare": {"format": "%(message)s"}},
+        "handlers": {
+            "plain": {"class": "logging.StreamHandler", "formatter": "plain"},
+            "bare": {"class": "logging.StreamHandler", "formatter": "bare"},
+        },
+        "loggers": {
+            "uvicorn": {"handlers": ["plain"], "level": "WARNING", "propagate": False},
+            "mlops_project": {"handlers": ["plain"], "level": "INFO", "propagate": False},
+            "mlops_project.access": {"handlers": ["bare"], "level": "INFO", "propagate": False},
+        },
+    }

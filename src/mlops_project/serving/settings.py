@@ -1,0 +1,119 @@
+"""What a server process needs to know, from the configuration and the command line. Plain values: it travels to the workers."""
+
+import hashlib
+import hmac
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from mlops_project.config import Config
+from mlops_project.errors import ConfigError, suggest
+from mlops_project.sections import PredictionLogConfig, ServingConfig
+
+Role = Literal["predict", "admin"]
+ROLES: tuple[Role, ...] = ("predict", "admin")
+KEYS_VARIABLE = "SERVE_API_KEYS"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One server's settings.
+
+    Attributes
+    ----------
+    model_dir
+        A single bundle; with ``models_dir``, what is served while that holds none.
+    models_dir
+        A folder of models, each with ``champion`` and ``challenger`` pointers, or a bundle itself.
+    default_model
+        Name of the model that answers where a request names none, if it is there.
+    log_dir
+        The prediction log's folder.
+    metrics_dir
+        Where the workers share their counters.
+    keys
+        (role, BLAKE2b digest) of every key; empty: no key is asked for.
+    """
+
+    model_dir: Path | None
+    models_dir: Path | None
+    default_model: str
+    log_dir: Path
+    metrics_dir: Path
+    serving: ServingConfig = field(default_factory=ServingConfig)
+    log: PredictionLogConfig = field(default_factory=PredictionLogConfig)
+    keys: tuple[tuple[Role, bytes], ...] = ()
+
+    def find_role(self, authorization: str) -> Role | None:
+        """Return the role of a ``Bearer`` key, compared in constant time; None if it is no key of this server."""
+        scheme, _, key = authorization.partition(" ")
+        digest = _digest(key.strip())
+        found: Role | None = None
+        for role, known in self.keys:
+            if hmac.compare_digest(digest, known):
+                found = role
+        return found if scheme.lower() == "bearer" else None
+
+
+def build_settings(
+    config: Config,
+    *,
+    metrics_dir: Path,
+    model_dir: Path | None = None,
+    models_dir: Path | None = None,
+    host: str | None = None,
+    port: int | None = None,
+    workers: int | None = None,
+) -> Settings:
+    """Return the settings of a server; options win over the configuration.
+
+    Raises
+    ------
+    ConfigError
+        If the keys cannot be read.
+    """
+    given = {"host": host, "port": port, "workers": workers}
+    serving = msgspec.structs.replace(config.serving, **{key: value for key, value in given.items() if value is not None})
+    if model_dir is None and models_dir is None:
+        model_dir = config.model_dir
+    settings = Settings(
+        model_dir=model_dir,
+        models_dir=models_dir,
+        default_model=serving.default_model or config.model.name,
+        log_dir=config.prediction_log_dir,
+        metrics_dir=metrics_dir,
+        serving=serving,
+        log=config.prediction_log,
+    )
+    return replace(settings, keys=_read_keys(config))
+
+
+def _read_keys(config: Config) -> tuple[tuple[Role, bytes], ...]:
+    lines = [(KEYS_VARIABLE, text) for text in os.environ.get(KEYS_VARIABLE, "").split(",")]
+    if config.serving.keys_file:
+        file = config.root / config.serving.keys_file
+        try:
+            lines += [(str(file), text) for text in file.read_text(encoding="utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"serving.keys_file: {file}: cannot be read: {error}") from error
+        if not any(text.strip() and not text.strip().startswith("#") for _, text in lines):
+            raise ConfigError(f"serving.keys_file: {file}: holds no key, so nobody could ask; write `role:key` lines")
+    return tuple(_read_key(where, text.strip()) for where, text in lines if text.strip() and not text.strip().startswith("#"))
+
+
+def _read_key(where: str, text: str) -> tuple[Role, bytes]:
+    role, colon, key = text.partition(":")
+    for known in ROLES:
+        if role == known and len(key) >= 8:
+            return known, _digest(key)
+    if colon and role in ROLES:
+        raise ConfigError(f"{where}: a {role} key is shorter than 8 characters; use a longer one")
+    hint = suggest(role, ROLES) if colon else ""
+    raise ConfigError(f"{where}: expected `role:key` with one of the roles {', '.join(ROLES)}{hint}")
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.blake2b(key.encode(), digest_size=32).digest()

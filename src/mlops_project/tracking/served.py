@@ -1,0 +1,202 @@
+"""The folder that one model is served from: versions, the links that the model server follows, and how the last sync went.
+
+::
+
+    <served models>/<model>/
+    ├── versions/<number>-<digest12>/   whole, checked bundles; tracking.json names model and version
+    ├── champion                        symbolic link to one of them, switched in one rename
+    ├── challenger                      the same; absent if there is none, or if it is the champion
+    ├── sync.json                       how the last attempt went
+    └── .lock                           held while the folder is changed
+
+A kill at any moment leaves each link on a whole bundle.
+"""
+
+import contextlib
+import fcntl
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from mlops_project.bundle import METADATA_FILE
+from mlops_project.errors import BundleError, ConfigError, TrackingError
+
+VERSIONS_FOLDER = "versions"
+STATUS_FILE = "sync.json"
+LOCK_FILE = ".lock"
+TEMPORARY = ".sync-"  # beside the links, so that a rename never crosses file systems
+DIGEST_LENGTH = 12  # of 64: enough to tell versions apart after a model was deleted and registered anew
+LOCK_SECONDS = 60.0  # the holder may be downloading
+VERSION_FOLDER = re.compile(r"(\d+)-[0-9a-f]{12}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``sync.json`` says of the last attempt.
+
+    Attributes
+    ----------
+    time
+        When it ended; ISO 8601, UTC.
+    result, message
+        ``ok`` if the links are where the registry's aliases are, else ``error``, and why.
+    champion, challenger
+        Version that each link points to; None without a link.
+    previous
+        Folder name of the champion before this one, kept for a quick rollback.
+    """
+
+    time: str
+    result: Literal["ok", "error"]
+    message: str
+    champion: int | None
+    challenger: int | None
+    previous: str | None = None
+
+
+def build_folder_name(number: int, digest: str) -> str:
+    """Return the name of a version's folder.
+
+    Raises
+    ------
+    BundleError
+        If the digest, which comes from the registry, is not a sha256: it could lead anywhere.
+    """
+    if not SHA256.fullmatch(digest):
+        raise BundleError(f"its digest in the registry is {digest[:80]!r}, expected a sha256")
+    return f"{number}-{digest[:DIGEST_LENGTH]}"
+
+
+def parse_number(folder_name: str | None) -> int | None:
+    """Return the version that a folder name stands for."""
+    return None if folder_name is None else int(folder_name.partition("-")[0])
+
+
+class ServedFolder:
+    """One model's folder. Everything that changes it wants the lock held.
+
+    Parameters
+    ----------
+    models
+        Folder of all served models.
+    name
+        Registered model.
+
+    Raises
+    ------
+    ConfigError
+        If the name is none that MLflow takes, or would lead out of ``models``.
+    """
+
+    def __init__(self, models: Path, name: str) -> None:
+        if not name.strip() or name.startswith(".") or re.search(r"[/:\x00-\x1f]", name):
+            raise ConfigError(f"{name!r} cannot be a model's name: expected one without / and : that does not start with a dot")
+        self.path = models / name
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from changing the folder, which is made if it is not there.
+
+        Raises
+        ------
+        TrackingError
+            If another process keeps the lock for ``LOCK_SECONDS``.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + LOCK_SECONDS
+        with (self.path / LOCK_FILE).open("a") as file:
+            while not _try_lock(file):
+                if time.monotonic() > deadline:
+                    raise TrackingError(f"another `mlops sync` has held {self.path / LOCK_FILE} for {LOCK_SECONDS:.0f} s")
+                time.sleep(0.05)
+            yield  # closing the file, or the end of the process, gives the lock back
+
+    def find_link(self, alias: str) -> str | None:
+        """Return the folder name that a link points to; None if there is no such link, or it leads elsewhere."""
+        try:
+            parent, _, name = str((self.path / alias).readlink()).rpartition("/")
+        except OSError:
+            return None
+        return name if parent == VERSIONS_FOLDER and VERSION_FOLDER.fullmatch(name) else None
+
+    def switch_link(self, alias: str, folder_name: str) -> None:
+        """Point a link to a version, in one rename."""
+        temporary = self.path / f"{TEMPORARY}{alias}"
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(Path(VERSIONS_FOLDER) / folder_name)
+        temporary.replace(self.path / alias)
+
+    def remove_link(self, alias: str) -> None:
+        """Remove a link, if it is there."""
+        (self.path / alias).unlink(missing_ok=True)
+
+    def find_version(self, folder_name: str) -> Path | None:
+        """Return a version's folder, or None if it is not here."""
+        path = self.path / VERSIONS_FOLDER / folder_name
+        return path if (path / METADATA_FILE).exists() else None
+
+    @contextlib.contextmanager
+    def stage(self) -> Iterator[Path]:
+        """Give a path on the same file system to put a bundle at; whatever ``place`` did not take is removed."""
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=self.path, ignore_cleanup_errors=True) as temporary:
+            yield Path(temporary) / "bundle"  # not mkdtemp's own: its 0700 would lock out a server that runs as another user
+
+    def place(self, staged: Path, folder_name: str) -> None:
+        """Rename a staged bundle to its version's folder; a damaged one that is there goes."""
+        target = self.path / VERSIONS_FOLDER / folder_name
+        target.parent.mkdir(exist_ok=True)
+        if target.exists():
+            target.rename(self.path / f"{TEMPORARY}damaged-{folder_name}")
+        staged.rename(target)
+
+    def prune(self, *kept: str | None) -> None:
+        """Remove all versions but those that a link points to and ``kept``, and what killed syncs left."""
+        versions = self.path / VERSIONS_FOLDER
+        pointed = {str(path.readlink()).rpartition("/")[2] for path in self.path.iterdir() if path.is_symlink()}
+        for path in sorted(versions.iterdir()) if versions.exists() else ():
+            if path.name not in pointed.union(kept) and VERSION_FOLDER.fullmatch(path.name):
+                path.rename(self.path / f"{TEMPORARY}{path.name}")  # never half a bundle under a version's name
+        self.remove_stale()
+
+    def remove_stale(self) -> None:
+        """Remove temporary files and folders; under the lock they can only be a killed sync's."""
+        for path in self.path.glob(f"{TEMPORARY}*"):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+    def read_status(self) -> Status | None:
+        """Return how the last attempt went, if that can be read."""
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            return msgspec.json.decode((self.path / STATUS_FILE).read_bytes(), type=Status)
+        return None
+
+    def write_status(self, problem: str, champion: str | None, challenger: str | None, previous: str | None) -> None:
+        """Write ``sync.json``, in one rename; an empty ``problem`` means that all is well. The others are folder names."""
+        status = Status(
+            time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            result="error" if problem else "ok",
+            message=problem or "in step with the registry",
+            champion=parse_number(champion),
+            challenger=parse_number(challenger),
+            previous=previous,
+        )
+        temporary = self.path / f"{TEMPORARY}{STATUS_FILE}"
+        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(status), indent=2) + b"\n")
+        temporary.replace(self.path / STATUS_FILE)
+
+
+def _try_lock(file: Any) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,292 @@
+"""Follow the registry's aliases and publish bundles for the model server, which never talks to MLflow.
+
+Whatever goes wrong (MLflow down, a bad bundle, a full disk), the links in the served folder stay where they were.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlops_project.bundle import TRACKING_FILE, Bundle, load_bundle
+from mlops_project.config import Config
+from mlops_project.errors import BundleError, ContractError, MLOpsError, TrackingError
+from mlops_project.runtime import Runtime
+from mlops_project.tracking import registry
+from mlops_project.tracking.registry import CHALLENGER, CHAMPION
+from mlops_project.tracking.served import TEMPORARY, ServedFolder, build_folder_name, parse_number
+from mlops_project.tracking.store import DATABASE_FILE, Store, open_store
+
+MAX_BACKOFF_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one attempt did.
+
+    Attributes
+    ----------
+    events
+        A sentence for every link that moved.
+    problem
+        Why the folder is not in step; None if it is.
+    """
+
+    events: tuple[str, ...]
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class Target:
+    """A version that an alias points to.
+
+    Attributes
+    ----------
+    number
+        Version.
+    digest
+        Its bundle's, as the registry has it; empty for a version that was registered by other means.
+    source
+        Where its files are, for MLflow.
+    """
+
+    number: int
+    digest: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A version that could not be published: why, how often, and when to try again (the clock's seconds)."""
+
+    target: Target
+    message: str
+    failures: int
+    again_at: float
+
+
+def compute_delay(interval_seconds: float, failures: int) -> float:
+    """Return how long to wait after so many failures in a row: twice as long each time, up to ``MAX_BACKOFF_SECONDS``."""
+    return float(min(interval_seconds * 2 ** min(failures, 30), max(interval_seconds, MAX_BACKOFF_SECONDS)))
+
+
+class Follower:
+    """Keeps one model's folder in step with the registry.
+
+    Parameters
+    ----------
+    models
+        Folder of all served models.
+    interval_seconds
+        How often to ask the registry when all is well.
+    clock
+        Monotonic seconds.
+
+    Raises
+    ------
+    ConfigError
+        If the name cannot be a folder's.
+    """
+
+    def __init__(
+        self, config: Config, name: str, models: Path, *, interval_seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.name = name
+        self.folder = ServedFolder(models, name)
+        self._config = config
+        self._interval_seconds = interval_seconds
+        self._clock = clock
+        self._failures = 0
+        self._next_at = clock()
+        self._previous: str | None = None  # the champion's folder before the last switch
+        self._refusals: dict[str, Refusal] = {}  # by alias
+        self._digests: dict[Target, str] = {}  # of versions without a digest in the registry, once downloaded
+        self._proven: set[str] = set()  # folders that were checked since this process started
+
+    @property
+    def due_seconds(self) -> float:
+        """Seconds until the next attempt; zero or less if it is due."""
+        return self._next_at - self._clock()
+
+    def attempt(self) -> Outcome:
+        """Ask the registry once and bring the folder in step; whatever fails is in the outcome and in ``sync.json``."""
+        events: list[str] = []
+        problems: list[str] = []
+        failures = self._failures + 1
+        try:
+            with self.folder.lock():
+                status = self.folder.read_status()
+                self._previous = status.previous if status else self._previous
+                try:
+                    self._follow(events, problems)
+                    failures = 0
+                except (MLOpsError, OSError) as error:
+                    problems.append(explain(error, self.folder.path))
+                links = self.folder.find_link(CHAMPION), self.folder.find_link(CHALLENGER)
+                self.folder.write_status("; ".join(problems), *links, self._previous)
+        except (MLOpsError, OSError) as error:
+            problems.append(explain(error, self.folder.path))
+        self._failures = failures
+        self._next_at = self._clock() + compute_delay(self._interval_seconds, failures)
+        return Outcome(tuple(events), "; ".join(problems) or None)
+
+    def _follow(self, events: list[str], problems: list[str]) -> None:
+        """Move the links that are not where their aliases are. Champion first: a promoted challenger never has no link."""
+        self.folder.remove_stale()
+        for alias, target in self._ask().items():
+            before = self.folder.find_link(alias)
+            try:
+                after = self._bring(alias, target)
+            except TrackingError as error:
+                problems.append(str(error))
+                continue
+            if after != before:
+                events.append(f"{alias} is {_describe(after)}, was {_describe(before)}")
+                self._previous = before if alias == CHAMPION and before else self._previous
+        self.folder.prune(self._previous)
+
+    def _ask(self) -> dict[str, Target | None]:
+        """Return alias → version that it points to."""
+        if not os.environ.get("MLFLOW_TRACKING_URI") and not (self._config.tracking_dir / DATABASE_FILE).exists():
+            raise TrackingError(f"{self._config.tracking_dir} holds no MLflow store yet; train a model with `mlops train`")
+        with _few_retries(self._config), open_store(self._config) as store:
+            aliases = _find_aliases(store, self.name)
+            targets = {alias: _find_target(store, self.name, aliases.get(alias)) for alias in (CHAMPION, CHALLENGER)}
+        if targets[CHALLENGER] == targets[CHAMPION]:
+            targets[CHALLENGER] = None
+        return targets
+
+    def _bring(self, alias: str, target: Target | None) -> str | None:
+        """Point an alias's link to its version, unless that failed a short time ago; return the version's folder name."""
+        if target is None:
+            if alias == CHAMPION:  # the server goes on with the last one
+                raise TrackingError("there is no champion; make a version champion with `mlops promote`")
+            self.folder.remove_link(alias)
+            return None
+        refusal = self._refusals.get(alias)
+        failures = refusal.failures if refusal and refusal.target == target else 0
+        if refusal and failures and self._clock() < refusal.again_at:
+            raise TrackingError(refusal.message)
+        try:
+            name = self._provide(target)
+            if self.folder.find_link(alias) != name:
+                self.folder.switch_link(alias, name)
+        except (MLOpsError, OSError) as error:
+            message = f"{alias} version {target.number} cannot be published: {explain(error, self.folder.path)}"
+            again_at = self._clock() + compute_delay(self._interval_seconds, failures + 1)
+            self._refusals[alias] = Refusal(target, message, failures + 1, again_at)
+            raise TrackingError(message) from error
+        self._refusals.pop(alias, None)
+        return name
+
+    def _provide(self, target: Target) -> str:
+        """Return the folder name of a version's checked bundle; it is downloaded unless it is here."""
+        digest = target.digest or self._digests.get(target)
+        if not digest:
+            return self._download(target)
+        name = build_folder_name(target.number, digest)
+        path = self.folder.find_version(name)
+        if path is None or not (name in self._proven or _is_good(path, digest)):
+            return self._download(target)
+        self._proven.add(name)
+        return name
+
+    def _download(self, target: Target) -> str:
+        with self.folder.stage() as staged:
+            with _few_retries(self._config), open_store(self._config) as store:
+                version = registry.find_version(store, self.name, str(target.number))
+                bundle = registry.download_bundle(store, version, staged)
+            if TRACKING_FILE in bundle.metadata.files:
+                raise BundleError(f"its metadata.json lists {TRACKING_FILE}, which is written here; train again")
+            prove(bundle)
+            origin = {"model_name": self.name, "model_version": str(version.number)}
+            bundle.note_tracking(tracking_uri=store.uri, run_id=version.run_id, **origin)
+            name = build_folder_name(target.number, bundle.digest)
+            self.folder.place(bundle.path, name)
+        self._digests[target] = bundle.digest
+        self._proven.add(name)
+        return name
+
+
+def explain(error: MLOpsError | OSError, folder: Path) -> str:
+    """Return an error's message without what changes each time (temporary folders, which file came first, addresses)."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or folder}: {error.strerror}"
+    text = str(error)
+    for number in (errno.ENOSPC, errno.EDQUOT):
+        if os.strerror(number) in text:  # MLflow wraps it in the list of all files that it could not write
+            return f"{folder} cannot be written: {os.strerror(number)}"
+    text = re.sub(r"The following failures occurred .*?##### File .*? ##### ", "a file cannot be downloaded: ", text)
+    place = rf"{re.escape(str(folder))}/{re.escape(TEMPORARY)}[^/\s]+/bundle"
+    return re.sub(r"0x[0-9a-f]{6,}", "0x…", re.sub(place, "the download", text))
+
+
+def prove(bundle: Bundle) -> None:
+    """Load a bundle's model and let it answer the contract's example row.
+
+    Raises
+    ------
+    BundleError
+        If it cannot.
+    """
+    runtime = Runtime.load(bundle)
+    try:
+        runtime.predict({name: [value] for name, value in bundle.contract.example_row().items()})
+    except Exception as error:  # ONNX Runtime raises classes of its own
+        raise BundleError(f"the model does not answer its own example row: {' '.join(str(error).split())[:300]}") from error
+
+
+def _is_good(path: Path, digest: str) -> bool:
+    """Whether a folder holds this bundle, whole, with a model that answers."""
+    try:
+        bundle = load_bundle(path)
+        prove(bundle)
+    except (BundleError, ContractError):
+        return False
+    return bundle.digest == digest
+
+
+def _find_aliases(store: Store, name: str) -> dict[str, str]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return dict(store.client.get_registered_model(name).aliases)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise TrackingError(f"no model {name!r} is registered; train one with `mlops train`") from error
+
+
+def _find_target(store: Store, name: str, number: str | None) -> Target | None:
+    if number is None:
+        return None
+    version = store.client.get_model_version(name, str(number))
+    return Target(int(version.version), version.tags.get(registry.DIGEST_TAG, ""), version.source or "")
+
+
+def _describe(folder_name: str | None) -> str:
+    return "none" if folder_name is None else f"version {parse_number(folder_name)}"
+
+
+@contextlib.contextmanager
+def _few_retries(config: Config) -> Iterator[None]:
+    """Leave trying again to our own backoff while MLflow is asked; what the user has set stays.
+
+    One retry remains: uvicorn closes a connection that was idle for 5 s, which may be just when it is used again.
+    """
+    limits = {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "PGCONNECT_TIMEOUT": str(max(2, round(config.tracking.timeout_seconds))),  # libpq takes no less than 2
+    }
+    ours = {name: value for name, value in limits.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)

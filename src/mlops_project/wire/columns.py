@@ -1,0 +1,265 @@
+"""One column of a request → float64, str or date parts, value by value, noting what is wrong.
+
+What MLflow's server does with odd values comes from pandas' ``astype``; what of it loses nothing is accepted here as well.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mlops_project.contract import Feature
+from mlops_project.errors import suggest
+from mlops_project.runtime import MISSING_TEXT, Floats, datetime_parts
+from mlops_project.wire.problems import Problem, at_rows
+
+LARGEST = float(np.finfo(np.float32).max)  # scikit-learn's trees refuse what float32 cannot hold
+WHOLE = re.compile(r"\s*[+-]?\d+(_\d+)*\s*")  # what Python's int() reads
+EXACT_INTEGER = 2.0**53  # float64 holds every whole number up to here
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How strictly a protocol reads rows.
+
+    Attributes
+    ----------
+    types
+        ``exact``: JSON types must be the column's. ``convertible``: text that reads as a number is one, as in MLflow.
+    coercion
+        ``strict``: what would lose something is an error. ``mlflow``: it is lost as MLflow's server loses it.
+    extra
+        Columns that the model does not have.
+    missing
+        Columns that are absent, and missing values where training had none: ``error`` (values: the model decides) or
+        ``impute`` with the contract's default.
+    gaps
+        Whether a missing value where training had none is an ``error`` or ``model``'s business.
+    categories
+        ``any`` category is answered, as the model does, or only ``known`` ones.
+    """
+
+    types: Literal["exact", "convertible"] = "convertible"
+    coercion: Literal["strict", "mlflow"] = "strict"
+    extra: Literal["ignore", "error"] = "ignore"
+    missing: Literal["error", "impute"] = "error"
+    gaps: Literal["model", "error"] = "model"
+    categories: Literal["any", "known"] = "any"
+
+
+class _UnreadableError(ValueError):
+    """A value that is not what the column holds; the message says what was expected."""
+
+
+def read_number_column(values: Sequence[Any], feature: Feature, rules: Rules, problems: list[Problem]) -> Floats:
+    """Read a float, integer or boolean column, ``(n_rows,)`` of anything, as float64 ``(n_rows,)``; NaN where missing."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
+        numbers = values.astype(np.float64)
+        if values.dtype.kind in "iu" and (np.abs(numbers) > EXACT_INTEGER).any():
+            problems.append(at_rows(feature.name, "is too large", np.flatnonzero(np.abs(numbers) > EXACT_INTEGER).tolist()))
+    else:
+        read = {"float": _read_float, "integer": _read_integer, "boolean": _read_boolean}[feature.type]
+        numbers = np.array(_read_each(values, feature, rules, problems, read), np.float64)
+    numbers = _fill_gaps(numbers, np.isnan(numbers), feature, rules, problems)
+    _refuse(np.isinf(numbers), feature, "is not finite; expected a finite number", problems)
+    if feature.type == "integer" and rules.coercion == "strict":
+        _refuse(np.isfinite(numbers) & (numbers != np.floor(numbers)), feature, "expected a whole number", problems)
+    elif feature.type == "integer":
+        with np.errstate(invalid="ignore"):
+            numbers = np.where(np.isfinite(numbers), numbers.astype(np.int64), numbers)  # 1.5 is 1, 1e300 is -2^63
+    if feature.type == "float":
+        _refuse(np.isfinite(numbers) & (np.abs(numbers) > LARGEST), feature, "is too large", problems)
+    if feature.type == "boolean":
+        _refuse(np.isfinite(numbers) & (numbers != 0) & (numbers != 1), feature, "expected true or false", problems)
+    return numbers
+
+
+def _refuse(wrong: "npt.NDArray[np.bool_]", feature: Feature, message: str, problems: list[Problem]) -> None:
+    if wrong.any():
+        problems.append(at_rows(feature.name, message, np.flatnonzero(wrong).tolist()))
+
+
+def _read_each(
+    values: Iterable[Any],
+    feature: Feature,
+    rules: Rules,
+    problems: list[Problem],
+    read: Callable[[Any, Rules], Any],
+    instead: Any = 0.0,
+) -> list[Any]:
+    """Read every value; those that cannot be read become ``instead`` and a problem per kind of mistake."""
+    result: list[Any] = []
+    wrong: dict[str, list[int]] = {}
+    for row, value in enumerate(values):
+        try:
+            result.append(read(value, rules))
+        except _UnreadableError as error:
+            wrong.setdefault(str(error), []).append(row)
+            result.append(instead)
+    problems.extend(at_rows(feature.name, message, rows) for message, rows in wrong.items())
+    return result
+
+
+def _read_float(value: Any, rules: Rules) -> float:
+    kind = type(value)
+    if kind is float:
+        return value  # type: ignore[no-any-return]  # it is one
+    if kind is int:
+        return _to_float(value)
+    if value is None or is_missing(value):
+        return math.nan
+    if kind is bool and rules.types == "convertible":
+        return float(value)
+    if kind is str and rules.types == "convertible":
+        return _parse_float(value)
+    raise _UnreadableError(f"expected a number, got {describe_type(value)}")
+
+
+def _to_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise _UnreadableError("is too large") from None
+
+
+def _parse_float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise _UnreadableError("expected a number, got text") from None
+
+
+def _read_integer(value: Any, rules: Rules) -> float:
+    number = _read_float(value, rules)
+    if type(value) is str and not WHOLE.fullmatch(value):
+        raise _UnreadableError("expected a whole number, got text")
+    if EXACT_INTEGER < abs(number) < math.inf and (rules.coercion == "strict" or type(value) is not float):
+        raise _UnreadableError("is too large; expected a whole number up to 2^53")
+    return number
+
+
+def _read_boolean(value: Any, rules: Rules) -> float:
+    if type(value) is bool:
+        return float(value)
+    if value is None or is_missing(value):
+        return math.nan if rules.coercion == "strict" else float(value is not None)
+    if rules.coercion == "mlflow":
+        return float(bool(value))  # as pandas' astype(bool): "false" is true
+    if rules.types == "convertible" and type(value) in (int, float) and value in (0, 1):
+        return float(value)
+    raise _UnreadableError(f"expected true or false, got {describe_type(value)}")
+
+
+def read_text_column(values: Sequence[Any], feature: Feature, rules: Rules, problems: list[Problem]) -> "list[str]":
+    """Read a category or string column, ``(n_rows,)`` of anything, as ``n_rows`` strings; ``""`` where missing."""
+    before = len(problems)
+    texts = _read_each(values, feature, rules, problems, _read_text, MISSING_TEXT)
+    gaps = [row for row, text in enumerate(texts) if text == MISSING_TEXT]
+    if gaps and rules.missing == "impute" and not feature.nullable:
+        texts = [str(feature.default or MISSING_TEXT) if text == MISSING_TEXT else text for text in texts]
+    elif gaps and rules.gaps == "error" and not feature.nullable and len(problems) == before:
+        problems.append(at_rows(feature.name, "a value is missing, and the model knows no missing ones here", gaps))
+    if rules.categories == "known" and feature.type == "category":
+        _refuse_unknown(texts, feature, problems)
+    return texts
+
+
+def _read_text(value: Any, rules: Rules) -> str:
+    if type(value) is str:
+        return value
+    if value is None or is_missing(value):
+        return MISSING_TEXT
+    if rules.types == "convertible" and isinstance(value, bool | int | float):
+        return str(value)  # as the pipeline does with numbers in a text column
+    raise _UnreadableError(f"expected text, got {describe_type(value)}")
+
+
+def _refuse_unknown(texts: list[str], feature: Feature, problems: list[Problem]) -> None:
+    known = {*feature.categories, MISSING_TEXT}
+    wrong = [row for row, text in enumerate(texts) if text not in known]
+    if wrong:
+        choices = ", ".join(map(repr, feature.categories[:10])) + (", …" if len(feature.categories) > 10 else "")
+        near = suggest(texts[wrong[0]][:100], feature.categories)
+        problems.append(at_rows(feature.name, f"is not one of {choices}{near}", wrong))
+
+
+def read_date_column(values: Sequence[Any], feature: Feature, rules: Rules, problems: list[Problem]) -> Floats:
+    """Read a datetime column, ``(n_rows,)`` of ISO 8601 text, as float64 ``(n_rows, len(DATETIME_PARTS))``; NaN where missing.
+
+    Whole numbers are nanoseconds since 1970 where types are convertible, as in pandas.
+    """
+    before = len(problems)
+    moments = _read_each(values, feature, rules, problems, _read_moment, np.datetime64("NaT"))
+    instants = np.array(moments, "datetime64[us]")
+    gaps = np.isnat(instants)
+    if gaps.any() and rules.missing == "impute" and not feature.nullable and feature.default is not None:
+        instants[gaps] = np.datetime64(_read_moment(str(feature.default), rules), "us")
+    elif rules.gaps == "error" and not feature.nullable and len(problems) == before:
+        _refuse(gaps, feature, "a value is missing, and the model knows no missing ones here", problems)
+    return datetime_parts(instants)
+
+
+def _read_moment(value: Any, rules: Rules) -> Any:
+    if value is None or value == "" or is_missing(value):
+        return np.datetime64("NaT")
+    if isinstance(value, str):
+        return _parse_moment(value)
+    if isinstance(value, datetime):
+        return _to_utc(value)
+    if rules.types == "convertible" and type(value) is int and abs(value) < 2**63:
+        return np.datetime64(value // 1000, "us")
+    raise _UnreadableError(f"expected a date such as 2026-11-23T10:00:00, got {describe_type(value)}")
+
+
+def _parse_moment(text: str) -> Any:
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise _UnreadableError("expected a date such as 2026-11-23T10:00:00, got other text") from None
+    return _to_utc(moment)
+
+
+def _to_utc(moment: datetime) -> Any:
+    try:
+        naive = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    except OverflowError:
+        raise _UnreadableError("is too far away in time") from None
+    return np.datetime64(naive, "us")
+
+
+def _fill_gaps(
+    numbers: Floats, gaps: "npt.NDArray[np.bool_]", feature: Feature, rules: Rules, problems: list[Problem]
+) -> Floats:
+    """Impute or refuse missing numbers where training had none; whole numbers and booleans cannot be missing there at all."""
+    if feature.nullable or not gaps.any():
+        return numbers
+    if rules.missing == "impute" and isinstance(feature.default, bool | int | float):
+        return np.where(gaps, float(feature.default), numbers)
+    if rules.gaps == "error" or feature.type != "float":
+        _refuse(gaps, feature, "a value is missing, and the model knows no missing ones here", problems)
+    return numbers
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value is NaN."""
+    return isinstance(value, float) and value != value  # noqa: PLR0124 - only NaN differs from itself
+
+
+def describe_type(value: Any) -> str:
+    """Return what a JSON value is, without showing it."""
+    if value is None:
+        return "null"
+    kinds: dict[type, str] = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "text",
+        list: "a list",
+        dict: "an object",
+    }
+    return kinds.get(type(value), "something else")

@@ -1,0 +1,297 @@
+"""MLflow's scoring protocol, as ``mlflow models serve`` 3.17.2 speaks it: ``/invocations`` bodies in and out.
+
+https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/#json-input
+"""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import orjson
+
+from mlops_project.contract import Contract
+from mlops_project.errors import ContractError
+from mlops_project.runtime import Predictions
+from mlops_project.wire.columns import Rules
+from mlops_project.wire.problems import Problem, RowsError, at_rows
+from mlops_project.wire.rows import Encoded, RowReader
+
+PROTOCOL_VERSION = "3.17.2"
+JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
+SPLIT, RECORDS, INSTANCES, INPUTS = "dataframe_split", "dataframe_records", "instances", "inputs"
+FORMATS = (SPLIT, RECORDS, INSTANCES, INPUTS)
+GENERATIVE = ("messages", "prompt", "input")  # MLflow takes a body with one of these for a language model's
+BAD_REQUEST, INVALID_PARAMETER = "BAD_REQUEST", "INVALID_PARAMETER_VALUE"
+# What pandas reads as missing in a CSV file.
+# fmt: off
+CSV_MISSING = frozenset((
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
+    "NaN", "None", "n/a", "nan", "null",
+))
+# fmt: on
+CSV_BOOLEANS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
+
+
+class ScoringError(ContractError):
+    """A request that MLflow's protocol refuses.
+
+    Attributes
+    ----------
+    error_code
+        MLflow's: ``BAD_REQUEST`` or ``INVALID_PARAMETER_VALUE``; both are status 400.
+    """
+
+    def __init__(self, message: str, error_code: str = BAD_REQUEST) -> None:
+        super().__init__(message)
+        self.error_code = error_code
+
+
+class UnsupportedTypeError(ContractError):
+    """A content type that the protocol does not have: status 415, plain text."""
+
+
+class ScoringProtocol:
+    """Reads and writes ``/invocations`` bodies for one model.
+
+    Parameters
+    ----------
+    contract
+        The model's inputs and outputs.
+    rules
+        How strictly to read; MLflow ignores extra columns and converts text.
+    method
+        What is answered for classifiers: ``predict`` labels or ``predict_proba`` probabilities.
+    """
+
+    def __init__(self, contract: Contract, rules: Rules, method: Literal["predict", "predict_proba"] = "predict") -> None:
+        self.contract, self.rules, self.method = contract, rules, method
+        self.reader = RowReader(contract, rules)
+        labels = [json.dumps(label) for label in contract.classes]
+        self._labels = labels
+        self._single = [f'{{"predictions": [{label}]}}'.encode() for label in labels]
+
+    def read(self, body: bytes, content_type: str | None) -> Encoded:
+        """Read a request body.
+
+        Raises
+        ------
+        UnsupportedTypeError, ScoringError, RowsError
+            If it is not one that MLflow would read, or its rows do not fit the model.
+        """
+        if content_type == JSON:
+            return self._read_json(body)
+        mime = check_content_type(content_type)
+        if mime == JSON:
+            return self._read_json(body)
+        return self._read_csv(body) if mime == CSV else self._read_parquet(body)
+
+    def _read_json(self, body: bytes) -> Encoded:
+        request = parse_json(body)
+        if type(request) is dict:
+            if len(request) == 1:  # by far the most frequent
+                split = request.get(SPLIT)
+                if (
+                    type(split) is dict
+                    and len(split) == 2
+                    and split.get("columns") == self.reader.names
+                    and _is_table(split.get("data"))
+                ):
+                    return self.reader.read_rows(self.reader.names, split["data"])
+            return self._read_request(request)
+        kind = "a list" if isinstance(request, list) else "no object"
+        raise ScoringError(f"expected a JSON object with exactly one of {', '.join(FORMATS)}; got {kind}")
+
+    def _read_request(self, request: dict[Any, Any]) -> Encoded:
+        if any(key in request for key in GENERATIVE):
+            names = ", ".join(GENERATIVE)
+            raise ScoringError(f"a request with one of {names} is for a language model", INVALID_PARAMETER)
+        given = [key for key in FORMATS if key in request]
+        if len(given) != 1:
+            seen = ", ".join(given) or "none of them"
+            raise ScoringError(f"expected exactly one of {', '.join(FORMATS)}; got {seen}")
+        value = request[given[0]]
+        read = {
+            SPLIT: self._read_split,
+            RECORDS: self._read_records,
+            INSTANCES: self._read_instances,
+            INPUTS: self._read_inputs,
+        }
+        return read[given[0]](value)
+
+    def _read_split(self, split: Any) -> Encoded:
+        if not isinstance(split, dict):
+            raise ScoringError(f"{SPLIT}: expected an object with columns and data")
+        if "data" not in split or not split.keys() <= {"columns", "data", "index"}:
+            raise ScoringError(f"{SPLIT}: expected data and, if need be, columns and index; nothing else")
+        data, columns, index = split["data"], split.get("columns"), split.get("index")
+        if isinstance(data, dict):
+            return self._read_mapping(data, SPLIT)
+        if data is None:
+            data = []
+        if not isinstance(data, list):
+            raise ScoringError(f"{SPLIT}.data: expected a list of rows")
+        if index is not None and not (isinstance(index, list) and len(index) == len(data)):
+            raise ScoringError(f"{SPLIT}.index: expected one entry per row, or none")
+        if data and all(isinstance(row, dict) for row in data):
+            return self.reader.read_records(data)
+        if columns is None:
+            raise RowsError([Problem(None, "columns are missing: name them in dataframe_split.columns")], "column")
+        if not isinstance(columns, list) or not all(isinstance(name, str | int | float | None) for name in columns):
+            raise ScoringError(f"{SPLIT}.columns: expected a list of column names")
+        return self.reader.read_rows(columns, data)
+
+    def _read_records(self, records: Any) -> Encoded:
+        if not isinstance(records, list):
+            raise ScoringError(f"{RECORDS}: expected a list of objects, one per row")
+        if records and not isinstance(records[0], dict):
+            raise RowsError([Problem(None, f"{RECORDS}: expected objects that name their columns, got other values")], "column")
+        _require_objects(records, RECORDS)
+        return self.reader.read_records(records) if records else self.reader.read_columns({})
+
+    def _read_instances(self, instances: Any) -> Encoded:
+        if not (isinstance(instances, list) and instances and isinstance(instances[0], dict)):
+            return self._read_inputs(instances, INSTANCES)
+        _require_objects(instances, INSTANCES)
+        uneven = {name for name in self.contract.names if 0 < sum(name in item for item in instances) < len(instances)}
+        if uneven:
+            problems = [
+                at_rows(name, "is missing here, not in others", [row for row, item in enumerate(instances) if name not in item])
+                for name in self.contract.names
+                if name in uneven
+            ]
+            needed = any(not feature.nullable for feature in self.contract.features if feature.name in uneven)
+            raise RowsError(problems, "value" if needed else "column")
+        return self.reader.read_records(instances)
+
+    def _read_inputs(self, inputs: Any, key: str = INPUTS) -> Encoded:
+        if isinstance(inputs, dict):
+            return self._read_mapping(inputs, key)
+        if isinstance(inputs, list) and inputs and all(isinstance(item, dict) for item in inputs):
+            return self.reader.read_records(inputs)
+        if isinstance(inputs, list) and len(self.reader.names) == 1:
+            return self.reader.read_columns({self.reader.names[0]: inputs})
+        raise RowsError([Problem(None, f"columns are missing: {key} must name them, as in {{column: [values]}}")], "column")
+
+    def _read_mapping(self, columns: Mapping[str, Any], key: str) -> Encoded:
+        """Read column → values; a single value stands for every row, if only single values are there for one row."""
+        lists = {name: values for name, values in columns.items() if isinstance(values, list)}
+        n_rows = max(map(len, lists.values()), default=1)
+        filled = {name: lists.get(name, [value] * n_rows) for name, value in columns.items()}
+        if any(isinstance(value, dict) for name, value in columns.items() if name in self.reader.names):
+            raise ScoringError(f"{key}: expected a list of values for each column", INVALID_PARAMETER)
+        return self.reader.read_columns(filled)
+
+    def _read_csv(self, body: bytes) -> Encoded:
+        try:
+            lines = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
+            rows = [row for row in lines if row and row != [""]]
+        except UnicodeDecodeError as error:
+            raise ScoringError("the CSV is not UTF-8") from error
+        except csv.Error as error:
+            raise ScoringError(f"not valid CSV: {error}") from error
+        if not rows:
+            raise ScoringError("the CSV is empty; expected a line of column names, then rows")
+        names, rows = rows[0], rows[1:]
+        wrong = [row for row, values in enumerate(rows) if len(values) != len(names)]
+        if wrong:
+            raise RowsError([at_rows(None, f"expected {len(names)} fields, as in the first line", wrong)])
+        columns: dict[str, list[Any]] = {}
+        for index, name in enumerate(names):
+            if name not in columns:  # pandas gives further ones another name
+                columns[name] = [None if row[index] in CSV_MISSING else row[index] for row in rows]
+        booleans = (item.name for item in self.contract.features if item.type == "boolean" and item.name in columns)
+        for name in booleans:
+            columns[name] = [CSV_BOOLEANS.get(value, value) for value in columns[name]]
+        return self.reader.read_columns(columns, len(rows))
+
+    def _read_parquet(self, body: bytes) -> Encoded:
+        try:
+            from pyarrow import ArrowException
+            from pyarrow.parquet import read_table
+        except ModuleNotFoundError as error:
+            raise UnsupportedTypeError("Parquet bodies need pyarrow on the server: pip install pyarrow") from error
+        try:
+            table = read_table(io.BytesIO(body))
+            columns = {name: table[name].to_pylist() for name in self.reader.names if name in table.column_names}
+        except (ArrowException, OSError, ValueError, KeyError) as error:
+            raise ScoringError("not a readable Parquet file") from error
+        return self.reader.read_columns(columns, table.num_rows)
+
+    def write(self, predictions: Predictions) -> bytes:
+        """Write the response body, byte for byte as Python's ``json`` writes it."""
+        if predictions.indices is None:
+            return _dump(predictions.values)
+        if self.method == "predict_proba":
+            return _dump(predictions.probabilities)
+        if len(predictions.indices) == 1:
+            return self._single[int(predictions.indices[0])]
+        labels = self._labels
+        return f'{{"predictions": [{", ".join([labels[index] for index in predictions.indices.tolist()])}]}}'.encode()
+
+
+def _dump(values: Any) -> bytes:
+    return json.dumps({"predictions": values.tolist()}).encode()
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse JSON; what Python's parser takes and the standard does not (NaN, Infinity, lone surrogates) is taken, as in MLflow.
+
+    Raises
+    ------
+    ScoringError
+        If it is not JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        try:
+            return json.loads(body)
+        except RecursionError:
+            raise ScoringError("the JSON is nested too deeply") from None
+        except ValueError as error:
+            at = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ": not UTF-8"
+            raise ScoringError(f"the body is not valid JSON{at}") from None
+
+
+def check_content_type(content_type: str | None) -> str:
+    """Return the media type.
+
+    Raises
+    ------
+    UnsupportedTypeError
+        If it is none that the protocol has, or has parameters other than ``charset=utf-8``.
+    """
+    mime, *parameters = [part.strip() for part in (content_type or "").split(";")]
+    values = {key: value for key, _, value in (part.partition("=") for part in parameters)}
+    if values.get("charset", "utf-8").lower() != "utf-8":
+        raise UnsupportedTypeError("The scoring server only supports UTF-8")
+    if values.keys() - {"charset"}:
+        raise UnsupportedTypeError("Unrecognized content type parameters; only charset=utf-8 is known")
+    if mime not in (JSON, CSV, PARQUET):
+        raise UnsupportedTypeError(f"This predictor only supports the content types {JSON}, {CSV} and {PARQUET}")
+    return mime
+
+
+def _is_table(data: Any) -> bool:
+    return type(data) is list and len(data) > 0 and type(data[0]) is list
+
+
+def _require_objects(items: Sequence[Any], key: str) -> None:
+    wrong = [row for row, item in enumerate(items) if not isinstance(item, dict)]
+    if wrong:
+        raise RowsError([at_rows(None, f"{key}: expected an object", wrong)])
+
+
+def error_code(error: ContractError) -> str:
+    """Return MLflow's error code for what is wrong with a request."""
+    if isinstance(error, ScoringError):
+        return error.error_code
+    return INVALID_PARAMETER if isinstance(error, RowsError) and error.stage == "column" else BAD_REQUEST
+
+
+def write_error(message: str, code: str) -> bytes:
+    """Write an error body."""
+    body: bytes = orjson.dumps({"error_code": code, "message": message})
+    return body

@@ -1,0 +1,71 @@
+"""The typed format of this product: one object per row in, label, probabilities by class name and prediction id out."""
+
+from typing import Any
+
+import orjson
+
+from mlops_project.contract import Contract
+from mlops_project.errors import ContractError
+from mlops_project.runtime import Predictions
+from mlops_project.wire.columns import Rules
+from mlops_project.wire.problems import RowsError, at_rows
+from mlops_project.wire.rows import Encoded, RowReader
+
+
+class FormatError(ContractError):
+    """The body is not JSON of the expected form."""
+
+
+class NativeProtocol:
+    """Reads and writes ``/predict`` bodies for one model.
+
+    Parameters
+    ----------
+    contract
+        The model's inputs and outputs.
+    rules
+        How strictly to read.
+    """
+
+    def __init__(self, contract: Contract, rules: Rules) -> None:
+        self.contract = contract
+        self.reader = RowReader(contract, rules)
+
+    def read(self, body: bytes) -> Encoded:
+        """Read a row (an object) or several (a list of objects).
+
+        Raises
+        ------
+        FormatError, RowsError
+            If it is not JSON of that form, or rows do not fit the model; lists every problem.
+        """
+        try:
+            rows = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise FormatError(f"the body is not valid JSON at character {error.pos}") from None
+        if type(rows) is dict:
+            rows = [rows]
+        if type(rows) is not list:
+            raise FormatError("expected an object for one row, or a list of objects")
+        wrong = [row for row, item in enumerate(rows) if type(item) is not dict]
+        if wrong:
+            raise RowsError([at_rows(None, "expected an object with a value per column", wrong)])
+        return self.reader.read_records(rows)
+
+    def write(self, predictions: Predictions, name: str, version: str, prediction_id: str) -> bytes:
+        """Write a response; ids of further rows are the first one's with the row's position behind a dot."""
+        n_rows = len(predictions.values if predictions.indices is None else predictions.indices)  # type: ignore[arg-type]
+        ids = [prediction_id] if n_rows == 1 else [f"{prediction_id}.{row}" for row in range(n_rows)]
+        answers = self._list_answers(predictions)
+        items = [{"id": item, **answer} for item, answer in zip(ids, answers, strict=True)]
+        body: bytes = orjson.dumps({"model": name, "version": version, "predictions": items})
+        return body
+
+    def _list_answers(self, predictions: Predictions) -> list[dict[str, Any]]:
+        if predictions.indices is None or predictions.probabilities is None:
+            return [{"value": value} for value in predictions.values.tolist()]  # type: ignore[union-attr]
+        classes, names = self.contract.classes, self.contract.class_names
+        return [
+            {"label": classes[index], "class": names[index], "probabilities": dict(zip(names, row, strict=True))}
+            for index, row in zip(predictions.indices.tolist(), predictions.probabilities.tolist(), strict=True)
+        ]

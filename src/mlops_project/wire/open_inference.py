@@ -1,0 +1,336 @@
+"""The Open Inference Protocol (V2), REST: tensors in and out, as JSON or in its binary form.
+
+https://github.com/kserve/open-inference-protocol, binary tensors: Triton's ``extension_binary_data``. One tensor per column
+(``[n]`` or ``[n, 1]``, named like the column), or one matrix ``[n, n_columns]`` of all columns in the model's order.
+"""
+
+import math
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from mlops_project.contract import Contract, Feature
+from mlops_project.errors import ContractError, suggest
+from mlops_project.runtime import Predictions
+from mlops_project.wire.columns import Rules
+from mlops_project.wire.problems import shorten
+from mlops_project.wire.rows import Encoded, RowReader
+
+VERSION = "2"
+PLATFORM = "onnxruntime_onnx"
+EXTENSIONS = ("binary_tensor_data",)
+# fmt: off
+DTYPES: dict[str, npt.DTypeLike] = {
+    "BOOL": np.bool_, "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64, "INT8": np.int8,
+    "INT16": np.int16, "INT32": np.int32, "INT64": np.int64, "FP16": np.float16, "FP32": np.float32, "FP64": np.float64,
+    "BYTES": np.object_,
+}
+# fmt: on
+FEATURE_DATATYPES = {"float": "FP64", "integer": "INT64", "boolean": "BOOL", "category": "BYTES", "string": "BYTES"}
+TEXT_SIZE = struct.Struct("<I")
+
+
+class InferenceError(ContractError):
+    """A request that the protocol refuses: status 400 with ``{"error": …}``."""
+
+
+class _InputTensor(msgspec.Struct):
+    name: str
+    shape: list[int]
+    datatype: str
+    data: Any = None
+    parameters: dict[str, Any] | None = None
+
+
+class _OutputTensor(msgspec.Struct):
+    name: str
+    parameters: dict[str, Any] | None = None
+
+
+class _Request(msgspec.Struct):
+    inputs: list[_InputTensor]
+    id: str | None = None
+    parameters: dict[str, Any] | None = None
+    outputs: list[_OutputTensor] | None = None
+
+
+_DECODER = msgspec.json.Decoder(_Request)
+
+
+class InferenceRequest(NamedTuple):
+    """A request, read.
+
+    Attributes
+    ----------
+    rows
+        What the model reads.
+    id
+        The caller's own, to be given back.
+    outputs
+        Names of the wanted outputs with whether each is to be binary.
+    """
+
+    rows: Encoded
+    id: str | None
+    outputs: tuple[tuple[str, bool], ...]
+
+
+class InferenceProtocol:
+    """Reads and writes ``/v2/models/<name>/infer`` bodies for one model.
+
+    Parameters
+    ----------
+    contract
+        The model's inputs and outputs.
+    rules
+        How strictly to read.
+    """
+
+    def __init__(self, contract: Contract, rules: Rules) -> None:
+        self.contract = contract
+        self.reader = RowReader(contract, rules)
+        self.outputs = _list_outputs(contract)
+        self._classes = np.array(contract.classes, object)
+
+    def describe(self, name: str, versions: Sequence[str]) -> dict[str, Any]:
+        """Return the model's metadata: a tensor per column, the outputs."""
+        inputs = [{"name": feature.name, "datatype": _datatype(feature), "shape": [-1]} for feature in self.contract.features]
+        return {
+            "name": name,
+            "versions": list(versions),
+            "platform": PLATFORM,
+            "inputs": inputs,
+            "outputs": [{"name": key, "datatype": kind, "shape": shape} for key, (kind, shape) in self.outputs.items()],
+        }
+
+    def read(self, body: bytes, header_length: int | None = None) -> InferenceRequest:
+        """Read a request.
+
+        Parameters
+        ----------
+        body
+            JSON, followed by the binary tensors if ``header_length`` says how long the JSON is.
+
+        Raises
+        ------
+        InferenceError, RowsError
+            If it breaks the protocol, or its rows do not fit the model.
+        """
+        head, tail = (body, b"") if header_length is None else (body[:header_length], memoryview(body)[header_length:])
+        try:
+            request = _DECODER.decode(head)
+        except msgspec.ValidationError as error:
+            raise InferenceError(f"not an inference request: {error}") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise InferenceError("the body is not valid JSON") from None
+        wanted = self._find_outputs(request)
+        if not request.inputs:
+            raise InferenceError("inputs: expected at least one tensor")
+        tensors = _read_tensors(request.inputs, tail)
+        return InferenceRequest(self._read_rows(tensors), request.id, wanted)
+
+    def _find_outputs(self, request: _Request) -> tuple[tuple[str, bool], ...]:
+        binary = (request.parameters or {}).get("binary_data_output") is True
+        if not request.outputs:
+            return tuple((name, binary) for name in self.outputs)
+        for output in request.outputs:
+            if output.name not in self.outputs:
+                known = ", ".join(self.outputs)
+                raise InferenceError(f"no output {shorten(output.name)!r}; the model has {known}")
+        return tuple((item.name, (item.parameters or {}).get("binary_data", binary) is True) for item in request.outputs)
+
+    def _read_rows(self, tensors: dict[str, npt.NDArray[Any]]) -> Encoded:
+        if len(tensors) == 1:
+            (name, tensor), *_ = tensors.items()
+            if tensor.ndim == 2 and (name not in self.contract.names or tensor.shape[1] > 1):
+                return self._read_matrix(tensor)
+        columns = {}
+        for name, tensor in tensors.items():
+            if name not in self.contract.names:
+                raise InferenceError(f"no input {shorten(name)!r}{suggest(name, self.contract.names)}")
+            if tensor.ndim not in (1, 2) or (tensor.ndim == 2 and tensor.shape[1] != 1):
+                raise InferenceError(f"input {name!r}: expected shape [n] or [n, 1], got {list(tensor.shape)}")
+            columns[name] = tensor.ravel() if tensor.dtype != object else tensor.ravel().tolist()
+        return self.reader.read_columns(columns)
+
+    def _read_matrix(self, matrix: npt.NDArray[Any]) -> Encoded:
+        names = self.contract.names
+        if matrix.shape[1] != len(names):
+            raise InferenceError(f"expected {len(names)} columns, got a matrix of shape {list(matrix.shape)}")
+        if matrix.dtype == object:
+            return self.reader.read_rows(list(names), matrix.tolist())
+        return self.reader.read_columns(dict(zip(names, matrix.T, strict=True)))
+
+    def write(self, predictions: Predictions, request: InferenceRequest, name: str, version: str) -> tuple[bytes, int | None]:
+        """Write a response; the number is the JSON's length if binary tensors follow it."""
+        outputs: list[dict[str, Any]] = []
+        tail: list[bytes] = []
+        for key, binary in request.outputs:
+            values = self._values(key, predictions)
+            item: dict[str, Any] = {"name": key, "shape": list(values.shape), "datatype": self.outputs[key][0]}
+            if binary:
+                raw = _to_bytes(values)
+                tail.append(raw)
+                item["parameters"] = {"binary_data_size": len(raw)}
+            else:
+                item["data"] = values.ravel().tolist()
+            outputs.append(item)
+        response: dict[str, Any] = {"model_name": name, "model_version": version, "outputs": outputs}
+        if request.id is not None:
+            response["id"] = request.id
+        head = orjson.dumps(response)
+        return (head + b"".join(tail), len(head)) if tail else (head, None)
+
+    def _values(self, key: str, predictions: Predictions) -> npt.NDArray[Any]:
+        if key == "label":
+            values = self._classes[predictions.indices]
+            kind = self.outputs[key][0]
+            return values if kind == "BYTES" else values.astype(DTYPES[kind])
+        return np.asarray(predictions.probabilities if key == "probabilities" else predictions.values)
+
+
+def _list_outputs(contract: Contract) -> dict[str, tuple[str, list[int]]]:
+    if not contract.is_classification:
+        return {"value": ("FP64", [-1])}
+    kinds = {type(label) for label in contract.classes}
+    datatype = {bool: "BOOL", int: "INT64", float: "FP64"}.get(kinds.pop(), "BYTES") if len(kinds) == 1 else "BYTES"
+    return {"label": (datatype, [-1]), "probabilities": ("FP64", [-1, len(contract.classes)])}
+
+
+def _datatype(feature: Feature) -> str:
+    if feature.type == "datetime":
+        return "BYTES"
+    return "FP64" if feature.nullable and not feature.is_text else FEATURE_DATATYPES[feature.type]
+
+
+def _read_tensors(inputs: Sequence[_InputTensor], tail: "memoryview | bytes") -> dict[str, npt.NDArray[Any]]:
+    tensors: dict[str, npt.NDArray[Any]] = {}
+    position = 0
+    for tensor in inputs:
+        if tensor.name in tensors:
+            raise InferenceError(f"input {shorten(tensor.name)!r} stands there twice")
+        size = (tensor.parameters or {}).get("binary_data_size")
+        if size is not None:
+            if type(size) is not int or not 0 <= size <= len(tail) - position:
+                raise InferenceError(f"input {shorten(tensor.name)!r}: binary_data_size does not fit the body")
+            values = _from_bytes(tail[position : position + size], tensor)
+            position += size
+        else:
+            values = _from_json(tensor)
+        tensors[tensor.name] = _reshape(values, tensor)
+    if position != len(tail):
+        raise InferenceError(f"{len(tail) - position} bytes of binary data belong to no input")
+    return tensors
+
+
+def _check_datatype(tensor: _InputTensor) -> None:
+    if tensor.datatype not in DTYPES:
+        known = ", ".join(DTYPES)
+        raise InferenceError(f"input {shorten(tensor.name)!r}: unknown datatype; expected one of {known}")
+
+
+def _reshape(values: npt.NDArray[Any], tensor: _InputTensor) -> npt.NDArray[Any]:
+    if not tensor.shape or any(size < 0 for size in tensor.shape) or math.prod(tensor.shape) != values.size:
+        raise InferenceError(
+            f"input {shorten(tensor.name)!r}: shape {tensor.shape[:8]} does not hold the {values.size} elements of its data"
+        )
+    return values.reshape(tensor.shape)
+
+
+def _from_json(tensor: _InputTensor) -> npt.NDArray[Any]:
+    _check_datatype(tensor)
+    if not isinstance(tensor.data, list):
+        raise InferenceError(f"input {shorten(tensor.name)!r}: expected data, a list")
+    flat = list(_flatten(tensor.data))
+    kinds = set(map(type, flat))
+    if not kinds <= _json_types(tensor.datatype):
+        raise InferenceError(f"input {shorten(tensor.name)!r}: the data is not {tensor.datatype}")
+    if tensor.datatype == "BYTES":
+        values = np.empty(len(flat), object)
+        values[:] = flat
+        return values
+    try:
+        return np.array(flat, DTYPES[tensor.datatype])
+    except (OverflowError, ValueError, TypeError):
+        raise InferenceError(f"input {shorten(tensor.name)!r}: a value is out of range for {tensor.datatype}") from None
+
+
+def _json_types(datatype: str) -> set[type]:
+    if datatype == "BYTES":
+        return {str, type(None)}
+    if datatype == "BOOL":
+        return {bool}
+    return {int, float, type(None)} if datatype.startswith("FP") else {int}
+
+
+def _flatten(data: list[Any]) -> Iterator[Any]:
+    """Yield the elements of nested lists in order."""
+    stack = [iter(data)]
+    while stack:
+        for item in stack[-1]:
+            if type(item) is list:
+                stack.append(iter(item))
+                break
+            yield item
+        else:
+            stack.pop()
+
+
+def _from_bytes(raw: "memoryview | bytes", tensor: _InputTensor) -> npt.NDArray[Any]:
+    _check_datatype(tensor)
+    if tensor.datatype == "BYTES":
+        return _split_texts(raw, tensor)
+    dtype = np.dtype(DTYPES[tensor.datatype]).newbyteorder("<")
+    if len(raw) % dtype.itemsize:
+        raise InferenceError(f"input {shorten(tensor.name)!r}: {len(raw)} bytes are no whole number of {tensor.datatype}")
+    values: npt.NDArray[Any] = np.frombuffer(raw, dtype)
+    return values
+
+
+def _split_texts(raw: "memoryview | bytes", tensor: _InputTensor) -> npt.NDArray[Any]:
+    texts: list[str] = []
+    position = 0
+    while position < len(raw):
+        end = position + TEXT_SIZE.size
+        size = TEXT_SIZE.unpack_from(raw, position)[0] if end <= len(raw) else len(raw)
+        if end + size > len(raw):
+            raise InferenceError(f"input {shorten(tensor.name)!r}: the binary texts are cut off")
+        try:
+            texts.append(str(raw[end : end + size], "utf-8"))
+        except UnicodeDecodeError:
+            raise InferenceError(f"input {shorten(tensor.name)!r}: a text is not UTF-8") from None
+        position = end + size
+    values = np.empty(len(texts), object)
+    values[:] = texts
+    return values
+
+
+def _to_bytes(values: npt.NDArray[Any]) -> bytes:
+    if values.dtype != object:
+        return np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+    encoded = [str(value).encode() for value in values.ravel().tolist()]
+    return b"".join(TEXT_SIZE.pack(len(text)) + text for text in encoded)
+
+
+def write_error(message: str) -> bytes:
+    """Write an error body."""
+    body: bytes = orjson.dumps({"error": message})
+    return body
+
+
+def parse_header_length(text: str, body_length: int) -> int:
+    """Return what the header ``Inference-Header-Content-Length`` says.
+
+    Raises
+    ------
+    InferenceError
+        If it is no number within the body.
+    """
+    if not (text.isascii() and text.isdigit() and int(text) <= body_length):
+        raise InferenceError("Inference-Header-Content-Length: expected the length of the JSON part of the body")
+    return int(text)

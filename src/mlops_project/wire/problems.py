@@ -1,0 +1,73 @@
+"""What is wrong with a request's rows, for people: by column and row, all at once, bounded, without the caller's values."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from mlops_project.errors import ContractError
+
+MAX_PROBLEMS = 20
+MAX_ROWS = 5
+MAX_NAME = 64
+
+# Where a request fails: ``value``, a value cannot be read as its column's type; ``column``, columns are missing or stand there
+# twice; ``model``, all is readable but the model has no answer. MLflow's error codes differ by it.
+Stage = Literal["value", "column", "model"]
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that is wrong.
+
+    Attributes
+    ----------
+    column
+        Which column; None if it is not one column's fault. Names are cut at 64 characters.
+    message
+        What was expected, and the cure.
+    rows
+        The first rows where it is so, counted from 1; empty if it is not about rows.
+    count
+        How many rows there are.
+    """
+
+    column: str | None
+    message: str
+    rows: tuple[int, ...] = ()
+    count: int = 0
+
+    def __str__(self) -> str:
+        where = f"column {self.column!r}: " if self.column is not None else ""
+        if not self.rows:
+            return f"{where}{self.message}"
+        noun = "row" if self.count == 1 else "rows"
+        more = f" and {self.count - len(self.rows)} more" if self.count > len(self.rows) else ""
+        return f"{where}{noun} {', '.join(map(str, self.rows))}{more}: {self.message}"
+
+
+class RowsError(ContractError):
+    """Rows do not fit the model; lists every problem, at most ``MAX_PROBLEMS``."""
+
+    def __init__(self, problems: Sequence[Problem], stage: Stage = "value") -> None:
+        self.problems = tuple(problems[:MAX_PROBLEMS])
+        self.n_problems = len(problems)
+        self.stage: Stage = stage
+        super().__init__(self._describe())
+
+    def _describe(self) -> str:
+        if self.n_problems == 1:
+            return str(self.problems[0])
+        hidden = self.n_problems - len(self.problems)
+        lines = [f"  - {problem}" for problem in self.problems] + ([f"  - … and {hidden} more"] if hidden else [])
+        return "\n".join([f"{self.n_problems} problems", *lines])
+
+
+def shorten(name: object) -> str:
+    """Return a name from the request in a form that is safe to show: at most 64 printable characters."""
+    text = "".join(sign if sign.isprintable() else "?" for sign in str(name)[: MAX_NAME + 1])
+    return text if len(text) <= MAX_NAME else f"{text[: MAX_NAME - 1]}…"
+
+
+def at_rows(column: str | None, message: str, rows: Sequence[int]) -> Problem:
+    """Return a problem of these rows, given as positions from 0."""
+    return Problem(column, message, tuple(row + 1 for row in rows[:MAX_ROWS]), len(rows))

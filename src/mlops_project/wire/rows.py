@@ -1,0 +1,254 @@
+"""Decoded JSON, CSV or tensors → the model's two arrays, judged by the contract.
+
+The common case (every column there, plain numbers and strings) is one NumPy call; whatever is not plain goes column by
+column through ``columns.py``, which finds every problem.
+"""
+
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mlops_project.contract import Contract, Feature
+from mlops_project.errors import suggest
+from mlops_project.runtime import Floats
+from mlops_project.wire.columns import EXACT_INTEGER, LARGEST, Rules, read_date_column, read_number_column, read_text_column
+from mlops_project.wire.problems import MAX_PROBLEMS, Problem, RowsError, Stage, at_rows, shorten
+
+
+class Encoded(NamedTuple):
+    """Rows as the model reads them.
+
+    Attributes
+    ----------
+    numbers
+        float64 ``(n_rows, n_number_columns)``, NaN where missing.
+    texts
+        str objects ``(n_rows, n_texts)``, ``""`` where missing.
+    """
+
+    numbers: Floats
+    texts: npt.NDArray[np.object_]
+
+
+NUMBERS, TEXT = {float, int}, {str}
+NO_TEXTS = np.empty((0, 0), object)  # what a model without text columns does not read
+
+
+class RowReader:
+    """Reads rows for one contract under one set of rules. Holds no state between calls; safe in several threads.
+
+    Parameters
+    ----------
+    contract
+        The model's inputs.
+    rules
+        How strictly to read.
+    """
+
+    def __init__(self, contract: Contract, rules: Rules) -> None:
+        self.contract, self.rules = contract, rules
+        self.names = list(contract.names)
+        self._known = {feature.name: feature for feature in contract.features}
+        self._width = len(self.names)
+        numbers = [index for index, feature in enumerate(contract.features) if not feature.is_text]
+        texts = [index for index, feature in enumerate(contract.features) if feature.is_text]
+        self._all_numbers = not texts and all(feature.type != "datetime" for feature in contract.features)
+        self._quick = all(feature.type != "datetime" for feature in contract.features)
+        self._n_numbers = len(numbers)
+        self._take_numbers, self._take_texts = _taker(numbers), _taker(texts)
+        kinds = [contract.features[index].type for index in numbers]
+        self._whole = [index for index, kind in enumerate(kinds) if kind in ("integer", "boolean")]
+        self._boolean = [index for index, kind in enumerate(kinds) if kind == "boolean"]
+        self._closed = [frozenset(item.categories) if item.type == "category" else None for item in contract.texts]
+        self._from_record = itemgetter(*self.names) if self._width > 1 else None
+
+    def read_rows(self, names: Sequence[Any], rows: Sequence[Any]) -> Encoded:
+        """Read row-major data.
+
+        Parameters
+        ----------
+        names
+            A name per column, in the order of the values.
+        rows
+            Sequences of values, one per row.
+
+        Raises
+        ------
+        RowsError
+            Listing every problem.
+        """
+        if names == self.names and rows:
+            encoded = self._read_quickly(rows)
+            if encoded is not None:
+                return encoded
+        return self.read_columns(self._transpose(names, rows))
+
+    def read_records(self, records: Sequence[Mapping[Any, Any]]) -> Encoded:
+        """Read one mapping per row; a key that some rows lack is a missing value there.
+
+        Raises
+        ------
+        RowsError
+            Listing every problem.
+        """
+        if self._from_record is not None and records:
+            try:
+                rows = list(map(self._from_record, records))
+            except KeyError:
+                pass
+            else:
+                if self.rules.extra == "ignore" or all(len(record) == self._width for record in records):
+                    encoded = self._read_quickly(rows)
+                    if encoded is not None:
+                        return encoded
+        names = dict.fromkeys(name for record in records for name in record)
+        return self.read_columns({name: [record.get(name) for record in records] for name in names}, len(records))
+
+    def _read_quickly(self, rows: Sequence[Any]) -> Encoded | None:
+        """Read rows in contract order if all is plain; None if anything needs a closer look."""
+        try:
+            if self._all_numbers:
+                texts, number_rows = None, rows
+            elif self._quick and set(map(len, rows)) == {self._width}:
+                texts, number_rows = list(map(self._take_texts, rows)), list(map(self._take_numbers, rows))
+            else:
+                return None
+            numbers = np.array(number_rows, np.float64)
+        except (ValueError, TypeError, OverflowError):
+            return None
+        if not self._is_plain(numbers, number_rows) or not (texts is None or self._are_plain_texts(texts)):
+            return None
+        if texts is None:
+            return Encoded(numbers, NO_TEXTS)
+        plain = np.empty((len(rows), len(self.contract.texts)), object)
+        plain[:] = texts
+        return Encoded(numbers, plain)
+
+    def _is_plain(self, numbers: Floats, rows: Sequence[Any]) -> bool:
+        """Whether these are finite numbers, whole where they must be, none of which was anything else before."""
+        if numbers.shape != (len(rows), self._n_numbers) or not np.maximum.reduce(np.abs(numbers), None) <= LARGEST:
+            return False  # missing values come here as well: NaN is not less than anything
+        if self.rules.types == "exact" and not all(NUMBERS.issuperset(map(type, row)) for row in rows):
+            return False
+        if not self._whole:
+            return True
+        whole, boolean = numbers[:, self._whole], numbers[:, self._boolean]
+        return bool(
+            (whole == np.floor(whole)).all() and (np.abs(whole) <= EXACT_INTEGER).all() and np.isin(boolean, (0, 1)).all()
+        )
+
+    def _are_plain_texts(self, rows: list[tuple[Any, ...]]) -> bool:
+        if any(set(map(type, row)) != TEXT for row in rows):
+            return False
+        if self.rules.categories == "any" and self.rules.missing == "error":
+            return True
+        return all(
+            text and (known is None or text in known) for row in rows for text, known in zip(row, self._closed, strict=True)
+        )
+
+    def _transpose(self, names: Sequence[Any], rows: Sequence[Any]) -> dict[Any, list[Any]]:
+        width = len(names)
+        if width == 1 and not any(isinstance(row, list | tuple) for row in rows):
+            rows = [[row] for row in rows]  # pandas reads plain values as the rows of a single column
+        wrong = [index for index, row in enumerate(rows) if not isinstance(row, list | tuple) or len(row) != width]
+        if len(rows) > len(wrong) > 0 and self.rules.coercion == "mlflow":  # pandas fills short rows up if one is whole
+            rows = [
+                [*row, *[None] * (width - len(row))] if isinstance(row, list) and len(row) <= width else row for row in rows
+            ]
+            wrong = [index for index, row in enumerate(rows) if not isinstance(row, list | tuple) or len(row) != width]
+        if wrong:
+            raise RowsError([at_rows(None, f"expected a list of {width} values, one per column", wrong)])
+        twice = sorted({shorten(name) for name in names if names.count(name) > 1 and name in self._known})
+        if twice:
+            raise RowsError([Problem(name, "stands there twice; give it once") for name in twice], "column")
+        if not rows:
+            return {name: [] for name in names}
+        return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+
+    def read_columns(self, columns: Mapping[Any, Any], n_rows: int | None = None) -> Encoded:
+        """Read column-major data: lists of values, or one-dimensional arrays.
+
+        Raises
+        ------
+        RowsError
+            Listing every problem.
+        """
+        lengths = {name: len(values) for name, values in columns.items() if name in self._known}
+        n_rows = max(lengths.values(), default=0) if n_rows is None else n_rows
+        missing = self._check_missing(columns)
+        problems = [
+            Problem(name, f"has {length} values where other columns have {n_rows}")
+            for name, length in lengths.items()
+            if length != n_rows
+        ]
+        if problems:
+            raise RowsError(problems, "column")
+        encoded, problems = self._fill(columns, n_rows)
+        if self.rules.extra == "error":
+            problems += self._check_extra(columns)
+        if problems or missing:
+            raise RowsError([*missing, *problems], "value" if problems else self._find_stage(columns))
+        if not n_rows:
+            raise RowsError([Problem(None, "there is no row")], "model")
+        return encoded
+
+    def _find_stage(self, columns: Mapping[Any, Any]) -> Stage:
+        """Return where MLflow notices that columns are missing: optional ones only in the model."""
+        needed = any(item.name not in columns and not item.nullable for item in self.contract.features)
+        return "column" if needed else "model"
+
+    def _check_missing(self, columns: Mapping[Any, Any]) -> list[Problem]:
+        absent = [feature for feature in self.contract.features if feature.name not in columns]
+        if not absent or self.rules.missing == "impute":
+            return []
+        extra = [str(name) for name in columns if name not in self._known]
+        if len(absent) > MAX_PROBLEMS // 2:
+            names = ", ".join(repr(feature.name) for feature in absent[:MAX_PROBLEMS])
+            more = f", … and {len(absent) - MAX_PROBLEMS} more" if len(absent) > MAX_PROBLEMS else ""
+            return [Problem(None, f"{len(absent)} of {self._width} columns are missing: {names}{more}")]
+        return [Problem(item.name, f"is missing{_hint(item.name, extra)}") for item in absent]
+
+    def _check_extra(self, columns: Mapping[Any, Any]) -> list[Problem]:
+        extra = [name for name in columns if name not in self._known]
+        return [Problem(shorten(name), f"is unknown{suggest(str(name), self.names)}") for name in extra]
+
+    def _fill(self, columns: Mapping[Any, Any], n_rows: int) -> tuple[Encoded, list[Problem]]:
+        numbers = np.full((n_rows, len(self.contract.number_columns)), np.nan)
+        texts = np.full((n_rows, len(self.contract.texts)), "", object)
+        problems: list[Problem] = []
+        position = 0
+        for feature in self.contract.numbers:
+            width = 4 if feature.type == "datetime" else 1
+            values = self._values(columns, feature, n_rows)
+            if values is not None:
+                read = read_date_column if feature.type == "datetime" else read_number_column
+                block = read(values, feature, self.rules, problems)
+                numbers[:, position : position + width] = block.reshape(n_rows, width)
+            position += width
+        for index, feature in enumerate(self.contract.texts):
+            values = self._values(columns, feature, n_rows)
+            if values is not None:
+                texts[:, index] = read_text_column(values, feature, self.rules, problems)
+        return Encoded(numbers, texts), problems
+
+    def _values(self, columns: Mapping[Any, Any], feature: Feature, n_rows: int) -> Any:
+        if feature.name in columns:
+            return columns[feature.name]
+        return [None] * n_rows if self.rules.missing == "impute" else None
+
+
+def _taker(positions: list[int]) -> Any:
+    """Return a function that takes these positions out of a row, always as a tuple."""
+    if len(positions) == 1:
+        only = positions[0]
+        return lambda row: (row[only],)
+    return itemgetter(*positions) if positions else lambda _row: ()
+
+
+def _hint(name: str, given: list[str]) -> str:
+    """Return a suggestion if a column of the request nearly has this name."""
+    near = suggest(name, given)
+    return f"; is it the one you call {shorten(near.partition(chr(39))[2].rpartition(chr(39))[0])!r}?" if near else ""

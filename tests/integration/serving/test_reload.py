@@ -1,0 +1,252 @@
+import asyncio
+import json
+import shutil
+
+from mlops_project.bundle import load_bundle
+from mlops_project.prediction_log.records import read_segment
+
+
+def row_of(bundle) -> dict:
+    return load_bundle(bundle).contract.example_row()
+
+
+async def wait_until(condition, seconds: float = 8.0) -> None:
+    for _ in range(int(seconds / 0.02)):
+        if await condition():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not happen")
+
+
+def point(folder, name: str, target: str) -> None:
+    temporary = folder / f".{name}.new"
+    temporary.symlink_to(target)
+    temporary.replace(folder / name)
+
+
+async def version_of(client) -> str:
+    return (await client.get("/ready")).json["models"]["tree"]
+
+
+def read_log(folder) -> list:
+    files = sorted((folder / "logs" / "predictions").glob("*.*"))
+    return [record for file in files if file.suffix in (".open", ".log") for record in read_segment(file)]
+
+
+def test_pointer_that_moves_brings_another_version_and_back(serve, tmp_path, tree_bundle, other_bundle, copy_bundle):
+    copy_bundle(tree_bundle, "models/tree/versions/1-a", "1")
+    copy_bundle(other_bundle, "models/tree/versions/2-b", "2")
+    point(tmp_path / "models/tree", "champion", "versions/1-a")
+
+    async def ask(client):
+        assert await version_of(client) == "1"
+        title = (await client.get("/openapi.json")).json["info"]["version"]
+        assert title == "1"
+        for target, version in (("versions/2-b", "2"), ("versions/1-a", "1")):
+            point(tmp_path / "models/tree", "champion", target)
+
+            async def arrived(version=version):
+                return await version_of(client) == version
+
+            await wait_until(arrived)
+            assert (await client.get("/openapi.json")).json["info"]["version"] == version
+            answer = await client.post("/predict", row_of(tree_bundle))
+            assert answer.headers["x-model-version"] == version
+        metrics = (await client.get("/metrics")).body.decode()
+        assert metrics.count("mlops_model_info{") == 1
+        assert 'mlops_reloads_total{model="tree",result="ok"} 3.0' in metrics
+
+    serve(ask, "poll_seconds=0.03", models_dir=tmp_path / "models")
+
+
+def test_bad_bundles_never_replace_a_good_one(serve, tmp_path, tree_bundle, other_bundle, copy_bundle):
+    copy_bundle(tree_bundle, "models/tree/versions/1-a", "1")
+    point(tmp_path / "models/tree", "champion", "versions/1-a")
+
+    def corrupt(folder):
+        with (folder / "model.onnx").open("r+b") as file:
+            file.seek(100)
+            file.write(b"\x00" * 50)
+
+    def truncate(folder):
+        content = (folder / "model.onnx").read_bytes()
+        (folder / "model.onnx").write_bytes(content[: len(content) // 2])
+
+    def half(folder):  # copied halfway: the description came first
+        (folder / "model.onnx").unlink()
+
+    def not_a_model(folder):
+        import hashlib
+
+        (folder / "model.onnx").write_bytes(b"not a model")
+        metadata = json.loads((folder / "metadata.json").read_text())
+        metadata["files"]["model.onnx"] = hashlib.sha256(b"not a model").hexdigest()
+        (folder / "metadata.json").write_text(json.dumps(metadata))
+
+    async def ask(client):
+        for number, damage in enumerate((corrupt, truncate, half, not_a_model), start=2):
+            folder = copy_bundle(other_bundle, f"models/tree/versions/{number}-x", str(number))
+            damage(folder)
+            point(tmp_path / "models/tree", "champion", f"versions/{number}-x")
+
+            async def noticed(number=number):
+                metrics = (await client.get("/metrics")).body.decode()
+                return f'mlops_reloads_total{{model="tree",result="error"}} {number - 1}' in metrics
+
+            await wait_until(noticed)
+            assert await version_of(client) == "1"
+            assert 'mlops_last_reload_failed{model="tree"} 1.0' in (await client.get("/metrics")).body.decode()
+            assert (await client.post("/predict", row_of(tree_bundle))).status == 200
+        shutil.rmtree(tmp_path / "models/tree/versions/4-x")  # the copy that was halfway is whole now
+        copy_bundle(other_bundle, "models/tree/versions/4-x", "4")
+        point(tmp_path / "models/tree", "champion", "versions/4-x")
+
+        async def arrived():
+            return await version_of(client) == "4"
+
+        await wait_until(arrived)
+        assert 'mlops_last_reload_failed{model="tree"} 0.0' in (await client.get("/metrics")).body.decode()
+
+    serve(ask, "poll_seconds=0.03", models_dir=tmp_path / "models")
+
+
+def test_training_into_the_served_directory_brings_the_new_model(serve, tmp_path, tree_bundle, other_bundle, copy_bundle):
+    served = copy_bundle(tree_bundle, "served")
+
+    async def ask(client):
+        before = await version_of(client)
+        fresh = copy_bundle(other_bundle, "fresh")
+        from mlops_project.bundle import _exchange
+
+        _exchange(fresh, served)
+
+        async def arrived():
+            return await version_of(client) != before
+
+        await wait_until(arrived)
+
+    serve(ask, "poll_seconds=0.03", model_dir=served)
+
+
+def test_models_dir_without_a_model_falls_back_to_the_single_one(serve, tmp_path, tree_bundle, other_bundle, copy_bundle):
+    async def ask(client):
+        baked_in = await version_of(client)
+        copy_bundle(other_bundle, "models/tree/versions/7-x", "7")
+        point(tmp_path / "models/tree", "champion", "versions/7-x")
+        assert baked_in != "7"
+
+        async def arrived():
+            return await version_of(client) == "7"
+
+        await wait_until(arrived)
+
+    serve(ask, "poll_seconds=0.03", models_dir=tmp_path / "models", model_dir=tree_bundle)
+
+
+def test_several_models_answer_by_name(serve, tmp_path, tree_bundle, wine_bundle, copy_bundle):
+    copy_bundle(tree_bundle, "models/tree")
+    copy_bundle(wine_bundle, "models/wine")
+
+    async def ask(client):
+        wine, tree = row_of(wine_bundle), row_of(tree_bundle)
+        assert (await client.post("/predict", tree)).status == 200  # the configuration's model is the default
+        assert (await client.post("/models/wine/predict", wine)).json["model"] == "wine"
+        body = {"dataframe_records": [wine]}
+        assert (await client.post("/models/wine/invocations", body)).status == 200
+        assert (await client.post("/models/wine/invocations", {"dataframe_records": [tree]})).status == 400
+        assert (await client.post("/models/beer/predict", wine)).status == 404
+        assert [model["name"] for model in (await client.get("/models")).json["models"]] == ["tree", "wine"]
+
+    serve(ask, models_dir=tmp_path / "models")
+
+
+def make_pair(tmp_path, tree_bundle, other_bundle, copy_bundle) -> None:
+    copy_bundle(tree_bundle, "models/tree/versions/1-a", "1")
+    copy_bundle(other_bundle, "models/tree/versions/2-b", "2")
+    point(tmp_path / "models/tree", "champion", "versions/1-a")
+    point(tmp_path / "models/tree", "challenger", "versions/2-b")
+
+
+def test_shadow_scores_unseen_and_is_logged_under_the_same_id(serve, tmp_path, tree_bundle, other_bundle, copy_bundle):
+    make_pair(tmp_path, tree_bundle, other_bundle, copy_bundle)
+
+    async def ask(client):
+        answers = [await client.post("/predict", row_of(tree_bundle)) for _ in range(5)]
+        assert {answer.headers["x-model-version"] for answer in answers} == {"1"}
+
+        async def logged():
+            return len(read_log(client.folder)) == 10
+
+        await wait_until(logged)
+        by_role = {
+            role: [item for item in read_log(client.folder) if item.about.role == role] for role in ("champion", "shadow")
+        }
+        assert [item.about.version for item in by_role["shadow"]] == ["2"] * 5
+        ids = [answer.headers["x-prediction-id"] for answer in answers]
+        assert sorted(item.about.id for item in by_role["shadow"]) == sorted(ids)
+        metrics = (await client.get("/metrics")).body.decode()
+        assert 'mlflow_predictions_total{model="tree",role="shadow",version="2"} 5.0' in metrics
+
+    serve(ask, "challenger=shadow", "challenger_share=1", models_dir=tmp_path / "models")
+
+
+def test_canary_answers_its_share_and_is_logged_with_its_version(serve, tmp_path, tree_bundle, other_bundle, copy_bundle):
+    make_pair(tmp_path, tree_bundle, other_bundle, copy_bundle)
+
+    async def ask(client):
+        versions = [(await client.post("/predict", row_of(tree_bundle))).headers["x-model-version"] for _ in range(200)]
+        assert 40 < versions.count("2") < 160
+        records = read_log(client.folder)
+        assert [record.about.version for record in records] == versions
+        assert {record.about.role for record in records if record.about.version == "2"} == {"canary"}
+        (tmp_path / "models/tree/challenger").unlink()
+
+        async def gone():
+            return len((await client.get("/models")).json["models"]) == 1
+
+        await wait_until(gone)
+        assert {(await client.post("/predict", row_of(tree_bundle))).headers["x-model-version"] for _ in range(20)} == {"1"}
+
+    serve(ask, "challenger=canary", "challenger_share=0.5", "poll_seconds=0.03", models_dir=tmp_path / "models")
+
+
+def test_canary_that_wants_other_columns_is_never_noticed(serve, tmp_path, tree_bundle, wine_bundle, copy_bundle):
+    copy_bundle(tree_bundle, "models/tree/versions/1-a", "1")
+    folder = copy_bundle(wine_bundle, "models/tree/versions/2-b", "2")
+    metadata = json.loads((folder / "metadata.json").read_text())
+    (folder / "metadata.json").write_text(json.dumps(metadata | {"name": "tree"}))
+    point(tmp_path / "models/tree", "champion", "versions/1-a")
+    point(tmp_path / "models/tree", "challenger", "versions/2-b")
+
+    async def ask(client):
+        answers = [await client.post("/predict", row_of(tree_bundle)) for _ in range(20)]
+        assert {(answer.status, answer.headers["x-model-version"]) for answer in answers} == {(200, "1")}
+
+    serve(ask, "challenger=canary", "challenger_share=1", models_dir=tmp_path / "models")
+
+
+def test_no_request_fails_and_none_is_answered_by_half_a_model_while_models_swap(
+    serve, tmp_path, tree_bundle, other_bundle, copy_bundle
+):
+    make_pair(tmp_path, tree_bundle, other_bundle, copy_bundle)
+    row = row_of(tree_bundle)
+
+    async def ask(client):
+        seen, done = set(), asyncio.Event()
+
+        async def load():
+            while not done.is_set():
+                answer = await client.post("/predict", row)
+                assert answer.status == 200
+                seen.add((answer.headers["x-model-version"], answer.json["version"]))
+                await asyncio.sleep(0)
+
+        loads = [asyncio.create_task(load()) for _ in range(4)]
+        for turn in range(12):
+            point(tmp_path / "models/tree", "champion", "versions/2-b" if turn % 2 == 0 else "versions/1-a")
+            await asyncio.sleep(0.15)
+        done.set()
+        await asyncio.gather(*loads)
+        assert seen == {("1", "1"), ("2", "2")}
+
+    serve(ask, "poll_seconds=0.02", models_dir=tmp_path / "models")
