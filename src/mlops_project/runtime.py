@@ -40,6 +40,12 @@ class Predictions(NamedTuple):
     probabilities: Floats | None = None
     values: Floats | None = None
 
+    def take(self, start: int, end: int) -> "Predictions":
+        """Return those of the rows from ``start`` to before ``end``."""
+        if self.indices is None or self.probabilities is None:
+            return Predictions(values=None if self.values is None else self.values[start:end])
+        return Predictions(self.indices[start:end], self.probabilities[start:end])
+
 
 class Runtime:
     """A loaded model. Safe to call from several threads at once.

@@ -15,7 +15,7 @@ from mlops_project.config import read_config
 from mlops_project.data_prep import build_contract, load_table, split_table
 from mlops_project.modeling.export import check_parity, export_onnx
 from mlops_project.modeling.pipeline import TRUSTED_TYPES, build_pipeline, fit_pipeline, predict_frame, prepare_for_serving
-from mlops_project.runtime import Runtime
+from mlops_project.runtime import Runtime, encode
 
 FEW = {"n_estimators": 5, "n_jobs": 1}
 FAMILIES = {
@@ -105,6 +105,24 @@ def test_pipeline_survives_mlflow_and_skops_and_equals_its_export(tmp_path, mixe
     before, after = (predict_frame(which, split.test_features, contract) for which in (pipeline, loaded))
     for name in ("indices", "probabilities", "values"):
         np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
+    _check_company_changes_nothing(Runtime(model, contract), table.features)
+
+
+def _check_company_changes_nothing(runtime, features):
+    """A row's answer is the same alone, with others that happen to be asked for at the time, and in a table.
+
+    Trees answer to the last bit; ONNX Runtime's exp and sums of several classes may turn it with the number of rows.
+    """
+    numbers, texts = encode(dict(features), runtime.contract)
+    whole = runtime.run(numbers, texts)
+    for size in (1, 2, 7, 16, 64):
+        for start in range(0, len(numbers), size):
+            part = runtime.run(numbers[start : start + size], texts[start : start + size])
+            expected = whole.take(start, start + size)
+            np.testing.assert_array_equal(part.indices, expected.indices)
+            for answer, wanted in ((part.probabilities, expected.probabilities), (part.values, expected.values)):
+                if wanted is not None:
+                    np.testing.assert_allclose(answer, wanted, rtol=0, atol=1e-15 * max(1, abs(wanted).max()))
 
 
 @pytest.mark.parametrize("name", ["breast_cancer", "wine", "iris", "digits", "diabetes"])
@@ -116,6 +134,7 @@ def test_default_forest_is_exact_on_scikit_learns_tables(tmp_path, name):
     actual = Runtime(model, contract).predict(dict(split.test_features))
     np.testing.assert_array_equal(actual.indices, expected.indices)
     np.testing.assert_array_equal(actual.values, expected.values)
+    _check_company_changes_nothing(Runtime(model, contract), table.features.head(300))
 
 
 TRAIN_ALL = """

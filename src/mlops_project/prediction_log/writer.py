@@ -11,6 +11,7 @@ import fcntl
 import os
 import socket
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from mlops_project.prediction_log.records import pack
 from mlops_project.sections import PredictionLogConfig
 
 OPEN, CLOSED = ".open", ".log"
+MAX_PIECES = 1024  # of one writev, Linux's IOV_MAX
 DAY_SECONDS = 86400.0
 
 
@@ -55,7 +57,16 @@ class LogWriter:
         about
             JSON of ``records.About``.
         """
-        pieces = pack(about, request, response)
+        return self._write(pack(about, request, response), 1)
+
+    def append_all(self, records: Sequence[tuple[bytes, bytes, bytes]]) -> list[bool]:
+        """Write several records in one go, each as ``append`` does; return which could be written."""
+        pieces = [piece for record in records for piece in pack(*record)]
+        if len(pieces) <= MAX_PIECES and self._write(pieces, len(records)):
+            return [True] * len(records)
+        return [self.append(*record) for record in records]
+
+    def _write(self, pieces: list[bytes], n_records: int) -> bool:
         length = sum(map(len, pieces))
         try:
             if self._file is None or self._size + length > self.settings.segment_bytes:
@@ -64,13 +75,13 @@ class LogWriter:
         except OSError:
             written = 0
         if written != length:
-            self.lost += 1
             if written:  # the disk was full in the middle of it
                 with contextlib.suppress(OSError):
                     os.ftruncate(self._descriptor, self._size)
+            self.lost += n_records == 1  # several are tried again one by one
             return False
         self._size += length
-        self.records += 1
+        self.records += n_records
         self.bytes += length
         return True
 

@@ -12,14 +12,17 @@ from typing import Any
 
 from mlops_project.errors import MLOpsError
 from mlops_project.serving import metrics as names
-from mlops_project.serving.dataplane import DataPlane, Question, Wire
+from mlops_project.serving.dataplane import Answer, DataPlane
 from mlops_project.serving.errors import RefusedError
 from mlops_project.serving.handlers import Call
 from mlops_project.serving.metrics import ServerMetrics
+from mlops_project.serving.model import ServedModel
+from mlops_project.serving.quick import Desk
 from mlops_project.serving.reload import Shelf
-from mlops_project.serving.replies import Headers, Reply, check_request_id, new_request_id, reply_error, reply_fault
+from mlops_project.serving.replies import check_request_id, new_request_id, reply_answer, reply_error, reply_fault
 from mlops_project.serving.routes import Route, find_route
 from mlops_project.serving.settings import Settings
+from mlops_project.serving.wires import Question, Wire
 
 SMALL_BODY_BYTES = 32 * 1024  # larger ones are answered in a thread, so that small ones need not wait for them
 HOUSEKEEPING_SECONDS = 1.0
@@ -43,20 +46,26 @@ class App:
     ----------
     draining
         Whether the server is on its way out: responses then close their connection.
+    admitted
+        Requests on the long way that have a place, at work or waiting; those without one are refused.
+    desk
+        Where requests on the short way wait.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.draining = False
+        self.admitted = 0
         self.metrics = ServerMetrics(settings.metrics_dir)
         self.shelf = Shelf(settings, self.metrics)
         self.plane = DataPlane(settings, self.shelf, self.metrics)
         self.api: tuple[object, bytes] | None = None
+        self.desk = Desk(self, settings.serving.max_waiting)
         self._threads = ThreadPoolExecutor(max(1, os.cpu_count() or 1), "batch")
         self._state: Any = None
         self._housekeeper: asyncio.Task[None] | None = None
         self._keys = bool(settings.keys)
-        self._limit, self._max_body = settings.serving.max_waiting, settings.serving.max_body_bytes
+        self._max_body = settings.serving.max_body_bytes
         self._shadows = settings.serving.challenger == "shadow"
         self._log_all, self._log_errors = (settings.serving.access_log == "all", settings.serving.access_log != "none")
 
@@ -65,68 +74,105 @@ class App:
         if scope["type"] != "http":
             await self._live(receive, send)
             return
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self.admitted -= scope.get("admitted", False)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         method, headers = scope["method"], dict(scope["headers"])
         route, arguments = find_route(method, scope["path"])
         request_id = check_request_id(headers[b"x-request-id"]) if b"x-request-id" in headers else None
         try:
-            if self._keys and not route.open:
-                self._check_key(headers.get(b"authorization", b""), route)
             if route.wire is not None:
-                status, content_type, body, more, prediction_id = await self._predict(route.wire, arguments, headers, receive)
-                request_id = request_id or prediction_id
+                answer = await self._predict(route, arguments, headers, scope, receive)
+                request_id = request_id or answer.id.encode()
+                reply = reply_answer(answer)
             else:
+                self._check_key(route, headers)
                 body = await self._read_body(headers, receive) if route.method == "POST" else b""
-                status, content_type, body, more = route.handle(Call(self, arguments, body))
+                reply = route.handle(Call(self, arguments, body))
         except Disconnected:
             return
         except MLOpsError as error:
+            self.count_refusal(error)
             request_id = request_id or new_request_id()
-            status, content_type, body, more = self._refuse(error, route.wire, request_id)
+            reply = reply_error(error, route.wire, request_id)
         except Exception:
             request_id = request_id or new_request_id()
             logger.exception("request %s failed", request_id.decode())
-            status, content_type, body, more = reply_fault(route.wire, request_id)
+            reply = reply_fault(route.wire, request_id)
         request_id = request_id or new_request_id()
         response_headers = [
-            (b"content-type", content_type),
-            (b"content-length", b"%d" % len(body)),
+            (b"content-type", reply.content_type),
+            (b"content-length", b"%d" % len(reply.body)),
             (b"x-request-id", request_id),
-            *more,
+            *reply.headers,
         ]
         if self.draining:
             response_headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": status, "headers": response_headers})
-        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
-        seconds = time.perf_counter() - started
-        self.metrics.count_request(route.method, route.template, status, seconds)
-        if self._log_all or (status >= 400 and self._log_errors):
-            self._log_access(scope, route, request_id, status, seconds)
+        await send({"type": "http.response.start", "status": reply.status, "headers": response_headers})
+        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})
+        self.count(route, method, reply.status, request_id, started, scope.get("client"))
 
     async def _predict(
-        self, wire: Wire, arguments: dict[str, str], headers: dict[bytes, bytes], receive: Receive
-    ) -> tuple[int, bytes, bytes, Headers, bytes]:
-        """Answer a prediction: status, content type, body, further headers, prediction id."""
-        if self._state is not None and len(self._state.tasks) > self._limit:
+        self, route: Route, arguments: dict[str, str], headers: dict[bytes, bytes], scope: Scope, receive: Receive
+    ) -> Answer:
+        if not scope.get("admitted", True):
             raise RefusedError(503, "overload", "too many requests at once; try again soon")
-        model = self.shelf.find(arguments.get("name"), arguments.get("version"))
+        model = self.admit(route, headers, arguments)
         body = await self._read_body(headers, receive)
-        question = Question(wire, body, self._hint(wire, headers, len(body)))
+        question = Question(route.wire or "native", body, self._hint(route.wire, headers, len(body)))
         if len(body) <= SMALL_BODY_BYTES:
             answer = self.plane.answer(model, question)
         else:
             answer = await self._in_thread(self.plane.answer, model, question)
         self.plane.record(question, answer)
-        if self._shadows and (challenger := self.plane.wants_shadow(answer.model)) is not None:
-            self._start_shadow(challenger, question, answer.id)
-        prediction_id = answer.id.encode()
-        more: Headers = [(b"x-prediction-id", prediction_id), (b"x-model-version", answer.model.version.encode())]
-        if answer.header_length is None:
-            return 200, b"application/json", answer.body, more, prediction_id
-        more.append((b"inference-header-content-length", b"%d" % answer.header_length))
-        return 200, b"application/octet-stream", answer.body, more, prediction_id
+        self.shadow(question, answer)
+        return answer
 
-    def _hint(self, wire: Wire, headers: dict[bytes, bytes], length: int) -> Any:
+    # --- what both ways of a request share ---
+
+    def admit(self, route: Route, headers: dict[bytes, bytes], arguments: "dict[str, str] | None" = None) -> ServedModel:
+        """Check the key and return the model that is asked for.
+
+        Raises
+        ------
+        RefusedError, NoModelError, UnknownModelError
+            If the key does not fit, or there is no such model.
+        """
+        self._check_key(route, headers)
+        return self.shelf.find(arguments.get("name"), arguments.get("version")) if arguments else self.shelf.find()
+
+    def shadow(self, question: Question, answer: Answer) -> None:
+        """Let the challenger answer as well, if it is to, once the response has left."""
+        challenger = self.plane.wants_shadow(answer.model) if self._shadows else None
+        if challenger is None:
+            return
+        loop = asyncio.get_running_loop()
+
+        def work() -> None:
+            shadow = self.plane.shadow(challenger, question)
+            loop.call_soon_threadsafe(self.plane.record_shadow, question, shadow, answer.id)
+
+        self._threads.submit(work)
+
+    def count_refusal(self, error: MLOpsError) -> None:
+        """Count a request that is refused before the model sees it."""
+        if isinstance(error, RefusedError):
+            self.metrics.add(names.REFUSED, 1.0, error.reason)
+
+    def count(self, route: Route, method: str, status: int, request_id: bytes, started: float, client: Any) -> None:
+        """Count a request that was answered, and log it if it is to be."""
+        seconds = time.perf_counter() - started
+        self.metrics.count_request(route.method, route.template, status, seconds)
+        if self._log_all or (status >= 400 and self._log_errors):
+            entry = {"request_id": request_id.decode(), "method": method, "path": route.template, "status": status}
+            more = {"milliseconds": round(seconds * 1e3, 3), "client": client[0] if client else ""}
+            access_logger.info(json.dumps(entry | more))
+
+    def _hint(self, wire: Wire | None, headers: dict[bytes, bytes], length: int) -> Any:
         """Return what is needed to read the body."""
         if wire == "mlflow":
             content_type = headers.get(b"content-type")
@@ -143,16 +189,6 @@ class App:
             return await asyncio.wait_for(job, self.settings.serving.request_seconds)
         except TimeoutError:
             raise RefusedError(504, "slow", "the answer took too long; send fewer rows") from None
-
-    def _start_shadow(self, challenger: Any, question: Question, prediction_id: str) -> None:
-        """Let the challenger answer after the response has left."""
-        loop = asyncio.get_running_loop()
-
-        def work() -> None:
-            answer = self.plane.shadow(challenger, question)
-            loop.call_soon_threadsafe(self.plane.record_shadow, question, answer, prediction_id)
-
-        self._threads.submit(work)
 
     async def _read_body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         length = headers.get(b"content-length")
@@ -180,22 +216,14 @@ class App:
     def _too_large(self) -> RefusedError:
         return RefusedError(413, "size", f"the body is larger than {self._max_body} bytes; send fewer rows at once")
 
-    def _check_key(self, authorization: bytes, route: Route) -> None:
-        role = self.settings.find_role(authorization.decode("latin-1"))
+    def _check_key(self, route: Route, headers: dict[bytes, bytes]) -> None:
+        if not self._keys or route.open:
+            return
+        role = self.settings.find_role(headers.get(b"authorization", b"").decode("latin-1"))
         if role is None:
             raise RefusedError(401, "key", "this server asks for a key: send it as `Authorization: Bearer KEY`")
         if route.admin and role != "admin":
             raise RefusedError(403, "key", "this key may predict, but not this; use an admin key")
-
-    def _refuse(self, error: MLOpsError, wire: Wire | None, request_id: bytes) -> Reply:
-        if isinstance(error, RefusedError):
-            self.metrics.add(names.REFUSED, 1.0, error.reason)
-        return reply_error(error, wire, request_id)
-
-    def _log_access(self, scope: Scope, route: Route, request_id: bytes, status: int, seconds: float) -> None:
-        client = scope.get("client") or ("",)
-        entry = {"request_id": request_id.decode(), "method": scope["method"], "path": route.template, "status": status}
-        access_logger.info(json.dumps(entry | {"milliseconds": round(seconds * 1e3, 3), "client": client[0]}))
 
     # --- the server's life ---
 

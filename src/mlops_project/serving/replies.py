@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from mlops_project.errors import MLOpsError
-from mlops_project.serving.dataplane import Wire
+from mlops_project.serving.dataplane import Answer
 from mlops_project.serving.errors import INTERNAL, RefusedError, find_status
+from mlops_project.serving.wires import Wire
 from mlops_project.wire import mlflow, open_inference
 from mlops_project.wire.mlflow import UnsupportedTypeError
 from mlops_project.wire.problems import RowsError
@@ -50,6 +51,15 @@ def check_request_id(given: bytes) -> bytes | None:
 def reply_json(value: Any, status: int = 200) -> Reply:
     """Return a JSON reply."""
     return Reply(status, JSON, orjson.dumps(value))
+
+
+def reply_answer(answer: Answer) -> Reply:
+    """Return the reply to a prediction."""
+    headers: Headers = [(b"x-prediction-id", answer.id.encode()), (b"x-model-version", answer.model.version.encode())]
+    if answer.header_length is None:
+        return Reply(200, JSON, answer.body, headers)
+    headers.append((b"inference-header-content-length", b"%d" % answer.header_length))
+    return Reply(200, OCTETS, answer.body, headers)
 
 
 def reply_error(error: MLOpsError, wire: Wire | None, request_id: bytes) -> Reply:

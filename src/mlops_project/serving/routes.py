@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from mlops_project.serving import handlers
-from mlops_project.serving.dataplane import Wire
 from mlops_project.serving.replies import Reply
+from mlops_project.serving.wires import Wire
 
 Handler = Callable[[handlers.Call], Reply]
 

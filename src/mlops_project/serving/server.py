@@ -27,6 +27,16 @@ class ServerConfig(uvicorn.Config):
         self.app_settings = settings.serving
 
 
+class Supervisor(Multiprocess):
+    """uvicorn's, which starts dead workers again; it also gives up the port when they do, or clients would wait in vain."""
+
+    def terminate_all(self) -> None:
+        """Close the port and ask the workers to end."""
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()
+
+
 def run_server(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; then answer what is open and end.
 
@@ -58,7 +68,7 @@ def run_server(settings: Settings) -> None:
     shown = f"[{host}]" if ":" in host else host
     logging.getLogger("mlops_project").info("listening on http://%s:%d", shown, port)
     if serving.workers > 1:
-        Multiprocess(config, sockets=[listener]).run()
+        Supervisor(config, sockets=[listener]).run()
     else:
         uvicorn.Server(config).run(sockets=[listener])
 

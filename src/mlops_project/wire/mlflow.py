@@ -87,18 +87,24 @@ class ScoringProtocol:
             return self._read_json(body)
         return self._read_csv(body) if mime == CSV else self._read_parquet(body)
 
+    def take(self, body: bytes, content_type: str | None) -> list[Any] | None:
+        """Return the rows of an ordinary request in contract order, unread; None if ``read`` must look closer."""
+        if content_type != JSON:
+            return None
+        try:
+            ((key, value),) = orjson.loads(body).items()
+        except (ValueError, AttributeError):
+            return None
+        if key == SPLIT:
+            plain = type(value) is dict and len(value) == 2 and value.get("columns") == self.reader.names
+            return value["data"] if plain and _is_table(value.get("data")) else None
+        if key in FORMATS and type(value) is list and value and all(type(item) is dict for item in value):
+            return self.reader.take_records(value)
+        return None
+
     def _read_json(self, body: bytes) -> Encoded:
         request = parse_json(body)
         if type(request) is dict:
-            if len(request) == 1:  # by far the most frequent
-                split = request.get(SPLIT)
-                if (
-                    type(split) is dict
-                    and len(split) == 2
-                    and split.get("columns") == self.reader.names
-                    and _is_table(split.get("data"))
-                ):
-                    return self.reader.read_rows(self.reader.names, split["data"])
             return self._read_request(request)
         kind = "a list" if isinstance(request, list) else "no object"
         raise ScoringError(f"expected a JSON object with exactly one of {', '.join(FORMATS)}; got {kind}")

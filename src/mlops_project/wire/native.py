@@ -52,6 +52,17 @@ class NativeProtocol:
             raise RowsError([at_rows(None, "expected an object with a value per column", wrong)])
         return self.reader.read_records(rows)
 
+    def take(self, body: bytes) -> list[Any] | None:
+        """Return the rows of an ordinary request in contract order, unread; None if ``read`` must look closer."""
+        try:
+            rows = orjson.loads(body)
+        except ValueError:
+            return None
+        rows = [rows] if type(rows) is dict else rows
+        if type(rows) is not list or not rows or not all(type(row) is dict for row in rows):
+            return None
+        return self.reader.take_records(rows)
+
     def write(self, predictions: Predictions, name: str, version: str, prediction_id: str) -> bytes:
         """Write a response; ids of further rows are the first one's with the row's position behind a dot."""
         n_rows = len(predictions.values if predictions.indices is None else predictions.indices)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import suggest
-from mlops_project.runtime import Floats
+from mlops_project.runtime import MISSING_TEXT, Floats
 from mlops_project.wire.columns import EXACT_INTEGER, LARGEST, Rules, read_date_column, read_number_column, read_text_column
 from mlops_project.wire.problems import MAX_PROBLEMS, Problem, RowsError, Stage, at_rows, shorten
 
@@ -34,6 +34,7 @@ class Encoded(NamedTuple):
 
 
 NUMBERS, TEXT = {float, int}, {str}
+MAYBE_NUMBERS, MAYBE_TEXT = NUMBERS | {type(None)}, TEXT | {type(None)}
 NO_TEXTS = np.empty((0, 0), object)  # what a model without text columns does not read
 
 
@@ -62,6 +63,9 @@ class RowReader:
         kinds = [contract.features[index].type for index in numbers]
         self._whole = [index for index, kind in enumerate(kinds) if kind in ("integer", "boolean")]
         self._boolean = [index for index, kind in enumerate(kinds) if kind == "boolean"]
+        lenient = rules.gaps == "model" and rules.missing == "error"
+        may_miss = [item.nullable or (lenient and item.type == "float") for item in contract.features if not item.is_text]
+        self._may_miss = np.array(may_miss, bool)
         self._closed = [frozenset(item.categories) if item.type == "category" else None for item in contract.texts]
         self._from_record = itemgetter(*self.names) if self._width > 1 else None
 
@@ -81,7 +85,7 @@ class RowReader:
             Listing every problem.
         """
         if names == self.names and rows:
-            encoded = self._read_quickly(rows)
+            encoded = self.read_quickly(rows)
             if encoded is not None:
                 return encoded
         return self.read_columns(self._transpose(names, rows))
@@ -94,20 +98,26 @@ class RowReader:
         RowsError
             Listing every problem.
         """
-        if self._from_record is not None and records:
-            try:
-                rows = list(map(self._from_record, records))
-            except KeyError:
-                pass
-            else:
-                if self.rules.extra == "ignore" or all(len(record) == self._width for record in records):
-                    encoded = self._read_quickly(rows)
-                    if encoded is not None:
-                        return encoded
+        rows = self.take_records(records)
+        encoded = self.read_quickly(rows) if rows else None
+        if encoded is not None:
+            return encoded
         names = dict.fromkeys(name for record in records for name in record)
         return self.read_columns({name: [record.get(name) for record in records] for name in names}, len(records))
 
-    def _read_quickly(self, rows: Sequence[Any]) -> Encoded | None:
+    def take_records(self, records: Sequence[Mapping[Any, Any]]) -> list[Any] | None:
+        """Return the values of each record in contract order, unread; None if one lacks a column or has others."""
+        if self._from_record is None:
+            return None
+        try:
+            rows = list(map(self._from_record, records))
+        except (KeyError, TypeError):
+            return None
+        if self.rules.extra == "error" and any(len(record) != self._width for record in records):
+            return None
+        return rows
+
+    def read_quickly(self, rows: Sequence[Any]) -> Encoded | None:
         """Read rows in contract order if all is plain; None if anything needs a closer look."""
         try:
             if self._all_numbers:
@@ -119,35 +129,51 @@ class RowReader:
             numbers = np.array(number_rows, np.float64)
         except (ValueError, TypeError, OverflowError):
             return None
-        if not self._is_plain(numbers, number_rows) or not (texts is None or self._are_plain_texts(texts)):
+        if not self._are_plain_numbers(numbers, number_rows):
             return None
         if texts is None:
             return Encoded(numbers, NO_TEXTS)
-        plain = np.empty((len(rows), len(self.contract.texts)), object)
-        plain[:] = texts
-        return Encoded(numbers, plain)
+        plain = self._read_plain_texts(texts)
+        return None if plain is None else Encoded(numbers, plain)
 
-    def _is_plain(self, numbers: Floats, rows: Sequence[Any]) -> bool:
-        """Whether these are finite numbers, whole where they must be, none of which was anything else before."""
-        if numbers.shape != (len(rows), self._n_numbers) or not np.maximum.reduce(np.abs(numbers), None) <= LARGEST:
-            return False  # missing values come here as well: NaN is not less than anything
-        if self.rules.types == "exact" and not all(NUMBERS.issuperset(map(type, row)) for row in rows):
+    def _are_plain_numbers(self, numbers: Floats, rows: Sequence[Any]) -> bool:
+        """Whether these are finite numbers, missing only where they may be, whole where they must be."""
+        if numbers.shape != (len(rows), self._n_numbers):
+            return False
+        gaps = False
+        if numbers.size and not np.maximum.reduce(np.abs(numbers), None) <= LARGEST:  # NaN is not less than anything
+            missing = np.isnan(numbers)
+            gaps = bool(missing.any())
+            if (np.abs(numbers) > LARGEST).any() or (missing.any(axis=0) & ~self._may_miss).any():
+                return False
+        if self.rules.types == "exact" and not all(
+            (MAYBE_NUMBERS if gaps else NUMBERS).issuperset(map(type, row)) for row in rows
+        ):
             return False
         if not self._whole:
             return True
         whole, boolean = numbers[:, self._whole], numbers[:, self._boolean]
+        if gaps:
+            whole, boolean = np.nan_to_num(whole), np.nan_to_num(boolean)
         return bool(
             (whole == np.floor(whole)).all() and (np.abs(whole) <= EXACT_INTEGER).all() and np.isin(boolean, (0, 1)).all()
         )
 
-    def _are_plain_texts(self, rows: list[tuple[Any, ...]]) -> bool:
-        if any(set(map(type, row)) != TEXT for row in rows):
-            return False
+    def _read_plain_texts(self, rows: list[tuple[Any, ...]]) -> npt.NDArray[np.object_] | None:
+        """Return the texts ``(n_rows, n_texts)`` if they are just that, or missing where the model may judge; else None."""
+        kinds = {kind for row in rows for kind in map(type, row)}
+        texts = np.empty((len(rows), len(self.contract.texts)), object)
+        texts[:] = rows
+        if kinds != TEXT:
+            if kinds != MAYBE_TEXT:
+                return None
+            texts[texts == None] = MISSING_TEXT  # noqa: E711 - of each element
         if self.rules.categories == "any" and self.rules.missing == "error":
-            return True
-        return all(
-            text and (known is None or text in known) for row in rows for text, known in zip(row, self._closed, strict=True)
+            return texts
+        known = all(
+            text and (names is None or text in names) for row in rows for text, names in zip(row, self._closed, strict=True)
         )
+        return texts if known else None
 
     def _transpose(self, names: Sequence[Any], rows: Sequence[Any]) -> dict[Any, list[Any]]:
         width = len(names)

@@ -53,6 +53,28 @@ def test_quick_way_and_careful_way_agree(rows):
     np.testing.assert_array_equal(quick.numbers, careful.numbers)
 
 
+VALUES = st.none() | st.floats(-1e30, 1e30) | st.integers(-9, 9) | st.booleans() | st.sampled_from(["", "a", "red", "2", "nan"])
+
+
+@pytest.mark.parametrize("rules", [Rules(), Rules(missing="impute"), Rules(coercion="mlflow"), STRICT])
+@given(rows=st.lists(st.lists(VALUES, min_size=6, max_size=6), min_size=1, max_size=4))
+def test_quick_way_accepts_only_what_the_careful_way_does(rules, rows):
+    features = (
+        Feature("f", "float", default=1.0),
+        Feature("g", "float", nullable=True),
+        Feature("i", "integer", default=2),
+        Feature("b", "boolean", nullable=True),
+        Feature("c", "category", categories=("a", "red"), default="a"),
+        Feature("s", "string", nullable=True),
+    )
+    reader = RowReader(Contract(features, "y", "regression"), rules)
+    quick = reader.read_quickly(rows)
+    if quick is not None:
+        careful = reader.read_columns(dict(zip(reader.names, map(list, zip(*rows, strict=True)), strict=True)))
+        np.testing.assert_array_equal(quick.numbers, careful.numbers)
+        assert quick.texts.tolist() == careful.texts.tolist()
+
+
 @pytest.mark.parametrize("rules", [Rules(), STRICT], ids=["convertible", "exact"])
 @pytest.mark.parametrize(
     ("column", "value", "expected"),

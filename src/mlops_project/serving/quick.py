@@ -1,0 +1,164 @@
+"""The short way for small predictions: from the HTTP parser to the data plane and back, without a task per request.
+
+Small bodies to ``/invocations`` and ``/predict`` wait until the event loop has read what came in, and are answered together.
+Whatever is out of the ordinary (large or compressed bodies, pipelining, a client that does not read, other paths) goes the
+long way, through the ASGI application; both give the same answers. Measured with a forest of 200 trees and 16 connections:
+44 µs of processor time per request, 149 µs the long way (a no-op on the same server: 28 µs).
+"""
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from mlops_project.errors import MLOpsError
+from mlops_project.serving.dataplane import Answer
+from mlops_project.serving.errors import RefusedError
+from mlops_project.serving.replies import Reply, check_request_id, new_request_id, reply_answer, reply_error, reply_fault
+from mlops_project.serving.routes import Route, find_route
+from mlops_project.serving.wires import Question
+
+if TYPE_CHECKING:
+    from mlops_project.serving.app import App
+    from mlops_project.serving.protocol import GuardedProtocol
+
+PATHS = (b"/invocations", b"/predict")
+QUICK_ROUTES: dict[bytes, Route] = {path: find_route("POST", path.decode())[0] for path in PATHS}
+MAX_BODY_BYTES = 32 * 1024
+LONG_WAY_HEADERS = (b"transfer-encoding", b"content-encoding", b"expect", b"upgrade")
+
+logger = logging.getLogger(__name__)
+
+
+class QuickCall:
+    """One request on the short way. uvicorn's protocol treats it as its own request-response cycle.
+
+    Attributes
+    ----------
+    body, more_body
+        What has come so far, and whether there is more to come.
+    response_started, response_complete
+        Whether it is answered.
+    keep_alive
+        Whether the connection stays open afterwards.
+    disconnected
+        Whether the client left.
+    """
+
+    __slots__ = (
+        "body",
+        "desk",
+        "disconnected",
+        "headers",
+        "keep_alive",
+        "message_event",
+        "more_body",
+        "protocol",
+        "response_complete",
+        "response_started",
+        "route",
+        "started",
+        "taken",
+    )
+
+    def __init__(
+        self, protocol: "GuardedProtocol", desk: "Desk", route: Route, headers: dict[bytes, bytes], keep_alive: bool
+    ) -> None:
+        self.protocol, self.desk, self.route, self.headers, self.keep_alive = protocol, desk, route, headers, keep_alive
+        self.body = bytearray()
+        self.more_body = True
+        self.response_started = self.response_complete = self.disconnected = self.taken = False
+        self.message_event = self  # uvicorn sets its cycle's event when something has happened
+        self.started = time.perf_counter()
+
+    def set(self) -> None:
+        """Go to the desk once the request is whole."""
+        if not self.more_body and not self.taken:
+            self.taken = True
+            self.desk.take(self)
+
+
+def find_quick_route(
+    url: bytes, method: bytes, headers: list[tuple[bytes, bytes]]
+) -> "tuple[Route, dict[bytes, bytes]] | None":
+    """Return the route and the headers of a request that may go the short way."""
+    route = QUICK_ROUTES.get(url)
+    if route is None or method != b"POST":
+        return None
+    found = dict(headers)
+    length = found.get(b"content-length")
+    if length is None or len(length) > 5 or int(length) > MAX_BODY_BYTES:
+        return None
+    return None if any(name in found for name in LONG_WAY_HEADERS) else (route, found)
+
+
+class Desk:
+    """Where whole requests wait for the event loop to come round. One per worker."""
+
+    def __init__(self, app: "App", max_waiting: int) -> None:
+        self._app, self._max_waiting = app, max_waiting
+        self._waiting: list[QuickCall] = []
+
+    def take(self, call: QuickCall) -> None:
+        """Let a request wait, or refuse it if too many do."""
+        if len(self._waiting) + self._app.admitted >= self._max_waiting:
+            self._reply(call, RefusedError(503, "overload", "too many requests at once; try again soon"))
+            return
+        self._waiting.append(call)
+        if len(self._waiting) == 1:
+            asyncio.get_running_loop().call_soon(self._answer_all)
+
+    def _answer_all(self) -> None:
+        calls, self._waiting = self._waiting, []
+        asked, askers = [], []
+        for call in calls:
+            try:
+                model = self._app.admit(call.route, call.headers)
+            except MLOpsError as error:
+                self._reply(call, error)
+                continue
+            hint = call.headers.get(b"content-type") if call.route.wire == "mlflow" else None
+            question = Question(call.route.wire or "native", bytes(call.body), None if hint is None else hint.decode("latin-1"))
+            asked.append((model, question))
+            askers.append(call)
+        try:
+            results: list[Answer | Exception] = self._app.plane.answer_together(asked)
+        except Exception as error:  # noqa: BLE001 - a fault of ours; it is logged with each request's id
+            results = [error] * len(asked)
+        for call, (_, question), result in zip(askers, asked, results, strict=True):
+            self._reply(call, result)
+            if isinstance(result, Answer):
+                self._app.shadow(question, result)
+
+    def _reply(self, call: QuickCall, result: "Answer | Exception") -> None:
+        given = call.headers.get(b"x-request-id")
+        request_id = check_request_id(given) if given is not None else None
+        if isinstance(result, Answer):
+            reply = reply_answer(result)
+            request_id = request_id or result.id.encode()
+        else:
+            request_id = request_id or new_request_id()
+            reply = self._explain(call, result, request_id)
+        call.protocol.respond(call, reply, request_id, draining=self._app.draining)
+        self._app.count(call.route, "POST", reply.status, request_id, call.started, call.protocol.client)
+
+    def _explain(self, call: QuickCall, error: Exception, request_id: bytes) -> Reply:
+        if isinstance(error, MLOpsError):
+            self._app.count_refusal(error)
+            return reply_error(error, call.route.wire, request_id)
+        logger.error("request %s failed", request_id.decode(), exc_info=error)
+        return reply_fault(call.route.wire, request_id)
+
+
+def build_response(reply: Reply, request_id: bytes, status_line: bytes, defaults: Any, *, close: bool) -> bytes:
+    """Return a response as it goes over the wire, in one piece."""
+    parts = [status_line]
+    for name, value in defaults:
+        parts += (name, b": ", value, b"\r\n")
+    parts.append(
+        b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n" % (reply.content_type, len(reply.body), request_id)
+    )
+    for name, value in reply.headers:
+        parts += (name, b": ", value, b"\r\n")
+    parts += (b"connection: close\r\n\r\n" if close else b"\r\n", reply.body)
+    return b"".join(parts)

@@ -1,0 +1,66 @@
+"""The protocols as the data plane uses them: read a question, take an ordinary one's rows unread, write an answer."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+from mlops_project.runtime import Predictions
+from mlops_project.serving.model import ServedModel
+from mlops_project.wire.rows import Encoded
+
+Wire = Literal["mlflow", "open_inference", "native"]
+Write = Callable[[str], tuple[bytes, int | None]]  # prediction id → body, length of its JSON part if binary tensors follow
+Reading = tuple[Encoded, Callable[[Predictions, str], tuple[bytes, int | None]]]  # rows, and how to write their answer
+
+
+class Question(NamedTuple):
+    """A request as it came.
+
+    Attributes
+    ----------
+    wire
+        Which protocol it speaks.
+    body
+        Raw bytes.
+    hint
+        What is needed to read them: the content type for ``mlflow``, the length of the JSON part for ``open_inference``.
+    """
+
+    wire: Wire
+    body: bytes
+    hint: Any = None
+
+
+def _read_mlflow(model: ServedModel, question: Question) -> Reading:
+    rows = model.scoring.read(question.body, question.hint)
+    return rows, lambda predictions, _: (model.scoring.write(predictions), None)
+
+
+def _read_native(model: ServedModel, question: Question) -> Reading:
+    rows = model.native.read(question.body)
+    return rows, lambda predictions, key: (model.native.write(predictions, model.name, model.version, key), None)
+
+
+def _read_open_inference(model: ServedModel, question: Question) -> Reading:
+    request = model.inference.read(question.body, question.hint)
+    return request.rows, lambda predictions, _: model.inference.write(predictions, request, model.name, model.version)
+
+
+READ: dict[Wire, Callable[[ServedModel, Question], Reading]] = {
+    "mlflow": _read_mlflow,
+    "native": _read_native,
+    "open_inference": _read_open_inference,
+}
+TAKE: dict[Wire, Callable[[ServedModel, Question], list[Any] | None]] = {
+    "mlflow": lambda model, question: model.scoring.take(question.body, question.hint),
+    "native": lambda model, question: model.native.take(question.body),
+    "open_inference": lambda _model, _question: None,
+}
+WRITE: dict[Wire, Callable[[ServedModel, Predictions], Write]] = {
+    "mlflow": lambda model, predictions: lambda _: (model.scoring.write(predictions), None),
+    "native": lambda model, predictions: (
+        lambda key: (
+            model.native.write(predictions, model.name, model.version, key),
+            None,
+        )
+    ),
+}
