@@ -161,9 +161,9 @@ def test_wrong_content_length_is_refused(server, length):
 
 
 def test_long_way_and_short_way_ask_for_keys(trained_project, row):
-    with model_server(trained_project, "--model", "artifacts/model", SERVE_API_KEYS="predict:long-enough") as server:
+    with model_server(trained_project, "--model", "artifacts/model", SERVE_API_KEYS="predict:hunter2hunter2") as server:
         body = json.dumps(row).encode()
-        plain, keyed = build_request("/predict", body), build_request("/predict", body, authorization="Bearer long-enough")
+        plain, keyed = build_request("/predict", body), build_request("/predict", body, authorization="Bearer hunter2hunter2")
         answers = ask(
             server, plain, keyed, plain.replace(b"/predict", b"/predict?", 1), keyed.replace(b"/predict", b"/predict?", 1)
         )
