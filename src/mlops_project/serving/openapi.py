@@ -105,7 +105,10 @@ def _base_schemas() -> dict[str, Any]:
         },
         "required": ["error", "request_id"],
     }
-    return {"Problem": problem, "Error": error}
+    texts = {"type": "string"}
+    scoring = {"type": "object", "properties": {"error_code": texts, "message": texts}, "required": ["error_code", "message"]}
+    inference = {"type": "object", "properties": {"error": texts}, "required": ["error"]}
+    return {"Problem": problem, "Error": error, "ScoringError": scoring, "InferenceError": inference}
 
 
 def _ref(name: str) -> dict[str, str]:
@@ -116,7 +119,7 @@ def _content(schema: dict[str, Any], description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
-def _responses(schema: dict[str, Any], description: str) -> dict[str, Any]:
+def _responses(schema: dict[str, Any], description: str, error: str = "Error") -> dict[str, Any]:
     errors = {
         "400": "What is wrong with the request, all of it.",
         "401": "A key is asked for.",
@@ -126,7 +129,10 @@ def _responses(schema: dict[str, Any], description: str) -> dict[str, Any]:
         "415": "Another content type is expected.",
         "503": "Overloaded, or no model is loaded; try again after Retry-After seconds.",
     }
-    return {"200": _content(schema, description)} | {code: _content(_ref("Error"), text) for code, text in errors.items()}
+    replies = {"200": _content(schema, description)} | {code: _content(_ref(error), text) for code, text in errors.items()}
+    if error == "ScoringError":  # as MLflow answers
+        replies["415"] = {"description": errors["415"], "content": {"text/plain": {"schema": {"type": "string"}}}}
+    return replies
 
 
 def _get(summary: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -181,14 +187,14 @@ def _model_paths(model: ServedModel) -> dict[str, Any]:
     infer = f"/v2/models/{model.name}/infer"
     return {
         "/predict": {"post": _post("Predict typed rows", rows, predictions)},
-        "/invocations": {"post": _post("MLflow's scoring protocol", scoring, {"type": "object"})},
-        infer: {"post": _post("Open Inference Protocol: infer", tensors, {"type": "object"})},
+        "/invocations": {"post": _post("MLflow's scoring protocol", scoring, {"type": "object"}, "ScoringError")},
+        infer: {"post": _post("Open Inference Protocol: infer", tensors, {"type": "object"}, "InferenceError")},
     }
 
 
-def _post(summary: str, request: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
+def _post(summary: str, request: dict[str, Any], response: dict[str, Any], error: str = "Error") -> dict[str, Any]:
     return {
         "summary": summary,
         "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
-        "responses": _responses(response, "The predictions."),
+        "responses": _responses(response, "The predictions.", error),
     }
