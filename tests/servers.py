@@ -75,14 +75,15 @@ class ModelServer:
 
 
 @contextlib.contextmanager
-def model_server(folder: Path, *options: str, ready: str = "/ping", **variables: str) -> Iterator[ModelServer]:
-    """Run ``mlops serve`` with these options in ``folder``; ends it with SIGTERM."""
+def model_server(folder: Path, *options: str, module: bool = False, **variables: str) -> Iterator[ModelServer]:
+    """Run ``mlops serve`` (or ``python -m mlops_project.serve``) with these options in ``folder``; ends it with SIGTERM."""
     port = free_port()
-    command = ["mlops", "serve", "--port", str(port), *options]
+    command = ["python", "-m", "mlops_project.serve"] if module else ["mlops", "serve"]
+    command += ["--port", str(port), *options]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=plain_environment() | variables, stdout=log, stderr=log)
         try:
-            wait_for(f"http://127.0.0.1:{port}{ready}", process)
+            wait_for(f"http://127.0.0.1:{port}/ping", process)
             yield ModelServer(port, process, folder)
         finally:
             process.terminate()

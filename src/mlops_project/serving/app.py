@@ -22,6 +22,7 @@ from mlops_project.serving.reload import Shelf
 from mlops_project.serving.replies import check_request_id, new_request_id, reply_answer, reply_error, reply_fault
 from mlops_project.serving.routes import Route, find_route
 from mlops_project.serving.settings import Settings
+from mlops_project.serving.tracing import build_tracer
 from mlops_project.serving.wires import Question, Wire
 
 SMALL_BODY_BYTES = 32 * 1024  # larger ones are answered in a thread, so that small ones need not wait for them
@@ -62,6 +63,7 @@ class App:
         self.api: tuple[object, bytes] | None = None
         self.desk = Desk(self, settings.serving.max_waiting)
         self._threads = ThreadPoolExecutor(max(1, os.cpu_count() or 1), "batch")
+        self._tracer = build_tracer()
         self._state: Any = None
         self._housekeeper: asyncio.Task[None] | None = None
         self._keys = bool(settings.keys)
@@ -114,7 +116,7 @@ class App:
             response_headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": reply.status, "headers": response_headers})
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})
-        self.count(route, method, reply.status, request_id, started, scope.get("client"))
+        self.count(route, reply.status, request_id, started, headers, scope.get("client"))
 
     async def _predict(
         self, route: Route, arguments: dict[str, str], headers: dict[bytes, bytes], scope: Scope, receive: Receive
@@ -163,12 +165,16 @@ class App:
         if isinstance(error, RefusedError):
             self.metrics.add(names.REFUSED, 1.0, error.reason)
 
-    def count(self, route: Route, method: str, status: int, request_id: bytes, started: float, client: Any) -> None:
-        """Count a request that was answered, and log it if it is to be."""
+    def count(
+        self, route: Route, status: int, request_id: bytes, started: float, headers: dict[bytes, bytes], client: Any
+    ) -> None:
+        """Count a request that was answered; log and trace it if it is to be."""
         seconds = time.perf_counter() - started
         self.metrics.count_request(route.method, route.template, status, seconds)
+        if self._tracer is not None:
+            self._tracer.record(route, status, request_id, seconds, headers.get(b"traceparent"))
         if self._log_all or (status >= 400 and self._log_errors):
-            entry = {"request_id": request_id.decode(), "method": method, "path": route.template, "status": status}
+            entry = {"request_id": request_id.decode(), "method": route.method, "path": route.template, "status": status}
             more = {"milliseconds": round(seconds * 1e3, 3), "client": client[0] if client else ""}
             access_logger.info(json.dumps(entry | more))
 
@@ -248,6 +254,8 @@ class App:
                     self._housekeeper.cancel()
                 self._threads.shutdown(wait=True, cancel_futures=True)
                 self.plane.close()
+                if self._tracer is not None:
+                    self._tracer.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

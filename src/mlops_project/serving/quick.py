@@ -140,7 +140,7 @@ class Desk:
             request_id = request_id or new_request_id()
             reply = self._explain(call, result, request_id)
         call.protocol.respond(call, reply, request_id, draining=self._app.draining)
-        self._app.count(call.route, "POST", reply.status, request_id, call.started, call.protocol.client)
+        self._app.count(call.route, reply.status, request_id, call.started, call.headers, call.protocol.client)
 
     def _explain(self, call: QuickCall, error: Exception, request_id: bytes) -> Reply:
         if isinstance(error, MLOpsError):

@@ -52,6 +52,7 @@ ROUTES = (
     Route("GET", "/models", handlers.models),
     Route("POST", "/feedback", handlers.feedback),
     Route("GET", "/v2", handlers.fixed(handlers.V2_SERVER), open=True),
+    Route("GET", "/v2/", handlers.fixed(handlers.V2_SERVER), open=True),
     Route("GET", "/v2/health/live", handlers.fixed(handlers.V2_LIVE), open=True),
     Route("GET", "/v2/health/ready", handlers.v2_ready, open=True),
     Route("GET", MODEL, handlers.v2_model),

@@ -400,3 +400,51 @@ def test_bad_key_is_a_clear_error(serve, tree_bundle, monkeypatch, line):
 
     with pytest.raises(ConfigError, match="SERVE_API_KEYS"):
         serve(None, model_dir=tree_bundle)
+
+
+def test_open_inference_responses_have_what_the_specification_requires(serve, prices_bundle):
+    """Required fields and types of the protocol's REST description (version 2.0)."""
+    import jsonschema
+
+    text, texts, sizes = (
+        {"type": "string"},
+        {"type": "array", "items": {"type": "string"}},
+        {"type": "array", "items": {"type": "integer"}},
+    )
+    tensor = {
+        "type": "object",
+        "required": ["name", "datatype", "shape"],
+        "properties": {"name": text, "datatype": text, "shape": sizes},
+    }
+    tensors = {"type": "array", "items": tensor}
+    server = {"required": ["name", "version", "extensions"], "properties": {"name": text, "version": text, "extensions": texts}}
+    model = {
+        "required": ["name", "platform"],
+        "properties": {"versions": texts, "inputs": tensors, "outputs": tensors, "platform": text},
+    }
+    output = tensor | {"required": ["name", "datatype", "shape", "data"]}
+    answer = {
+        "required": ["model_name", "outputs"],
+        "properties": {"model_name": text, "model_version": text, "id": text, "outputs": {"type": "array", "items": output}},
+    }
+    error = {"required": ["error"], "properties": {"error": text}}
+    row = row_of(prices_bundle)
+    inputs = [
+        {"name": "size", "shape": [1], "datatype": "FP64", "data": [row["size"]]},
+        {"name": "rooms", "shape": [1, 1], "datatype": "INT64", "data": [[row["rooms"]]]},
+        {"name": "town", "shape": [1], "datatype": "BYTES", "data": [row["town"]]},
+    ]
+
+    async def ask(client):
+        jsonschema.validate((await client.get("/v2/")).json, server)
+        jsonschema.validate((await client.get("/v2/models/prices")).json, model)
+        jsonschema.validate((await client.post("/v2/models/prices/infer", {"id": "42", "inputs": inputs})).json, answer)
+        version = (await client.get("/v2/models/prices")).json["versions"][0]
+        again = await client.post(f"/v2/models/prices/versions/{version}/infer", {"inputs": inputs})
+        jsonschema.validate(again.json, answer)
+        for body in (b"{", {"inputs": inputs[:2]}, {"inputs": [inputs[0] | {"datatype": "X"}]}):
+            bad = await client.post("/v2/models/prices/infer", body)
+            assert bad.status == 400
+            jsonschema.validate(bad.json, error)
+
+    serve(ask, model_dir=prices_bundle)
