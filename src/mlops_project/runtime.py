@@ -7,6 +7,7 @@ A missing number is NaN, a missing text is the empty string.
 """
 
 import math
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,6 +82,7 @@ class Runtime:
             raise BundleError(f"ONNX Runtime cannot load the model: {' '.join(str(error).split())[:300]}") from error
         self.contract = contract
         self._inputs = [value.name for value in self._session.get_inputs()]
+        self._one_row = _OneRow(self._session, contract) if self._inputs == ["numbers"] else None
         self._outputs = ["label", "probabilities"] if contract.is_classification else ["value"]
 
     @classmethod
@@ -131,6 +133,9 @@ class Runtime:
             If the model has no answer for a row: the pipeline refuses missing numbers and this row has some.
         """
         n_rows = len(numbers)
+        alone = self._one_row.run(numbers) if n_rows == 1 and self._one_row is not None else None
+        if alone is not None:
+            return self._check(numbers, alone)
         feeds = {name: numbers if name == "numbers" else texts for name in self._inputs}
         if 0 < n_rows <= CHUNK_ROWS:
             outputs = self._session.run(self._outputs, feeds)
@@ -138,6 +143,10 @@ class Runtime:
             outputs = [np.concatenate(pieces) for pieces in zip(*self._run_chunks(feeds, n_rows), strict=True)]
         else:
             return self._empty()
+        return self._check(numbers, outputs)
+
+    def _check(self, numbers: Floats, outputs: "list[npt.NDArray[Any]]") -> Predictions:
+        """Return the outputs as predictions, if the model had an answer for every row."""
         answers = outputs[-1]
         if not math.isfinite(np.add.reduce(answers, None)) and not np.isfinite(answers).all():  # the sum takes half the time
             raise ContractError(self._explain_no_answer(numbers, answers))
@@ -159,6 +168,43 @@ class Runtime:
         if self.contract.is_classification:
             return Predictions(np.empty(0, np.int64), np.empty((0, len(self.contract.classes))))
         return Predictions(values=np.empty(0))
+
+
+class _OneRow:
+    """Runs a model of numbers for one row in memory that is bound to it once.
+
+    In a server, where each request finds the caches cold, this takes two thirds of the time of ``session.run`` (165 µs from the
+    client's side instead of 232 µs with a forest of 200 trees).
+    """
+
+    def __init__(self, session: Any, contract: Contract) -> None:
+        from onnxruntime import OrtValue
+
+        self._lock = threading.Lock()
+        self._session = session
+        self._row = np.zeros((1, len(contract.number_columns)))
+        if contract.is_classification:
+            label, probabilities = np.zeros(1, np.int64), np.zeros((1, len(contract.classes)))
+            outputs: dict[str, npt.NDArray[Any]] = {"label": label, "probabilities": probabilities}
+        else:
+            outputs = {"value": np.zeros((1, 1))}
+        self._outputs = list(outputs.values())
+        self._bound = [OrtValue.ortvalue_from_numpy(array) for array in (self._row, *self._outputs)]  # share the arrays' memory
+        self._binding = session.io_binding()
+        self._binding.bind_ortvalue_input("numbers", self._bound[0])
+        for name, value in zip(outputs, self._bound[1:], strict=True):
+            self._binding.bind_ortvalue_output(name, value)
+
+    def run(self, numbers: Floats) -> "list[npt.NDArray[Any]] | None":
+        """Return the outputs for float64 ``(1, n_number_columns)``; None if another thread is at it."""
+        if numbers.shape != self._row.shape or not self._lock.acquire(blocking=False):
+            return None
+        try:
+            self._row[:] = numbers
+            self._session.run_with_iobinding(self._binding)
+            return [output.copy() for output in self._outputs]
+        finally:
+            self._lock.release()
 
 
 def encode(columns: Mapping[str, Any], contract: Contract) -> tuple[Floats, npt.NDArray[np.object_]]:
