@@ -110,6 +110,10 @@ lock-check: $(VENV)/.dev
 bench-train: $(VENV)/.dev ## Start-up, default training against the same by hand, memory at 1,000,000 × 30
 	$(BIN)/python benchmarks/train.py
 
+.PHONY: bench-serve
+bench-serve: $(VENV)/.dev ## Requests per second, latency, start and memory against other servers
+	$(BIN)/python benchmarks/serve.py $(BENCH)
+
 .PHONY: clean
 clean: ## Remove the environment and everything built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -303,11 +303,12 @@ def _remove_stale(target: Path) -> None:
     """Remove what killed writers left beside ``target``; a directory's name holds its writer's process id."""
     for folder in target.parent.glob(f".{target.name}.*.tmp"):
         writer = folder.name.removeprefix(f".{target.name}.").split(".")[0]
-        if writer.isdigit() and not _is_alive(int(writer)):
+        if writer.isdigit() and not is_process_alive(int(writer)):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_alive(process: int) -> bool:
+def is_process_alive(process: int) -> bool:
+    """Whether a process with this id runs on this machine."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -195,7 +195,7 @@ class ServingConfig(Section, frozen=True, dict=True):
     max_connections: Annotated[int, Meta(ge=1, description="Connections per worker; further ones get 503.")] = 1000
     max_waiting: Annotated[
         int, Meta(ge=1, description="Requests at work and waiting per worker; further ones get 503 with `Retry-After`.")
-    ] = 64
+    ] = 256
     request_seconds: Annotated[
         float, Meta(gt=0, description="A request that is not there after this time gets 408, one not answered 504.")
     ] = 30.0

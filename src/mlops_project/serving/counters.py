@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from mlops_project.bundle import is_process_alive
+
 SLOTS = 1 << 17  # a sparse megabyte; pages that are not used take no memory
 NAMES, VALUES = ".names", ".values"
 
@@ -79,7 +81,7 @@ def read_counters(folder: Path) -> tuple[dict[Key, float], Mapping[int, dict[Key
         own = _read_process(file)
         for key, value in own.items():
             total[key] = total.get(key, 0.0) + value
-        if _is_alive(int(file.stem)):
+        if is_process_alive(int(file.stem)):
             living[int(file.stem)] = own
     return total, living
 
@@ -93,13 +95,3 @@ def _read_process(file: Path) -> dict[Key, float]:
             metric, labels, part = json.loads(line)
             own[Key(metric, tuple(labels), part)] = value
     return own
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -93,23 +93,44 @@ def find_quick_route(
 
 
 class Desk:
-    """Where whole requests wait for the event loop to come round. One per worker."""
+    """Where whole requests wait for the event loop to come round. One per worker.
+
+    While requests come one at a time, each is answered where it stands; once a turn of the loop brings several, those of the
+    next turn wait for each other.
+    """
 
     def __init__(self, app: "App", max_waiting: int) -> None:
         self._app, self._max_waiting = app, max_waiting
         self._waiting: list[QuickCall] = []
+        self._n_this_turn = 0
+        self._single = True  # whether the last turn brought one request only
+
+    @property
+    def n_waiting(self) -> int:
+        """Requests that wait now."""
+        return len(self._waiting)
 
     def take(self, call: QuickCall) -> None:
-        """Let a request wait, or refuse it if too many do."""
+        """Answer a request, let it wait, or refuse it if too many do."""
+        self._n_this_turn += 1
+        if self._n_this_turn == 1:
+            asyncio.get_running_loop().call_soon(self._end_turn)
+            if self._single:
+                self._answer([call])
+                return
         if len(self._waiting) + self._app.admitted >= self._max_waiting:
             self._reply(call, RefusedError(503, "overload", "too many requests at once; try again soon"))
             return
         self._waiting.append(call)
-        if len(self._waiting) == 1:
-            asyncio.get_running_loop().call_soon(self._answer_all)
 
-    def _answer_all(self) -> None:
-        calls, self._waiting = self._waiting, []
+    def _end_turn(self) -> None:
+        """Answer what waits; whatever the loop has read by now is here."""
+        self._single, self._n_this_turn = self._n_this_turn == 1, 0
+        if self._waiting:
+            calls, self._waiting = self._waiting, []
+            self._answer(calls)
+
+    def _answer(self, calls: list[QuickCall]) -> None:
         asked, askers = [], []
         for call in calls:
             try:
@@ -126,9 +147,13 @@ class Desk:
         except Exception as error:  # noqa: BLE001 - a fault of ours; it is logged with each request's id
             results = [error] * len(asked)
         for call, (_, question), result in zip(askers, asked, results, strict=True):
-            self._reply(call, result)
-            if isinstance(result, Answer):
-                self._app.shadow(question, result)
+            try:
+                self._reply(call, result)
+                if isinstance(result, Answer):
+                    self._app.shadow(question, result)
+            except Exception:
+                logger.exception("a response could not be written")
+                call.protocol.transport.abort()
 
     def _reply(self, call: QuickCall, result: "Answer | Exception") -> None:
         given = call.headers.get(b"x-request-id")

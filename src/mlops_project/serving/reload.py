@@ -117,8 +117,9 @@ class Shelf:
             return False
         try:
             model = load_model(source.path, source.role, self.settings.serving, self.metrics)
-        except BundleError as error:
-            self._note_failure(source, str(error), old[1] if old else None)
+        except Exception as error:  # noqa: BLE001 - whatever a bundle from elsewhere brings, the old model stays
+            message = str(error) if isinstance(error, BundleError) else f"{type(error).__name__}: {error}"
+            self._note_failure(source, message, old[1] if old else None)
             return False
         self._failures.pop(key, None)
         self._loaded[key] = (source.identity, model)

@@ -42,6 +42,8 @@ class NativeProtocol:
         try:
             rows = orjson.loads(body)
         except orjson.JSONDecodeError as error:
+            if "depth" in str(error):
+                raise FormatError("the JSON is nested too deeply") from None
             raise FormatError(f"the body is not valid JSON at character {error.pos}") from None
         if type(rows) is dict:
             rows = [rows]

@@ -35,6 +35,7 @@ class Encoded(NamedTuple):
 
 NUMBERS, TEXT = {float, int}, {str}
 MAYBE_NUMBERS, MAYBE_TEXT = NUMBERS | {type(None)}, TEXT | {type(None)}
+MAX_COLUMNS = 1000  # that a request may have, if the model has few
 NO_TEXTS = np.empty((0, 0), object)  # what a model without text columns does not read
 
 
@@ -54,6 +55,7 @@ class RowReader:
         self.names = list(contract.names)
         self._known = {feature.name: feature for feature in contract.features}
         self._width = len(self.names)
+        self._max_columns = max(MAX_COLUMNS, 10 * self._width)
         numbers = [index for index, feature in enumerate(contract.features) if not feature.is_text]
         texts = [index for index, feature in enumerate(contract.features) if feature.is_text]
         self._all_numbers = not texts and all(feature.type != "datetime" for feature in contract.features)
@@ -98,7 +100,7 @@ class RowReader:
         RowsError
             Listing every problem.
         """
-        rows = self.take_records(records)
+        rows = self.take_records(records) if records else None
         encoded = self.read_quickly(rows) if rows else None
         if encoded is not None:
             return encoded
@@ -107,7 +109,7 @@ class RowReader:
 
     def take_records(self, records: Sequence[Mapping[Any, Any]]) -> list[Any] | None:
         """Return the values of each record in contract order, unread; None if one lacks a column or has others."""
-        if self._from_record is None:
+        if self._from_record is None or len(records[0]) > self._max_columns:
             return None
         try:
             rows = list(map(self._from_record, records))
@@ -202,6 +204,10 @@ class RowReader:
         RowsError
             Listing every problem.
         """
+        if len(columns) > self._max_columns:
+            raise RowsError(
+                [Problem(None, f"{len(columns)} columns are far more than the model's {self._width}; leave others out")]
+            )
         lengths = {name: len(values) for name, values in columns.items() if name in self._known}
         n_rows = max(lengths.values(), default=0) if n_rows is None else n_rows
         missing = self._check_missing(columns)

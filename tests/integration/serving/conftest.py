@@ -78,7 +78,10 @@ async def running(app: App) -> AsyncIterator[None]:
         (started if "startup" in message["type"] else ended).set()
 
     life = asyncio.create_task(app({"type": "lifespan"}, receive, send))
-    await started.wait()
+    waiting = asyncio.create_task(started.wait())
+    await asyncio.wait([life, waiting], return_when=asyncio.FIRST_COMPLETED)
+    if life.done():
+        life.result()  # raises what kept it from starting
     try:
         yield
     finally:

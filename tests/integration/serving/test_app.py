@@ -265,6 +265,30 @@ def test_too_large_bodies_and_too_many_rows_get_413(serve, tree_bundle):
     serve(ask, "max_rows=10", "max_body_bytes=8192", model_dir=tree_bundle)
 
 
+def test_batch_that_takes_too_long_gets_504(serve, tree_bundle):
+    row = row_of(tree_bundle)
+
+    async def ask(client):
+        answer = await client.post("/invocations", split(row, 20_000))
+        assert (answer.status, answer.json["error_code"]) == (504, "DEADLINE_EXCEEDED")
+        assert (await client.post("/invocations", split(row))).status == 200
+
+    serve(ask, "request_seconds=0.001", model_dir=tree_bundle)
+
+
+def test_too_many_columns_and_too_deep_json_are_named(serve, tree_bundle):
+    row = row_of(tree_bundle)
+
+    async def ask(client):
+        wide = await client.post("/invocations", {"dataframe_records": [row | {f"c{index}": 1 for index in range(2000)}]})
+        assert (wide.status, "2030 columns are far more" in wide.json["message"]) == (400, True)
+        for path, key in (("/predict", "error"), ("/invocations", "message")):
+            deep = await client.post(path, b"[" * 5000 + b"]" * 5000)
+            assert (deep.status, "nested too deeply" in deep.json[key]) == (400, True)
+
+    serve(ask, model_dir=tree_bundle)
+
+
 def test_body_in_parts_and_compressed_body_are_read(serve, tree_bundle):
     row = row_of(tree_bundle)
     body = json.dumps(split(row)).encode()

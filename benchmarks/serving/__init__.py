@@ -1,0 +1,1 @@
+"""The parts of ``serve.py``: models, contestants, processes, load, tables."""
