@@ -19,7 +19,7 @@ from mlops_project.train import train
 from tests.e2e.scoring_requests import Generator, Request
 from tests.servers import free_port, model_server, plain_environment, wait_for
 
-ROUNDS = 25
+ROUNDS = 15
 MIXED = """
 data: {source: mixed.csv, target: kind, types: {day: datetime, note: string, flag: boolean}}
 model: {name: mixed, estimator: hist_gradient_boosting, params: {max_iter: 20}}
@@ -155,7 +155,7 @@ def test_thousands_of_requests_are_answered_as_by_mlflow(make_bundle, tmp_path, 
             else:
                 reasons[reason] += 1
     assert not faults, f"{len(faults)} of {total} differ without a documented reason, e.g. {faults[:5]}"
-    assert total > 600
+    assert total > 400
     assert good > total / 3
     if coercion == "mlflow":
         assert not {"only true, false, 0 and 1 are booleans", "rows of different lengths are an error"} & reasons.keys()

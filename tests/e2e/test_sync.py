@@ -44,6 +44,9 @@ class Registry:
         assert done.returncode == 0, done.stderr
 
 
+pytestmark = pytest.mark.xdist_group("sync")  # they share what was trained
+
+
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory) -> Registry:
     registry = Registry(tmp_path_factory.mktemp("embedded"))
