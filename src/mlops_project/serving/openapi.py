@@ -8,16 +8,16 @@ from mlops_project import __version__
 from mlops_project.contract import Contract, Feature
 from mlops_project.serving.model import ServedModel
 
+PREDICT, INFERENCE, OPERATE = "Predict", "Open Inference Protocol", "Operate"
 JSON_TYPES = {"float": "number", "integer": "integer", "boolean": "boolean"}
 
 
 def describe_api(model: ServedModel | None, *, secured: bool) -> bytes:
     """Return the OpenAPI document as JSON; without a model, what can be said without one."""
-    schemas = _base_schemas()
-    paths = _fixed_paths()
+    schemas, paths = _base_schemas(), _fixed_paths()
     if model is not None:
-        schemas |= _model_schemas(model.contract)
-        paths |= _model_paths(model)
+        schemas = _model_schemas(model.contract) | schemas
+        paths = _model_paths(model) | paths
     components: dict[str, Any] = {"schemas": schemas}
     title = model.name if model else "model server"
     document: dict[str, Any] = {
@@ -135,8 +135,8 @@ def _responses(schema: dict[str, Any], description: str, error: str = "Error") -
     return replies
 
 
-def _get(summary: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"get": {"summary": summary, "responses": _responses(schema or {"type": "object"}, summary)}}
+def _get(summary: str, tag: str) -> dict[str, Any]:
+    return {"get": {"summary": summary, "tags": [tag], "responses": _responses({"type": "object"}, summary)}}
 
 
 def _fixed_paths() -> dict[str, Any]:
@@ -150,16 +150,17 @@ def _fixed_paths() -> dict[str, Any]:
     accepted = {"type": "object", "properties": {"accepted": {"type": "integer"}}, "required": ["accepted"]}
     feedback = {
         "summary": "Tell the true label of a prediction, by its id",
+        "tags": [PREDICT],
         "requestBody": {"required": True, "content": {"application/json": {"schema": labels}}},
         "responses": _responses(accepted, "Labels that were noted."),
     }
     return {
-        "/ready": _get("Whether the model answers: scores its example row"),
-        "/models": _get("Loaded models, versions and contracts"),
         "/feedback": {"post": feedback},
-        "/v2": _get("Open Inference Protocol: the server"),
-        "/v2/health/live": _get("Open Inference Protocol: alive"),
-        "/v2/health/ready": _get("Open Inference Protocol: ready"),
+        "/models": _get("Loaded models, versions and contracts", OPERATE),
+        "/ready": _get("Whether the model answers: scores its example row", OPERATE),
+        "/v2": _get("The server", INFERENCE),
+        "/v2/health/live": _get("Whether the server is alive", INFERENCE),
+        "/v2/health/ready": _get("Whether its models are ready", INFERENCE),
     }
 
 
@@ -186,15 +187,16 @@ def _model_paths(model: ServedModel) -> dict[str, Any]:
     }
     infer = f"/v2/models/{model.name}/infer"
     return {
-        "/predict": {"post": _post("Predict typed rows", rows, predictions)},
-        "/invocations": {"post": _post("MLflow's scoring protocol", scoring, {"type": "object"}, "ScoringError")},
-        infer: {"post": _post("Open Inference Protocol: infer", tensors, {"type": "object"}, "InferenceError")},
+        "/predict": {"post": _post("Predict typed rows", PREDICT, rows, predictions)},
+        "/invocations": {"post": _post("MLflow's scoring protocol", PREDICT, scoring, {"type": "object"}, "ScoringError")},
+        infer: {"post": _post("Infer", INFERENCE, tensors, {"type": "object"}, "InferenceError")},
     }
 
 
-def _post(summary: str, request: dict[str, Any], response: dict[str, Any], error: str = "Error") -> dict[str, Any]:
+def _post(summary: str, tag: str, request: dict[str, Any], response: dict[str, Any], error: str = "Error") -> dict[str, Any]:
     return {
         "summary": summary,
+        "tags": [tag],
         "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
         "responses": _responses(response, "The predictions.", error),
     }
