@@ -11,6 +11,7 @@ UV := $(BIN)/uv
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url
 CONFIG ?=
+TESTS ?= tests/unit tests/integration tests/e2e tests/walkthrough
 
 .PHONY: help
 help: ## List the targets
@@ -46,9 +47,27 @@ train: $(VENV)/.run ## Train the default model, or CONFIG=model.yaml
 
 # --- check ------------------------------------------------------------------------------------------------------------
 
-.PHONY: test check format lint types imports spelling secrets docs docs-check workflows lock lock-check
-test: $(VENV)/.dev ## Run the tests; TESTS=tests/unit runs some
+.PHONY: test test-containers test-k8s test-monitoring manifests check format lint types imports spelling secrets docs docs-check workflows lock lock-check
+test: $(VENV)/.dev ## Run the tests that need nothing but Python; TESTS=tests/unit runs some
 	$(BIN)/python -m pytest -n auto --dist loadgroup $(TESTS)
+
+test-containers: $(VENV)/.dev ## Build the images and run them in a real Docker engine, Compose too
+	$(BIN)/python -m pytest --timeout 1800 tests/containers
+
+# The validators want older libraries than the product: they live in an environment of their own.
+build/k8s-tools/.installed: tests/k8s/requirements.txt | $(UV)
+	$(UV) venv --quiet --clear --python $(BIN)/python build/k8s-tools
+	$(UV) pip install --quiet --python build/k8s-tools/bin/python -r tests/k8s/requirements.txt
+	@touch $@
+
+test-k8s: $(VENV)/.dev build/k8s-tools/.installed ## Validate the Kubernetes manifests; needs kubectl, no cluster
+	$(BIN)/python -m pytest -n auto tests/k8s
+
+test-monitoring: $(VENV)/.dev ## Prometheus, Alertmanager, rules and dashboards against the running servers
+	$(BIN)/python -m pytest tests/monitoring
+
+manifests: ## Write the single-file manifests from k8s/base
+	k8s/render
 
 check: lint types imports spelling secrets docs-check lock-check workflows ## Everything that is checked without running the product
 
@@ -59,6 +78,7 @@ format: $(VENV)/.dev ## Format the code
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint src/mlops_project/Dockerfile
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
@@ -70,7 +90,7 @@ spelling: $(VENV)/.dev
 	$(BIN)/typos
 
 secrets: $(VENV)/.dev
-	git ls-files -co --exclude-standard -z | xargs -0 $(BIN)/detect-secrets-hook --exclude-lines 'hun.?ter2'
+	git ls-files -co --exclude-standard -z | xargs -0 $(BIN)/detect-secrets-hook --exclude-lines 'hun.?ter2|development-only|replace-me|admin123456789' --exclude-files 'tests/monitoring/exporters/'
 
 docs: $(VENV)/.dev ## Write the generated documentation pages
 	$(BIN)/python docs/generate.py
@@ -90,7 +110,7 @@ workflows: $(VENV)/.dev ## Check the GitHub workflows: syntax, expressions, secu
 define compile
 	sed -i.bak '/^-e /d' $(1)/requirements*.txt
 	$(COMPILE) --extra dev $(UPGRADE) -o $(1)/requirements-dev.txt
-	$(COMPILE) --extra train --extra tracking --extra serve -c $(1)/requirements-dev.txt -o $(1)/requirements.txt
+	$(COMPILE) --extra train --extra tracking --extra serve --extra ui --extra postgres --extra s3 -c $(1)/requirements-dev.txt -o $(1)/requirements.txt
 	$(COMPILE) --extra serve -c $(1)/requirements-dev.txt -o $(1)/requirements-serve.txt
 	for name in requirements requirements-dev; do printf '%s\n' '-e .' "$$(cat $(1)/$$name.txt)" >$(1)/$$name.txt; done
 	rm -f $(1)/*.bak

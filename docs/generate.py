@@ -1,7 +1,7 @@
 """Write the documentation pages that the code knows better: ``make docs``; ``make docs-check`` fails if they are stale."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -12,6 +12,7 @@ from mlops_project.cli import COMMANDS, main
 from mlops_project.config import ENV_PREFIX, Config
 from mlops_project.sections import Section
 from mlops_project.serving.metrics import METRICS
+from mlops_project.tracking.server_metrics import METRICS as TRACKING_METRICS
 
 DOCS = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py; change the code, then run `make docs`. -->\n"
@@ -114,21 +115,30 @@ def _help(command: click.Command, name: str) -> list[str]:
 
 
 def write_metrics() -> str:
-    """Return the page of every metric of the model server."""
+    """Return the page of every metric of the model server and the tracking server."""
     lines = [
         NOTE,
-        "# Metrics of the model server",
+        "# Metrics",
         "",
-        "`GET /metrics`, in Prometheus' text format, summed over the workers. Labels are routes, loaded models and classes;",
-        "nothing that a request says becomes one.",
+        "`GET /metrics` of both servers, in Prometheus' text format, summed over the workers. Labels are routes, loaded models",
+        "and classes; nothing that a request says becomes one.",
         "",
-        "| metric | kind | labels | meaning |",
-        "| --- | --- | --- | --- |",
+        *("## Metrics of the model server", ""),
+        *_metric_rows((metric.name, metric.kind, metric.labels, metric.help) for metric in METRICS),
+        *("## Metrics of the tracking server", ""),
+        "What `mlflow server --app-name mlops` adds; see [the tracking server](tracking-server.md).",
+        "",
+        *_metric_rows(TRACKING_METRICS),
     ]
-    for metric in METRICS:
-        kind = "gauge" if metric.kind == "latest" else metric.kind
-        lines.append(f"| `{metric.name}` | {kind} | {', '.join(f'`{label}`' for label in metric.labels)} | {metric.help} |")
     return "\n".join(lines)
+
+
+def _metric_rows(metrics: Iterable[tuple[str, str, tuple[str, ...], str]]) -> Iterator[str]:
+    yield from ("| metric | kind | labels | meaning |", "| --- | --- | --- | --- |")
+    for name, kind, labels, meaning in metrics:
+        shown = "gauge" if kind == "latest" else kind
+        yield f"| `{name}` | {shown} | {', '.join(f'`{label}`' for label in labels)} | {meaning} |"
+    yield ""
 
 
 PAGES: dict[str, Callable[[], str]] = {

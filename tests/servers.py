@@ -2,14 +2,19 @@
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 BIN = Path(sys.executable).parent
 
@@ -38,21 +43,124 @@ def wait_for(url: str, process: "subprocess.Popen[bytes]", seconds: float = 90) 
             threading.Event().wait(0.1)
 
 
+class TrackingServer:
+    """A running ``mlflow server``.
+
+    Attributes
+    ----------
+    port, address
+        Where it listens.
+    process, folder
+        The process, and the folder it runs in, with ``server.log``.
+    """
+
+    def __init__(self, port: int, process: "subprocess.Popen[bytes]", folder: Path) -> None:
+        self.port, self.process, self.folder = port, process, folder
+        self.address = f"http://127.0.0.1:{port}"
+
+    def read_log(self) -> str:
+        return (self.folder / "server.log").read_text()
+
+    def read_metrics(self) -> dict[tuple[object, ...], float]:
+        """Return what ``/metrics`` says: (sample's name, … its labels as pairs, sorted) → value."""
+        from prometheus_client.parser import text_string_to_metric_families
+
+        with urllib.request.urlopen(f"{self.address}/metrics", timeout=20) as response:
+            families = list(text_string_to_metric_families(response.read().decode()))
+        return {(item.name, *sorted(item.labels.items())): item.value for family in families for item in family.samples}
+
+
 @contextlib.contextmanager
-def tracking_server(folder: Path) -> Iterator[str]:
-    """Run an MLflow tracking server that keeps its database (``mlflow.db``) and files in ``folder``; give its address."""
+def start_tracking_server(folder: Path, *options: str, database: str = "", **variables: str) -> Iterator[TrackingServer]:
+    """Run ``mlflow server`` with one worker and these options; the database is ``mlflow.db`` in ``folder`` unless given."""
     port = free_port()
     command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "stored")]
-    variables = plain_environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    command += ["--backend-store-uri", database or f"sqlite:///{folder}/mlflow.db"]
+    command += ["--artifacts-destination", str(folder / "stored"), *options]
+    environment = plain_environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | variables
     with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=variables, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
         try:
             wait_for(f"http://127.0.0.1:{port}/health", process)
-            yield f"http://127.0.0.1:{port}"
+            yield TrackingServer(port, process, folder)
         finally:
             process.terminate()
             process.wait(20)
+
+
+@contextlib.contextmanager
+def tracking_server(folder: Path) -> Iterator[str]:
+    """Run an MLflow tracking server that keeps its database (``mlflow.db``) and files in ``folder``; give its address."""
+    with start_tracking_server(folder) as server:
+        yield server.address
+
+
+class PostgreSQL:
+    """A real PostgreSQL server on loopback, with passwords.
+
+    Parameters
+    ----------
+    programs
+        Folder of ``initdb`` and ``pg_ctl``.
+    """
+
+    user, password = "mlops", "hunter2-@/database"  # with what an address must escape
+
+    def __init__(self, programs: Path) -> None:
+        self.port = free_port()
+        self._folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))  # a short path: it holds a socket
+        self._folder.chmod(0o777)
+        identity = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}  # it does not run as root
+        self._quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT, "cwd": self._folder, **identity}
+        secret = self._folder / "password"
+        secret.write_text(self.password)
+        data = self._folder / "data"
+        initialise = [programs / "initdb", "-D", data, "-U", self.user, "-A", "scram-sha-256", f"--pwfile={secret}", "-N"]
+        subprocess.run([*initialise, "--locale=C", "-E", "UTF8"], check=True, **self._quiet)
+        self._control = [programs / "pg_ctl", "-D", data, "-w", "-l", self._folder / "server.log"]
+        self._control += ["-o", f"-p {self.port} -h 127.0.0.1 -k {self._folder}"]
+
+    def start(self) -> None:
+        subprocess.run([*self._control, "start"], check=True, **self._quiet)
+
+    def restart(self, mode: str) -> None:
+        """Restart as ``pg_ctl`` does: ``fast`` ends sessions, ``immediate`` is a crash with recovery."""
+        subprocess.run([*self._control, "-m", mode, "restart"], check=True, **self._quiet)
+
+    def stop(self) -> None:
+        subprocess.run([*self._control, "-m", "immediate", "stop"], check=False, **self._quiet)
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def address(self, database: str, password: str = "") -> str:
+        """Return a database's SQLAlchemy URI."""
+        secret = urllib.parse.quote(password or self.password, safe="")
+        return f"postgresql://{self.user}:{secret}@127.0.0.1:{self.port}/{database}"
+
+    def create_database(self, name: str) -> str:
+        """Make an empty database; return its URI."""
+        import psycopg
+
+        with psycopg.connect(self.address("postgres"), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"')
+        return self.address(name)
+
+
+@contextlib.contextmanager
+def postgresql_server() -> Iterator[PostgreSQL]:
+    """Run PostgreSQL from the system's packages; skip the test if it is not installed."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    found = folders[-1] / "initdb" if folders else shutil.which("initdb")
+    if not found:
+        pytest.skip("PostgreSQL's server programs are not installed (Debian: apt-get install postgresql)")
+    server = PostgreSQL(Path(found).parent)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 class ModelServer:
@@ -93,3 +201,11 @@ def model_server(folder: Path, *options: str, module: bool = False, **variables:
                 process.kill()
                 process.wait()
                 raise
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    """Ask until it is so; fail after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not so after {seconds:g} s"
+        threading.Event().wait(0.2)

@@ -4,6 +4,7 @@ A workflow module holds its own click command, so ``mlops train`` and ``python -
 """
 
 import contextlib
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ class WorkflowCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; errors raised on purpose end it with their exit code."""
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow reports its use to its makers unless told not to
         debug = "--debug" in ctx.obj if isinstance(ctx.obj, list) else "--debug" in sys.argv
         try:
             return super().invoke(ctx)

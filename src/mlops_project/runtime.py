@@ -7,6 +7,7 @@ A missing number is NaN, a missing text is the empty string.
 """
 
 import math
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -68,6 +69,8 @@ class Runtime:
     """
 
     def __init__(self, model: Path | bytes, contract: Contract, *, threads: int = 1) -> None:
+        # Since 1.29 ONNX Runtime reports process and model to its maker, unless told not to before it is imported.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime  # 50 MB that reading a table and fitting do without
 
         options = onnxruntime.SessionOptions()

@@ -104,6 +104,7 @@ def _mlflow(config: Config) -> Service:
     host, port = config.stack.host, config.stack.mlflow_port or _free_port(config.stack.host)
     command = (
         *(sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
+        *("--app-name", "mlops"),
         *("--backend-store-uri", os.environ.get("MLFLOW_TRACKING_URI") or database_uri(config)),
         *("--default-artifact-root", artifact_root(config)),
     )

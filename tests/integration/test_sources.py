@@ -3,6 +3,7 @@
 import sqlite3
 import traceback
 from contextlib import closing
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import yaml
 from mlops_project.config import read_config
 from mlops_project.data_prep import load_table
 from mlops_project.errors import DataError
+from tests.servers import PostgreSQL
 
 N = 60
 
@@ -83,7 +85,7 @@ def test_postgresql_query_is_read(load, frame, postgres_url):
 
 @pytest.mark.xdist_group("postgres")
 def test_postgresql_errors_name_the_reason_and_no_password(load, postgres_url):
-    secret = postgres_url.replace("mlops@", "mlops:hunter2@")  # pragma: allowlist secret
+    secret = postgres_url.replace("mlops@", f"mlops:{quote(PostgreSQL.password, safe='')}@")  # begins with hunter2
     text = failure(load, source=secret, query="SELECT nothing FROM nowhere")
     assert 'relation "nowhere" does not exist' in text
     assert "hunter2" not in text

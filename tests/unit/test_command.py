@@ -1,5 +1,6 @@
 """What every command shares, and the lazy command line."""
 
+import os
 import subprocess
 import sys
 
@@ -39,6 +40,18 @@ def test_debug_shows_the_traceback(monkeypatch):
     done = CliRunner().invoke(failing(DataError("empty")), ["--debug"])
     assert done.exit_code == 2
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(("given", "seen"), [(None, "true"), ("false", "false")])
+def test_commands_report_to_nobody_unless_asked(monkeypatch, given, seen):
+    @click.command(cls=WorkflowCommand)
+    def command() -> None:
+        click.echo(os.environ["MLFLOW_DISABLE_TELEMETRY"])
+
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", given or "")
+    if given is None:
+        monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY")
+    assert CliRunner().invoke(command, []).output == f"{seen}\n"
 
 
 def test_configuration_that_is_wrong_ends_before_anything_is_done(tmp_path):

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -57,6 +60,16 @@ def test_large_batches_are_answered_in_chunks_as_in_one_piece(tiny_bundle, rng, 
     x[950] = np.nan
     with pytest.raises(ContractError, match="row 951: no value in x"):
         runtime.predict({"x": x})
+
+
+def test_loading_a_model_reports_to_nobody(tiny_bundle, tmp_path):
+    # With telemetry on, ONNX Runtime keeps an identifier of the machine in the user's cache folder.
+    home = tmp_path / "home"
+    home.mkdir()
+    script = f"from mlops_project.runtime import Runtime; Runtime.load({str(tiny_bundle.path)!r})"
+    env = {"PATH": os.environ["PATH"], "HOME": str(home)}
+    subprocess.run([sys.executable, "-c", script], env=env, check=True)
+    assert list(home.rglob("*")) == []
 
 
 def test_model_that_does_not_load_is_a_bundle_error(tiny_contract):

@@ -1,0 +1,234 @@
+"""The image's entry point: decide which role this container has, say so, and become that program.
+
+``python -m mlops_project.container [COMMAND …]``. It ends in ``exec``, so the program is process 1 and gets SIGTERM itself.
+``python -m mlops_project.container --check`` is the image's HEALTHCHECK.
+"""
+
+import os
+import re
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mlops_project.errors import ConfigError, MLOpsError
+
+BAKED_IN_MODEL = "/opt/mlops/model"  # the Dockerfile trains it there
+ROLE_VARIABLE = "CONTAINER_ROLE"  # tells the health check what process 1 became
+YES, NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+CHECK_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a container does.
+
+    Attributes
+    ----------
+    name, reason
+        For the log's first line.
+    command
+        What it becomes.
+    health
+        URL that answers 200 while all is well; empty for a command that is no server.
+    model
+        What it must be able to read.
+    folders
+        Where it must be able to write.
+    environment
+        Variables that it sets, unless they are set already.
+    """
+
+    name: str
+    reason: str
+    command: tuple[str, ...]
+    health: str = ""
+    model: Path | None = None
+    folders: tuple[Path, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def decide_role(arguments: Sequence[str], env: Mapping[str, str]) -> Role:
+    """Return the role that the command line and the environment ask for.
+
+    Raises
+    ------
+    ConfigError
+        If ``SERVE_MODEL`` is neither yes nor no.
+    """
+    if arguments:
+        return Role("command", "a command was given", tuple(arguments))
+    wanted = env.get("SERVE_MODEL", "").strip().lower()
+    if wanted not in YES + NO:
+        raise ConfigError(f"SERVE_MODEL={env['SERVE_MODEL']!r} is wrong, expected 1 or 0")
+    if wanted in YES:
+        return _model_server(env, "SERVE_MODEL=1")
+    if env.get("MLFLOW_BACKEND_STORE_URI"):
+        return _tracking_server(env)
+    return _model_server(env, "neither SERVE_MODEL nor MLFLOW_BACKEND_STORE_URI is set")
+
+
+def _model_server(env: Mapping[str, str], reason: str) -> Role:
+    model = env.get("SERVE_MODEL_PATH") or BAKED_IN_MODEL
+    host, port = env.get("SERVE_HOST") or "0.0.0.0", env.get("SERVE_PORT") or "8000"  # noqa: S104 - a container's own network
+    command = [sys.executable, "-m", "mlops_project.serve", "--model", model, "--host", host, "--port", port]
+    reason = f"{reason}; the model is {model}"
+    if folder := env.get("SERVE_MODELS_DIR"):
+        command += ["--models", folder]
+        reason = f"{reason} until {folder} holds a champion"
+    if workers := env.get("SERVE_WORKERS"):
+        command += ["--workers", workers]
+    return Role("model server", reason, tuple(command), f"http://127.0.0.1:{port}/ping", Path(model))
+
+
+def _tracking_server(env: Mapping[str, str]) -> Role:
+    store = env["MLFLOW_BACKEND_STORE_URI"]
+    database = _sqlite_file(store)
+    host, port = env.get("MLFLOW_HOST") or "0.0.0.0", env.get("MLFLOW_PORT") or "5000"  # noqa: S104
+    artifacts = _artifact_options(env, database)
+    command = (
+        *(sys.executable, "-m", "mlflow", "server", "--host", host, "--port", port),
+        *("--workers", env.get("MLFLOW_WORKERS") or ("1" if database else "2")),
+        *("--app-name", env.get("MLFLOW_APP_NAME") or "mlops", *artifacts),
+    )
+    local = [Path(urlsplit(artifacts[-1]).path)] if _is_local(artifacts[-1]) else []
+    return Role(
+        "tracking server",
+        f"MLFLOW_BACKEND_STORE_URI is set; runs go to {_without_password(store)}, files to {artifacts[-1]}",
+        command,
+        health=f"http://127.0.0.1:{port}/health",
+        folders=(*([database.parent] if database else []), *local),
+        # MLflow's job runners are several further processes that nothing here uses. A database that is gone without a word is
+        # given up before the client gives up the request.
+        environment={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PGCONNECT_TIMEOUT": "5"},
+    )
+
+
+def _artifact_options(env: Mapping[str, str], database: Path | None) -> tuple[str, ...]:
+    """Return where files go, the destination last.
+
+    A local root is kept behind the server: clients elsewhere could not reach a folder of this container.
+    """
+    root, destination = env.get("MLFLOW_DEFAULT_ARTIFACT_ROOT", ""), env.get("MLFLOW_ARTIFACTS_DESTINATION", "")
+    if root and not _is_local(root) and not destination:
+        return ("--default-artifact-root", root)
+    destination = destination or root or str((database.parent if database else Path.cwd()) / "artifacts")
+    proxied = root if root and not _is_local(root) else "mlflow-artifacts:/"
+    return ("--default-artifact-root", proxied, "--artifacts-destination", destination)
+
+
+def _is_local(uri: str) -> bool:
+    return urlsplit(uri).scheme in ("", "file")
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    match = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", uri)
+    return Path(match[1]).absolute() if match else None
+
+
+def _without_password(uri: str) -> str:
+    return re.sub(r"://[^/@]*@", "://", uri)
+
+
+def check_role(role: Role) -> None:
+    """Raise if the role cannot work in this container.
+
+    Raises
+    ------
+    ConfigError
+        If this image has not what the role needs, or a folder cannot be read or written; says how to mend it.
+    """
+    if role.name == "tracking server" and find_spec("mlflow") is None:
+        raise ConfigError("this image holds the model server only (--target serve); the tracking server needs the full image")
+    if role.model and role.model.exists() and not os.access(role.model, os.R_OK | os.X_OK):
+        raise ConfigError(f"{role.model}: cannot be read by {_describe_owner(role.model)}{_HOW_TO_SHARE}")
+    for folder in role.folders:
+        _check_writable(folder)
+
+
+_HOW_TO_SHARE = (
+    '. If it is mounted from the host, either run the container as yourself, docker run --user "$(id -u):$(id -g)" …, or give '
+    f"the folder to the container: sudo chown -R {os.getuid()} FOLDER"
+)
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".write-test-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        raise ConfigError(
+            f"{folder}: {error.strerror}: cannot be written by {_describe_owner(there)}{_HOW_TO_SHARE}"
+        ) from error
+
+
+def _describe_owner(folder: Path) -> str:
+    owner = folder.stat()
+    return f"user {os.getuid()}, group {os.getgid()}: {folder} belongs to {owner.st_uid}:{owner.st_gid}"
+
+
+def become(role: Role) -> None:
+    """Replace this process by the role's program.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such program.
+    """
+    environment = {**role.environment, **os.environ, ROLE_VARIABLE: role.name}
+    sys.stdout.flush()
+    try:
+        os.execvpe(role.command[0], role.command, environment)  # noqa: S606 - no shell is wanted here
+    except OSError as error:
+        raise ConfigError(
+            f"{role.command[0]}: {error.strerror}; a command after the image's name replaces the server, e.g. `mlops train`"
+        ) from error
+
+
+def check_health() -> str | None:
+    """Return what is wrong with the server that process 1 became, or None."""
+    role = decide_role((), os.environ)
+    if _role_of_process_1() == "command" or not role.health:
+        return None
+    try:
+        with urllib.request.urlopen(role.health, timeout=CHECK_SECONDS) as response:  # noqa: S310 - http on loopback
+            return None if response.status == 200 else f"{role.health} answers {response.status}"
+    except (OSError, urllib.error.URLError) as error:
+        return f"{role.health}: {error}"
+
+
+def _role_of_process_1() -> str:
+    try:
+        variables = Path("/proc/1/environ").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    found = [value for value in variables if value.startswith(f"{ROLE_VARIABLE}=".encode())]
+    return found[0].partition(b"=")[2].decode() if found else ""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Check the health, or become what was asked for; return the exit code if that cannot be."""
+    try:
+        if list(arguments) == ["--check"]:
+            problem = check_health()
+            print(problem or "healthy")  # noqa: T201 - `docker inspect` shows it
+            return 1 if problem else 0
+        role = decide_role(arguments, os.environ)
+        print(f"role: {role.name}, because {role.reason}", file=sys.stderr, flush=True)  # noqa: T201
+        check_role(role)
+        become(role)
+    except MLOpsError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
