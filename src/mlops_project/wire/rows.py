@@ -66,8 +66,15 @@ class RowReader:
         self._whole = [index for index, kind in enumerate(kinds) if kind in ("integer", "boolean")]
         self._boolean = [index for index, kind in enumerate(kinds) if kind == "boolean"]
         lenient = rules.gaps == "model" and rules.missing == "error"
-        may_miss = [item.nullable or (lenient and item.type == "float") for item in contract.features if not item.is_text]
-        self._may_miss = np.array(may_miss, bool)
+        taken_for_no = ("boolean",) if rules.coercion == "mlflow" else ()  # MLflow reads a missing boolean as false
+        self._may_miss = np.array(
+            [
+                (item.nullable and item.type not in taken_for_no) or (lenient and item.type == "float")
+                for item in contract.features
+                if not item.is_text
+            ],
+            bool,
+        )
         self._closed = [frozenset(item.categories) if item.type == "category" else None for item in contract.texts]
         self._from_record = itemgetter(*self.names) if self._width > 1 else None
 

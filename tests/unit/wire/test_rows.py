@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlops_project.contract import Contract, Feature
@@ -58,6 +58,7 @@ VALUES = st.none() | st.floats(-1e30, 1e30) | st.integers(-9, 9) | st.booleans()
 
 @pytest.mark.parametrize("rules", [Rules(), Rules(missing="impute"), Rules(coercion="mlflow"), STRICT])
 @given(rows=st.lists(st.lists(VALUES, min_size=6, max_size=6), min_size=1, max_size=4))
+@example(rows=[[None, None, 0.0, None, None, ""]])  # MLflow reads a missing boolean as false
 def test_quick_way_accepts_only_what_the_careful_way_does(rules, rows):
     features = (
         Feature("f", "float", default=1.0),
