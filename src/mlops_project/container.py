@@ -4,8 +4,10 @@
 ``python -m mlops_project.container --check`` is the image's HEALTHCHECK.
 """
 
+import contextlib
 import os
 import re
+import sqlite3
 import sys
 import urllib.error
 import urllib.request
@@ -37,6 +39,8 @@ class Role:
         URL that answers 200 while all is well; empty for a command that is no server.
     model
         What it must be able to read.
+    database
+        The tracking server's SQLite file.
     folders
         Where it must be able to write.
     environment
@@ -48,6 +52,7 @@ class Role:
     command: tuple[str, ...]
     health: str = ""
     model: Path | None = None
+    database: Path | None = None
     folders: tuple[Path, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -101,6 +106,7 @@ def _tracking_server(env: Mapping[str, str]) -> Role:
         f"MLFLOW_BACKEND_STORE_URI is set; runs go to {_without_password(store)}, files to {artifacts[-1]}",
         command,
         health=f"http://127.0.0.1:{port}/health",
+        database=database,
         folders=(*([database.parent] if database else []), *local),
         # MLflow's job runners are several further processes that nothing here uses. A database that is gone without a word is
         # given up before the client gives up the request.
@@ -148,6 +154,20 @@ def check_role(role: Role) -> None:
         raise ConfigError(f"{role.model}: cannot be read by {_describe_owner(role.model)}{_HOW_TO_SHARE}")
     for folder in role.folders:
         _check_writable(folder)
+
+
+def find_strangers(database: Path) -> list[str]:
+    """Return the experiments whose files lie in folders that this container does not see, as embedded training makes them."""
+    if not database.exists():
+        return []
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        try:
+            rows = connection.execute(
+                "SELECT name, artifact_location FROM experiments WHERE lifecycle_stage = 'active'"
+            ).fetchall()
+        except sqlite3.Error:  # no tables yet, or something that MLflow will name better
+            return []
+    return [name for name, location in rows if _is_local(location) and not Path(urlsplit(location).path).exists()]
 
 
 _HOW_TO_SHARE = (
@@ -223,6 +243,14 @@ def main(arguments: Sequence[str]) -> int:
         role = decide_role(arguments, os.environ)
         print(f"role: {role.name}, because {role.reason}", file=sys.stderr, flush=True)  # noqa: T201
         check_role(role)
+        if role.database and (strangers := find_strangers(role.database)):
+            names = ", ".join(strangers)
+            print(  # noqa: T201
+                f"warning: {names}: the files of these experiments lie in folders of another machine, new runs' too; use "
+                "another experiment, or keep this server's database in a folder of its own",
+                file=sys.stderr,
+                flush=True,
+            )
         become(role)
     except MLOpsError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201

@@ -1,12 +1,14 @@
+import contextlib
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from mlops_project.container import Role, check_health, check_role, decide_role, main
+from mlops_project.container import Role, check_health, check_role, decide_role, find_strangers, main
 from mlops_project.errors import ConfigError
 
 WALKTHROUGH = {
@@ -107,6 +109,25 @@ def test_check_role_says_how_to_make_a_folder_writable(tmp_path: Path) -> None:
 def test_check_role_creates_folders_and_leaves_nothing_in_them(tmp_path: Path) -> None:
     check_role(Role("tracking server", "", ("true",), folders=(tmp_path / "a" / "b",)))
     assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_find_strangers_names_experiments_whose_files_are_elsewhere(tmp_path: Path) -> None:
+    file, here = tmp_path / "mlflow.db", tmp_path / "here"
+    assert find_strangers(file) == []
+    here.mkdir()
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+        assert find_strangers(file) == []
+        connection.execute("CREATE TABLE experiments (name TEXT, artifact_location TEXT, lifecycle_stage TEXT)")
+        locations = (
+            "mlflow-artifacts:/1",
+            here.as_uri(),
+            "s3://bucket/1",
+            "file:///home/somebody/mlruns/1",
+            "/home/somebody/2",
+        )
+        rows = [(f"e{number}", location, "active") for number, location in enumerate(locations)]
+        connection.executemany("INSERT INTO experiments VALUES (?, ?, ?)", [*rows, ("gone", "/home/somebody/3", "deleted")])
+    assert find_strangers(file) == ["e3", "e4"]
 
 
 def run_entry_point(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":

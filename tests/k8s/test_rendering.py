@@ -1,0 +1,118 @@
+"""The single files are what their sources make today, and kustomize builds every folder as it is."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.k8s.manifests import FOLDER, KUSTOMIZATIONS, OVERLAYS, RENDERED, SINGLES, Object, build, find, key, load, name_of
+
+WALKTHROUGH = [
+    "deployment.yaml",
+    "mlflow-deployment.yaml",
+    "monitoring/prometheus-config.yaml",
+    "monitoring/prometheus-grafana-deployment.yaml",
+]
+
+MAX_ANNOTATION_BYTES = 256 * 1024  # of all annotations of an object, in Kubernetes
+# prometheus-config.yaml holds copies of the defaults under other names, which win over them (docs/monitoring.md).
+EDITED = ["ConfigMap/alertmanager-config", "ConfigMap/prometheus-config"]
+
+
+def difference(committed: list[Object], fresh: list[Object]) -> list[str]:
+    """Return the names of the objects that are not in both, or not the same."""
+    sides = [{key(item): item for item in side} for side in (committed, fresh)]
+    return sorted(name for name in sides[0].keys() | sides[1].keys() if sides[0].get(name) != sides[1].get(name))
+
+
+def test_walkthrough_files_are_the_rendered_ones():
+    assert sorted(map(name_of, RENDERED)) == WALKTHROUGH
+
+
+@pytest.mark.parametrize("file", RENDERED, ids=name_of)
+def test_single_file_equals_a_fresh_rendering(file: Path):
+    assert difference(load(file), build(RENDERED[file])) == [], "run make manifests"
+
+
+def test_difference_is_found_whether_changed_added_or_removed(minikube: list[Object]):
+    changed = yaml.safe_load(yaml.safe_dump(minikube))
+    changed[3]["metadata"]["labels"]["app"] = "other"
+    assert difference(minikube, changed) == [key(minikube[3])]
+    assert difference(minikube, minikube[1:]) == difference(minikube[1:], minikube) == [key(minikube[0])]
+
+
+def test_every_single_folder_is_rendered_once():
+    assert Counter(RENDERED.values()) == Counter(SINGLES)
+
+
+@pytest.mark.parametrize("folder", KUSTOMIZATIONS, ids=name_of)
+def test_folder_builds_without_options(folder: Path):
+    assert build(folder)
+
+
+@pytest.mark.parametrize("folder", [*SINGLES, FOLDER / "base", *OVERLAYS], ids=name_of)
+def test_build_holds_the_namespace_first(folder: Path):
+    assert key(build(folder)[0]) == "Namespace/mlflow-prod"
+
+
+def test_objects_that_two_single_files_share_are_the_same():
+    """So files may be applied in any order, and again: none takes back what another did."""
+    seen: dict[str, Object] = {}
+    for file in RENDERED:
+        for item in load(file):
+            assert seen.setdefault(key(item), item) == item, f"{key(item)} differs in {name_of(file)}"
+
+
+def test_single_files_together_are_the_base_and_what_people_edit():
+    together = {key(item): item for file in RENDERED for item in load(file)}
+    assert difference(list(together.values()), build(FOLDER / "base")) == EDITED
+
+
+@pytest.mark.parametrize("folder", OVERLAYS, ids=name_of)
+def test_overlay_holds_no_copy(folder: Path):
+    """Its own files are patches: what they say, the base does not say already, and they create no object."""
+    base = {key(item): item for item in build(FOLDER / "base")}
+    patches = [file for file in folder.glob("*.yaml") if file.name != "kustomization.yaml"]
+    for item in (document for file in patches for document in load(file) if isinstance(document, dict)):
+        assert key(item) in base, f"{key(item)} is new"
+        if "$patch" not in item:
+            assert not covers(base[key(item)].get("spec"), item["spec"]), f"{key(item)} says what the base says"
+    assert {key(item).rpartition("-settings-")[0] or key(item) for item in build(folder)} <= {
+        name.rpartition("-settings-")[0] or name for name in base
+    }
+
+
+def covers(whole: object, part: object) -> bool:
+    """Whether everything in ``part`` is in ``whole`` too."""
+    if isinstance(whole, dict) and isinstance(part, dict):
+        return all(name in whole and covers(whole[name], value) for name, value in part.items())
+    if isinstance(whole, list) and isinstance(part, list):
+        return all(any(covers(entry, wanted) for entry in whole) for wanted in part)
+    return whole == part
+
+
+def test_covers_sees_what_is_new():
+    base = {"replicas": 2, "ports": [{"port": 1, "name": "a"}]}
+    assert covers(base, {"ports": [{"port": 1}]})
+    assert not covers(base, {"ports": [{"port": 2}]})
+    assert not covers(base, {"replicas": 2, "paused": True})
+
+
+def find_unrepeatable(objects: list[Object]) -> list[str]:
+    """Return what ``kubectl apply`` could not apply twice: it keeps a copy of the object in an annotation."""
+    fixed = [key(item) for item in objects if {"uid", "resourceVersion", "generateName"} & item["metadata"].keys()]
+    return fixed + [key(item) for item in objects if len(json.dumps(item)) > MAX_ANNOTATION_BYTES * 0.9]
+
+
+@pytest.mark.parametrize("file", RENDERED, ids=name_of)
+def test_file_can_be_applied_again(file: Path):
+    assert find_unrepeatable(load(file)) == []
+
+
+def test_what_cannot_be_applied_again_is_found(minikube: list[Object]):
+    assert find_unrepeatable(minikube) == []
+    minikube[1]["metadata"]["generateName"] = "x-"
+    find(minikube, "Secret", "mlflow-server")["stringData"]["flask-secret-key"] = "x" * 262144
+    assert find_unrepeatable(minikube) == [key(minikube[1]), "Secret/mlflow-server"]

@@ -1,0 +1,96 @@
+"""Kubernetes' own schemas, in several versions, and checkov."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.k8s.manifests import EXAMPLES, FOLDER, KUSTOMIZATIONS, RENDERED, ROOT, SINGLES, build_text, name_of
+
+# The oldest in which all that is used works without a feature gate (preStop.sleep, HPA by container), up to the newest.
+VERSIONS = ("1.30", "1.32", "1.34", "1.35", "1.36", "1.37")
+FILES = [*RENDERED, *EXAMPLES]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Write every build into a file; give these and the files that are in the repository."""
+    folder = tmp_path_factory.mktemp("builds")
+    builds = []
+    for source in KUSTOMIZATIONS:
+        builds.append(folder / f"{name_of(source).replace('/', '-')}.yaml")
+        builds[-1].write_text(build_text(source))
+    return FILES + builds
+
+
+def validate(program: Path, version: str, files: list[Path]) -> "subprocess.CompletedProcess[str]":
+    command = [program, "--kubernetes-version", version, "--strict", *files]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_manifest_is_valid_in_version(version: str, tool: Callable[[str], Path], written: list[Path]):
+    done = validate(tool("kubernetes-validate"), version, written)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "WARN" not in done.stdout + done.stderr, "a kind without a schema is not checked"
+    assert sum(line.startswith("INFO") for line in done.stdout.splitlines()) >= len(written)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("minAvailable: 1", "minAvailable: [1]"),  # a wrong type
+        ("maxUnavailable: 0", "maxUnavailables: 0"),  # an unknown field
+        ("kind: PodDisruptionBudget", "kind: PodDisruptionBudgets"),
+    ],
+)
+def test_what_is_invalid_is_found(version: str, right: str, wrong: str, tool: Callable[[str], Path], tmp_path: Path):
+    text = build_text(FOLDER / "single/model-server")
+    assert right in text
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(text.replace(right, wrong))
+    done = validate(tool("kubernetes-validate"), version, [broken])
+    assert done.returncode != 0 or "WARN" in done.stdout + done.stderr
+
+
+def find_failures(program: Path, folder: Path, skipped: bool = True) -> set[str]:
+    """Return checkov's findings in a folder, ``CHECK in FILE``."""
+    options = ["--config-file", ROOT / ".checkov.yaml"] if skipped else ["--framework", "kubernetes", "--skip-download"]
+    command = [program, *options, "--directory", folder, "--output", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    reports = json.loads(done.stdout)
+    reports = reports if isinstance(reports, list) else [reports]
+    assert any(report.get("summary", {}).get("passed") for report in reports), "nothing was checked"
+    assert not any(report.get("summary", {}).get("parsing_errors") for report in reports)
+    failures = [failure for report in reports for failure in report["results"]["failed_checks"]]
+    return {
+        f"{failure['check_id']} {failure['check_name']} in {failure['file_path']} {failure['resource']}" for failure in failures
+    }
+
+
+def test_checkov_finds_nothing_unexplained(tool: Callable[[str], Path], tmp_path: Path):
+    for source in [*SINGLES, FOLDER / "overlays/minikube", FOLDER / "overlays/production"]:
+        (tmp_path / f"{source.name}.yaml").write_text(build_text(source))
+    assert find_failures(tool("checkov"), tmp_path) == set()
+
+
+def test_checkov_finds_what_is_unsafe(tool: Callable[[str], Path], tmp_path: Path):
+    text = build_text(FOLDER / "single/model-server")
+    assert "readOnlyRootFilesystem: true" in text
+    (tmp_path / "unsafe.yaml").write_text(text.replace("readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false"))
+    assert {failure.partition(" ")[0] for failure in find_failures(tool("checkov"), tmp_path)} == {"CKV_K8S_22"}
+
+
+def test_every_skipped_check_has_a_reason_and_something_to_skip(tool: Callable[[str], Path], tmp_path: Path):
+    file = ROOT / ".checkov.yaml"
+    lines = [line for line in file.read_text().splitlines() if "- CKV_" in line]
+    assert all("#" in line for line in lines)
+    for source in [FOLDER / "overlays/minikube", FOLDER / "overlays/production"]:
+        (tmp_path / f"{source.name}.yaml").write_text(build_text(source))
+    found = {failure.partition(" ")[0] for failure in find_failures(tool("checkov"), tmp_path, skipped=False)}
+    skipped = {name for name in yaml.safe_load(file.read_text())["skip-check"] if name.startswith("CKV_K8S")}
+    assert skipped <= found, f"no longer needed: {skipped - found}"
