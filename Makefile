@@ -11,7 +11,7 @@ UV := $(BIN)/uv
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url
 CONFIG ?=
-TESTS ?= tests/unit tests/integration tests/e2e tests/walkthrough
+TESTS ?= tests/unit tests/integration tests/e2e tests/ui tests/walkthrough
 
 .PHONY: help
 help: ## List the targets
@@ -47,7 +47,7 @@ train: $(VENV)/.run ## Train the default model, or CONFIG=model.yaml
 
 # --- check ------------------------------------------------------------------------------------------------------------
 
-.PHONY: test test-containers test-k8s test-monitoring manifests check format lint types imports spelling secrets docs docs-check workflows lock lock-check
+.PHONY: test test-containers test-k8s test-monitoring test-browser screenshots manifests check format lint types imports spelling secrets docs docs-check workflows lock lock-check
 test: $(VENV)/.dev ## Run the tests that need nothing but Python; TESTS=tests/unit runs some
 	$(BIN)/python -m pytest -n auto --dist loadgroup $(TESTS)
 
@@ -65,6 +65,12 @@ test-k8s: $(VENV)/.dev build/k8s-tools/.installed ## Validate the Kubernetes man
 
 test-monitoring: $(VENV)/.dev ## Prometheus, Alertmanager, rules and dashboards against the running servers
 	$(BIN)/python -m pytest tests/monitoring
+
+test-browser: $(VENV)/.dev ## The application in a real Chromium
+	$(BIN)/python -m pytest -n auto --dist loadgroup tests/browser
+
+screenshots: $(VENV)/.dev ## Take a picture of every page, light and dark, desktop and phone
+	$(BIN)/python -m tests.browser.screenshots
 
 manifests: ## Write the single-file manifests from k8s/base
 	k8s/render

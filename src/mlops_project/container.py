@@ -63,18 +63,42 @@ def decide_role(arguments: Sequence[str], env: Mapping[str, str]) -> Role:
     Raises
     ------
     ConfigError
-        If ``SERVE_MODEL`` is neither yes nor no.
+        If ``SERVE_MODEL`` or ``SERVE_UI`` is neither yes nor no, or both are yes.
     """
     if arguments:
         return Role("command", "a command was given", tuple(arguments))
-    wanted = env.get("SERVE_MODEL", "").strip().lower()
-    if wanted not in YES + NO:
-        raise ConfigError(f"SERVE_MODEL={env['SERVE_MODEL']!r} is wrong, expected 1 or 0")
-    if wanted in YES:
+    model, ui = _is_yes(env, "SERVE_MODEL"), _is_yes(env, "SERVE_UI")
+    if model and ui:
+        raise ConfigError("SERVE_MODEL=1 and SERVE_UI=1: a container has one role; leave one of them out")
+    if ui:
+        return _user_interface(env)
+    if model:
         return _model_server(env, "SERVE_MODEL=1")
     if env.get("MLFLOW_BACKEND_STORE_URI"):
         return _tracking_server(env)
     return _model_server(env, "neither SERVE_MODEL nor MLFLOW_BACKEND_STORE_URI is set")
+
+
+def _is_yes(env: Mapping[str, str], variable: str) -> bool:
+    wanted = env.get(variable, "").strip().lower()
+    if wanted not in YES + NO:
+        raise ConfigError(f"{variable}={env[variable]!r} is wrong, expected 1 or 0")
+    return wanted in YES
+
+
+def _user_interface(env: Mapping[str, str]) -> Role:
+    script = Path(__file__).with_name("streamlit_app.py")
+    host, port = env.get("UI_HOST") or "0.0.0.0", env.get("UI_PORT") or "8501"  # noqa: S104
+    where = ("--server.headless", "true", "--server.address", host, "--server.port", port)
+    server = env.get("UI_MODEL_SERVER")
+    reason = f"SERVE_UI=1; {f'{server} answers' if server else 'no UI_MODEL_SERVER is set, so it predicts by itself'}"
+    return Role(
+        "user interface",
+        reason,
+        (sys.executable, "-m", "streamlit", "run", str(script), *where),
+        f"http://127.0.0.1:{port}/_stcore/health",
+        environment={"MLOPS_PATHS__EXPORTED_MODEL_DIR": env.get("SERVE_MODEL_PATH") or BAKED_IN_MODEL},
+    )
 
 
 def _model_server(env: Mapping[str, str], reason: str) -> Role:
@@ -148,8 +172,9 @@ def check_role(role: Role) -> None:
     ConfigError
         If this image has not what the role needs, or a folder cannot be read or written; says how to mend it.
     """
-    if role.name == "tracking server" and find_spec("mlflow") is None:
-        raise ConfigError("this image holds the model server only (--target serve); the tracking server needs the full image")
+    needed = {"tracking server": "mlflow", "user interface": "streamlit"}.get(role.name)
+    if needed and find_spec(needed) is None:
+        raise ConfigError(f"this image holds the model server only (--target serve); the {role.name} needs the full image")
     if role.model and role.model.exists() and not os.access(role.model, os.R_OK | os.X_OK):
         raise ConfigError(f"{role.model}: cannot be read by {_describe_owner(role.model)}{_HOW_TO_SHARE}")
     for folder in role.folders:

@@ -228,3 +228,4 @@ class StackConfig(Section, frozen=True, dict=True):
 
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     mlflow_port: Annotated[int, Meta(ge=0, le=65535, description="MLflow's user interface.")] = 5000
+    ui_port: Annotated[int, Meta(ge=0, le=65535, description="The application.")] = 8501

@@ -258,7 +258,7 @@ def _write_for_python(folder: Path, pipeline: Any, contract: Contract, config: C
     rows = min(config.export.reference_rows, len(split.test_target))
     if rows:
         reference = split.test_features.sample(rows, random_state=config.random_state)
-        reference = reference.assign(**{contract.target: split.test_target.loc[reference.index]})
+        reference = reference.copy().assign(**{contract.target: split.test_target.loc[reference.index]})
         reference.to_parquet(folder / REFERENCE_FILE, index=False)
 
 

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -80,9 +81,13 @@ def build_services(config: Config, overrides: Sequence[str] = ()) -> list[Servic
         ``--set`` options, for services that read the configuration themselves.
     """
     services = [] if _remote_tracking() else [_mlflow(config)]
+    mlflow = _remote_tracking() or services[0].address
     if config.tracking.enabled:
         services.append(_sync(config, overrides))
-    return [*services, _model_server(config, overrides)]
+    services.append(_model_server(config, overrides))
+    if find_spec("streamlit"):
+        services.append(_application(config, overrides, model_server=services[-1].address, mlflow=mlflow))
+    return services
 
 
 def _remote_tracking() -> str | None:
@@ -115,13 +120,20 @@ def _mlflow(config: Config) -> Service:
 
 
 def _workflow(name: str, config: Config, overrides: Sequence[str]) -> tuple[str, ...]:
-    options = [part for override in overrides for part in ("--set", override)]
-    return (sys.executable, "-m", f"mlops_project.{name}", str(config.file), *options)
+    return (sys.executable, "-m", f"mlops_project.{name}", *_arguments(config, overrides))
+
+
+def _arguments(config: Config, overrides: Sequence[str]) -> list[str]:
+    return [str(config.file), *(part for override in overrides for part in ("--set", override))]
+
+
+def _tracking_variable() -> dict[str, str]:
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    return {"MLFLOW_TRACKING_URI": uri} if uri else {}
 
 
 def _sync(config: Config, overrides: Sequence[str]) -> Service:
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    environment = {"MLFLOW_TRACKING_URI": uri} if uri else {}
+    environment = _tracking_variable()
     return Service("sync", "brings the champion to the model server", _workflow("sync", config, overrides), environment)
 
 
@@ -130,6 +142,16 @@ def _model_server(config: Config, overrides: Sequence[str]) -> Service:
     folders = ("--models", str(config.served_models_dir), "--model", str(config.model_dir))
     command = (*_workflow("serve", config, overrides), *folders, "--host", host, "--port", str(port))
     return Service("model server", "predictions; /docs to try them", command, {}, host, port, "serving.port", "/ping")
+
+
+def _application(config: Config, overrides: Sequence[str], *, model_server: str, mlflow: str) -> Service:
+    host, port = config.stack.host, config.stack.ui_port or _free_port(config.stack.host)
+    script = str(Path(__file__).with_name("streamlit_app.py"))
+    where = ("--server.headless", "true", "--server.address", host, "--server.port", str(port))
+    command = (sys.executable, "-m", "streamlit", "run", script, *where, "--", *_arguments(config, overrides))
+    environment = {"UI_MODEL_SERVER": model_server, "UI_MLFLOW_URL": mlflow, **_tracking_variable()}
+    purpose = "predict, score a file, look at the model, promote"
+    return Service("application", purpose, command, environment, host, port, "stack.ui_port", "/_stcore/health")
 
 
 def _free_port(host: str) -> int:

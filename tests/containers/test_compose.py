@@ -26,7 +26,9 @@ def served_version(address: str) -> str:
 
 
 @pytest.mark.usefixtures("engine")
-@pytest.mark.parametrize("profiles", [(), ("serving",), ("postgresql", "s3"), ("serving", "postgresql", "s3", "monitoring")])
+@pytest.mark.parametrize(
+    "profiles", [(), ("serving",), ("postgresql", "s3"), ("serving", "ui", "postgresql", "s3", "monitoring")]
+)
 def test_file_is_valid_with_every_profile(profiles: tuple[str, ...]) -> None:
     stack = Stack("mlops-config", *[part for profile in profiles for part in ("--profile", profile)])
     shown = set(stack.run("config", "--services").split())  # Compose 1 lists those of other profiles too

@@ -134,6 +134,15 @@ def test_roles_run_on_a_read_only_root(image: str, variables: dict[str, str], po
         assert server.stop() < 10
 
 
+def test_user_interface_answers_from_the_model_that_was_baked_in(image: str) -> None:
+    options = ("-p", "127.0.0.1:0:8501", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL")
+    with container(image, *options, variables={"SERVE_UI": "1"}) as server:
+        assert server.wait_for(f"{server.address(8501)}/_stcore/health", 60) == b"ok"
+        assert server.read_log().startswith("role: user interface, because SERVE_UI=1; ")
+        wait_for_health(server, "healthy")
+        assert server.stop() < 10
+
+
 def test_health_check_follows_the_server(image: str) -> None:
     options = ("--health-interval", "1s", "--health-timeout", "2s", "--health-retries", "1", "--health-start-period", "0s")
     with container(image, *options) as server:

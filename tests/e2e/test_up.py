@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 QUICK = ["--set", "model.estimator=decision_tree", "--set", "model.params={max_depth: 3}", "--set", "gates.minimum={}"]
+FREE = ["--set", "serving.port=0", "--set", "stack.ui_port=0"]
 QUICK += ["--set", "evaluation.importance_repeats=0", "--set", "evaluation.bootstrap_rounds=0"]
 
 
@@ -30,7 +31,7 @@ def start(project, environment):
 
     def run(port: int = 0, **variables: str) -> tuple["subprocess.Popen[str]", str]:
         process = subprocess.Popen(
-            ["mlops", "up", *QUICK, "--set", f"stack.mlflow_port={port}", "--set", "serving.port=0"],
+            ["mlops", "up", *QUICK, "--set", f"stack.mlflow_port={port}", *FREE],
             cwd=project,
             env=environment | variables,
             text=True,
@@ -82,6 +83,9 @@ def test_stack_trains_serves_mlflow_and_stops_on_ctrl_c_without_leaving_a_proces
     assert "ROC AUC" in output  # there was no model, so one was trained
     with urllib.request.urlopen(f"{address}/health", timeout=5) as response:
         assert response.status == 200
+    application = re.search(r"application +(http://127\.0\.0\.1:\d+)", output).group(1)
+    with urllib.request.urlopen(f"{application}/_stcore/health", timeout=5) as response:
+        assert response.read() == b"ok"
     children = family(process)
     assert children
     process.send_signal(signal.SIGINT)
@@ -124,7 +128,7 @@ def test_local_address_in_the_environment_does_not_keep_the_stack_from_starting(
 def test_taken_port_is_reported_with_the_setting_that_changes_it(project, environment):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        command = ["mlops", "up", *QUICK, "--set", f"stack.mlflow_port={port}", "--set", "serving.port=0"]
+        command = ["mlops", "up", *QUICK, "--set", f"stack.mlflow_port={port}", *FREE]
         done = subprocess.run(command, cwd=project, env=environment, text=True, capture_output=True, timeout=60, check=False)
     assert done.returncode == 1
     assert f"port {port}, where MLflow would listen, is taken" in done.stderr
@@ -137,7 +141,7 @@ def test_damaged_model_is_reported_and_not_replaced(project, environment):
     folder = project / "artifacts" / "model"
     folder.mkdir(parents=True)
     (folder / "metadata.json").write_text("{}")
-    command = ["mlops", "up", "--set", "stack.mlflow_port=0", "--set", "serving.port=0"]
+    command = ["mlops", "up", "--set", "stack.mlflow_port=0", *FREE]
     done = subprocess.run(command, cwd=project, env=environment, text=True, capture_output=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "artifacts/model" in done.stderr

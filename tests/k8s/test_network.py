@@ -18,7 +18,11 @@ OUTSIDERS = {"dns": DNS, "node-dns": NODE_DNS, "stranger": STRANGER, "ingress": 
 NEEDED = [
     ("internet", "mlflow-server", 5000),  # the NodePort
     ("internet", "model-server", 8000),
+    ("internet", "ui", 8501),
     ("model-server", "mlflow-server", 5000),  # the sidecar
+    ("ui", "model-server", 8000),
+    ("ui", "mlflow-server", 5000),
+    ("ui", "dns", 53),
     ("mlflow-server", "mlflow-postgresql", 5432),
     ("mlflow-migrate", "mlflow-postgresql", 5432),
     ("mlflow-server", "dns", 53),
@@ -39,6 +43,10 @@ FORBIDDEN = [
     ("internet", "mlflow-postgresql", 5432),
     ("stranger", "mlflow-postgresql", 5432),
     ("model-server", "mlflow-postgresql", 5432),
+    ("ui", "mlflow-postgresql", 5432),
+    ("ui", "internet", 443),
+    ("ui", "prometheus", 9090),
+    ("mlflow-server", "ui", 8501),
     ("prometheus", "mlflow-postgresql", 5432),
     ("grafana", "mlflow-postgresql", 5432),
     ("grafana", "mlflow-server", 5000),
@@ -58,6 +66,9 @@ FORBIDDEN = [
     ("stranger", "node-exporter", 9100),
 ]
 PRODUCTION_NEEDED = [
+    ("ingress", "ui", 8501),
+    ("ui", "mlflow-server", 5000),
+    ("ui", "model-server", 8000),
     ("ingress", "mlflow-server", 5000),
     ("model-server", "mlflow-server", 5000),
     ("prometheus", "mlflow-server", 5000),
@@ -71,6 +82,8 @@ PRODUCTION_NEEDED = [
     ("ingress", "grafana", 3000),
 ]
 PRODUCTION_FORBIDDEN = [
+    ("internet", "ui", 8501),
+    ("stranger", "ui", 8501),
     ("internet", "mlflow-server", 5000),
     ("stranger", "mlflow-server", 5000),
     ("grafana", "mlflow-server", 5000),

@@ -80,7 +80,9 @@ def test_settings_are_accepted(objects: list[Object]):
 # --- roles and commands ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "role"), [("mlflow-server", "tracking server"), ("model-server", "model server")])
+@pytest.mark.parametrize(
+    ("name", "role"), [("mlflow-server", "tracking server"), ("model-server", "model server"), ("ui", "user interface")]
+)
 def test_server_takes_the_role_and_listens_where_the_service_expects_it(objects: list[Object], name: str, role: str):
     container, variables = container_named(objects, name)
     if name == "mlflow-server":  # production has it from a Secret of the user's

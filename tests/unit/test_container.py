@@ -28,6 +28,7 @@ def option(role: Role, name: str) -> str:
         ({"SERVE_MODEL": "1", "SERVE_MODEL_PATH": "/model"}, "model server", "/model"),
         ({"SERVE_MODEL": "1", **WALKTHROUGH}, "model server", "/opt/mlops/model"),
         ({"SERVE_MODEL": "true"}, "model server", "/opt/mlops/model"),
+        ({"SERVE_UI": "1", **WALKTHROUGH}, "user interface", None),
         (WALKTHROUGH, "tracking server", None),
         ({"SERVE_MODEL": "0", **WALKTHROUGH}, "tracking server", None),
         ({"SERVE_MODEL": "", **WALKTHROUGH}, "tracking server", None),
@@ -55,6 +56,19 @@ def test_decide_role_runs_a_given_command_whatever_the_variables() -> None:
 def test_decide_role_refuses_a_serve_model_that_is_neither_yes_nor_no() -> None:
     with pytest.raises(ConfigError, match="SERVE_MODEL='maybe' is wrong, expected 1 or 0"):
         decide_role((), {"SERVE_MODEL": "maybe"})
+
+
+def test_decide_role_refuses_two_roles_at_once() -> None:
+    with pytest.raises(ConfigError, match="SERVE_MODEL=1 and SERVE_UI=1"):
+        decide_role((), {"SERVE_MODEL": "1", "SERVE_UI": "1"})
+
+
+def test_user_interface_falls_back_to_the_model_of_the_image() -> None:
+    role = decide_role((), {"SERVE_UI": "1", "UI_PORT": "9501", "UI_MODEL_SERVER": "http://model-server:8000"})
+    assert role.environment == {"MLOPS_PATHS__EXPORTED_MODEL_DIR": "/opt/mlops/model"}
+    assert role.health == "http://127.0.0.1:9501/_stcore/health"
+    assert "http://model-server:8000 answers" in role.reason
+    assert Path(role.command[4]).is_file()
 
 
 def test_decide_role_keeps_local_files_behind_the_server() -> None:

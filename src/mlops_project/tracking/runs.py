@@ -66,7 +66,13 @@ def log_bundle(bundle: Bundle, config: Config) -> LoggedRun:
         if COMPLETED not in run.data.tags:
             store.client.set_tag(run_id, COMPLETED, datetime.now(UTC).isoformat(timespec="seconds"))
             store.client.set_terminated(run_id, "FINISHED")
-        bundle.note_tracking(tracking_uri=store.uri, run_id=run_id, model_name=version.name, model_version=str(version.number))
+        noted = {
+            "experiment_id": experiment_id,
+            "run_id": run_id,
+            "model_name": version.name,
+            "model_version": str(version.number),
+        }
+        bundle.note_tracking(tracking_uri=store.uri, **noted)
         return LoggedRun(store.uri, run_id, store.experiment, version.name, version.number)
 
 

@@ -1,0 +1,1 @@
+"""Batch engines: tables of any length through the runtime."""

@@ -1,0 +1,167 @@
+"""An uploaded CSV or Parquet file as a series of small frames, and the file of results."""
+
+from collections.abc import Iterator
+from csv import reader as read_rows
+from typing import Any, BinaryIO, Literal
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from mlops_project.contract import Contract
+from mlops_project.errors import DataError
+from mlops_project.scoring.formulas import neutralise_frame
+from mlops_project.tables.files import SAMPLE_BYTES, CsvFormat, guess_encoding, guess_format
+
+Kind = Literal["csv", "parquet"]
+CHUNK_ROWS = 50_000  # 30 float columns: 12 MB
+PARQUET_MARK = b"PAR1"
+OFFICE_MARKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+
+
+class TableFile:
+    """A table in an open file, read in frames.
+
+    Parameters
+    ----------
+    stream
+        The file, open for reading in binary.
+    contract
+        The model's inputs: their columns are read as numbers, all others as text, so that codes keep their leading zeros.
+
+    Attributes
+    ----------
+    kind
+        ``csv`` or ``parquet``, by the file's content.
+
+    Raises
+    ------
+    DataError
+        If the file is empty, or neither.
+    """
+
+    def __init__(self, stream: BinaryIO, contract: Contract) -> None:
+        self._stream, self._contract = stream, contract
+        self.kind: Kind = _find_kind(_peek(stream))
+        self.schema: Any = None  # Parquet: the file's own types, for the results
+
+    def read_chunks(self, chunk_rows: int = CHUNK_ROWS) -> Iterator[pd.DataFrame]:
+        """Yield the rows in frames of at most ``chunk_rows``; the file may be read several times.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be read; names the line where it can be known.
+        """
+        self._stream.seek(0)
+        try:
+            yield from (self._read_parquet if self.kind == "parquet" else self._read_csv)(chunk_rows)
+        except DataError:
+            raise
+        except UnicodeDecodeError as error:
+            raise DataError(f"byte {error.start} is not text in UTF-8; save the file as CSV in UTF-8") from error
+        except (pa.ArrowException, ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
+            reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ")[:300]
+            raise DataError(f"the file cannot be read as {self.kind}: {reason}") from error
+
+    def _read_parquet(self, chunk_rows: int) -> Iterator[pd.DataFrame]:
+        file = pq.ParquetFile(self._stream)
+        self.schema = file.schema_arrow.remove_metadata()
+        _check_unique(self.schema.names)
+        for batch in file.iter_batches(batch_size=chunk_rows):
+            yield batch.to_pandas()
+
+    def _read_csv(self, chunk_rows: int) -> Iterator[pd.DataFrame]:
+        sample = _peek(self._stream)
+        form = guess_format(sample, guess_encoding(sample))
+        header = _read_header(sample, form)
+        _check_unique([name.strip() for name in header])
+        numbers = {feature.name for feature in self._contract.numbers if feature.type != "datetime"}
+        options: dict[str, Any] = {
+            "sep": form.separator,
+            "decimal": form.decimal,
+            "thousands": form.thousands,
+            "encoding": form.encoding,
+            "skipinitialspace": True,
+            "dtype": {name: "str" for name in header if name.strip() not in numbers},
+        }
+        for chunk in pd.read_csv(self._stream, chunksize=chunk_rows, **options):
+            if not isinstance(chunk.index, pd.RangeIndex):  # pandas takes the first column for row names
+                raise DataError("the rows have more fields than the header has names; mend the header")
+            yield chunk.set_axis([str(name).strip() for name in chunk.columns], axis=1)
+
+
+def _peek(stream: BinaryIO) -> bytes:
+    stream.seek(0)
+    sample = stream.read(SAMPLE_BYTES)
+    stream.seek(0)
+    return sample
+
+
+def _find_kind(sample: bytes) -> Kind:
+    if not sample.strip():
+        raise DataError("the file is empty")
+    if sample[:4] == PARQUET_MARK:
+        return "parquet"
+    if sample[:4] in OFFICE_MARKS:
+        raise DataError("this is an Excel or ZIP file; save the sheet as CSV")
+    if b"\0" in sample and guess_encoding(sample) != "utf-16":
+        raise DataError("this is neither text nor Parquet; save the table as CSV in UTF-8")
+    return "csv"
+
+
+def _read_header(sample: bytes, form: CsvFormat) -> list[str]:
+    text = sample.decode(form.encoding, errors="ignore").removeprefix("\ufeff")
+    rows = read_rows(text.splitlines(), delimiter=form.separator, skipinitialspace=True)
+    return next((row for row in rows if any(row)), [])
+
+
+def _check_unique(names: list[str]) -> None:
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:  # pandas would quietly number them
+        raise DataError(f"column names stand twice in the header: {', '.join(twice)}; rename them")
+
+
+class ResultWriter:
+    """Writes frames into one file of the kind that was read; CSV is made safe to open in a spreadsheet.
+
+    Parameters
+    ----------
+    stream
+        Where to, open for writing in binary.
+    source
+        The table that the rows come from.
+    """
+
+    def __init__(self, stream: BinaryIO, source: TableFile) -> None:
+        self._stream, self._source = stream, source
+        self._parquet: Any = None
+        self._started = False
+
+    def write(self, rows: pd.DataFrame, results: pd.DataFrame) -> None:
+        """Append rows with the results beside them; the results' columns win over columns of the same name."""
+        kept = rows[[name for name in rows.columns if name not in results.columns]].reset_index(drop=True)
+        if self._source.kind == "parquet":
+            self._write_parquet(kept, results)
+        else:
+            table = pa.Table.from_pandas(neutralise_frame(pd.concat([kept, results], axis=1)), preserve_index=False)
+            options = pyarrow.csv.WriteOptions(include_header=not self._started)
+            pyarrow.csv.write_csv(table, self._stream, options)
+        self._started = True
+
+    def _write_parquet(self, kept: pd.DataFrame, results: pd.DataFrame) -> None:
+        schema = pa.schema([self._source.schema.field(name) for name in kept.columns])
+        table = pa.Table.from_pandas(kept, schema=schema, preserve_index=False)
+        answers = pa.Table.from_pandas(results, preserve_index=False)
+        for field in answers.schema:
+            table = table.append_column(field, answers.column(field.name))
+        table = table.replace_schema_metadata(None)
+        if self._parquet is None:
+            self._parquet = pq.ParquetWriter(self._stream, table.schema)
+        self._parquet.write_table(table)
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._parquet is not None:
+            self._parquet.close()

@@ -1,0 +1,34 @@
+"""Text cells that a spreadsheet would run as a formula, made harmless (OWASP, CSV injection)."""
+
+import re
+from typing import Any
+
+import pandas as pd
+
+# Signs that make Excel, LibreOffice and Google Sheets calculate, and their wide forms; blanks before them do not help.
+FORMULA = re.compile("^\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]")
+NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+
+
+def neutralise(text: str) -> str:
+    """Put an apostrophe before a text that would be a formula; plain numbers stay as they are."""
+    if FORMULA.match(text) and not NUMBER.fullmatch(text):
+        return f"'{text}"
+    return text
+
+
+def neutralise_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame whose column names and texts are safe to open in a spreadsheet; numbers are untouched."""
+    safe = {
+        neutralise(str(name)): frame[name] if _is_plain(frame[name]) else frame[name].map(_neutralise_value)
+        for name in frame.columns
+    }
+    return pd.DataFrame(safe, copy=False)
+
+
+def _is_plain(column: "pd.Series[Any]") -> bool:
+    return column.dtype.kind in "iufbmM"
+
+
+def _neutralise_value(value: Any) -> Any:
+    return neutralise(value) if isinstance(value, str) else value

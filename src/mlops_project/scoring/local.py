@@ -1,0 +1,216 @@
+"""Batch scoring on this machine: a file → checked, then scored chunk by chunk, in memory that does not grow with its length."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mlops_project.contract import Contract, Feature
+from mlops_project.errors import ContractError
+from mlops_project.runtime import Floats, Predictions, Runtime
+from mlops_project.scoring.files import ResultWriter, TableFile
+from mlops_project.tables.types import BOOLEAN_WORDS, PLACEHOLDERS
+from mlops_project.wire.columns import Rules
+from mlops_project.wire.problems import MAX_ROWS, Problem, RowsError
+from mlops_project.wire.rows import Encoded, RowReader
+
+RULES = Rules()  # converts what loses nothing; unknown categories and gaps are the model's business, as in training
+BINS = 20  # of the summary's histogram
+SAMPLE_ROWS = 200  # of the results, for a preview
+Progress = Callable[[int], None]  # called with the number of rows that are done
+
+
+@dataclass
+class Check:
+    """What is known of a file before it is scored.
+
+    Attributes
+    ----------
+    rows
+        How many it has.
+    problems
+        What must be mended first; with the file's row numbers, from 1, the header not counted.
+    outside
+        Feature → rows with a value outside the training range, or a category that training did not know.
+    extra
+        Columns that the model does not read; they are kept in the result.
+    """
+
+    rows: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    outside: dict[str, int] = field(default_factory=dict)
+    extra: tuple[str, ...] = ()
+
+
+@dataclass
+class Summary:
+    """What came of scoring.
+
+    Attributes
+    ----------
+    rows
+        How many were scored.
+    counts
+        int64 ``(n_classes,)``, rows per predicted class; empty for regression.
+    edges, histogram
+        float64 ``(BINS + 1,)`` and int64 ``(BINS,)``: probability of the predicted class, or the predicted value.
+    sample
+        The first results.
+    """
+
+    rows: int
+    counts: npt.NDArray[np.int64]
+    edges: Floats
+    histogram: npt.NDArray[np.int64]
+    sample: pd.DataFrame
+
+
+def check_file(file: TableFile, contract: Contract, progress: Progress = lambda _: None) -> Check:
+    """Read the whole file once and list what would keep it from being scored.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read at all.
+    """
+    reader, check = RowReader(contract, RULES), Check()
+    found: dict[tuple[str | None, str], Problem] = {}
+    for chunk in file.read_chunks():
+        check.extra = check.extra or tuple(str(name) for name in chunk.columns if name not in contract.names)
+        try:
+            encoded = _encode(chunk, reader)
+        except RowsError as error:
+            for problem in error.problems:
+                _add(found, problem, check.rows)
+        else:
+            _count_outside(check.outside, encoded, contract)
+        check.rows += len(chunk)
+        progress(check.rows)
+    check.problems = list(found.values())
+    if not check.rows and not check.problems:
+        check.problems.append(Problem(None, "there is no row"))
+    return check
+
+
+def score_file(file: TableFile, runtime: Runtime, target: BinaryIO, progress: Progress = lambda _: None) -> Summary:
+    """Score a file that ``check_file`` found nothing wrong with, and write its rows with the predictions to ``target``.
+
+    Raises
+    ------
+    DataError, ContractError
+        If the file cannot be read, or the model has no answer for a row.
+    """
+    contract, writer = runtime.contract, ResultWriter(target, file)
+    reader, done = RowReader(contract, RULES), 0
+    tally = _Tally(contract)
+    for chunk in file.read_chunks():
+        encoded = _encode(chunk, reader)
+        try:
+            predictions = runtime.run(encoded.numbers, encoded.texts)
+        except ContractError as error:
+            raise ContractError(f"in the {len(chunk)} rows from row {done + 1} on: {error}") from error
+        results = build_results(predictions, contract)
+        writer.write(chunk, results)
+        tally.add(predictions, chunk, results)
+        done += len(chunk)
+        progress(done)
+    writer.close()
+    return tally.finish(done)
+
+
+def build_results(predictions: Predictions, contract: Contract) -> pd.DataFrame:
+    """Return the columns that scoring adds: class and a probability per class, or the value."""
+    target = contract.target
+    if predictions.indices is None or predictions.probabilities is None:
+        return pd.DataFrame({f"predicted {target}": predictions.values})
+    names = np.array(contract.class_names, object)
+    columns: dict[str, Any] = {f"predicted {target}": pd.Series(names[predictions.indices], dtype="str")}
+    for index, name in enumerate(contract.class_names):
+        columns[f"probability {name}"] = predictions.probabilities[:, index]
+    return pd.DataFrame(columns)
+
+
+def _encode(chunk: pd.DataFrame, reader: RowReader) -> Encoded:
+    contract = reader.contract
+    columns = {
+        feature.name: _prepare(chunk[feature.name], feature) for feature in contract.features if feature.name in chunk.columns
+    }
+    others = {str(name): () for name in chunk.columns if name not in columns}  # for "is it the one you call …?"
+    return reader.read_columns(columns | others if len(columns) < len(contract.features) else columns, len(chunk))
+
+
+def _prepare(column: "pd.Series[Any]", feature: Feature) -> Any:
+    """Return values as the reader takes them; words for gaps and for true and false mean what they mean in training."""
+    if column.dtype.kind in "fiub":
+        return column.to_numpy()
+    if column.dtype.kind == "M":
+        return [None if value is pd.NaT else value.isoformat() for value in column]
+    values = column.astype(object).where(column.notna(), None)
+    if feature.is_text:
+        return values.tolist()
+    words = values.map(lambda value: value.strip() if isinstance(value, str) else value)
+    lowered = words.map(lambda value: value.lower() if isinstance(value, str) else value)
+    gaps = lowered.isin([*PLACEHOLDERS, ""])
+    if feature.type == "boolean":
+        words = lowered.map(lambda value: bool(BOOLEAN_WORDS[value]) if value in BOOLEAN_WORDS else value)
+    return words.where(~gaps, None).tolist()
+
+
+def _add(found: dict[tuple[str | None, str], Problem], problem: Problem, offset: int) -> None:
+    """Join a chunk's problem with the same one of earlier chunks."""
+    rows = tuple(row + offset for row in problem.rows)
+    key = (problem.column, problem.message)
+    earlier = found.get(key)
+    if earlier is None:
+        found[key] = Problem(problem.column, problem.message, rows, problem.count)
+    else:
+        found[key] = Problem(*key, (earlier.rows + rows)[:MAX_ROWS], earlier.count + problem.count)
+
+
+def _count_outside(outside: dict[str, int], encoded: Encoded, contract: Contract) -> None:
+    position = 0
+    for feature in contract.numbers:
+        values = encoded.numbers[:, position]
+        position += 4 if feature.type == "datetime" else 1
+        if feature.minimum is not None and feature.maximum is not None:
+            _note(outside, feature, int(((values < feature.minimum) | (values > feature.maximum)).sum()))
+    for index, feature in enumerate(contract.texts):
+        if feature.type == "category":
+            texts = pd.Series(encoded.texts[:, index])
+            _note(outside, feature, int((~texts.isin([*feature.categories, ""])).sum()))
+
+
+def _note(outside: dict[str, int], feature: Feature, count: int) -> None:
+    if count:
+        outside[feature.name] = outside.get(feature.name, 0) + count
+
+
+class _Tally:
+    """Counts results while they pass."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._contract = contract
+        self._counts = np.zeros(len(contract.classes), np.int64)
+        self._edges = np.linspace(0, 1, BINS + 1) if contract.is_classification else np.zeros(0)
+        self._histogram = np.zeros(BINS, np.int64)
+        self._sample: list[pd.DataFrame] = []
+
+    def add(self, predictions: Predictions, rows: pd.DataFrame, results: pd.DataFrame) -> None:
+        if predictions.indices is not None and predictions.probabilities is not None:
+            self._counts += np.bincount(predictions.indices, minlength=len(self._counts))
+            values = predictions.probabilities.max(axis=1)
+        else:
+            values = np.asarray(predictions.values)
+            if not len(self._edges):  # the first chunk shows the range; values beyond it count in the outer bins
+                self._edges = np.histogram_bin_edges(values, BINS)
+        self._histogram += np.histogram(np.clip(values, self._edges[0], self._edges[-1]), self._edges)[0]
+        if not self._sample:
+            head = rows.head(SAMPLE_ROWS).reset_index(drop=True)
+            kept = head[[name for name in head.columns if name not in results.columns]]
+            self._sample.append(pd.concat([results.head(SAMPLE_ROWS), kept], axis=1))
+
+    def finish(self, rows: int) -> Summary:
+        return Summary(rows, self._counts, self._edges, self._histogram, self._sample[0] if self._sample else pd.DataFrame())

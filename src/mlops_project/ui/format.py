@@ -1,0 +1,57 @@
+"""Numbers, dates and other people's words, fit to be shown."""
+
+import re
+from typing import Any
+
+import numpy as np
+
+from mlops_project.contract import Feature
+
+# Emphasis, code, links, HTML, formulas; colours, icons and bare addresses; entities; an underscore that is not inside a word.
+ANYWHERE = re.compile(r"[\\`*\[\]<>$~]|:(?=[A-Za-z/])|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])|(?<=\bwww)\.|@(?=\w)")
+# Headings, lists, rules and tables, which only the start of a line makes.
+AT_START = re.compile(r"^(\d*)([#+=|.)-])")
+
+
+def escape(text: object) -> str:
+    """Return text that Markdown shows as it is: a column or class may be called ``<b>``, ``*x*`` or ``$x$``.
+
+    Only what Markdown would read is escaped, because a widget's label reaches screen readers with the backslashes.
+    """
+    line = " ".join(str(text).split())
+    return AT_START.sub(r"\1\\\2", ANYWHERE.sub(r"\\\g<0>", line))
+
+
+def format_number(value: float | None, digits: int = 5) -> str:
+    """Return a number with so many significant digits, grouped by thousands, without trailing zeros."""
+    if value is None:
+        return "-"
+    if value == 0 or 1e-4 <= abs(value) < 1e15:
+        decimals = 0 if value == 0 else max(0, digits - 1 - int(np.floor(np.log10(abs(value)))))
+        text = f"{value:,.{min(decimals, 12)}f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    return f"{value:.{digits}g}"
+
+
+def format_value(value: Any, feature: Feature) -> str:
+    """Return one input as people read it."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return format_number(value)
+    return format_moment(value) if feature.type == "datetime" else str(value)
+
+
+def format_bound(value: float | None, feature: Feature) -> str:
+    """Return an end of the training range."""
+    if value is None:
+        return "-"
+    return format_moment(str(np.datetime64(round(value), "s"))) if feature.type == "datetime" else format_number(value)
+
+
+def format_moment(text: str) -> str:
+    """Return ISO 8601 text without its ``T``, and without midnight and full minutes."""
+    moment = str(text)[:19].replace("T", " ").removesuffix(" 00:00:00")
+    return moment.removesuffix(":00") if moment.count(":") == 2 else moment

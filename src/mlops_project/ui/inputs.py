@@ -1,0 +1,43 @@
+"""The contract as people read it: a table of the inputs, and a file to fill in."""
+
+import pandas as pd
+
+from mlops_project.contract import Contract, Feature
+from mlops_project.scoring.formulas import neutralise_frame
+from mlops_project.ui.format import format_bound
+from mlops_project.ui.texts import Translate
+
+SHOWN_VALUES = 6
+
+
+def describe_inputs(contract: Contract, t: Translate) -> pd.DataFrame:
+    """Return a row per feature: name, type, whether it may be missing, what training saw."""
+    return pd.DataFrame(
+        [
+            {
+                t("column"): feature.name,
+                t("type"): feature.type,
+                t("may.be.missing"): feature.nullable,
+                t("seen"): _describe(feature, t),
+            }
+            for feature in contract.features
+        ]
+    )
+
+
+def _describe(feature: Feature, t: Translate) -> str:
+    if feature.is_text:
+        shown = ", ".join(feature.categories[:SHOWN_VALUES]) + (", …" if len(feature.categories) > SHOWN_VALUES else "")
+        return t("seen.values", count=len(feature.categories), values=shown)
+    if feature.type == "boolean":
+        return f"{t('no')}, {t('yes')}"
+    if feature.minimum is None or not feature.quantiles:
+        return "-"
+    middle = feature.quantiles[len(feature.quantiles) // 2]
+    ends = {"low": feature.minimum, "high": feature.maximum, "middle": middle}
+    return t("seen.range", **{name: format_bound(value, feature) for name, value in ends.items()})
+
+
+def make_template(contract: Contract) -> str:
+    """Return a CSV file with the inputs' names and one example row."""
+    return neutralise_frame(pd.DataFrame([contract.example_row()])).to_csv(index=False)

@@ -1,0 +1,186 @@
+"""Which model the pages show: what the model server has loaded, else what the folders of bundles hold. It follows a swap."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
+from pathlib import Path
+
+import streamlit as st
+
+from mlops_project.bundle import METADATA_FILE, Bundle, load_bundle
+from mlops_project.config import Config
+from mlops_project.contract import Contract
+from mlops_project.errors import BundleError
+from mlops_project.runtime import Runtime
+from mlops_project.tracking.served import ServedFolder, parse_number
+from mlops_project.ui.client import ModelServer, ModelServerError, Served
+from mlops_project.ui.reference import Reference, read_reference
+
+SERVER_VARIABLE, MODELS_VARIABLE, KEY_VARIABLE = "UI_MODEL_SERVER", "SERVE_MODELS_DIR", "SERVE_API_KEY"
+CHAMPION = "champion"
+SERVER_SECONDS = 5.0  # how long the server's list of models counts
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as the pages see it.
+
+    Attributes
+    ----------
+    name, version, digest
+        Who it is; the version is empty where nobody numbered it.
+    contract
+        Inputs and outputs.
+    bundle
+        Its directory on this machine; None if only the server has it.
+    served
+        Whether the model server answers for it.
+    """
+
+    name: str
+    version: str
+    digest: str
+    contract: Contract
+    bundle: Bundle | None
+    served: bool
+
+    @cached_property
+    def runtime(self) -> Runtime | None:
+        """The loaded model; None without a bundle."""
+        return None if self.bundle is None else _load_runtime(self.bundle)
+
+    @cached_property
+    def reference(self) -> Reference | None:
+        """Rows to compare with; None without a bundle."""
+        return None if self.bundle is None else _load_reference(self.bundle)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What could be found.
+
+    Attributes
+    ----------
+    paths
+        Model name → bundle directories on this machine, the preferred one first.
+    served
+        Model name → what the server says of its champion.
+    server
+        The model server; None if none is configured or it does not answer.
+    problem
+        Why the server is not used, in words.
+    """
+
+    paths: dict[str, tuple[Path, ...]]
+    served: dict[str, Served]
+    server: ModelServer | None
+    problem: str
+
+    @property
+    def names(self) -> list[str]:
+        """Every model's name, sorted."""
+        return sorted(self.paths.keys() | self.served.keys())
+
+
+def find_models(config: Config) -> Catalogue:
+    """Look for models: the server's, then those of the served folder and of the export folder."""
+    paths: dict[str, list[Path]] = {}
+    for name, path in _find_champions(_served_models_dir(config)):
+        paths.setdefault(name, []).append(path)
+    if (config.model_dir / METADATA_FILE).exists() or not paths:
+        paths.setdefault(_read_name(config), []).append(config.model_dir)
+    server, served, problem = find_server(), {}, ""
+    if server is not None:
+        found = _list_served(server)
+        if isinstance(found, str):
+            server, problem = None, found
+        else:
+            served = {item.name: item for item in found if CHAMPION in item.aliases}
+    return Catalogue({name: tuple(found) for name, found in paths.items()}, served, server, problem)
+
+
+def find_server() -> ModelServer | None:
+    """Return the model server that the environment names, if it does."""
+    address = os.environ.get(SERVER_VARIABLE, "")
+    return ModelServer(address, os.environ.get(KEY_VARIABLE, "")) if address else None
+
+
+@st.cache_data(ttl=SERVER_SECONDS, show_spinner=False, hash_funcs={ModelServer: lambda server: (server.address, server.key)})
+def _list_served(server: ModelServer) -> tuple[Served, ...] | str:
+    """Return the server's models, or why it has none to tell of: one that hangs costs one timeout, not one per rerun."""
+    try:
+        return server.list_models()
+    except ModelServerError as error:
+        return str(error)
+
+
+def _served_models_dir(config: Config) -> Path:
+    return Path(os.environ.get(MODELS_VARIABLE) or config.served_models_dir)
+
+
+def _find_champions(folder: Path) -> list[tuple[str, Path]]:
+    if not folder.is_dir():
+        return []
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return [(name, folder / name / CHAMPION) for name in names if (folder / name / CHAMPION / METADATA_FILE).exists()]
+
+
+def _read_name(config: Config) -> str:
+    """Return the exported model's own name: another configuration may have trained it."""
+    try:
+        return _load(str(config.model_dir), _read_digest(config.model_dir)).metadata.name
+    except BundleError:
+        return config.model.name
+
+
+def open_model(catalogue: Catalogue, name: str) -> Model:
+    """Return a model, loaded once per version.
+
+    Raises
+    ------
+    BundleError
+        If it is nowhere, or what is there cannot be read.
+    """
+    served, paths = catalogue.served.get(name), catalogue.paths.get(name, ())
+    if served is None:
+        bundle = _open_bundle(paths[0])
+        return Model(name, _find_version(paths[0], bundle), bundle.digest, bundle.contract, bundle, served=False)
+    same = next((path for path in paths if _read_digest(path) == served.digest), None)
+    bundle_here = None if same is None else _open_bundle(same)
+    return Model(name, served.version, served.digest, served.contract, bundle_here, served=True)
+
+
+def _open_bundle(path: Path) -> Bundle:
+    folder = path.resolve()  # a pointer may move between two reads
+    return _load(str(folder), _read_digest(folder))
+
+
+def _read_digest(path: Path) -> str:
+    try:
+        return hashlib.sha256((path / METADATA_FILE).read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _find_version(path: Path, bundle: Bundle) -> str:
+    if path.name == CHAMPION:
+        number = parse_number(ServedFolder(path.parent.parent, path.parent.name).find_link(CHAMPION))
+        return "" if number is None else str(number)
+    return bundle.read_tracking().get("model_version", "")
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _load(path: str, digest: str) -> Bundle:  # noqa: ARG001 - part of the cache's key: another digest is another model
+    return load_bundle(path)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8, hash_funcs={Bundle: attrgetter("digest")})
+def _load_runtime(bundle: Bundle) -> Runtime:
+    return Runtime.load(bundle)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8, hash_funcs={Bundle: attrgetter("digest")})
+def _load_reference(bundle: Bundle) -> Reference:
+    return read_reference(bundle)

@@ -1,0 +1,170 @@
+"""Batch: a file is checked, scored with progress, summarised and given back."""
+
+from typing import Any, cast
+
+import pandas as pd
+import streamlit as st
+
+from mlops_project.contract import Contract
+from mlops_project.errors import ContractError, DataError
+from mlops_project.runtime import Runtime
+from mlops_project.scoring.files import TableFile
+from mlops_project.scoring.local import Check, check_file
+from mlops_project.ui import charts
+from mlops_project.ui.batch import Key, Result, score_upload
+from mlops_project.ui.format import escape
+from mlops_project.ui.inputs import describe_inputs, make_template
+from mlops_project.ui.texts import Translate
+from mlops_project.ui.view import View, open_view, require_bundle
+
+CHECKED, SCORED = "batch check", "batch result"
+PREVIEW_ROWS = 50
+ENDINGS = ["csv", "tsv", "txt", "parquet", "pq"]
+
+
+def show() -> None:
+    """Draw the page."""
+    view = open_view()
+    t = view.t
+    st.title(t("page.batch"))
+    require_bundle(view)
+    st.markdown(t("batch.lead"))
+    size = st.get_option("server.maxUploadSize")
+    upload = st.file_uploader(t("batch.upload", size=size), type=ENDINGS, key="upload")
+    contract = view.model.contract
+    with st.expander(t("batch.columns"), icon=":material/view_column:", expanded=False):
+        st.dataframe(describe_inputs(contract, t), hide_index=True, width="stretch")
+        st.download_button(
+            t("batch.template"),
+            make_template(contract),
+            "template.csv",
+            "text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+    if upload is None:
+        for name in (CHECKED, SCORED):
+            st.session_state.pop(name, None)
+        return
+    key = Key(upload.file_id, view.model.digest)
+    check = _check(view, upload, key)
+    if check is not None and _show_check(check, t):
+        _score(view, upload, key, check)
+
+
+def _check(view: View, upload: Any, key: Key) -> Check | None:
+    """Check a file once per upload and model; None if it cannot be read."""
+    known = st.session_state.get(CHECKED)
+    if known is None or known[0] != key:
+        known = st.session_state[CHECKED] = (key, _run_check(view, upload))
+    if isinstance(known[1], str):
+        st.error(view.t("batch.unreadable", reason=escape(known[1])), icon=":material/error:")
+        return None
+    return cast("Check", known[1])
+
+
+def _run_check(view: View, upload: Any) -> Check | str:
+    """Return what the check found, or why the file cannot be read."""
+
+    def progress(rows: int) -> None:
+        bar.progress(min(1.0, upload.tell() / max(1, upload.size)), view.t("batch.checking", rows=f"{rows:,}"))
+
+    bar = st.progress(0.0, view.t("batch.checking", rows=0))
+    try:
+        return check_file(TableFile(upload, view.model.contract), view.model.contract, progress)
+    except DataError as error:
+        return str(error)
+    finally:
+        bar.empty()
+
+
+def _show_check(check: Check, t: Translate) -> bool:
+    """Say what is wrong; returns whether the file can be scored."""
+    if check.problems:
+        count = len(check.problems)
+        st.error(t("batch.problem" if count == 1 else "batch.problems", count=count), icon=":material/error:")
+        rows = [
+            {
+                t("column"): problem.column or t("all.rows"),
+                t("problem"): problem.message,
+                t("rows"): problem.count or None,
+                t("first.rows"): ", ".join(map(str, problem.rows)),
+            }
+            for problem in check.problems
+        ]
+        st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+        return False
+    st.success(t("batch.good", rows=f"{check.rows:,}"), icon=":material/check_circle:")
+    if check.extra:
+        names = ", ".join(escape(charts.shorten(name)) for name in check.extra[:10])
+        st.caption(t("batch.extra", names=names + (" …" if len(check.extra) > 10 else "")))
+    if check.outside:
+        with st.expander(t("batch.outside"), icon=":material/warning:"):
+            frame = pd.DataFrame({t("column"): list(check.outside), t("rows"): list(check.outside.values())})
+            st.dataframe(frame, hide_index=True, width="stretch")
+    return True
+
+
+def _score(view: View, upload: Any, key: Key, check: Check) -> None:
+    t = view.t
+    result = st.session_state.get(SCORED)
+    if result is not None and result.key != key:
+        result = None
+    if st.button(t("batch.score", rows=f"{check.rows:,}"), type="primary", icon=":material/play_arrow:") and view.model.runtime:
+        result = _run(view.model.runtime, upload, key, check.rows, t)
+        st.session_state[SCORED] = result
+    if result is not None:
+        _show_result(result, view.model.contract, t)
+
+
+def _run(runtime: Runtime, upload: Any, key: Key, n_rows: int, t: Translate) -> Result | None:
+    def progress(rows: int) -> None:
+        bar.progress(min(1.0, rows / n_rows), t("batch.scoring", rows=f"{rows:,}", all=f"{n_rows:,}"))
+
+    bar = st.progress(0.0, t("batch.scoring", rows=0, all=f"{n_rows:,}"))
+    try:
+        return score_upload(upload, upload.name, key, runtime, progress)
+    except (DataError, ContractError) as error:
+        st.error(t("refused", reason=escape(error)), icon=":material/error:")
+        return None
+    finally:
+        bar.empty()
+
+
+def _show_result(result: Result, contract: Contract, t: Translate) -> None:
+    summary = result.summary
+    speed = summary.rows / max(result.seconds, 1e-9)
+    words = {"rows": f"{summary.rows:,}", "seconds": f"{result.seconds:.3g}", "speed": f"{speed:,.0f}"}
+    st.success(t("batch.done", **words), icon=":material/done_all:")
+    st.download_button(
+        t("batch.download"),
+        lambda: result.path.open("rb"),
+        result.path.name,
+        icon=":material/download:",
+        type="primary",
+        on_click="ignore",
+    )
+    if result.path.name.endswith(".csv"):
+        st.caption(t("batch.formulas"))
+    left, right = st.columns(2, gap="large")
+    if contract.is_classification:
+        with left:
+            st.subheader(t("batch.classes"), anchor=False)
+            st.altair_chart(charts.draw_bars(contract.class_names, summary.counts.tolist(), t("rows")), width="stretch")
+        with right:
+            st.subheader(t("batch.sureness"), anchor=False)
+            st.altair_chart(
+                charts.draw_histogram(summary.edges, summary.histogram.tolist(), (t("probability"), t("rows")), ".0%"),
+                width="stretch",
+            )
+    else:
+        st.subheader(t("batch.values"), anchor=False)
+        titles = (contract.target, t("rows"))
+        st.altair_chart(charts.draw_histogram(summary.edges, summary.histogram.tolist(), titles, ".4~g"), width="stretch")
+    shown = min(PREVIEW_ROWS, len(summary.sample))
+    st.subheader(t("batch.preview", rows=shown), anchor=False)
+    st.dataframe(summary.sample.head(shown), hide_index=True, width="stretch")
+
+
+if __name__ == "__main__":
+    show()

@@ -1,0 +1,254 @@
+"""Model: how good it is, what it looks at, what it was made of, and its versions."""
+
+from collections.abc import Callable
+
+import pandas as pd
+import streamlit as st
+
+from mlops_project.bundle import CONFIG_FILE, Bundle
+from mlops_project.errors import TrackingError
+from mlops_project.ui import charts
+from mlops_project.ui.format import escape, format_moment, format_number
+from mlops_project.ui.inputs import describe_inputs
+from mlops_project.ui.quality import (
+    compute_calibration,
+    compute_class_curves,
+    compute_importances,
+    count_confusion,
+    predict_reference,
+)
+from mlops_project.ui.registry import Registered, find_mlflow, link_run, link_version, read_registry
+from mlops_project.ui.texts import Translate, name_metric
+from mlops_project.ui.view import View, open_view, require_bundle
+
+CARD_FILE, REPORT_FILE = "README.md", "report.html"
+LOSSES = ("log_loss", "brier", "calibration_error", "mae", "rmse")
+SHARES = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc")
+MAX_IMPORTANCES = 20
+
+
+def show() -> None:
+    """Draw the page."""
+    view = open_view()
+    t = view.t
+    st.title(t("page.model"))
+    require_bundle(view)
+    bundle = view.model.bundle
+    if bundle is None:
+        return
+    metadata = bundle.metadata
+    words = {"estimator": metadata.estimator.replace("_", " "), "target": metadata.contract.target}
+    lead = t("model.lead", date=format_moment(metadata.created_at), **{key: escape(word) for key, word in words.items()})
+    st.markdown(lead)
+    _show_links(view, bundle)
+    sections: dict[str, Callable[[View, Bundle], None]] = {
+        "quality": _show_quality,
+        "features": _show_features,
+        "data": _show_data,
+        "card": _show_card,
+        "versions": _show_versions,
+    }
+    st.session_state.setdefault("section", "quality")
+    st.session_state["section"] = st.session_state["section"] or "quality"
+    chosen = st.segmented_control(
+        t("section"),
+        list(sections),
+        key="section",
+        format_func=lambda name: t(f"tab.{name}"),
+        label_visibility="collapsed",
+    )
+    sections[chosen or "quality"](view, bundle)
+
+
+def _show_links(view: View, bundle: Bundle) -> None:
+    tracking = bundle.read_tracking()
+    mlflow = find_mlflow(tracking.get("tracking_uri", ""))
+    with st.container(horizontal=True):
+        if mlflow and tracking.get("run_id"):
+            st.link_button(view.t("mlflow.run"), link_run(mlflow, tracking), icon=":material/open_in_new:")
+        if mlflow and tracking.get("model_version"):
+            address = link_version(mlflow, bundle.metadata.name, tracking["model_version"])
+            st.link_button(view.t("mlflow.version"), address, icon=":material/open_in_new:")
+        if REPORT_FILE in bundle.metadata.files:
+            name = f"{bundle.metadata.name}-report.html"
+            st.download_button(
+                view.t("report"), (bundle.path / REPORT_FILE).read_bytes, name, icon=":material/download:", on_click="ignore"
+            )
+
+
+def _show_quality(view: View, bundle: Bundle) -> None:
+    t, metadata = view.t, bundle.metadata
+    st.subheader(t("metrics"), anchor=False)
+    st.caption(t("metrics.lead", rows=f"{metadata.test_rows:,}"))
+    left, right = st.columns(2, gap="large")
+    shares = [name for name in metadata.metrics if name in SHARES]
+    with left:
+        st.dataframe(_list_metrics(bundle, t), hide_index=True, width="stretch")
+    with right:
+        if shares:
+            bounds = [metadata.metric_intervals.get(name, (metadata.metrics[name],) * 2) for name in shares]
+            names = [name_metric(t, name) for name in shares]
+            values = [metadata.metrics[name] for name in shares]
+            st.altair_chart(charts.draw_intervals(names, values, bounds, t("value")), width="stretch")
+    found = predict_reference(view.model)
+    if found is None:
+        st.info(t("plots.none"), icon=":material/visibility_off:")
+        return
+    st.caption(t("plots.lead", rows=f"{len(found[1]):,}"))
+    (_show_classification if metadata.contract.is_classification else _show_regression)(view)
+
+
+def _list_metrics(bundle: Bundle, t: Translate) -> pd.DataFrame:
+    metadata = bundle.metadata
+    rows = []
+    for name, value in metadata.metrics.items():
+        low, high = metadata.metric_intervals.get(name, (None, None))
+        rows.append(
+            {
+                t("metric"): name_metric(t, name),
+                t("value"): format_number(value, 4),
+                t("interval"): "" if low is None else f"{format_number(low, 4)} - {format_number(high, 4)}",
+                t("better"): t("lower" if name in LOSSES else "higher"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _show_classification(view: View) -> None:
+    found = predict_reference(view.model)
+    if found is None:
+        return
+    t, (predictions, truth), names = view.t, found, view.model.contract.class_names
+    counts = count_confusion(predictions, truth, len(names))
+    roc, pr = compute_class_curves(predictions, truth, names)
+    series = list(dict.fromkeys(roc["series"]))
+    top, bottom = st.columns(2, gap="large"), st.columns(2, gap="large")
+    with top[0]:
+        st.markdown(f"**{t('confusion')}**")
+        st.altair_chart(charts.draw_matrix(names, counts, (t("predicted"), t("actual"))), width="stretch")
+    with top[1]:
+        st.markdown(f"**{t('calibration')}**")
+        titles = (t("calibration.x"), t("calibration.y"))
+        st.altair_chart(charts.draw_calibration(compute_calibration(predictions, truth), titles), width="stretch")
+    with bottom[0]:
+        st.markdown(f"**{t('roc')}**")
+        st.altair_chart(charts.draw_lines(roc, (t("roc.x"), t("roc.y")), series, t("guessing")), width="stretch")
+    with bottom[1]:
+        st.markdown(f"**{t('pr')}**")
+        st.altair_chart(charts.draw_lines(pr, (t("pr.x"), t("pr.y")), series), width="stretch")
+
+
+def _show_regression(view: View) -> None:
+    found = predict_reference(view.model)
+    if found is None:
+        return
+    t, (predictions, truth) = view.t, found
+    frame = pd.DataFrame({"x": truth, "y": predictions.values})
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown(f"**{t('predicted')} / {t('actual')}**")
+        st.altair_chart(charts.draw_points(frame, (t("actual"), t("predicted")), square=True), width="stretch")
+    with right:
+        st.markdown(f"**{t('residuals')}**")
+        errors = pd.DataFrame({"x": frame["y"], "y": frame["y"] - frame["x"]})
+        st.altair_chart(charts.draw_points(errors, (t("predicted"), t("residual")), square=False), width="stretch")
+
+
+def _show_features(view: View, bundle: Bundle) -> None:
+    t = view.t
+    st.subheader(t("importance"), anchor=False)
+    found = compute_importances(view.model, view.config)
+    if found is None:
+        st.info(t("importance.none"), icon=":material/visibility_off:")
+    else:
+        metric = name_metric(t, found.metric)
+        st.caption(t("importance.lead", metric=metric, rows=found.rows, repeats=found.repeats))
+        top = slice(0, MAX_IMPORTANCES)
+        chart = charts.draw_bars(found.names[top], found.means[top].tolist(), metric, found.deviations[top].tolist())
+        st.altair_chart(chart, width="stretch")
+        if found.correlated:
+            names = sorted(found.correlated)
+            shown = ", ".join(escape(name) for name in names[:8]) + (f" … (+{len(names) - 8})" if len(names) > 8 else "")
+            st.caption(t("importance.correlated", names=shown))
+    st.subheader(t("inputs.table"), anchor=False)
+    st.dataframe(describe_inputs(bundle.contract, t), hide_index=True, width="stretch")
+
+
+def _show_data(view: View, bundle: Bundle) -> None:
+    t, metadata = view.t, bundle.metadata
+    rows = {
+        t("source"): metadata.data_source,
+        t("train.rows"): f"{metadata.train_rows:,}",
+        t("test.rows"): f"{metadata.test_rows:,}",
+        t("task"): metadata.contract.task,
+        t("classes"): ", ".join(metadata.contract.class_names),
+        t("estimator"): metadata.estimator,
+        t("created"): format_moment(metadata.created_at),
+        t("commit"): metadata.git_commit or "-",
+        t("digest.model"): bundle.digest,
+        t("digest.data"): metadata.data_digest,
+        t("digest.config"): metadata.config_digest,
+        t("libraries"): ", ".join(f"{name} {version}" for name, version in metadata.libraries.items()),
+    }
+    st.table(pd.DataFrame({t("field"): rows.keys(), t("value"): rows.values()}).set_index(t("field")))
+    if CONFIG_FILE in metadata.files:
+        with st.expander(t("configuration"), icon=":material/settings:"):
+            st.code((bundle.path / CONFIG_FILE).read_text(encoding="utf-8"), language="yaml")
+
+
+def _show_card(view: View, bundle: Bundle) -> None:
+    if CARD_FILE not in bundle.metadata.files:
+        st.info(view.t("card.none"))
+        return
+    with st.container(border=True):
+        st.markdown((bundle.path / CARD_FILE).read_text(encoding="utf-8"), unsafe_allow_html=False)
+
+
+def _show_versions(view: View, bundle: Bundle) -> None:
+    t = view.t
+    try:
+        registered = read_registry(view.config, bundle.metadata.name)
+    except TrackingError as error:
+        st.warning(t("registry.down", reason=escape(error)), icon=":material/cloud_off:")
+        return
+    if not registered.versions:
+        st.info(t("registry.empty"))
+        return
+    st.subheader(t("against"), anchor=False)
+    _show_rivals(registered, t)
+    st.subheader(t("versions"), anchor=False)
+    rows = [
+        {
+            t("number"): version.number,
+            t("alias"): ", ".join(t(alias) if alias in ("champion", "challenger") else alias for alias in version.aliases),
+            t("created"): format_moment(version.created_at),
+            **{name_metric(t, name): value for name, value in list(version.metrics.items())[:5]},
+            t("gate"): version.reason,
+        }
+        for version in registered.versions
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+
+
+def _show_rivals(registered: Registered, t: Translate) -> None:
+    champion, challenger = registered.find("champion"), registered.find("challenger")
+    if champion is None or challenger is None or champion.number == challenger.number:
+        st.caption(t("against.none"))
+        return
+    names = [name for name in champion.metrics if name in challenger.metrics]
+    ours, theirs = f"{t('champion')} {champion.number}", f"{t('challenger')} {challenger.number}"
+    rows = [
+        {
+            t("metric"): name_metric(t, name),
+            ours: format_number(champion.metrics[name], 4),
+            theirs: format_number(challenger.metrics[name], 4),
+            t("difference"): f"{challenger.metrics[name] - champion.metrics[name]:+.4f}",
+            t("better"): t("lower" if name in LOSSES else "higher"),
+        }
+        for name in names
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+
+
+if __name__ == "__main__":
+    show()

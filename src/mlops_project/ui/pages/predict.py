@@ -1,0 +1,251 @@
+"""Predict: enter a case, see the answer, why, and what would change it."""
+
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from mlops_project.contract import Contract, Feature
+from mlops_project.errors import ContractError
+from mlops_project.ui import charts
+from mlops_project.ui.client import Answer, ModelServer, ModelServerError
+from mlops_project.ui.explain import Explanation
+from mlops_project.ui.form import FEW, FORM_HEIGHT, Case, find_features, find_outside, show_inputs
+from mlops_project.ui.format import escape, format_number, format_value
+from mlops_project.ui.predict import Asked, ask, compute_what_if, explain, is_measured
+from mlops_project.ui.reference import Row, take_row
+from mlops_project.ui.view import View, open_view
+
+ANSWER, DRAWS, FEEDBACK = "answer", "draws", "feedback sent"
+
+
+def show() -> None:
+    """Draw the page."""
+    view = open_view()
+    case = Case(view.model, st.session_state)
+    contract, t = view.model.contract, view.t
+    st.title(t("page.predict"))
+    st.markdown(t("predict.lead", model=escape(view.model.name), target=escape(contract.target)))
+    _show_fillers(view, case)
+    left, right = st.columns([3, 2], gap="large")
+    with right:  # first: the answer need not wait for the inputs to be drawn
+        asked = _show_result(view)
+    with left:
+        _show_form(view, case)
+    if asked is not None:
+        with right:
+            _show_why(view, asked)
+            _show_what_if(view, asked)
+
+
+def _show_fillers(view: View, case: Case) -> None:
+    t, contract, reference = view.t, view.model.contract, view.model.reference
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        if reference is not None:
+            note = t("fill.drawn" if reference.drawn else "fill.help")
+            st.button(t("fill"), icon=":material/casino:", on_click=_fill, args=(view, case, None), help=note)
+            if contract.is_classification and reference.truth is not None:
+                st.selectbox(
+                    t("example"),
+                    range(len(contract.classes)),
+                    index=None,
+                    key="example",
+                    format_func=lambda index: contract.class_names[index],
+                    placeholder=t("example.of"),
+                    label_visibility="collapsed",
+                    on_change=_fill_example,
+                    args=(view, case),
+                    width=260,
+                )
+        st.button(t("reset"), icon=":material/restart_alt:", on_click=_fill_default, args=(view, case))
+
+
+def _fill(view: View, case: Case, wanted: int | None) -> None:
+    """Put a reference row into the form, of a class if one is wanted, another one each time."""
+    reference = view.model.reference
+    if reference is None:
+        return
+    rows = np.arange(len(reference)) if wanted is None or reference.truth is None else np.flatnonzero(reference.truth == wanted)
+    if not len(rows):
+        return
+    draws = st.session_state[DRAWS] = st.session_state.get(DRAWS, 0) + 1
+    order = np.random.default_rng(len(rows)).permutation(rows)
+    row = take_row(reference, int(order[draws % len(rows)]), view.model.contract)
+    case.set(row)
+    st.session_state.pop(ANSWER, None)
+
+
+def _fill_example(view: View, case: Case) -> None:
+    wanted = st.session_state.get("example")
+    if wanted is not None:
+        _fill(view, case, int(wanted))
+    st.session_state["example"] = None
+
+
+def _fill_default(view: View, case: Case) -> None:
+    case.set(view.model.contract.example_row())
+    st.session_state.pop(ANSWER, None)
+
+
+def _show_form(view: View, case: Case) -> None:
+    t, contract = view.t, view.model.contract
+    many = len(contract.features) > FEW
+    wanted = ""
+    if many:
+        wanted = st.text_input(
+            t("search"),
+            key="search",
+            placeholder=t("search"),
+            icon=":material/search:",
+            label_visibility="collapsed",
+            on_change=case.read_widgets,
+        )
+    with st.form("case", enter_to_submit=True, border=True):
+        with st.container(height=FORM_HEIGHT if many and not wanted else "content", border=False):
+            show_inputs(case, contract, t, wanted)
+        if wanted:
+            shown = len(find_features(contract, wanted))
+            st.caption(t("search.count", shown=shown, all=len(contract.features)))
+        st.form_submit_button(
+            t("predict"), type="primary", icon=":material/play_arrow:", on_click=_ask, args=(view, case), width="stretch"
+        )
+
+
+def _ask(view: View, case: Case) -> None:
+    case.read_widgets()
+    st.session_state[ANSWER] = ask(view.model, view.server, case.row)
+
+
+def _show_result(view: View) -> Asked | None:
+    """Draw the answer; returns what there is to explain."""
+    t = view.t
+    asked = st.session_state.get(ANSWER)
+    if asked is None or asked.digest != view.model.digest:
+        st.info(t("result.none" if asked is None else "result.stale"), icon=":material/arrow_back:")
+        return None
+    answer: Answer | None = asked.answer
+    if answer is None:
+        st.error(t("refused", reason=escape(asked.problem)), icon=":material/error:")
+        return None
+    _show_answer(view, answer)
+    outside = find_outside(asked.row, view.model.contract, t)
+    if outside:
+        st.warning("\n".join([t("outside"), "", *(f"- {line}" for line in outside)]), icon=":material/warning:")
+    _show_feedback(view, answer)
+    return cast("Asked", asked)
+
+
+def _show_answer(view: View, answer: Answer) -> None:
+    t, contract = view.t, view.model.contract
+    if answer.value is not None:
+        st.metric(escape(contract.target), format_number(answer.value))
+    else:
+        name = contract.class_names[answer.index]
+        st.metric(t("result"), " ".join(name.split()))
+        order = np.argsort(-np.array(answer.probabilities), kind="stable")[:12].tolist()
+        names, shares = [contract.class_names[i] for i in order], [answer.probabilities[i] for i in order]
+        st.altair_chart(charts.draw_probabilities(names, shares, order.index(answer.index)), width="stretch")
+    words = {"version": escape(answer.version), "ms": f"{1000 * answer.seconds:.3g}", "id": answer.id}
+    st.caption(t(f"answered.{answer.origin}", **words))
+
+
+def _show_why(view: View, asked: Asked) -> None:
+    t, contract, reference = view.t, view.model.contract, view.model.reference
+    answer = asked.answer
+    if answer is None or reference is None:
+        return
+    st.subheader(t("why"), anchor=False)
+    output = max(answer.index, 0)
+    if len(contract.classes) > 2:
+        options = range(len(contract.classes))
+        output = st.selectbox(
+            t("why.class"), options, index=answer.index, format_func=lambda index: contract.class_names[index]
+        )
+    try:
+        found = explain(view.model, asked.row, output)
+    except ContractError as error:
+        st.info(t("why.unknown", reason=escape(error)))
+        return
+    if found is not None:
+        _draw_why(view, asked.row, found, output)
+
+
+def _draw_why(view: View, row: Row, found: Explanation, output: int) -> None:
+    t, contract = view.t, view.model.contract
+    labels = [
+        f"{charts.shorten(item.name, 22)} ({charts.shorten(format_value(row[item.name], item), 16)})"
+        for item in contract.features
+    ]
+    is_share = contract.is_classification
+    axis = t("probability.of", name=charts.shorten(contract.class_names[output])) if is_share else contract.target
+    form = ".1%" if is_share else ".4~g"
+    steps = charts.list_steps(labels, found.contributions, found.base, t("others", count=len(labels) - charts.MAX_STEPS))
+    chart = charts.draw_waterfall(steps, (t("average"), t("this.case"), axis), form)
+    st.altair_chart(chart, width="stretch")
+    error = f"{100 * found.errors.max():.2g} %" if is_share else format_number(float(found.errors.max()), 2)
+    st.caption(f"{t('why.lead', rows=found.rows)} {t('why.error', walks=f'{found.walks:,}', error=error)}")
+
+
+def _show_what_if(view: View, asked: Asked) -> None:
+    t, contract = view.t, view.model.contract
+    if view.model.runtime is None:
+        return
+    st.subheader(t("whatif"), anchor=False)
+    name = str(st.selectbox(t("whatif.feature"), contract.names, key=f"what if/{view.model.name}") or contract.names[0])
+    try:
+        curve = compute_what_if(view.model, asked.row, name)
+    except ContractError as error:
+        st.info(t("refused", reason=escape(error)))
+        return
+    if curve is not None:
+        _draw_what_if(view, curve, contract.feature(name), asked.row[name])
+
+
+def _draw_what_if(view: View, curve: pd.DataFrame, feature: Feature, current: Any) -> None:
+    t, contract = view.t, view.model.contract
+    series = list(dict.fromkeys(curve["series"]))
+    kind: charts.Kind = "nominal" if not is_measured(feature) else "temporal" if feature.type == "datetime" else "quantitative"
+    if not contract.is_classification:
+        y = contract.target
+    else:
+        y = t("probability.of", name=charts.shorten(series[0])) if len(series) == 1 else t("probability")
+    here = str(current) if current is not None and kind == "nominal" else current
+    st.altair_chart(charts.draw_curves(curve, here, (charts.shorten(feature.name), y), kind, series), width="stretch")
+    st.caption(t("whatif.lead"))
+
+
+def _show_feedback(view: View, answer: Answer) -> None:
+    if not answer.id or view.server is None:
+        return
+    t, contract = view.t, view.model.contract
+    sent_id, problem = st.session_state.get(FEEDBACK, ("", ""))
+    if sent_id == answer.id and not problem:
+        st.success(t("feedback.done"), icon=":material/check:")
+        return
+    with st.expander(t("feedback"), icon=":material/rate_review:", expanded=sent_id == answer.id):
+        with st.form("feedback", border=False):
+            st.caption(t("feedback.lead"))
+            key = f"truth/{answer.id}"
+            if contract.is_classification:
+                names, options = contract.class_names, range(len(contract.classes))
+                st.selectbox(t("feedback"), options, key=key, format_func=names.__getitem__, label_visibility="collapsed")
+            else:
+                st.number_input(t("feedback"), value=float(answer.value or 0.0), key=key, label_visibility="collapsed")
+            st.form_submit_button(t("feedback.send"), on_click=_send_label, args=(view.server, contract, answer.id, key))
+        if sent_id == answer.id:
+            st.error(t("failed", reason=escape(problem)))
+
+
+def _send_label(server: ModelServer, contract: Contract, prediction_id: str, key: str) -> None:
+    truth = st.session_state[key]
+    try:
+        server.send_label(prediction_id, contract.classes[truth] if contract.is_classification else truth)
+    except ModelServerError as error:
+        st.session_state[FEEDBACK] = (prediction_id, str(error))
+    else:
+        st.session_state[FEEDBACK] = (prediction_id, "")
+
+
+if __name__ == "__main__":
+    show()

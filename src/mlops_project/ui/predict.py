@@ -1,0 +1,114 @@
+"""One row's prediction, by the model server or here, and what explains it; each computed once per row and model."""
+
+import time
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from mlops_project.contract import Contract, Feature
+from mlops_project.errors import ContractError
+from mlops_project.runtime import Predictions
+from mlops_project.ui.client import Answer, ModelServer, ModelServerError
+from mlops_project.ui.explain import Explanation, compute_curve, explain_row, take_output
+from mlops_project.ui.model import Model
+from mlops_project.ui.reference import Row
+
+CACHED = 200  # explanations and curves
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was last asked: the row, the model's digest, and the answer or why there is none."""
+
+    row: Row
+    digest: str
+    answer: Answer | None
+    problem: str = ""
+
+
+def ask(model: Model, server: ModelServer | None, row: Row) -> Asked:
+    """Predict one row and keep whatever comes of it."""
+    try:
+        return Asked(row, model.digest, predict_row(model, server, row))
+    except (ContractError, ModelServerError) as error:
+        return Asked(row, model.digest, None, str(error))
+
+
+def predict_row(model: Model, server: ModelServer | None, row: Row) -> Answer:
+    """Predict one row: the model server, if there is one, else the bundle.
+
+    Raises
+    ------
+    ModelServerError, ContractError
+        If the server does not answer, or the row does not fit the model.
+    """
+    if server is not None:
+        return server.predict(model.name, row, model.contract)
+    if model.runtime is None:
+        raise RuntimeError("neither a server nor a bundle")  # a model has one of the two
+    started = time.perf_counter()
+    predictions = model.runtime.predict({name: [value] for name, value in row.items()})
+    return _to_answer(predictions, model.version, time.perf_counter() - started)
+
+
+def _to_answer(predictions: Predictions, version: str, seconds: float) -> Answer:
+    if predictions.indices is None or predictions.probabilities is None:
+        return Answer((), -1, float(take_output(predictions, 0)[0]), "bundle", version, seconds=seconds)
+    shares = tuple(predictions.probabilities[0].tolist())
+    return Answer(shares, int(predictions.indices[0]), None, "bundle", version, seconds=seconds)
+
+
+@st.cache_data(max_entries=CACHED, show_spinner=False, hash_funcs={Model: attrgetter("digest")})
+def explain(model: Model, row: Row, output: int) -> Explanation | None:
+    """Return the row's explanation; None if the model is not on this machine.
+
+    Raises
+    ------
+    ContractError
+        If the model has no answer for it.
+    """
+    if model.runtime is None or model.reference is None:
+        return None
+    return explain_row(model.runtime, row, model.reference.columns, output)
+
+
+@st.cache_data(max_entries=CACHED, show_spinner=False, hash_funcs={Model: attrgetter("digest")})
+def compute_what_if(model: Model, row: Row, name: str) -> pd.DataFrame | None:
+    """Return the columns ``x``, ``y`` and ``series`` of the curves of one feature; None if the model is not on this machine.
+
+    Raises
+    ------
+    ContractError
+        If the model has no answer for it.
+    """
+    if model.runtime is None:
+        return None
+    contract, feature = model.contract, model.contract.feature(name)
+    values, predictions = compute_curve(model.runtime, row, name)
+    shown: pd.Series[Any] = pd.Series(values if is_measured(feature) else [str(value) for value in values])
+    if feature.type == "datetime":
+        shown = shown.astype("datetime64[s]")
+    outputs = choose_outputs(contract, predictions)
+    parts = [
+        pd.DataFrame({"x": shown, "y": take_output(predictions, index), "series": series}) for index, series in outputs.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def is_measured(feature: Feature) -> bool:
+    """Whether a feature's values are points on a scale: numbers or dates."""
+    return not feature.is_text and feature.type != "boolean"
+
+
+def choose_outputs(contract: Contract, predictions: Predictions, limit: int = 6) -> dict[int, str]:
+    """Return the outputs worth a curve: the value, a binary task's positive class, or those that rise highest."""
+    if predictions.probabilities is None:
+        return {0: contract.target}
+    if contract.task == "binary":
+        return {1: contract.class_names[1]}
+    highest = np.argsort(-predictions.probabilities.max(axis=0), kind="stable")[:limit]
+    return {index: contract.class_names[index] for index in sorted(highest.tolist())}

@@ -1,0 +1,110 @@
+"""The registry as the pages read and change it; asked at most every few seconds, and only by the pages that need it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import streamlit as st
+
+from mlops_project.config import Config
+from mlops_project.errors import TrackingError
+
+if TYPE_CHECKING:
+    from mlops_project.serving.settings import Settings
+    from mlops_project.tracking.registry import Move, Version
+
+FRESH_SECONDS = 10.0
+KEYS_VARIABLE, MLFLOW_VARIABLE = "SERVE_API_KEYS", "UI_MLFLOW_URL"
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What the registry holds of one model.
+
+    Attributes
+    ----------
+    versions
+        Newest first.
+    moves
+        Alias moves, newest first.
+    strays
+        One sentence per alias that was moved by other means.
+    """
+
+    versions: "Sequence[Version]"
+    moves: "Sequence[Move]"
+    strays: Sequence[str]
+
+    def find(self, alias: str) -> "Version | None":
+        """Return the version that an alias points to."""
+        return next((version for version in self.versions if alias in version.aliases), None)
+
+
+@st.cache_data(ttl=FRESH_SECONDS, show_spinner=False, hash_funcs={Config: lambda config: str(config.file)})
+def _read(config: Config, name: str, address: str) -> Registered | str:  # noqa: ARG001 - part of the cache's key
+    from mlops_project.tracking import registry
+    from mlops_project.tracking.store import open_store
+
+    try:
+        with open_store(config) as store:
+            versions = registry.list_versions(store, name)
+            moves = registry.read_moves(store, name) if versions else []
+            strays = registry.find_strays(store, name, moves) if versions else []
+    except TrackingError as error:
+        return str(error)  # cached as well: a server that is down costs one timeout, not one per visitor
+    return Registered(versions, moves[::-1], strays)
+
+
+def read_registry(config: Config, name: str) -> Registered:
+    """Return what is registered under a name.
+
+    Raises
+    ------
+    TrackingError
+        If MLflow cannot be reached.
+    """
+    found = _read(config, name, os.environ.get("MLFLOW_TRACKING_URI", ""))
+    if isinstance(found, str):
+        raise TrackingError(found)
+    return found
+
+
+def forget_registry() -> None:
+    """Make the next look a fresh one."""
+    _read.clear()
+
+
+def find_mlflow(tracking_uri: str = "") -> str:
+    """Return where a browser finds MLflow; empty if nothing says so."""
+    candidates = (os.environ.get(MLFLOW_VARIABLE, ""), os.environ.get("MLFLOW_TRACKING_URI", ""), tracking_uri)
+    return next((item.rstrip("/") for item in candidates if item.startswith(("http://", "https://"))), "")
+
+
+def link_run(mlflow: str, tracking: Mapping[str, str]) -> str:
+    """Return the page in MLflow of the run that a bundle notes."""
+    return (
+        f"{mlflow}/#/experiments/{quote(tracking.get('experiment_id', '0'), safe='')}/runs/{quote(tracking['run_id'], safe='')}"
+    )
+
+
+def link_version(mlflow: str, name: str, number: str) -> str:
+    """Return a version's page in MLflow."""
+    return f"{mlflow}/#/models/{quote(name, safe='')}/versions/{quote(number, safe='')}"
+
+
+def has_admin_key(config: Config) -> bool:
+    """Whether an admin key is configured at all."""
+    return any(role == "admin" for role, _ in _read_settings(config).keys)
+
+
+def is_admin(config: Config, key: str) -> bool:
+    """Whether this is an admin key; compared in constant time."""
+    return _read_settings(config).find_role(f"Bearer {key}") == "admin"
+
+
+def _read_settings(config: Config) -> "Settings":
+    from mlops_project.serving.settings import build_settings
+
+    return build_settings(config, metrics_dir=config.root)

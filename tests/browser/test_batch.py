@@ -1,0 +1,75 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlops_project.bundle import load_bundle
+from mlops_project.runtime import Runtime
+
+pytestmark = pytest.mark.xdist_group("browser")  # one worker starts the servers
+
+
+def upload(page, name: str, content: bytes) -> None:
+    page.page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(
+        {"name": name, "mimeType": "text/csv", "buffer": content}
+    )
+    page.page.wait_for_timeout(500)
+    page.settle()
+
+
+def reference(folder) -> pd.DataFrame:
+    bundle = load_bundle(folder / "artifacts/model")
+    return pd.read_parquet(bundle.path / "reference.parquet").drop(columns=bundle.contract.target)
+
+
+def download(page, name: str) -> bytes:
+    with page.page.expect_download() as started:
+        page.page.get_by_role("button", name=name).click()
+    return Path(started.value.path()).read_bytes()
+
+
+def test_upload_is_checked_scored_and_downloaded(visit, default_application, default_folder):
+    page = visit(default_application, "batch")
+    rows = reference(default_folder).assign(patient=[f"00{row}" for row in range(len(reference(default_folder)))])
+    rows.loc[0, "patient"] = "=HYPERLINK(A1)"
+    upload(page, "cases.csv", rows.to_csv(index=False).encode())
+    page.page.get_by_text(f"{len(rows)} rows, nothing wrong.").wait_for()
+    page.press(f"Score {len(rows)} rows")
+    page.page.get_by_text("rows scored in").wait_for()
+    result = pd.read_csv(io.BytesIO(download(page, "Download the result")), dtype={"patient": str})
+    bundle = load_bundle(default_folder / "artifacts/model")
+    expected = Runtime.load(bundle).predict({name: rows[name].to_numpy() for name in bundle.contract.names})
+    np.testing.assert_allclose(result["probability benign"], expected.probabilities[:, 1], atol=1e-12)
+    assert result["patient"].tolist()[:2] == ["'=HYPERLINK(A1)", "001"]
+
+
+def test_problems_are_listed_and_nothing_is_scored(visit, default_application, default_folder):
+    page = visit(default_application, "batch")
+    rows = reference(default_folder).astype(object)
+    rows.loc[2, "mean area"] = "big"
+    upload(page, "bad.csv", rows.rename(columns={"mean radius": "radius"}).to_csv(index=False).encode())
+    page.page.get_by_text("2 problems must be mended").wait_for()
+    assert page.page.get_by_role("button", name="Score").count() == 0
+
+
+def test_file_that_is_no_table_gets_a_sentence(visit, default_application):
+    page = visit(default_application, "batch")
+    upload(page, "photo.csv", bytes(range(256)) * 40)
+    page.page.get_by_text("This file cannot be read").wait_for()
+
+
+def test_parquet_comes_back_as_parquet(visit, mixed_application, mixed_folder):
+    page = visit(mixed_application, "batch")
+    bundle = load_bundle(mixed_folder / "artifacts/served/iris/champion")
+    rows = pd.read_parquet(bundle.path / "reference.parquet")
+    stream = io.BytesIO()
+    rows.to_parquet(stream)
+    upload(page, "iris.parquet", stream.getvalue())
+    page.press(f"Score {len(rows)} rows")
+    result = pd.read_parquet(io.BytesIO(download(page, "Download the result")))
+    assert len(result) == len(rows)
+    assert {f"predicted {bundle.contract.target}", *(f"probability {name}" for name in bundle.contract.class_names)} <= set(
+        result
+    )

@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+from mlops_project.ui.charts import MAX_STEPS, distinct, draw_waterfall, list_steps, shorten
+
+
+def test_steps_lead_from_the_base_to_the_answer_largest_first(rng):
+    changes = rng.normal(size=30)
+    steps = list_steps([f"f{index}" for index in range(30)], changes, 0.5, "20 others")
+    assert steps["start"].iloc[0] == 0.5
+    assert steps["end"].iloc[-1] == pytest.approx(0.5 + changes.sum())
+    assert steps["start"].tolist()[1:] == steps["end"].tolist()[:-1]
+    assert np.all(np.diff(np.abs(steps["change"][:MAX_STEPS])) <= 0)
+    assert steps["name"].iloc[-1] == "20 others"
+
+
+def test_few_features_are_all_shown():
+    assert list_steps(["a", "b"], np.array([0.1, -0.3]), 0.0, "others")["name"].tolist() == ["b", "a"]
+
+
+def test_waterfall_of_a_constant_model_is_drawn():
+    assert draw_waterfall(list_steps(["a"], np.zeros(1), 0.5, ""), ("average", "this", "p"), ".1%").to_dict()
+
+
+def test_long_names_keep_both_ends():
+    assert shorten("a" * 40 + "b" * 40, 20) == "a" * 10 + "…" + "b" * 9
+
+
+def test_names_that_look_alike_when_shortened_are_told_apart():
+    names = distinct(["x" * 40 + "1" + "y" * 40, "x" * 40 + "2" + "y" * 40, "z"])
+    assert len(set(names)) == 3
+    assert names[2] == "z"
