@@ -14,6 +14,7 @@ WALKTHROUGH = [
     "mlflow-deployment.yaml",
     "monitoring/prometheus-config.yaml",
     "monitoring/prometheus-grafana-deployment.yaml",
+    "ui-deployment.yaml",
 ]
 
 MAX_ANNOTATION_BYTES = 256 * 1024  # of all annotations of an object, in Kubernetes

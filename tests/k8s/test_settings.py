@@ -94,7 +94,7 @@ def test_server_takes_the_role_and_listens_where_the_service_expects_it(objects:
 
 def test_commands_exist(objects: list[Object]):
     given = [container["args"] for container, _ in own_containers(objects) if "args" in container]
-    assert len(given) == 3  # migrate, wait-for-schema, model-sync
+    assert len(given) == 4  # migrate, wait-for-schema, model-sync twice
     for args in given:
         program, *rest = args if args[0] == "mlops" else args[2:]
         assert program in COMMANDS, args
