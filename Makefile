@@ -47,7 +47,7 @@ train: $(VENV)/.run ## Train the default model, or CONFIG=model.yaml
 
 # --- check ------------------------------------------------------------------------------------------------------------
 
-.PHONY: test test-containers test-k8s test-monitoring test-browser screenshots manifests check format lint types imports spelling secrets docs docs-check workflows lock lock-check
+.PHONY: test test-containers test-k8s test-monitoring test-browser screenshots manifests check format lint types imports spelling secrets docs docs-check workflows compose lock lock-check
 test: $(VENV)/.dev ## Run the tests that need nothing but Python; TESTS=tests/unit runs some
 	$(BIN)/python -m pytest -n auto --dist loadgroup $(TESTS)
 
@@ -75,7 +75,7 @@ screenshots: $(VENV)/.dev ## Take a picture of every page, light and dark, deskt
 manifests: ## Write the single-file manifests from k8s/base
 	k8s/render
 
-check: lint types imports spelling secrets docs-check lock-check workflows ## Everything that is checked without running the product
+check: lint types imports spelling secrets docs-check lock-check workflows compose ## Everything that is checked without running the product
 
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff format .
@@ -108,6 +108,9 @@ workflows: $(VENV)/.dev ## Check the GitHub workflows: syntax, expressions, secu
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet .github/workflows
 	.ci/actionlint .github/workflows/*.yml
+
+compose: $(VENV)/.dev
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec src/mlops_project/docker-compose.mlflow.yml
 
 # --- pinned requirements ----------------------------------------------------------------------------------------------
 

@@ -46,6 +46,8 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ``category``: every value seen in training. ``string``: the values that the model knows, most frequent first.
     default
         Median or most frequent value: what examples and forms start with. ISO 8601 text for ``datetime``.
+    unit
+        What people read behind the name; empty if nobody said.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quantiles: tuple[float, ...] = ()
     categories: tuple[str, ...] = ()
     default: bool | int | float | str | None = None
+    unit: str = ""
 
     @property
     def is_text(self) -> bool:

@@ -81,6 +81,7 @@ def load_table(config: Config) -> Table:
         groups=None if groups is None else groups.reset_index(drop=True),
         times=None if times is None else times.reset_index(drop=True),
         warnings=tuple(draft.warnings),
+        units=config.data.units,
     )
 
 
@@ -89,7 +90,8 @@ def _check_names(config: Config, frame: pd.DataFrame, target: str) -> None:
     data, columns = config.data, [str(name) for name in frame.columns]
     roles = {"data.group": data.group, "data.time": data.time}
     named = {key: [name] for key, name in roles.items() if name is not None}
-    named |= {"data.drop": list(data.drop), "data.types": list(data.types), "evaluation.slices": list(config.evaluation.slices)}
+    named |= {"data.drop": list(data.drop), "data.types": list(data.types), "data.units": list(data.units)}
+    named |= {"evaluation.slices": list(config.evaluation.slices)}
     wrong = [
         f"{key}: no column {name!r}{suggest(name, columns)}"
         for key, names in named.items()

@@ -66,6 +66,9 @@ class DataConfig(Section, frozen=True, dict=True):
     types: Annotated[dict[str, FeatureType], Meta(description="Column types where the guess is wrong.")] = msgspec.field(
         default_factory=dict
     )
+    units: Annotated[dict[str, str], Meta(description="Units of columns, for people: `{mean radius: mm, mean area: mm²}`.")] = (
+        msgspec.field(default_factory=dict)
+    )
     group: Annotated[str | None, Meta(description="Rows with the same value here stay on one side of the split.")] = None
     time: Annotated[str | None, Meta(description="Split by this column: the newest rows are held out.")] = None
     max_categories: Annotated[

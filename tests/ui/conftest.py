@@ -29,7 +29,7 @@ def mixed_project(tmp_path_factory) -> Path:
     (root / "pyproject.toml").touch()
     make_mixed_table(300).to_parquet(root / "mixed.parquet")
     text = QUICK.format(name="mixed", estimator="hist_gradient_boosting")
-    text += f"data: {{source: mixed.parquet, target: {MIXED_TARGET!r}, types: {{note: string}}}}\n"
+    text += f"data: {{source: mixed.parquet, target: {MIXED_TARGET!r}, types: {{note: string}}, units: {{age: years}}}}\n"
     train_model(root, text)
     return root
 

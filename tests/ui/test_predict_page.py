@@ -102,7 +102,7 @@ def test_no_warning_inside_the_range(start, default_project):
 
 def test_mixed_model_has_a_fitting_widget_per_type_and_names_are_shown_as_they_are(start, mixed_project):
     app = start(mixed_project)
-    assert [item.label for item in app.number_input] == ["age", "income \\<k\\$\\>"]
+    assert [item.label for item in app.number_input] == ["age (years)", "income \\<k\\$\\>"]
     assert [item.label for item in app.toggle] == ["smoker"]
     assert {"city", "note", "insured"} <= {item.label for item in app.selectbox}
     city = next(item for item in app.selectbox if item.label == "city")

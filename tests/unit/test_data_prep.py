@@ -191,6 +191,7 @@ def test_missing_file_names_where_it_was_looked_for_and_what_is_near(configure, 
     [
         ("  drop: [aa]", "", r"data.drop: no column 'aa'"),
         ("  types: {citty: category}", "", "data.types: no column 'citty'"),
+        ("  units: {citty: km}", "", "data.units: no column 'citty'"),
         ("  group: g", "", "data.group: no column 'g'"),
         ("  time: y", "", "data.time: 'y' is the target"),
         ("  drop: [y]", "", "data.drop: 'y' is the target"),
@@ -274,11 +275,12 @@ def test_contract_describes_columns_from_the_training_rows_alone(configure, rng)
     frame["flag"] = frame["flag"].sample(frac=1, random_state=0).to_numpy()
     frame.loc[0, "a"] = None
     frame.loc[N - 1, "b"] = 10_000  # held out: the newest row
-    config = configure(frame, "  time: t")
+    config = configure(frame, "  time: t\n  units: {a: mm²}")
     table = load_table(config)
     split = split_table(table, config)
     contract = build_contract(table, split)
     a, b, city, flag = contract.features
+    assert (a.unit, b.unit) == ("mm²", "")
     assert (a.type, a.nullable, b.nullable) == ("float", True, False)
     assert b.maximum < 50
     assert len(a.quantiles) == len(QUANTILE_LEVELS)

@@ -57,7 +57,8 @@ def _describe_feature(feature: Feature) -> dict[str, Any]:
     elif feature.type == "category":
         schema["enum"] = [*feature.categories, *([None] if feature.nullable else [])]
     elif feature.minimum is not None and feature.type != "boolean":
-        schema["description"] = f"Training range {feature.minimum:g} to {feature.maximum:g}; others are answered as well."
+        unit = f" {feature.unit}" if feature.unit else ""
+        schema["description"] = f"Training range {feature.minimum:g} to {feature.maximum:g}{unit}; others are answered as well."
     if feature.nullable:
         schema["nullable"] = True
     if feature.default is not None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -19,7 +20,10 @@ def build_contract(table: Table, split: Split) -> Contract:
     training rows alone.
     """
     features = tuple(
-        _describe(name, kind, bool(table.features[name].isna().any()), split.train_features[name])
+        msgspec.structs.replace(
+            _describe(name, kind, bool(table.features[name].isna().any()), split.train_features[name]),
+            unit=table.units.get(name, ""),
+        )
         for name, kind in table.types.items()
     )
     return Contract(features, str(table.target.name), table.task, table.classes, table.class_names)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -32,6 +32,8 @@ class Table:
         The columns that the split goes by, if asked for; times are datetimes or numbers.
     warnings
         What was assumed, dropped or looks wrong.
+    units
+        Feature → unit, for those that have one.
     """
 
     features: pd.DataFrame
@@ -45,6 +47,7 @@ class Table:
     groups: "pd.Series[Any] | None" = None
     times: "pd.Series[Any] | None" = None
     warnings: tuple[str, ...] = ()
+    units: dict[str, str] = field(default_factory=dict)
 
     def without_rows(self) -> "Table":
         """Return the table without its features and target, to give their memory back once they are split."""

@@ -133,7 +133,8 @@ def _show_grid(case: Case, features: Sequence[Feature], t: Translate) -> None:
 
 
 def _show_input(key: str, feature: Feature, t: Translate) -> None:
-    label, note = escape(feature.name), _describe(feature, t)
+    label = escape(f"{feature.name} ({feature.unit})" if feature.unit else feature.name)
+    note = _describe(feature, t)
     if feature.type == "boolean":
         if feature.nullable:
             words = {True: t("yes"), False: t("no"), None: t("missing")}
