@@ -11,11 +11,11 @@ UV := $(BIN)/uv
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url
 CONFIG ?=
-TESTS ?= tests/unit tests/integration tests/e2e tests/ui tests/walkthrough
+TESTS ?= tests/unit tests/integration tests/ui tests/walkthrough
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9 -]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 # --- environment ------------------------------------------------------------------------------------------------------
 
@@ -47,9 +47,12 @@ train: $(VENV)/.run ## Train the default model, or CONFIG=model.yaml
 
 # --- check ------------------------------------------------------------------------------------------------------------
 
-.PHONY: test test-containers test-k8s test-monitoring test-browser screenshots manifests check format lint types imports spelling secrets docs docs-check workflows compose lock lock-check
+.PHONY: test test-e2e test-containers test-k8s test-monitoring test-browser screenshots manifests check format lint types imports spelling secrets docs docs-check workflows compose lock lock-check
 test: $(VENV)/.dev ## Run the tests that need nothing but Python; TESTS=tests/unit runs some
 	$(BIN)/python -m pytest -n auto --dist loadgroup $(TESTS)
+
+test-e2e: $(VENV)/.dev ## Whole processes: faults, kills, load, MLflow on PostgreSQL
+	$(BIN)/python -m pytest -n auto --dist loadgroup tests/e2e
 
 test-containers: $(VENV)/.dev ## Build the images and run them in a real Docker engine, Compose too
 	$(BIN)/python -m pytest --timeout 1800 tests/containers

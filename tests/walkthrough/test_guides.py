@@ -27,6 +27,7 @@ COMPOSE = ROOT / "src/mlops_project/docker-compose.mlflow.yml"
 MANIFESTS = (
     "k8s/mlflow-deployment.yaml",
     "k8s/deployment.yaml",
+    "k8s/ui-deployment.yaml",
     "k8s/monitoring/prometheus-config.yaml",
     "k8s/monitoring/prometheus-grafana-deployment.yaml",
 )
@@ -108,8 +109,8 @@ def find_missing_paths(text: str) -> Iterator[str]:
 
 def find_missing_targets(text: str) -> Iterator[str]:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = {target for line in re.findall(r"^([a-z -]+):", makefile, re.MULTILINE) for target in line.split()}
-    named = [re.match(r"(?:[A-Z_]+=\S+ )*make ([a-z-]+)", command) for command in find_commands(text)]
+    targets = {target for line in re.findall(r"^([a-z0-9 -]+):", makefile, re.MULTILINE) for target in line.split()}
+    named = [re.match(r"(?:[A-Z_]+=\S+ )*make ([a-z0-9-]+)", command) for command in find_commands(text)]
     yield from (f"make {match[1]}" for match in named if match and match[1] not in targets)
 
 
