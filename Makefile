@@ -146,6 +146,10 @@ bench-train: $(VENV)/.dev ## Start-up, default training against the same by hand
 bench-serve: $(VENV)/.dev ## Requests per second, latency, start and memory against other servers
 	$(BIN)/python benchmarks/serve.py $(BENCH)
 
+.PHONY: bench-ui
+bench-ui: $(VENV)/.dev ## How long people wait for the application
+	$(BIN)/python -m benchmarks.ui
+
 .PHONY: clean
 clean: ## Remove the environment and everything built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
