@@ -43,8 +43,8 @@ def wait_for(url: str, process: "subprocess.Popen[bytes]", seconds: float = 90) 
             threading.Event().wait(0.1)
 
 
-class TrackingServer:
-    """A running ``mlflow server``.
+class RunningServer:
+    """A server in a process of its own.
 
     Attributes
     ----------
@@ -60,6 +60,10 @@ class TrackingServer:
 
     def read_log(self) -> str:
         return (self.folder / "server.log").read_text()
+
+
+class TrackingServer(RunningServer):
+    """A running ``mlflow server``."""
 
     def read_metrics(self) -> dict[tuple[object, ...], float]:
         """Return what ``/metrics`` says: (sample's name, … its labels as pairs, sorted) → value."""
@@ -163,23 +167,8 @@ def postgresql_server() -> Iterator[PostgreSQL]:
         server.remove()
 
 
-class ModelServer:
-    """A running ``mlops serve``.
-
-    Attributes
-    ----------
-    port, address
-        Where it listens.
-    process, folder
-        The process, and the folder it runs in, with ``server.log``.
-    """
-
-    def __init__(self, port: int, process: "subprocess.Popen[bytes]", folder: Path) -> None:
-        self.port, self.process, self.folder = port, process, folder
-        self.address = f"http://127.0.0.1:{port}"
-
-    def read_log(self) -> str:
-        return (self.folder / "server.log").read_text()
+class ModelServer(RunningServer):
+    """A running ``mlops serve``."""
 
 
 @contextlib.contextmanager

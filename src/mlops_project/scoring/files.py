@@ -79,11 +79,7 @@ class TableFile:
         _check_unique([name.strip() for name in header])
         numbers = {feature.name for feature in self._contract.numbers if feature.type != "datetime"}
         options: dict[str, Any] = {
-            "sep": form.separator,
-            "decimal": form.decimal,
-            "thousands": form.thousands,
-            "encoding": form.encoding,
-            "skipinitialspace": True,
+            **form.pandas_options,
             "dtype": {name: "str" for name in header if name.strip() not in numbers},
         }
         for chunk in pd.read_csv(self._stream, chunksize=chunk_rows, **options):

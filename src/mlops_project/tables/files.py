@@ -31,6 +31,17 @@ class CsvFormat(NamedTuple):
     decimal: str
     thousands: str | None
 
+    @property
+    def pandas_options(self) -> dict[str, Any]:
+        """Keywords of ``pandas.read_csv`` that read a file so."""
+        return {
+            "sep": self.separator,
+            "decimal": self.decimal,
+            "thousands": self.thousands,
+            "encoding": self.encoding,
+            "skipinitialspace": True,
+        }
+
 
 def read_files(source: str, options: Mapping[str, Any], texts: Iterable[str] = ()) -> tuple[pd.DataFrame, list[str]]:
     """Read every table file that ``source`` names into one frame.
@@ -175,11 +186,7 @@ def _parse(system: Any, file: str, form: CsvFormat, texts: list[str]) -> pd.Data
     if twice:  # pandas would quietly number them
         raise DataError(f"{file}: column names stand twice in the header: {', '.join(twice)}; rename them")
     options: dict[str, Any] = {
-        "sep": form.separator,
-        "decimal": form.decimal,
-        "thousands": form.thousands,
-        "encoding": form.encoding,
-        "skipinitialspace": True,
+        **form.pandas_options,
         "dtype_backend": "numpy_nullable",
         "dtype": {name: "str" for name in header if name in coded or name.strip() in texts},
     }
