@@ -38,9 +38,12 @@ install-dev: $(VENV)/.dev ## The same, with what tests and checks need
 
 # --- use --------------------------------------------------------------------------------------------------------------
 
-.PHONY: up train
+.PHONY: up demo train
 up: $(VENV)/.run ## Train if there is no model, then run the whole stack here; Ctrl-C stops it
 	@exec $(BIN)/mlops up $(CONFIG)
+
+demo: $(VENV)/.run ## Watch the loop: drift, alert, retraining, promotion, recovery; in build/demo, a few minutes
+	@exec $(BIN)/python examples/demo/demo.py
 
 train: $(VENV)/.run ## Train the default model, or CONFIG=model.yaml
 	@$(BIN)/mlops train $(CONFIG)
@@ -122,7 +125,7 @@ compose: $(VENV)/.dev
 define compile
 	sed -i.bak '/^-e /d' $(1)/requirements*.txt
 	$(COMPILE) --extra dev $(UPGRADE) -o $(1)/requirements-dev.txt
-	$(COMPILE) --extra train --extra tracking --extra serve --extra ui --extra postgres --extra s3 -c $(1)/requirements-dev.txt -o $(1)/requirements.txt
+	$(COMPILE) --extra train --extra tracking --extra serve --extra ui --extra monitor --extra postgres --extra s3 -c $(1)/requirements-dev.txt -o $(1)/requirements.txt
 	$(COMPILE) --extra serve -c $(1)/requirements-dev.txt -o $(1)/requirements-serve.txt
 	for name in requirements requirements-dev; do printf '%s\n' '-e .' "$$(cat $(1)/$$name.txt)" >$(1)/$$name.txt; done
 	rm -f $(1)/*.bak
@@ -149,6 +152,10 @@ bench-serve: $(VENV)/.dev ## Requests per second, latency, start and memory agai
 .PHONY: bench-ui
 bench-ui: $(VENV)/.dev ## How long people wait for the application
 	$(BIN)/python -m benchmarks.ui
+
+.PHONY: bench-monitor
+bench-monitor: $(VENV)/.dev ## False alarms, detection and speed of monitoring against other tools; BENCH=--quick
+	$(BIN)/python -m benchmarks.monitor $(BENCH)
 
 .PHONY: clean
 clean: ## Remove the environment and everything built

@@ -10,6 +10,7 @@ import msgspec
 
 from mlops_project.cli import COMMANDS, main
 from mlops_project.config import ENV_PREFIX, Config
+from mlops_project.monitoring.exporter import METRICS as MONITOR_METRICS
 from mlops_project.sections import Section
 from mlops_project.serving.metrics import METRICS
 from mlops_project.tracking.server_metrics import METRICS as TRACKING_METRICS
@@ -115,13 +116,13 @@ def _help(command: click.Command, name: str) -> list[str]:
 
 
 def write_metrics() -> str:
-    """Return the page of every metric of the model server and the tracking server."""
+    """Return the page of every metric of the model server, the tracking server and the monitor."""
     lines = [
         NOTE,
         "# Metrics",
         "",
-        "`GET /metrics` of both servers, in Prometheus' text format, summed over the workers. Labels are routes, loaded models",
-        "and classes; nothing that a request says becomes one.",
+        "`GET /metrics` of each, in Prometheus' text format; the servers' are summed over the workers. Labels are routes,",
+        "loaded models, their features and classes; nothing that a request says becomes one.",
         "",
         *("## Metrics of the model server", ""),
         *_metric_rows((metric.name, metric.kind, metric.labels, metric.help) for metric in METRICS),
@@ -129,6 +130,11 @@ def write_metrics() -> str:
         "What `mlflow server --app-name mlops` adds; see [the tracking server](tracking-server.md).",
         "",
         *_metric_rows(TRACKING_METRICS),
+        *("## Metrics of the monitor", ""),
+        "`mlops monitor`; see [drift and retraining](drift-and-retraining.md). What was not measured in the last window has no",
+        'series: without labels there is no `mlops_monitor_metric` with `source="live"`.',
+        "",
+        *_metric_rows(MONITOR_METRICS),
     ]
     return "\n".join(lines)
 

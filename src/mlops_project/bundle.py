@@ -8,6 +8,7 @@
     ├── MLmodel, model.skops, requirements.txt, …   the same model for MLflow
     ├── model.joblib        the fitted scikit-learn pipeline
     ├── reference.parquet   held-out rows with their target (optional)
+    ├── profile.json        what the held-out rows look like, for monitoring (optional)
     ├── report.html, plots/, README.md              for people
     └── tracking.json       the MLflow run and version, once logged; not part of the model, so not digested
 """
@@ -21,7 +22,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ METADATA_FILE = "metadata.json"
 MODEL_FILE = "model.onnx"
 TRACKING_FILE = "tracking.json"
 REFERENCE_FILE = "reference.parquet"
+PROFILE_FILE = "profile.json"
 CROSS_VALIDATION_FILE = "cross_validation.json"
 CONFIG_FILE = "config.yaml"
 
@@ -66,7 +68,9 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     train_rows, test_rows
         How many rows the model was fitted on and judged on.
     data_source, data_digest
-        Where the table came from, without credentials, and the sha256 of its content.
+        Where the rows came from, without credentials, and the sha256 of their content.
+    table_digest
+        The table's sha256 where labelled predictions were trained on as well; else empty, and ``data_digest`` is it.
     config, config_digest
         The whole configuration, and the sha256 of it.
     git_commit
@@ -89,6 +93,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     test_rows: int
     data_source: str
     data_digest: str
+    table_digest: str = ""
     config: dict[str, Any]
     config_digest: str
     git_commit: str | None = None
@@ -244,6 +249,12 @@ def publish(folder: Path, target: Path, metadata: Metadata) -> Bundle:
     sealed = msgspec.structs.replace(metadata, files=files)
     raw = msgspec.json.format(msgspec.json.encode(sealed), indent=2) + b"\n"
     (folder / METADATA_FILE).write_bytes(raw)
+    _place(folder, target, files)
+    return Bundle(target, sealed, hashlib.sha256(raw).hexdigest())
+
+
+def _place(folder: Path, target: Path, files: Iterable[str]) -> None:
+    """Swap a whole directory in as ``target``, once it is on the disk."""
     for name in (*files, METADATA_FILE):
         _sync(folder / name)
     for directory in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
@@ -253,7 +264,24 @@ def publish(folder: Path, target: Path, metadata: Metadata) -> Bundle:
     else:
         folder.rename(target)
     _sync(target.parent)
-    return Bundle(target, sealed, hashlib.sha256(raw).hexdigest())
+
+
+def install(bundle: Bundle, target: Path) -> Bundle:
+    """Make ``target`` hold this bundle: the same files under the same digest, swapped in whole.
+
+    Raises
+    ------
+    BundleError
+        If ``target`` cannot be written, or holds something that is not a bundle.
+    """
+    with stage(target) as folder:
+        for name in (*bundle.metadata.files, METADATA_FILE):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(bundle.path / name, folder / name)
+        _place(folder, target, bundle.metadata.files)
+    copy = Bundle(target, bundle.metadata, bundle.digest)
+    copy.note_tracking(**bundle.read_tracking())
+    return copy
 
 
 def _sync(path: Path) -> None:

@@ -15,10 +15,14 @@ COMMANDS = {
     "log": ("mlops_project.log", "command", "Log an exported model to MLflow that was not logged when it was trained."),
     "models": ("mlops_project.models", "command", "List registered versions with aliases and metrics."),
     "serve": ("mlops_project.serve", "command", "Serve models over HTTP."),
+    "monitor": ("mlops_project.monitor", "command", "Watch what models answer: drift, performance, alerts, and act."),
+    "drift": ("mlops_project.drift", "command", "Compare a table with what a model was judged on, or with another table."),
+    "simulate": ("mlops_project.simulate", "command", "Send traffic with faults and late labels to a model server."),
     "promote": ("mlops_project.promote", "command", "Run the gate and make a version the champion."),
     "rollback": ("mlops_project.promote", "rollback_command", "Make the previous champion the champion again."),
     "sync": ("mlops_project.sync", "command", "Publish champion and challenger for the model server."),
-    "history": ("mlops_project.models", "history_command", "Show every alias move: when, who, from, to and why."),
+    "retrain": ("mlops_project.retrain", "command", "Train on labelled predictions as well, and promote if the gates agree."),
+    "history": ("mlops_project.models", "history_command", "Tell what happened: every alias move, alert and retraining."),
 }
 
 

@@ -21,8 +21,10 @@ from mlops_project.sections import (
     ExportConfig,
     GatesConfig,
     ModelConfig,
+    MonitoringConfig,
     PathsConfig,
     PredictionLogConfig,
+    RetrainingConfig,
     Section,
     ServingConfig,
     StackConfig,
@@ -58,6 +60,8 @@ class Config(Section, frozen=True, dict=True):
     paths: PathsConfig = msgspec.field(default_factory=PathsConfig)
     serving: ServingConfig = msgspec.field(default_factory=ServingConfig)
     prediction_log: PredictionLogConfig = msgspec.field(default_factory=PredictionLogConfig)
+    monitoring: MonitoringConfig = msgspec.field(default_factory=MonitoringConfig)
+    retraining: RetrainingConfig = msgspec.field(default_factory=RetrainingConfig)
     stack: StackConfig = msgspec.field(default_factory=StackConfig)
 
     @property
@@ -74,6 +78,12 @@ class Config(Section, frozen=True, dict=True):
     def prediction_log_dir(self) -> Path:
         """Absolute path of the prediction log."""
         return self.root / self.paths.prediction_log_dir
+
+    @property
+    def monitoring_dir(self) -> str:
+        """Absolute path or fsspec URL of what monitoring keeps."""
+        place = self.paths.monitoring_dir
+        return place if "://" in place else str(self.root / place)
 
     @property
     def tracking_dir(self) -> Path:

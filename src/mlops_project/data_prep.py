@@ -10,13 +10,23 @@ from mlops_project.contract import FeatureType, Task
 from mlops_project.errors import ConfigError, DataError, suggest
 from mlops_project.tables import checks
 from mlops_project.tables.describe import build_contract
+from mlops_project.tables.production import ProductionRows, join_production, read_production
 from mlops_project.tables.sources import read_table
 from mlops_project.tables.splits import Split, split_table
 from mlops_project.tables.table import Table, compute_digest, hash_column
 from mlops_project.tables.targets import MAX_CLASSES, find_target, name_classes, order_classes, prepare_target
 from mlops_project.tables.types import TypedColumn, convert_column, mark_missing
 
-__all__ = ["Split", "Table", "build_contract", "load_table", "split_table"]
+__all__ = [
+    "ProductionRows",
+    "Split",
+    "Table",
+    "build_contract",
+    "join_production",
+    "load_table",
+    "read_production",
+    "split_table",
+]
 
 Columns = dict[str, "pd.Series[Any]"]
 

@@ -9,7 +9,8 @@ from mlops_project.command import WorkflowCommand, config_options, print_table
 from mlops_project.config import Config
 
 if TYPE_CHECKING:
-    from mlops_project.tracking.registry import Version
+    from mlops_project.tracking.events import Event
+    from mlops_project.tracking.registry import Move, Version
 
 
 @click.command(cls=WorkflowCommand, name="models")
@@ -46,30 +47,48 @@ def _row(version: "Version") -> tuple[str, ...]:
 @click.command(cls=WorkflowCommand, name="history")
 @config_options
 @click.option("--model", "name", metavar="NAME", help="Only this registered model.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: every move with the version's metrics.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: every move with the version's metrics, and every event.")
 def history_command(config: Config, name: str | None, as_json: bool) -> None:
-    """Show every alias move, oldest first: when, who, from, to and why."""
+    """Tell what happened, oldest first: every alias move, alert and retraining: when, what, which version, who and why."""
     from mlops_project.tracking import registry
+    from mlops_project.tracking.events import read_history
     from mlops_project.tracking.store import open_store
 
     with open_store(config) as store:
-        records = {model: registry.read_moves(store, model) for model in _models(store, name)}
-        strays = [stray for model, moves in records.items() for stray in registry.find_strays(store, model, moves)]
-    moves = sorted((move for found in records.values() for move in found), key=lambda move: move.at)
+        records = {model: read_history(store, model) for model in _models(store, name)}
+        moves = {model: [item for item in items if isinstance(item, registry.Move)] for model, items in records.items()}
+        strays = [stray for model, found in moves.items() for stray in registry.find_strays(store, model, found)]
+    story = sorted((item for found in records.values() for item in found), key=lambda item: item.at)
     if as_json:
-        click.echo(msgspec.json.encode(moves))
-    elif moves:
-        columns = ("when (UTC)", "model", "alias", "move", "action", "who", "why")
-        print_table(columns, [_move_row(move) for move in moves])
+        click.echo(msgspec.json.encode([{"kind": _kind(item)} | msgspec.to_builtins(item) for item in story]))
+    elif story:
+        columns = ("when (UTC)", "model", "what", "alias", "version", "who", "why")
+        print_table(columns, [_story_row(item) for item in story])
     else:
         click.echo("no alias has moved yet")
     for stray in strays:
         click.secho(f"warning: {stray}", fg="yellow", err=True)
 
 
-def _move_row(move: Any) -> tuple[str, ...]:
-    path = f"{'-' if move.source is None else move.source} → {move.target}"
-    return move.at[:19].replace("T", " "), move.model, move.alias, path, move.action, move.user, move.reason
+KINDS = {"register": "registered", "promote": "promoted", "force": "promoted", "rollback": "rolled-back"}  # of moves
+
+
+def _kind(item: "Move | Event") -> str:
+    from mlops_project.tracking.registry import Move
+
+    return KINDS[item.action] if isinstance(item, Move) else item.kind
+
+
+def _story_row(item: "Move | Event") -> tuple[str, ...]:
+    from mlops_project.tracking.registry import Move
+
+    at = item.at[:19].replace("T", " ")
+    if isinstance(item, Move):
+        path = f"{'-' if item.source is None else item.source} → {item.target}"
+        forced = "by force: " if item.action == "force" else ""
+        return at, item.model, _kind(item), item.alias, path, item.user, forced + item.reason
+    result = f"{item.result}: " if item.result else ""
+    return at, item.model, item.kind, "", str(item.version or ""), item.user, result + item.text
 
 
 if __name__ == "__main__":

@@ -48,10 +48,51 @@ def run_gate(config: Config, bundle: Bundle, version_number: int, columns: Mappi
     return decision
 
 
+Rows = tuple[Mapping[str, Any], "Truth"]  # columns and truth, as run_gate takes them
+
+
+def run_retraining_gate(
+    config: Config, bundle: Bundle, version_number: int, recent: Rows, held_out: Rows, *, cause: str, promote: bool
+) -> "Decision":
+    """Compare a retrained bundle with the champion on the newest labelled rows and on the fixed held-out ones.
+
+    Parameters
+    ----------
+    cause
+        Key of what asked for the retraining; recorded with the move.
+    promote
+        Whether to move ``champion`` if the gate agrees, or to note the verdict only.
+
+    Raises
+    ------
+    TrackingError
+        If MLflow cannot be reached, or there is no champion.
+    """
+    from mlops_project.modeling.retraining_gate import Pair, decide_retraining
+    from mlops_project.tracking import registry
+    from mlops_project.tracking.store import open_store
+
+    with open_store(config) as store, tempfile.TemporaryDirectory() as folder:
+        challenger = registry.find_version(store, bundle.metadata.name, str(version_number))
+        champion = registry.find_version(store, challenger.name, registry.CHAMPION)
+        try:
+            rival = _load_champion(store, champion, bundle, Path(folder))
+            newest, fixed = (Pair(_score(bundle, *rows), _score(rival, *rows)) for rows in (recent, held_out))
+        except (BundleError, ContractError) as error:
+            decision = _refuse_comparison(champion, error)
+        else:
+            forgetting, seed = config.retraining.forgetting, config.random_state
+            decision = decide_retraining(newest, fixed, bundle.contract.task, config.gates, forgetting=forgetting, seed=seed)
+        registry.note_verdict(store, challenger, decision.verdict, decision.reason)
+        if decision.promote and promote:
+            registry.move_alias(store, challenger, registry.CHAMPION, "promote", decision.reason, cause=cause)
+    return decision
+
+
 def _judge(
     store: "Store", bundle: Bundle, champion: "Version | None", columns: Mapping[str, Any], truth: "Truth", config: Config
 ) -> "Decision":
-    from mlops_project.modeling.gate import Decision, decide_promotion
+    from mlops_project.modeling.gate import decide_promotion
 
     score = _score(bundle, columns, truth)
     task, seed = bundle.contract.task, config.random_state
@@ -62,9 +103,15 @@ def _judge(
             theirs = _load_champion(store, champion, bundle, Path(folder))
             rival = _score(theirs, columns, truth)
         except (BundleError, ContractError) as error:
-            reason = f"it cannot be compared with the champion, version {champion.number}: {error}; " + _BY_HAND
-            return Decision(promote=False, verdict="incomparable", reason=reason)
+            return _refuse_comparison(champion, error)
     return decide_promotion(score, rival, task, config.gates, seed=seed)
+
+
+def _refuse_comparison(champion: "Version", error: Exception) -> "Decision":
+    from mlops_project.modeling.gate import Decision
+
+    reason = f"it cannot be compared with the champion, version {champion.number}: {error}; " + _BY_HAND
+    return Decision(promote=False, verdict="incomparable", reason=reason)
 
 
 _BY_HAND = "decide yourself with mlops promote --force --reason …"
@@ -104,9 +151,9 @@ def read_held_out(config: Config, bundle: Bundle) -> tuple[dict[str, Any], "Trut
 
     with contextlib.suppress(DataError, ConfigError):
         table = load_table(config)
-        if table.digest == bundle.metadata.data_digest and _split_settings(config.to_dict()) == _split_settings(
-            bundle.metadata.config
-        ):
+        if table.digest == (bundle.metadata.table_digest or bundle.metadata.data_digest) and _split_settings(
+            config.to_dict()
+        ) == _split_settings(bundle.metadata.config):
             split = split_table(table, config)
             return _columns(split.test_features), encode_target(split.test_target, bundle.contract), "the held-out rows"
     if REFERENCE_FILE not in bundle.metadata.files:
@@ -163,8 +210,13 @@ def promote(config: Config, which: str, *, force: bool = False, reason: str = ""
     return version, Decision(decision.promote, decision.verdict, f"{decision.reason} ({origin})")
 
 
-def rollback(config: Config, *, to: int | None = None, reason: str = "") -> "Move":
+def rollback(config: Config, *, to: int | None = None, reason: str = "", only_from: int | None = None) -> "Move":
     """Make the previous champion (or version ``to``) the champion again.
+
+    Parameters
+    ----------
+    only_from
+        The version that must be champion still; None for any.
 
     Raises
     ------
@@ -179,6 +231,8 @@ def rollback(config: Config, *, to: int | None = None, reason: str = "") -> "Mov
         champion = registry.find_champion(store, name)
         if champion is None:
             raise TrackingError(f"model {name!r} has no champion to roll back; see `mlops models`")
+        if only_from not in (None, champion.number):
+            raise TrackingError(f"version {champion.number} is the champion of {name!r} by now, not version {only_from}")
         target = to or registry.find_previous_champion(registry.read_moves(store, name))
         if target is None:
             raise TrackingError(f"version {champion.number} is the first champion of {name!r}; there is nothing to go back to")

@@ -165,6 +165,9 @@ class PathsConfig(Section, frozen=True, dict=True):
     tracking_dir: Annotated[str, Meta(description="Embedded MLflow: SQLite database and artifacts.")] = "mlruns"
     served_models_dir: Annotated[str, Meta(description="Where `mlops sync` puts models for the server.")] = "artifacts/served"
     prediction_log_dir: Annotated[str, Meta(description="The prediction log's segments.")] = "logs/predictions"
+    monitoring_dir: Annotated[
+        str, Meta(description="What `mlops monitor` keeps (log as Parquet, evaluations, reports): directory or fsspec URL.")
+    ] = "artifacts/monitoring"
 
 
 class ServingConfig(Section, frozen=True, dict=True):
@@ -224,6 +227,71 @@ class PredictionLogConfig(Section, frozen=True, dict=True):
     on_failure: Annotated[
         Literal["serve", "refuse"], Meta(description="When the log cannot be written: answer and count the loss, or 503.")
     ] = "serve"
+
+
+class MonitoringConfig(Section, frozen=True, dict=True):
+    """What `mlops monitor` watches, and when it speaks."""
+
+    host: Annotated[str, Meta(description="Address to listen on; `0.0.0.0` for every one.")] = "127.0.0.1"
+    port: Annotated[
+        int, Meta(ge=0, le=65535, description="Port of `/metrics`, `/status` and `/alerts`; 0 takes a free one.")
+    ] = 8002
+    poll_seconds: Annotated[float, Meta(gt=0, description="How often to look for closed segments of the log.")] = 10.0
+    every_minutes: Annotated[float, Meta(gt=0, description="Length of a window; each is evaluated once.")] = 60.0
+    every_rows: Annotated[int, Meta(ge=0, description="A window also ends after this many rows; 0 for never.")] = 0
+    min_rows: Annotated[int, Meta(ge=30, description="A window with fewer rows is joined to the next.")] = 200
+    alpha: Annotated[
+        float, Meta(gt=0, lt=1, description="False alarms per window, over all features together (Holm's correction).")
+    ] = 0.01
+    min_effect: Annotated[
+        float, Meta(ge=0, lt=1, description="Jensen–Shannon distance that a change must reach to matter at all.")
+    ] = 0.03
+    drift_share: Annotated[
+        float, Meta(gt=0, le=1, description="Share of the features, weighted by importance, that must drift for an alert.")
+    ] = 0.05
+    consecutive: Annotated[int, Meta(ge=1, description="Windows in a row before an alert fires.")] = 2
+    metric: Annotated[
+        str | None, Meta(description="Metric whose loss raises an alert; default `gates.metric`, or ROC AUC, log loss or RMSE.")
+    ] = None
+    tolerance: Annotated[
+        float,
+        Meta(ge=0, description="Loss against the held-out rows that is tolerated; for log loss, MAE and RMSE as a share."),
+    ] = 0.02
+    label_rows: Annotated[int, Meta(ge=30, description="Live metrics look at this many newest labelled predictions.")] = 2000
+    min_labels: Annotated[int, Meta(ge=30, description="Fewer labelled predictions give no live metric.")] = 100
+    stale_label_hours: Annotated[float, Meta(gt=0, description="Labels that stay away for longer raise an alert.")] = 48.0
+    log_retention_days: Annotated[float, Meta(gt=0, description="How long the Parquet log is kept.")] = 180.0
+    on_alert: Annotated[
+        Literal["report", "retrain", "retrain-and-promote"],
+        Meta(description="What an alert brings about by itself: nothing, a challenger, or a champion if the gates agree."),
+    ] = "report"
+
+
+class RetrainingConfig(Section, frozen=True, dict=True):
+    """`mlops retrain`: new labelled rows beside the original table."""
+
+    original: Annotated[bool, Meta(description="Train on the original table as well.")] = True
+    max_age_days: Annotated[float, Meta(gt=0, description="Older labelled predictions are left out.")] = 90.0
+    min_rows: Annotated[int, Meta(ge=30, description="Fewer labelled predictions are no reason to train.")] = 200
+    recent_share: Annotated[
+        float, Meta(gt=0, lt=1, description="Share of the labelled predictions, the newest, that judge instead of train.")
+    ] = 0.3
+    forgetting: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="How much accuracy (or R²) on the fixed held-out rows may be given up once the world has changed.",
+        ),
+    ] = 0.3
+    cool_down_minutes: Annotated[float, Meta(ge=0, description="Pause between two retrainings that nobody asked for.")] = 60.0
+    every_hours: Annotated[float, Meta(ge=0, description="Retrain on a schedule; 0 for never.")] = 0.0
+    watch_hours: Annotated[
+        float, Meta(ge=0, description="A retrained champion that does worse than the old one in this time is rolled back.")
+    ] = 24.0
+    runner: Annotated[
+        Literal["process", "kubernetes"], Meta(description="Where a retraining runs: a child process, or a Job of the cluster.")
+    ] = "process"
 
 
 class StackConfig(Section, frozen=True, dict=True):

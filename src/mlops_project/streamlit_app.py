@@ -12,7 +12,8 @@ PAGES = {
     "predict": ":material/online_prediction:",
     "batch": ":material/table_view:",
     "model": ":material/deployed_code:",
-    "operations": ":material/monitoring:",
+    "monitoring": ":material/monitoring:",
+    "operations": ":material/dns:",
 }
 
 

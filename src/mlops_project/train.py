@@ -15,6 +15,7 @@ from mlops_project.bundle import (
     CONFIG_FILE,
     CROSS_VALIDATION_FILE,
     MODEL_FILE,
+    PROFILE_FILE,
     REFERENCE_FILE,
     Bundle,
     Metadata,
@@ -27,11 +28,12 @@ from mlops_project.contract import Contract
 from mlops_project.errors import TrackingError
 
 if TYPE_CHECKING:
-    from mlops_project.data_prep import Split, Table
+    from mlops_project.data_prep import ProductionRows, Split, Table
     from mlops_project.modeling.evaluation import Evaluation
     from mlops_project.modeling.export import Parity
     from mlops_project.modeling.gate import Decision
-    from mlops_project.runtime import Runtime
+    from mlops_project.modeling.importance import Importance
+    from mlops_project.runtime import Predictions, Runtime
     from mlops_project.tracking.runs import LoggedRun
 
 STEPS = 9  # calls of `step` in one training, without cross-validation
@@ -78,7 +80,7 @@ def train(config: Config, step: Step = lambda _: None) -> Training:
     ConfigError, DataError, ExportError, BundleError
         If there is no model to export. The old bundle then stands as it was.
     """
-    bundle, evaluation, split, notes = _build(config, step)
+    bundle, evaluation, split, notes = build(config, step)
     run, decision, not_logged = _record(bundle, config, split, step)
     return Training(bundle, evaluation, notes, run, not_logged, decision)
 
@@ -110,9 +112,30 @@ def _record(
         return None, None, f"{error}{later}"
 
 
-def _build(config: Config, step: Step) -> "tuple[Bundle, Evaluation, Split, tuple[str, ...]]":
-    """Do everything up to the swap of the export directory."""
-    from mlops_project.data_prep import build_contract, load_table, split_table
+def build(
+    config: Config, step: Step, *, production: "ProductionRows | None" = None, target: Path | None = None
+) -> "tuple[Bundle, Evaluation, Split, tuple[str, ...]]":
+    """Do everything up to the swap of the export directory.
+
+    Parameters
+    ----------
+    production
+        Labelled predictions to learn from as well; the held-out rows stay those of the table, and there is no
+        cross-validation, whose folds are the table's.
+    target
+        Where the bundle goes; default ``config.model_dir``.
+
+    Returns
+    -------
+    bundle, evaluation, split, notes
+        The model, how good it is, the rows (without the features that were learned from), and what had to be assumed.
+
+    Raises
+    ------
+    ConfigError, DataError, ExportError, BundleError
+        If there is no model to export. The old bundle then stands as it was.
+    """
+    from mlops_project.data_prep import build_contract, join_production, load_table, split_table
     from mlops_project.modeling.evaluation import check_gates, encode_target, evaluate
     from mlops_project.modeling.pipeline import build_pipeline, fit_pipeline
     from mlops_project.tables.memory import release_memory, return_large_blocks
@@ -123,13 +146,16 @@ def _build(config: Config, step: Step) -> "tuple[Bundle, Evaluation, Split, tupl
     table = load_table(config)
     check_gates(config, table.task)
     split = split_table(table, config)
+    if production is not None:
+        table, split = join_production(table, split, production, config)
     contract = build_contract(table, split)
     table = table.without_rows()
     release_memory()
     pipeline = build_pipeline(contract, config)
-    with stage(config.model_dir) as folder:
+    with stage(target or config.model_dir) as folder:
         with _collected_warnings() as caught:
-            _cross_validate(folder, pipeline, table, split, contract, config, step)
+            if production is None:
+                _cross_validate(folder, pipeline, table, split, contract, config, step)
             step(f"fitting {config.model.estimator} on {len(split.train_target)} rows")
             fit_pipeline(pipeline, split.train_features, split.train_target)
         runtime, parity = _export(folder, pipeline, split, contract, config, step)
@@ -138,14 +164,16 @@ def _build(config: Config, step: Step) -> "tuple[Bundle, Evaluation, Split, tupl
         step("evaluating")
         slices = split.test_features[[*config.evaluation.slices]] if config.evaluation.slices else None
         truth = encode_target(split.test_target, contract)
-        evaluation = evaluate(runtime.predict(_columns(split.test_features)), truth, contract, config, slices)
+        predictions = runtime.predict(_columns(split.test_features))
+        evaluation = evaluate(predictions, truth, contract, config, slices)
         metadata = _describe(folder, table, split, contract, evaluation, config, started)
         notes = (*table.warnings, *caught)
         step("drawing plots and the report")
-        _write_for_people(folder, metadata, config, evaluation, runtime, split, notes, parity)
+        importance = _write_for_people(folder, metadata, config, evaluation, runtime, split, notes, parity)
         step("writing the bundle")
+        _write_profile(folder, split, predictions, truth, importance, contract, config)
         _write_for_python(folder, pipeline, contract, config, split)
-        return publish(folder, config.model_dir, metadata), evaluation, split, notes
+        return publish(folder, target or config.model_dir, metadata), evaluation, split, notes
 
 
 def _cross_validate(
@@ -212,6 +240,7 @@ def _describe(
         test_rows=len(split.test_target),
         data_source=table.source,
         data_digest=table.digest,
+        table_digest=table.own_digest,
         config=settings,
         config_digest=digest_settings(settings),
         git_commit=find_commit(config.root),
@@ -228,7 +257,7 @@ def _write_for_people(
     split: "Split",
     notes: tuple[str, ...],
     parity: "Parity",
-) -> None:
+) -> "Importance | None":
     from mlops_project.modeling.importance import compute_importance
     from mlops_project.modeling.plots import draw_plots
     from mlops_project.modeling.report import Findings, write_card, write_report
@@ -239,6 +268,29 @@ def _write_for_people(
     findings = Findings(evaluation, plots, proof, notes)
     write_report(folder / "report.html", metadata, config, findings)
     write_card(folder / "README.md", metadata, config, findings)
+    return importance
+
+
+def _write_profile(
+    folder: Path,
+    split: "Split",
+    predictions: "Predictions",
+    truth: Any,
+    importance: "Importance | None",
+    contract: Contract,
+    config: Config,
+) -> None:
+    """Write what monitoring compares with: the held-out rows, counted, and how good the model is on them."""
+    from mlops_project.monitoring.profile import MIN_REFERENCE_ROWS, build_reference
+    from mlops_project.monitoring.reference_performance import build_reference_performance
+
+    if len(split.test_target) < MIN_REFERENCE_ROWS:
+        return
+    columns, seed = _columns(split.test_features), config.random_state
+    weights = dict(zip(importance.names, importance.means.tolist(), strict=True)) if importance else None
+    performance = build_reference_performance(columns, predictions, truth, contract, config, seed=seed)
+    profile = build_reference(columns, predictions, contract, weights=weights, performance=performance, seed=seed)
+    (folder / PROFILE_FILE).write_bytes(profile.encode())
 
 
 def _write_for_python(folder: Path, pipeline: Any, contract: Contract, config: Config, split: "Split") -> None:

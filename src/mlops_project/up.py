@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import click
 
@@ -84,9 +84,14 @@ def build_services(config: Config, overrides: Sequence[str] = ()) -> list[Servic
     mlflow = _remote_tracking() or services[0].address
     if config.tracking.enabled:
         services.append(_sync(config, overrides))
+    addresses = {"UI_MLFLOW_URL": mlflow}
     services.append(_model_server(config, overrides))
+    addresses["UI_MODEL_SERVER"] = services[-1].address
+    if find_spec("duckdb") and config.prediction_log.enabled:
+        services.append(_monitor(config, overrides))
+        addresses["UI_MONITOR"] = services[-1].address
     if find_spec("streamlit"):
-        services.append(_application(config, overrides, model_server=services[-1].address, mlflow=mlflow))
+        services.append(_application(config, overrides, addresses))
     return services
 
 
@@ -144,12 +149,19 @@ def _model_server(config: Config, overrides: Sequence[str]) -> Service:
     return Service("model server", "predictions; /docs to try them", command, {}, host, port, "serving.port", "/ping")
 
 
-def _application(config: Config, overrides: Sequence[str], *, model_server: str, mlflow: str) -> Service:
+def _monitor(config: Config, overrides: Sequence[str]) -> Service:
+    host, port = config.stack.host, config.monitoring.port or _free_port(config.stack.host)
+    command = (*_workflow("monitor", config, overrides), "--host", host, "--port", str(port))
+    purpose = f"drift and performance; /report/{quote(config.model.name)} once there is one"
+    return Service("monitor", purpose, command, _tracking_variable(), host, port, "monitoring.port", "/health")
+
+
+def _application(config: Config, overrides: Sequence[str], addresses: dict[str, str]) -> Service:
     host, port = config.stack.host, config.stack.ui_port or _free_port(config.stack.host)
     script = str(Path(__file__).with_name("streamlit_app.py"))
     where = ("--server.headless", "true", "--server.address", host, "--server.port", str(port))
     command = (sys.executable, "-m", "streamlit", "run", script, *where, "--", *_arguments(config, overrides))
-    environment = {"UI_MODEL_SERVER": model_server, "UI_MLFLOW_URL": mlflow, **_tracking_variable()}
+    environment = addresses | _tracking_variable()
     purpose = "predict, score a file, look at the model, promote"
     return Service("application", purpose, command, environment, host, port, "stack.ui_port", "/_stcore/health")
 

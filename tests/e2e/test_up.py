@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 QUICK = ["--set", "model.estimator=decision_tree", "--set", "model.params={max_depth: 3}", "--set", "gates.minimum={}"]
-FREE = ["--set", "serving.port=0", "--set", "stack.ui_port=0"]
+FREE = ["--set", "serving.port=0", "--set", "stack.ui_port=0", "--set", "monitoring.port=0"]
 QUICK += ["--set", "evaluation.importance_repeats=0", "--set", "evaluation.bootstrap_rounds=0"]
 
 
@@ -86,6 +86,9 @@ def test_stack_trains_serves_mlflow_and_stops_on_ctrl_c_without_leaving_a_proces
     application = re.search(r"application +(http://127\.0\.0\.1:\d+)", output).group(1)
     with urllib.request.urlopen(f"{application}/_stcore/health", timeout=5) as response:
         assert response.read() == b"ok"
+    monitor = re.search(r"monitor +(http://127\.0\.0\.1:\d+)", output).group(1)
+    with urllib.request.urlopen(f"{monitor}/status", timeout=5) as response:
+        assert json.loads(response.read())["evaluations"] == {}
     children = family(process)
     assert children
     process.send_signal(signal.SIGINT)
@@ -107,8 +110,7 @@ def test_existing_model_is_kept_and_sigterm_stops_the_stack_as_ctrl_c_does(start
 
 def test_child_that_dies_is_reported_with_the_end_of_its_log(start, trained_project):
     process, _ = start()
-    for child in family(process):
-        child.kill()
+    min(family(process), key=psutil.Process.create_time).kill()  # the first to be started
     assert process.wait(30) == 1
     rest = process.stdout.read()
     assert "MLflow stopped by itself (signal SIGKILL)" in rest

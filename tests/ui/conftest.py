@@ -42,7 +42,9 @@ def rng() -> np.random.Generator:
 @pytest.fixture
 def start(tmp_path, monkeypatch) -> Callable[..., AppTest]:
     """Start the application in a copy of a project; environment variables as keywords."""
-    for name in ("UI_MODEL_SERVER", "SERVE_MODELS_DIR", "SERVE_API_KEYS", "MLFLOW_TRACKING_URI", "UI_MLFLOW_URL"):
+    for name in ("SERVE_MODELS_DIR", "SERVE_API_KEYS", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("UI_MODEL_SERVER", "UI_MLFLOW_URL", "UI_MONITOR", "UI_MONITOR_URL"):
         monkeypatch.delenv(name, raising=False)
 
     def run(project: Path | None = None, *arguments: str, **variables: str) -> AppTest:

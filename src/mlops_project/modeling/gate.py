@@ -13,13 +13,15 @@ from mlops_project.modeling.evaluation import TITLES
 from mlops_project.modeling.metrics import PRIMARY, Scored, bootstrap, compute_metric, find_metric, higher_is_better
 from mlops_project.sections import GatesConfig
 
-Verdict = Literal["first", "identical", "better", "not_worse", "unclear", "worse", "below_minimum", "incomparable", "forced"]
+Verdict = Literal[
+    "first", "identical", "better", "not_worse", "unclear", "worse", "forgets", "below_minimum", "incomparable", "forced"
+]
 UNBOUNDED = ("log_loss", "mae", "rmse")  # their tolerance is a share of the champion's value
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether to promote.
+    """Whether to promote. ``forgets`` is a retraining's verdict alone, see ``retraining_gate.py``.
 
     Attributes
     ----------
@@ -51,17 +53,25 @@ def decide_promotion(challenger: Scored, champion: Scored | None, task: Task, ga
     ConfigError
         If a gate names a metric that the task does not have.
     """
-    missed = _find_missed(challenger, task, gates)
+    missed = find_missed(challenger, task, gates)
     if missed:
         return Decision(promote=False, verdict="below_minimum", reason="; ".join(missed))
     if champion is None:
         return Decision(promote=True, verdict="first", reason="the first model that passes the minimum metrics")
-    if _answers_equal(challenger, champion):
+    if answer_equally(challenger, champion):
         return Decision(promote=False, verdict="identical", reason="it answers every held-out row as the champion does")
-    return _compare(challenger, champion, task, gates, seed)
+    verdict, figures = compare(challenger, champion, task, gates, seed=seed)
+    enough = is_enough(verdict, gates)
+    return Decision(enough, verdict, figures + ("" if enough else _ADVICE.get(verdict, "")))
 
 
-def _find_missed(scored: Scored, task: Task, gates: GatesConfig) -> list[str]:
+def is_enough(verdict: Verdict, gates: GatesConfig) -> bool:
+    """Whether a comparison's verdict is what ``gates.require`` asks for."""
+    return verdict == "better" or (verdict == "not_worse" and gates.require == "not_worse")
+
+
+def find_missed(scored: Scored, task: Task, gates: GatesConfig) -> list[str]:
+    """Return one sentence per metric that misses its bound in ``gates.minimum``."""
     missed = []
     for name, bound in gates.minimum.items():
         value, higher = compute_metric(name, scored, task), higher_is_better(name)
@@ -70,15 +80,22 @@ def _find_missed(scored: Scored, task: Task, gates: GatesConfig) -> list[str]:
     return missed
 
 
-def _answers_equal(one: Scored, other: Scored) -> bool:
+def answer_equally(one: Scored, other: Scored) -> bool:
+    """Whether two models give the same answers."""
     mine, theirs = one.predictions, other.predictions
     if mine.values is not None or theirs.values is not None:
         return np.array_equal(np.asarray(mine.values), np.asarray(theirs.values))
     return np.array_equal(one.probabilities, other.probabilities)
 
 
-def _compare(challenger: Scored, champion: Scored, task: Task, gates: GatesConfig, seed: int) -> Decision:
-    """Bound the difference of the metric, oriented so that a positive one is better, by a paired bootstrap."""
+def compare(challenger: Scored, champion: Scored, task: Task, gates: GatesConfig, *, seed: int) -> tuple[Verdict, str]:
+    """Bound the difference of the metric, oriented so that a positive one is better, by a paired bootstrap.
+
+    Returns
+    -------
+    verdict, reason
+        ``better``, ``not_worse``, ``worse`` or ``unclear``, and the figures in words.
+    """
     name = gates.metric or PRIMARY[task]
     metric, sign = find_metric(name, task), 1.0 if higher_is_better(name) else -1.0
     ours, theirs = (compute_metric(name, scored, task) for scored in (challenger, champion))
@@ -90,14 +107,18 @@ def _compare(challenger: Scored, champion: Scored, task: Task, gates: GatesConfi
         difference + factor * (float(bound) - centre)
         for bound in np.nanquantile(deviations, [1 - gates.confidence, gates.confidence])
     )
-    tolerance = gates.tolerance * (abs(theirs) if name in UNBOUNDED else 1.0)
+    tolerance = compute_tolerance(name, theirs, gates)
     verdict = _judge(low, high, tolerance)
-    enough = verdict == "better" or (verdict == "not_worse" and gates.require == "not_worse")
     figures = (
         f"{TITLES[name]} {ours:.4f} against {theirs:.4f} on {len(challenger.truth)} rows; with {gates.confidence:.0%} "
         f"confidence the gain is over {low:+.4f} and under {high:+.4f}, and {-tolerance:+.4f} is tolerated"
     )
-    return Decision(enough, verdict, f"{_WORDS[verdict]}: {figures}" + ("" if enough else _ADVICE.get(verdict, "")))
+    return verdict, f"{_WORDS[verdict]}: {figures}"
+
+
+def compute_tolerance(name: str, value: float, gates: GatesConfig) -> float:
+    """Return ``gates.tolerance`` in the metric's unit: of metrics without an upper bound it is a share of the value."""
+    return gates.tolerance * (abs(value) if name in UNBOUNDED else 1.0)
 
 
 def _judge(low: float, high: float, tolerance: float) -> Verdict:

@@ -18,6 +18,7 @@ from mlops_project.errors import ContractError
 KEY_FILE = ".id-key"
 KEY_BYTES = 32
 SIGNATURE_BYTES = 5
+ID_BYTES = 14 + SIGNATURE_BYTES
 MAX_ROWS = 0xFFFF
 LOGGED = 1
 
@@ -93,6 +94,20 @@ class IdIssuer:
 def _pack(at_ms: int, process: int, count: int, n_rows: int, logged: bool) -> bytes:
     number = ((((at_ms << 24 | process) << 16 | count) << 16 | n_rows) << 8) | (LOGGED if logged else 0)
     return number.to_bytes(14, "big")
+
+
+def read_time_ms(base: str) -> int:
+    """Return when an id was given out, unchecked: milliseconds since 1970.
+
+    Raises
+    ------
+    ValueError
+        If it has not the form of an id.
+    """
+    raw = bytes.fromhex(base)
+    if len(raw) != ID_BYTES or len(base) != 2 * ID_BYTES:
+        raise ValueError(base)
+    return int.from_bytes(raw[:6], "big")
 
 
 def _from_hex(text: str) -> bytes:

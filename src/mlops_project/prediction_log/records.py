@@ -5,6 +5,7 @@ about the request, and the request's and the response's bytes as they came and w
 was killed, fails its check and is left out.
 """
 
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -62,6 +63,7 @@ class Record(NamedTuple):
     response: bytes
 
 
+UNKNOWN = About("", 0)  # stands for what a whole record says in a way that this version does not know
 _DECODER = msgspec.json.Decoder(About)
 
 
@@ -74,8 +76,25 @@ def pack(about: bytes, request: bytes, response: bytes) -> list[bytes]:
 def read_segment(file: Path) -> Iterator[Record]:
     """Yield a segment's records; stops at the first that is not whole."""
     with file.open("rb") as stream:
-        while (record := _read_record(stream)) is not None:
-            yield record
+        yield from read_stream(stream)
+
+
+def read_stream(stream: BinaryIO) -> Iterator[Record]:
+    """Yield the records of an open segment up to the first that is not whole, and leave the stream there."""
+    start = stream.tell()
+    while (record := _read_record(stream)) is not None:
+        yield record
+        start = stream.tell()
+    stream.seek(start)
+
+
+def is_damaged(stream: BinaryIO) -> bool:
+    """Whether what stands behind a segment's last whole record is more than a record that was cut off."""
+    start, header = stream.tell(), stream.read(HEADER.size)
+    if len(header) < HEADER.size:
+        return not MAGIC.startswith(header[: len(MAGIC)])
+    magic, _, *lengths = HEADER.unpack(header)
+    return bool(magic != MAGIC or start + HEADER.size + sum(lengths) <= stream.seek(0, os.SEEK_END))
 
 
 def _read_record(stream: BinaryIO) -> Record | None:
@@ -85,7 +104,10 @@ def _read_record(stream: BinaryIO) -> Record | None:
     magic, check, *lengths = HEADER.unpack(header)
     if magic != MAGIC or max(lengths) > MAX_PART_BYTES:
         return None
-    about, request, response = (stream.read(length) for length in lengths)
+    about, request, response = map(stream.read, lengths)
     if zlib.crc32(response, zlib.crc32(request, zlib.crc32(about))) != check:
         return None
-    return Record(_DECODER.decode(about), request, response)
+    try:
+        return Record(_DECODER.decode(about), request, response)
+    except msgspec.MsgspecError:
+        return Record(UNKNOWN, request, response)

@@ -81,7 +81,7 @@ def check_file(file: TableFile, contract: Contract, progress: Progress = lambda 
     for chunk in file.read_chunks():
         check.extra = check.extra or tuple(str(name) for name in chunk.columns if name not in contract.names)
         try:
-            encoded = _encode(chunk, reader)
+            encoded = encode_frame(chunk, reader)
         except RowsError as error:
             for problem in error.problems:
                 _add(found, problem, check.rows)
@@ -107,7 +107,7 @@ def score_file(file: TableFile, runtime: Runtime, target: BinaryIO, progress: Pr
     reader, done = RowReader(contract, RULES), 0
     tally = _Tally(contract)
     for chunk in file.read_chunks():
-        encoded = _encode(chunk, reader)
+        encoded = encode_frame(chunk, reader)
         try:
             predictions = runtime.run(encoded.numbers, encoded.texts)
         except ContractError as error:
@@ -133,7 +133,14 @@ def build_results(predictions: Predictions, contract: Contract) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _encode(chunk: pd.DataFrame, reader: RowReader) -> Encoded:
+def encode_frame(chunk: pd.DataFrame, reader: RowReader) -> Encoded:
+    """Return a frame of a file as the model reads it.
+
+    Raises
+    ------
+    RowsError
+        Listing what is wrong with it.
+    """
     contract = reader.contract
     columns = {
         feature.name: _prepare(chunk[feature.name], feature) for feature in contract.features if feature.name in chunk.columns

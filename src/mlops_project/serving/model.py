@@ -9,10 +9,7 @@ from mlops_project.errors import BundleError, ContractError
 from mlops_project.runtime import Runtime
 from mlops_project.sections import ServingConfig
 from mlops_project.serving.metrics import ModelMetrics, ServerMetrics
-from mlops_project.wire.columns import Rules
-from mlops_project.wire.mlflow import ScoringProtocol
-from mlops_project.wire.native import NativeProtocol
-from mlops_project.wire.open_inference import InferenceProtocol
+from mlops_project.wire.protocols import build_protocols
 
 Role = Literal["champion", "challenger"]
 
@@ -40,13 +37,7 @@ class ServedModel:
         self.contract: Contract = bundle.contract
         self.name = bundle.metadata.name
         self.version = tracking.get("model_version") or bundle.digest[:12]
-        lenient = Rules(coercion=settings.coercion, missing=settings.missing_features)
-        self.scoring = ScoringProtocol(self.contract, lenient, settings.predict_method)
-        self.inference = InferenceProtocol(self.contract, lenient)
-        self.native = NativeProtocol(
-            self.contract,
-            Rules(types="exact", extra="error", missing=settings.missing_features, gaps="error", categories="known"),
-        )
+        self.scoring, self.inference, self.native = build_protocols(self.contract, settings)
         label = "canary" if role == "challenger" else role
         self.metrics = ModelMetrics(metrics.counters, self.name, self.version, label, self.contract.class_names)
 

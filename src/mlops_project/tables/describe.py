@@ -16,12 +16,14 @@ MAX_KNOWN_STRINGS = 100
 def build_contract(table: Table, split: Split) -> Contract:
     """Describe the model's inputs and outputs.
 
-    Types, missing values and classes come from the whole table; ranges, quantiles, categories and defaults from the
-    training rows alone.
+    Types, missing values and classes come from the whole table (and labelled predictions that joined the training rows);
+    ranges, quantiles, categories and defaults from the training rows alone.
     """
     features = tuple(
         msgspec.structs.replace(
-            _describe(name, kind, bool(table.features[name].isna().any()), split.train_features[name]),
+            describe_column(
+                name, kind, _has_gaps(table.features[name], split.train_features[name]), split.train_features[name]
+            ),
             unit=table.units.get(name, ""),
         )
         for name, kind in table.types.items()
@@ -29,7 +31,12 @@ def build_contract(table: Table, split: Split) -> Contract:
     return Contract(features, str(table.target.name), table.task, table.classes, table.class_names)
 
 
-def _describe(name: str, kind: FeatureType, nullable: bool, column: "pd.Series[Any]") -> Feature:
+def _has_gaps(*columns: "pd.Series[Any]") -> bool:
+    return any(bool(column.isna().any()) for column in columns)
+
+
+def describe_column(name: str, kind: FeatureType, nullable: bool, column: "pd.Series[Any]") -> Feature:
+    """Describe one typed column: range and quantiles, or categories, and a default, from its present values."""
     present = column.dropna()
     if kind in TEXT_TYPES:
         known = present.value_counts().index.tolist()

@@ -27,7 +27,9 @@ class Table:
     source
         Where it came from, without credentials.
     digest
-        sha256 of names, types and values in order.
+        sha256 of names, types and values in order; of the labelled predictions, too, that joined the table.
+    own_digest
+        The table's alone where ``digest`` is of more; else empty.
     groups, times
         The columns that the split goes by, if asked for; times are datetimes or numbers.
     warnings
@@ -48,6 +50,7 @@ class Table:
     times: "pd.Series[Any] | None" = None
     warnings: tuple[str, ...] = ()
     units: dict[str, str] = field(default_factory=dict)
+    own_digest: str = ""
 
     def without_rows(self) -> "Table":
         """Return the table without its features and target, to give their memory back once they are split."""

@@ -21,6 +21,7 @@ from mlops_project.tracking.store import Store
 CHAMPION, CHALLENGER = "champion", "challenger"
 MOVE_TAG = "mlops.move."
 DIGEST_TAG, METRICS_TAG, VERDICT_TAG, REASON_TAG = "mlops.digest", "mlops.metrics", "mlops.verdict", "mlops.reason"
+RETRAINING_TAG = "mlops.retraining"
 Action = Literal["register", "promote", "force", "rollback"]
 
 
@@ -77,6 +78,8 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
         In words.
     metrics
         Of the version that it went to.
+    cause
+        Promotion by a retraining: the key of what asked for it. One cause is promoted at most once.
     """
 
     at: str
@@ -88,6 +91,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     user: str
     reason: str
     metrics: dict[str, float] = msgspec.field(default_factory=dict)
+    cause: str = ""
 
 
 def register(store: Store, bundle: Bundle, *, run_id: str, model_id: str) -> Version:
@@ -204,7 +208,12 @@ def note_verdict(store: Store, version: Version, verdict: str, reason: str) -> N
     store.client.set_model_version_tag(version.name, str(version.number), REASON_TAG, reason)
 
 
-def move_alias(store: Store, version: Version, alias: str, action: Action, reason: str) -> Move:
+def note_retraining(store: Store, version: Version, text: str) -> None:
+    """Write on a version which labelled predictions it was trained on and why."""
+    store.client.set_model_version_tag(version.name, str(version.number), RETRAINING_TAG, text)
+
+
+def move_alias(store: Store, version: Version, alias: str, action: Action, reason: str, *, cause: str = "") -> Move:
     """Record a move, then point ``alias`` to ``version``."""
     move = Move(
         at=datetime.now(UTC).isoformat(timespec="microseconds"),
@@ -216,11 +225,18 @@ def move_alias(store: Store, version: Version, alias: str, action: Action, reaso
         user=find_user(),
         reason=reason,
         metrics=version.metrics,
+        cause=cause,
     )
     key = f"{MOVE_TAG}{move.at.removesuffix('+00:00')}.{secrets.token_hex(2)}"  # two users may move at the same time
     store.client.set_registered_model_tag(version.name, key, msgspec.json.encode(move).decode())
     store.client.set_registered_model_alias(version.name, alias, str(version.number))
     return move
+
+
+def finish_move(store: Store, move: Move) -> None:
+    """Point the alias where a record says, if it was left where it was: the process was killed between the two."""
+    if _aliases(store, move.model).get(move.alias) == move.source:
+        store.client.set_registered_model_alias(move.model, move.alias, str(move.target))
 
 
 def find_user() -> str:

@@ -55,7 +55,7 @@ def log_bundle(bundle: Bundle, config: Config) -> LoggedRun:
     with open_store(config) as store:
         if not (bundle.path / "MLmodel").exists():
             raise TrackingError(f"{bundle.path} was written without MLflow and holds no MLflow model; train again to log it")
-        experiment_id = _find_experiment(store)
+        experiment_id = find_experiment(store)
         run = _find_run(store, experiment_id, bundle) or _start_run(store, experiment_id, bundle)
         run_id = run.info.run_id
         if COMPLETED not in run.data.tags:
@@ -76,7 +76,8 @@ def log_bundle(bundle: Bundle, config: Config) -> LoggedRun:
         return LoggedRun(store.uri, run_id, store.experiment, version.name, version.number)
 
 
-def _find_experiment(store: Store) -> str:
+def find_experiment(store: Store) -> str:
+    """Return the experiment's id; it is made if it is not there."""
     from mlflow.exceptions import MlflowException
 
     found = store.client.get_experiment_by_name(store.experiment)

@@ -1,4 +1,4 @@
-"""The model server over HTTP, as the pages use it."""
+"""The model server and the monitor over HTTP, as the pages use them."""
 
 import re
 import time
@@ -12,6 +12,7 @@ import msgspec
 
 from mlops_project.contract import Contract, Label
 from mlops_project.errors import MLOpsError
+from mlops_project.monitoring.results import Evaluation
 
 TIMEOUT_SECONDS = 5.0
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
@@ -19,7 +20,7 @@ LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 class ModelServerError(MLOpsError):
-    """The model server did not answer, or refused; the message is its own where it gave one.
+    """The model server, or the monitor, did not answer, or refused; the message is its own where it gave one.
 
     Attributes
     ----------
@@ -139,18 +140,70 @@ class ModelServer:
         return parse_metrics(self._ask("/metrics").decode())
 
     def _ask(self, path: str, body: bytes | None = None) -> bytes:
-        headers = {"Content-Type": "application/json", "Connection": "close"}
-        if self.key:
-            headers["Authorization"] = f"Bearer {self.key}"
+        return _ask(self.address, path, body, self.key)
+
+
+class Retraining(msgspec.Struct, frozen=True):
+    """How retraining stands, as far as the pages show it."""
+
+    running: bool = False
+
+
+class MonitorStatus(msgspec.Struct, frozen=True):
+    """What ``GET /status`` of the monitor tells.
+
+    Attributes
+    ----------
+    evaluations
+        Model → its newest.
+    retraining
+        Model → how it stands.
+    problems
+        Subject → what is wrong with the monitor itself, in words.
+    """
+
+    evaluations: dict[str, Evaluation] = {}  # msgspec copies them
+    retraining: dict[str, Retraining] = {}
+    problems: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """``mlops monitor``, as a service at such an address as ``http://127.0.0.1:8002``."""
+
+    address: str
+
+    def read_status(self) -> MonitorStatus:
+        """Return what it found.
+
+        Raises
+        ------
+        ModelServerError
+            If there is no answer, or one that a monitor does not give.
+        """
         try:
-            request = urllib.request.Request(f"{self.address.rstrip('/')}{path}", data=body, headers=headers)  # noqa: S310
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310 - the operator's address
-                return bytes(response.read())
-        except urllib.error.HTTPError as error:
-            raise ModelServerError(_read_refusal(error), error.code) from error
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            raise ModelServerError(f"no answer from {self.address} ({reason})") from error
+            return msgspec.json.decode(_ask(self.address, "/status"), type=MonitorStatus)
+        except msgspec.MsgspecError as error:
+            raise ModelServerError(f"{self.address} does not answer as a monitor does ({error})") from error
+
+    def read_report(self, model: str) -> bytes:
+        """Return a model's newest report, HTML."""
+        return _ask(self.address, f"/report/{quote(model, safe='')}")
+
+
+def _ask(address: str, path: str, body: bytes | None = None, key: str = "") -> bytes:
+    headers = {"Content-Type": "application/json", "Connection": "close"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    try:
+        request = urllib.request.Request(f"{address.rstrip('/')}{path}", data=body, headers=headers)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310 - the operator's address
+            return bytes(response.read())
+    except urllib.error.HTTPError as error:
+        raise ModelServerError(_read_refusal(error), error.code) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise ModelServerError(f"no answer from {address} ({reason})") from error
 
 
 def _read_refusal(error: urllib.error.HTTPError) -> str:
@@ -161,7 +214,7 @@ def _read_refusal(error: urllib.error.HTTPError) -> str:
         except (msgspec.DecodeError, OSError):
             said = None
     message = said.get("error") if isinstance(said, dict) else None
-    return message if isinstance(message, str) else f"the model server answered {error.code}"
+    return message if isinstance(message, str) else f"{error.url} answered {error.code}"
 
 
 def parse_metrics(text: str) -> list[Sample]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from mlops_project.contract import Feature
 
+LOSSES = ("log_loss", "brier", "calibration_error", "mae", "rmse")  # metrics of which less is better
 # Emphasis, code, links, HTML, formulas; colours, icons and bare addresses; entities; an underscore that is not inside a word.
 ANYWHERE = re.compile(r"[\\`*\[\]<>$~]|:(?=[A-Za-z/])|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])|(?<=\bwww)\.|@(?=\w)")
 # Headings, lists, rules and tables, which only the start of a line makes.

@@ -13,6 +13,7 @@ from mlops_project.errors import TrackingError
 
 if TYPE_CHECKING:
     from mlops_project.serving.settings import Settings
+    from mlops_project.tracking.events import Event
     from mlops_project.tracking.registry import Move, Version
 
 FRESH_SECONDS = 10.0
@@ -27,15 +28,22 @@ class Registered:
     ----------
     versions
         Newest first.
-    moves
-        Alias moves, newest first.
+    history
+        Alias moves and events, newest first.
     strays
         One sentence per alias that was moved by other means.
     """
 
     versions: "Sequence[Version]"
-    moves: "Sequence[Move]"
+    history: "Sequence[Move | Event]"
     strays: Sequence[str]
+
+    @property
+    def moves(self) -> "Sequence[Move]":
+        """Alias moves, newest first."""
+        from mlops_project.tracking.registry import Move
+
+        return [item for item in self.history if isinstance(item, Move)]
 
     def find(self, alias: str) -> "Version | None":
         """Return the version that an alias points to."""
@@ -45,16 +53,18 @@ class Registered:
 @st.cache_data(ttl=FRESH_SECONDS, show_spinner=False, hash_funcs={Config: lambda config: str(config.file)})
 def _read(config: Config, name: str, address: str) -> Registered | str:  # noqa: ARG001 - part of the cache's key
     from mlops_project.tracking import registry
+    from mlops_project.tracking.events import read_history
     from mlops_project.tracking.store import open_store
 
     try:
         with open_store(config) as store:
             versions = registry.list_versions(store, name)
-            moves = registry.read_moves(store, name) if versions else []
+            history = read_history(store, name) if versions else []
+            moves = [item for item in history if isinstance(item, registry.Move)]
             strays = registry.find_strays(store, name, moves) if versions else []
     except TrackingError as error:
         return str(error)  # cached as well: a server that is down costs one timeout, not one per visitor
-    return Registered(versions, moves[::-1], strays)
+    return Registered(versions, history[::-1], strays)
 
 
 def read_registry(config: Config, name: str) -> Registered:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from mlops_project.ui.monitoring_texts import MONITORING_TEXTS
+
 LANGUAGES = {"en": "English", "pt": "Português"}
 Translate = Callable[..., str]
 
@@ -334,6 +336,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "metric.mae": ("MAE", "MAE"),
     "metric.rmse": ("RMSE", "RMSE"),
     "metric.r2": ("R²", "R²"),
+    **MONITORING_TEXTS,
 }
 
 

@@ -305,4 +305,4 @@ def test_templates_belong_to_the_package():
     import mlops_project.modeling
 
     folder = Path(mlops_project.modeling.__file__).parent / "templates"
-    assert {file.name for file in folder.iterdir()} == {"card.md.j2", "report.html.j2"}
+    assert {file.name for file in folder.iterdir()} == {"card.md.j2", "page.css", "report.html.j2"}

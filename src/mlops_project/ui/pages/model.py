@@ -8,7 +8,7 @@ import streamlit as st
 from mlops_project.bundle import CONFIG_FILE, Bundle
 from mlops_project.errors import TrackingError
 from mlops_project.ui import charts
-from mlops_project.ui.format import escape, format_moment, format_number
+from mlops_project.ui.format import LOSSES, escape, format_moment, format_number
 from mlops_project.ui.inputs import describe_inputs
 from mlops_project.ui.quality import (
     compute_calibration,
@@ -22,7 +22,6 @@ from mlops_project.ui.texts import Translate, name_metric
 from mlops_project.ui.view import View, open_view, require_bundle
 
 CARD_FILE, REPORT_FILE = "README.md", "report.html"
-LOSSES = ("log_loss", "brier", "calibration_error", "mae", "rmse")
 SHARES = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc")
 MAX_IMPORTANCES = 20
 

@@ -1,0 +1,270 @@
+"""``mlops drift``: does a table look like the rows that a model was judged on, or like another table? No log needed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+import numpy as np
+
+from mlops_project.bundle import REFERENCE_FILE, load_bundle
+from mlops_project.command import WorkflowCommand, config_options, print_table
+from mlops_project.config import Config
+from mlops_project.contract import DATETIME_PARTS, Contract
+from mlops_project.errors import BundleError, ConfigError, ContractError, DataError
+
+if TYPE_CHECKING:
+    from mlops_project.monitoring.profile import ReferenceProfile
+    from mlops_project.monitoring.results import Drift, FeatureDrift
+    from mlops_project.runtime import Runtime
+    from mlops_project.wire.rows import Encoded
+
+DRIFTED = 3  # exit code
+SHOWN = 5  # features that did not drift, in the table
+RANGE_SHARE = 0.25  # of a reference table's rows tell ranges and categories; the others are counted
+Columns = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What a table is compared with.
+
+    Attributes
+    ----------
+    name
+        For messages.
+    contract, profile
+        How its columns are read, and what its rows look like.
+    sample
+        Feature name → ``(n_rows,)`` of some rows; None if there are none to be had.
+    runtime
+        The model, for its predictions; None if there is none.
+    missing
+        What stands for a missing value in tables of this kind.
+    """
+
+    name: str
+    contract: Contract
+    profile: "ReferenceProfile"
+    sample: Columns | None = None
+    runtime: "Runtime | None" = None
+    missing: tuple[Any, ...] = ()
+
+
+def compare(current: Path, yardstick: Yardstick, config: Config) -> "Drift":
+    """Compare a CSV or Parquet file with a model's held-out rows, or with another table; it is read in pieces.
+
+    Raises
+    ------
+    DataError, ContractError
+        If the file cannot be read, its columns are not the reference's, or it has too few rows.
+    """
+    from mlops_project.monitoring.drift import compute_drift
+    from mlops_project.monitoring.profile import MIN_REFERENCE_ROWS, Profiler
+
+    profiler, sample = Profiler(yardstick.profile), _Sample(config.random_state)
+    for rows in _read(current, yardstick):
+        columns = _as_columns(rows, yardstick.contract)
+        predictions = yardstick.runtime.run(*rows) if yardstick.runtime is not None else None
+        profiler.add(columns, predictions)
+        sample.add(columns)
+    if profiler.rows < MIN_REFERENCE_ROWS:
+        raise DataError(f"{current}: {profiler.rows} rows are too few to compare; {MIN_REFERENCE_ROWS} is the least")
+    return compute_drift(
+        yardstick.profile,
+        profiler,
+        config.monitoring,
+        sample=sample.columns,
+        reference_sample=yardstick.sample,
+        seed=config.random_state,
+    )
+
+
+def load_model(folder: Path) -> Yardstick:
+    """Return the held-out rows of a bundle.
+
+    Raises
+    ------
+    BundleError
+        If there is no bundle, or it has no reference profile.
+    """
+    import pandas as pd
+
+    from mlops_project.monitoring.profile import load_reference
+    from mlops_project.runtime import Runtime
+
+    bundle = load_bundle(folder)
+    profile = load_reference(bundle)
+    if profile is None:
+        raise BundleError(
+            f"{folder}: this model was trained without a reference profile (by an older version, or on too few rows); "
+            "train again, or name a table with --reference"
+        )
+    sample = None
+    if REFERENCE_FILE in bundle.metadata.files:
+        frame = pd.read_parquet(bundle.path / REFERENCE_FILE)
+        sample = {name: frame[name].to_numpy() for name in bundle.contract.names}
+    missing = tuple(bundle.metadata.config.get("data", {}).get("missing", ()))
+    return Yardstick(bundle.metadata.name, bundle.contract, profile, sample, Runtime.load(bundle), missing)
+
+
+def load_table(source: str, dropped: tuple[str, ...], config: Config) -> Yardstick:
+    """Return a table as a reference.
+
+    A random quarter of its rows tells ranges and categories, the rest is counted: nothing in the rows that told a range is
+    outside it, so they would make any other table look strange.
+
+    Raises
+    ------
+    DataError, ConfigError
+        If it cannot be read, has too few rows or no column that can be compared, or lacks a column that is to be left out.
+    """
+    from mlops_project.monitoring.profile import MIN_REFERENCE_ROWS, build_reference
+    from mlops_project.tables.reference import read_reference_table
+
+    table = read_reference_table(source, dropped, config, RANGE_SHARE)
+    if len(table.rows) < MIN_REFERENCE_ROWS:
+        raise DataError(
+            f"{source}: {len(table.rows)} rows to count are too few for a reference; {MIN_REFERENCE_ROWS} is the least"
+        )
+    columns = {name: table.rows[name].to_numpy() for name in table.contract.names}
+    profile = build_reference(columns, None, table.contract, seed=config.random_state)
+    return Yardstick(Path(source).name, table.contract, profile, columns, missing=config.data.missing)
+
+
+def _read(file: Path, yardstick: Yardstick) -> "Iterator[Encoded]":
+    """Yield the file's rows in pieces, as the model reads them."""
+    from mlops_project.scoring.files import TableFile
+    from mlops_project.scoring.local import RULES, encode_frame
+    from mlops_project.tables.types import mark_missing
+    from mlops_project.wire.rows import RowReader
+
+    reader, done = RowReader(yardstick.contract, RULES), 0
+    try:
+        stream = file.open("rb")
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}; expected a CSV or Parquet file") from error
+    with stream:
+        try:
+            for frame in TableFile(stream, yardstick.contract).read_chunks():
+                if not len(frame):
+                    continue
+                yield encode_frame(frame.apply(mark_missing, marks=yardstick.missing) if yardstick.missing else frame, reader)
+                done += len(frame)
+        except DataError as error:
+            raise DataError(f"{file}: {error}") from error
+        except ContractError as error:
+            place = f", in the rows from row {done + 1} on" if done else ""
+            raise ContractError(f"{file}: does not fit {yardstick.name}{place}: {error}") from error
+
+
+def _as_columns(rows: "Encoded", contract: Contract) -> Columns:
+    """Return encoded rows by feature; of a date, seconds since 1970."""
+    widths = [len(DATETIME_PARTS) if feature.type == "datetime" else 1 for feature in contract.numbers]
+    places = np.cumsum([0, *widths])
+    columns: Columns = {
+        feature.name: rows.numbers[:, place] for feature, place in zip(contract.numbers, places[:-1].tolist(), strict=True)
+    }
+    return columns | {feature.name: rows.texts[:, index] for index, feature in enumerate(contract.texts)}
+
+
+class _Sample:
+    """Keeps a uniform sample of rows that pass in pieces: each gets a random key, and the smallest stay.
+
+    Attributes
+    ----------
+    columns
+        Feature name → ``(n_rows,)`` of the rows kept.
+    """
+
+    def __init__(self, seed: int) -> None:
+        from mlops_project.monitoring.domain import CURRENT_ROWS
+
+        self.columns: Columns = {}
+        self._limit, self._keys, self._rng = CURRENT_ROWS, np.empty(0), np.random.default_rng(seed)
+
+    def add(self, columns: Columns) -> None:
+        """Show rows."""
+        keys = np.concatenate([self._keys, self._rng.random(len(next(iter(columns.values()), ())))])
+        kept = np.sort(np.argsort(keys)[: self._limit])
+        whole = {name: np.concatenate([self.columns[name], new]) if self.columns else new for name, new in columns.items()}
+        self.columns, self._keys = {name: values[kept] for name, values in whole.items()}, keys[kept]
+
+
+@click.command(cls=WorkflowCommand, name="drift")
+@click.argument("current", type=click.Path(path_type=Path))
+@config_options
+@click.option("--reference", metavar="FILE", help="Table to compare with (a file, folder, glob or URL) instead of a model.")
+@click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="Exported model; default the configuration's.")
+@click.option("--drop", "--target", "dropped", multiple=True, metavar="COLUMN", help="With --reference: leave out. Repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+@click.option("--report", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with plots.")
+def command(
+    current: Path,
+    config: Config,
+    reference: str | None,
+    model: Path | None,
+    dropped: tuple[str, ...],
+    as_json: bool,
+    report: Path | None,
+) -> None:
+    """Compare CURRENT, a CSV or Parquet file, with the rows that a model was judged on, or with another table.
+
+    Exit code 0 if nothing changed that matters, 3 if something did.
+    """
+    if reference is not None and model is not None:
+        raise ConfigError("--reference and --model exclude each other: compare with a table or with a model")
+    if dropped and reference is None:
+        raise ConfigError("--drop and --target go with --reference; a model knows its columns, and others are ignored anyway")
+    yardstick = load_model(model or config.model_dir) if reference is None else load_table(reference, dropped, config)
+    drift = compare(current, yardstick, config)
+    if report is not None:
+        _write_report(report, drift, f"{current.name} against {yardstick.name}")
+    if as_json:
+        click.echo(msgspec.json.encode(drift))
+    else:
+        _print(drift)
+    raise SystemExit(DRIFTED if drift.drifted or drift.prediction_drifted else 0)
+
+
+def _write_report(file: Path, drift: "Drift", title: str) -> None:
+    from mlops_project.monitoring.report import write_drift_report
+
+    try:
+        write_drift_report(file, drift, title)
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from error
+
+
+def _print(drift: "Drift") -> None:
+    """Print what drifted, and a few features more; the verdict last."""
+    drifted = [found for found in (*drift.features, *drift.scores) if found.drifted or found.quality]
+    others = [found for found in (*drift.features, *drift.scores) if not (found.drifted or found.quality)]
+    columns = ("feature", "drifted", "Jensen–Shannon", "chance reaches", "test", "p (Holm)", "weight", "quality")
+    print_table(columns, [_row(found) for found in (*drifted, *others[:SHOWN])])
+    if len(others) > SHOWN:
+        click.echo(f"… and {len(others) - SHOWN} more without a change")
+    if drift.domain is not None:
+        domain = drift.domain
+        click.echo(f"all together: AUC {domain.auc:.3f}, chance reaches {domain.threshold:.3f} (p {domain.p_value:.3g})")
+    verdict = "drift" if drift.drifted or drift.prediction_drifted else "quiet"
+    click.echo(f"{verdict}: {drift.rows:,} rows against {drift.reference_rows:,}: {drift.reason}")
+
+
+def _row(found: "FeatureDrift") -> tuple[str, ...]:
+    return (
+        found.name,
+        "yes" if found.drifted else "",
+        f"{found.jensen_shannon:.3f}",
+        f"{found.threshold:.3f}",
+        found.test,
+        f"{found.p_adjusted:.2g}",
+        f"{found.weight:.1%}" if found.weight else "",
+        "; ".join(found.quality),
+    )
+
+
+if __name__ == "__main__":
+    command()

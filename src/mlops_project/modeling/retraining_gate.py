@@ -1,0 +1,118 @@
+"""The promotion rule after retraining: the newest labelled predictions decide, the fixed held-out rows guard.
+
+Pure, as ``gate.py`` is. See ``docs/adr/0009-retraining-gate.md``.
+"""
+
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from mlops_project.contract import Task
+from mlops_project.modeling.evaluation import TITLES
+from mlops_project.modeling.gate import Decision, answer_equally, compare, compute_tolerance, find_missed, is_enough
+from mlops_project.modeling.metrics import PRIMARY, Scored, bootstrap, compute_metric, find_metric, higher_is_better
+from mlops_project.sections import GatesConfig
+
+BY_HAND = "decide yourself: mlops promote --force --reason …"
+
+
+class Pair(NamedTuple):
+    """Two models on the same rows."""
+
+    challenger: Scored
+    champion: Scored
+
+
+def decide_retraining(
+    recent: Pair, held_out: Pair, task: Task, gates: GatesConfig, *, forgetting: float, seed: int
+) -> Decision:
+    """Decide whether a challenger that learned from labelled predictions becomes champion.
+
+    Parameters
+    ----------
+    recent
+        On the newest labelled predictions, which neither model learned from: ``gates`` count here.
+    held_out
+        On the original table's held-out rows.
+    forgetting
+        How much accuracy (or R²) may be lost on ``held_out`` once the world has changed: the champion itself does worse
+        on ``recent`` than there.
+    seed
+        Of the bootstraps.
+
+    Raises
+    ------
+    ConfigError
+        If a gate names a metric that the task does not have.
+    """
+    missed = find_missed(recent.challenger, task, gates)
+    if missed:
+        return Decision(promote=False, verdict="below_minimum", reason=f"newest labelled rows: {'; '.join(missed)}")
+    if answer_equally(*recent):
+        return Decision(promote=False, verdict="identical", reason="it answers the newest labelled rows as the champion does")
+    verdict, figures = compare(*recent, task, gates, seed=seed)
+    reason = f"newest labelled rows: {figures}"
+    if not is_enough(verdict, gates):
+        advice = {"unclear": "; more labels will tell", "not_worse": "; gates.require asks for better"}
+        return Decision(promote=False, verdict=verdict, reason=reason + advice.get(verdict, ""))
+    guard = _guard(recent, held_out, task, gates, forgetting, seed)
+    return Decision(guard.promote, verdict if guard.promote else guard.verdict, f"{reason}. {guard.reason}")
+
+
+def _guard(recent: Pair, held_out: Pair, task: Task, gates: GatesConfig, forgetting: float, seed: int) -> Decision:
+    """Ask the fixed held-out rows, which tell a lesson that is new from one that is wrong."""
+    changed, change = _find_change(recent.champion, held_out.champion, task, gates, seed)
+    if not changed:
+        verdict, figures = compare(*held_out, task, gates, seed=seed)
+        reason = f"held-out rows ({change}): {figures}"
+        refused = verdict == "worse"
+        return Decision(not refused, verdict, f"{reason}; {BY_HAND}" if refused else reason)
+    name = "r2" if task == "regression" else "accuracy"
+    before, after = (compute_metric(name, scored, task) for scored in (held_out.champion, held_out.challenger))
+    reason = f"held-out rows ({change}): {TITLES[name]} falls from {before:.4f} to {after:.4f}"
+    if after >= before:
+        return Decision(promote=True, verdict="better", reason=reason.replace("falls", "goes"))
+    if before - after <= forgetting:
+        return Decision(promote=True, verdict="not_worse", reason=f"{reason}, and {forgetting:g} may be forgotten")
+    advice = f"that looks like broken labels or a world turned over; {BY_HAND}"
+    return Decision(
+        promote=False, verdict="forgets", reason=f"{reason}, more than retraining.forgetting {forgetting:g}; {advice}"
+    )
+
+
+def _find_change(recent: Scored, held_out: Scored, task: Task, gates: GatesConfig, seed: int) -> tuple[bool, str]:
+    """Return whether the champion does worse on the newest rows than on the held-out ones, and the figures.
+
+    Worse by more than the tolerance, beyond chance: among many rows every difference is beyond chance alone.
+    The rows are different ones, so each side is resampled by itself.
+    """
+    name = gates.metric or PRIMARY[task]
+    metric, sign = find_metric(name, task), 1.0 if higher_is_better(name) else -1.0
+    values, deviations = [], []
+    for offset, scored in enumerate((recent, held_out)):
+        value = compute_metric(name, scored, task)
+        drawn, factor = bootstrap((scored,), [metric], gates.bootstrap_rounds, np.random.default_rng([seed, offset]))
+        values.append(value)
+        deviations.append((drawn[0, 0] - np.nanmean(drawn[0, 0])) * factor)
+    loss = sign * (values[1] - values[0])
+    low = loss + float(np.nanquantile(sign * (deviations[1] - deviations[0]), 1 - gates.confidence))
+    changed = low > compute_tolerance(name, values[1], gates)
+    said = "the world has changed" if changed else "no sign that the world has changed"
+    return changed, f"{said}: champion's {TITLES[name]} {values[0]:.4f} on the newest, {values[1]:.4f} here"
+
+
+def decide_rollback(champion: Scored, previous: Scored, task: Task, gates: GatesConfig, *, looks: int, seed: int) -> Decision:
+    """Decide whether a retrained champion gives way to its predecessor again: only if that is better beyond chance.
+
+    Parameters
+    ----------
+    champion, previous
+        On the same labelled rows, which the champion answered.
+    looks
+        How many times they were compared before. Each look gets half the error of the one before, so that all looks together
+        stay within ``gates.confidence``.
+    """
+    error = (1 - gates.confidence) / 2 ** (looks + 1)
+    verdict, figures = compare(previous, champion, task, msgspec.structs.replace(gates, confidence=1 - error), seed=seed)
+    return Decision(verdict == "better", verdict, f"the previous champion is {figures}")

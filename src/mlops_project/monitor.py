@@ -1,0 +1,352 @@
+"""Monitor: watch what models answer, say when that is no longer what it should be, and act. ``mlops monitor``."""
+
+import contextlib
+import logging
+import os
+import re
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from mlops_project.command import WorkflowCommand, config_options
+from mlops_project.config import Config
+from mlops_project.errors import MLOpsError, StackError
+
+if TYPE_CHECKING:
+    from mlops_project.monitoring.results import Evaluation
+
+CLEANING_SECONDS = 3600.0
+END_SECONDS = 3.0  # for what is under way after SIGTERM; a kill does it no harm
+QUIET, DRIFT, LOSS = 0, 3, 4  # exit codes
+
+logger = logging.getLogger(__name__)
+
+
+class Monitor:
+    """Watches, and acts on what it sees.
+
+    Parameters
+    ----------
+    config
+        The configuration. Only its own model is retrained and rolled back; all in the log are watched.
+    segments
+        The prediction log: absolute path or fsspec URL.
+
+    Raises
+    ------
+    ConfigError
+        If retrainings are to run as Jobs of a cluster, and this is no pod of one.
+    """
+
+    def __init__(self, config: Config, segments: str) -> None:
+        from mlops_project.monitoring.trigger import Trigger
+        from mlops_project.monitoring.watcher import Watcher
+
+        self.config, self.watcher, self.trigger = config, Watcher(config, segments), Trigger(config)
+        self.is_ready = False
+        self._acting = threading.Lock()  # the loop and the webhook
+        self._next_cleaning = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        """Work round by round until told to stop."""
+        while not stop.is_set():
+            self.step()
+            stop.wait(self.config.monitoring.poll_seconds)
+
+    def step(self) -> None:
+        """Do what is due. Whatever fails is logged, shown in ``/status`` and tried again in the next round."""
+        watcher = self.watcher
+        if not self.is_ready:
+            self.is_ready = self._attempt("what was found before", watcher.restore)
+        watermark: list[datetime] = []
+        if self._attempt("the log", lambda: watermark.append(watcher.read_log())):
+            watcher.watch(watermark[0])
+        self._attempt("retraining", self.act)
+        if watcher.bundles.has_registry:
+            self._attempt("rollback", self.check_rollback)
+        if time.monotonic() >= self._next_cleaning:
+            self._next_cleaning = time.monotonic() + CLEANING_SECONDS
+            self._attempt("retention", self.clean)
+
+    def act(self) -> None:
+        """Ask for a retraining if an alert of the champion fires, or the schedule says so."""
+        from mlops_project.monitoring.trigger import find_causes
+
+        name = self.config.model.name
+        newest = self.watcher.metrics.newest.get(name)
+        is_current = newest and newest.firing and newest.version == self.watcher.bundles.find_champion(name)
+        causes = find_causes(newest) if newest and is_current else ()
+        with self._acting:
+            self.trigger.settle()
+            due = self.trigger.find_due()
+            for cause in (*causes, *([due] if due else [])):
+                outcome = self.trigger.request(cause)
+                if outcome == "started":
+                    logger.info("%s: a retraining started: %s", name, cause.reason)
+                if outcome in ("started", "running"):
+                    break
+        self._show_retraining()
+
+    def handle_alert(self, body: bytes) -> dict[str, Any]:
+        """Act on a notification of Alertmanager.
+
+        Returns
+        -------
+        dict
+            ``result``: the strongest of what its alerts brought about; ``causes``: each one's.
+
+        Raises
+        ------
+        WebhookError
+            If it is none.
+        """
+        from mlops_project.monitoring.webhook import parse_webhook
+
+        causes = parse_webhook(body, self.config.model.name)
+        with self._acting:
+            outcomes = {cause.key: self.trigger.request(cause) for cause in causes}
+        self._show_retraining()
+        order = ("started", "running", "cool-down", "duplicate", "off")
+        result = next((outcome for outcome in order if outcome in outcomes.values()), "ignored")
+        logger.info("notification of Alertmanager: %s", result)
+        return {"result": result, "causes": outcomes}
+
+    def check_rollback(self) -> None:
+        """Roll back a retrained champion that does worse than its predecessor."""
+        from mlops_project.retrain import check_rollback
+
+        move = check_rollback(self.config, self.watcher.reader)
+        if move is not None:
+            logger.warning("%s: version %d is champion again: %s", move.model, move.target, move.reason)
+
+    def clean(self) -> None:
+        """Delete what is older than the Parquet log is kept."""
+        self.watcher.reader.delete_old(datetime.now(UTC) - timedelta(days=self.config.monitoring.log_retention_days))
+
+    def read_status(self) -> dict[str, Any]:
+        """Return how retraining stands, and what is wrong with the monitor itself."""
+        status = {self.config.model.name: self.trigger.read_status()}
+        return {"retraining": status, "problems": self.watcher.complaints.current}
+
+    def _show_retraining(self) -> None:
+        status = self.trigger.read_status()
+        ended_at = status.last.ended_at if status.last else None
+        name = self.config.model.name
+        self.watcher.metrics.show_retraining(name, running=status.running, ended_at=ended_at, counts=status.counts)
+
+    def _attempt(self, subject: str, work: Callable[[], Any]) -> bool:
+        """Do a piece of work; return whether it went well."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - the service's edge: the other pieces go on
+            self.watcher.complaints.note(subject, error)
+            return False
+        self.watcher.complaints.settle(subject)
+        return True
+
+
+def _build_server(app: Any) -> Any:
+    """Return uvicorn's server, without its way of ending: it would end the process with the signal's code, not with 0."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    options: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False, "lifespan": "off"}
+    return Server(uvicorn.Config(app, timeout_graceful_shutdown=1, **options))
+
+
+def serve(monitor: Monitor, host: str, port: int) -> None:
+    """Answer over HTTP while the monitor works in a thread, until SIGTERM or SIGINT.
+
+    Raises
+    ------
+    StackError
+        If the port is taken.
+    """
+    from mlops_project.monitoring.service import Desk, build_service
+
+    watcher = monitor.watcher
+    desk = Desk(watcher.metrics, lambda: monitor.is_ready, monitor.read_status, watcher.read_report, monitor.handle_alert)
+    listener = _listen(host, port)
+    server = _build_server(build_service(desk))
+    stop = threading.Event()
+    worker = threading.Thread(target=monitor.run, args=(stop,), name="monitor", daemon=True)
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    shown = "[{}]:{}" if ":" in host else "{}:{}"
+    logger.info("listening on http://%s", shown.format(*listener.getsockname()[:2]))
+    worker.start()
+    server.run(sockets=[listener])
+    worker.join(END_SECONDS)
+    if worker.is_alive():  # in the middle of a window, which the next start evaluates anew
+        logging.shutdown()
+        os._exit(0)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise StackError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from error
+    return listener
+
+
+def evaluate_once(monitor: Monitor, since: timedelta | None, *, act: bool) -> tuple[list["Evaluation"], dict[str, str]]:
+    """Evaluate one window of each model: since the last evaluation, or a span of time up to now.
+
+    A window since the last evaluation is kept, as the service would keep it; a chosen span overlaps others and is only shown.
+
+    Returns
+    -------
+    evaluations, skipped
+        What was found, and model → why nothing was.
+    """
+    watcher, evaluations, skipped = monitor.watcher, [], {}
+    watermark = watcher.read_log()
+    now = datetime.now(UTC)
+    for model in watcher.list_models():
+        try:
+            span = (None, watermark) if since is None else (now - since, now)
+            found = watcher.evaluate_span(model, *span)
+        except MLOpsError as error:
+            if model == monitor.config.model.name:
+                raise
+            found = str(error)
+        if isinstance(found, str):
+            skipped[model] = found
+            continue
+        evaluations.append(found)
+        if since is None:
+            watcher.keep(found)
+    if act:
+        monitor.act()
+        monitor.check_rollback()
+    return evaluations, skipped
+
+
+def find_exit_code(evaluations: Sequence["Evaluation"]) -> int:
+    """Return what a script wants to know: 4 for lost performance, 3 for any other finding, 0 for none."""
+    if any(item.performance.lost for item in evaluations):
+        return LOSS
+    return DRIFT if any(item.alerts for item in evaluations) else QUIET
+
+
+def _print_summary(evaluations: Sequence["Evaluation"], skipped: dict[str, str]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    from mlops_project.monitoring.summary import format_minute, judge
+
+    console = Console(highlight=False)
+    colours = {"quiet": "green", "changed": "yellow", "alert": "red"}
+    for item in evaluations:
+        verdict = judge(item)
+        console.print(f"[{colours[verdict.level]} bold]{escape(item.model)}: {escape(verdict.title)}[/]")
+        console.print(f"  {escape(verdict.text)}", soft_wrap=True)
+        window = f"{format_minute(item.start)} to {format_minute(item.end)} UTC"
+        console.print(f"  [dim]version {item.version}, {item.rows:,} predictions, {window}[/]")
+        for feature in [feature for feature in item.drift.features if feature.drifted][:10]:
+            distance = f"distance {feature.jensen_shannon:.3f}, tolerated {feature.threshold:.3f}"
+            console.print(f"  - {escape(feature.name)}: {distance}, {feature.weight:.0%} of the importance", soft_wrap=True)
+    for model, reason in skipped.items():
+        console.print(f"{escape(model)}: not evaluated: {escape(reason)}", soft_wrap=True)
+    if not evaluations and not skipped:
+        console.print(
+            "the prediction log holds no closed segment yet; a segment is closed after prediction_log.segment_seconds"
+        )
+
+
+def _parse_time(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
+    """Read a time such as 90s, 30m, 24h or 7d."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", value.strip())
+    if not match or not float(match[1]):
+        raise click.BadParameter(f"{value!r} is no time; expected one such as 90s, 30m, 24h or 7d")
+    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[match[2]]
+    return timedelta(**{unit: float(match[1])})
+
+
+def _set_up_logging(level: int) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    own = logging.getLogger("mlops_project")
+    own.handlers, own.propagate = [handler], False
+    own.setLevel(level)
+
+
+@click.command(cls=WorkflowCommand, name="monitor")
+@config_options
+@click.option(
+    "--once", is_flag=True, help="Evaluate one window and end: exit 0 if all is quiet, 3 for drift, 4 for a lost metric."
+)
+@click.option(
+    "--since",
+    callback=_parse_time,
+    metavar="TIME",
+    help="With --once: so long back, such as 24h; default since the last window.",
+)
+@click.option("--act", is_flag=True, help="With --once: retrain and roll back as the service would.")
+@click.option("--json", "as_json", is_flag=True, help="With --once: print the evaluations as JSON.")
+@click.option("--segments", metavar="DIR", help="The prediction log, a folder or fsspec URL; default paths.prediction_log_dir.")
+@click.option("--host", help="Address to listen on; default monitoring.host.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; default monitoring.port.")
+def command(
+    config: Config,
+    once: bool,
+    since: timedelta | None,
+    act: bool,
+    as_json: bool,
+    segments: str | None,
+    host: str | None,
+    port: int | None,
+) -> None:
+    """Watch the prediction log: drift, live and estimated performance, data quality; alert, report and act."""
+    if not once and (since or act or as_json):
+        raise click.UsageError("--since, --act and --json go with --once")
+    if since and act:
+        raise click.UsageError("--act goes without --since: a look at a span of time is no reason to retrain")
+    _set_up_logging(logging.WARNING if once else logging.INFO)
+    monitor = Monitor(config, _find_segments(config, segments))
+    if not once:
+        chosen = config.monitoring
+        with monitor.watcher.store.lock():
+            serve(monitor, host or chosen.host, chosen.port if port is None else port)
+        return
+    with contextlib.nullcontext() if since else monitor.watcher.store.lock():
+        evaluations, skipped = evaluate_once(monitor, since, act=act)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode({"evaluations": evaluations, "skipped": skipped}), indent=2))
+    else:
+        _print_summary(evaluations, skipped)
+    raise SystemExit(find_exit_code(evaluations))
+
+
+def _find_segments(config: Config, given: str | None) -> str:
+    if given is None:
+        return str(config.prediction_log_dir)
+    return given if "://" in given else str(Path(given).absolute())
+
+
+if __name__ == "__main__":
+    command()

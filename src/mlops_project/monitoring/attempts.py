@@ -1,0 +1,251 @@
+"""The record of retrainings on this machine: which were tried and how they ended, and the lock that lets one run at a time.
+
+::
+
+    <monitoring_dir>/<model>/retrainings/
+    ├── lock          held (flock) by the retraining that runs, inherited by it from whoever started it
+    ├── state.json    attempts, counts, the watch over the last promotion; replaced whole, under state.lock
+    ├── model/        the newest challenger's bundle
+    └── <time>.log    what a retraining printed
+
+``kill -9`` leaves an attempt without an end and a free lock: the next look counts it as failed.
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from mlops_project.config import Config
+
+CauseKind = Literal["alert", "webhook", "schedule", "manual"]
+# `ready`: the gate agrees, and a person is to promote; `rolled-back`: promoted, and then worse than its predecessor.
+Result = Literal["promoted", "ready", "refused", "failed", "skipped", "rolled-back"]
+KEPT_ATTEMPTS = 200
+LOCK_VARIABLE = "RETRAINING_LOCK_FD"  # not MLOPS_…: those are settings
+
+
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a retraining is asked for.
+
+    Attributes
+    ----------
+    kind
+        Who asks.
+    key
+        The same for everything that asks for the same reason; one key is promoted at most once.
+    reason
+        In words.
+    """
+
+    kind: CauseKind
+    key: str
+    reason: str
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One retraining.
+
+    Attributes
+    ----------
+    cause
+        Why.
+    started_at, ended_at
+        ISO 8601, UTC; no end while it runs, or if it died and nobody has looked yet.
+    result, text
+        How it ended, and the same in words.
+    version
+        The version that it made, if it came so far.
+    job
+        The Kubernetes Job that it runs as; empty for a process of this machine.
+    """
+
+    cause: Cause
+    started_at: str
+    ended_at: str | None = None
+    result: Result | None = None
+    text: str = ""
+    version: int | None = None
+    job: str = ""
+
+
+class Watch(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a retrained champion was compared with its predecessor.
+
+    Attributes
+    ----------
+    version
+        The champion.
+    looks, rows
+        How many comparisons there were, and on how many labelled rows the last was.
+    """
+
+    version: int
+    looks: int
+    rows: int
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is kept.
+
+    Attributes
+    ----------
+    attempts
+        Oldest first, the newest ``KEPT_ATTEMPTS``.
+    counts
+        Result → how many attempts ever ended so; for the metrics.
+    watch
+        Over the last promotion, if it was compared yet.
+    """
+
+    attempts: tuple[Attempt, ...] = ()
+    counts: dict[str, int] = msgspec.field(default_factory=dict)
+    watch: Watch | None = None
+
+    def of(self, key: str) -> tuple[Attempt, ...]:
+        """Return the attempts for one cause, oldest first."""
+        return tuple(attempt for attempt in self.attempts if attempt.cause.key == key)
+
+    @property
+    def open(self) -> tuple[Attempt, ...]:
+        """Attempts without an end: one that runs, or that died since the last look."""
+        return tuple(attempt for attempt in self.attempts if attempt.result is None)
+
+    @property
+    def last_end(self) -> datetime | None:
+        """When the last attempt ended that did not fail; a failed one waits by itself."""
+        ends = [attempt.ended_at for attempt in self.attempts if attempt.ended_at and attempt.result != "failed"]
+        return datetime.fromisoformat(max(ends)) if ends else None
+
+
+def find_folder(config: Config) -> Path:
+    """Return where a model's retrainings are recorded: a local folder, as locks need one."""
+    place = config.monitoring_dir
+    base = config.root / "artifacts" / "monitoring" if "://" in place else Path(place)
+    return base / config.model.name / "retrainings"
+
+
+class Attempts:
+    """One model's record.
+
+    Parameters
+    ----------
+    folder
+        See ``find_folder``; made when something is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._file = folder / "state.json"
+
+    def acquire(self) -> int | None:
+        """Take the lock; return its descriptor, or None if a retraining runs. Closing every copy of it frees the lock."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    def inherit(self) -> int | None:
+        """Return the lock that this process was started with, or take it; None if a retraining runs."""
+        given = os.environ.pop(LOCK_VARIABLE, "")
+        if not given.isdigit():
+            return self.acquire()
+        os.set_inheritable(int(given), False)  # a process that this one starts must not hold it on
+        return int(given)
+
+    def read(self) -> State:
+        """Return what is recorded; empty if nothing is, or if the file is damaged."""
+        try:
+            return msgspec.json.decode(self._file.read_bytes(), type=State)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return State()
+
+    def begin(self, cause: Cause, now: datetime, *, job: str = "") -> None:
+        """Record that an attempt starts."""
+        attempt = Attempt(cause=cause, started_at=_text(now), job=job)
+        self._change(lambda state: _replace(state, attempts=(*state.attempts, attempt)[-KEPT_ATTEMPTS:]))
+
+    def finish(self, key: str, result: Result, text: str, now: datetime, *, version: int | None = None) -> None:
+        """Record how the last attempt for a cause ended; a second time changes nothing."""
+
+        def change(state: State) -> State:
+            open_ones = [index for index, item in enumerate(state.attempts) if item.cause.key == key and item.result is None]
+            return _end(state, open_ones[-1:], result, text, now, version)
+
+        self._change(change)
+
+    def fail_dead(self, now: datetime, *, but: str = "") -> None:
+        """Count attempts of this machine without an end as failed, ``but`` for one cause's.
+
+        To be called with the lock held: no other can be running.
+        """
+
+        def change(state: State) -> State:
+            attempts = enumerate(state.attempts)
+            dead = [index for index, item in attempts if item.result is None and not item.job and item.cause.key != but]
+            return _end(state, dead, "failed", "its process died", now, None)
+
+        self._change(change)
+
+    def note_rollback(self, version: int, text: str, now: datetime) -> None:
+        """Record that the attempt that made ``version`` was rolled back; the pause starts anew."""
+
+        def change(state: State) -> State:
+            found = [
+                index for index, item in enumerate(state.attempts) if item.version == version and item.result == "promoted"
+            ]
+            return _end(state, found[-1:], "rolled-back", text, now, version)
+
+        self._change(change)
+
+    def note_watch(self, watch: Watch) -> None:
+        """Record a comparison of a champion with its predecessor."""
+        self._change(lambda state: _replace(state, watch=watch))
+
+    def _change(self, change: Callable[[State], State]) -> None:
+        with self._exclusive():
+            before = self.read()
+            after = change(before)
+            if after == before:
+                return
+            temporary = self._file.with_suffix(f".{os.getpid()}")
+            with temporary.open("wb") as stream:
+                stream.write(msgspec.json.format(msgspec.json.encode(after), indent=1))
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(self._file)
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Let one process change the file at a time."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "state.lock").open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+
+def _replace(state: State, **changes: object) -> State:
+    return msgspec.structs.replace(state, **changes)
+
+
+def _end(state: State, places: list[int], result: Result, text: str, now: datetime, version: int | None) -> State:
+    attempts, counts = list(state.attempts), dict(state.counts)
+    for place in places:
+        old = attempts[place]
+        known = old.version if version is None else version
+        attempts[place] = msgspec.structs.replace(old, ended_at=_text(now), result=result, text=text, version=known)
+        counts[result] = counts.get(result, 0) + 1
+    return _replace(state, attempts=tuple(attempts), counts=counts)
+
+
+def _text(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,190 @@
+"""Has the data changed? A window's profile against the held-out rows', feature by feature and all together.
+
+A feature drifted if its test, corrected for the number of features, says that chance does not explain the change, *and* the
+change is larger than chance makes it at this window's size, and than what matters at all. Tests alone call 1 % shifts drift
+once windows are large; distances alone call noise drift while they are small.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from mlops_project.monitoring.bins import Tally
+from mlops_project.monitoring.domain import compare_rows
+from mlops_project.monitoring.profile import Profiler, ReferenceProfile
+from mlops_project.monitoring.quality import find_faults
+from mlops_project.monitoring.results import Bins, DomainDrift, Drift, FeatureDrift
+from mlops_project.monitoring.thresholds import find_threshold
+from mlops_project.monitoring.two_sample import (
+    NO_TEST,
+    Outcome,
+    adjust_holm,
+    compare_cells,
+    compare_distributions,
+    compare_ranks,
+    compare_shares,
+    jensen_shannon,
+    stability_index,
+    wasserstein,
+)
+from mlops_project.sections import MonitoringConfig
+
+DOMAIN_SHARE = 0.25  # of alpha goes to the domain classifier, the rest to the features; scores, an alert of their own, have all
+NAMED = 3  # features in a reason
+
+
+def compute_drift(
+    reference: ReferenceProfile,
+    current: Profiler,
+    settings: MonitoringConfig,
+    *,
+    sample: Mapping[str, Any] | None = None,
+    reference_sample: Mapping[str, Any] | None = None,
+    seed: int,
+) -> Drift:
+    """Compare a window with the held-out rows.
+
+    Parameters
+    ----------
+    reference
+        Of the bundle that answered.
+    current
+        The window, counted.
+    sample, reference_sample
+        Feature name → ``(n_rows,)``: rows of the window and of the reference for the domain classifier; without both it is left
+        out.
+    seed
+        Of the classifier's draws.
+    """
+    faults = find_faults(current.features, settings.alpha)
+    features = sorted(
+        (
+            msgspec.structs.replace(found, quality=faults.get(found.name, ()))
+            for found in _compare_all(current.features, settings, settings.alpha * (1 - DOMAIN_SHARE))
+        ),
+        key=lambda found: (not found.drifted, -found.weight * found.jensen_shannon),
+    )
+    scores = _compare_all(current.scores, settings, settings.alpha)
+    domain = None
+    if sample is not None and reference_sample is not None:
+        alpha = settings.alpha * DOMAIN_SHARE
+        domain = compare_rows(reference_sample, sample, reference.features, alpha=alpha, seed=seed)
+    share = min(1.0, sum(found.weight for found in features if found.drifted))
+    return Drift(
+        rows=current.rows,
+        reference_rows=reference.rows,
+        features=tuple(features),
+        scores=tuple(scores),
+        domain=domain,
+        share=share,
+        drifted=share >= settings.drift_share or (domain is not None and domain.drifted),
+        prediction_drifted=any(found.drifted for found in scores),
+        reason=_explain(features, scores, domain, share, settings),
+    )
+
+
+def _compare_all(tallies: Sequence[Tally], settings: MonitoringConfig, alpha: float) -> list[FeatureDrift]:
+    """Compare features, or scores: one family, whose p-values are corrected together."""
+    outcomes = [judge_change(tally) for tally in tallies]
+    adjusted = adjust_holm(np.array([outcome.p_value for outcome in outcomes]))
+    return [
+        _describe(tally, outcome, float(p_adjusted), settings, alpha)
+        for tally, outcome, p_adjusted in zip(tallies, outcomes, adjusted, strict=True)
+    ]
+
+
+def judge_change(tally: Tally) -> Outcome:
+    """Test a feature's values and its gaps; return the test with the smallest p-value, multiplied by how many there were.
+
+    Numbers: Mann–Whitney sees that they moved, Kolmogorov–Smirnov any other change. Categories: χ² over the frequent ones and
+    Fisher's test on unknown ones, which χ² may have joined with rare ones. Either: Fisher's test on missing values.
+    """
+    reference, current = np.array(tally.profile.counts, np.int64), tally.counts
+    rows, current_rows = int(reference.sum()), int(current.sum())
+    if tally.profile.kind == "numeric":
+        outcomes = [compare_ranks(reference, current), compare_distributions(reference, current)]
+    else:
+        unknown = compare_shares(int(reference[-1]), rows, int(current[-1]), current_rows)
+        outcomes = [compare_cells(reference, current), unknown]
+    gaps = compare_shares(tally.profile.missing, rows + tally.profile.missing, tally.missing, tally.rows)
+    outcomes = [outcome for outcome in (*outcomes, gaps) if outcome != NO_TEST]
+    if not outcomes:
+        return NO_TEST
+    strongest = min(outcomes, key=lambda outcome: outcome.p_value)
+    return strongest._replace(p_value=min(1.0, strongest.p_value * len(outcomes)))
+
+
+def _describe(tally: Tally, outcome: Outcome, p_adjusted: float, settings: MonitoringConfig, alpha: float) -> FeatureDrift:
+    profile = tally.profile
+    cells = profile.merge(np.array(profile.counts, np.int64), profile.missing)
+    current = profile.merge(tally.counts, tally.missing)
+    threshold = max(settings.min_effect, find_threshold(profile.thresholds, tally.rows))
+    distance = float(jensen_shannon(cells, current)) if tally.rows else 0.0
+    present, reference_rows = max(int(tally.counts.sum()), 1), max(int(cells.sum()), 1)
+    category = profile.kind == "category"
+    return FeatureDrift(
+        name=profile.name,
+        kind=profile.kind,
+        weight=profile.weight,
+        rows=tally.rows,
+        psi=stability_index(cells, current) if tally.rows else 0.0,
+        jensen_shannon=distance,
+        wasserstein=None if category else _normalised_wasserstein(tally),
+        test=outcome.name,
+        statistic=outcome.statistic,
+        p_value=outcome.p_value,
+        p_adjusted=p_adjusted,
+        threshold=threshold,
+        drifted=p_adjusted < alpha and distance > threshold,
+        missing_ratio=tally.missing / max(tally.rows, 1),
+        missing_reference_ratio=profile.missing / reference_rows,
+        out_of_range_ratio=tally.outside / present,
+        unseen_ratio=int(tally.counts[-1]) / present if category else 0.0,
+        bins=Bins(
+            labels=profile.labels,
+            edges=() if category else profile.cell_edges,
+            reference=tuple(cells.tolist()),
+            current=tuple(current.tolist()),
+        ),
+    )
+
+
+def _normalised_wasserstein(tally: Tally) -> float | None:
+    """Return the distance in reference standard deviations; None where those are 0, or the numbers too large to add up."""
+    profile = tally.profile
+    if not profile.deviation or not np.isfinite(tally.sums).all():
+        return None
+    reference, sums = np.array(profile.counts, np.int64), np.array(profile.sums)
+    distance = wasserstein(reference, sums, tally.counts, tally.sums) / profile.deviation
+    return distance if np.isfinite(distance) else None
+
+
+def _explain(
+    features: Sequence[FeatureDrift],
+    scores: Sequence[FeatureDrift],
+    domain: DomainDrift | None,
+    share: float,
+    settings: MonitoringConfig,
+) -> str:
+    drifted = [found for found in features if found.drifted]
+    parts = []
+    if drifted:
+        least = f"{'over' if share >= settings.drift_share else 'under'} the {settings.drift_share:.0%} that matter"
+        count = f"{len(drifted)} of {len(features)} features drifted"
+        parts.append(f"{count}, {share:.0%} of the importance, {least}: {_name(drifted)}")
+    if domain is not None and domain.drifted:
+        parts.append(
+            f"together the features give the window away: AUC {domain.auc:.2f}, chance reaches {domain.threshold:.2f}; "
+            f"mostly {', '.join(domain.names[:NAMED])}"
+        )
+    moved = [found for found in scores if found.drifted]
+    if moved:
+        parts.append(f"predictions drifted: {_name(moved)}")
+    return "; ".join(parts) or f"no change of {len(features)} features beyond chance"
+
+
+def _name(found: Sequence[FeatureDrift]) -> str:
+    named = [f"{one.name} (Jensen–Shannon {one.jensen_shannon:.2f}, chance {one.threshold:.2f})" for one in found[:NAMED]]
+    return ", ".join(named) + (f" and {len(found) - NAMED} more" if len(found) > NAMED else "")

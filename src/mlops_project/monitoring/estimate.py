@@ -1,0 +1,197 @@
+"""Performance without labels: CBPE for classes, direct loss estimation for values, with intervals for the realised metric."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, logit
+
+from mlops_project.contract import Contract
+from mlops_project.modeling.metrics import LOSSES, resample
+from mlops_project.monitoring.calibration import Calibrator
+from mlops_project.monitoring.direct_loss import ErrorModel, SizeModel
+from mlops_project.monitoring.expected import NAMES, compute_expected_sets
+from mlops_project.monitoring.reference_performance import NORMAL_WIDTH, ReferencePerformance, standard_errors
+from mlops_project.runtime import Floats, Predictions
+
+MAX_ROWS = 50_000  # kept of a window; the sample's own error is then under 0.3 % of accuracy
+MAX_CELLS, MIN_SAMPLE_ROWS = 200_000, 5_000  # rows times classes: with many classes fewer rows are kept
+SPREAD_CELLS, MIN_SPREAD_ROWS = 40_000, 1_000  # the same for what standard errors are simulated on
+LABEL_DRAWS = 60
+MIN_ROWS = 30
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One metric, estimated.
+
+    Attributes
+    ----------
+    name, value
+        Which, and how much.
+    low, high
+        95 % interval for the metric that the window's own labels would show.
+    error
+        Its standard error: the labels' chance, the calibration's or error model's own error, and the sample's.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    error: float
+
+
+class Estimator:
+    """Takes a window's rows batch by batch and keeps a bounded uniform sample of them, whatever the batches' sizes.
+
+    Each row draws a number, and the rows with the smallest numbers stay: the same rows in the same order give the same
+    sample, however they are cut into batches, and a row that does not stay costs next to nothing.
+
+    Parameters
+    ----------
+    reference
+        From the bundle's profile.
+    contract
+        The model's.
+    seed
+        Of the sample and of the simulated labels.
+
+    Attributes
+    ----------
+    rows
+        How many rows have been taken so far.
+    """
+
+    def __init__(self, reference: ReferencePerformance, contract: Contract, *, seed: int) -> None:
+        self.rows = 0
+        self._calibrator, self._errors = reference.calibrator, reference.error_model
+        self._reference_rows = reference.rows
+        self._sizes = SizeModel(reference.error_model, contract) if reference.error_model else None
+        self._limit = min(MAX_ROWS, max(MIN_SAMPLE_ROWS, MAX_CELLS // max(len(contract.classes), 1)))
+        self._seed, self._rng = seed, np.random.default_rng(seed)
+        self._keys: list[Floats] = []
+        self._kept: list[Floats] = []
+        self._bound = np.inf
+
+    def add(self, columns: Mapping[str, Any], predictions: Predictions) -> None:
+        """Take a batch.
+
+        Parameters
+        ----------
+        columns
+            Feature name → ``(n_rows,)``, as ``Runtime.predict`` takes them; only a regression's error model reads them, so
+            that an empty mapping does for classes.
+        predictions
+            What the model answered; rows with a probability or value that is not finite are left out.
+        """
+        answers = _stack(predictions)
+        known = np.isfinite(answers).all(axis=1)
+        self.rows += int(known.sum())
+        keys = np.full(len(answers), np.inf)
+        keys[known] = self._rng.random(int(known.sum()))
+        chosen = np.flatnonzero(keys < self._bound)
+        if not len(chosen):
+            return
+        kept = answers[chosen]
+        if self._sizes is not None:
+            sizes = self._sizes.predict({name: np.asarray(values)[chosen] for name, values in columns.items()}, kept[:, 0])
+            kept = np.column_stack([kept, sizes])
+        self._keys.append(keys[chosen])
+        self._kept.append(kept)
+        if sum(map(len, self._keys)) > 2 * self._limit:
+            self._prune()
+
+    def _prune(self) -> None:
+        keys, kept = np.concatenate(self._keys), np.concatenate(self._kept)
+        order = np.argsort(keys)[: self._limit]
+        self._keys, self._kept = [keys[order]], [kept[order]]
+        if len(order) == self._limit:
+            self._bound = float(keys[order[-1]])
+
+    def estimate(self) -> tuple[Estimate, ...]:
+        """Estimate every metric that can be; none from fewer than ``MIN_ROWS`` rows or without calibrator or error model."""
+        if self.rows < MIN_ROWS or (self._calibrator is None and self._errors is None):
+            return ()
+        self._prune()
+        kept, rng = self._kept[0], np.random.default_rng(self._seed)
+        if self._calibrator is not None:
+            return _estimate_classes(kept, self.rows, self._calibrator, rng)
+        assert self._errors is not None
+        return _estimate_values(kept[:, 1], self.rows, self._errors, self._reference_rows)
+
+
+def _stack(predictions: Predictions) -> Floats:
+    """Return one row of floats per answer: predicted class and probabilities, or the value."""
+    if predictions.indices is None or predictions.probabilities is None:
+        return np.asarray(predictions.values, np.float64)[:, None]
+    return np.column_stack([predictions.indices, predictions.probabilities]).astype(np.float64)
+
+
+def _estimate_classes(kept: Floats, n_rows: int, calibrator: Calibrator, rng: np.random.Generator) -> tuple[Estimate, ...]:
+    indices, scores = kept[:, 0].astype(np.int64), kept[:, 1:]
+    values = compute_expected_sets(indices, scores, calibrator.calibrate(scores)[None])[:, 0]
+    used = min(len(kept), max(MIN_SPREAD_ROWS, SPREAD_CELLS // scores.shape[1]))
+    errors = _spread(kept[:used], len(kept), n_rows, calibrator, rng)  # sorted by their random numbers: any part is a sample
+    return tuple(
+        _limit(name, float(value), float(error))
+        for name, value, error in zip(NAMES, values, errors, strict=True)
+        if np.isfinite(value) and np.isfinite(error)
+    )
+
+
+def _spread(kept: Floats, sample_rows: int, n_rows: int, calibrator: Calibrator, rng: np.random.Generator) -> Floats:
+    """Return the standard error of every metric of ``NAMES``.
+
+    The labels' chance shrinks with the window, the sample's with the sample; the calibration's stays.
+    """
+    indices, scores, used = kept[:, 0].astype(np.int64), kept[:, 1:], len(kept)
+    replicates = calibrator.replicate(scores)
+    probabilities = replicates.mean(axis=0)
+    calibration = standard_errors(compute_expected_sets(indices, scores, replicates))
+    labels = standard_errors(compute_expected_sets(indices, scores, draw_labels(probabilities, LABEL_DRAWS, rng)))
+    variance = calibration**2 + labels**2 * used / n_rows
+    if n_rows > sample_rows:
+        weights = resample(used, LABEL_DRAWS, rng)[:, :, None] * probabilities
+        sampling = standard_errors(compute_expected_sets(indices, scores, weights))
+        variance += sampling**2 * (used / sample_rows - used / n_rows)
+    return np.asarray(np.sqrt(variance))
+
+
+def draw_labels(probabilities: Floats, draws: int, rng: np.random.Generator) -> Floats:
+    """Draw a label per row: ones and zeros ``(draws, n_rows, n_classes)`` from probabilities ``(n_rows, n_classes)``."""
+    upper = np.cumsum(probabilities, axis=1)
+    upper[:, -1] = 1.0
+    drawn = (rng.random((draws, len(upper)))[:, :, None] >= upper).sum(axis=2)
+    return np.asarray(np.eye(probabilities.shape[1])[drawn])
+
+
+def _estimate_values(sizes: Floats, n_rows: int, model: ErrorModel, reference_rows: int) -> tuple[Estimate, ...]:
+    """Estimate MAE and RMSE from the sizes of the errors ``(n_kept,)``."""
+    found = {}
+    for power, mean, variance in ((1, model.mean, model.variance), (2, model.square, model.square_variance)):
+        powers = sizes**power
+        level = float(powers.mean())
+        labels = float((powers**2).mean()) * variance / n_rows
+        learned = level**2 * variance / reference_rows
+        sampling = mean**2 * float(powers.var()) * max(1 / len(sizes) - 1 / n_rows, 0.0)
+        found[power] = level * mean, float(np.sqrt(labels + learned + sampling))
+    squares, error = found[2]
+    root = float(np.sqrt(squares))
+    return _limit("mae", *found[1]), _limit("rmse", root, error / (2 * root) if root else 0.0)
+
+
+def _limit(name: str, value: float, error: float) -> Estimate:
+    """Put the interval around the value.
+
+    Near an end of its range a metric is skewed: the interval then reaches as far inwards as it does on the scale of log-odds
+    (losses: logarithms), and as far outwards as on its own scale, so that a window without a single error lies within.
+    """
+    width = NORMAL_WIDTH * error
+    low, high = max(value - width, 0.0), value + width
+    if name in LOSSES:
+        return Estimate(name, value, low, max(high, value * float(np.exp(width / value))) if value > 0 else high, error)
+    if 0 < value < 1:
+        low = min(low, float(expit(logit(value) - width / (value * (1 - value)))))
+    return Estimate(name, value, low, min(high, 1.0), error)

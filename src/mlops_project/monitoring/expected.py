@@ -1,0 +1,53 @@
+"""Expected metrics of rows whose label is known in probability only: confidence-based performance estimation (CBPE).
+
+Every row is taken once with each label that it may have, weighted by the calibrated probability; the metric's own code does
+the rest, since its weights may be fractions as well as counts. For accuracy, precision, recall and F1 this is the expected
+confusion matrix (Białek et al. 2024, "Estimating Model Performance Under Covariate Shift Without Labels"), for ROC AUC, log
+loss and Brier score the expectation over the labels (ratios: of numerator and denominator apart).
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from mlops_project.modeling.metrics import CLASSIFICATION, Scored
+from mlops_project.runtime import Floats, Predictions
+
+# Calibration error is left out: how far calibrated probabilities are from themselves says nothing.
+NAMES = tuple(name for name in CLASSIFICATION if name != "calibration_error")
+
+
+def expand(indices: npt.NDArray[np.int64], scores: Floats) -> Scored:
+    """Return each row ``n_classes`` times, once per possible label.
+
+    Parameters
+    ----------
+    indices, scores
+        The model's answers: predicted class ``(n_rows,)`` and probabilities ``(n_rows, n_classes)``.
+    """
+    n_rows, n_classes = scores.shape
+    answers = Predictions(np.repeat(indices, n_classes), np.repeat(scores, n_classes, axis=0))
+    return Scored(answers, np.tile(np.arange(n_classes), n_rows), n_classes)
+
+
+def compute_expected_sets(indices: npt.NDArray[np.int64], scores: Floats, probabilities: Floats) -> Floats:
+    """Return every metric of ``NAMES`` under several sets of label weights.
+
+    Parameters
+    ----------
+    probabilities
+        ``(n_sets, n_rows, n_classes)``: calibrated probabilities, or drawn labels as ones and zeros.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 ``(len(NAMES), n_sets)``; NaN where undefined.
+    """
+    weights = probabilities.reshape(len(probabilities), -1)
+    expanded = expand(indices, scores)
+    return np.array([CLASSIFICATION[name](expanded, weights) for name in NAMES])
+
+
+def compute_expected(indices: npt.NDArray[np.int64], scores: Floats, probabilities: Floats) -> dict[str, float]:
+    """Return every metric that these rows define under probabilities ``(n_rows, n_classes)``."""
+    values = compute_expected_sets(indices, scores, probabilities[None])[:, 0]
+    return {name: float(value) for name, value in zip(NAMES, values, strict=True) if np.isfinite(value)}

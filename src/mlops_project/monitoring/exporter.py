@@ -1,0 +1,257 @@
+"""What Prometheus reads from the monitor: the newest evaluation of each model, and counters of the monitor's own work.
+
+Samples are made from the evaluations at each scrape, so that the series of a feature, class or version that is no more vanish.
+"""
+
+import math
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, get_args
+
+from mlops_project.monitoring.results import AlertName, Evaluation
+
+Labels = tuple[str, ...]
+Samples = Iterator[tuple["Metric", Labels, float]]
+
+
+class Metric(NamedTuple):
+    """One metric's name, kind, labels and meaning."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    labels: Labels
+    help: str
+
+
+ROWS = Metric("mlops_monitor_rows", "gauge", ("model", "version"), "Predictions in the last window.")
+LAST_RUN = Metric(
+    "mlops_monitor_last_run_timestamp_seconds", "gauge", ("model",), "When the last window was evaluated; seconds since 1970."
+)
+WINDOW_END = Metric(
+    "mlops_monitor_window_end_timestamp_seconds", "gauge", ("model",), "End of the last window; seconds since 1970."
+)
+RUNS = Metric("mlops_monitor_runs_total", "counter", ("model", "result"), "Windows evaluated, by result (ok, error).")
+FEATURE_DRIFT = Metric(
+    "mlops_monitor_feature_drift", "gauge", ("model", "feature"), "Jensen–Shannon distance from the reference, 0 to 1."
+)
+FEATURE_DRIFTED = Metric(
+    "mlops_monitor_feature_drifted", "gauge", ("model", "feature"), "1 if the feature changed in the last window."
+)
+DRIFT_SHARE = Metric(
+    "mlops_monitor_drift_share", "gauge", ("model",), "Share of the features that changed, weighted by importance."
+)
+DOMAIN_AUC = Metric(
+    "mlops_monitor_domain_auc",
+    "gauge",
+    ("model",),
+    "How well the window's rows are told from the reference; 0.5 if not at all.",
+)
+PREDICTION_DRIFT = Metric(
+    "mlops_monitor_prediction_drift",
+    "gauge",
+    ("model", "class"),
+    "Jensen–Shannon distance of a class's scores (`value` for a regression).",
+)
+MISSING = Metric("mlops_monitor_feature_missing_ratio", "gauge", ("model", "feature"), "Share of missing values.")
+OUT_OF_RANGE = Metric(
+    "mlops_monitor_feature_out_of_range_ratio",
+    "gauge",
+    ("model", "feature"),
+    "Numbers: share outside the training table's range.",
+)
+UNSEEN = Metric(
+    "mlops_monitor_feature_unseen_ratio",
+    "gauge",
+    ("model", "feature"),
+    "Categories: share of values that training did not know.",
+)
+METRIC = Metric(
+    "mlops_monitor_metric",
+    "gauge",
+    ("model", "metric", "source"),
+    "The model's metrics: `live` from labels, `estimated` without, `reference` on held-out rows.",
+)
+METRIC_LOW = Metric("mlops_monitor_metric_low", "gauge", ("model", "metric", "source"), "Lower end of the 95% interval.")
+METRIC_HIGH = Metric("mlops_monitor_metric_high", "gauge", ("model", "metric", "source"), "Upper end of the 95% interval.")
+COVERAGE = Metric(
+    "mlops_monitor_label_coverage_ratio", "gauge", ("model",), "Share of labelled predictions among those as old as they."
+)
+LABEL_DELAY = Metric("mlops_monitor_label_delay_seconds", "gauge", ("model",), "Median time from prediction to label.")
+LAST_LABEL = Metric(
+    "mlops_monitor_last_label_timestamp_seconds", "gauge", ("model",), "When the newest label came; seconds since 1970."
+)
+ALERT = Metric(
+    "mlops_monitor_alert",
+    "gauge",
+    ("model", "alert"),
+    "1 while the alert fires: it is so for `monitoring.consecutive` windows.",
+)
+LOG_LAG = Metric(
+    "mlops_monitor_log_lag_seconds", "gauge", (), "Age of the oldest closed segment that is not yet read; 0 if all are."
+)
+UNDECODABLE = Metric(
+    "mlops_monitor_undecodable_records_total", "counter", (), "Records of the prediction log that could not be read."
+)
+RETRAININGS = Metric(
+    "mlops_retrainings_total",
+    "counter",
+    ("model", "result"),
+    "Retrainings that ended: promoted, ready (for a person to promote), refused, failed, skipped.",
+)
+RETRAINING = Metric("mlops_retraining_running", "gauge", ("model",), "1 while a retraining runs.")
+LAST_RETRAINING = Metric(
+    "mlops_retraining_last_timestamp_seconds", "gauge", ("model",), "When the last retraining ended; seconds since 1970."
+)
+ROLLBACKS = Metric(
+    "mlops_rollbacks_total",
+    "counter",
+    ("model",),
+    "Retrained champions that were worse than their predecessor and rolled back.",
+)
+METRICS = (
+    *(ROWS, LAST_RUN, WINDOW_END, RUNS, FEATURE_DRIFT, FEATURE_DRIFTED, DRIFT_SHARE, DOMAIN_AUC, PREDICTION_DRIFT),
+    *(MISSING, OUT_OF_RANGE, UNSEEN, METRIC, METRIC_LOW, METRIC_HIGH, COVERAGE, LABEL_DELAY, LAST_LABEL, ALERT),
+    *(LOG_LAG, UNDECODABLE, RETRAININGS, RETRAINING, LAST_RETRAINING, ROLLBACKS),
+)
+RETRAINING_RESULTS = ("promoted", "ready", "refused", "failed", "skipped")
+
+
+class MonitorMetrics:
+    """The monitor's numbers. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._newest: dict[str, Evaluation] = {}
+        self._values: dict[tuple[Metric, Labels], float] = {(LOG_LAG, ()): 0.0, (UNDECODABLE, ()): 0.0}
+
+    @property
+    def newest(self) -> dict[str, Evaluation]:
+        """Model → its newest evaluation."""
+        with self._lock:
+            return dict(self._newest)
+
+    def show(self, evaluation: Evaluation) -> None:
+        """Show an evaluation in place of the model's last one."""
+        with self._lock:
+            self._newest[evaluation.model] = evaluation
+        for result in ("ok", "error"):
+            self.add(RUNS, 0.0, evaluation.model, result)
+
+    def add(self, metric: Metric, amount: float = 1.0, *labels: str) -> None:
+        """Add to a counter."""
+        with self._lock:
+            self._values[metric, labels] = self._values.get((metric, labels), 0.0) + amount
+
+    def put(self, metric: Metric, value: float, *labels: str) -> None:
+        """Set a value, also of a counter that is kept elsewhere."""
+        with self._lock:
+            self._values[metric, labels] = value
+
+    def show_retraining(self, model: str, *, running: bool, ended_at: str | None, counts: Mapping[str, int]) -> None:
+        """Show how retraining stands.
+
+        Parameters
+        ----------
+        ended_at
+            Of the last one; ISO 8601.
+        counts
+            Result → how many ended so, ever.
+        """
+        self.put(RETRAINING, float(running), model)
+        for result in RETRAINING_RESULTS:
+            self.put(RETRAININGS, counts.get(result, 0), model, result)
+        self.put(ROLLBACKS, counts.get("rolled-back", 0), model)
+        if ended_at:
+            self.put(LAST_RETRAINING, _seconds(ended_at), model)
+
+    def render(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        from prometheus_client import CollectorRegistry, generate_latest
+
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Collected(self._build_families()))
+        return generate_latest(registry)
+
+    def _build_families(self) -> list[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        with self._lock:
+            samples = [(metric, labels, value) for (metric, labels), value in self._values.items()]
+            evaluations = list(self._newest.values())
+        for evaluation in evaluations:
+            samples += describe(evaluation)
+        families: dict[Metric, Any] = {}
+        for metric in METRICS:
+            is_counter = metric.kind == "counter"
+            build = CounterMetricFamily if is_counter else GaugeMetricFamily
+            families[metric] = build(metric.name.removesuffix("_total"), metric.help, labels=metric.labels)
+        for metric, labels, value in samples:
+            families[metric].add_metric(labels, value)
+        return list(families.values())
+
+
+@dataclass(frozen=True, eq=False)
+class _Collected:
+    """What ``prometheus_client`` takes for a collector."""
+
+    families: Iterable[Any]
+
+    def collect(self) -> Iterable[Any]:
+        return self.families
+
+
+def describe(evaluation: Evaluation) -> Samples:
+    """Yield every gauge of an evaluation; what was not measured has none."""
+    model = (evaluation.model,)
+    yield ROWS, (*model, evaluation.version), evaluation.rows
+    yield LAST_RUN, model, _seconds(evaluation.evaluated_at)
+    yield WINDOW_END, model, _seconds(evaluation.end)
+    firing = {alert.name for alert in evaluation.firing}
+    for name in get_args(AlertName):
+        yield ALERT, (*model, name), float(name in firing)
+    if evaluation.drift.features:
+        yield from _describe_drift(evaluation)
+    yield from _describe_performance(evaluation)
+
+
+def _describe_drift(evaluation: Evaluation) -> Samples:
+    model, drift = (evaluation.model,), evaluation.drift
+    yield DRIFT_SHARE, model, drift.share
+    if drift.domain:
+        yield DOMAIN_AUC, model, drift.domain.auc
+    for score in drift.scores:
+        yield PREDICTION_DRIFT, (*model, score.name), score.jensen_shannon
+    for feature in drift.features:
+        labels = (*model, feature.name)
+        yield FEATURE_DRIFT, labels, feature.jensen_shannon
+        yield FEATURE_DRIFTED, labels, float(feature.drifted)
+        yield MISSING, labels, feature.missing_ratio
+        if feature.kind == "numeric":
+            yield OUT_OF_RANGE, labels, feature.out_of_range_ratio
+        else:
+            yield UNSEEN, labels, feature.unseen_ratio
+
+
+def _describe_performance(evaluation: Evaluation) -> Samples:
+    model, performance = (evaluation.model,), evaluation.performance
+    references = {}
+    for value in (*performance.live, *performance.estimated):
+        labels = (*model, value.name, value.source)
+        for metric, number in ((METRIC, value.value), (METRIC_LOW, value.low), (METRIC_HIGH, value.high)):
+            if math.isfinite(number):
+                yield metric, labels, number
+        references[value.name] = value.reference
+    for name, number in references.items():
+        yield METRIC, (*model, name, "reference"), number
+    optional = ((COVERAGE, performance.label_coverage), (LABEL_DELAY, performance.label_delay_seconds))
+    for metric, known in optional:
+        if known is not None:
+            yield metric, model, known
+    if evaluation.last_label_at:
+        yield LAST_LABEL, model, _seconds(evaluation.last_label_at)
+
+
+def _seconds(instant: str) -> float:
+    return datetime.fromisoformat(instant).timestamp()

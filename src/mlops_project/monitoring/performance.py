@@ -1,0 +1,253 @@
+"""How good the model is now: from labels where there are some, estimated where there are none."""
+
+import numpy as np
+
+from mlops_project.contract import Contract
+from mlops_project.modeling.evaluation import TITLES, format_number
+from mlops_project.modeling.gate import UNBOUNDED
+from mlops_project.modeling.metrics import (
+    PRIMARY,
+    Scored,
+    bootstrap,
+    compute_metrics,
+    find_metric,
+    higher_is_better,
+    interval,
+)
+from mlops_project.monitoring.estimate import MIN_ROWS, Estimator
+from mlops_project.monitoring.reference_performance import (
+    ReferenceMetric,
+    ReferencePerformance,
+    build_reference_performance,
+    read_reference_performance,
+    standard_errors,
+)
+from mlops_project.monitoring.results import MetricValue, Performance
+from mlops_project.sections import GatesConfig, MonitoringConfig
+
+__all__ = [
+    "Estimator",
+    "ReferenceMetric",
+    "ReferencePerformance",
+    "build_reference_performance",
+    "compute_performance",
+    "read_reference_performance",
+]
+
+CONFIDENCE = 0.95
+CHANCE = 2.326  # standard errors that chance exceeds in one window of a hundred, to one side
+
+
+def compute_performance(
+    reference: ReferencePerformance,
+    contract: Contract,
+    settings: MonitoringConfig,
+    gates: GatesConfig,
+    *,
+    labelled: Scored | None = None,
+    estimate: Estimator | None = None,
+    coverage: float | None = None,
+    delay_seconds: float | None = None,
+    rounds: int = 500,
+    seed: int = 0,
+) -> Performance:
+    """Judge a window.
+
+    The metric that decides is ``settings.metric``, else ``gates.metric``, else the task's primary one.
+
+    Parameters
+    ----------
+    reference
+        ``profile.performance`` of the bundle; ``read_reference_performance(bundle.metadata)`` where it has no profile.
+    labelled
+        The newest labelled rows (at most ``settings.label_rows``): ``score_rows(to_predictions(table), truth, contract)``.
+        Rows with an unknown label (-1, NaN) are dropped here. None, or fewer than ``settings.min_labels``: no live metric.
+    estimate
+        Fed with the window's rows (labelled or not). None, or one that saw too few rows: nothing is estimated.
+    coverage, delay_seconds
+        Share of labelled predictions in [0, 1] and median seconds to the label, as ``LogReader`` tells; passed through.
+    rounds
+        Resamples behind each live interval, at least 100.
+    seed
+        Of the bootstrap.
+
+    Returns
+    -------
+    Performance
+        ``lost`` and ``estimated_lost`` are of this window alone; how many in a row is decided elsewhere.
+
+    Raises
+    ------
+    ConfigError
+        If ``settings.metric`` is not a metric of the task.
+    """
+    metric = settings.metric or gates.metric or PRIMARY[contract.task]
+    find_metric(metric, contract.task)
+    known = _drop_unknown(labelled) if labelled is not None else None
+    labelled_rows = len(known.truth) if known is not None else 0
+    live = (
+        _judge_live(known, reference, contract, settings, rounds, seed)
+        if known and labelled_rows >= settings.min_labels
+        else ()
+    )
+    estimated = _judge_estimates(estimate, reference, settings) if estimate else ()
+    return Performance(
+        metric=metric,
+        live=live,
+        estimated=estimated,
+        assumptions=_list_assumptions(reference, contract, metric) if estimated else (),
+        labelled_rows=labelled_rows,
+        label_coverage=coverage,
+        label_delay_seconds=delay_seconds,
+        lost=any(value.lost for value in live if value.name == metric),
+        estimated_lost=any(value.lost for value in estimated if value.name == metric),
+        reason="; ".join(
+            (
+                _explain(metric, live, settings) or _explain_no_live(metric, live, labelled_rows, settings),
+                _explain(metric, estimated, settings) or _explain_no_estimate(metric, estimated, estimate, reference),
+            )
+        ),
+    )
+
+
+def _drop_unknown(scored: Scored) -> Scored:
+    """Leave out rows whose label the model does not know, or whose answer is not finite."""
+    truth = np.asarray(scored.truth, np.float64)
+    if scored.n_classes:
+        known = (truth >= 0) & (truth < scored.n_classes) & np.isfinite(scored.probabilities).all(axis=1)
+    else:
+        known = np.isfinite(truth) & np.isfinite(np.asarray(scored.predictions.values, np.float64))
+    return scored if known.all() else scored.take(np.flatnonzero(known))
+
+
+def _judge_live(
+    scored: Scored, reference: ReferencePerformance, contract: Contract, settings: MonitoringConfig, rounds: int, seed: int
+) -> tuple[MetricValue, ...]:
+    """Compute each metric that these rows and the reference define, with its bootstrap interval, against the reference."""
+    n_rows = len(scored.truth)
+    values = {name: value for name, value in compute_metrics(scored, contract.task).items() if name in reference.metrics}
+    if not values:  # a bundle that recorded no intervals says nothing to compare with
+        return ()
+    metrics = [find_metric(name, contract.task) for name in values]
+    drawn, factor = bootstrap((scored,), metrics, rounds, np.random.default_rng(seed))
+    found = []
+    for (name, value), resamples, error in zip(values.items(), drawn[0], standard_errors(drawn[0]) * factor, strict=True):
+        if not np.isfinite(error):
+            continue
+        low, high = interval(resamples, value, factor, confidence=CONFIDENCE)
+        ours = reference.metrics[name]
+        # as many rows as the reference's, spread like these: a reference that came out perfect has no spread of its own
+        theirs = max(ours.error, error * np.sqrt(n_rows / reference.rows))
+        lost = _is_lost(name, ours.value, ours.value - value, float(np.hypot(error, theirs)), settings)
+        found.append(
+            MetricValue(name=name, source="live", value=value, low=low, high=high, reference=ours.value, rows=n_rows, lost=lost)
+        )
+    return tuple(found)
+
+
+def _is_lost(name: str, reference: float, fall: float, error: float, settings: MonitoringConfig) -> bool:
+    """Whether the loss is over the tolerance by more than chance.
+
+    Parameters
+    ----------
+    fall, error
+        Reference minus value, and its standard error.
+    """
+    loss = fall if higher_is_better(name) else -fall
+    return bool(loss - CHANCE * error > find_tolerance(name, reference, settings))
+
+
+def find_tolerance(name: str, reference: float, settings: MonitoringConfig) -> float:
+    """Return the tolerated loss in the metric's unit: a share of the reference for unbounded metrics, as in the gate."""
+    return settings.tolerance * (abs(reference) if name in UNBOUNDED else 1.0)
+
+
+def _judge_estimates(
+    estimate: Estimator, reference: ReferencePerformance, settings: MonitoringConfig
+) -> tuple[MetricValue, ...]:
+    """Set each estimate against the worse of the measured held-out value and the estimate of the held-out rows.
+
+    What the estimate misses on the held-out rows themselves, it misses on every window: that is no loss.
+    """
+    found = []
+    for item in estimate.estimate():
+        ours = reference.metrics.get(item.name)
+        if ours is None:
+            continue
+        worse = min if higher_is_better(item.name) else max
+        base = worse(ours.value, reference.estimated.get(item.name, ours.value))
+        lost = _is_lost(item.name, ours.value, base - item.value, float(np.hypot(item.error, ours.error)), settings)
+        found.append(
+            MetricValue(
+                name=item.name,
+                source="estimated",
+                value=item.value,
+                low=item.low,
+                high=item.high,
+                reference=ours.value,
+                rows=estimate.rows,
+                lost=lost,
+            )
+        )
+    return tuple(found)
+
+
+def _list_assumptions(reference: ReferencePerformance, contract: Contract, metric: str) -> tuple[str, ...]:
+    common = "What leads from features to target has not changed (no concept drift); only labels can show that it has."
+    if reference.error_model is not None:
+        model = reference.error_model
+        sizes = (
+            f"The model of the error's size (it explains {model.skill:.0%} of the variance on held-out rows) stays true."
+            if model.model
+            else "The error's size does not follow from the features: the estimate is the held-out error, whatever comes."
+        )
+        return common, sizes, "New rows are like some of the held-out ones: trees do not extrapolate."
+    checked = reference.checked.get(metric)
+    said = f"calibrated on {reference.rows:,} held-out rows" + (
+        f", where {TITLES[metric]} is estimated at {format_number(checked)} and measured at "
+        f"{format_number(reference.metrics[metric].value)}"
+        if checked is not None and metric in reference.metrics
+        else ""
+    )
+    return (
+        common,
+        f"The probabilities, {said}, mean the same for new rows: of those given 0.8, 80 % are right.",
+        "Rows come from the range that the held-out rows cover."
+        + (" Each class is calibrated against the rest." if contract.task == "multiclass" else ""),
+    )
+
+
+def _explain(metric: str, values: tuple[MetricValue, ...], settings: MonitoringConfig) -> str:
+    """Say what the deciding metric shows; empty if it is not among the values."""
+    for value in values:
+        if value.name == metric:
+            bounds = f"[{format_number(value.low)}, {format_number(value.high)}]"
+            kind = "labelled rows" if value.source == "live" else "rows, estimated without labels"
+            verdict = "lost" if value.lost else "not lost"
+            tolerance = format_number(find_tolerance(metric, value.reference, settings))
+            return (
+                f"{TITLES[metric]} {format_number(value.value)} {bounds} on {value.rows:,} {kind}, "
+                f"{format_number(value.reference)} on the held-out rows, {tolerance} is tolerated: {verdict}"
+            )
+    return ""
+
+
+def _explain_no_live(metric: str, live: tuple[MetricValue, ...], rows: int, settings: MonitoringConfig) -> str:
+    if live:
+        return f"these labels, or the held-out ones, do not define {TITLES[metric]}"
+    if rows >= settings.min_labels:
+        return f"{rows:,} labelled rows, and no metric that they and the held-out rows define"
+    return f"{rows:,} labelled rows; live metrics need {settings.min_labels:,} (monitoring.min_labels)"
+
+
+def _explain_no_estimate(
+    metric: str, estimated: tuple[MetricValue, ...], estimate: Estimator | None, reference: ReferencePerformance
+) -> str:
+    if estimated:
+        return f"{TITLES[metric]} cannot be estimated without labels"
+    if reference.calibrator is None and reference.error_model is None:
+        rows = f"{reference.rows:,} held-out rows"
+        return f"nothing estimated: the bundle has no calibration or error model of its {rows}; hold out more and train again"
+    if estimate is not None and estimate.rows >= MIN_ROWS:
+        return "nothing estimated: no metric that the window and the held-out rows define"
+    return f"nothing estimated: {estimate.rows if estimate else 0:,} rows, {MIN_ROWS} are needed"

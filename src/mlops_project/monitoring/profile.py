@@ -1,0 +1,269 @@
+"""Profiles: what the held-out rows look like, and what a window looks like beside them, as counts per bin.
+
+Training writes a ``ReferenceProfile`` into the bundle. A ``Profiler`` counts a window's rows into the same bins, in one pass
+and batch by batch, so that its memory does not grow with the rows and several profilers add up to one.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from mlops_project.bundle import PROFILE_FILE, Bundle
+from mlops_project.contract import Contract, Feature
+from mlops_project.errors import BundleError, ContractError, suggest
+from mlops_project.monitoring.bins import PRESENT, FeatureProfile, Tally, find_edges, read_numbers
+from mlops_project.monitoring.reference_performance import ReferencePerformance
+from mlops_project.monitoring.thresholds import compute_thresholds
+from mlops_project.runtime import Predictions
+
+__all__ = ["FeatureProfile", "Profiler", "ReferenceProfile", "build_reference", "load_reference"]
+
+PROFILE_VERSION = 1
+MIN_REFERENCE_ROWS = 30  # fewer held-out rows say nothing about a window: training then writes no profile
+VALUE = "value"  # the one score of a regression
+
+
+class ReferenceProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """The held-out rows.
+
+    Attributes
+    ----------
+    version
+        Raised when an older reader could no longer understand the file.
+    rows
+        How many there were.
+    features
+        In the contract's order.
+    scores
+        One per class probability (binary: of the positive class alone), or the regression's value.
+    score_columns
+        Which column of the probabilities each score is; empty for regression.
+    performance
+        How good the model was on them.
+    """
+
+    version: int = PROFILE_VERSION
+    rows: int
+    features: tuple[FeatureProfile, ...]
+    scores: tuple[FeatureProfile, ...] = ()
+    score_columns: tuple[int, ...] = ()
+    performance: ReferencePerformance | None = None
+
+    def encode(self) -> bytes:
+        """Return the profile as JSON."""
+        return msgspec.json.encode(self) + b"\n"
+
+
+def load_reference(bundle: Bundle) -> ReferenceProfile | None:
+    """Return a bundle's profile; None if it has none (an older one, or too few held-out rows).
+
+    Raises
+    ------
+    BundleError
+        If it cannot be read or understood.
+    """
+    if PROFILE_FILE not in bundle.metadata.files:
+        return None
+    file = bundle.path / PROFILE_FILE
+    try:
+        profile = msgspec.json.decode(file.read_bytes(), type=ReferenceProfile)
+    except OSError as error:
+        raise BundleError(f"{file}: cannot be read: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise BundleError(f"{file}: {error}; train again, or update mlops_project") from error
+    if profile.version != PROFILE_VERSION:
+        raise BundleError(f"{file}: profile version {profile.version} is unknown here; train again, or update mlops_project")
+    return profile
+
+
+def build_reference(
+    columns: Mapping[str, Any],
+    predictions: Predictions | None,
+    contract: Contract,
+    *,
+    weights: Mapping[str, float] | None = None,
+    performance: ReferencePerformance | None = None,
+    seed: int,
+) -> ReferenceProfile:
+    """Profile held-out rows.
+
+    Parameters
+    ----------
+    columns
+        Feature name → ``(n_rows,)``, as ``Runtime.predict`` takes them.
+    predictions
+        Of the same rows; None if there is no model.
+    weights
+        Feature → importance; negative ones count as 0. None, or all 0: every feature counts the same.
+    performance
+        To be kept beside it.
+    seed
+        Of the draws behind the thresholds.
+
+    Raises
+    ------
+    ContractError
+        If a column is missing, has another length or holds values of another kind.
+    """
+    _check_columns(columns, contract.names)
+    shares = _share_weights(contract, weights or {})
+    scores, score_columns = _outline_scores(predictions, contract)
+    blank = ReferenceProfile(
+        rows=0,
+        features=tuple(_outline(feature, columns[feature.name], shares[feature.name]) for feature in contract.features),
+        scores=scores,
+        score_columns=score_columns,
+    )
+    counted = Profiler(blank)
+    counted.add(columns, predictions)
+    rng = np.random.default_rng(seed)
+    known: dict[tuple[int, ...], tuple[float, ...]] = {}  # by cell counts: most features have the same, and draws take time
+
+    def finish(tally: Tally, values: Any) -> FeatureProfile:
+        profile = _fill(tally, values)
+        cells = tuple(sorted(profile.merge(tally.counts, tally.missing).tolist()))
+        known[cells] = known.get(cells) or compute_thresholds(np.array(cells), rng)
+        return msgspec.structs.replace(profile, thresholds=known[cells])
+
+    taken = _take_scores(predictions, score_columns) if predictions is not None else []
+    return msgspec.structs.replace(
+        blank,
+        rows=counted.rows,
+        features=tuple(finish(tally, columns[tally.profile.name]) for tally in counted.features),
+        scores=tuple(finish(tally, values) for tally, values in zip(counted.scores, taken, strict=True)),
+        performance=performance,
+    )
+
+
+def _share_weights(contract: Contract, weights: Mapping[str, float]) -> dict[str, float]:
+    """Return the mean of importance and equality: what the model hardly uses today still counts a little."""
+    useful = np.array([max(0.0, weights.get(name, 0.0)) for name in contract.names])
+    equal = np.full(len(useful), 1 / max(len(useful), 1))
+    mixed = (useful / useful.sum() + equal) / 2 if useful.sum() > 0 else equal
+    return dict(zip(contract.names, mixed.tolist(), strict=True))
+
+
+def _outline(feature: Feature, values: Any, weight: float) -> FeatureProfile:
+    """Return the feature's bins with nothing in them."""
+    if feature.type == "datetime" or feature.is_text:
+        known = (PRESENT,) if feature.type == "datetime" else feature.categories
+        return FeatureProfile(name=feature.name, type=feature.type, kind="category", weight=weight, categories=known)
+    return FeatureProfile(
+        name=feature.name,
+        type=feature.type,
+        kind="numeric",
+        weight=weight,
+        edges=find_edges(read_numbers(values, feature.name)),
+        minimum=feature.minimum,
+        maximum=feature.maximum,
+    )
+
+
+def _outline_scores(predictions: Predictions | None, contract: Contract) -> tuple[tuple[FeatureProfile, ...], tuple[int, ...]]:
+    """Return the scores' bins with nothing in them, and which columns of the probabilities they are."""
+    if predictions is None:
+        return (), ()
+    columns: tuple[int, ...] = ()
+    if predictions.probabilities is not None:
+        columns = (1,) if contract.task == "binary" else tuple(range(len(contract.classes)))
+    names = [str(contract.classes[index]) for index in columns] or [VALUE]
+    edges = map(find_edges, _take_scores(predictions, columns))
+    profiles = [
+        FeatureProfile(name=name, type="float", kind="numeric", edges=found) for name, found in zip(names, edges, strict=True)
+    ]
+    return tuple(profiles), columns
+
+
+def _take_scores(predictions: Predictions, columns: tuple[int, ...]) -> list[npt.NDArray[np.float64]]:
+    if predictions.probabilities is None:
+        return [np.asarray(predictions.values, np.float64)]
+    return [predictions.probabilities[:, index] for index in columns]
+
+
+def _fill(tally: Tally, values: Any) -> FeatureProfile:
+    """Return the reference's own profile with what was counted."""
+    filled = msgspec.structs.replace(
+        tally.profile,
+        counts=tuple(tally.counts.tolist()),
+        sums=tuple(tally.sums.tolist()),
+        missing=tally.missing,
+        outside=tally.outside,
+    )
+    if filled.kind == "category" or not tally.counts.any():
+        return filled
+    deviation = float(np.nanstd(read_numbers(values, filled.name)))
+    return msgspec.structs.replace(filled, smallest=tally.smallest, largest=tally.largest, deviation=deviation)
+
+
+def _check_columns(columns: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    absent = [name for name in names if name not in columns]
+    if absent:
+        hint = suggest(absent[0], [str(name) for name in columns])
+        raise ContractError(f"{len(absent)} of {len(names)} columns are missing: {', '.join(absent)}{hint}")
+    lengths = {name: len(columns[name]) for name in names}
+    if len(set(lengths.values())) > 1:
+        other = next(name for name in names if lengths[name] != lengths[names[0]])
+        raise ContractError(
+            f"column {other!r} has {lengths[other]} rows, {names[0]!r} has {lengths[names[0]]}; they must be of one length"
+        )
+
+
+class Profiler:
+    """Counts a window's rows into the reference's bins.
+
+    Attributes
+    ----------
+    rows
+        How many were added.
+    features, scores
+        Their counts, in the reference's order.
+    """
+
+    def __init__(self, reference: ReferenceProfile) -> None:
+        self.rows = 0
+        self.features = [Tally(profile) for profile in reference.features]
+        self.scores = [Tally(profile) for profile in reference.scores]
+        self._names = tuple(profile.name for profile in reference.features)
+        self._score_columns = reference.score_columns
+
+    def add(self, columns: Mapping[str, Any], predictions: Predictions | None = None) -> None:
+        """Count rows: feature name → ``(n_rows,)`` as ``Runtime.predict`` takes them; further columns are ignored.
+
+        100,000 rows of 30 numbers take 0.03 s on one core; sorting them, or a binary search for each, takes 0.12 s.
+
+        Raises
+        ------
+        ContractError
+            If a column is missing, has another length or holds values of another kind. Nothing is counted then.
+        """
+        _check_columns(columns, self._names)
+        counted = [tally.count(columns[tally.profile.name]) for tally in self.features]
+        scored: list[Tally] = []
+        if predictions is not None:
+            taken = _take_scores(predictions, self._score_columns)
+            scored = [tally.count(values) for tally, values in zip(self.scores, taken, strict=True)]
+        self._merge(counted, scored)
+        self.rows += counted[0].rows if counted else 0
+
+    def merge(self, other: "Profiler") -> None:
+        """Add another profiler's rows. Counts add up exactly, sums of values up to rounding; only Wasserstein needs those.
+
+        Raises
+        ------
+        ValueError
+            If it counts into the bins of another reference.
+        """
+        mine, its = ([tally.profile for tally in (*one.features, *one.scores)] for one in (self, other))
+        if mine != its:
+            raise ValueError("these profilers count into the bins of different references")
+        self._merge(other.features, other.scores)
+        self.rows += other.rows
+
+    def _merge(self, features: list[Tally], scores: list[Tally]) -> None:
+        for tally, part in zip(self.features, features, strict=True):
+            tally.add(part)
+        for tally, part in zip(self.scores, scores, strict=bool(scores)):
+            tally.add(part)

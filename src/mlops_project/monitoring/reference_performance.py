@@ -1,0 +1,142 @@
+"""What training writes about the model's quality on the held-out rows, for monitoring to compare with and estimate from."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from mlops_project.bundle import Metadata
+from mlops_project.config import Config
+from mlops_project.contract import Contract
+from mlops_project.modeling.metrics import Scored, Truth, bootstrap, compute_metrics, find_metric, score_rows
+from mlops_project.monitoring.calibration import Calibrator, fit_calibrator
+from mlops_project.monitoring.direct_loss import MIN_ROWS, ErrorModel, fit_error_model
+from mlops_project.monitoring.expected import compute_expected
+from mlops_project.runtime import Predictions
+
+MIN_CALIBRATION_ROWS = 30
+MAX_CALIBRATION_ROWS = 20_000
+ROUNDS = 200
+NORMAL_WIDTH = 1.96  # a 95 % interval reaches this many standard errors to each side
+
+
+class ReferenceMetric(msgspec.Struct, frozen=True):
+    """A metric on the held-out rows.
+
+    Attributes
+    ----------
+    value
+        In the metric's unit.
+    error
+        Its standard error, by bootstrap.
+    """
+
+    value: float
+    error: float
+
+
+class ReferencePerformance(msgspec.Struct, frozen=True, kw_only=True):
+    """How good the model is on the held-out rows, and what an estimate without labels needs. Part of ``profile.json``.
+
+    Attributes
+    ----------
+    rows
+        How many held-out rows.
+    metrics
+        Metric → value and standard error; those that the held-out rows define.
+    priors
+        Share of each class in the truth; empty for regression.
+    calibrator
+        Classes: of the held-out scores. None with fewer than ``MIN_CALIBRATION_ROWS`` rows.
+    error_model
+        Regression: of the error's size. None with fewer than ``direct_loss.MIN_ROWS`` rows.
+    estimated
+        Metric → what the estimate says of the held-out rows themselves: what it is compared with later, beside ``metrics``.
+    checked
+        The same from calibration that had not seen the row it judges: how far off the estimate is where nothing changed.
+    """
+
+    rows: int
+    metrics: dict[str, ReferenceMetric]
+    priors: tuple[float, ...] = ()
+    calibrator: Calibrator | None = None
+    error_model: ErrorModel | None = None
+    estimated: dict[str, float] = {}
+    checked: dict[str, float] = {}
+
+
+def build_reference_performance(
+    columns: Mapping[str, Any], predictions: Predictions, truth: Truth, contract: Contract, config: Config, *, seed: int
+) -> ReferencePerformance:
+    """Measure the model on the held-out rows, and fit what estimates rest on: calibrator or error model.
+
+    The metrics are of the model's own answers, which no row here has shaped; calibration comes after and leaves them alone.
+
+    Parameters
+    ----------
+    columns
+        Feature name → ``(n_rows,)`` of the held-out rows, as ``Runtime.predict`` takes them.
+    predictions, truth
+        Of the same rows; int64 class indices or float64 values.
+    seed
+        Of bootstrap and folds.
+    """
+    scored = score_rows(predictions, truth, contract)
+    rng = np.random.default_rng(seed)
+    n_rows, metrics = len(scored.truth), measure(scored, contract, rng)
+    if not contract.is_classification:
+        errors = (
+            fit_error_model(columns, predictions, scored.truth, contract, config, seed=seed) if n_rows >= MIN_ROWS else None
+        )
+        return ReferencePerformance(rows=n_rows, metrics=metrics, error_model=errors)
+    priors = tuple((np.bincount(scored.truth, minlength=len(contract.classes)) / max(n_rows, 1)).tolist())
+    if n_rows < MIN_CALIBRATION_ROWS:
+        return ReferencePerformance(rows=n_rows, metrics=metrics, priors=priors)
+    if n_rows > MAX_CALIBRATION_ROWS:
+        scored = scored.take(np.sort(rng.choice(n_rows, MAX_CALIBRATION_ROWS, replace=False)))
+    indices, scores = scored.indices, scored.probabilities
+    calibrator, outside = fit_calibrator(scores, scored.truth, rng)
+    return ReferencePerformance(
+        rows=n_rows,
+        metrics=metrics,
+        priors=priors,
+        calibrator=calibrator,
+        estimated=compute_expected(indices, scores, calibrator.calibrate(scores)),
+        checked=compute_expected(indices, scores, outside),
+    )
+
+
+def measure(scored: Scored, contract: Contract, rng: np.random.Generator) -> dict[str, ReferenceMetric]:
+    """Return every metric that these rows define, with its bootstrap standard error."""
+    values = compute_metrics(scored, contract.task)
+    drawn, factor = bootstrap((scored,), [find_metric(name, contract.task) for name in values], ROUNDS, rng)
+    errors = standard_errors(drawn[0]) * factor
+    return {
+        name: ReferenceMetric(value, float(error))
+        for (name, value), error in zip(values.items(), errors, strict=True)
+        if np.isfinite(error)
+    }
+
+
+def standard_errors(drawn: Any) -> Any:
+    """Return the standard deviation of resampled metrics ``(n_metrics, rounds)``; NaN where fewer than two are defined."""
+    known = np.isfinite(drawn)
+    count = known.sum(axis=1)
+    mean = np.where(known, drawn, 0).sum(axis=1) / np.maximum(count, 1)
+    squares = np.where(known, (drawn - mean[:, None]) ** 2, 0).sum(axis=1)
+    return np.where(count > 1, np.sqrt(squares / np.maximum(count - 1, 1)), np.nan)
+
+
+def read_reference_performance(metadata: Metadata) -> ReferencePerformance:
+    """Return what an older bundle, without a profile, says of its quality: live metrics can be judged, none estimated.
+
+    Standard errors come from the intervals that it recorded; metrics without one are left out.
+    """
+    width = 2 * NORMAL_WIDTH
+    metrics = {
+        name: ReferenceMetric(metadata.metrics[name], (high - low) / width)
+        for name, (low, high) in metadata.metric_intervals.items()
+        if name in metadata.metrics
+    }
+    return ReferencePerformance(rows=metadata.test_rows, metrics=metrics)

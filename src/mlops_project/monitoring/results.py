@@ -1,0 +1,259 @@
+"""What an evaluation of one window found. Written as JSON; read by report, metrics, commands and application."""
+
+from typing import Literal
+
+import msgspec
+
+Kind = Literal["numeric", "category"]
+Source = Literal["live", "estimated"]
+AlertName = Literal["data-drift", "prediction-drift", "performance-loss", "estimated-loss", "data-quality"]
+
+
+class Bins(msgspec.Struct, frozen=True, kw_only=True):
+    """Reference and current window of one feature, or of a score, side by side, for plots.
+
+    Attributes
+    ----------
+    labels
+        What each bin holds, for people: ``1.2 – 3.4``, a category, ``missing``, ``unseen``.
+    edges
+        Numeric: the finite edges between bins, ascending, one fewer than the bins of numbers; empty for categories.
+    reference, current
+        Rows per bin, as long as ``labels``.
+    """
+
+    labels: tuple[str, ...]
+    edges: tuple[float, ...] = ()
+    reference: tuple[int, ...]
+    current: tuple[int, ...]
+
+
+class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
+    """One feature's (or score's) change against the reference.
+
+    Attributes
+    ----------
+    name, kind
+        The feature; how it is compared.
+    weight
+        Share of the model's importance in [0, 1]; all features' weights sum to 1. 0 for scores.
+    rows
+        Rows of the window.
+    psi, jensen_shannon
+        Population stability index (natural logarithm), and Jensen–Shannon distance (base 2, in [0, 1]).
+    wasserstein
+        Numeric: first Wasserstein distance in reference standard deviations; None for categories.
+    test, statistic, p_value, p_adjusted
+        The test (``KS``, ``Mann–Whitney``, ``χ²``, ``Fisher``; ``none`` if there was nothing to compare), its statistic and
+        p-value, and that after Holm's correction over all.
+    threshold
+        Jensen–Shannon distance that must be exceeded at this window's size.
+    drifted
+        Whether this window, taken alone, shows a change: test and effect agree.
+    missing_ratio, missing_reference_ratio
+        Share of missing values in [0, 1].
+    out_of_range_ratio
+        Numeric: share outside the training table's range in [0, 1].
+    unseen_ratio
+        Category: share of values that training did not know in [0, 1].
+    quality
+        What is wrong with the data itself, in words; empty if nothing is.
+    bins
+        For plots.
+    """
+
+    name: str
+    kind: Kind
+    weight: float = 0.0
+    rows: int
+    psi: float
+    jensen_shannon: float
+    wasserstein: float | None = None
+    test: str
+    statistic: float
+    p_value: float
+    p_adjusted: float
+    threshold: float
+    drifted: bool
+    missing_ratio: float = 0.0
+    missing_reference_ratio: float = 0.0
+    out_of_range_ratio: float = 0.0
+    unseen_ratio: float = 0.0
+    quality: tuple[str, ...] = ()
+    bins: Bins
+
+
+class DomainDrift(msgspec.Struct, frozen=True, kw_only=True):
+    """How well a classifier tells the window's rows from reference rows.
+
+    Attributes
+    ----------
+    auc
+        Its cross-validated ROC AUC in [0, 1]; 0.5 if it cannot.
+    threshold, p_value
+        What chance reaches, and how likely chance reaches this much.
+    drifted
+        Whether it is over the threshold.
+    names
+        The features it goes by, most telling first; at most five.
+    """
+
+    auc: float
+    threshold: float
+    p_value: float
+    drifted: bool
+    names: tuple[str, ...] = ()
+
+
+class Drift(msgspec.Struct, frozen=True, kw_only=True):
+    """A window's drift.
+
+    Attributes
+    ----------
+    rows, reference_rows
+        How many rows were compared with how many.
+    features
+        Every feature, the most important change first.
+    scores
+        One entry per class probability (its name is the class), or one for a regression's value.
+    domain
+        None where there were no reference rows to learn from, or it was not asked for.
+    share
+        Sum of the weights of the drifted features in [0, 1].
+    drifted, prediction_drifted
+        Whether this window, taken alone, shows data drift or prediction drift.
+    reason
+        In words; says so, too, if nothing drifted.
+    """
+
+    rows: int
+    reference_rows: int
+    features: tuple[FeatureDrift, ...]
+    scores: tuple[FeatureDrift, ...] = ()
+    domain: DomainDrift | None = None
+    share: float
+    drifted: bool
+    prediction_drifted: bool
+    reason: str
+
+
+class MetricValue(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric beside its value on the held-out rows.
+
+    Attributes
+    ----------
+    name, source
+        Which metric, and whether from labels or estimated without.
+    value, low, high
+        With its 95 % interval.
+    reference
+        On the held-out rows.
+    rows
+        How many rows it is from.
+    lost
+        Whether it is worse than the reference by more than the tolerance, beyond chance.
+    """
+
+    name: str
+    source: Source
+    value: float
+    low: float
+    high: float
+    reference: float
+    rows: int
+    lost: bool = False
+
+
+class Performance(msgspec.Struct, frozen=True, kw_only=True):
+    """How good the model is now.
+
+    Attributes
+    ----------
+    metric
+        The metric whose loss raises an alert.
+    live
+        From labelled rows; empty if there are too few.
+    estimated
+        Without labels; empty if the reference does not allow an estimate.
+    assumptions
+        What the estimate rests on, one sentence each.
+    labelled_rows, label_coverage, label_delay_seconds
+        Rows with a label, their share among the predictions as old as they, median time from prediction to label.
+    lost, estimated_lost
+        Whether ``metric`` is lost, live and by the estimate.
+    reason
+        In words.
+    """
+
+    metric: str
+    live: tuple[MetricValue, ...] = ()
+    estimated: tuple[MetricValue, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    labelled_rows: int = 0
+    label_coverage: float | None = None
+    label_delay_seconds: float | None = None
+    lost: bool = False
+    estimated_lost: bool = False
+    reason: str = ""
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is so for ``windows`` windows in a row.
+
+    Attributes
+    ----------
+    name
+        What.
+    windows
+        For how many windows in a row by now.
+    firing
+        Whether that is ``monitoring.consecutive`` or more.
+    since
+        Start of the first of them; ISO 8601, UTC.
+    reason
+        Of the newest window, in words.
+    """
+
+    name: AlertName
+    windows: int
+    firing: bool
+    since: str
+    reason: str
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """One window of one model's log, evaluated.
+
+    Attributes
+    ----------
+    model, version
+        Whose predictions.
+    start, end
+        The window, end excluded; ISO 8601, UTC.
+    evaluated_at
+        ISO 8601, UTC.
+    rows
+        Predictions in the window.
+    drift, performance
+        What was found.
+    alerts
+        Everything that is not as it should be.
+    last_label_at
+        When the newest label came; ISO 8601, UTC; None if none ever did.
+    """
+
+    model: str
+    version: str
+    start: str
+    end: str
+    evaluated_at: str
+    rows: int
+    drift: Drift
+    performance: Performance
+    alerts: tuple[Alert, ...] = ()
+    last_label_at: str | None = None
+
+    @property
+    def firing(self) -> tuple[Alert, ...]:
+        """The alerts that fire."""
+        return tuple(alert for alert in self.alerts if alert.firing)

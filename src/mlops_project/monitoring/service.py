@@ -1,0 +1,127 @@
+"""The monitor over HTTP: health, metrics, status, reports, and Alertmanager's webhook."""
+
+import hmac
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from mlops_project.errors import ContractError
+from mlops_project.monitoring.exporter import MonitorMetrics
+
+TOKEN_VARIABLE = "MONITOR_WEBHOOK_TOKEN"  # noqa: S105 - the name of a variable
+MAX_BODY_BYTES = 1 << 20  # Alertmanager groups alerts; a thousand of them take less
+TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
+# The report has styles of its own and nothing else.
+REPORT_HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the service asks the monitor for. Each is called from several threads.
+
+    Attributes
+    ----------
+    metrics
+        The monitor's numbers.
+    is_ready
+        Whether what was found before the start is shown again.
+    read_status
+        → what ``/status`` says, apart from the evaluations: plain values or structs.
+    read_report
+        Model → its report; None if there is none.
+    handle_alert
+        Body of a notification → what was done. Raises ContractError if it is none.
+    """
+
+    metrics: MonitorMetrics
+    is_ready: Callable[[], bool]
+    read_status: Callable[[], dict[str, Any]]
+    read_report: Callable[[str], bytes | None]
+    handle_alert: Callable[[bytes], dict[str, Any]]
+
+
+def build_service(desk: Desk) -> Starlette:
+    """Return the ASGI application."""
+
+    async def health(_: Request) -> Response:
+        return _answer(200, {"status": "ok"}) if desk.is_ready() else _answer(503, {"status": "starting"})
+
+    def metrics(_: Request) -> Response:
+        return Response(desk.metrics.render(), headers={"content-type": TEXT_FORMAT})
+
+    def status(_: Request) -> Response:
+        return _answer(200, {"evaluations": desk.metrics.newest, **desk.read_status()})
+
+    def report(request: Request) -> Response:
+        model = request.path_params["model"]
+        page = desk.read_report(model) if model in desk.metrics.newest else None
+        if page is None:
+            known = ", ".join(sorted(desk.metrics.newest)) or "none yet"
+            raise HTTPException(404, f"no window of a model of this name was evaluated; models: {known}")
+        return Response(page, media_type="text/html", headers=REPORT_HEADERS)
+
+    async def alerts(request: Request) -> Response:
+        _check_token(request.headers.get("authorization", ""))
+        body = await _read_body(request)
+        try:
+            done = await run_in_threadpool(desk.handle_alert, body)
+        except ContractError as error:
+            raise HTTPException(400, str(error)) from error
+        return _answer(202, done)
+
+    routes = [
+        Route("/health", health),
+        Route("/metrics", metrics),
+        Route("/status", status),
+        Route("/report/{model}", report),
+        Route("/alerts", alerts, methods=["POST"]),
+    ]
+    return Starlette(routes=routes, exception_handlers={HTTPException: _refuse, Exception: _fail})
+
+
+def _check_token(authorization: str) -> None:
+    expected = os.environ.get(TOKEN_VARIABLE, "")
+    if not expected:
+        raise HTTPException(
+            403, f"alerts are not taken: start the monitor with {TOKEN_VARIABLE} set, and send it as Bearer token"
+        )
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), expected.encode()):
+        raise HTTPException(401, "expected the header Authorization: Bearer <token>", {"www-authenticate": "Bearer"})
+
+
+async def _read_body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise HTTPException(413, f"a notification may have {MAX_BODY_BYTES} bytes")
+    return bytes(body)
+
+
+def _answer(status: int, content: Any) -> Response:
+    return Response(msgspec.json.encode(content), status, media_type="application/json")
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # registered for these alone
+    answer = _answer(error.status_code, {"error": error.detail})
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _fail(request: Request, error: Exception) -> Response:
+    logger.error("%s failed: %s: %s", request.url.path, type(error).__name__, error)
+    return _answer(500, {"error": "the monitor failed at this; its log says why"})

@@ -1,0 +1,166 @@
+"""What was found so far: one JSON file per evaluation, in a directory or under an fsspec URL.
+
+::
+
+    <monitoring_dir>/<model>/evaluations/20261124T100000000000Z-v3.json   end of the window, version
+
+A file is there whole or not at all, and its name follows from the window: evaluating a window again replaces its file.
+"""
+
+import contextlib
+import fcntl
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mlops_project.errors import ConfigError, StackError
+from mlops_project.monitoring.results import Evaluation
+from mlops_project.prediction_log.store import Store
+
+FOLDER = "evaluations"
+LOCK_FILE = ".monitor"
+KEPT = 1000  # evaluations of a model: six weeks of hourly windows
+FILE_NAME = re.compile(r"(\d{8}T\d{12}Z)-v(.+)\.json")
+
+logger = logging.getLogger(__name__)
+
+
+class EvaluationStore:
+    """The evaluations of every model. Remembers what it read: only one process at a time adds to it.
+
+    Parameters
+    ----------
+    place
+        ``monitoring_dir``: absolute path or fsspec URL.
+    storage_options
+        For the fsspec file system.
+    kept
+        How many evaluations of a model stay, beside each version's last one.
+    """
+
+    def __init__(self, place: str, *, storage_options: Mapping[str, Any] | None = None, kept: int = KEPT) -> None:
+        self._store, self._kept = Store(place, storage_options), kept
+        self._known: dict[str, Evaluation] = {}
+
+    def append(self, evaluation: Evaluation) -> str:
+        """Keep an evaluation, in one step; return where.
+
+        Raises
+        ------
+        OSError
+            If the place cannot be written.
+        """
+        stamp = datetime.fromisoformat(evaluation.end).astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+        name = f"{stamp}-v{_safe(evaluation.version)}.json"
+        self.write(evaluation.model, f"{FOLDER}/{name}", msgspec.json.encode(evaluation))
+        path = f"{evaluation.model}/{FOLDER}/{name}"
+        self._known[path] = evaluation
+        self._prune(evaluation.model)
+        return path
+
+    def read(self, model: str, last: int | None = None, *, version: str | None = None) -> list[Evaluation]:
+        """Return a model's newest evaluations (of one version), oldest first; a damaged file is left out and reported.
+
+        Parameters
+        ----------
+        last
+            How many; None for all.
+        """
+        found: list[Evaluation] = []
+        for path in reversed(self._list(model, version)):
+            if last is not None and len(found) >= last:
+                break
+            evaluation = self._read(path)
+            if evaluation is not None:
+                found.append(evaluation)
+        return found[::-1]
+
+    def names(self, model: str) -> list[str]:
+        """Return the names of a model's evaluations, oldest first, as ``read_bytes`` takes them."""
+        return [path.removeprefix(f"{model}/") for path in self._list(model)]
+
+    def models(self) -> list[str]:
+        """Return the names of all models that have evaluations, sorted."""
+        return [name for name in self._store.names("") if self._store.names(f"{name}/{FOLDER}", ".json")]
+
+    def write(self, model: str, name: str, content: bytes) -> None:
+        """Write a file that belongs to a model, such as its report: whole or not at all."""
+        with self._store.write(f"{check_name(model)}/{name}") as stream:
+            stream.write(content)
+
+    def read_bytes(self, model: str, name: str) -> bytes | None:
+        """Return the content of a file that belongs to a model; None if it is not there."""
+        try:
+            return self._store.read(f"{check_name(model)}/{name}")
+        except FileNotFoundError:
+            return None
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other monitors from evaluating the same windows. Object stores have no locks; there it is up to the user.
+
+        Raises
+        ------
+        StackError
+            If another process holds the lock.
+        """
+        if not self._store.is_local:
+            yield
+            return
+        file = Path(self._store.path(LOCK_FILE))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StackError(
+                    f"another monitor works on {file.parent}; stop it, or look only: --once --since 24h"
+                ) from error
+            yield  # closing the file, or the end of the process, gives the lock back
+
+    def _list(self, model: str, version: str | None = None) -> list[str]:
+        """Return the files, oldest window first."""
+        folder, wanted = f"{check_name(model)}/{FOLDER}", None if version is None else _safe(version)
+        matches = [match for match in map(FILE_NAME.fullmatch, self._store.names(folder, ".json")) if match]
+        return [f"{folder}/{match[0]}" for match in matches if wanted in (None, match[2])]
+
+    def _read(self, path: str) -> Evaluation | None:
+        if path not in self._known:
+            try:
+                self._known[path] = msgspec.json.decode(self._store.read(path), type=Evaluation)
+            except FileNotFoundError:  # pruned by another process since it was listed
+                return None
+            except (OSError, msgspec.MsgspecError) as error:
+                logger.warning("%s: left out, it cannot be read: %s", path, error)
+                return None
+        return self._known[path]
+
+    def _prune(self, model: str) -> None:
+        paths = self._list(model)
+        last = {path.rpartition("-v")[2]: path for path in paths}  # says how far a version has come
+        for path in set(paths[: -self._kept]).difference(last.values()):
+            self._store.delete(path)
+            self._known.pop(path, None)
+
+
+def _safe(version: str) -> str:
+    """Return a version as a part of a file's name; numbers and digests stay as they are."""
+    return re.sub(r"[^\w.]", "_", version)
+
+
+def check_name(model: str) -> str:
+    """Return a model's name if it can be a folder's.
+
+    Raises
+    ------
+    ConfigError
+        If it would lead elsewhere.
+    """
+    if not model.strip() or model.startswith(".") or re.search(r"[/\\\x00-\x1f]", model):
+        raise ConfigError(f"{model!r} cannot be a model's name: expected one without / that does not start with a dot")
+    return model

@@ -1,0 +1,113 @@
+"""An evaluation in words: the verdict, what to do next, and how figures are written."""
+
+from typing import NamedTuple
+
+from mlops_project.monitoring import alerts
+from mlops_project.monitoring.results import Drift, Evaluation, Performance
+
+
+class Verdict(NamedTuple):
+    """An evaluation in one sentence: ``level`` is ``quiet``, ``changed`` or ``alert``."""
+
+    level: str
+    title: str
+    text: str
+
+
+def judge(evaluation: Evaluation) -> Verdict:
+    """Say in one sentence what is up."""
+    fires = evaluation.firing
+    if fires:
+        also = [alerts.TITLES[alert.name] for alert in fires[1:]]
+        rest = f" Also: {'; '.join(also)}." if also else ""
+        since = f"for {fires[0].windows} windows, since {format_minute(fires[0].since)} UTC"
+        return Verdict("alert", f"Alert: {alerts.TITLES[fires[0].name]}, {since}", f"{_first_clause(fires[0].reason)}{rest}")
+    if evaluation.alerts:
+        first = evaluation.alerts[0]
+        title = f"This window differs: {alerts.TITLES[first.name]}"
+        return Verdict("changed", title, f"{_first_clause(first.reason)} Not yet long enough for an alert.")
+    reasons = [to_sentence(text) for text in (evaluation.performance.reason, evaluation.drift.reason) if text]
+    return Verdict("quiet", "All is quiet", " ".join(reasons))
+
+
+def _first_clause(reason: str) -> str:
+    return to_sentence(reason.partition("; ")[0])
+
+
+def find_steps(now: Evaluation) -> list[dict[str, str]]:
+    """Return what to do, most pressing first."""
+    names = {alert.name for alert in now.alerts}
+    steps = []
+    if "data-quality" in names:
+        steps.append(
+            ("Find out who sends these values: a source, a unit or a format changed. No retraining mends faulty data.", "")
+        )
+    if names & {"data-drift", "prediction-drift"}:
+        steps.append(("Look at what changed first, below: is the change real, or a fault on the way?", ""))
+    if names & {"performance-loss", "data-drift", "estimated-loss"}:
+        reason = "drift" if "performance-loss" not in names else "performance loss"
+        steps.append(
+            ("Train a challenger on the newest labelled predictions; the gate decides:", f'mlops retrain --reason "{reason}"')
+        )
+    if "performance-loss" in names:
+        steps.append(("If the version before was better, go back to it:", "mlops rollback"))
+    if "estimated-loss" in names and "performance-loss" not in names:
+        steps.append(("Get labels for some of these predictions: an estimate is no measurement.", "POST /feedback"))
+    if steps:
+        steps.append(("What happened so far:", "mlops history"))
+    return [{"text": text, "command": command} for text, command in steps]
+
+
+def describe_domain(drift: Drift) -> str:
+    """Say what the domain classifier found; empty if there was none."""
+    if drift.domain is None:
+        return ""
+    domain = drift.domain
+    told = "can" if domain.drifted else "cannot"
+    by = f", mostly by {', '.join(domain.names)}" if domain.drifted and domain.names else ""
+    return (
+        f"A classifier {told} tell this window's rows from the reference{by}: AUC {domain.auc:.3f}, where chance reaches "
+        f"{domain.threshold:.3f} (p {format_p(domain.p_value)}). It sees changes between features that no single one shows."
+    )
+
+
+def describe_labels(performance: Performance, rows: int) -> list[str]:
+    """Say how good the model is, and on how many labels that rests; one sentence each."""
+    lines = [to_sentence(performance.reason)] if performance.reason else []
+    if performance.labelled_rows:
+        delay, share = performance.label_delay_seconds, performance.label_coverage
+        when = "" if delay is None else f", half of them within {format_duration(delay)}"
+        covered = "" if share is None else f"; {format_percent(share)} of the predictions as old as they have one"
+        lines.append(f"From the newest {performance.labelled_rows:,} predictions with a label{when}{covered}.")
+    else:
+        lines.append(f"None of the newest predictions has a label yet ({rows:,} in this window); send them to POST /feedback.")
+    return lines
+
+
+def format_minute(instant: str) -> str:
+    """Return an ISO 8601 instant as people read it, to the minute."""
+    return instant[:16].replace("T", " ")
+
+
+def to_sentence(text: str) -> str:
+    """Return a text with a capital letter and a full stop."""
+    text = text.strip()
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}" if text else ""
+
+
+def format_percent(share: float) -> str:
+    """Return a share in [0, 1] as per cent."""
+    return f"{share:.1%}" if 0 < share < 0.0995 else f"{share:.0%}"
+
+
+def format_duration(seconds: float) -> str:
+    """Return a time as people say it."""
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.3g} {name}"
+    return f"{seconds:.3g} s"
+
+
+def format_p(p_value: float) -> str:
+    """Return a p-value; the smallest only as that."""
+    return "< 0.0001" if p_value < 1e-4 else f"{p_value:.4f}" if p_value < 0.0995 else f"{p_value:.2f}"

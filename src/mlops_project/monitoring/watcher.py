@@ -1,0 +1,220 @@
+"""The monitor's work, round by round: read the log, evaluate the windows that are due, show and keep what was found.
+
+Everything follows from what is on disk: the evaluation's file is what makes a window done. A monitor that was killed at any
+moment goes on where it was; report and MLflow are brought in step at the next start.
+"""
+
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+from mlops_project.bundle import Bundle
+from mlops_project.config import Config
+from mlops_project.errors import BundleError, TrackingError
+from mlops_project.monitoring import exporter
+from mlops_project.monitoring.alerts import TITLES, find_changes
+from mlops_project.monitoring.bundles import BundleFinder
+from mlops_project.monitoring.complaints import Complaints
+from mlops_project.monitoring.evaluate import evaluate_window
+from mlops_project.monitoring.exporter import MonitorMetrics
+from mlops_project.monitoring.report import build_report
+from mlops_project.monitoring.results import Evaluation
+from mlops_project.monitoring.state import EvaluationStore
+from mlops_project.monitoring.windows import Progress, find_start, find_window, list_pending
+from mlops_project.prediction_log.ingest import ingest, list_done
+from mlops_project.prediction_log.reader import LogReader, Window
+from mlops_project.prediction_log.store import Store
+from mlops_project.prediction_log.writer import close_abandoned
+from mlops_project.tracking.evaluations import Logged, log_windows
+from mlops_project.tracking.events import EventKind
+
+HISTORY = 300  # evaluations of a model that the report looks back on
+REPORT = "report.html"
+CLOCKS_DIFFER = timedelta(days=1)  # a version's predictions are not older than it by more
+
+
+class Watcher:
+    """Watches every model of one log.
+
+    Parameters
+    ----------
+    config
+        The configuration; ``model.name`` is one of the models, or the only one.
+    segments
+        The prediction log: absolute path or fsspec URL.
+
+    Attributes
+    ----------
+    metrics
+        What Prometheus reads.
+    bundles
+        Where versions and their bundles are looked up.
+    reader
+        The log as Parquet.
+    """
+
+    def __init__(self, config: Config, segments: str) -> None:
+        self.config, self.segments = config, segments
+        self.metrics, self.bundles, self.complaints = MonitorMetrics(), BundleFinder(config), Complaints()
+        self.reader = LogReader(config.monitoring_dir)
+        self.store = EvaluationStore(config.monitoring_dir)
+        self._kept = Store(config.monitoring_dir)
+
+    def restore(self) -> None:
+        """Show what was found before, and bring report and MLflow in step with it."""
+        for model in self.store.models():
+            newest = self.store.read(model, last=1)
+            if newest:
+                self.metrics.show(newest[0])
+                self._write_report(model)
+                self._log(model)
+
+    def read_log(self) -> datetime:
+        """Bring closed segments into the Parquet log; return the time up to which every row is in it."""
+        options = self.config.prediction_log
+        if "://" not in self.segments:
+            close_abandoned(Path(self.segments))
+        pending = list_pending(self.segments, list_done(self._kept))
+        done = ingest(self.segments, self.config.monitoring_dir, self.bundles, self.config.serving)
+        self.metrics.add(exporter.UNDECODABLE, done.undecodable)
+        left = pending.without(list_done(self._kept))
+        self.metrics.put(exporter.LOG_LAG, left.lag_seconds)
+        return left.find_watermark(options)
+
+    def watch(self, watermark: datetime) -> None:
+        """Evaluate every window that is due. What fails with one model is logged and counted, and the others go on."""
+        for model in self.list_models():
+            try:
+                for evaluation in self._evaluate_due(model, watermark):
+                    self.keep(evaluation)
+                self.complaints.settle(model)
+            except Exception as error:  # noqa: BLE001 - the service's edge: tomorrow's window may be fine
+                self.metrics.add(exporter.RUNS, 1.0, model, "error")
+                self.complaints.note(model, error)
+
+    def list_models(self) -> list[str]:
+        """Return the models that the log knows."""
+        return sorted(self.reader.models())
+
+    def find_champion(self, model: str) -> tuple[str, Bundle]:
+        """Return a model's champion.
+
+        Raises
+        ------
+        BundleError
+            If nobody knows it, or its bundle is not to be had.
+        """
+        version = self.bundles.find_champion(model)
+        if version is None:
+            raise BundleError("no champion is known: no registry and no folder of the model server names one")
+        bundle = self.bundles(model, version)
+        if bundle is None:
+            raise BundleError(f"version {version} is champion, and its bundle is not to be had")
+        return version, bundle
+
+    def evaluate_span(self, model: str, start: datetime | None, end: datetime) -> Evaluation | str:
+        """Evaluate one window by itself.
+
+        Parameters
+        ----------
+        start
+            None: where the last evaluation ended.
+
+        Returns
+        -------
+        Evaluation or str
+            Why there is none, if there are too few rows.
+        """
+        version, bundle = self.find_champion(model)
+        previous = self.store.read(model, last=1, version=version)
+        if start is None:
+            start = find_start(self.reader, _find_progress(previous, model, version, bundle), self.config.monitoring)
+        window = Window(model, start or end, end, version)
+        rows, needed = self.reader.count(window, labelled=False).rows, self.config.monitoring.min_rows
+        if rows < needed:
+            return f"version {version} has {rows} rows, {needed} are needed (monitoring.min_rows)"
+        return evaluate_window(self.config, bundle, self.reader, window, previous)
+
+    def keep(self, evaluation: Evaluation) -> None:
+        """Keep an evaluation, which makes its window done, and show it."""
+        self.store.append(evaluation)
+        self._write_report(evaluation.model)
+        self.metrics.show(evaluation)
+        self.metrics.add(exporter.RUNS, 1.0, evaluation.model, "ok")
+        self._log(evaluation.model)
+
+    def _write_report(self, model: str) -> None:
+        history = self.store.read(model, last=HISTORY)
+        bundle = self.bundles(model, history[-1].version)
+        page = build_report(history, self.config.monitoring, bundle.contract if bundle else None)
+        self.store.write(model, REPORT, page.encode())
+
+    def _log(self, model: str) -> None:
+        """Log to MLflow what it does not have; what fails is tried again at the next evaluation."""
+        if not self.config.tracking.enabled:
+            return
+        try:
+            _log(self.config, self.store.read(model, last=HISTORY), self.read_report(model) or b"")
+            self.complaints.settle("MLflow")
+        except TrackingError as error:
+            self.complaints.note("MLflow", error)
+
+    def read_report(self, model: str) -> bytes | None:
+        """Return a model's newest report; None if there is none."""
+        return self.store.read_bytes(model, REPORT)
+
+    def _evaluate_due(self, model: str, watermark: datetime) -> Iterator[Evaluation]:
+        version, bundle = self.find_champion(model)
+        while True:
+            previous = self.store.read(model, last=1, version=version)
+            progress = _find_progress(previous, model, version, bundle)
+            window = find_window(self.reader, progress, watermark, self.config.monitoring)
+            if window is None:
+                return
+            yield evaluate_window(self.config, bundle, self.reader, window, previous)
+
+
+def _find_progress(previous: Sequence[Evaluation], model: str, version: str, bundle: Bundle) -> Progress:
+    last_end = datetime.fromisoformat(previous[-1].end) if previous else None
+    return Progress(model, version, last_end, datetime.fromisoformat(bundle.metadata.created_at) - CLOCKS_DIFFER)
+
+
+def _log(config: Config, history: Sequence[Evaluation], page: bytes) -> None:
+    """Log each version's windows to its run in MLflow, the newest version's with the report."""
+    newest = history[-1]
+    changes = [_find_events(None, history[0]), *(_find_events(before, now) for before, now in pairwise(history))]
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / REPORT
+        report.write_bytes(page)
+        for version in dict.fromkeys(item.version for item in history):
+            logged = [
+                Logged(item.end, _find_figures(item), events)
+                for item, events in zip(history, changes, strict=True)
+                if item.version == version
+            ]
+            log_windows(config, newest.model, version, logged, report if version == newest.version else None)
+
+
+def _find_events(before: Evaluation | None, now: Evaluation) -> list[tuple[EventKind, str]]:
+    began, over = find_changes(before, now)
+    events: list[tuple[EventKind, str]] = [("alert", f"{TITLES[alert.name]}: {alert.reason}") for alert in began]
+    return events + [("recovered", f"{TITLES[alert.name]}: no longer so") for alert in over]
+
+
+def _find_figures(evaluation: Evaluation) -> dict[str, float]:
+    """Return what is logged of a window: metrics with their intervals, drift, alerts that fire."""
+    figures = {"rows": float(evaluation.rows), "alerts": float(len(evaluation.firing))}
+    for value in (*evaluation.performance.live, *evaluation.performance.estimated):
+        for name, number in (("", value.value), ("_low", value.low), ("_high", value.high)):
+            figures[f"{value.source}_{value.name}{name}"] = number
+    if evaluation.drift.features:
+        figures["drift_share"] = evaluation.drift.share
+        figures["drifted_features"] = float(sum(feature.drifted for feature in evaluation.drift.features))
+    if evaluation.drift.domain:
+        figures["domain_auc"] = evaluation.drift.domain.auc
+    if evaluation.performance.label_coverage is not None:
+        figures["label_coverage"] = evaluation.performance.label_coverage
+    return {name: number for name, number in figures.items() if math.isfinite(number)}

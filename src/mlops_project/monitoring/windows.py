@@ -1,0 +1,132 @@
+"""Which rows are evaluated next: windows that follow one another without gap or overlap, and end where nothing can be missing.
+
+A prediction gets its time, and at once after that its place in a segment, whose name says when it was begun. So up to the
+*watermark*, the begin of the oldest segment that is not yet read (open ones are among them), every row is in the Parquet log.
+No window ends later. A busy server closes a segment every ``prediction_log.segment_seconds``: at most so much later than it
+ended, a window is evaluated.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from mlops_project.prediction_log.reader import LogReader, Window
+from mlops_project.prediction_log.store import Store
+from mlops_project.sections import MonitoringConfig, PredictionLogConfig
+
+SEGMENT = re.compile(r"(\d{8}T\d{6})-.+\.(open|new|log)")
+# How much older than its segment a prediction may be: its time is that of its id, and then the answer is written.
+MARGIN = timedelta(seconds=5)
+# An open segment this much past its age has no living writer, and none that could close it: waiting for it would be for ever.
+GRACE = timedelta(seconds=60)
+# How long a closed segment that cannot be read (its model is not to be had) keeps windows from ending.
+PATIENCE = timedelta(hours=1)
+END = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """The segments that were not yet read at a moment.
+
+    Attributes
+    ----------
+    at
+        The moment, before the segments were listed.
+    begun
+        Segment's name without its ending → (when it was begun, whether it is closed).
+    is_local
+        Whether open segments are to be seen; in an object store only closed ones are.
+    """
+
+    at: datetime
+    begun: Mapping[str, tuple[datetime, bool]]
+    is_local: bool
+
+    def without(self, read: "set[str] | frozenset[str]") -> "Pending":
+        """Return those that are still not read."""
+        return Pending(self.at, {name: item for name, item in self.begun.items() if name not in read}, self.is_local)
+
+    def find_watermark(self, settings: PredictionLogConfig) -> datetime:
+        """Return the time up to which every row is in the Parquet log."""
+        age = timedelta(seconds=settings.segment_seconds) + GRACE
+        limits = [self.at if self.is_local else self.at - age]
+        for begun, closed in self.begun.values():
+            if self.at - begun < age + (PATIENCE if closed else timedelta()):
+                limits.append(begun)
+        return min(limits) - MARGIN
+
+    @property
+    def lag_seconds(self) -> float:
+        """Age of the oldest closed segment that is not read; 0 if all are."""
+        return max([(self.at - begun).total_seconds() for begun, closed in self.begun.values() if closed], default=0.0)
+
+
+def list_pending(segments: str, read: "set[str]", *, storage_options: Mapping[str, Any] | None = None) -> Pending:
+    """List the segments that are not read.
+
+    Parameters
+    ----------
+    segments
+        ``prediction_log_dir``: absolute path or fsspec URL.
+    read
+        Names of those that are, without ending.
+    """
+    store, now = Store(segments, storage_options), datetime.now(UTC)
+    begun: dict[str, tuple[datetime, bool]] = {}
+    for match in filter(None, map(SEGMENT.fullmatch, store.names(""))):
+        name = match[0].rpartition(".")[0]
+        if name not in read:
+            at = datetime.strptime(match[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+            begun[name] = (at, match[2] == "log")
+    return Pending(now, begun, store.is_local)
+
+
+class Progress(NamedTuple):
+    """How far a version's windows have come.
+
+    Attributes
+    ----------
+    model, version
+        Which.
+    last_end
+        End of the last one; None before the first.
+    begin
+        No row is older.
+    """
+
+    model: str
+    version: str
+    last_end: datetime | None
+    begin: datetime
+
+
+def find_window(reader: LogReader, progress: Progress, watermark: datetime, settings: MonitoringConfig) -> Window | None:
+    """Return the next window that is due; None if there is none.
+
+    It begins where the last one ended (or with the first row) and ends after ``every_minutes``, or ``every_rows`` if they come
+    first. With fewer than ``min_rows`` rows it goes on for as many times ``every_minutes`` as it takes.
+    """
+    model, version, *_ = progress
+    start, step = find_start(reader, progress, settings), timedelta(minutes=settings.every_minutes)
+    if start is None or (start + step > watermark and not settings.every_rows):
+        return None
+    enough = reader.find_end(model, version, start, settings.min_rows)
+    if enough is None:
+        return None
+    end = start + max(1, math.ceil((enough - start) / step)) * step
+    if settings.every_rows:
+        full = reader.find_end(model, version, start, max(settings.every_rows, settings.min_rows))
+        end = min(end, full) if full else end
+    return Window(model, start, end, version) if end <= watermark else None
+
+
+def find_start(reader: LogReader, progress: Progress, settings: MonitoringConfig) -> datetime | None:
+    """Return where the next window begins: where the last ended or, after a pause, at the first row; None without rows."""
+    model, version, last_end, begin = progress
+    first = reader.count(Window(model, last_end or begin, END, version), labelled=False).first
+    if first is None or last_end is None:
+        return first
+    return first if first - last_end >= timedelta(minutes=settings.every_minutes) else last_end

@@ -1,0 +1,260 @@
+"""The log's Parquet files, read piece by piece: what a window needs of them, in bounded memory.
+
+A piece is a row group. Footers alone tell its time, version and role, so most pieces are taken whole or not at all. Rows have a
+position (number of the piece, number of the row in it), by which what was found in the key columns is fetched later.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow.parquet import ParquetFile
+
+from mlops_project.prediction_log.ingest import LABEL_SCHEMA, LABELS, LOG
+from mlops_project.prediction_log.store import Store
+from mlops_project.prediction_log.typed import ID, LABEL, LABEL_TIME, ROLE, ROW, TIME, VERSION
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+DAY_US = 86_400_000_000
+SHADOW = "shadow"  # its answers went to nobody, so they are no traffic
+# So many rows are joined with their labels, or put in order, at a time.
+SLICE_ROWS = 250_000
+PIECE_BITS = 32  # of a position, for the row in its piece
+
+Positions = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which predictions: of a model, from ``start`` to before ``end``.
+
+    Attributes
+    ----------
+    model
+        Name.
+    start, end
+        UTC; without a zone they are taken for that.
+    version
+        None for all.
+    """
+
+    model: str
+    start: datetime
+    end: datetime
+    version: str | None = None
+
+
+class Span(NamedTuple):
+    """From ``start`` to before ``end``, microseconds since 1970."""
+
+    start: int
+    end: int
+
+
+class Piece(NamedTuple):
+    """One row group.
+
+    Attributes
+    ----------
+    file, group
+        Where it is.
+    rows
+        How many.
+    first, last
+        Times in microseconds since 1970; of labels, the ids in their place.
+    version, role
+        None if there are several.
+    """
+
+    file: str
+    group: int
+    rows: int
+    first: Any
+    last: Any
+    version: str | None = None
+    role: str | None = None
+
+    def is_inside(self, span: Span, version: str | None) -> bool:
+        """Whether every row counts."""
+        sure = self.version is not None and version in (None, self.version) and self.role not in (None, SHADOW)
+        return sure and span.start <= self.first and self.last < span.end
+
+    def may_hold(self, span: Span, version: str | None) -> bool:
+        """Whether any row may count."""
+        other = version is not None and self.version not in (None, version)
+        return not other and self.role != SHADOW and self.first < span.end and self.last >= span.start
+
+
+def to_span(window: Window) -> Span:
+    """Return a window's times."""
+    return Span(to_microseconds(window.start), to_microseconds(window.end))
+
+
+def to_microseconds(at: datetime) -> int:
+    """Return microseconds since 1970."""
+    return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - EPOCH) // MICROSECOND
+
+
+def to_datetime(microseconds: int) -> datetime:
+    """Return the moment, in UTC."""
+    return EPOCH + timedelta(microseconds=int(microseconds))
+
+
+class Files:
+    """The Parquet files of one store. Remembers their footers' statistics: files never change."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._known: dict[str, list[Piece]] = {}
+
+    def models(self) -> list[str]:
+        """Return the models that have a log."""
+        return [unquote(name.removeprefix("model=")) for name in self.store.names(LOG) if name.startswith("model=")]
+
+    def days(self, model: str, span: Span) -> list[tuple[str, Span]]:
+        """Return the dates that have rows in a span, oldest first, each with its part of the span."""
+        days = []
+        for name in self.store.names(_folder(model)):
+            try:
+                start = int(np.datetime64(name.removeprefix("date="), "us").astype(np.int64))
+            except ValueError:  # something else that someone put there
+                continue
+            part = Span(max(start, span.start), min(start + DAY_US, span.end))
+            if part.start < part.end:
+                days.append((name, part))
+        return days
+
+    def pieces(self, model: str, day: str, span: Span, version: str | None) -> list[Piece]:
+        """Return the pieces of a date that may hold rows of a span, by file."""
+        return [piece for piece in self._list(f"{_folder(model)}/{day}") if piece.may_hold(span, version)]
+
+    def label_pieces(self, day: str) -> list[Piece]:
+        """Return the pieces of a date's labels."""
+        return self._list(f"{LABELS}/{day}")
+
+    def _list(self, folder: str) -> list[Piece]:
+        found = []
+        for name in self.store.names(folder, ".parquet"):
+            file = f"{folder}/{name}"
+            if file not in self._known:
+                with self.open(file) as parquet:
+                    self._known[file] = list(_describe(file, parquet.metadata))
+            found += self._known[file]
+        return found
+
+    def forget(self) -> None:
+        """Look at the files anew."""
+        self._known.clear()
+
+    def open(self, file: str) -> Any:
+        """Open a Parquet file; to be closed."""
+        if self.store.is_local:
+            return ParquetFile(self.store.path(file), pre_buffer=False)
+        return ParquetFile(self.store.open(file), pre_buffer=True)
+
+    def read(
+        self, pieces: Iterable[Piece], columns: Sequence[str] | None, batch_rows: int = SLICE_ROWS
+    ) -> Iterator[tuple[int, int, Any]]:
+        """Yield record batches with the number of their piece and of their first row in it; columns that are there only."""
+        for number, (group, parquet) in enumerate(self._open_each(pieces)):
+            row = 0
+            for batch in parquet.iter_batches(batch_rows, [group], columns):
+                yield number, row, batch
+                row += batch.num_rows
+
+    def fetch(self, pieces: Sequence[Piece], positions: Positions, columns: Sequence[str] | None) -> Iterator[Any]:
+        """Yield the rows at ascending positions, as a table per piece."""
+        numbers, rows = positions >> PIECE_BITS, positions & ((1 << PIECE_BITS) - 1)
+        wanted, starts = np.unique(numbers, return_index=True)
+        parts = np.split(rows, starts[1:])
+        for (group, parquet), part in zip(self._open_each(pieces[item] for item in wanted), parts, strict=False):
+            table = parquet.read_row_group(group, columns)
+            yield select(table if len(part) == table.num_rows else table.take(pa.array(part)), columns)
+
+    def _open_each(self, pieces: Iterable[Piece]) -> Iterator[tuple[int, Any]]:
+        """Yield the pieces' groups with their files, each opened once if its pieces stand together."""
+        parquet, file = None, None
+        try:
+            for piece in pieces:
+                if piece.file != file:
+                    if parquet is not None:
+                        parquet.close(force=True)
+                    parquet, file = self.open(piece.file), piece.file
+                yield piece.group, parquet
+        finally:
+            if parquet is not None:
+                parquet.close(force=True)
+
+
+def _folder(model: str) -> str:
+    return f"{LOG}/model={quote(model, safe='')}"
+
+
+def _describe(file: str, metadata: Any) -> Iterator[Piece]:
+    names = [metadata.schema.column(index).path for index in range(metadata.num_columns)]
+    is_log = TIME in names
+    for group in range(metadata.num_row_groups):
+        row_group = metadata.row_group(group)
+        if not row_group.num_rows:
+            continue
+        key, *others = [row_group.column(names.index(name)).statistics for name in ((TIME, VERSION, ROLE) if is_log else (ID,))]
+        first, last = (key.min_raw, key.max_raw) if is_log else (key.min, key.max)
+        constants = [item.min if item and item.min == item.max else None for item in others]
+        yield Piece(file, group, row_group.num_rows, first, last, *constants)
+
+
+def find_rows(batch: Any, span: Span, version: str | None) -> Any:
+    """Return which rows of a batch count, as a boolean array."""
+    times = batch.column(TIME).cast(pa.int64())
+    wanted = pc.and_(pc.greater_equal(times, span.start), pc.less(times, span.end))
+    wanted = pc.and_(wanted, pc.not_equal(batch.column(ROLE), SHADOW))
+    return wanted if version is None else pc.and_(wanted, pc.equal(batch.column(VERSION), version))
+
+
+def select(rows: Any, columns: Sequence[str] | None) -> Any:
+    """Return these columns of a batch or table, in this order; null where there is none."""
+    if columns is None:
+        return rows
+    names = rows.schema.names
+    arrays = [rows.column(name) if name in names else pa.nulls(rows.num_rows, pa.float64()) for name in columns]
+    return type(rows).from_arrays(arrays, names=list(columns))
+
+
+def slice_day(pieces: Sequence[Piece], span: Span, rows: int = SLICE_ROWS) -> list[Span]:
+    """Cut a date's span so that each part has about so many rows at most."""
+    borders, n_rows = [span.start], 0
+    for piece in sorted(pieces, key=lambda item: item.first):
+        if n_rows + piece.rows > rows and piece.first > borders[-1]:
+            borders.append(piece.first)
+            n_rows = 0
+        n_rows += piece.rows
+    return [Span(*borders) for borders in zip(borders, [*borders[1:], span.end], strict=True)]
+
+
+def read_labels(files: Files, day: str, span: Span, *, whole: bool) -> Any:
+    """Return the labels of predictions in a span of a date: a table of ``mlops.id``, ``row``, ``label``, ``label_time``.
+
+    Parameters
+    ----------
+    whole
+        Whether the span is the whole of what is wanted of that date, so that all its labels are looked at anyway.
+    """
+    columns = [ID, ROW, LABEL, LABEL_TIME]
+    pieces = files.label_pieces(day)
+    low, high = f"{span.start // 1000:012x}", f"{span.end // 1000 + 1:012x}"  # ids begin with the time
+    if not whole:
+        pieces = [piece for piece in pieces if piece.last >= low and piece.first < high]
+    batches = []
+    for _, _, batch in files.read(pieces, columns):
+        if not whole:
+            ids = batch.column(ID)
+            batch = batch.filter(pc.and_(pc.greater_equal(ids, low), pc.less(ids, high)))  # noqa: PLW2901 - the rest of it
+        batches.append(batch.select(columns).cast(LABEL_SCHEMA))
+    return pa.Table.from_batches(batches, LABEL_SCHEMA)

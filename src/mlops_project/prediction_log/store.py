@@ -1,0 +1,130 @@
+"""A directory that the log is kept in: a local path or an fsspec URL. Files are read whole or appear whole."""
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+LOCK_FILE = ".lock"
+
+
+class Store:
+    """Names below one place, with ``/`` between folders.
+
+    Parameters
+    ----------
+    place
+        Local path or fsspec URL.
+    storage_options
+        For the fsspec file system.
+
+    Attributes
+    ----------
+    is_local
+        Whether files can be renamed in one step and locked.
+    """
+
+    def __init__(self, place: str | Path, storage_options: Mapping[str, Any] | None = None) -> None:
+        self._system, self._root = fsspec.core.url_to_fs(str(place), **(storage_options or {}))
+        self.is_local = isinstance(self._system, LocalFileSystem)
+
+    def path(self, name: str) -> str:
+        """Return where the file system has a name."""
+        return f"{self._root.rstrip('/')}/{name}" if name else str(self._root)
+
+    def names(self, folder: str, ending: str = "") -> list[str]:
+        """Return what a folder holds, sorted, without hidden files; nothing if there is no such folder."""
+        path = self.path(folder)
+        self._system.invalidate_cache(path)
+        try:
+            found = {str(item).rstrip("/").rpartition("/")[2] for item in self._system.ls(path, detail=False)}
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(name for name in found if name.endswith(ending) and not name.startswith("."))
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file to read it.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        """
+        path = self.path(name)
+        return Path(path).open("rb") if self.is_local else cast("BinaryIO", self._system.open(path, "rb"))
+
+    def read(self, name: str) -> bytes:
+        """Return a file's content.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        """
+        with self.open(name) as stream:
+            return stream.read()
+
+    def delete(self, name: str) -> None:
+        """Delete a file, or a folder with all it holds; nothing happens if it is not there."""
+        path = self.path(name)
+        with contextlib.suppress(FileNotFoundError):
+            if self._system.isdir(path):
+                self._system.rm(path, recursive=True)
+            else:
+                self._system.rm_file(path)  # rm would take a model's name for a pattern
+
+    @contextlib.contextmanager
+    def write(self, name: str) -> Iterator[BinaryIO]:
+        """Give a stream that becomes the file when the block ends well; whatever was there before is replaced.
+
+        On a local disk a reader, or a kill -9 at any moment, finds the old file or the new one. Elsewhere it is sent in one
+        piece under its own name: object stores show it when it is whole.
+        """
+        if self.is_local:
+            with self._write_local(Path(self.path(name))) as stream:
+                yield stream
+            return
+        with tempfile.NamedTemporaryFile() as stream:
+            yield cast("BinaryIO", stream)
+            stream.flush()
+            path = self.path(name)
+            self._system.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self._system.put_file(stream.name, path)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _write_local(file: Path) -> Iterator[BinaryIO]:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_name(f".{file.name}.tmp")
+        try:
+            with temporary.open("wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(file)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        descriptor = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def lock(self, folder: str) -> Iterator[None]:
+        """Let one at a time in, as far as the place allows it: elsewhere than on a local disk nothing is locked."""
+        if not self.is_local:
+            yield
+            return
+        file = Path(self.path(f"{folder}/{LOCK_FILE}"))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("ab") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield

@@ -1,0 +1,337 @@
+"""Retrain: labelled predictions beside the original table → a challenger, judged on both. ``mlops retrain``.
+
+Killed at any moment, it can be started again: a version that was logged and not judged stays a challenger, and a cause that
+was answered with a promotion is not answered again.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import click
+import numpy as np
+
+from mlops_project.bundle import Bundle, install
+from mlops_project.command import Step, WorkflowCommand, config_options, show_progress
+from mlops_project.config import Config
+from mlops_project.errors import BundleError, DataError, MLOpsError, TrackingError
+from mlops_project.monitoring.attempts import Attempts, Cause, CauseKind, Result, Watch, find_folder
+
+if TYPE_CHECKING:
+    from mlops_project.data_prep import ProductionRows
+    from mlops_project.modeling.gate import Decision
+    from mlops_project.prediction_log.reader import LogReader
+    from mlops_project.tracking.events import EventKind
+    from mlops_project.tracking.registry import Move
+    from mlops_project.tracking.store import Store
+
+STEPS = 12
+MAX_ROWS = 1_000_000  # the newest; more do not fit beside a table
+STRANGE_LABELS = 0.01  # share of labels outside the known classes that may be left out
+EXIT_NOT_DONE = 3
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """How a retraining ended.
+
+    Attributes
+    ----------
+    result
+        ``promoted``; ``ready``: the gate agrees and a person is to promote; ``refused`` by the gate; ``skipped`` for lack of
+        rows; ``running``: another one runs.
+    text
+        In words, with the figures.
+    version
+        The version that was made, if any.
+    """
+
+    result: Result | Literal["running"]
+    text: str
+    version: int | None = None
+
+
+def retrain(
+    config: Config,
+    *,
+    since_days: float | None = None,
+    reason: str = "",
+    cause: str = "",
+    promote: bool = True,
+    reader: "LogReader | None" = None,
+    step: Step = lambda _: None,
+) -> Retraining:
+    """Train a challenger on new labelled predictions, judge it against the champion, and promote it if the gates agree.
+
+    Parameters
+    ----------
+    since_days
+        Use labelled predictions of so many days; default ``retraining.max_age_days``.
+    reason
+        Recorded in the audit trail.
+    cause
+        Key of what asked for it; a cause that was answered with a promotion is not answered again. Default: one of its own.
+    promote
+        Whether to move ``champion`` if the gates agree, or leave that to a person.
+    reader
+        Of the prediction log; default the one in ``config.monitoring_dir``.
+
+    Raises
+    ------
+    MLOpsError
+        Whatever training, log or registry raise; the attempt is then recorded as failed.
+    """
+    attempts = Attempts(find_folder(config))
+    lock = attempts.inherit()
+    if lock is None:
+        return Retraining("running", f"another retraining of {config.model.name!r} runs on this machine; nothing was done")
+    try:
+        now = datetime.now(UTC)
+        asked = _name_cause(cause, reason, now)
+        attempts.fail_dead(now, but=asked.key)
+        if not any(attempt.cause.key == asked.key for attempt in attempts.read().open):
+            attempts.begin(asked, now)
+        oldest = now - timedelta(days=since_days or config.retraining.max_age_days)
+        try:
+            done = _Retraining(config, attempts.folder, asked, promote=promote, reader=reader, step=step).run(oldest)
+        except MLOpsError as error:
+            attempts.finish(asked.key, "failed", str(error), datetime.now(UTC))
+            raise
+        attempts.finish(asked.key, done.result, done.text, datetime.now(UTC), version=done.version)
+        return Retraining(done.result, done.text, done.version)
+    finally:
+        os.close(lock)
+
+
+def _name_cause(key: str, reason: str, now: datetime) -> Cause:
+    kind = key.partition(":")[0]
+    known: CauseKind = next((item for item in get_args(CauseKind) if item == kind), "manual")
+    return Cause(kind=known, key=key or f"manual:{now.isoformat()}", reason=reason or "asked for by hand")
+
+
+@dataclass(frozen=True)
+class _End:
+    result: Result
+    text: str
+    version: int | None = None
+
+
+class _Retraining:
+    """One retraining, from the log to the alias."""
+
+    def __init__(
+        self, config: Config, folder: Path, cause: Cause, *, promote: bool, reader: "LogReader | None", step: Step
+    ) -> None:
+        self.config, self.cause = config, cause
+        self._name = config.model.name
+        self._folder = folder
+        self._promote = promote
+        self._reader = reader
+        self._step = step
+
+    def run(self, oldest: datetime) -> _End:
+        """Do all of it, and record how it ended, whatever it was."""
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                champion, answered = self._find_champion(Path(folder))
+                end = self._finish_answered(answered, champion) if answered else self._challenge(champion, oldest)
+        except MLOpsError as error:
+            with contextlib.suppress(TrackingError):  # which may be why it failed
+                self._record("retraining-ended", str(error), result="failed")
+            raise
+        self._record("retraining-ended", end.text, result=end.result, version=end.version)
+        return end
+
+    def _find_champion(self, folder: Path) -> "tuple[Bundle, Move | None]":
+        """Return the champion's bundle, and the promotion that this cause was answered with, if it was."""
+        from mlops_project.tracking import registry
+
+        with self._open() as store:
+            if registry.find_champion(store, self._name) is None:
+                raise TrackingError(f"model {self._name!r} has no champion to retrain; train one with `mlops train`")
+            moves = [move for move in registry.read_moves(store, self._name) if move.alias == registry.CHAMPION]
+            answered = next((move for move in reversed(moves) if move.cause == self.cause.key), None)
+            if answered is not None and answered is moves[-1]:
+                registry.finish_move(store, answered)
+            champion = registry.find_version(store, self._name, registry.CHAMPION)
+            return registry.download_bundle(store, champion, folder), answered
+
+    def _finish_answered(self, move: "Move", champion: Bundle) -> _End:
+        note = _install(self.config, champion)
+        return _End("promoted", f"this cause was answered with version {move.target} already{note}", move.target)
+
+    def _challenge(self, champion: Bundle, oldest: datetime) -> _End:
+        self._step("reading labelled predictions")
+        rows = read_labelled(self.config, champion, oldest, self._reader)
+        least = self.config.retraining.min_rows
+        if len(rows) < least:
+            text = (
+                f"{len(rows):,} labelled predictions since {oldest:%Y-%m-%d %H:%M} UTC, retraining.min_rows asks for {least:,}"
+            )
+            return _End("skipped", text)
+        older, recent = rows.split(self.config.retraining.recent_share)
+        said = f"{len(older):,} labelled predictions to learn from, the newest {len(recent):,} to judge ({_span(rows)})"
+        self._record("retraining-started", f"{self.cause.reason}; {said}")
+        return self._train_and_judge(older, recent, said)
+
+    def _train_and_judge(self, older: "ProductionRows", recent: "ProductionRows", said: str) -> _End:
+        from mlops_project.modeling.evaluation import encode_target
+        from mlops_project.promote import run_retraining_gate
+        from mlops_project.tracking import registry
+        from mlops_project.tracking.runs import log_bundle
+        from mlops_project.train import build
+
+        bundle, _, split, _ = build(self.config, self._step, production=older, target=self._folder / "model")
+        self._step("logging to MLflow")
+        number = log_bundle(bundle, self.config).model_version
+        with self._open() as store:
+            registry.note_retraining(
+                store, registry.find_version(store, self._name, str(number)), f"{self.cause.reason}; {said}"
+            )
+        self._step("comparing with the champion")
+        newest = _columns(recent.features), encode_target(recent.target, bundle.contract)
+        fixed = _columns(split.test_features), encode_target(split.test_target, bundle.contract)
+        decision = run_retraining_gate(self.config, bundle, number, newest, fixed, cause=self.cause.key, promote=self._promote)
+        return self._conclude(decision, bundle, number)
+
+    def _conclude(self, decision: "Decision", bundle: Bundle, number: int) -> _End:
+        if not decision.promote:
+            return _End("refused", f"version {number} is not promoted: {decision.reason}", number)
+        if not self._promote:
+            how = f"promote it with: mlops promote --version {number} --force --reason …"
+            return _End("ready", f"version {number} passes: {decision.reason}; {how}", number)
+        return _End("promoted", f"version {number} is champion: {decision.reason}{_install(self.config, bundle)}", number)
+
+    def _record(self, kind: "EventKind", text: str, *, result: str = "", version: int | None = None) -> None:
+        from mlops_project.tracking.events import record_event
+
+        with self._open() as store:
+            record_event(store, self._name, kind, text, cause=self.cause.key, result=result, version=version)
+
+    def _open(self) -> "contextlib.AbstractContextManager[Store]":
+        from mlops_project.tracking.store import open_store
+
+        return open_store(self.config)
+
+
+def _span(rows: "ProductionRows") -> str:
+    first, last = (str(instant)[:16].replace("T", " ") for instant in (rows.times[0], rows.times[-1]))
+    return f"{first} to {last} UTC"
+
+
+def _columns(features: Any) -> dict[str, Any]:
+    return {str(name): features[name].to_numpy() for name in features.columns}
+
+
+def _install(config: Config, bundle: Bundle) -> str:
+    """Put the champion where training exports to; return a note if that cannot be written, which undoes no promotion."""
+    try:
+        install(bundle, config.model_dir)
+    except (BundleError, OSError) as error:
+        return f" ({config.model_dir} still holds another model: {error})"
+    return ""
+
+
+def read_labelled(config: Config, champion: Bundle, oldest: datetime, reader: "LogReader | None" = None) -> "ProductionRows":
+    """Read labelled predictions from the log, typed by the champion's contract.
+
+    Raises
+    ------
+    DataError
+        If too many labels are none of its classes, or the log is of another model.
+    """
+    from mlops_project.data_prep import read_production
+    from mlops_project.prediction_log.reader import LogReader, to_truth
+
+    reader = reader or LogReader(config.monitoring_dir)
+    rows = reader.newest_labelled(config.model.name, None, MAX_ROWS, since=oldest)
+    if not rows.num_rows:
+        return read_production(rows, np.empty(0, np.int64), champion.contract)
+    labels = rows["mlops.label"].to_pylist()
+    truth = to_truth(labels, champion.contract)
+    strange = np.flatnonzero(truth < 0 if champion.contract.is_classification else np.isnan(truth))
+    if len(strange) > STRANGE_LABELS * len(truth):
+        raise DataError(
+            f"{len(strange):,} of {len(truth):,} labels are none that version and table know, such as {labels[strange[0]]}; "
+            "mend what sends them, or train on a table that has them: mlops train"
+        )
+    return read_production(rows, truth, champion.contract)
+
+
+def check_rollback(config: Config, reader: "LogReader", now: datetime | None = None) -> "Move | None":
+    """Compare a retrained champion with its predecessor on the labelled rows that it answered; roll back if it does worse.
+
+    To be called at every round of the monitor. Nothing happens unless the champion was promoted by a retraining in the last
+    ``retraining.watch_hours``, and has ``monitoring.min_labels`` labelled rows, or twice as many as at the last look.
+
+    Returns
+    -------
+    Move or None
+        The rollback, as recorded.
+
+    Raises
+    ------
+    TrackingError
+        If MLflow cannot be reached.
+    """
+    from mlops_project.monitoring.watch import compare_champions, find_watched, is_look_due
+    from mlops_project.promote import rollback
+    from mlops_project.tracking import registry
+    from mlops_project.tracking.events import record_event
+    from mlops_project.tracking.store import open_store
+
+    now, name = now or datetime.now(UTC), config.model.name
+    attempts = Attempts(find_folder(config))
+    with open_store(config) as store, tempfile.TemporaryDirectory() as folder:
+        champion = registry.find_champion(store, name)
+        moves = registry.read_moves(store, name) if champion else []
+        promotion = find_watched(moves, champion, now, watch_hours=config.retraining.watch_hours)
+        if promotion is None:
+            return None
+        rows = reader.newest_labelled(name, str(promotion.target), config.monitoring.label_rows)
+        watch = attempts.read().watch
+        if watch is None or watch.version != promotion.target:
+            watch = Watch(version=promotion.target, looks=0, rows=0)
+        if not is_look_due(watch, rows.num_rows, config.monitoring):
+            return None
+        decision, previous = compare_champions(store, config, promotion, rows, watch.looks, Path(folder))
+        said = f"version {promotion.target} against version {promotion.source}: {decision.reason}"
+        record_event(store, name, "rollback-check", said, version=promotion.target)
+        attempts.note_watch(Watch(version=watch.version, looks=watch.looks + 1, rows=rows.num_rows))
+        if not decision.promote:
+            return None
+        move = rollback(config, to=promotion.source, reason=said, only_from=promotion.target)
+        attempts.note_rollback(promotion.target, said, now)
+        _install(config, previous)
+        return move
+
+
+@click.command(cls=WorkflowCommand, name="retrain")
+@config_options
+@click.option(
+    "--since",
+    "since_days",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="DAYS",
+    help="Use labelled predictions of so many days; default retraining.max_age_days.",
+)
+@click.option("--reason", default="", help="Recorded in the audit trail.")
+@click.option("--promote/--no-promote", default=True, show_default=True, help="Make it the champion if the gates agree.")
+@click.option("--cause", default="", hidden=True, help="Key of what asked for it; answered with a promotion at most once.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+def command(config: Config, since_days: float | None, reason: str, promote: bool, cause: str, as_json: bool) -> None:
+    """Train on new labelled predictions as well, and promote if both gates agree (exit 3: refused, or nothing to do)."""
+    with show_progress(STEPS, hidden=as_json) as step:
+        done = retrain(config, since_days=since_days, reason=reason, cause=cause, promote=promote, step=step)
+    click.echo(json.dumps(asdict(done)) if as_json else f"{config.model.name}: {done.result}: {done.text}")
+    if done.result not in ("promoted", "ready"):
+        raise SystemExit(EXIT_NOT_DONE)
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,119 @@
+"""What happened to a model beside its alias moves: alerts, retrainings, comparisons with the predecessor.
+
+Kept as the moves are: one tag of the registered model per event, so that writers at the same time do not disturb each other.
+Reading a model reads all its tags, so they are short and the oldest are deleted.
+"""
+
+import secrets
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from mlops_project.tracking.registry import MOVE_TAG, Move, find_user
+from mlops_project.tracking.store import Store
+
+EVENT_TAG = "mlops.event."
+EventKind = Literal["alert", "recovered", "retraining-started", "retraining-ended", "rollback-check"]
+MAX_TEXT = 1000  # characters, of the 5,000 that a tag takes
+KEPT_EVENTS, SPARE_EVENTS = 500, 50  # beyond both together the oldest are deleted
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One event, as recorded.
+
+    Attributes
+    ----------
+    at
+        ISO 8601, UTC.
+    kind
+        ``alert``, ``recovered``, ``retraining-started``, ``retraining-ended`` or ``rollback-check``.
+    version
+        The version that it is about, if any.
+    user
+        Who, or whose process.
+    text
+        In words.
+    cause
+        Of a retraining: the key of what asked for it.
+    result
+        Of a retraining that ended: ``promoted``, ``ready``, ``refused``, ``failed`` or ``skipped``.
+    """
+
+    at: str
+    model: str
+    kind: EventKind
+    user: str
+    text: str
+    version: int | None = None
+    cause: str = ""
+    result: str = ""
+
+
+def record_event(
+    store: Store,
+    model: str,
+    kind: EventKind,
+    text: str,
+    *,
+    version: int | None = None,
+    cause: str = "",
+    result: str = "",
+    user: str = "",
+    at: datetime | None = None,
+) -> Event:
+    """Record an event of a registered model; the oldest beyond ``KEPT_EVENTS`` are deleted now and then.
+
+    Parameters
+    ----------
+    text
+        Becomes one line, cut at ``MAX_TEXT`` characters.
+    user
+        Default: MLflow's user, else the system's.
+    at
+        Default: now.
+    """
+    line = " ".join(text.split())
+    event = Event(
+        at=(at or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="microseconds"),
+        model=model,
+        kind=kind,
+        user=user or find_user(),
+        text=line if len(line) <= MAX_TEXT else f"{line[: MAX_TEXT - 1]}…",
+        version=version,
+        cause=cause,
+        result=result,
+    )
+    key = f"{EVENT_TAG}{event.at.removesuffix('+00:00')}.{secrets.token_hex(2)}"
+    store.client.set_registered_model_tag(model, key, msgspec.json.encode(event).decode())
+    _prune(store, model)
+    return event
+
+
+def _prune(store: Store, model: str) -> None:
+    keys = sorted(key for key in store.client.get_registered_model(model).tags if key.startswith(EVENT_TAG))
+    if len(keys) > KEPT_EVENTS + SPARE_EVENTS:
+        for key in keys[:-KEPT_EVENTS]:
+            store.client.delete_registered_model_tag(model, key)  # says nothing if another writer was faster
+
+
+def read_events(store: Store, model: str) -> list[Event]:
+    """Return a model's events, oldest first."""
+    return [item for item in read_history(store, model) if isinstance(item, Event)]
+
+
+def read_history(store: Store, model: str) -> list[Move | Event]:
+    """Return a model's alias moves and events in the order of time, in one request."""
+    found: list[Move | Event] = []
+    for key, text in store.client.get_registered_model(model).tags.items():
+        if key.startswith(MOVE_TAG):
+            found.append(msgspec.json.decode(text, type=Move))
+        elif key.startswith(EVENT_TAG):
+            found.append(msgspec.json.decode(text, type=Event))
+    return sorted(found, key=lambda item: item.at)
+
+
+def find_end(store: Store, model: str, cause: str, since: str) -> Event | None:
+    """Return how the newest retraining for a cause ended; None if none did since this instant (ISO 8601, UTC)."""
+    ends = [event for event in read_events(store, model) if event.kind == "retraining-ended" and event.cause == cause]
+    return ends[-1] if ends and datetime.fromisoformat(ends[-1].at) >= datetime.fromisoformat(since) else None

@@ -1,0 +1,361 @@
+"""Monitoring: is the model still what it was, what changed, and what was done about it."""
+
+import os
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from mlops_project.config import Config
+from mlops_project.errors import TrackingError
+from mlops_project.monitoring.results import Alert, Drift, Evaluation, FeatureDrift, MetricValue, Source
+from mlops_project.monitoring.summary import format_duration, format_minute, format_p, format_percent, to_sentence
+from mlops_project.ui import monitoring_charts as charts
+from mlops_project.ui.format import LOSSES, escape, format_moment, format_number
+from mlops_project.ui.monitoring import (
+    MONITOR_VARIABLE,
+    Lookout,
+    Mark,
+    Seen,
+    find_changes_of_version,
+    find_watched,
+    is_stale,
+    judge_level,
+    link_report,
+    list_features,
+    list_points,
+    list_shares,
+)
+from mlops_project.ui.registry import Registered, read_registry
+from mlops_project.ui.texts import Translate, name_metric
+from mlops_project.ui.timeline import LOOKS, Entry, derive, find_marks, tell
+from mlops_project.ui.view import View, open_view
+
+REFRESH_SECONDS = 10.0
+BOXES = {
+    "none": (st.info, ":material/hourglass_empty:"),
+    "quiet": (st.success, ":material/check_circle:"),
+    "changed": (st.info, ":material/visibility:"),
+    "drift": (st.warning, ":material/waves:"),
+    "loss": (st.error, ":material/trending_down:"),
+}
+FEATURE, TABLE, SUBJECT = "monitored feature", "monitored features", "monitored subject"
+MAX_FAULTS, MAX_ENTRIES = 10, 15
+MAX_ROWS, TABLE_HEIGHT = 10, 387  # pixels: ten rows and their heading
+
+
+def show() -> None:
+    """Draw the page."""
+    view = open_view()
+    t = view.t
+    st.title(t("page.monitoring"))
+    st.markdown(t("monitoring.lead", model=escape(view.model.name)))
+    lookout = _find_lookout(view.config.monitoring_dir, os.environ.get(MONITOR_VARIABLE, ""), view.model.name)
+    seen, registered = lookout.look(), _ask_registry(view)
+    _show_verdict(view, seen)
+    if seen.newest is not None:
+        _show_window(view, seen.newest, lookout)
+        _show_metrics(view, seen.newest)
+        _show_over_time(view, seen, registered)
+        _show_changes(seen.newest.drift, seen.newest.end, t)
+    st.subheader(t("timeline"), anchor=False)
+    _show_timeline(registered, seen, t)
+    _watch(view, lookout, _stamp(seen, view.config), _newest_entry(registered))
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _find_lookout(place: str, address: str, model: str) -> Lookout:
+    return Lookout(place, address, model)
+
+
+def _ask_registry(view: View) -> Registered | str:
+    """Return what the registry holds, or why it cannot be asked; empty if it is not in use."""
+    if not view.config.tracking.enabled:
+        return ""
+    try:
+        return read_registry(view.config, view.model.name)
+    except TrackingError as error:
+        return str(error)
+
+
+def _stamp(seen: Seen, config: Config) -> tuple[object, ...]:
+    """Return what must differ before the page is drawn anew."""
+    newest = seen.newest
+    when = newest and (newest.end, newest.version, newest.evaluated_at, is_stale(newest, config, datetime.now(UTC)))
+    return when, seen.running, seen.failure, tuple(seen.problems.items())
+
+
+def _newest_entry(registered: Registered | str) -> str | None:
+    return None if isinstance(registered, str) or not registered.history else registered.history[0].at
+
+
+@st.fragment(run_every=REFRESH_SECONDS)
+def _watch(view: View, lookout: Lookout, stamp: tuple[object, ...], newest: str | None) -> None:
+    """Look now and then whether there is anything new; what did not change is neither read nor drawn again."""
+    st.caption(view.t("refreshed", seconds=f"{REFRESH_SECONDS:g}"))
+    if _stamp(lookout.look(), view.config) != stamp or (newest is not None and _newest_entry(_ask_registry(view)) != newest):
+        st.rerun(scope="app")
+
+
+# The verdict ------------------------------------------------------------------------------------------------------------------
+
+
+def _show_verdict(view: View, seen: Seen) -> None:
+    t, newest = view.t, seen.newest
+    if newest is not None and is_stale(newest, view.config, datetime.now(UTC)):
+        words = t("verdict.stale", at=format_minute(newest.evaluated_at))
+        cure = t("stale.cure", rows=f"{view.config.monitoring.min_rows:,}")
+        st.warning(f"**{words}** {cure}", icon=":material/history_toggle_off:")
+    level, alert = judge_level(newest)
+    what = "" if alert is None else t(f"alert.{alert.name}")
+    sentence = f"**{t(f'verdict.{level}', what=what)}** {_explain(view, newest, alert)}"
+    draw, icon = BOXES[level]
+    draw(sentence, icon=icon)
+    if newest is None:
+        _show_start(view)
+    for other in newest.alerts if newest else ():
+        if other is not alert:
+            icon = ":orange[:material/warning:]" if other.firing else ":gray[:material/visibility:]"
+            st.markdown(f"{icon} **{_capitalise(t(f'alert.{other.name}'))}** · {_explain(view, newest, other)}")
+    if seen.running:
+        st.info(t("retraining.runs"), icon=":material/model_training:")
+    if seen.failure:
+        st.warning(t("monitor.down", reason=escape(seen.failure)), icon=":material/cloud_off:")
+    for subject, reason in seen.problems.items():
+        st.warning(t("monitor.problem", subject=escape(subject), reason=escape(reason)), icon=":material/report:")
+
+
+def _explain(view: View, newest: Evaluation | None, alert: Alert | None) -> str:
+    """Say for how long an alert is so and why; for a quiet window, what its figures are."""
+    if newest is None:
+        return ""
+    if alert is None:
+        reasons = (newest.performance.reason, newest.drift.reason)
+        return " ".join(escape(to_sentence(reason)) for reason in reasons if reason)
+    needed = view.config.monitoring.consecutive
+    key = "firing" if alert.firing else "pending"
+    long = view.t(key, windows=alert.windows, since=format_minute(alert.since), needed=needed)
+    return f"{_capitalise(long)}. {escape(to_sentence(alert.reason))}"
+
+
+def _capitalise(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _show_start(view: View) -> None:
+    t, settings = view.t, view.config.monitoring
+    st.markdown(t("none.cure"))
+    st.code("mlops monitor", language="sh")
+    log = format_number(view.config.prediction_log.segment_seconds)
+    words = [t("none.window", minutes=format_number(settings.every_minutes), rows=f"{settings.min_rows:,}", log=log)]
+    if settings.every_rows:
+        words.append(t("none.rows", rows=f"{settings.every_rows:,}"))
+    st.caption(" ".join(words))
+
+
+def _show_window(view: View, newest: Evaluation, lookout: Lookout) -> None:
+    t = view.t
+    start, end, at = (format_minute(instant) for instant in (newest.start, newest.end, newest.evaluated_at))
+    words = t("window", version=escape(newest.version), start=start, end=end, at=at)
+    if view.model.version and view.model.version != newest.version:
+        words = f"{words} {t('window.other', now=escape(view.model.version))}"
+    st.caption(words)
+    with st.container(horizontal=True):
+        address = link_report(dict(os.environ), newest.model)
+        if address:
+            st.link_button(t("report.open"), address, icon=":material/open_in_new:")
+        name = f"{newest.model}-monitoring.html"
+        st.download_button(
+            t("report.download"), lookout.read_report, name, "text/html", icon=":material/download:", on_click="ignore"
+        )
+
+
+# Figures ----------------------------------------------------------------------------------------------------------------------
+
+
+def _show_metrics(view: View, newest: Evaluation) -> None:
+    t, drift, performance = view.t, newest.drift, newest.performance
+    with st.container(horizontal=True):
+        seconds = (datetime.fromisoformat(newest.end) - datetime.fromisoformat(newest.start)).total_seconds()
+        span = t("window.rows.span", time=format_duration(seconds))
+        _show_figure(t("window.rows"), f"{newest.rows:,}", span, t("window.rows.help"))
+        for source in ("live", "estimated"):
+            _show_metric(t, performance.metric, source, find_watched(performance, source))
+    with st.container(horizontal=True):
+        if drift.features:
+            count = t("share.count", changed=sum(item.drifted for item in drift.features), all=len(drift.features))
+            words = t("share.help", limit=format_percent(view.config.monitoring.drift_share))
+            _show_figure(t("share"), format_percent(drift.share), count, words)
+        if drift.domain is not None:
+            limit = f"{drift.domain.threshold:.3f}"
+            value = f"AUC {drift.domain.auc:.3f}"
+            _show_figure(t("domain"), value, t("domain.limit", limit=limit), t("domain.help", limit=limit))
+        coverage, delay = performance.label_coverage, performance.label_delay_seconds
+        after = "" if delay is None else t("labels.delay", delay=format_duration(delay))
+        _show_figure(t("labels"), "-" if coverage is None else format_percent(coverage), after, t("labels.help"))
+
+
+def _show_figure(label: str, value: str, note: str, words: str) -> None:
+    """Draw a figure with a note in grey where others have their change."""
+    st.metric(label, value, note or None, delta_color="off", delta_arrow="off", help=words, border=True)
+
+
+def _show_metric(t: Translate, metric: str, source: Source, found: MetricValue | None) -> None:
+    label = t("metric.of", metric=name_metric(t, metric), source=t(source))
+    if found is None:
+        st.metric(label, "-", help=t(f"metric.none.{source}"), border=True)
+        return
+    low, high, reference = (format_number(value, 3) for value in (found.low, found.high, found.reference))
+    st.metric(
+        label,
+        format_number(found.value, 3),
+        f"{found.value - found.reference:+.3g}",
+        delta_color="off" if not found.lost else "inverse" if metric in LOSSES else "normal",
+        delta_description=t("metric.bounds", low=low, high=high),
+        help=t("metric.help", low=low, high=high, rows=f"{found.rows:,}", reference=reference),
+        border=True,
+    )
+
+
+def _show_over_time(view: View, seen: Seen, registered: Registered | str) -> None:
+    t, newest = view.t, seen.newest
+    if newest is None:
+        return
+    st.subheader(t("over.time"), anchor=False)
+    marks = _find_marks(seen, registered)
+    points = list_points(seen.evaluations)
+    left, right = st.columns(2, gap="large")
+    with left:
+        metric = name_metric(t, newest.performance.metric)
+        st.markdown(t("metric.time", metric=_capitalise(metric)))
+        if points.empty:
+            st.caption(t("metric.time.none"))
+        else:
+            texts = [t(f"mark.{mark.kind}", version=mark.version) for mark in marks]
+            names = (t("live"), t("estimated"), t("held.out"))
+            st.altair_chart(charts.draw_metric(points, marks, names, texts), width="stretch")
+    with right:
+        st.markdown(t("share.time"))
+        limit = view.config.monitoring.drift_share
+        st.altair_chart(charts.draw_share(list_shares(seen.evaluations), limit, t("tolerated.share")), width="stretch")
+    if newest.performance.assumptions:
+        with st.expander(t("assumptions"), icon=":material/help:"):
+            st.markdown("\n".join(f"- {escape(to_sentence(text))}" for text in newest.performance.assumptions))
+
+
+def _find_marks(seen: Seen, registered: Registered | str) -> list[Mark]:
+    if isinstance(registered, str) or not registered.moves:
+        return find_changes_of_version(seen.evaluations)
+    return find_marks(registered, seen.evaluations[0].start)
+
+
+# What changed -----------------------------------------------------------------------------------------------------------------
+
+
+@st.fragment
+def _show_changes(drift: Drift, window: str, t: Translate) -> None:
+    """Draw the features' table and the chosen one's distribution; a choice draws only this part again."""
+    st.subheader(t("what.changed"), anchor=False)
+    if not drift.features:
+        st.info(t("what.none"), icon=":material/visibility_off:")
+        return
+    words = {"features": t("what.features"), "scores": t("what.scores")}
+    subject = _choose_subject(words, t("what.changed")) if drift.scores else "features"
+    items = drift.scores if subject == "scores" else drift.features
+    names = [item.name for item in items]
+    st.caption(t("what.lead"))
+    table, choice = f"{TABLE}/{subject}/{window}", f"{FEATURE}/{subject}"
+    if st.session_state.get(choice) not in names:
+        st.session_state[choice] = names[0]
+    st.dataframe(
+        list_features(items, t),
+        key=table,
+        hide_index=True,
+        width="stretch",
+        height=TABLE_HEIGHT if len(items) > MAX_ROWS else "auto",
+        placeholder="",
+        column_config=_describe_columns(t),
+        on_select=partial(_choose, table, choice, names),
+        selection_mode="single-row",
+    )
+    left, right = st.columns([1, 2], gap="large")
+    left.selectbox(words[subject], names, key=choice)
+    item = next(item for item in items if item.name == st.session_state[choice])
+    with left:
+        _show_comparison(item, t)
+    with right:
+        st.altair_chart(charts.draw_bins(item.bins, (t("reference.rows"), t("this.window"))), width="stretch")
+    _show_faults(drift, t)
+
+
+def _choose_subject(words: dict[str, str], label: str) -> str:
+    st.session_state[SUBJECT] = st.session_state.get(SUBJECT) or "features"
+    st.segmented_control(label, list(words), key=SUBJECT, format_func=words.__getitem__, label_visibility="collapsed")
+    return st.session_state[SUBJECT] or "features"
+
+
+def _choose(table: str, choice: str, names: list[str]) -> None:
+    rows = st.session_state[table]["selection"]["rows"]
+    if rows:
+        st.session_state[choice] = names[rows[0]]
+
+
+def _describe_columns(t: Translate) -> dict[str, Any]:
+    number, share = st.column_config.NumberColumn, partial(st.column_config.NumberColumn, format="percent")
+    return {
+        t("distance"): number(format="%.3f", help=t("distance.help")),
+        t("tolerated"): number(format="%.3f", help=t("tolerated.help")),
+        t("weight"): share(help=t("weight.help")),
+        **{t(key): share() for key in ("missing.share", "out.of.range", "unseen")},
+    }
+
+
+def _show_comparison(item: FeatureDrift, t: Translate) -> None:
+    figures = {"distance": f"{item.jensen_shannon:.3f}", "limit": f"{item.threshold:.3f}", "psi": f"{item.psi:.3f}"}
+    st.caption(t("bins.lead", test=escape(item.test), p=escape(format_p(item.p_adjusted)), **figures))
+    if item.quality:
+        st.caption("  \n".join(escape(text) for text in item.quality))
+
+
+def _show_faults(drift: Drift, t: Translate) -> None:
+    faulty = [item for item in drift.features if item.quality]
+    if not faulty:
+        return
+    st.markdown(f"**{t('faults')}**")
+    lines = [f"- **{escape(item.name)}**: {escape('; '.join(item.quality))}" for item in faulty[:MAX_FAULTS]]
+    if len(faulty) > MAX_FAULTS:
+        lines.append(f"- {t('faults.more', count=len(faulty) - MAX_FAULTS)}")
+    st.markdown("\n".join(lines))
+
+
+# Timeline ---------------------------------------------------------------------------------------------------------------------
+
+
+def _show_timeline(registered: Registered | str, seen: Seen, t: Translate) -> None:
+    if isinstance(registered, str) and registered:
+        st.warning(t("registry.down", reason=escape(registered)), icon=":material/cloud_off:")
+    entries = [] if isinstance(registered, str) else tell(registered)
+    if not entries:
+        entries = derive(seen.evaluations)
+        if entries:
+            st.caption(t("timeline.derived"))
+    if not entries:
+        st.caption(t("timeline.empty"))
+        return
+    every = len(entries) <= MAX_ENTRIES or st.toggle(t("timeline.all", count=len(entries)), key="whole timeline")
+    with st.container(border=True):
+        st.markdown("\n\n".join(_write_entry(entry, t) for entry in entries[: None if every else MAX_ENTRIES]))
+
+
+def _write_entry(entry: Entry, t: Translate) -> str:
+    icon, colour = LOOKS[entry.kind]
+    facts = [f"**{t(f'event.{entry.kind}')}**"]
+    facts += [t("version", version=escape(entry.version))] if entry.version else []
+    facts += [f"{format_moment(entry.at)[:16]} UTC", *([escape(entry.who)] if entry.who else [])]
+    head = f":{colour}[:material/{icon}:] {' · '.join(facts)}"
+    return f"{head}  \n:small[:gray[{escape(entry.why)}]]" if entry.why else head
+
+
+if __name__ == "__main__":
+    show()

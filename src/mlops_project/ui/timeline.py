@@ -1,0 +1,108 @@
+"""What happened to a model, as a story: from the audit trail; while that cannot be read, from the evaluations."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from mlops_project.monitoring.alerts import TITLES, find_changes
+from mlops_project.monitoring.results import Evaluation
+from mlops_project.ui.monitoring import Mark
+
+if TYPE_CHECKING:
+    from mlops_project.tracking.events import Event
+    from mlops_project.tracking.registry import Move, Version
+    from mlops_project.ui.registry import Registered
+
+MOVES = {"register": "registered", "promote": "promoted", "force": "forced", "rollback": "rolled-back"}
+LOOKS = {  # kind → (icon, Streamlit's colour)
+    "alert": ("warning", "orange"),
+    "recovered": ("check_circle", "green"),
+    "retraining-started": ("model_training", "blue"),
+    "retraining-promoted": ("task_alt", "green"),
+    "retraining-ready": ("task_alt", "blue"),
+    "retraining-refused": ("block", "orange"),
+    "retraining-failed": ("error", "red"),
+    "retraining-skipped": ("skip_next", "gray"),
+    "rollback-check": ("balance", "gray"),
+    "registered": ("add_circle", "gray"),
+    "refused": ("block", "orange"),
+    "promoted": ("arrow_upward", "green"),
+    "forced": ("arrow_upward", "orange"),
+    "rolled-back": ("undo", "red"),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that happened.
+
+    Attributes
+    ----------
+    at
+        ISO 8601, UTC.
+    kind
+        A key of ``LOOKS``.
+    version
+        Which version, or from which to which; empty if none is meant.
+    who, why
+        In words; may be empty.
+    """
+
+    at: str
+    kind: str
+    version: str = ""
+    who: str = ""
+    why: str = ""
+
+
+def tell(registered: "Registered") -> list[Entry]:
+    """Return the audit trail, newest first: alias moves, events, and what the gate refused."""
+    from mlops_project.tracking.registry import Move
+
+    entries = [_tell_move(item) if isinstance(item, Move) else _tell_event(item) for item in registered.history]
+    known = {item.version for item in entries if item.kind.startswith("retraining-")}  # they end with the verdict
+    known |= {str(move.target) for move in registered.moves if move.alias == "champion"}
+    entries += [_tell_refusal(item) for item in registered.versions if item.verdict and str(item.number) not in known]
+    return sorted(entries, key=lambda entry: datetime.fromisoformat(entry.at), reverse=True)
+
+
+def _tell_move(move: "Move") -> Entry:
+    path = str(move.target) if move.source is None else f"{move.source} → {move.target}"
+    return Entry(move.at, MOVES[move.action], path, move.user, move.reason)
+
+
+def _tell_event(event: "Event") -> Entry:
+    kind = f"retraining-{event.result or 'failed'}" if event.kind == "retraining-ended" else event.kind
+    return Entry(event.at, kind, str(event.version or ""), event.user, event.text)
+
+
+def _tell_refusal(version: "Version") -> Entry:
+    """The gate notes no time; it judges a version when it is registered."""
+    return Entry(version.created_at, "refused", str(version.number), "", version.reason)
+
+
+def derive(evaluations: Sequence[Evaluation]) -> list[Entry]:
+    """Return the alerts that the evaluations themselves tell of, newest first."""
+    entries = []
+    for before, now in pairwise((None, *evaluations)):
+        if now is None:
+            continue
+        changes = find_changes(before, now)
+        entries += [_tell_alert(now, "alert", f"{TITLES[alert.name]}: {alert.reason}") for alert in changes.began]
+        entries += [_tell_alert(now, "recovered", f"{TITLES[alert.name]}: no longer so") for alert in changes.over]
+    return sorted(entries, key=lambda entry: datetime.fromisoformat(entry.at), reverse=True)
+
+
+def _tell_alert(now: Evaluation, kind: str, why: str) -> Entry:
+    return Entry(now.end, kind, now.version, "mlops monitor", why)
+
+
+def find_marks(registered: "Registered", since: str) -> list[Mark]:
+    """Return when the champion changed since an instant (ISO 8601, UTC), oldest first."""
+    start = datetime.fromisoformat(since)
+    moves = [move for move in reversed(registered.moves) if move.alias == "champion"]
+    kinds = {"rollback": "rolled-back"}
+    marks = [Mark(datetime.fromisoformat(move.at), str(move.target), kinds.get(move.action, "promoted")) for move in moves]
+    return [mark for mark in marks if mark.at >= start]

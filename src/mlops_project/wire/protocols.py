@@ -1,0 +1,29 @@
+"""The protocols of one model, as the server speaks them and as the prediction log is read back."""
+
+from typing import NamedTuple
+
+from mlops_project.contract import Contract
+from mlops_project.sections import ServingConfig
+from mlops_project.wire.columns import Rules
+from mlops_project.wire.mlflow import ScoringProtocol
+from mlops_project.wire.native import NativeProtocol
+from mlops_project.wire.open_inference import InferenceProtocol
+
+
+class Protocols(NamedTuple):
+    """A model's readers and writers, one per wire format."""
+
+    scoring: ScoringProtocol
+    inference: InferenceProtocol
+    native: NativeProtocol
+
+
+def build_protocols(contract: Contract, settings: ServingConfig) -> Protocols:
+    """Return the protocols of a model: MLflow's and V2 lenient as the settings say, this product's own exact."""
+    lenient = Rules(coercion=settings.coercion, missing=settings.missing_features)
+    exact = Rules(types="exact", extra="error", missing=settings.missing_features, gaps="error", categories="known")
+    return Protocols(
+        ScoringProtocol(contract, lenient, settings.predict_method),
+        InferenceProtocol(contract, lenient),
+        NativeProtocol(contract, exact),
+    )

@@ -1,0 +1,119 @@
+"""Retrain in a child that kills itself with SIGKILL before its n-th write to the registry; then retrain again.
+
+Run as a script by ``test_retrain_kill.py``: forking wants a process without threads. Prints one JSON line per kill. The project
+is put back to where it was before each.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import mlflow  # noqa: F401 - imported before forking, so that each child starts at once
+from mlflow import MlflowClient
+
+from mlops_project.bundle import load_bundle
+from mlops_project.modeling import evaluation, export, importance, pipeline, plots, report  # noqa: F401
+from mlops_project.monitoring.attempts import Attempts, find_folder
+from mlops_project.promote import promote
+from mlops_project.retrain import retrain
+from mlops_project.tracking import registry
+from mlops_project.tracking.events import read_history
+from mlops_project.tracking.store import open_store
+from mlops_project.train import train
+from tests.integration.tracking.production import Log, draw, moved, write_project
+
+CAUSE = "alert:performance-loss:1:x"
+WRITES = (
+    "create_model_version",
+    "set_registered_model_tag",
+    "set_registered_model_alias",
+    "set_model_version_tag",
+    "set_terminated",
+)
+
+
+def in_child(action: Callable[[], object]) -> object:
+    """Run an action in a forked child; return what it returned, or None if it was killed."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, json.dumps(action()).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        said = stream.read()
+    _, status = os.waitpid(child, 0)
+    assert said or os.WIFSIGNALED(status), "the child failed; its traceback is above"
+    return json.loads(said) if said else None
+
+
+def start(config) -> bool:
+    train(config)
+    return promote(config, "challenger")[1].promote
+
+
+def run(config, log, fatal: int | None) -> str:
+    """Retrain; with ``fatal`` the process dies at that moment: before a write, or just after an alias has moved."""
+    moment = 0
+
+    def count() -> None:
+        nonlocal moment
+        moment += 1
+        if moment == fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def deadly(write):
+        def call(*arguments, **options):
+            count()
+            done = write(*arguments, **options)
+            if write.__name__ == "set_registered_model_alias":
+                count()
+            return done
+
+        return call
+
+    if fatal is not None:
+        for name in WRITES:
+            setattr(MlflowClient, name, deadly(getattr(MlflowClient, name)))
+    return retrain(config, cause=CAUSE, reader=log).result
+
+
+def look(config) -> dict:
+    with open_store(config) as store:
+        moves = [item for item in read_history(store, "world") if isinstance(item, registry.Move)]
+        champion = registry.find_champion(store, "world")
+        return {
+            "promotions": sum(move.cause == CAUSE for move in moves),
+            "champion": champion.number,
+            "target": [move.target for move in moves if move.cause == CAUSE],
+            "strays": registry.find_strays(store, "world", moves),
+            "exported": load_bundle(config.model_dir).digest == champion.digest,
+            "open": len(Attempts(find_folder(config)).read().open),
+        }
+
+
+def main(root: Path) -> None:
+    config = write_project(root)
+    log = Log()
+    log.add(draw(1500, moved, 2))
+    in_child(lambda: start(config))
+    pristine = root.with_name("pristine")
+    shutil.copytree(root, pristine)
+    for fatal in range(1, 100):
+        shutil.rmtree(root)
+        shutil.copytree(pristine, root)
+        first = in_child(lambda: run(config, log, fatal))  # noqa: B023 - called at once
+        again = in_child(lambda: run(config, log, None))
+        print(json.dumps({"first": first, "again": again} | in_child(lambda: look(config))), flush=True)
+        if first is not None:
+            return
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,25 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.timeout(900)
+def test_retraining_killed_at_any_write_to_the_registry_and_started_again_promotes_exactly_once(project, environment):
+    script = Path(__file__).with_name("kill_retraining_at_every_write.py")
+    command = [sys.executable, str(script), str(project)]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=880, check=False)
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(results) > 10  # there are that many moments to die at
+    assert [item["first"] for item in results] == [None] * (len(results) - 1) + ["promoted"]
+    for item in results:
+        assert item["again"] == "promoted"
+        assert item["promotions"] == 1
+        assert [item["champion"]] == item["target"]
+        assert item["strays"] == []
+        assert item["exported"]
+        assert item["open"] == 0

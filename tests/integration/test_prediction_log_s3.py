@@ -1,0 +1,50 @@
+"""The prediction log in a bucket: segments and store."""
+
+from datetime import UTC, datetime, timedelta
+
+import fsspec
+import pytest
+
+from mlops_project.bundle import load_bundle
+from mlops_project.config import read_config
+from mlops_project.prediction_log.ingest import ingest
+from mlops_project.prediction_log.reader import LogReader, Window
+from mlops_project.sections import ServingConfig
+from mlops_project.train import train
+from tests.unit.prediction_log.segments import NOON, Segments
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    file = tmp_path / "model.yaml"
+    file.write_text("data: {source: 'sklearn:iris'}\nmodel: {name: flowers, estimator: decision_tree}")
+    quick = ["tracking.enabled=false", "evaluation.bootstrap_rounds=0", "evaluation.importance_repeats=0", "gates.minimum={}"]
+    config = read_config(file, root=tmp_path, overrides=quick, env={})
+    train(config)
+    return load_bundle(config.model_dir)
+
+
+@pytest.mark.xdist_group("s3")
+def test_log_in_a_bucket_is_ingested_once_and_read(s3_endpoint, tmp_path, monkeypatch, bundle):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    options = {"key": "testing", "secret": "hunter2", "endpoint_url": s3_endpoint, "skip_instance_cache": True}
+    system = fsspec.filesystem("s3", **options)
+    system.mkdir("watch")
+    segments = Segments(tmp_path / "segments")
+    row = bundle.contract.example_row()
+    first, *_ = [segments.predict(row, model="flowers", at=NOON + timedelta(hours=hour)) for hour in range(30)]
+    segments.label(first, 1, NOON + timedelta(days=1))
+    for file in segments.close():
+        system.put_file(str(file), f"watch/segments/{file.name}")
+
+    def run() -> int:
+        place = ("s3://watch/segments", "s3://watch/store", lambda *_: bundle, ServingConfig())
+        return ingest(*place, storage_options=options).rows
+
+    assert (run(), run()) == (30, 0)
+    reader = LogReader("s3://watch/store", storage_options=options)
+    window = Window("flowers", datetime(2026, 3, 2, tzinfo=UTC), datetime(2026, 3, 3, tzinfo=UTC))
+    assert sum(batch.num_rows for batch in reader.batches(window, ["petal length (cm)"])) == reader.count(window).rows == 18
+    assert reader.newest_labelled("flowers", "1", 5)["mlops.id"].to_pylist() == [first]
+    assert reader.delete_old(NOON + timedelta(days=1)) == 1
+    assert LogReader("s3://watch/store", storage_options=options).newest_labelled("flowers", "1", 5).num_rows == 0

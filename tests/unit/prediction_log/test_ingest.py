@@ -1,0 +1,309 @@
+import fcntl
+import json
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+
+import fsspec
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from mlops_project.errors import BundleError
+from mlops_project.prediction_log import ingest as module
+from mlops_project.prediction_log.ingest import Ingested, ingest
+from mlops_project.prediction_log.typed import to_columns, to_predictions
+from mlops_project.runtime import Runtime
+from mlops_project.sections import ServingConfig
+from tests.unit.prediction_log.segments import JSON, NOON, make_id
+
+LENIENT = ServingConfig()
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def run(segments, store, find):
+    def start(find=find, serving=LENIENT):
+        return ingest(segments.folder, str(store), find, serving)
+
+    return start
+
+
+def parquet_files(store) -> list[str]:
+    return sorted(file.relative_to(store).as_posix() for file in store.rglob("*.parquet"))
+
+
+def read_log(store, model="tiny"):
+    files = sorted((store / "log" / f"model={model}").rglob("*.parquet"))
+    return [row for file in files for row in pq.read_table(file, partitioning=None).to_pylist()]
+
+
+def test_every_row_of_a_segment_is_there_once_under_its_date(segments, store, run):
+    late = NOON + timedelta(hours=13)
+    first = segments.predict({"x": 0.25})
+    batch = segments.predict([{"x": 0.75}, {"x": 0.1}], at=late, version="2", role="canary")
+    name = segments.close()[-1].stem
+    assert run() == Ingested(segments=1, rows=3, models=frozenset({"tiny"}))
+    assert parquet_files(store) == [
+        f"log/model=tiny/date=2026-03-01/{name}-v1.parquet",
+        f"log/model=tiny/date=2026-03-02/{name}-v2.parquet",
+    ]
+    seen = [
+        (row["mlops.id"], row["mlops.row"], row["mlops.time"], row["mlops.version"], row["mlops.role"], row["x"])
+        for row in read_log(store)
+    ]
+    assert seen == [
+        (first, 0, NOON, "1", "champion", 0.25),
+        (batch, 0, late, "2", "canary", 0.75),
+        (batch, 1, late, "2", "canary", 0.1),
+    ]
+    assert [row["mlops.prediction"] for row in read_log(store)] == [0, 1, 0]
+    assert [row["mlops.probability.1"] for row in read_log(store)] == [0.25, 0.75, 0.1]
+    assert run() == Ingested()
+
+
+def test_open_segments_wait_until_they_are_closed(segments, store, run):
+    segments.predict({"x": 0.5})
+    assert run() == Ingested()
+    segments.close()
+    assert run().rows == 1
+
+
+def test_every_wire_format_is_read_as_it_was_served(segments, store, run, mixed_bundle):
+    row = {"x": 0.5, "gap": None, "whole": 3, "flag": True, "town": "Ulm", "word": "new", "when": "2026-02-03T04:05:06.789"}
+    names, values = list(row), list(row.values())
+    turned = {"columns": names[::-1], "data": [values[::-1]]}
+    kinds = {"x": "FP64", "gap": "FP64", "whole": "INT64", "flag": "BOOL", "town": "BYTES", "word": "BYTES", "when": "BYTES"}
+    tensors = [{"name": name, "shape": [1], "datatype": kinds[name], "data": [value]} for name, value in row.items()]
+    head = json.dumps(
+        {"inputs": [*tensors[1:], {"name": "x", "shape": [1], "datatype": "FP64", "parameters": {"binary_data_size": 8}}]}
+    )
+    csv = ",".join(names) + "\n" + ",".join("" if value is None else str(value) for value in values)
+    options = {"model": "mixed"}
+    segments.predict(row, **options)
+    segments.predict([row, row], **options)
+    segments.predict({"dataframe_split": {"columns": names, "data": [values]}}, wire="mlflow", content_type=JSON, **options)
+    segments.predict({"dataframe_split": turned}, wire="mlflow", content_type=JSON, **options)
+    segments.predict({"dataframe_records": [row]}, wire="mlflow", content_type=f"{JSON}; charset=utf-8", **options)
+    segments.predict(csv.encode(), wire="mlflow", content_type="text/csv", **options)
+    segments.predict({"inputs": tensors}, wire="open_inference", **options)
+    binary = head.encode() + np.float64(0.5).tobytes()
+    segments.predict(binary, wire="open_inference", content_type=str(len(head)), **options)
+    segments.close()
+    assert run() == Ingested(segments=1, rows=9, models=frozenset({"mixed"}))
+    (file,) = (store / "log").rglob("*.parquet")
+    table = pq.read_table(file, partitioning=None)
+    columns = to_columns(table, mixed_bundle.contract)
+    assert set(columns["x"]) == {0.5}
+    assert np.isnan(columns["gap"]).all()
+    assert table["gap"].null_count == 0  # a missing number is NaN; null is for versions that lack the column
+    assert set(columns["flag"]) == {1.0}
+    assert set(columns["word"]) == {"new"}
+    assert set(columns["when"]) == {np.datetime64("2026-02-03T04:05:06.789", "us")}
+    expected = Runtime.load(mixed_bundle).predict({name: [value] for name, value in row.items()})
+    said = to_predictions(table, mixed_bundle.contract)
+    assert (said.indices == expected.indices).all()
+    assert (said.probabilities == expected.probabilities).all()
+
+
+def test_missing_text_and_date_are_null(segments, store, run, mixed_bundle):
+    row = mixed_bundle.contract.example_row() | {"town": None, "when": "1969-12-31T23:59:59.999999"}
+    segments.predict({"dataframe_records": [row]}, model="mixed", wire="mlflow", content_type=JSON)
+    segments.predict({"dataframe_records": [row | {"when": None}]}, model="mixed", wire="mlflow", content_type=JSON)
+    segments.close()
+    assert run().rows == 2
+    first, second = read_log(store, "mixed")
+    assert first["town"] is None
+    assert {first["when"], second["when"]} == {None, datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)}
+
+
+def test_settings_of_the_server_decide_what_is_read(segments, store, run):
+    segments.predict({"dataframe_records": [{"other": 1}]}, wire="mlflow", content_type=JSON)
+    segments.close()
+    assert run(serving=ServingConfig(missing_features="impute")).rows == 1
+    assert read_log(store)[0]["x"] == 0.5
+
+
+def test_records_that_cannot_be_read_are_counted_and_stop_no_other(segments, store, run):
+    kept = [segments.predict({"x": index / 100}) for index in range(100)]
+    segments.predict({"x": "text"})
+    segments.predict({"x": 1, "extra": 2})
+    segments.predict(b"\xff{")
+    segments.predict({"x": 0.5}, wire="carrier pigeon")
+    segments.predict(b"{}", wire="open_inference", content_type="no number")
+    segments.predict({"x": 0.5}, wire="mlflow", content_type="application/xml")
+    segments.raw(b'{"id":"x","time_ns":1,"kind":"something new"}')
+    segments.raw(b"no json")
+    kept.append(segments.predict({"dataframe_records": [{"x": "0.5"}]}, wire="mlflow", content_type=JSON))
+    segments.close()
+    done = run()
+    assert (done.rows, done.undecodable, done.segments) == (101, 8, 1)
+    assert sorted(row["mlops.id"] for row in read_log(store)) == sorted(kept)
+
+
+def test_row_that_the_model_has_no_answer_for_is_counted(segments, store, run):
+    for value in (0.1, float("nan"), 0.2, 0.3):
+        segments.predict({"dataframe_records": [{"x": value}]}, wire="mlflow", content_type=JSON)
+    segments.close()
+    done = run()
+    assert (done.rows, done.undecodable) == (3, 1)
+    assert [row["mlops.probability.1"] for row in read_log(store)] == [0.1, 0.2, 0.3]
+
+
+def test_torn_end_counts_for_nothing_and_damage_is_counted(segments, store, run):
+    segments.predict({"x": 0.5})
+    (torn,) = segments.close()
+    whole = torn.read_bytes()
+    torn.write_bytes(whole + whole[:-3])
+    (segments.folder / "20260101T000000-a-1-1.log").write_bytes(b"garbage, and lots of it, in the place of a segment")
+    (segments.folder / "20260101T000000-a-1-2.log").write_bytes(whole + whole[:20] + b"?" * 300)
+    (segments.folder / "20260101T000000-a-1-3.log").write_bytes(b"")
+    done = run()
+    assert (done.segments, done.rows, done.undecodable) == (4, 2, 2)
+
+
+def test_segment_whose_model_cannot_be_had_is_read_again_later(segments, store, run, find, monkeypatch):
+    segments.predict({"x": 0.5})
+    segments.predict({"x": 0.75}, version="3")
+    segments.close()
+    assert run() == Ingested(rows=1, models=frozenset({"tiny"}), waiting=1)
+    assert run() == Ingested()  # not yet
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.0)
+    waiting = next((store / "ingested").glob("*.waiting"))
+    waiting.write_text(json.dumps(json.loads(waiting.read_text()) | {"retry_at": 1.0}))
+    assert run() == Ingested(models=frozenset({"tiny"}), waiting=1)
+    assert run(lambda model, _version: find(model, "1")) == Ingested(segments=1, rows=1, models=frozenset({"tiny"}))
+    assert [row["x"] for row in read_log(store)] == [0.5, 0.75]
+    assert [file.suffix for file in (store / "ingested").glob("[!.]*")] == [".json"]
+
+
+def test_model_that_can_never_be_had_is_given_up(segments, store, run, monkeypatch):
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.0)
+    segments.predict({"x": 0.5}, model="gone")
+    segments.predict({"x": 0.5})
+    segments.close()
+
+    def refuse(model, version):
+        if model == "gone":
+            raise BundleError("damaged")
+
+    results = [run(refuse) for _ in range(module.MAX_ATTEMPTS + 1)]
+    assert [done.waiting for done in results] == [1] * (module.MAX_ATTEMPTS - 1) + [0, 0]
+    assert [done.undecodable for done in results] == [0] * (module.MAX_ATTEMPTS - 1) + [2, 0]
+
+
+def test_labels_stand_under_the_date_of_their_prediction(segments, store, run):
+    key = segments.predict([{"x": 0.5}, {"x": 0.6}])
+    segments.label(f"{key}.1", "yes", NOON + timedelta(days=9))
+    segments.label(key.upper(), "no", NOON + timedelta(days=9))
+    name = segments.close()[-1].stem
+    assert (run().labels, run().labels) == (2, 0)
+    (file,) = (store / "labels").rglob("*.parquet")
+    assert file.relative_to(store).as_posix() == f"labels/date=2026-03-01/{name}.parquet"
+    found = [
+        (row["mlops.id"], row["mlops.row"], row["mlops.label"]) for row in pq.read_table(file, partitioning=None).to_pylist()
+    ]
+    assert found == [(key, 0, '"no"'), (key, 1, '"yes"')]
+
+
+@pytest.mark.parametrize(
+    ("key", "label"),
+    [
+        ("x", b"1"),
+        ("ab" * 19 + ".x", b"1"),
+        ("ab" * 19, b"{"),
+        ("ab" * 19, b"\xff"),
+        ("ab" * 19 + ".99999999999", b"1"),
+        ("", b"1"),
+        ("zz" * 19, b"1"),
+    ],
+)
+def test_label_that_makes_no_sense_is_counted(segments, run, key, label):
+    segments.label(key, label)
+    segments.close()
+    done = run()
+    assert (done.labels, done.undecodable, done.segments) == (0, 1, 1)
+
+
+@pytest.mark.parametrize("model", ["../../up", "a b", "100%", "*", "ä?[x]"])
+def test_odd_model_names_stay_inside_the_store(segments, store, run, tiny_bundle, model):
+    segments.predict({"x": 0.5}, model=model, version="a/../b")
+    segments.close()
+    assert run(lambda *_: tiny_bundle).models == {model}
+    (file,) = store.parent.rglob("*.parquet")
+    assert file.relative_to(store).parts[0] == "log"
+    assert len(file.relative_to(store).parts) == 4
+
+
+def test_many_batches_make_row_groups_and_no_row_is_lost(segments, store, run, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK_ROWS", 64)
+    monkeypatch.setattr(module, "ROW_GROUP_ROWS", 200)
+    for index in range(500):
+        segments.predict([{"x": index / 1000}] * (1 + index % 3), at=NOON + timedelta(milliseconds=index))
+    segments.close()
+    assert run().rows == 999
+    (file,) = (store / "log").rglob("*.parquet")
+    table = pq.read_table(file, partitioning=None)
+    assert pq.ParquetFile(file).num_row_groups == 4
+    assert sorted(zip(table["x"].to_pylist(), table["mlops.row"].to_pylist(), strict=True)) == [
+        (index / 1000, row) for index in range(500) for row in range(1 + index % 3)
+    ]
+
+
+def test_second_ingest_waits_for_the_first_and_finds_nothing_left(segments, store, run):
+    segments.predict({"x": 0.5})
+    segments.close()
+    (store / "ingested").mkdir(parents=True)
+    results = []
+    with (store / "ingested" / ".lock").open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        threads = [threading.Thread(target=lambda: results.append(run())) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        assert parquet_files(store) == []
+    for thread in threads:
+        thread.join()
+    assert sorted(done.rows for done in results) == [0, 0, 1]
+    assert len(read_log(store)) == 1
+
+
+def test_store_that_cannot_be_written_leaves_nothing_half_done(segments, store, run):
+    segments.predict({"x": 0.5})
+    segments.label(make_id(), 1)
+    segments.close()
+    store.mkdir()
+    (store / "labels").write_text("in the way")
+    with pytest.raises(OSError, match="labels"):
+        run()
+    assert sorted(file.name for file in store.rglob("*") if file.is_file()) == [".lock", "labels"]
+    (store / "labels").unlink()
+    assert (run().rows, run().rows) == (1, 0)
+
+
+def test_segments_and_store_may_be_anywhere_fsspec_reaches(segments, run, find, store):
+    segments.predict({"x": 0.5})
+    segments.close()
+    assert run().rows == 1
+    memory = fsspec.filesystem("memory")
+    memory.put(str(segments.folder), "/ingest/segments", recursive=True)
+    assert ingest("memory://ingest/segments", "memory://ingest/store", find, LENIENT).rows == 1
+    assert ingest("memory://ingest/segments", "memory://ingest/store", find, LENIENT).rows == 0
+    names = sorted(name.removeprefix("/ingest/store/") for name in memory.find("/ingest/store"))
+    assert names == sorted([*parquet_files(store), *(f"ingested/{file.name}" for file in (store / "ingested").glob("*.json"))])
+    memory.rm("/ingest", recursive=True)
+
+
+def test_no_segments_folder_is_no_error(run):
+    assert run() == Ingested()
+
+
+def test_reading_the_log_needs_no_pandas_and_no_scikit_learn():
+    heavy = ["pandas", "sklearn", "scipy", "mlflow"]
+    script = f"import sys, mlops_project.prediction_log.reader; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
