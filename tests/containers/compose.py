@@ -14,7 +14,7 @@ import pytest
 from tests.containers.engine import ROOT, Container, docker
 
 FILE = ROOT / "src/mlops_project/docker-compose.mlflow.yml"
-SERVERS = ("MLFLOW", "SERVE", "PROMETHEUS", "ALERTMANAGER", "GRAFANA", "UI")
+SERVERS = ("MLFLOW", "SERVE", "PROMETHEUS", "ALERTMANAGER", "GRAFANA", "UI", "MONITOR")
 FREE_PORTS = {f"{name}_PORT": "0" for name in SERVERS}
 
 

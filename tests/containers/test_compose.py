@@ -1,15 +1,17 @@
 """The Compose file as the walkthrough and docs/containers.md start it."""
 
 import json
+import re
 import urllib.request
 from pathlib import Path
 
 import pytest
 import yaml
 
+from mlops_project.config import read_config
 from tests.containers.compose import FILE, Stack, running_stack, stand_in
 from tests.containers.conftest import train
-from tests.containers.engine import docker
+from tests.containers.engine import ROOT, docker
 from tests.servers import wait_until
 
 SERVICES = yaml.safe_load(FILE.read_text())["services"]
@@ -47,6 +49,36 @@ def test_service_checks_its_health_and_restarts(name: str) -> None:
     assert tag, f"{image}: no version"
     for port in service.get("ports", ()):
         assert port.startswith("${BIND:-127.0.0.1}:"), "open on this machine only, unless asked"
+
+
+def mounts(name: str) -> dict[str, str]:
+    """Return what a service mounts, path → volume (with `:ro` where it may only read)."""
+    parts = [re.sub(r"\$\{\w+:-(.*?)\}", r"\1", text).split(":") for text in SERVICES[name]["volumes"]]
+    return {path: ":".join([source, *mode]) for source, path, *mode in parts}
+
+
+def test_monitor_reads_what_the_others_write() -> None:
+    monitor, variables = mounts("monitor"), SERVICES["monitor"]["environment"]
+    assert monitor["/var/lib/mlops/predictions"] == f"{mounts('model-server')['/var/lib/mlops/predictions']}:ro"
+    assert monitor[variables["MLOPS_PATHS__SERVED_MODELS_DIR"]] == f"{mounts('sync')['/models']}:ro"
+    assert monitor[variables["MLOPS_PATHS__MONITORING_DIR"]] == "monitoring"
+    assert monitor["/config/configs.yaml"] == "./configs.yaml:ro"
+    assert SERVICES["monitor"]["command"] == ["mlops", "monitor", "/config/configs.yaml"]
+    settings = {name: text for name, text in variables.items() if not text.startswith("${")}
+    config = read_config(FILE.with_name("configs.yaml"), root=Path("/config"), env=settings)
+    assert config.monitoring.host == "0.0.0.0"
+    assert str(config.monitoring.port) == SERVICES["ui"]["environment"]["UI_MONITOR"].rpartition(":")[2] == "8002"
+
+
+def test_alertmanager_and_monitor_have_the_same_token() -> None:
+    tokens = [SERVICES[name]["environment"]["MONITOR_WEBHOOK_TOKEN"] for name in ("monitor", "alertmanager")]
+    assert tokens[0] == tokens[1]
+    config = yaml.safe_load((ROOT / "k8s/base/monitoring/files/alertmanager/alertmanager.yml").read_text())
+    (hook,) = next(item for item in config["receivers"] if item["name"] == "monitor")["webhook_configs"]
+    file = hook["http_config"]["authorization"]["credentials_file"]
+    folder, _, name = file.rpartition("/")
+    assert mounts("alertmanager")[folder] == f"{mounts('alertmanager')['/alertmanager']}:ro"
+    assert f">/alertmanager/{name} " in SERVICES["alertmanager"]["command"][0]
 
 
 @pytest.mark.parametrize("services", [(), ("mlflow",)])
@@ -88,7 +120,19 @@ def test_everything_runs_wired(image: str, exported: Path) -> None:
         assert stack.service("postgresql").execute("sh", "-c", query).stdout == "1\n"
         assert stack.service("mlflow").execute("find", "/mlruns", "-type", "f").stdout == "", "files belong into S3"
         prometheus = stack.service("prometheus").address(9090)
-        wait_until(lambda: jobs_up(prometheus) == {"prometheus", "alertmanager", "mlflow-server", "model-server"}, 60)
+        jobs = {"prometheus", "alertmanager", "mlflow-server", "model-server", "monitor"}
+        wait_until(lambda: jobs_up(prometheus) == jobs, 60)
+        labels = {"alertname": "ModelPerformanceLoss", "severity": "critical", "retrain": "true", "model": "breast-cancer"}
+        tell(stack.service("alertmanager").address(9093), labels)
+        wait_until(lambda: "notification of Alertmanager: off" in stack.service("monitor").read_log(), 90)
+
+
+def tell(alertmanager: str, labels: dict[str, str]) -> None:
+    """Give Alertmanager an alert, as Prometheus does."""
+    body = json.dumps([{"labels": labels}]).encode()
+    request = urllib.request.Request(f"{alertmanager}/api/v2/alerts", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as response:
+        assert response.status == 200
 
 
 def jobs_up(prometheus: str) -> set[str]:

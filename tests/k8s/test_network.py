@@ -22,7 +22,16 @@ NEEDED = [
     ("model-server", "mlflow-server", 5000),  # the sidecar
     ("ui", "model-server", 8000),
     ("ui", "mlflow-server", 5000),
+    ("ui", "monitor", 8002),
     ("ui", "dns", 53),
+    ("monitor", "mlflow-server", 5000),  # bundles, reports, promotions
+    ("monitor", "internet", 443),  # the API server, which is no pod
+    ("monitor", "internet", 8443),
+    ("monitor", "dns", 53),
+    ("retrain", "mlflow-server", 5000),
+    ("retrain", "dns", 53),
+    ("alertmanager", "monitor", 8002),
+    ("prometheus", "monitor", 8002),
     ("mlflow-server", "mlflow-postgresql", 5432),
     ("mlflow-migrate", "mlflow-postgresql", 5432),
     ("mlflow-server", "dns", 53),
@@ -45,6 +54,16 @@ FORBIDDEN = [
     ("model-server", "mlflow-postgresql", 5432),
     ("ui", "mlflow-postgresql", 5432),
     ("ui", "internet", 443),
+    ("internet", "monitor", 8002),
+    ("stranger", "monitor", 8002),
+    ("model-server", "monitor", 8002),
+    ("retrain", "monitor", 8002),
+    ("monitor", "mlflow-postgresql", 5432),
+    ("monitor", "model-server", 8000),
+    ("monitor", "internet", 80),
+    ("retrain", "internet", 443),
+    ("retrain", "model-server", 8000),
+    ("monitor", "retrain", 8002),
     ("ui", "prometheus", 9090),
     ("mlflow-server", "ui", 8501),
     ("prometheus", "mlflow-postgresql", 5432),
@@ -70,6 +89,12 @@ PRODUCTION_NEEDED = [
     ("ui", "mlflow-server", 5000),
     ("ui", "model-server", 8000),
     ("ingress", "mlflow-server", 5000),
+    ("monitor", "mlflow-server", 5000),
+    ("retrain", "mlflow-server", 5000),
+    ("retrain", "internet", 443),  # the original table, in a store or a database
+    ("retrain", "internet", 5432),
+    ("alertmanager", "monitor", 8002),
+    ("ui", "monitor", 8002),
     ("model-server", "mlflow-server", 5000),
     ("prometheus", "mlflow-server", 5000),
     ("mlflow-server", "internet", 5432),
@@ -88,6 +113,9 @@ PRODUCTION_FORBIDDEN = [
     ("stranger", "mlflow-server", 5000),
     ("grafana", "mlflow-server", 5000),
     ("internet", "model-server", 8000),
+    ("internet", "monitor", 8002),
+    ("ingress", "monitor", 8002),
+    ("stranger", "monitor", 8002),
     ("model-server", "internet", 443),
     ("model-server", "internet", 5432),
     ("mlflow-server", "internet", 22),
@@ -148,7 +176,7 @@ def test_every_scraped_pod_is_reached_by_prometheus(minikube: list[Object]):
         for _, template in templates(minikube)
         if "prometheus.io/scrape" in template["metadata"].get("annotations", {})
     }
-    assert {"mlflow-server", "model-server"} <= scraped.keys()
+    assert {"mlflow-server", "model-server", "monitor"} <= scraped.keys()
     assert [
         app for app, port in scraped.items() if app != "prometheus" and not is_flow(minikube, "prometheus", app, port)
     ] == []

@@ -1,6 +1,7 @@
 """The servers, started as their containers are and with their variables, answer every probe and the scrape."""
 
 import contextlib
+import json
 import subprocess
 import sys
 import urllib.error
@@ -31,9 +32,11 @@ def running(objects: list[Object], name: str, folder: Path, **changed: str) -> I
     container = find(objects, "Deployment", name)["spec"]["template"]["spec"]["containers"][0]
     port = free_port()
     variables = plain_environment() | environment(objects, container) | changed
-    variables |= {f"{prefix}_{what}": text for prefix in ("SERVE", "MLFLOW") for what, text in _place(port).items()}
+    prefixes = ("SERVE_", "MLFLOW_", "MLOPS_MONITORING__")
+    variables |= {f"{prefix}{what}": text for prefix in prefixes for what, text in _place(port).items()}
+    arguments = [str(DEFAULT_CONFIG) if text == "/config/configs.yaml" else text for text in container.get("args", ())]
     with (folder / "server.log").open("wb") as log:
-        command = [sys.executable, "-m", "mlops_project.container", *container.get("args", ())]
+        command = [sys.executable, "-m", "mlops_project.container", *arguments]
         process = subprocess.Popen(command, cwd=folder, env=variables, stdout=log, stderr=log)
         try:
             wait_for(f"http://127.0.0.1:{port}{container['startupProbe']['httpGet']['path']}", process)
@@ -68,6 +71,26 @@ def test_model_server_answers_before_there_is_a_champion(minikube: list[Object],
         answers = {path: ask(address + path, "10.244.0.7:8000") for path in read_paths(minikube, "model-server")}
         assert ask(f"{address}/healthy", "10.244.0.7:8000") == 404
     assert answers == dict.fromkeys(["/ping", "/ready", "/v2/health/live", "/metrics"], 200)
+
+
+def test_monitor_answers_before_anything_is_logged(minikube: list[Object], tmp_path: Path):
+    """No log, no registry, no model yet: it waits, and says how it is."""
+    changed = {
+        "MLFLOW_TRACKING_URI": "http://127.0.0.1:1",
+        "MLOPS_RETRAINING__RUNNER": "process",  # this is no pod
+        "MLOPS_PATHS__PREDICTION_LOG_DIR": str(tmp_path / "predictions"),
+        "MLOPS_PATHS__MONITORING_DIR": str(tmp_path / "monitoring"),
+        "MLOPS_PATHS__EXPORTED_MODEL_DIR": str(tmp_path / "model"),
+    }
+    (tmp_path / "predictions").mkdir(mode=0o555)
+    with running(minikube, "monitor", tmp_path, **changed) as address:
+        answers = {path: ask(address + path, "10.244.0.9:8002") for path in read_paths(minikube, "monitor")}
+        notify = urllib.request.Request(f"{address}/alerts", b'{"version": "4", "alerts": []}')
+        assert ask(notify.full_url, "monitor:8002") == 405  # it takes POST
+        notify.add_header("Authorization", "Bearer development-only-webhook-token")
+        with urllib.request.urlopen(notify, timeout=10) as response:
+            assert (response.status, json.load(response)["result"]) == (202, "ignored")
+    assert answers == dict.fromkeys(["/health", "/metrics"], 200)
 
 
 def test_tracking_server_answers_at_the_pods_address(minikube: list[Object], tmp_path: Path):

@@ -12,6 +12,7 @@ from tests.k8s.manifests import FOLDER, KUSTOMIZATIONS, OVERLAYS, RENDERED, SING
 WALKTHROUGH = [
     "deployment.yaml",
     "mlflow-deployment.yaml",
+    "monitor-deployment.yaml",
     "monitoring/prometheus-config.yaml",
     "monitoring/prometheus-grafana-deployment.yaml",
     "ui-deployment.yaml",

@@ -1,25 +1,32 @@
 """What the manifests tell the programs is what these understand: variables, commands, probe paths, sizes, times."""
 
+import contextlib
 import re
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
 import pytest
+import yaml
 
+from mlops_project.cli import main
 from mlops_project.config import Config, read_config
-from mlops_project.container import decide_role
+from mlops_project.container import BAKED_IN_MODEL, decide_role
 from mlops_project.errors import ConfigError
+from mlops_project.monitoring.jobs import CRON_JOB, _build_job
 from mlops_project.serving.routes import UNKNOWN, find_route
-from mlops_project.sync import command as sync
 from mlops_project.tracking.database import main as database
 from mlops_project.utils import DEFAULT_CONFIG
-from tests.k8s.manifests import ROOT, Object, change, containers, environment, find, select, templates
+from tests.k8s.manifests import ROOT, Object, change, containers, environment, find, pod_template, select, templates
+from tests.k8s.pod_security import find_violations
 from tests.k8s.workloads import OWN_IMAGES, PROBES, quantity
 
 OVERLAYS = ["minikube", "production"]
 SOURCE_TEXT = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "src/mlops_project").rglob("*.py"))
-COMMANDS = {"mlops": click.Group(commands={"sync": sync}), "mlops_project.tracking.database": database}
+COMMANDS: dict[str, click.Group] = {"mlops": main, "mlops_project.tracking.database": database}
+# Takes arguments behind its own, as the monitor adds them; "refused" (3) is a result and no failed Job.
+UNLESS_REFUSED = ["sh", "-c", 'mlops retrain "$@" || [ $? -eq 3 ]']
 
 
 @pytest.fixture(params=OVERLAYS)
@@ -92,14 +99,35 @@ def test_server_takes_the_role_and_listens_where_the_service_expects_it(objects:
     assert f":{container['ports'][0]['containerPort']}/" in decided.health
 
 
+def find_command(args: list[str]) -> list[str]:
+    """Return a container's program, command and arguments."""
+    if args[:3] == UNLESS_REFUSED:
+        return ["mlops", *args[3:]]
+    return args if args[0] == "mlops" else args[2:]
+
+
 def test_commands_exist(objects: list[Object]):
     given = [container["args"] for container, _ in own_containers(objects) if "args" in container]
-    assert len(given) == 4  # migrate, wait-for-schema, model-sync twice
+    assert len(given) == 6  # migrate, wait-for-schema, monitor, retrain, model-sync twice
     for args in given:
-        program, *rest = args if args[0] == "mlops" else args[2:]
+        program, name, *rest = find_command(args)
         assert program in COMMANDS, args
-        command = COMMANDS[program].commands[rest[0]]
-        command.make_context(rest[0], rest[1:])
+        command = COMMANDS[program].get_command(click.Context(COMMANDS[program]), name)
+        assert command, args
+        with contextlib.suppress(click.Abort):
+            command.make_context(name, [str(DEFAULT_CONFIG) if text == "/config/configs.yaml" else text for text in rest])
+
+
+@pytest.mark.parametrize(("code", "expected"), [(0, 0), (1, 1), (2, 1), (3, 0)])
+def test_refused_challenger_is_no_failed_job(minikube: list[Object], tmp_path: Path, code: int, expected: int):
+    """The Job's shell command, with arguments as the monitor adds them, around a retraining that ends so."""
+    (tmp_path / "mlops").write_text(f'#!/bin/sh\necho "$*"\nexit {code}\n')
+    (tmp_path / "mlops").chmod(0o755)
+    container, _ = container_named(minikube, "retrain")
+    command = [*container["args"], "--reason=data drift, 3 windows", "--no-promote"]
+    done = subprocess.run(command, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=False)
+    assert done.stdout == "retrain /config/configs.yaml --promote --reason=data drift, 3 windows --no-promote\n"
+    assert done.returncode == expected
 
 
 def test_sidecar_follows_the_served_model_into_the_folder_that_is_served(objects: list[Object]):
@@ -114,6 +142,128 @@ def test_sidecar_follows_the_served_model_into_the_folder_that_is_served(objects
     assert mounted[0][0]["name"] == mounted[1][0]["name"]
     service = find(objects, "Service", own["MLFLOW_TRACKING_URI"].removeprefix("http://").partition(":")[0])
     assert own["MLFLOW_TRACKING_URI"].endswith(f":{service['spec']['ports'][0]['port']}")
+
+
+# --- the monitor and its retrainings ---------------------------------------------------------------------------------------
+
+
+def mounts_of(container: Object) -> dict[str, Object]:
+    return {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+
+
+def claims_of(objects: list[Object], kind: str, name: str) -> dict[str, str]:
+    """Return (volume → claim) of a workload's pods."""
+    volumes = (pod_template(find(objects, kind, name)) or {})["spec"]["volumes"]
+    return {
+        volume["name"]: volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume
+    }
+
+
+def test_monitor_reads_what_the_model_servers_write(objects: list[Object]):
+    """One claim; the monitor may only read it, and finds the image's model too, which answers before there is a champion."""
+    (server, theirs), (monitor, own) = container_named(objects, "model-server"), container_named(objects, "monitor")
+    claims = [claims_of(objects, "Deployment", name)["prediction-log"] for name in ("model-server", "monitor")]
+    assert claims[0] == claims[1]
+    assert mounts_of(server)[str(config_of(theirs).prediction_log_dir)]["name"] == "prediction-log"
+    mount = mounts_of(monitor)[str(config_of(own).prediction_log_dir)]
+    assert (mount["name"], mount["readOnly"]) == ("prediction-log", True)
+    assert str(config_of(own).model_dir) == BAKED_IN_MODEL
+
+
+def test_monitor_listens_where_others_ask_for_it(objects: list[Object]):
+    container, variables = container_named(objects, "monitor")
+    monitoring = config_of(variables).monitoring
+    (port,) = find(objects, "Service", "monitor")["spec"]["ports"]
+    assert (monitoring.host, monitoring.port) == ("0.0.0.0", port["port"])
+    assert container["ports"] == [{"name": port["targetPort"], "containerPort": monitoring.port}]
+
+
+def test_retraining_shares_the_monitors_settings_and_volume(objects: list[Object]):
+    """It reads the labelled log, holds the lock and leaves its record there; only the bundle it makes is its own."""
+    (monitor, own), (retrain, others) = container_named(objects, "monitor"), container_named(objects, "retrain")
+    folder = config_of(own).monitoring_dir
+    different = {name for name in own.keys() | others.keys() if own.get(name) != others.get(name)}
+    assert different <= {"MLOPS_PATHS__EXPORTED_MODEL_DIR", "MONITOR_WEBHOOK_TOKEN"}
+    assert str(config_of(others).model_dir).startswith("/tmp/")
+    for kind, name, container in (("Deployment", "monitor", monitor), ("CronJob", "retrain", retrain)):
+        mount = mounts_of(container)[folder]
+        assert not mount.get("readOnly")
+        assert claims_of(objects, kind, name)[mount["name"]] == "monitoring"
+        assert "/tmp" in mounts_of(container)
+    assert config_of(own).retraining.runner == "kubernetes"
+
+
+def test_nothing_is_retrained_until_it_is_asked_for(objects: list[Object]):
+    _, variables = container_named(objects, "monitor")
+    assert config_of(variables).monitoring.on_alert == "report"
+    spec = find(objects, "CronJob", "retrain")["spec"]
+    assert spec["suspend"] is True
+    assert spec["concurrencyPolicy"] == "Forbid"
+
+
+def test_shipped_model_file_is_the_built_in_one(objects: list[Object], tmp_path: Path):
+    (item,) = [item for item in select(objects, "ConfigMap") if item["metadata"]["name"].startswith("monitor-model-")]
+    (name,) = item["data"]
+    file = tmp_path / name
+    file.write_text(item["data"][name])
+    shipped, built_in = (read_config(path, root=tmp_path, env={}).to_dict() for path in (file, DEFAULT_CONFIG))
+    assert shipped == built_in
+    for container in ("monitor", "retrain"):
+        found, _ = container_named(objects, container)
+        folder, _, base = next(text for text in found["args"] if text.endswith(".yaml")).rpartition("/")
+        assert (mounts_of(found)[folder]["name"], base) == ("model", name)
+
+
+def test_monitor_may_start_jobs_and_nothing_else(objects: list[Object]):
+    """What ``monitoring.jobs`` asks the API server for."""
+    rules = find(objects, "Role", "monitor")["rules"]
+    allowed = {
+        (group, resource, tuple(rule.get("resourceNames", ())), verb)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert allowed == {
+        ("batch", "cronjobs", (CRON_JOB,), "get"),
+        *(("batch", "jobs", (), verb) for verb in ("create", "get", "list")),
+    }
+    assert (pod_template(find(objects, "Deployment", "monitor")) or {})["spec"]["automountServiceAccountToken"] is True
+    assert (pod_template(find(objects, "CronJob", CRON_JOB)) or {})["spec"]["automountServiceAccountToken"] is False
+
+
+def test_job_that_the_monitor_makes_is_one_that_the_cluster_takes(minikube: list[Object]):
+    """The CronJob as the API server would give it → the Job: named, owned, its arguments behind those of the manifest."""
+    cron_job = find(minikube, "CronJob", CRON_JOB)
+    cron_job["metadata"]["uid"] = "5a7c"
+    job = _build_job(cron_job, "retrain-0123456789ab-1", ["--cause=alert:x", "--no-promote"])
+    assert find_violations(job["spec"]["template"]) == []
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert find_command(container["args"])[:3] == ["mlops", "retrain", "/config/configs.yaml"]
+    assert container["args"][-2:] == ["--cause=alert:x", "--no-promote"]
+    assert job["spec"]["ttlSecondsAfterFinished"] > 3600
+    assert job["metadata"]["labels"]["app"] == job["spec"]["template"]["metadata"]["labels"]["app"] == "retrain"
+
+
+def test_alertmanager_shows_the_token_that_the_monitor_asks_for(minikube: list[Object]):
+    _, variables = container_named(minikube, "monitor")
+    volumes = find(minikube, "Deployment", "alertmanager")["spec"]["template"]["spec"]["volumes"]
+    ((secret,),) = [
+        [source["secret"] for source in volume["projected"]["sources"]] for volume in volumes if volume["name"] == "monitor"
+    ]
+    (entry,) = secret["items"]
+    assert find(minikube, "Secret", secret["name"])["stringData"][entry["key"]] == variables["MONITOR_WEBHOOK_TOKEN"]
+    (mount,) = [
+        mount
+        for mount in find(minikube, "Deployment", "alertmanager")["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+        if mount["name"] == "monitor"
+    ]
+    config = yaml.safe_load(find(minikube, "ConfigMap", "alertmanager-defaults")["data"]["alertmanager.yml"])
+    (receiver,) = [item for item in config["receivers"] if item["name"] == "monitor"]
+    (hook,) = receiver["webhook_configs"]
+    assert hook["http_config"]["authorization"]["credentials_file"] == f"{mount['mountPath']}/{entry['path']}"
+    host, _, port = hook["url"].removeprefix("http://").removesuffix("/alerts").partition(":")
+    assert find(minikube, "Service", host)["spec"]["ports"][0]["port"] == int(port)
 
 
 def test_database_is_named_alike_by_server_client_and_migration(minikube: list[Object]):
@@ -188,7 +338,8 @@ def test_prediction_log_fits_its_volume(objects: list[Object]):
 
 
 def test_several_nodes_share_only_what_they_can(production: list[Object]):
-    assert find(production, "PersistentVolumeClaim", "model-server-prediction-log")["spec"]["accessModes"] == ["ReadWriteMany"]
+    for name in ("model-server-prediction-log", "monitoring"):
+        assert find(production, "PersistentVolumeClaim", name)["spec"]["accessModes"] == ["ReadWriteMany"]
     names = [claim["metadata"]["name"] for claim in select(production, "PersistentVolumeClaim")]
     assert "mlflow-artifacts" not in names, "artifacts are in the store"
 

@@ -19,7 +19,7 @@ RULE_TESTS = sorted(Path(__file__).parent.glob("rules/*.yaml"))
 DASHBOARDS = sorted((K8S / "monitoring/dashboards").glob("*.json"))
 
 # What Grafana puts in for its variables, when nothing else is chosen.
-VARIABLES = {"namespace": "mlflow-prod", "pod": ".*"}
+VARIABLES = {"namespace": "mlflow-prod", "pod": ".*", "model": ".*", "metric": ".*"}
 
 # WALKTHROUGH section 8, word for word.
 WALKTHROUGH = [

@@ -3,6 +3,7 @@
 import contextlib
 import http.server
 import json
+import os
 import re
 import subprocess
 import threading
@@ -89,9 +90,16 @@ def open_relabelling(text: str) -> str:
     return text.replace(block, "\n".join(line.replace("# ", "", 1) for line in block.splitlines()))
 
 
-def derive_alertmanager(folder: Path, webhook: str) -> Path:
-    """Write the shipped configuration with a web hook, as its comments show, and short waits; return the file."""
+def derive_alertmanager(folder: Path, webhook: str, monitor: str, token: str) -> Path:
+    """Write the shipped configuration with a web hook, as its comments show, and short waits; return the file.
+
+    The monitor is at the address ``monitor`` instead of the Service's, and its token in a file of this folder.
+    """
     config = read_yaml(ALERTMANAGER)
+    (hook,) = next(item["webhook_configs"] for item in config["receivers"] if item["name"] == "monitor")
+    hook["url"] = hook["url"].replace("http://monitor:8002", monitor)
+    (folder / "webhook-token").write_text(token, encoding="utf-8")
+    hook["http_config"]["authorization"]["credentials_file"] = str(folder / "webhook-token")
     config["receivers"].append({"name": "webhook", "webhook_configs": [{"url": webhook, "send_resolved": True}]})
     config["route"] |= {"receiver": "webhook", "group_wait": "1s", "group_interval": "1s"}
     file = folder / "alertmanager.yml"
@@ -100,10 +108,13 @@ def derive_alertmanager(folder: Path, webhook: str) -> Path:
 
 
 @contextlib.contextmanager
-def process(folder: Path, name: str, command: Sequence[str | Path], ready: str) -> Iterator["subprocess.Popen[bytes]"]:
+def process(
+    folder: Path, name: str, command: Sequence[str | Path], ready: str, **variables: str
+) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a program until the end of the block; wait until the address ``ready`` answers."""
     with (folder / f"{name}.log").open("wb") as log:
-        running = subprocess.Popen([*map(str, command)], cwd=folder, stdout=log, stderr=log)
+        environment = os.environ | variables
+        running = subprocess.Popen([*map(str, command)], cwd=folder, env=environment, stdout=log, stderr=log)
         try:
             wait_for(ready, running)
             yield running
@@ -186,6 +197,14 @@ def exporters() -> Iterator[dict[str, str]]:
             port = stack.enter_context(http_server(lambda path, _, pages=pages: grow(texts[pages[path]])))
             found[job] = f"127.0.0.1:{port}"
         yield found
+
+
+def tell(alertmanager_port: int, labels: Mapping[str, str]) -> None:
+    """Give Alertmanager an alert, as Prometheus does."""
+    body = json.dumps([{"labels": labels}]).encode()
+    address = f"http://127.0.0.1:{alertmanager_port}/api/v2/alerts"
+    with urllib.request.urlopen(urllib.request.Request(address, body, {"Content-Type": "application/json"}), timeout=10):
+        pass
 
 
 class Prometheus:

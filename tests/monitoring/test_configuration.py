@@ -5,6 +5,7 @@ import json
 import pytest
 import yaml
 
+from mlops_project.sections import MonitoringConfig
 from tests.k8s.manifests import build, find
 from tests.monitoring.files import ALERTMANAGER, DASHBOARDS, K8S, PROMETHEUS, PROVISIONING, read_yaml
 from tests.monitoring.programs import run
@@ -19,13 +20,13 @@ def test_prometheus_takes_the_kubernetes_configuration(tmp_path):
     file = derive_prometheus(tmp_path, addresses, pods=[])
     done = run("promtool", "check", "config", file)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("rules found") == 4
+    assert done.stdout.count("rules found") == 5
 
 
 def test_prometheus_takes_the_compose_configuration():
     done = run("promtool", "check", "config", PROMETHEUS / "prometheus-compose.yml")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("rules found") == 4
+    assert done.stdout.count("rules found") == 5
 
 
 def test_compose_differs_in_what_is_found_and_nothing_else():
@@ -38,6 +39,7 @@ def test_compose_differs_in_what_is_found_and_nothing_else():
         "alertmanager",
         "mlflow-server",
         "model-server",
+        "monitor",
     ]
 
 
@@ -55,7 +57,30 @@ def test_alertmanager_takes_every_channel_that_is_commented_out(tmp_path):
     file.write_text("\n".join(opened), encoding="utf-8")
     done = run("amtool", "check-config", file)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 receivers" in done.stdout
+    assert "5 receivers" in done.stdout
+
+
+@pytest.mark.parametrize("opened", [False, True], ids=["as it ships", "with the channels of its comments"])
+@pytest.mark.parametrize("labels", [
+    ("severity=critical",), ("severity=warning",), ("severity=critical", "retrain=true"), ("severity=warning", "retrain=true"),
+])  # fmt: skip
+def test_alert_reaches_people_and_the_monitor_only_where_retraining_may_help(opened: bool, labels: tuple[str, ...], tmp_path):
+    lines = ALERTMANAGER.read_text(encoding="utf-8").splitlines()
+    file = tmp_path / "alertmanager.yml"
+    text = "\n".join(line[1:] if opened and line.startswith("#  ") else line for line in lines)
+    file.write_text(text, encoding="utf-8")
+    done = run("amtool", "config", "routes", "test", f"--config.file={file}", *labels)
+    critical = labels[0] == "severity=critical"
+    people = (["email", "slack"] if critical else ["slack"]) if opened else ["none"]
+    assert done.stdout.strip().split(",") == [*(["monitor"] if "retrain=true" in labels else []), *people]
+
+
+def test_alertmanager_shows_the_monitor_a_token_from_a_file():
+    config = read_yaml(ALERTMANAGER)
+    (hook,) = next(item["webhook_configs"] for item in config["receivers"] if item["name"] == "monitor")
+    assert hook["http_config"] == {"authorization": {"credentials_file": "/etc/alertmanager/monitor/webhook-token"}}
+    assert hook["url"] == f"http://monitor:{MonitoringConfig().port}/alerts"
+    assert "development-only" not in ALERTMANAGER.read_text(encoding="utf-8")
 
 
 def test_amtool_refuses_a_receiver_that_is_not_there(tmp_path):
@@ -75,18 +100,16 @@ def test_the_two_single_files_share_no_configmap():
 
 
 @pytest.mark.parametrize(("workload", "edited", "shipped"), [
-    ("prometheus", "prometheus-config", "prometheus-defaults"),
-    ("alertmanager", "alertmanager-config", "alertmanager-defaults"),
-    ("grafana", "grafana-dashboard-mlflow", "grafana-dashboards"),
+    ("prometheus", "prometheus-config", ["prometheus-defaults"]),
+    ("alertmanager", "alertmanager-config", ["alertmanager-defaults"]),
+    ("grafana", "grafana-dashboard-mlflow", ["grafana-dashboards", "grafana-model-dashboards"]),
 ])  # fmt: skip
-def test_what_the_user_makes_wins_and_may_be_missing(workload: str, edited: str, shipped: str):
+def test_what_the_user_makes_wins_and_may_be_missing(workload: str, edited: str, shipped: list[str]):
     objects = build(SINGLE / "monitoring")
     volumes = find(objects, "Deployment", workload)["spec"]["template"]["spec"]["volumes"]
-    (sources,) = [item["projected"]["sources"] for item in volumes if shipped in str(item.get("projected"))]
-    assert sources == [
-        {"configMap": {"name": shipped}},
-        {"configMap": {"name": edited, "optional": True}},
-    ]  # the later one wins
+    (sources,) = [item["projected"]["sources"] for item in volumes if shipped[0] in str(item.get("projected"))]
+    ours = [{"configMap": {"name": name}} for name in shipped]
+    assert sources == [*ours, {"configMap": {"name": edited, "optional": True}}]  # the later one wins
     assert edited not in mounted("monitoring")
 
 
@@ -148,8 +171,8 @@ def test_grafana_finds_the_data_source_and_the_dashboards_where_they_are_mounted
     assert provider["options"]["path"] == mounts["dashboards"]
     name, port = source["url"].removeprefix("http://").split(":")
     assert find(objects, "Service", name)["spec"]["ports"][0]["port"] == int(port)
-    data = find(objects, "ConfigMap", "grafana-dashboards")["data"]
-    assert data == {path.name: path.read_text(encoding="utf-8") for path in DASHBOARDS}
+    data = [find(objects, "ConfigMap", f"grafana-{name}")["data"] for name in ("dashboards", "model-dashboards")]
+    assert data[0] | data[1] == {path.name: path.read_text(encoding="utf-8") for path in DASHBOARDS}
 
 
 def test_grafana_asks_for_the_documented_password():

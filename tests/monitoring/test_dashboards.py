@@ -14,12 +14,16 @@ from tests.monitoring.programs import find_program
 GRAFANA = Path(__file__).with_name("grafana")
 BUILD = ROOT / "build/grafana-schema"
 UNITS = {"short", "reqps", "rowsps", "percentunit", "percent", "s", "bytes", "Bps", "wps", "cps", "cores"}
-TITLES = {"mlflow-monitoring-dashboard": "MLflow & Model Server Monitoring", "capacity-dashboard": "Capacity"}
+TITLES = {
+    "mlflow-monitoring-dashboard": "MLflow & Model Server Monitoring",
+    "capacity-dashboard": "Capacity",
+    "model-quality-dashboard": "Model quality & drift",
+}
 
 every_dashboard = pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
 
 
-def test_both_dashboards_are_there():
+def test_all_dashboards_are_there():
     assert {path.stem: read_dashboard(path)["title"] for path in DASHBOARDS} == TITLES
 
 
@@ -93,7 +97,9 @@ def test_data_source_is_the_chosen_one(path: Path):
     for text in re.findall(r'"uid": "([^"]+)"', path.read_text(encoding="utf-8")):
         assert text in ("${datasource}", dashboard["uid"])
     names = [variable["name"] for variable in dashboard["templating"]["list"]]
-    assert names == ["datasource", "namespace", "pod"]
+    assert names == (
+        ["datasource", "model", "metric"] if path.stem.startswith("model-") else ["datasource", "namespace", "pod"]
+    )
 
 
 @every_dashboard

@@ -4,9 +4,10 @@ import re
 
 import pytest
 
+from mlops_project.monitoring.exporter import METRICS as MONITOR_METRICS
 from mlops_project.serving.metrics import METRICS as SERVER_METRICS
 from mlops_project.tracking.server_metrics import METRICS as TRACKING_METRICS
-from tests.monitoring.files import DASHBOARDS, EXPORTERS, queries, read_dashboard, read_rules
+from tests.monitoring.files import DASHBOARDS, EXPORTERS, queries, read_dashboard, read_rules, substitute
 
 # Written by programs that are not ours; test_stack.py finds each in a real one's answer.
 PROMETHEUS = {
@@ -44,21 +45,23 @@ FUNCTIONS = {
     "predict_linear",
     "rate",
     "time",
+    "topk",
     "vector",
 }
-NOT_METRICS = FUNCTIONS | {"and", "avg", "by", "count", "group_left", "max", "min", "on", "or", "sum", "unless"}
+NOT_METRICS = FUNCTIONS | {"and", "avg", "by", "count", "group_left", "ignoring", "max", "min", "on", "or", "sum", "unless"}
 
 
 def names_in(expression: str) -> set[str]:
     """Return the metrics of an expression: words that are no functions and no labels."""
     bare = re.sub(r'\{[^}]*\}|\[[^\]]*\]|"[^"]*"', " ", expression)
     bare = re.sub(r"\b(by|on|group_left|without|ignoring)\s*\([^)]*\)", " ", bare)
+    bare = re.sub(r"\boffset\s+\w+", " ", bare)
     return set(re.findall(r"\b[A-Za-z_][\w:]*", bare)) - NOT_METRICS
 
 
 def own_metrics() -> set[str]:
     names = set()
-    for metric in (*SERVER_METRICS, *TRACKING_METRICS):
+    for metric in (*SERVER_METRICS, *TRACKING_METRICS, *MONITOR_METRICS):
         names |= (
             {f"{metric.name}_{part}" for part in ("bucket", "sum", "count")} if metric.kind == "histogram" else {metric.name}
         )
@@ -86,7 +89,7 @@ KNOWN = {
 def asked() -> list[tuple[str, str]]:
     rules = [(rule.get("alert") or rule["record"], rule["expr"]) for rule in read_rules()]
     marks = [
-        (f"{path.stem}: {mark['name']}", mark["target"]["expr"])
+        (f"{path.stem}: {mark['name']}", substitute(mark["target"]["expr"]))
         for path in DASHBOARDS
         for mark in read_dashboard(path)["annotations"]["list"]
     ]

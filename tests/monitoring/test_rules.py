@@ -1,11 +1,14 @@
 """Every alert fires when it should, keeps quiet when it should not, and says what to do."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from mlops_project.monitoring.webhook import parse_webhook
+from mlops_project.sections import MonitoringConfig
 from tests.monitoring.files import ROOT, RULE_FILES, RULE_TESTS, Json, read_alerts, read_rules, read_yaml
 from tests.monitoring.programs import run
 
@@ -102,6 +105,26 @@ def test_texts_of_firing_alerts_are_filled_in(path: Path, tmp_path):
     assert output.count("Annotations:{") >= len(find_tested(fires=True)) / len(RULE_TESTS) / 2, output
     for mistake in ("<no value>", "error expanding", "%!", "  of", "of  ", "in  "):
         assert mistake not in output.replace("\n", "¶"), output
+
+
+def test_limits_of_the_monitors_alerts_are_those_of_its_default_settings():
+    """Prometheus does not know the monitor's settings: who changes these changes the rule, as the runbook says."""
+    settings = MonitoringConfig()
+    expressions = {alert["alert"]: alert["expr"] for alert in read_alerts()}
+    assert f"> {settings.stale_label_hours:g} * 3600" in expressions["LabelsStale"]
+    assert f"[1h] offset 2h)) > {settings.min_rows}" in expressions["MonitorStale"]
+    assert f"< {3 * settings.every_minutes / 60:g} * 3600" in expressions["MonitorStale"]
+
+
+def test_monitor_takes_the_alerts_that_ask_for_retraining():
+    """The label is on measured loss alone; what Alertmanager sends of it is a cause for the model of its label."""
+    (alert,) = [alert for alert in read_alerts() if alert["labels"].get("retrain") == "true"]
+    assert alert["alert"] == "ModelPerformanceLoss"
+    labels = alert["labels"] | {"alertname": alert["alert"], "model": "breast-cancer"}
+    sent = {"status": "firing", "labels": labels, "fingerprint": "f1", "startsAt": "2026-11-02T03:00:00Z"}
+    body = json.dumps({"version": "4", "alerts": [sent | {"annotations": {"summary": "worse"}}]}).encode()
+    assert [cause.kind for cause in parse_webhook(body, "breast-cancer")] == ["webhook"]
+    assert parse_webhook(body, "iris") == ()
 
 
 def test_recording_rules_are_named_level_metric_operation():

@@ -9,7 +9,7 @@ import yaml
 
 from tests.monitoring import stack
 from tests.monitoring.conftest import Stack
-from tests.monitoring.files import DASHBOARDS, WALKTHROUGH, queries, read_dashboard, read_rules
+from tests.monitoring.files import DASHBOARDS, WALKTHROUGH, queries, read_dashboard, read_rules, substitute
 from tests.monitoring.files import PROMETHEUS as PROMETHEUS_FILES
 from tests.monitoring.stack import open_relabelling
 from tests.monitoring.test_metrics import ALERTMANAGER, NODE_EXPORTER, PROMETHEUS
@@ -22,6 +22,7 @@ EXPECTED_JOBS = {
         "prometheus",
         "mlflow-server",
         "model-server",
+        "monitor",
         "alertmanager",
         "node-exporter",
         "kube-state-metrics",
@@ -30,7 +31,14 @@ EXPECTED_JOBS = {
     )
 }
 # Series per target of a job: what docs/monitoring.md says, with room for a machine that has more processors or disks.
-MOST_SERIES = {"mlflow-server": 800, "model-server": 600, "node-exporter": 800, "cadvisor": 200, "kube-state-metrics": 300}
+MOST_SERIES = {
+    "mlflow-server": 800,
+    "model-server": 600,
+    "monitor": 300,
+    "node-exporter": 800,
+    "cadvisor": 200,
+    "kube-state-metrics": 300,
+}
 
 
 def wait_for_answers(prometheus: stack.Prometheus, expressions: dict[str, str], seconds: float) -> None:
@@ -107,6 +115,7 @@ def test_cadvisor_keeps_this_namespace_and_what_is_asked_for(running: Stack):
 
 def test_series_are_few(running: Stack):
     wait_until(lambda: bool(running.prometheus.query("mlflow_runs_created_total > 3")), 60)
+    wait_until(lambda: bool(running.prometheus.query("mlops_monitor_feature_drift")), 60)
     counts = {
         item["metric"]["job"]: int(item["value"][1])
         for item in running.prometheus.query('count by (job) ({__name__=~".+",job!=""})')
@@ -149,6 +158,15 @@ def test_metric_relabel_configs_drop_series(running: Stack):
     wait_for_answers(running.prometheus, {name: name}, 60)
 
 
+def test_alert_that_asks_for_retraining_reaches_people_and_the_monitor(running: Stack):
+    """The monitor takes it with the token from the file, and says that it may not act: its ``on_alert`` is ``report``."""
+    labels = {"alertname": "ModelPerformanceLoss", "severity": "critical", "retrain": "true", "model": "breast-cancer"}
+    stack.tell(running.alertmanager_port, labels)
+    wait_until(lambda: labels in [alert["labels"] for note in running.notifications for alert in note["alerts"]], 60)
+    log = running.folder / "monitor.log"
+    wait_until(lambda: "notification of Alertmanager: off" in log.read_text(encoding="utf-8"), 60)
+
+
 def healthy(alerts: dict[str, str]) -> dict[str, str]:
     """Leave out what the state of this machine may justly raise."""
     return {
@@ -175,7 +193,7 @@ def test_alert_reaches_the_receiver_and_is_taken_back(running: Stack):
 
     running.servers.close()
     wait_until(has_notification(running, "firing"), 90)
-    marks = [mark["target"]["expr"] for path in DASHBOARDS for mark in read_dashboard(path)["annotations"]["list"]]
+    marks = [substitute(mark["target"]["expr"]) for path in DASHBOARDS for mark in read_dashboard(path)["annotations"]["list"]]
     wait_for_answers(running.prometheus, {text: text for text in marks if text.startswith("ALERTS")}, 30)
     (alert,) = [
         alert for note in running.notifications for alert in note["alerts"] if alert["labels"]["alertname"] == "ModelServerDown"

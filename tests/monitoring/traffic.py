@@ -8,6 +8,14 @@ import urllib.request
 from collections.abc import Iterator
 from email.message import Message
 from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from mlops_project.bundle import REFERENCE_FILE
+
+Json = dict[str, Any]
+Rows = list[Json]
 
 
 def post(url: str, body: object) -> tuple[int, Message]:
@@ -32,6 +40,19 @@ def ask_model(address: str, example: dict[str, object]) -> None:
     assert post(f"{address}/invocations", b" " * 200_000)[0] == 413
 
 
+def ask_about_known_rows(address: str, rows: Rows, contract: Json) -> None:
+    """Predict held-out rows in one request, and label each: what the monitor sees of a healthy model."""
+    target = contract["target"]
+    features = [{name: value for name, value in row.items() if name != target} for row in rows]
+    status, headers = post(f"{address}/predict", features)
+    assert status == 200
+    name = headers["X-Prediction-Id"]
+    assert (
+        post(f"{address}/feedback", [{"id": f"{name}.{number}", "label": row[target]} for number, row in enumerate(rows)])[0]
+        == 200
+    )
+
+
 def use_tracking(address: str, number: int) -> None:
     """Create an experiment, a run that ends well and one that fails, a model version; ask for what is not there."""
     from mlflow.tracking import MlflowClient
@@ -52,11 +73,13 @@ def use_tracking(address: str, number: int) -> None:
 def traffic(tracking: str, model: str, bundle: Path) -> Iterator[None]:
     """Use both servers until the end of the block; fail if that failed. A model server that is away is waited for."""
     contract = json.loads((bundle / "metadata.json").read_text(encoding="utf-8"))["contract"]
+    rows: Rows = pq.read_table(bundle / REFERENCE_FILE).slice(0, 60).to_pylist()  # a request may have 100,000 bytes here
     example = {feature["name"]: feature["default"] for feature in contract["features"]}
     stop, failures = threading.Event(), []
 
     use_tracking(tracking, 0)  # here, so that a mistake shows at once
     ask_model(model, example)
+    ask_about_known_rows(model, rows, contract)
 
     def work() -> None:
         try:
@@ -64,6 +87,7 @@ def traffic(tracking: str, model: str, bundle: Path) -> Iterator[None]:
                 use_tracking(tracking, number)
                 with contextlib.suppress(urllib.error.URLError, ConnectionError):
                     ask_model(model, example)
+                    ask_about_known_rows(model, rows, contract)
                 if stop.wait(1):
                     return
         except Exception as error:  # noqa: BLE001 - handed to the test's own thread below
