@@ -1,7 +1,6 @@
 """Who takes part: how each server is installed, started, asked and understood."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from environments import install
 
 from serving.isolation import is_isolated
 from serving.load import MEASURES
@@ -75,7 +75,7 @@ class Contestant:
 
     def install(self) -> str:
         """Make the environment unless it is there; return why that failed, or nothing."""
-        return install(self.environment, self.requirements) if self.requirements else ""
+        return install(BUILD / self.environment, self.requirements) if self.requirements else ""
 
     def refuse(self) -> str:
         """Return why this server must not be started here, or nothing."""
@@ -90,29 +90,6 @@ class Contestant:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(self.encode(model.rows.head(n_rows))))
         return file
-
-
-def install(name: str, requirements: tuple[str, ...]) -> str:
-    """Make ``build/bench/NAME`` once; return why that failed, or nothing."""
-    folder, stamp = BUILD / name, BUILD / f"{name}.json"
-    wanted = {"requirements": list(requirements)}
-    if stamp.exists() and (known := json.loads(stamp.read_text()))["requirements"] == wanted["requirements"]:
-        return str(known["failure"])
-    print(f"installing {name} …", file=sys.stderr)
-    uv, python = str(BIN / "uv"), str(folder / "bin" / "python")
-    failure, packages = "", ""
-    for command in (
-        [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)],
-        [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, *requirements],
-        [uv, "pip", "freeze", "--python", python],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        packages = done.stdout
-        if done.returncode:
-            failure = f"cannot be installed: {' '.join(done.stderr.split())[:200]}"
-            break
-    stamp.write_text(json.dumps(wanted | {"failure": failure, "packages": packages.splitlines()}, indent=1))
-    return failure
 
 
 def start_ours(model: Model, port: int) -> list[str]:

@@ -1,0 +1,1 @@
+"""Our monitoring against other tools: ``python -m benchmarks.monitor``."""
