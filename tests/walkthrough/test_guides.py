@@ -28,11 +28,12 @@ MANIFESTS = (
     "k8s/mlflow-deployment.yaml",
     "k8s/deployment.yaml",
     "k8s/ui-deployment.yaml",
+    "k8s/monitor-deployment.yaml",
     "k8s/monitoring/prometheus-config.yaml",
     "k8s/monitoring/prometheus-grafana-deployment.yaml",
 )
-SECTIONS = r"data|model|evaluation|gates|tracking|export|paths|serving|prediction_log|stack"
-VARIABLE = re.compile(r"\b(?:MLFLOW|MLOPS|SERVE|UI|AWS|GF|ORT|POSTGRES|PROMETHEUS|ALERTMANAGER|GRAFANA|COMPOSE)_\w+")
+SECTIONS = r"data|model|evaluation|gates|tracking|export|paths|serving|prediction_log|monitoring|retraining|stack"
+VARIABLE = re.compile(r"\b(?:MLFLOW|MLOPS|SERVE|UI|MONITOR|AWS|GF|ORT|POSTGRES|PROMETHEUS|ALERTMANAGER|GRAFANA|COMPOSE)_\w+")
 KINDS = {
     "deploy": "Deployment",
     "deployment": "Deployment",
