@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from mlops_project.monitoring.webhook import parse_webhook
-from mlops_project.sections import MonitoringConfig
 from tests.monitoring.files import ROOT, RULE_FILES, RULE_TESTS, Json, read_alerts, read_rules, read_yaml
 from tests.monitoring.programs import run
 
@@ -106,14 +105,6 @@ def test_texts_of_firing_alerts_are_filled_in(path: Path, tmp_path):
     for mistake in ("<no value>", "error expanding", "%!", "  of", "of  ", "in  "):
         assert mistake not in output.replace("\n", "¶"), output
 
-
-def test_limits_of_the_monitors_alerts_are_those_of_its_default_settings():
-    """Prometheus does not know the monitor's settings: who changes these changes the rule, as the runbook says."""
-    settings = MonitoringConfig()
-    expressions = {alert["alert"]: alert["expr"] for alert in read_alerts()}
-    assert f"> {settings.stale_label_hours:g} * 3600" in expressions["LabelsStale"]
-    assert f"[1h] offset 2h)) > {settings.min_rows}" in expressions["MonitorStale"]
-    assert f"< {3 * settings.every_minutes / 60:g} * 3600" in expressions["MonitorStale"]
 
 
 def test_monitor_takes_the_alerts_that_ask_for_retraining():

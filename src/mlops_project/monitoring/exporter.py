@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, get_args
 
 from mlops_project.monitoring.results import AlertName, Evaluation
+from mlops_project.sections import MonitoringConfig
 
 Labels = tuple[str, ...]
 Samples = Iterator[tuple["Metric", Labels, float]]
@@ -110,21 +111,34 @@ ROLLBACKS = Metric(
     ("model",),
     "Retrained champions that were worse than their predecessor and rolled back.",
 )
+WINDOW_SECONDS = Metric("mlops_monitor_window_seconds", "gauge", (), "Setting `monitoring.every_minutes`, in seconds.")
+MIN_ROWS = Metric("mlops_monitor_min_rows", "gauge", (), "Setting `monitoring.min_rows`.")
+STALE_LABELS = Metric("mlops_monitor_stale_label_seconds", "gauge", (), "Setting `monitoring.stale_label_hours`, in seconds.")
 METRICS = (
     *(ROWS, LAST_RUN, WINDOW_END, RUNS, FEATURE_DRIFT, FEATURE_DRIFTED, DRIFT_SHARE, DOMAIN_AUC, PREDICTION_DRIFT),
     *(MISSING, OUT_OF_RANGE, UNSEEN, METRIC, METRIC_LOW, METRIC_HIGH, COVERAGE, LABEL_DELAY, LAST_LABEL, ALERT),
     *(LOG_LAG, UNDECODABLE, RETRAININGS, RETRAINING, LAST_RETRAINING, ROLLBACKS),
+    *(WINDOW_SECONDS, MIN_ROWS, STALE_LABELS),
 )
 RETRAINING_RESULTS = ("promoted", "ready", "refused", "failed", "skipped")
 
 
 class MonitorMetrics:
-    """The monitor's numbers. Safe to use from several threads."""
+    """The monitor's numbers. Safe to use from several threads.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    settings
+        What alert rules compare with.
+    """
+
+    def __init__(self, settings: MonitoringConfig) -> None:
         self._lock = threading.Lock()
         self._newest: dict[str, Evaluation] = {}
         self._values: dict[tuple[Metric, Labels], float] = {(LOG_LAG, ()): 0.0, (UNDECODABLE, ()): 0.0}
+        self.put(WINDOW_SECONDS, settings.every_minutes * 60)
+        self.put(MIN_ROWS, settings.min_rows)
+        self.put(STALE_LABELS, settings.stale_label_hours * 3600)
 
     @property
     def newest(self) -> dict[str, Evaluation]:
@@ -136,13 +150,16 @@ class MonitorMetrics:
         """Show an evaluation in place of the model's last one."""
         with self._lock:
             self._newest[evaluation.model] = evaluation
-        for result in ("ok", "error"):
-            self.add(RUNS, 0.0, evaluation.model, result)
 
     def add(self, metric: Metric, amount: float = 1.0, *labels: str) -> None:
         """Add to a counter."""
         with self._lock:
             self._values[metric, labels] = self._values.get((metric, labels), 0.0) + amount
+
+    def begin(self, model: str) -> None:
+        """Show a model's counters from 0 on: what Prometheus sees first at 1 has not increased."""
+        for result in ("ok", "error"):
+            self.add(RUNS, 0.0, model, result)
 
     def put(self, metric: Metric, value: float, *labels: str) -> None:
         """Set a value, also of a counter that is kept elsewhere."""

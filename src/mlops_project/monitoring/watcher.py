@@ -58,7 +58,8 @@ class Watcher:
 
     def __init__(self, config: Config, segments: str) -> None:
         self.config, self.segments = config, segments
-        self.metrics, self.bundles, self.complaints = MonitorMetrics(), BundleFinder(config), Complaints()
+        self.metrics = MonitorMetrics(config.monitoring)
+        self.bundles, self.complaints = BundleFinder(config), Complaints()
         self.reader = LogReader(config.monitoring_dir)
         self.store = EvaluationStore(config.monitoring_dir)
         self._kept = Store(config.monitoring_dir)
@@ -67,6 +68,7 @@ class Watcher:
         """Show what was found before, and bring report and MLflow in step with it."""
         for model in self.store.models():
             newest = self.store.read(model, last=1)
+            self.metrics.begin(model)
             if newest:
                 self.metrics.show(newest[0])
                 self._write_report(model)
@@ -87,6 +89,7 @@ class Watcher:
     def watch(self, watermark: datetime) -> None:
         """Evaluate every window that is due. What fails with one model is logged and counted, and the others go on."""
         for model in self.list_models():
+            self.metrics.begin(model)
             try:
                 for evaluation in self._evaluate_due(model, watermark):
                     self.keep(evaluation)

@@ -5,6 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mlops_project.monitoring import exporter
 from mlops_project.monitoring.exporter import METRICS, MonitorMetrics
+from mlops_project.sections import MonitoringConfig
 from tests.evaluations import NOON, make_alert, make_drift, make_evaluation, make_feature, make_performance
 
 
@@ -19,7 +20,7 @@ def read(metrics: MonitorMetrics) -> dict[tuple[object, ...], float]:
 
 @pytest.fixture
 def metrics() -> MonitorMetrics:
-    return MonitorMetrics()
+    return MonitorMetrics(MonitoringConfig(every_minutes=5, min_rows=50, stale_label_hours=2))
 
 
 def test_every_gauge_of_an_evaluation_is_there(metrics):
@@ -66,7 +67,7 @@ def test_series_of_what_is_no_more_vanish_and_other_models_stay(metrics):
 
 
 def test_counters_begin_at_0_and_grow(metrics):
-    metrics.show(make_evaluation())
+    metrics.begin("churn")
     assert read(metrics)["mlops_monitor_runs_total", "churn", "error"] == 0
     assert read(metrics)["mlops_monitor_undecodable_records_total",] == 0
     metrics.add(exporter.RUNS, 1.0, "churn", "ok")
@@ -105,3 +106,10 @@ def test_declarations_are_unique_documented_and_end_as_prometheus_wants():
     for metric in METRICS:
         assert metric.name.endswith("_total") == (metric.kind == "counter")
         assert metric.help.endswith(".")
+
+
+def test_settings_that_rules_compare_with_are_there(metrics):
+    found = read(metrics)
+    assert found["mlops_monitor_window_seconds",] == 300
+    assert found["mlops_monitor_min_rows",] == 50
+    assert found["mlops_monitor_stale_label_seconds",] == 7200

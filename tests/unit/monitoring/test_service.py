@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from mlops_project.errors import ContractError
 from mlops_project.monitoring.exporter import MonitorMetrics
 from mlops_project.monitoring.service import MAX_BODY_BYTES, TOKEN_VARIABLE, Desk, build_service
+from mlops_project.sections import MonitoringConfig
 from tests.evaluations import make_evaluation
 
 TOKEN = {"authorization": "Bearer a secret"}
@@ -65,7 +66,7 @@ class Monitor:
     """What the service stands before."""
 
     def __init__(self):
-        self.metrics = MonitorMetrics()
+        self.metrics = MonitorMetrics(MonitoringConfig())
         self.ready = True
         self.handled = []
 
