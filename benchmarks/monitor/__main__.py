@@ -91,7 +91,7 @@ def run_scale(options: argparse.Namespace) -> str:
     """Watch files of millions of rows."""
     file = find_folder(options) / "scale.json"
     if not options.render:
-        millions, rounds = ((1, 2), 1) if options.quick else ((1, 2, 5, 10), 3)
+        millions, rounds = ((1, 2), 1) if options.quick else ((1, 2, 5, 10, 100), 3)
         file.write_text(json.dumps(measure_scale(millions, rounds, keep=options.keep)))
     return report.render_scale(json.loads(file.read_text()) if file.exists() else {})
 

@@ -30,7 +30,7 @@ class Plan:
 
 
 QUIET = Plan(10, 10, (1_000, 10_000), (500, 5_000, LARGE), (None,))
-SENSITIVE = Plan(5, 5, (1_000, 10_000), (500, 5_000), tuple(FAULTS))
+SENSITIVE = Plan(3, 4, (1_000, 10_000), (500, 5_000), tuple(FAULTS))
 QUICK_QUIET = Plan(2, 5, (1_000, 10_000), (500, 5_000), (None,))
 QUICK_SENSITIVE = Plan(1, 4, (1_000, 10_000), (500, 5_000), tuple(FAULTS))
 

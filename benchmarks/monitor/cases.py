@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,19 +70,16 @@ class Case:
     def windows(self, n_rows: int, count: int, fault: str | None = None) -> Iterator[list[str]]:
         """Write so many windows, one after the other, the same ones each time; remove them afterwards."""
         population, runtime = POPULATIONS[self.table], Runtime.load(self.folder / "bundle")
-        folder = BUILD / "windows"
-        folder.mkdir(parents=True, exist_ok=True)
-        files = []
-        for index in range(count):
-            seed = (*self._seed, n_rows, index)
-            rows = population.draw(n_rows, 1, *seed)
-            changed = FAULTS[fault](rows, population, self.aim, np.random.default_rng((2, *seed))) if fault else rows
-            if changed is not None:
-                files.append(folder / f"{index}.parquet")
-                add_predictions(changed, runtime).to_parquet(files[-1], compression=None)
-        yield [str(file) for file in files]
-        for file in files:
-            file.unlink()
+        with tempfile.TemporaryDirectory(prefix="windows-", dir=BUILD) as folder:
+            files = []
+            for index in range(count):
+                seed = (*self._seed, n_rows, index)
+                rows = population.draw(n_rows, 1, *seed)
+                changed = FAULTS[fault](rows, population, self.aim, np.random.default_rng((2, *seed))) if fault else rows
+                if changed is not None:
+                    files.append(f"{folder}/{index}.parquet")
+                    add_predictions(changed, runtime).to_parquet(files[-1], compression=None)
+            yield files
 
     @property
     def _seed(self) -> tuple[int, ...]:

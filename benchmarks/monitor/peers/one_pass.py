@@ -1,40 +1,32 @@
-"""Watch a Parquet file of any size in one pass: ``one_pass.py BUNDLE FILE``; prints the seconds it took, imports aside."""
+"""Evaluate a day of a log as the monitor does: ``one_pass.py CONFIG STORE MODEL DAY``; prints seconds and peak memory."""
 
 import json
 import sys
 import time
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from mlops_project.bundle import load_bundle
-from mlops_project.monitoring.drift import compute_drift
-from mlops_project.monitoring.profile import Profiler, load_reference
-from mlops_project.runtime import Predictions
-from mlops_project.sections import MonitoringConfig
-
-BATCH_ROWS = 65_536
+from mlops_project.monitoring.evaluate import evaluate_window
+from mlops_project.prediction_log.reader import LogReader, Window
+from mlops_project.utils import load_config
 
 
 def main() -> None:
     """Read, count, compare."""
-    start = time.perf_counter()
-    bundle = load_bundle(sys.argv[1])
-    reference = load_reference(bundle)
-    assert reference is not None
-    classes = [str(label) for label in bundle.contract.classes]
-    profiler = Profiler(reference)
-    columns = [*bundle.contract.names, "prediction", *(f"score.{label}" for label in classes)]
-    with pq.ParquetFile(sys.argv[2]) as file:
-        for batch in file.iter_batches(BATCH_ROWS, columns=columns):
-            scores = np.column_stack([batch.column(f"score.{label}").to_numpy() for label in classes])
-            labels = pc.index_in(batch.column("prediction"), pa.array(classes)).to_numpy()
-            values = {name: batch.column(name).to_numpy() for name in bundle.contract.names}
-            profiler.add(values, Predictions(labels.astype(np.int64), scores))
-    drift = compute_drift(reference, profiler, MonitoringConfig(), seed=42)
-    print(json.dumps({"seconds": time.perf_counter() - start, "rows": drift.rows, "drifted": drift.drifted}))
+    file, store, model, day = sys.argv[1:]
+    config, start = load_config(file), datetime.fromisoformat(day).replace(tzinfo=UTC)
+    begin = time.perf_counter()
+    window = Window(model, start, start + timedelta(days=1), "1")
+    found = evaluate_window(config, load_bundle(config.model_dir), LogReader(store), window)
+    seconds = time.perf_counter() - begin
+    print(json.dumps({"seconds": seconds, "rows": found.rows, "drifted": found.drift.drifted, "peak_mib": read_peak()}))
+
+
+def read_peak() -> float:
+    """Return this program's own peak memory; ``ru_maxrss`` begins with that of the process which started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 if __name__ == "__main__":
