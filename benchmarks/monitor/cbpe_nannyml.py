@@ -18,8 +18,8 @@ NAMES = {
 }
 
 
-def estimate(folder: Path) -> dict[str, list[tuple[float, float, float]]]:
-    """Return metric → value, low and high (three standard errors, its default) per window."""
+def estimate(folder: Path) -> dict[str, list[tuple[float, float, float, float]]]:
+    """Return metric → value, low and high (three standard errors, its default) and standard error per window."""
     facts = json.loads((folder / "facts.json").read_text())
     reference, windows = (pd.read_parquet(folder / f"{part}.parquet") for part in ("reference", "windows"))
     common = {"y_pred": "prediction", "y_true": "truth", "chunk_size": facts["window"]}
@@ -35,7 +35,7 @@ def estimate(folder: Path) -> dict[str, list[tuple[float, float, float]]]:
         tool = nannyml.CBPE(y_pred_proba=scores, problem_type=kind, metrics=list(names.values()), **common)
     tool.fit(reference)
     table = tool.estimate(windows).filter(period="analysis").to_df()
-    parts = ("value", "lower_confidence_boundary", "upper_confidence_boundary")
+    parts = ("value", "lower_confidence_boundary", "upper_confidence_boundary", "sampling_error")
     return {ours: table[[(theirs, part) for part in parts]].to_numpy().tolist() for ours, theirs in names.items()}
 
 

@@ -8,10 +8,12 @@ import contextlib
 import json
 import os
 import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import click
 import numpy as np
@@ -34,6 +36,10 @@ STEPS = 12
 MAX_ROWS = 1_000_000  # the newest; more do not fit beside a table
 STRANGE_LABELS = 0.01  # share of labels outside the known classes that may be left out
 EXIT_NOT_DONE = 3
+# A tracking server that restarts is waited for: what was trained for hours is not thrown away for that.
+PATIENCE_SECONDS, PAUSE_SECONDS = 60.0, 1.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -181,23 +187,29 @@ class _Retraining:
 
     def _train_and_judge(self, older: "ProductionRows", recent: "ProductionRows", said: str) -> _End:
         from mlops_project.modeling.evaluation import encode_target
+        from mlops_project.monitoring.recent_reference import renew_reference
         from mlops_project.promote import run_retraining_gate
-        from mlops_project.tracking import registry
-        from mlops_project.tracking.runs import log_bundle
         from mlops_project.train import build
 
         bundle, _, split, _ = build(self.config, self._step, production=older, target=self._folder / "model")
+        bundle = renew_reference(bundle, recent, self.config)
         self._step("logging to MLflow")
-        number = log_bundle(bundle, self.config).model_version
-        with self._open() as store:
-            registry.note_retraining(
-                store, registry.find_version(store, self._name, str(number)), f"{self.cause.reason}; {said}"
-            )
+        number = _insist(lambda: self._log(bundle, f"{self.cause.reason}; {said}"))
         self._step("comparing with the champion")
         newest = _columns(recent.features), encode_target(recent.target, bundle.contract)
         fixed = _columns(split.test_features), encode_target(split.test_target, bundle.contract)
         decision = run_retraining_gate(self.config, bundle, number, newest, fixed, cause=self.cause.key, promote=self._promote)
         return self._conclude(decision, bundle, number)
+
+    def _log(self, bundle: Bundle, text: str) -> int:
+        """Log and register the challenger; return its version. A second time completes what the first began."""
+        from mlops_project.tracking import registry
+        from mlops_project.tracking.runs import log_bundle
+
+        number = log_bundle(bundle, self.config).model_version
+        with self._open() as store:
+            registry.note_retraining(store, registry.find_version(store, self._name, str(number)), text)
+        return number
 
     def _conclude(self, decision: "Decision", bundle: Bundle, number: int) -> _End:
         if not decision.promote:
@@ -217,6 +229,18 @@ class _Retraining:
         from mlops_project.tracking.store import open_store
 
         return open_store(self.config)
+
+
+def _insist(work: Callable[[], T]) -> T:
+    """Do what needs MLflow, again and again for ``PATIENCE_SECONDS``; it must bear to be done twice."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return work()
+        except TrackingError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(PAUSE_SECONDS)
 
 
 def _span(rows: "ProductionRows") -> str:

@@ -10,6 +10,7 @@ from tests.browser.application import FLAGS, Visit, run_application
 from tests.servers import model_server
 from tests.tables import MIXED_TARGET, make_mixed_table
 from tests.ui.application import train_model
+from tests.ui.monitored import monitor_past_hours
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SECONDS = 60
@@ -57,6 +58,17 @@ def mixed_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def monitored_folder(tmp_path_factory, default_folder) -> Path:
+    """The default model with eight hours of evaluations; there is no registry."""
+    root = tmp_path_factory.mktemp("monitored")
+    shutil.copytree(default_folder / "artifacts/model", root / "artifacts/model")
+    (root / "pyproject.toml").touch()
+    (root / "model.yaml").write_text("tracking: {enabled: false}\n")
+    monitor_past_hours(root, moved=("mean area", "mean texture"))
+    return root
+
+
+@pytest.fixture(scope="session")
 def default_application(default_folder) -> Iterator[str]:
     """The application beside a model server."""
     with model_server(default_folder) as server, run_application(default_folder, UI_MODEL_SERVER=server.address) as address:
@@ -67,6 +79,13 @@ def default_application(default_folder) -> Iterator[str]:
 def mixed_application(mixed_folder) -> Iterator[str]:
     """The application on its own."""
     with run_application(mixed_folder) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def monitored_application(monitored_folder) -> Iterator[str]:
+    """The application beside what a monitor found."""
+    with run_application(monitored_folder, "model.yaml") as address:
         yield address
 
 

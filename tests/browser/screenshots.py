@@ -10,8 +10,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pandas as pd
 from playwright.sync_api import sync_playwright
@@ -21,6 +23,7 @@ from tests.browser.application import FLAGS, Visit, run_application
 from tests.servers import model_server, tracking_server
 from tests.tables import MIXED_TARGET, make_mixed_table
 from tests.ui.application import train_model
+from tests.ui.monitored import monitor_past_hours
 
 ROOT = Path(__file__).parents[2]
 ALL, SHOWN = ROOT / "build/screenshots", ROOT / "docs/screenshots"
@@ -29,10 +32,21 @@ DOCUMENTED = {
     "mixed-predict-dark-phone": "predict-phone-dark.png",
     "default-batch-light-desktop": "batch.png",
     "default-model-dark-desktop": "model-dark.png",
+    "default-monitoring-light-desktop": "monitoring.png",
     "default-operations-light-desktop": "operations.png",
 }
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+TALLEST, TALLEST_SHOWN = 5000, 1700  # pixels
 ADMIN = "hunter2-admin"
+AGO = timedelta(hours=9)  # since the models were promoted: before the first window
+
+
+class Earlier(datetime):
+    """A clock that is late."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime.now(tz) - AGO
 
 
 def show_predict(visit: Visit, folder: Path) -> None:
@@ -55,6 +69,11 @@ def show_model(visit: Visit, folder: Path) -> None:
     visit.page.get_by_test_id("stVegaLiteChart").nth(4).wait_for()
 
 
+def show_monitoring(visit: Visit, folder: Path) -> None:
+    visit.page.get_by_test_id("stVegaLiteChart").nth(2).wait_for()
+    visit.page.get_by_label("Distribution of").first.wait_for()
+
+
 def show_operations(visit: Visit, folder: Path) -> None:
     visit.page.get_by_role("heading", name="Promote or roll back").wait_for()
 
@@ -63,22 +82,26 @@ PAGES: dict[str, Callable[[Visit, Path], None]] = {
     "predict": show_predict,
     "batch": show_batch,
     "model": show_model,
+    "monitoring": show_monitoring,
     "operations": show_operations,
 }
 
 
 def prepare_default(folder: Path, tracking: str) -> None:
-    """Train the default model twice, so that there are moves and versions to show."""
+    """Train the default model twice, so that there are moves and versions to show, and monitor it."""
     os.environ["MLFLOW_TRACKING_URI"] = tracking
     text = "model: {params: {n_estimators: %d, n_jobs: 1}}\n"
-    for trees in (20, 200):
-        train_model(folder, text % trees, **{"tracking.enabled": "true"})
+    with mock.patch("mlops_project.tracking.registry.datetime", Earlier):
+        for trees in (20, 200):
+            train_model(folder, text % trees, **{"tracking.enabled": "true"})
+    monitor_past_hours(folder, moved=("mean area", "mean texture"))
 
 
 def prepare_mixed(folder: Path) -> None:
     make_mixed_table(900).to_parquet(folder / "mixed.parquet")
     text = "evaluation: {bootstrap_rounds: 200}\nmodel: {name: risk, params: {n_estimators: 100, n_jobs: 1}}\n"
     train_model(folder, text + f"data: {{source: mixed.parquet, target: {MIXED_TARGET!r}, types: {{note: string}}}}\n")
+    monitor_past_hours(folder, moved=("age", "income <k$>"))
 
 
 def start_applications(stack: ExitStack, root: Path) -> Iterator[tuple[str, Path, str]]:
@@ -106,12 +129,14 @@ def take(browser: Any, name: str, folder: Path, address: str) -> None:
                 show(visit, folder)
                 visit.settle()
                 tall = visit.page.evaluate("document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight")
-                visit.page.set_viewport_size({"width": width, "height": min(max(height, tall), 2600)})
+                tall = min(max(height, tall), TALLEST)
+                visit.page.set_viewport_size({"width": width, "height": tall})
                 visit.page.wait_for_timeout(1500)  # until the charts have their size
                 file = ALL / f"{name}-{page}-{theme}-{size}.png"
                 visit.page.screenshot(path=file)
                 if file.stem in DOCUMENTED:
-                    shutil.copyfile(file, SHOWN / DOCUMENTED[file.stem])
+                    clip = {"x": 0, "y": 0, "width": width, "height": min(tall, TALLEST_SHOWN)}
+                    visit.page.screenshot(path=SHOWN / DOCUMENTED[file.stem], clip=clip)
                 context.close()
 
 

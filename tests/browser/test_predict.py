@@ -118,7 +118,7 @@ def test_model_is_switched_and_each_keeps_its_values(visit, mixed_application):
     expect(number(page, label)).to_have_value("1.7")
 
 
-@pytest.mark.parametrize("path", ["", "batch", "model", "operations"])
+@pytest.mark.parametrize("path", ["", "batch", "model", "monitoring", "operations"])
 def test_phone_shows_everything_without_scrolling_sideways(visit, default_application, path):
     page = visit(default_application, path, width=390, height=844, is_mobile=True, has_touch=True)
     page.page.wait_for_timeout(500)

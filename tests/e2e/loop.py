@@ -10,12 +10,17 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from examples.demo.machines import make_machines
+from mlops_project.monitoring.results import Evaluation
+from mlops_project.monitoring.state import EvaluationStore
+from mlops_project.prediction_log.reader import Counts, LogReader, Window
 from tests.servers import free_port, plain_environment, wait_for
 
 MODEL = "machines"
@@ -27,12 +32,25 @@ gates: {{bootstrap_rounds: 200}}
 tracking: {{sync_seconds: 0.5}}
 serving: {{poll_seconds: 0.2}}
 prediction_log: {{segment_seconds: 1}}
-monitoring: {{poll_seconds: 0.3, every_minutes: 0.07, min_rows: 250, label_rows: 500, min_labels: 150,
-  consecutive: 1, on_alert: retrain-and-promote}}
-retraining: {{min_rows: 400, recent_share: 0.25, cool_down_minutes: 0.05}}
+monitoring: {{poll_seconds: 0.5, every_minutes: 0.07, min_rows: 250, label_rows: 600, min_labels: 200,
+  consecutive: 2, on_alert: retrain-and-promote}}
+retraining: {{min_rows: 900, recent_share: 0.25, cool_down_minutes: 0.05}}
 """
 CHANGE = ("--fault", "covariate:feature=temperature,size=2.5", "--fault", "concept:feature=load,at=0.6")
-RATE = 150  # rows per second
+RATE, BATCH = 250, 10  # rows per second, and most of a request
+LABEL_DELAY_SECONDS = 2
+SERVERS = ("mlflow", "model", "monitor", "sync")
+HEALTH = {"mlflow": "/health", "model": "/ping", "monitor": "/health"}
+
+
+@dataclass
+class Sent:
+    """What a run of ``mlops simulate`` saw, once it has ended."""
+
+    rows: int = 0
+    labels: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    accuracy: dict[str, float] = field(default_factory=dict)  # by version that answered
 
 
 class Loop:
@@ -55,17 +73,19 @@ class Loop:
     def address(self, name: str) -> str:
         return f"http://127.0.0.1:{self.ports[name]}"
 
-    def start(self, name: str) -> None:
-        """Start a process and wait until it answers, if it can."""
-        environment = self.environment
-        if name == "mlflow":
-            environment = plain_environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        with (self.folder / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(self._command(name), cwd=self.folder, env=environment, stdout=log, stderr=log)
-        self.processes[name] = process
-        paths = {"mlflow": "/health", "model": "/ping", "monitor": "/health"}
-        if name in paths:
-            wait_for(f"{self.address(name)}{paths[name]}", process)
+    def start(self, *names: str) -> None:
+        """Start processes, and wait until those answer that can."""
+        for name in names:
+            environment = self.environment
+            if name == "mlflow":
+                environment = plain_environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+            with (self.folder / f"{name}.log").open("ab") as log:
+                self.processes[name] = subprocess.Popen(
+                    self._command(name), cwd=self.folder, env=environment, stdout=log, stderr=log
+                )
+        for name in names:
+            if name in HEALTH:
+                wait_for(f"{self.address(name)}{HEALTH[name]}", self.processes[name])
 
     def _command(self, name: str) -> list[str]:
         port = str(self.ports.get(name, 0))
@@ -131,6 +151,27 @@ class Loop:
         with self._store() as store:
             return find_champion(store, MODEL).number
 
+    def read_versions(self) -> dict[int, str]:
+        """Return every version with what the gate said of it."""
+        from mlops_project.tracking.registry import list_versions
+
+        with self._store() as store:
+            return {version.number: version.verdict for version in list_versions(store, MODEL)}
+
+    def read_evaluations(self, version: str) -> list[Evaluation]:
+        """Return what the monitor found in each window of a version, oldest first."""
+        return EvaluationStore(str(self.folder / "artifacts" / "monitoring")).read(MODEL, version=version)
+
+    def is_training(self) -> bool:
+        """Whether a retraining has come so far that it trains, or farther."""
+        logs = self.folder.glob(f"artifacts/monitoring/{MODEL}/retrainings/*.log")
+        return any("reading the table" in log.read_text() for log in logs)
+
+    def count_logged(self) -> Counts:
+        """Return how many predictions, and how many with a label, are in the Parquet log."""
+        window = Window(MODEL, datetime(2026, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
+        return LogReader(str(self.folder / "artifacts" / "monitoring")).count(window)
+
     @contextlib.contextmanager
     def _store(self) -> Iterator[Any]:
         from mlops_project.tracking.store import open_store
@@ -166,38 +207,32 @@ class Loop:
         return "\n".join(f"--- {file.name}\n" + "\n".join(file.read_text().splitlines()[-15:]) for file in files)
 
     def wait(self, condition: Callable[[], object], seconds: float, what: str) -> None:
-        """Ask until it is so; fail with all logs after so many seconds, or if a process ended that was not killed."""
-        deadline = time.monotonic() + seconds
+        """Ask until it is so; fail with all logs after so many seconds."""
+        started = time.monotonic()
         while not condition():
-            assert time.monotonic() < deadline, f"no {what} after {seconds} s\n{self.read_logs()}"
+            assert time.monotonic() < started + seconds, f"no {what} after {seconds} s\n{self.read_logs()}"
             threading.Event().wait(0.2)
+        print(f"{what} after {time.monotonic() - started:.1f} s")  # pytest shows it for a test that fails, or with -rP
 
     @contextlib.contextmanager
-    def traffic(self, *options: str) -> Iterator[None]:
-        """Send traffic with late labels until the block ends."""
+    def traffic(self, *options: str) -> Iterator[Sent]:
+        """Send traffic with late labels until the block ends; what is given is filled in then."""
         command = ["mlops", "simulate", "m.yaml", "--url", self.address("model"), "--table", "fresh.csv", "--json"]
-        command += ["--rows", "1000000", "--rate", str(RATE), "--label-delay", "1", *options]
+        command += ["--rows", "1000000", "--rate", str(RATE), "--batch", str(BATCH)]
+        command += ["--label-delay", str(LABEL_DELAY_SECONDS), *options]
+        sent = Sent()
         with (self.folder / "simulate.log").open("ab") as log:
-            process = subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=log, stderr=log)
+            process = subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=log)
         try:
-            yield
+            yield sent
             assert process.poll() is None, f"the traffic ended by itself\n{self.read_logs()}"
-        finally:
             process.send_signal(signal.SIGINT)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-    def measure_accuracy(self, *options: str) -> float:
-        """Return how often the model server is right on new rows."""
-        command = ["mlops", "simulate", "m.yaml", "--url", self.address("model"), "--table", "fresh.csv", "--json"]
-        command += ["--rows", "800", "--batch", "100", "--label-share", "0", "--seed", "99", *options]
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=200, check=True
-        )
-        return float(json.loads(done.stdout)["accuracy"])
+            found = json.loads(process.communicate(timeout=60)[0])
+        finally:
+            process.kill()
+            process.communicate()
+        sent.rows, sent.labels, sent.refused = found["rows_answered"], found["labels_sent"], found["rows_refused"]
+        sent.accuracy = {version: item["accuracy"] for version, item in found["by_version"].items()}
 
 
 def prepare(folder: Path) -> None:

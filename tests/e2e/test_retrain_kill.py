@@ -8,13 +8,20 @@ import pytest
 
 
 @pytest.mark.timeout(900)
-def test_retraining_killed_at_any_write_to_the_registry_and_started_again_promotes_exactly_once(project, environment):
+def test_retraining_killed_at_any_write_to_mlflow_and_started_again_promotes_exactly_once(project, environment):
     script = Path(__file__).with_name("kill_retraining_at_every_write.py")
     command = [sys.executable, str(script), str(project)]
-    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=880, check=False)
+    done = subprocess.run(
+        command,
+        env=os.environ | environment | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=880,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     results = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(results) > 10  # there are that many moments to die at
+    assert len(results) > 18  # there are that many moments to die at
     assert [item["first"] for item in results] == [None] * (len(results) - 1) + ["promoted"]
     for item in results:
         assert item["again"] == "promoted"

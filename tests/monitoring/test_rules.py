@@ -106,7 +106,6 @@ def test_texts_of_firing_alerts_are_filled_in(path: Path, tmp_path):
         assert mistake not in output.replace("\n", "¶"), output
 
 
-
 def test_monitor_takes_the_alerts_that_ask_for_retraining():
     """The label is on measured loss alone; what Alertmanager sends of it is a cause for the model of its label."""
     (alert,) = [alert for alert in read_alerts() if alert["labels"].get("retrain") == "true"]

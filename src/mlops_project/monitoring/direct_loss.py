@@ -1,7 +1,8 @@
 """Direct loss estimation for values: a model of the error's size, learned from the held-out rows.
 
-The error is taken to be ``size(row) * z`` with ``z`` alike everywhere; the mean and the spread of ``z`` and ``z²`` come from
-cross-fitted sizes, so that the level is right even where the model of the size is rough.
+How large |error| and error² are for a given size, a line through the held-out rows says, fitted to sizes by models that did not
+see the row: rows like the held-out ones get exactly the held-out error, however rough the model of the size is, and under a
+shift its flattening towards the mean is undone. The line's own error is White's (1980), right for errors of unequal spread.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,39 @@ FOLDS = 5
 MIN_SKILL = 0.01  # share of the variance of |error| that the model must explain, cross-fitted
 MIN_SIZE = 0.05  # of the mean size: no row is taken to be nearly without error
 PREDICTION = "mlops.prediction"
-PARAMS = {"max_iter": 60, "learning_rate": 0.05, "max_leaf_nodes": 8, "min_samples_leaf": 30, "early_stopping": False}
+PARAMS = {"max_iter": 120, "learning_rate": 0.05, "max_leaf_nodes": 4, "min_samples_leaf": 30, "early_stopping": False}
+
+
+class Level(msgspec.Struct, frozen=True, kw_only=True):
+    """A power of the error, given the same power of the size: ``mean + slope * (size ** power - centre)``.
+
+    Attributes
+    ----------
+    mean, centre
+        Means on the held-out rows: of the error's power and of the size's.
+    slope
+        0 where the size is constant.
+    covariance
+        Of mean and slope: variance, covariance, variance.
+    noise
+        Variance around the line, as a share of ``size ** (2 * power)``.
+    """
+
+    mean: float
+    centre: float
+    slope: float
+    covariance: tuple[float, float, float]
+    noise: float
+
+    def estimate(self, powers: Floats, n_rows: int) -> tuple[float, float]:
+        """Return the mean power of the error of ``n_rows`` rows, and its standard error, from some of them ``(n_kept,)``."""
+        away = float(powers.mean()) - self.centre
+        level = max(self.mean + self.slope * away, MIN_SIZE * self.mean)
+        first, both, second = self.covariance
+        learned = first + 2 * away * both + away**2 * second
+        labels = self.noise * float((powers**2).mean()) / n_rows
+        sampling = self.slope**2 * float(powers.var()) * max(1 / len(powers) - 1 / n_rows, 0.0)
+        return level, float(np.sqrt(learned + labels + sampling))
 
 
 class ErrorModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,17 +67,15 @@ class ErrorModel(msgspec.Struct, frozen=True, kw_only=True):
         Mean of |error| on the held-out rows, in the target's unit.
     skill
         Share of the variance of |error| explained, cross-fitted; at most 1.
-    mean, square, variance, square_variance
-        Of ``z = |error| / size``: mean of z and of z², variance of z and of z².
+    absolute, square
+        The levels of |error| and error².
     """
 
     model: bytes
     mean_size: float
     skill: float
-    mean: float
-    square: float
-    variance: float
-    square_variance: float
+    absolute: Level
+    square: Level
 
 
 class SizeModel:
@@ -90,16 +121,26 @@ def fit_error_model(
         model, sizes = b"", np.full(len(errors), mean or 1.0)
     else:
         model, sizes = fitted[0], np.maximum(fitted[1], MIN_SIZE * mean)
-    z = errors / sizes
     return ErrorModel(
         model=model,
         mean_size=mean,
         skill=max(skill, 0.0),
-        mean=float(z.mean()),
-        square=float((z**2).mean()),
-        variance=float(z.var()),
-        square_variance=float((z**2).var()),
+        absolute=_fit_level(errors, sizes),
+        square=_fit_level(errors**2, sizes**2),
     )
+
+
+def _fit_level(errors: Floats, sizes: Floats) -> Level:
+    """Fit the line by least squares to powers of errors and of cross-fitted sizes ``(n_rows,)``."""
+    n_rows, mean, centre = len(errors), float(errors.mean()), float(sizes.mean())
+    away = sizes - centre
+    spread = float(away @ away)
+    towards = away / spread if spread > 1e-12 * n_rows * centre**2 else np.zeros(n_rows)  # less is rounding
+    slope = float(towards @ errors)
+    rest = errors - mean - slope * away
+    first, both, second = float(rest @ rest) / n_rows**2, float(rest**2 @ towards) / n_rows, float(rest**2 @ towards**2)
+    noise = float((rest**2).sum() / (sizes**2).sum())
+    return Level(mean=mean, centre=centre, slope=slope, covariance=(first, both, second), noise=noise)
 
 
 def _fit_sizes(

@@ -18,8 +18,7 @@ MONITORING_TEXTS: dict[str, tuple[str, str]] = {
     "verdict.none": ("Nothing has been evaluated yet.", "Nada foi avaliado ainda."),
     "verdict.quiet": ("All is quiet.", "Tudo calmo."),
     "verdict.changed": ("This window differs: {what}.", "Esta janela difere: {what}."),
-    "verdict.drift": ("Drift: {what}.", "Desvio: {what}."),
-    "verdict.loss": ("Performance loss: {what}.", "Perda de desempenho: {what}."),
+    "verdict.alert": ("Alert: {what}.", "Alerta: {what}."),
     "verdict.stale": (
         "No window has been evaluated since {at} UTC, so this is old news.",
         "Nenhuma janela foi avaliada desde {at} UTC; isto já é antigo.",
@@ -31,6 +30,10 @@ MONITORING_TEXTS: dict[str, tuple[str, str]] = {
     "none.cure": (
         "Start the monitor beside the model server; `mlops up` does so by itself:",
         "Inicie o monitor ao lado do servidor de modelos; `mlops up` já o faz:",
+    ),
+    "none.log": (
+        "`prediction_log.enabled` is `false`, so what is answered is not kept and cannot be watched. Set it to `true`.",
+        "`prediction_log.enabled` é `false`: o que é respondido não é guardado e não pode ser observado. Mude para `true`.",
     ),
     "none.window": (
         "A window is {minutes} minutes long and has at least {rows} predictions; a smaller one waits for the next. "
@@ -44,10 +47,30 @@ MONITORING_TEXTS: dict[str, tuple[str, str]] = {
     "alert.data-drift": ("the inputs changed", "as entradas mudaram"),
     "alert.prediction-drift": ("the predictions changed", "as previsões mudaram"),
     "alert.data-quality": ("the data is faulty", "os dados têm defeitos"),
-    "firing": ("fires for {windows} windows, since {since} UTC", "ativo há {windows} janelas, desde {since} UTC"),
+    "firing": ("since {since} UTC, windows in a row: {windows}", "desde {since} UTC, janelas seguidas: {windows}"),
     "pending": (
         "{windows} of {needed} windows in a row, not an alert yet",
         "{windows} de {needed} janelas seguidas, ainda não é um alerta",
+    ),
+    "step.performance-loss": (
+        "Look below at what changed first. If it began with this version, `mlops rollback`; else `mlops retrain`.",
+        "Veja abaixo o que mudou primeiro. Se começou com esta versão, `mlops rollback`; senão, `mlops retrain`.",
+    ),
+    "step.estimated-loss": (
+        "An estimate is no measurement: send the labels of some of these predictions to `POST /feedback`.",
+        "Uma estimativa não é uma medida: envie os rótulos de algumas destas previsões para `POST /feedback`.",
+    ),
+    "step.data-drift": (
+        "Is the change real, or a fault on the way? If it is real, `mlops retrain` learns from the labelled predictions.",
+        "A mudança é real ou um defeito no caminho? Se é real, `mlops retrain` aprende com as previsões rotuladas.",
+    ),
+    "step.prediction-drift": (
+        "Look at the inputs that changed; if none did, at the version.",
+        "Veja as entradas que mudaram; se nenhuma mudou, a versão.",
+    ),
+    "step.data-quality": (
+        "Mend the source of these values; a retraining would learn the fault.",
+        "Corrija a origem destes valores; um retreino aprenderia o defeito.",
     ),
     "retraining.runs": ("A retraining is running.", "Um retreino está em andamento."),
     "monitor.down": ("The monitor cannot be asked. {reason}", "O monitor não pode ser consultado. {reason}"),
@@ -58,13 +81,13 @@ MONITORING_TEXTS: dict[str, tuple[str, str]] = {
     "window.rows": ("Predictions", "Previsões"),
     "window.rows.span": ("in {time}", "em {time}"),
     "window.rows.help": ("In the newest window; shadows do not count.", "Na janela mais recente; sombras não contam."),
-    "share": ("Importance drifted", "Importância desviada"),
+    "share": ("Changed, by importance", "Mudou, por importância"),
     "share.help": (
         "The features that changed hold this share of the model's importance; from {limit} on the inputs count as drifted.",
         "Os atributos que mudaram detêm esta parcela da importância do modelo; a partir de {limit} as entradas desviaram.",
     ),
     "share.count": ("{changed} of {all} features", "{changed} de {all} atributos"),
-    "domain": ("Told apart", "Distinguíveis"),
+    "domain": ("Told from the reference", "Distinta da referência"),
     "domain.help": (
         "AUC of a classifier that tells the window's rows from the reference: 0.5 if it cannot, and chance reaches {limit}. "
         "It sees changes between features that no single one shows.",
@@ -72,6 +95,12 @@ MONITORING_TEXTS: dict[str, tuple[str, str]] = {
         "{limit}. Vê mudanças entre atributos que nenhum mostra sozinho.",
     ),
     "domain.limit": ("chance reaches {limit}", "o acaso chega a {limit}"),
+    "faulty": ("Faulty features", "Atributos com defeito"),
+    "faulty.all": ("of {all}", "de {all}"),
+    "faulty.help": (
+        "More values missing, unknown to the model or out of its range than in the reference.",
+        "Mais valores ausentes, desconhecidos do modelo ou fora da sua faixa do que na referência.",
+    ),
     "live": ("from labels", "com rótulos"),
     "estimated": ("estimated", "estimada"),
     "metric.of": ("{metric}, {source}", "{metric}, {source}"),
@@ -122,6 +151,16 @@ MONITORING_TEXTS: dict[str, tuple[str, str]] = {
         "A mudança mais importante primeiro. Escolha uma linha para ver a distribuição.",
     ),
     "what.none": ("This window was not compared with a reference.", "Esta janela não foi comparada com uma referência."),
+    "first": (
+        "What changed first under this version is often the cause of the rest: {names}.",
+        "O que mudou primeiro nesta versão é muitas vezes a causa do resto: {names}.",
+    ),
+    "first.changed": ("First changed", "Mudou primeiro em"),
+    "first.changed.help": (
+        "Start (UTC) of the first of this version's windows in which it changed.",
+        "Início (UTC) da primeira janela desta versão em que mudou.",
+    ),
+    "distribution": ("Distribution of", "Distribuição de"),
     "feature": ("Feature", "Atributo"),
     "drifted": ("Changed", "Mudou"),
     "distance": ("Distance", "Distância"),

@@ -2,28 +2,27 @@
 
 import os
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any
 
 import streamlit as st
 
 from mlops_project.config import Config
 from mlops_project.errors import TrackingError
-from mlops_project.monitoring.results import Alert, Drift, Evaluation, FeatureDrift, MetricValue, Source
-from mlops_project.monitoring.summary import format_duration, format_minute, format_p, format_percent, to_sentence
+from mlops_project.monitoring.results import Alert, Drift, Evaluation, MetricValue, Source
+from mlops_project.monitoring.summary import format_duration, format_minute, format_percent, to_sentence
 from mlops_project.ui import monitoring_charts as charts
+from mlops_project.ui.changes import show_changes
 from mlops_project.ui.format import LOSSES, escape, format_moment, format_number
+from mlops_project.ui.lookout import Lookout, Seen
 from mlops_project.ui.monitoring import (
     MONITOR_VARIABLE,
-    Lookout,
     Mark,
-    Seen,
+    describe_window,
     find_changes_of_version,
+    find_first_changes,
     find_watched,
     is_stale,
     judge_level,
     link_report,
-    list_features,
     list_points,
     list_shares,
 )
@@ -34,15 +33,13 @@ from mlops_project.ui.view import View, open_view
 
 REFRESH_SECONDS = 10.0
 BOXES = {
-    "none": (st.info, ":material/hourglass_empty:"),
-    "quiet": (st.success, ":material/check_circle:"),
-    "changed": (st.info, ":material/visibility:"),
-    "drift": (st.warning, ":material/waves:"),
-    "loss": (st.error, ":material/trending_down:"),
+    "none": (st.info, ":material/hourglass_empty:", "verdict.none"),
+    "quiet": (st.success, ":material/check_circle:", "verdict.quiet"),
+    "changed": (st.info, ":material/visibility:", "verdict.changed"),
+    "drift": (st.warning, ":material/waves:", "verdict.alert"),
+    "loss": (st.error, ":material/trending_down:", "verdict.alert"),
 }
-FEATURE, TABLE, SUBJECT = "monitored feature", "monitored features", "monitored subject"
-MAX_FAULTS, MAX_ENTRIES = 10, 15
-MAX_ROWS, TABLE_HEIGHT = 10, 387  # pixels: ten rows and their heading
+MAX_ENTRIES = 15
 
 
 def show() -> None:
@@ -58,7 +55,7 @@ def show() -> None:
         _show_window(view, seen.newest, lookout)
         _show_metrics(view, seen.newest)
         _show_over_time(view, seen, registered)
-        _show_changes(seen.newest.drift, seen.newest.end, t)
+        show_changes(seen.newest, find_first_changes(seen.evaluations), view.model.contract, t)
     st.subheader(t("timeline"), anchor=False)
     _show_timeline(registered, seen, t)
     _watch(view, lookout, _stamp(seen, view.config), _newest_entry(registered))
@@ -87,12 +84,18 @@ def _stamp(seen: Seen, config: Config) -> tuple[object, ...]:
 
 
 def _newest_entry(registered: Registered | str) -> str | None:
-    return None if isinstance(registered, str) or not registered.history else registered.history[0].at
+    """Return when something happened last; empty if nothing ever did, None if nobody can tell."""
+    if isinstance(registered, str):
+        return None
+    return registered.history[0].at if registered.history else ""
 
 
 @st.fragment(run_every=REFRESH_SECONDS)
 def _watch(view: View, lookout: Lookout, stamp: tuple[object, ...], newest: str | None) -> None:
-    """Look now and then whether there is anything new; what did not change is neither read nor drawn again."""
+    """Look now and then whether there is anything new; what did not change is neither read nor drawn again.
+
+    A registry that cannot be asked is left alone until the page is drawn anew: each question would cost a timeout.
+    """
     st.caption(view.t("refreshed", seconds=f"{REFRESH_SECONDS:g}"))
     if _stamp(lookout.look(), view.config) != stamp or (newest is not None and _newest_entry(_ask_registry(view)) != newest):
         st.rerun(scope="app")
@@ -108,20 +111,20 @@ def _show_verdict(view: View, seen: Seen) -> None:
         cure = t("stale.cure", rows=f"{view.config.monitoring.min_rows:,}")
         st.warning(f"**{words}** {cure}", icon=":material/history_toggle_off:")
     level, alert = judge_level(newest)
-    what = "" if alert is None else t(f"alert.{alert.name}")
-    sentence = f"**{t(f'verdict.{level}', what=what)}** {_explain(view, newest, alert)}"
-    draw, icon = BOXES[level]
-    draw(sentence, icon=icon)
+    draw, icon, key = BOXES[level]
+    sentence = f"**{t(key, what=t(f'alert.{alert.name}') if alert else '')}** {_explain(view, newest, alert)}"
+    draw(f"{sentence}\n\n{_advise(alert, t)}" if alert else sentence, icon=icon)
     if newest is None:
         _show_start(view)
     for other in newest.alerts if newest else ():
         if other is not alert:
             icon = ":orange[:material/warning:]" if other.firing else ":gray[:material/visibility:]"
-            st.markdown(f"{icon} **{_capitalise(t(f'alert.{other.name}'))}** · {_explain(view, newest, other)}")
+            title = _capitalise(t(f"alert.{other.name}"))
+            st.markdown(f"{icon} **{title}** · {_explain(view, newest, other)}  \n{_advise(other, t)}")
     if seen.running:
         st.info(t("retraining.runs"), icon=":material/model_training:")
     if seen.failure:
-        st.warning(t("monitor.down", reason=escape(seen.failure)), icon=":material/cloud_off:")
+        st.warning(t("monitor.down", reason=escape(to_sentence(seen.failure))), icon=":material/cloud_off:")
     for subject, reason in seen.problems.items():
         st.warning(t("monitor.problem", subject=escape(subject), reason=escape(reason)), icon=":material/report:")
 
@@ -139,12 +142,19 @@ def _explain(view: View, newest: Evaluation | None, alert: Alert | None) -> str:
     return f"{_capitalise(long)}. {escape(to_sentence(alert.reason))}"
 
 
+def _advise(alert: Alert, t: Translate) -> str:
+    return f":material/arrow_forward: {t(f'step.{alert.name}')}"
+
+
 def _capitalise(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
 def _show_start(view: View) -> None:
     t, settings = view.t, view.config.monitoring
+    if not view.config.prediction_log.enabled:
+        st.markdown(t("none.log"))
+        return
     st.markdown(t("none.cure"))
     st.code("mlops monitor", language="sh")
     log = format_number(view.config.prediction_log.segment_seconds)
@@ -156,8 +166,8 @@ def _show_start(view: View) -> None:
 
 def _show_window(view: View, newest: Evaluation, lookout: Lookout) -> None:
     t = view.t
-    start, end, at = (format_minute(instant) for instant in (newest.start, newest.end, newest.evaluated_at))
-    words = t("window", version=escape(newest.version), start=start, end=end, at=at)
+    start, end = describe_window(newest)
+    words = t("window", version=escape(newest.version), start=start, end=end, at=format_moment(newest.evaluated_at))
     if view.model.version and view.model.version != newest.version:
         words = f"{words} {t('window.other', now=escape(view.model.version))}"
     st.caption(words)
@@ -175,25 +185,32 @@ def _show_window(view: View, newest: Evaluation, lookout: Lookout) -> None:
 
 
 def _show_metrics(view: View, newest: Evaluation) -> None:
-    t, drift, performance = view.t, newest.drift, newest.performance
+    t, performance = view.t, newest.performance
     with st.container(horizontal=True):
         seconds = (datetime.fromisoformat(newest.end) - datetime.fromisoformat(newest.start)).total_seconds()
         span = t("window.rows.span", time=format_duration(seconds))
         _show_figure(t("window.rows"), f"{newest.rows:,}", span, t("window.rows.help"))
         for source in ("live", "estimated"):
             _show_metric(t, performance.metric, source, find_watched(performance, source))
+        coverage, delay = performance.label_coverage, performance.label_delay_seconds
+        after = "" if delay is None else t("labels.delay", delay=format_duration(delay))
+        _show_figure(t("labels"), "-" if coverage is None else format_percent(coverage), after, t("labels.help"))
+    if newest.drift.features:
+        _show_drift(view, newest.drift)
+
+
+def _show_drift(view: View, drift: Drift) -> None:
+    t, count = view.t, len(drift.features)
     with st.container(horizontal=True):
-        if drift.features:
-            count = t("share.count", changed=sum(item.drifted for item in drift.features), all=len(drift.features))
-            words = t("share.help", limit=format_percent(view.config.monitoring.drift_share))
-            _show_figure(t("share"), format_percent(drift.share), count, words)
+        changed = t("share.count", changed=sum(item.drifted for item in drift.features), all=count)
+        words = t("share.help", limit=format_percent(view.config.monitoring.drift_share))
+        _show_figure(t("share"), format_percent(drift.share), changed, words)
         if drift.domain is not None:
             limit = f"{drift.domain.threshold:.3f}"
             value = f"AUC {drift.domain.auc:.3f}"
             _show_figure(t("domain"), value, t("domain.limit", limit=limit), t("domain.help", limit=limit))
-        coverage, delay = performance.label_coverage, performance.label_delay_seconds
-        after = "" if delay is None else t("labels.delay", delay=format_duration(delay))
-        _show_figure(t("labels"), "-" if coverage is None else format_percent(coverage), after, t("labels.help"))
+        faulty = sum(bool(item.quality) for item in drift.features)
+        _show_figure(t("faulty"), f"{faulty:,}", t("faulty.all", all=count), t("faulty.help"))
 
 
 def _show_figure(label: str, value: str, note: str, words: str) -> None:
@@ -202,7 +219,7 @@ def _show_figure(label: str, value: str, note: str, words: str) -> None:
 
 
 def _show_metric(t: Translate, metric: str, source: Source, found: MetricValue | None) -> None:
-    label = t("metric.of", metric=name_metric(t, metric), source=t(source))
+    label = _capitalise(t("metric.of", metric=name_metric(t, metric), source=t(source)))
     if found is None:
         st.metric(label, "-", help=t(f"metric.none.{source}"), border=True)
         return
@@ -223,8 +240,10 @@ def _show_over_time(view: View, seen: Seen, registered: Registered | str) -> Non
     if newest is None:
         return
     st.subheader(t("over.time"), anchor=False)
-    marks = _find_marks(seen, registered)
-    points = list_points(seen.evaluations)
+    marks = [(mark, t(f"mark.{mark.kind}", version=mark.version)) for mark in _find_marks(seen, registered)]
+    first, last = (datetime.fromisoformat(instant) for instant in (seen.evaluations[0].start, newest.end))
+    span = first, max([last, *(mark.at for mark, _ in marks)])
+    points, shares = list_points(seen.evaluations), list_shares(seen.evaluations)
     left, right = st.columns(2, gap="large")
     with left:
         metric = name_metric(t, newest.performance.metric)
@@ -232,13 +251,12 @@ def _show_over_time(view: View, seen: Seen, registered: Registered | str) -> Non
         if points.empty:
             st.caption(t("metric.time.none"))
         else:
-            texts = [t(f"mark.{mark.kind}", version=mark.version) for mark in marks]
             names = (t("live"), t("estimated"), t("held.out"))
-            st.altair_chart(charts.draw_metric(points, marks, names, texts), width="stretch")
+            st.altair_chart(charts.draw_metric(points, marks, span, names), width="stretch")
     with right:
         st.markdown(t("share.time"))
         limit = view.config.monitoring.drift_share
-        st.altair_chart(charts.draw_share(list_shares(seen.evaluations), limit, t("tolerated.share")), width="stretch")
+        st.altair_chart(charts.draw_share(shares, marks, span, limit, t("tolerated.share")), width="stretch")
     if newest.performance.assumptions:
         with st.expander(t("assumptions"), icon=":material/help:"):
             st.markdown("\n".join(f"- {escape(to_sentence(text))}" for text in newest.performance.assumptions))
@@ -248,85 +266,6 @@ def _find_marks(seen: Seen, registered: Registered | str) -> list[Mark]:
     if isinstance(registered, str) or not registered.moves:
         return find_changes_of_version(seen.evaluations)
     return find_marks(registered, seen.evaluations[0].start)
-
-
-# What changed -----------------------------------------------------------------------------------------------------------------
-
-
-@st.fragment
-def _show_changes(drift: Drift, window: str, t: Translate) -> None:
-    """Draw the features' table and the chosen one's distribution; a choice draws only this part again."""
-    st.subheader(t("what.changed"), anchor=False)
-    if not drift.features:
-        st.info(t("what.none"), icon=":material/visibility_off:")
-        return
-    words = {"features": t("what.features"), "scores": t("what.scores")}
-    subject = _choose_subject(words, t("what.changed")) if drift.scores else "features"
-    items = drift.scores if subject == "scores" else drift.features
-    names = [item.name for item in items]
-    st.caption(t("what.lead"))
-    table, choice = f"{TABLE}/{subject}/{window}", f"{FEATURE}/{subject}"
-    if st.session_state.get(choice) not in names:
-        st.session_state[choice] = names[0]
-    st.dataframe(
-        list_features(items, t),
-        key=table,
-        hide_index=True,
-        width="stretch",
-        height=TABLE_HEIGHT if len(items) > MAX_ROWS else "auto",
-        placeholder="",
-        column_config=_describe_columns(t),
-        on_select=partial(_choose, table, choice, names),
-        selection_mode="single-row",
-    )
-    left, right = st.columns([1, 2], gap="large")
-    left.selectbox(words[subject], names, key=choice)
-    item = next(item for item in items if item.name == st.session_state[choice])
-    with left:
-        _show_comparison(item, t)
-    with right:
-        st.altair_chart(charts.draw_bins(item.bins, (t("reference.rows"), t("this.window"))), width="stretch")
-    _show_faults(drift, t)
-
-
-def _choose_subject(words: dict[str, str], label: str) -> str:
-    st.session_state[SUBJECT] = st.session_state.get(SUBJECT) or "features"
-    st.segmented_control(label, list(words), key=SUBJECT, format_func=words.__getitem__, label_visibility="collapsed")
-    return st.session_state[SUBJECT] or "features"
-
-
-def _choose(table: str, choice: str, names: list[str]) -> None:
-    rows = st.session_state[table]["selection"]["rows"]
-    if rows:
-        st.session_state[choice] = names[rows[0]]
-
-
-def _describe_columns(t: Translate) -> dict[str, Any]:
-    number, share = st.column_config.NumberColumn, partial(st.column_config.NumberColumn, format="percent")
-    return {
-        t("distance"): number(format="%.3f", help=t("distance.help")),
-        t("tolerated"): number(format="%.3f", help=t("tolerated.help")),
-        t("weight"): share(help=t("weight.help")),
-        **{t(key): share() for key in ("missing.share", "out.of.range", "unseen")},
-    }
-
-
-def _show_comparison(item: FeatureDrift, t: Translate) -> None:
-    figures = {"distance": f"{item.jensen_shannon:.3f}", "limit": f"{item.threshold:.3f}", "psi": f"{item.psi:.3f}"}
-    st.caption(t("bins.lead", test=escape(item.test), p=escape(format_p(item.p_adjusted)), **figures))
-    if item.quality:
-        st.caption("  \n".join(escape(text) for text in item.quality))
-
-
-def _show_faults(drift: Drift, t: Translate) -> None:
-    faulty = [item for item in drift.features if item.quality]
-    if not faulty:
-        return
-    st.markdown(f"**{t('faults')}**")
-    lines = [f"- **{escape(item.name)}**: {escape('; '.join(item.quality))}" for item in faulty[:MAX_FAULTS]]
-    if len(faulty) > MAX_FAULTS:
-        lines.append(f"- {t('faults.more', count=len(faulty) - MAX_FAULTS)}")
-    st.markdown("\n".join(lines))
 
 
 # Timeline ---------------------------------------------------------------------------------------------------------------------
@@ -352,7 +291,7 @@ def _write_entry(entry: Entry, t: Translate) -> str:
     icon, colour = LOOKS[entry.kind]
     facts = [f"**{t(f'event.{entry.kind}')}**"]
     facts += [t("version", version=escape(entry.version))] if entry.version else []
-    facts += [f"{format_moment(entry.at)[:16]} UTC", *([escape(entry.who)] if entry.who else [])]
+    facts += [f"{format_moment(entry.at)} UTC", *([escape(entry.who)] if entry.who else [])]
     head = f":{colour}[:material/{icon}:] {' · '.join(facts)}"
     return f"{head}  \n:small[:gray[{escape(entry.why)}]]" if entry.why else head
 
