@@ -23,7 +23,7 @@ Labels = npt.NDArray[np.bool_]
 REFERENCE_ROWS, CURRENT_ROWS = 500, 1000  # at most; 0.5 s on one core, and more of the window would not help 500 rows
 MIN_ROWS = 50  # of each
 FOLDS = 5
-ROUNDS = 999
+ROUNDS, FIRST_ROUNDS = 999, 99
 PENALTY = 1.0  # in mean diagonal entries of the kernel; 0.1 sees weaker correlations, 10 weaker shifts
 LEAST_AUC = 0.55  # less, even if it is no chance, is no change that matters
 TEXT_VALUES = 10  # of a text column; the others count as one
@@ -42,6 +42,7 @@ def compare_rows(
 
     The AUC's null is drawn by permuting who is who within each fold and learning anew (``ROUNDS`` times, Good 2005): answers of
     models that share rows depend on each other, and Mann–Whitney's formula takes their spread for a quarter less than it is.
+    If chance reached the AUC so often in the ``FIRST_ROUNDS`` that the others cannot change the decision, they are left out.
 
     Parameters
     ----------
@@ -68,8 +69,10 @@ def compare_rows(
     kernel += kernel**2 / 2
     kernel -= kernel.mean(axis=0) + kernel.mean(axis=1)[:, None] - kernel.mean()
     inverse = _invert(kernel + PENALTY * np.trace(kernel) / len(kernel) * np.eye(len(kernel)))
-    labellings = np.column_stack([labels, *(_permute(labels, folds, rng) for _ in range(ROUNDS))])
-    aucs = _compute_aucs(labellings, _cross_validate(inverse, labellings, folds))
+    aucs = _compute_aucs(inverse, np.column_stack([labels, *_permute(labels, folds, FIRST_ROUNDS, rng)]), folds)
+    if (aucs >= aucs[0]).sum() <= alpha * (ROUNDS + 1):
+        others = np.column_stack(_permute(labels, folds, ROUNDS - FIRST_ROUNDS, rng))
+        aucs = np.append(aucs, _compute_aucs(inverse, others, folds))
     threshold = max(LEAST_AUC, float(np.quantile(aucs[1:], 1 - alpha)))
     p_value = float((aucs >= aucs[0]).mean())  # never 0: the window itself is one of the labellings (Phipson & Smyth 2010)
     owners = np.repeat(np.arange(len(names)), [block.shape[1] for block in blocks])
@@ -126,11 +129,15 @@ def _deal(labels: Labels, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     return folds
 
 
-def _permute(labels: Labels, folds: npt.NDArray[np.int64], rng: np.random.Generator) -> Labels:
-    permuted = labels.copy()
-    for fold in range(FOLDS):
-        permuted[folds == fold] = rng.permutation(labels[folds == fold])
-    return permuted
+def _permute(labels: Labels, folds: npt.NDArray[np.int64], rounds: int, rng: np.random.Generator) -> list[Labels]:
+    """Return labellings with who is who drawn anew within each fold."""
+    drawn = []
+    for _ in range(rounds):
+        permuted = labels.copy()
+        for fold in range(FOLDS):
+            permuted[folds == fold] = rng.permutation(labels[folds == fold])
+        drawn.append(permuted)
+    return drawn
 
 
 def _invert(matrix: Floats) -> Floats:
@@ -154,8 +161,9 @@ def _cross_validate(inverse: Floats, labellings: Labels, folds: npt.NDArray[np.i
     return np.asarray(answers, np.float64)
 
 
-def _compute_aucs(labellings: Labels, answers: Floats) -> Floats:
-    """Return the ROC AUC of each column by its rank sum (Mann & Whitney 1947); answers do not tie."""
+def _compute_aucs(inverse: Floats, labellings: Labels, folds: npt.NDArray[np.int64]) -> Floats:
+    """Return the cross-validated ROC AUC of each labelling by its rank sum (Mann & Whitney 1947); answers do not tie."""
+    answers = _cross_validate(inverse, labellings, folds)
     ranks = np.empty(answers.shape, np.int32)
     np.put_along_axis(ranks, np.argsort(answers, axis=0), np.arange(1, len(answers) + 1, dtype=np.int32)[:, None], axis=0)
     current = labellings.sum(axis=0)
