@@ -1,10 +1,15 @@
-"""For all suites: in CI a skipped test is a failure, because what it needs can be had there."""
+"""For all suites: in CI a skipped test is a failure, because what it needs can be had there; Ctrl-C works wherever they run."""
 
 import os
+import signal
 
 import pytest
 
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
+
+
+# A shell's background job ignores Ctrl-C, and so would every program that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
