@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from playwright.sync_api import TimeoutError as NotThereError
+
 from tests.servers import free_port, plain_environment, wait_for
 
 APP = Path(__file__).parents[2] / "src/mlops_project/streamlit_app.py"
@@ -65,8 +67,15 @@ class Visit:
             self.outside.append(url)
 
     def open(self, path: str = "") -> "Visit":
+        """Open a page; once more if Chromium did not get one of its scripts, which happens on a busy machine."""
+        heading = self.page.get_by_test_id("stHeading").first
         self.page.goto(f"{self.address}/{path}")
-        self.page.get_by_test_id("stHeading").first.wait_for()
+        try:
+            heading.wait_for(timeout=30_000)
+        except NotThereError:
+            self.errors.clear()
+            self.page.reload()
+            heading.wait_for()
         return self.settle()
 
     def settle(self) -> "Visit":
