@@ -11,6 +11,7 @@ from playwright.sync_api import TimeoutError as NotThereError
 from tests.servers import free_port, plain_environment, wait_for
 
 APP = Path(__file__).parents[2] / "src/mlops_project/streamlit_app.py"
+LOST_SCRIPT = "Failed to fetch dynamically imported module"
 # The machine of a test may have no network, no GPU and a small /dev/shm, and run as root.
 FLAGS = (
     "--no-sandbox",
@@ -67,13 +68,16 @@ class Visit:
             self.outside.append(url)
 
     def open(self, path: str = "") -> "Visit":
-        """Open a page; once more if Chromium did not get one of its scripts, which happens on a busy machine."""
+        """Open a page; once more if Chromium said that it did not get one of its scripts. Any other failure stays one."""
         heading = self.page.get_by_test_id("stHeading").first
         self.page.goto(f"{self.address}/{path}")
         try:
-            heading.wait_for(timeout=30_000)
+            heading.wait_for()
         except NotThereError:
-            self.errors.clear()
+            lost = [error for error in self.errors if LOST_SCRIPT in error]
+            if not lost:
+                raise
+            self.errors = [error for error in self.errors if error not in lost]
             self.page.reload()
             heading.wait_for()
         return self.settle()

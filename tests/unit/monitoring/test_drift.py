@@ -196,10 +196,18 @@ def test_prediction_drift_is_told_from_data_drift(rng, reference):
     [
         ("x1", lambda columns: np.where(np.arange(2000) < 100, np.nan, columns["x1"]), "5.0% missing (reference: 0.0%)"),
         ("x1", lambda _: np.full(2000, np.nan), "100.0% missing (reference: 0.0%)"),
-        ("x1", lambda columns: np.where(np.arange(2000) < 40, 99.0, columns["x1"]), "2.0% outside the training range -4 … 4"),
+        (
+            "x1",
+            lambda columns: np.where(np.arange(2000) < 40, 99.0, columns["x1"]),
+            "2.0% outside the training range -4 … 4 (reference: ",
+        ),
         ("x1", lambda _: np.full(2000, 0.5), "always 0.5"),
         ("city", lambda _: np.full(2000, "Recife", object), "always Recife"),
-        ("city", lambda columns: np.where(np.arange(2000) < 40, "Belém", columns["city"]), "2.0% with values that the model"),
+        (
+            "city",
+            lambda columns: np.where(np.arange(2000) < 40, "Belém", columns["city"]),
+            "2.0% with values that the model does not know",
+        ),
         ("day", lambda _: np.full(2000, np.datetime64("NaT")), "100.0% missing"),
     ],
 )  # fmt: skip

@@ -151,7 +151,8 @@ def test_intervals_hold_the_windows_own_metric(rng):
             held += [found[name].low <= realised[name] <= found[name].high for name in names]
             half += [abs(found[name].value - realised[name]) < found[name].error for name in names]
     assert np.mean(held) > 0.9
-    assert np.mean(half) < 0.85  # nor are they as wide as a barn door: one standard error holds less
+    assert not np.all(held)  # nor are they as wide as a barn door
+    assert np.mean(half) < 0.85  # and one standard error holds less
 
 
 def test_intervals_hold_where_one_class_is_rare(rng):
