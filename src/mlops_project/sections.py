@@ -196,7 +196,15 @@ class ServingConfig(Section, frozen=True, dict=True):
         Meta(description="What a challenger does: nothing, score a share of the requests unseen, or answer that share."),
     ] = "none"
     challenger_share: Annotated[float, Meta(ge=0, le=1, description="Share of requests for the challenger.")] = 0.1
-    max_body_bytes: Annotated[int, Meta(ge=1024, description="Larger bodies get 413.")] = 32 * 2**20
+    max_body_bytes: Annotated[int, Meta(ge=1024, description="Larger bodies, also once decompressed, get 413.")] = 32 * 2**20
+    max_compression_ratio: Annotated[
+        float,
+        Meta(
+            ge=1,
+            description="How many times its size a compressed body may have once decompressed; more gets 413. Up to a quarter "
+            "of `max_body_bytes` any ratio will do.",
+        ),
+    ] = 100.0
     max_rows: Annotated[int, Meta(ge=1, description="Requests with more rows get 413.")] = 100_000
     max_connections: Annotated[int, Meta(ge=1, description="Connections per worker; further ones get 503.")] = 1000
     max_waiting: Annotated[

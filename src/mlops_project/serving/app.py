@@ -5,13 +5,13 @@ import json
 import logging
 import os
 import time
-import zlib
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from mlops_project.errors import MLOpsError
 from mlops_project.serving import metrics as names
+from mlops_project.serving.bodies import Disconnected, Receive, decompress, find_coding, read_body
 from mlops_project.serving.dataplane import Answer, DataPlane
 from mlops_project.serving.errors import RefusedError
 from mlops_project.serving.handlers import Call
@@ -19,7 +19,7 @@ from mlops_project.serving.metrics import ServerMetrics
 from mlops_project.serving.model import ServedModel
 from mlops_project.serving.quick import Desk
 from mlops_project.serving.reload import Shelf
-from mlops_project.serving.replies import check_request_id, new_request_id, reply_answer, reply_error, reply_fault
+from mlops_project.serving.replies import Reply, check_request_id, new_request_id, reply_answer, reply_error, reply_fault
 from mlops_project.serving.routes import Route, find_route
 from mlops_project.serving.settings import Settings
 from mlops_project.serving.tracing import build_tracer
@@ -32,12 +32,8 @@ logger = logging.getLogger(__name__)
 access_logger = logging.getLogger("mlops_project.access")
 
 Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-
-
-class Disconnected(Exception):  # noqa: N818 - not an error
-    """The client left before its request was whole."""
+Result = TypeVar("Result")
 
 
 class App:
@@ -93,8 +89,9 @@ class App:
                 reply = reply_answer(answer)
             else:
                 self._check_key(route, headers)
-                body = await self._read_body(headers, receive) if route.method == "POST" else b""
-                reply = route.handle(Call(self, arguments, body))
+                body = await self._read_body(route, headers, scope, receive) if route.method == "POST" else b""
+                handled = route.handle(Call(self, arguments, body))
+                reply = handled if isinstance(handled, Reply) else await handled
         except Disconnected:
             return
         except MLOpsError as error:
@@ -124,12 +121,12 @@ class App:
         if not scope.get("admitted", True):
             raise RefusedError(503, "overload", "too many requests at once; try again soon")
         model = self.admit(route, headers, arguments)
-        body = await self._read_body(headers, receive)
+        body = await self._read_body(route, headers, scope, receive)
         question = Question(route.wire or "native", body, self._hint(route.wire, headers, len(body)))
         if len(body) <= SMALL_BODY_BYTES:
             answer = self.plane.answer(model, question)
         else:
-            answer = await self._in_thread(self.plane.answer, model, question)
+            answer = await self.in_thread(self.plane.answer, model, question)
         self.plane.record(question, answer)
         self.shadow(question, answer)
         return answer
@@ -189,38 +186,28 @@ class App:
             return parse_header_length(headers[b"inference-header-content-length"].decode("latin-1"), length)
         return None
 
-    async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
+    async def _read_body(self, route: Route, headers: dict[bytes, bytes], scope: Scope, receive: Receive) -> bytes:
+        """Return a request's body, decompressed; that is done in a thread, because little can become much."""
+        limit = min(self._max_body, route.max_body_bytes or self._max_body)
+        body = await read_body(headers, receive, limit)
+        coding = find_coding(scope["headers"]) if b"content-encoding" in headers else None
+        if coding is None:
+            return body
+        return await self.in_thread(decompress, body, coding, limit, self.settings.serving.max_compression_ratio)
+
+    async def in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Do what takes long without holding up other requests.
+
+        Raises
+        ------
+        RefusedError
+            If it takes longer than a request may.
+        """
         job = asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
         try:
             return await asyncio.wait_for(job, self.settings.serving.request_seconds)
         except TimeoutError:
             raise RefusedError(504, "slow", "the answer took too long; send fewer rows") from None
-
-    async def _read_body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        length = headers.get(b"content-length")
-        if length is not None and len(length) > 5 and int(length) > self._max_body:  # uvicorn's parser takes only numbers
-            raise self._too_large()
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        if message.get("more_body"):
-            parts, size = [body], len(body)
-            while message.get("more_body"):
-                message = await receive()
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > self._max_body:
-                    raise self._too_large()
-            body = b"".join(parts)
-        if len(body) > self._max_body:
-            raise self._too_large()
-        if message["type"] == "http.disconnect":
-            raise Disconnected
-        if b"content-encoding" in headers:
-            body = _decompress(body, headers[b"content-encoding"], self._max_body)
-        return body
-
-    def _too_large(self) -> RefusedError:
-        return RefusedError(413, "size", f"the body is larger than {self._max_body} bytes; send fewer rows at once")
 
     def _check_key(self, route: Route, headers: dict[bytes, bytes]) -> None:
         if not self._keys or route.open:
@@ -288,20 +275,3 @@ class App:
         if self._state is not None:
             self.metrics.put(names.IN_FLIGHT, len(self._state.tasks) + self.desk.n_waiting)
             self.metrics.put(names.CONNECTIONS, len(self._state.connections))
-
-
-def _decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
-    if encoding == b"identity":
-        return body
-    if encoding not in (b"gzip", b"deflate"):
-        raise RefusedError(415, "encoding", "unknown Content-Encoding; gzip, deflate and identity are known")
-    decoder = zlib.decompressobj(wbits=47)
-    try:
-        plain = decoder.decompress(body, limit + 1)
-    except zlib.error:
-        raise RefusedError(400, "encoding", "the body is not what its Content-Encoding says") from None
-    if len(plain) > limit:
-        raise RefusedError(413, "size", f"the body is larger than {limit} bytes; send fewer rows at once")
-    if not decoder.eof:
-        raise RefusedError(400, "encoding", "the compressed body is cut off")
-    return plain

@@ -262,18 +262,19 @@ class DataPlane:
         self._append_all([(question, answer._replace(id=prediction_id), "shadow")])
         self.metrics.add(names.PREDICTIONS, answer.n_rows, answer.model.name, answer.model.version, "shadow")
 
-    def record_label(self, prediction_id: str, label: bytes) -> None:
-        """Log a label that came later.
+    def record_labels(self, labels: "Sequence[tuple[str, bytes]]") -> None:
+        """Log labels that came later: prediction id and JSON of each.
 
         Raises
         ------
         RefusedError
-            If it cannot be logged.
+            If one cannot be logged; sending all of them again does no harm.
         """
-        about = b'{"id":"%b","time_ns":%d,"kind":"label"}' % (prediction_id.encode(), time.time_ns())
-        if self.log is None or not self.log.append(about, label, b""):
+        now = time.time_ns()
+        records = [(b'{"id":"%b","time_ns":%d,"kind":"label"}' % (key.encode(), now), label, b"") for key, label in labels]
+        if self.log is None or not all(self.log.append_all(records)):
             raise RefusedError(503, "log", "labels cannot be logged now; try again later")
-        self.metrics.add(names.LABELS)
+        self.metrics.add(names.LABELS, len(labels))
 
     def tick(self, now: float) -> None:
         """Do what is due about once a second: close old segments; now and then delete what is past its retention."""

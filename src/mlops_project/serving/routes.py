@@ -1,13 +1,13 @@
 """Every path the server answers, as templates: metrics and logs name these, never what a client sent."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from mlops_project.serving import handlers
 from mlops_project.serving.replies import Reply
 from mlops_project.serving.wires import Wire
 
-Handler = Callable[[handlers.Call], Reply]
+Handler = Callable[[handlers.Call], Reply | Awaitable[Reply]]
 
 
 class Route(NamedTuple):
@@ -25,6 +25,8 @@ class Route(NamedTuple):
         Whether it answers without a key: probes and metrics.
     admin
         Whether it needs an admin's key.
+    max_body_bytes
+        The largest body that it takes, where that is less than the server's limit.
     """
 
     method: str
@@ -33,6 +35,7 @@ class Route(NamedTuple):
     wire: Wire | None = None
     open: bool = False
     admin: bool = False
+    max_body_bytes: int | None = None
 
 
 MODEL = "/v2/models/{name}"
@@ -50,7 +53,7 @@ ROUTES = (
     Route("GET", "/version", handlers.fixed(handlers.VERSION), open=True),
     Route("GET", "/metrics", handlers.metrics, open=True),
     Route("GET", "/models", handlers.models),
-    Route("POST", "/feedback", handlers.feedback),
+    Route("POST", "/feedback", handlers.feedback, max_body_bytes=handlers.MAX_FEEDBACK_BYTES),
     Route("GET", "/v2", handlers.fixed(handlers.V2_SERVER), open=True),
     Route("GET", "/v2/", handlers.fixed(handlers.V2_SERVER), open=True),
     Route("GET", "/v2/health/live", handlers.fixed(handlers.V2_LIVE), open=True),

@@ -303,6 +303,74 @@ def test_body_in_parts_and_compressed_body_are_read(serve, tree_bundle):
     serve(ask, model_dir=tree_bundle)
 
 
+@pytest.mark.parametrize("path", ["/invocations", "/predict"])
+def test_all_rows_of_a_compressed_body_are_answered_or_none(serve, tree_bundle, path):
+    row = row_of(tree_bundle)
+    names, values = ",".join(row), ",".join(map(str, row.values()))
+    parts = {
+        "/invocations": [f"{names}\n{values}\n{values}\n", f"{values}\n{values}\n{values}\n"],
+        "/predict": [f"[{json.dumps(row)},{json.dumps(row)}", f",{json.dumps(row)},{json.dumps(row)},{json.dumps(row)}]"],
+    }
+    first, second = (gzip.compress(part.encode()) for part in parts[path])
+    kind = {"content_type": "text/csv" if path == "/invocations" else "application/json"}
+
+    async def ask(client):
+        for coding in ("gzip", "GZIP", "x-gzip", "gzip, identity"):
+            answer = await client.post(path, first + second, content_encoding=coding, **kind)
+            assert (answer.status, len(answer.json["predictions"])) == (200, 5)
+        for behind in (b"x", second[:-1], values.encode()):
+            assert (await client.post(path, first + behind, content_encoding="gzip", **kind)).status == 400
+
+    serve(ask, model_dir=tree_bundle)
+
+
+def test_labels_may_be_compressed_and_are_read_whole(serve, tree_bundle):
+    row = row_of(tree_bundle)
+
+    async def ask(client):
+        ids = [item["id"] for item in (await client.post("/predict", [row] * 5)).json["predictions"]]
+        text = json.dumps([{"id": item, "label": 1} for item in ids]).encode()
+        body = gzip.compress(text[:50]) + gzip.compress(text[50:])
+        assert (await client.post("/feedback", body, content_encoding="gzip")).json == {"accepted": 5}
+        assert (await client.post("/feedback", body + b"x", content_encoding="gzip")).status == 400
+        assert sum(record.about.kind == "label" for record in read_log(client.folder)) == 5
+
+    serve(ask, model_dir=tree_bundle)
+
+
+def test_ten_thousand_labels_are_logged_and_others_are_answered_meanwhile(serve, tree_bundle):
+    row = row_of(tree_bundle)
+
+    async def ask(client):
+        ids = [item["id"] for item in (await client.post("/predict", [row] * 10_000)).json["predictions"]]
+        labels = [{"id": item, "label": 1} for item in ids]
+        busy = asyncio.ensure_future(client.post("/feedback", labels))
+        pings = 0
+        while not busy.done():
+            assert (await client.get("/ping")).status == 200
+            pings += 1
+            await asyncio.sleep(0)
+        assert busy.result().json == {"accepted": 10_000}
+        assert pings > 40  # at least one between two writes
+        assert sum(record.about.kind == "label" for record in read_log(client.folder)) == 10_000
+        assert read_metrics((await client.get("/metrics")).body)["mlops_feedback_labels_total",] == 10_000
+        unknown = [*labels[:-1], {"id": "0" * 38, "label": 1}]
+        assert (await client.post("/feedback", unknown)).status == 404
+        assert sum(record.about.kind == "label" for record in read_log(client.folder)) == 10_000
+
+    serve(ask, model_dir=tree_bundle)
+
+
+def test_feedback_takes_no_more_than_ten_thousand_labels_need(serve, tree_bundle):
+    async def ask(client):
+        for body in (b" " * (2 * 2**20 + 1), gzip.compress(b" " * (2 * 2**20 + 1))):
+            encoding = {"content_encoding": "gzip"} if body[:1] != b" " else {}
+            answer = await client.post("/feedback", body, **encoding)
+            assert (answer.status, "the body" in answer.json["error"]) == (413, True)
+
+    serve(ask, model_dir=tree_bundle)
+
+
 def test_large_batch_is_answered_in_a_thread_as_a_small_one_is(serve, tree_bundle):
     row = row_of(tree_bundle)
 
