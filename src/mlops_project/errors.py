@@ -71,7 +71,13 @@ class StackError(MLOpsError):
     exit_code = 1
 
 
+def find_near(word: str, known: "list[str] | tuple[str, ...]") -> str | None:
+    """Return the known word nearest to ``word``; None if none is near."""
+    near = get_close_matches(word, known, n=1, cutoff=0.6)
+    return near[0] if near else None
+
+
 def suggest(word: str, known: "list[str] | tuple[str, ...]") -> str:
     """Return ``"; did you mean 'x'?"`` for the known word nearest to ``word``, or an empty string."""
-    near = get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    near = find_near(word, known)
+    return "" if near is None else f"; did you mean {near!r}?"

@@ -7,6 +7,8 @@ import orjson
 from mlops_project import __version__
 from mlops_project.contract import Contract, Feature
 from mlops_project.serving.model import ServedModel
+from mlops_project.wire.mlflow import CSV, JSON, PARQUET
+from mlops_project.wire.parquet import has_parquet
 
 PREDICT, INFERENCE, OPERATE = "Predict", "Open Inference Protocol", "Operate"
 JSON_TYPES = {"float": "number", "integer": "integer", "boolean": "boolean"}
@@ -187,11 +189,22 @@ def _model_paths(model: ServedModel) -> dict[str, Any]:
         "properties": {"inputs": {"type": "array", "items": {"type": "object"}}},
     }
     infer = f"/v2/models/{model.name}/infer"
+    invocations = _post("MLflow's scoring protocol", PREDICT, scoring, {"type": "object"}, "ScoringError")
     return {
         "/predict": {"post": _post("Predict typed rows", PREDICT, rows, predictions)},
-        "/invocations": {"post": _post("MLflow's scoring protocol", PREDICT, scoring, {"type": "object"}, "ScoringError")},
+        "/invocations": {"post": invocations | {"description": _describe_bodies()}},
         infer: {"post": _post("Infer", INFERENCE, tensors, {"type": "object"}, "InferenceError")},
     }
+
+
+def _describe_bodies() -> str:
+    """Return which bodies `/invocations` reads on this server."""
+    known = f"Bodies: `{JSON}`, `{CSV}`"
+    return (
+        f"{known}, `{PARQUET}`."
+        if has_parquet()
+        else f"{known}. `{PARQUET}` needs pyarrow, which this server does not have: 415."
+    )
 
 
 def _post(summary: str, tag: str, request: dict[str, Any], response: dict[str, Any], error: str = "Error") -> dict[str, Any]:

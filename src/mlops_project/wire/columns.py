@@ -7,7 +7,9 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +22,13 @@ from mlops_project.wire.problems import Problem, at_rows
 
 LARGEST = float(np.finfo(np.float32).max)  # scikit-learn's trees refuse what float32 cannot hold
 WHOLE = re.compile(r"\s*[+-]?\d+(_\d+)*\s*")  # what Python's int() reads
-EXACT_INTEGER = 2.0**53  # float64 holds every whole number up to here
+EXACT_INTEGER = 2.0**53 - 1  # the whole numbers up to here have a float64 each; 2^53 and 2^53 + 1 share one
+FIRST_DAY, LAST_DAY = np.datetime64("0001-01-01"), np.datetime64("9999-12-31")  # what ISO 8601 text can say
+NANOSECONDS_A_YEAR = 365 * 86_400 * 10**9
+TOO_LARGE_INTEGER = "is too large; expected a whole number up to 2^53 - 1"
+ISO_DATE = "expected a date such as 2026-11-23T10:00:00"
+# What pandas' ISO 8601 reader takes beside Python's: other separators, one digit for a month or a day, no day, no month.
+LOOSE_DATE = re.compile(r"([0-9]{4})(?:([-/.])([0-9]{1,2})(?:\2([0-9]{1,2}))?)?([T ].*)?", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -60,15 +68,17 @@ def read_number_column(values: Sequence[Any], feature: Feature, rules: Rules, pr
     """Read a float, integer or boolean column, ``(n_rows,)`` of anything, as float64 ``(n_rows,)``; NaN where missing."""
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
         numbers = values.astype(np.float64)
-        if values.dtype.kind in "iu" and (np.abs(numbers) > EXACT_INTEGER).any():
-            problems.append(at_rows(feature.name, "is too large", np.flatnonzero(np.abs(numbers) > EXACT_INTEGER).tolist()))
+    elif isinstance(values, np.ndarray) and values.dtype.kind == "M":
+        numbers = np.where(np.isnat(values), np.nan, 0.0)
+        _refuse(~np.isnat(values), feature, "expected a number, got a date", problems)
     else:
         read = {"float": _read_float, "integer": _read_integer, "boolean": _read_boolean}[feature.type]
         numbers = np.array(_read_each(values, feature, rules, problems, read), np.float64)
     numbers = _fill_gaps(numbers, np.isnan(numbers), feature, rules, problems)
     _refuse(np.isinf(numbers), feature, "is not finite; expected a finite number", problems)
-    if feature.type == "integer" and rules.coercion == "strict":
+    if feature.type == "integer" and (rules.coercion == "strict" or _is_whole(values)):
         _refuse(np.isfinite(numbers) & (numbers != np.floor(numbers)), feature, "expected a whole number", problems)
+        _refuse(np.isfinite(numbers) & (np.abs(numbers) > EXACT_INTEGER), feature, TOO_LARGE_INTEGER, problems)
     elif feature.type == "integer":
         with np.errstate(invalid="ignore"):
             numbers = np.where(np.isfinite(numbers), numbers.astype(np.int64), numbers)  # 1.5 is 1, 1e300 is -2^63
@@ -77,6 +87,11 @@ def read_number_column(values: Sequence[Any], feature: Feature, rules: Rules, pr
     if feature.type == "boolean":
         _refuse(np.isfinite(numbers) & (numbers != 0) & (numbers != 1), feature, "expected true or false", problems)
     return numbers
+
+
+def _is_whole(values: Sequence[Any]) -> bool:
+    """Whether these are an array of whole numbers, of which nothing is to be lost under any rules."""
+    return isinstance(values, np.ndarray) and values.dtype.kind in "iu"
 
 
 def _refuse(wrong: "npt.NDArray[np.bool_]", feature: Feature, message: str, problems: list[Problem]) -> None:
@@ -113,6 +128,8 @@ def _read_float(value: Any, rules: Rules) -> float:
         return _to_float(value)
     if value is None or is_missing(value):
         return math.nan
+    if kind is Decimal:
+        return float(value)
     if kind is bool and rules.types == "convertible":
         return float(value)
     if kind is str and rules.types == "convertible":
@@ -139,7 +156,7 @@ def _read_integer(value: Any, rules: Rules) -> float:
     if type(value) is str and not WHOLE.fullmatch(value):
         raise _UnreadableError("expected a whole number, got text")
     if EXACT_INTEGER < abs(number) < math.inf and (rules.coercion == "strict" or type(value) is not float):
-        raise _UnreadableError("is too large; expected a whole number up to 2^53")
+        raise _UnreadableError(TOO_LARGE_INTEGER)
     return number
 
 
@@ -150,7 +167,7 @@ def _read_boolean(value: Any, rules: Rules) -> float:
         return math.nan if rules.coercion == "strict" else float(value is not None)
     if rules.coercion == "mlflow":
         return float(bool(value))  # as pandas' astype(bool): "false" is true
-    if rules.types == "convertible" and type(value) in (int, float) and value in (0, 1):
+    if rules.types == "convertible" and type(value) in (int, float, Decimal) and value in (0, 1):
         return float(value)
     raise _UnreadableError(f"expected true or false, got {describe_type(value)}")
 
@@ -158,7 +175,10 @@ def _read_boolean(value: Any, rules: Rules) -> float:
 def read_text_column(values: Sequence[Any], feature: Feature, rules: Rules, problems: list[Problem]) -> "list[str]":
     """Read a category or string column, ``(n_rows,)`` of anything, as ``n_rows`` strings; ``""`` where missing."""
     before = len(problems)
-    texts = _read_each(values, feature, rules, problems, _read_text, MISSING_TEXT)
+    read = partial(_read_text, known=frozenset(feature.categories))
+    if isinstance(values, np.ndarray) and values.dtype.kind == "M":
+        values = _list_days(values, feature, problems)
+    texts = _read_each(values, feature, rules, problems, read, MISSING_TEXT)
     gaps = [row for row, text in enumerate(texts) if text == MISSING_TEXT]
     if gaps and rules.missing == "impute" and not feature.nullable:
         texts = [str(feature.default or MISSING_TEXT) if text == MISSING_TEXT else text for text in texts]
@@ -169,14 +189,27 @@ def read_text_column(values: Sequence[Any], feature: Feature, rules: Rules, prob
     return texts
 
 
-def _read_text(value: Any, rules: Rules) -> str:
+def _read_text(value: Any, rules: Rules, known: "frozenset[str]") -> str:
     if type(value) is str:
         return value
     if value is None or is_missing(value):
         return MISSING_TEXT
-    if rules.types == "convertible" and isinstance(value, bool | int | float):
-        return str(value)  # as the pipeline does with numbers in a text column
+    if rules.types == "convertible":
+        if isinstance(value, float | np.floating | Decimal):
+            return spell_number(float(value) if isinstance(value, Decimal) else value, known)
+        if isinstance(value, bool | int | np.bool_ | np.integer):
+            return str(value)  # as the pipeline does with numbers in a text column
+        if isinstance(value, date | time) and not isinstance(value, datetime):
+            return value.isoformat()  # as training does
     raise _UnreadableError(f"expected text, got {describe_type(value)}")
+
+
+def spell_number(value: Any, known: "frozenset[str]") -> str:
+    """Return a float as the text that stands for it in training, where whole numbers with gaps (3.0) are codes (3)."""
+    text = str(value)
+    if text in known or value != np.floor(value):
+        return text
+    return whole if (whole := str(int(value))) in known else text
 
 
 def _refuse_unknown(texts: list[str], feature: Feature, problems: list[Problem]) -> None:
@@ -189,19 +222,45 @@ def _refuse_unknown(texts: list[str], feature: Feature, problems: list[Problem])
 
 
 def read_date_column(values: Sequence[Any], feature: Feature, rules: Rules, problems: list[Problem]) -> Floats:
-    """Read a datetime column, ``(n_rows,)`` of ISO 8601 text, as float64 ``(n_rows, len(DATETIME_PARTS))``; NaN where missing.
+    """Read a datetime column as float64 ``(n_rows, len(DATETIME_PARTS))``; NaN where missing.
 
-    Whole numbers are nanoseconds since 1970 where types are convertible, as in pandas.
+    Parameters
+    ----------
+    values
+        ``(n_rows,)`` of ISO 8601 text or of Python's dates, or a ``datetime64`` array in UTC. Whole numbers are nanoseconds
+        since 1970 where types are convertible, as in pandas and MLflow.
     """
     before = len(problems)
-    moments = _read_each(values, feature, rules, problems, _read_moment, np.datetime64("NaT"))
-    instants = np.array(moments, "datetime64[us]")
+    if isinstance(values, np.ndarray) and values.dtype.kind == "M":
+        instants = _to_microseconds(values, feature, problems)
+    else:
+        listed = values.tolist() if isinstance(values, np.ndarray) else values
+        moments = _read_each(listed, feature, rules, problems, _read_moment, np.datetime64("NaT"))
+        instants = np.array(moments, "datetime64[us]")
     gaps = np.isnat(instants)
     if gaps.any() and rules.missing == "impute" and not feature.nullable and feature.default is not None:
         instants[gaps] = np.datetime64(_read_moment(str(feature.default), rules), "us")
     elif rules.gaps == "error" and not feature.nullable and len(problems) == before:
         _refuse(gaps, feature, "a value is missing, and the model knows no missing ones here", problems)
     return datetime_parts(instants)
+
+
+def _to_microseconds(values: "npt.NDArray[np.datetime64]", feature: Feature, problems: list[Problem]) -> Any:
+    """Return instants of any unit in microseconds, where the year is one that text can say as well."""
+    days = values.astype("datetime64[D]")  # coarser: it cannot overflow
+    far = (days < FIRST_DAY) | (days > LAST_DAY)
+    _refuse(far, feature, "is too far away in time; expected a year from 1 to 9999", problems)
+    return np.where(far, np.datetime64("NaT"), values).astype("datetime64[us]")
+
+
+def _list_days(values: "npt.NDArray[np.datetime64]", feature: Feature, problems: list[Problem]) -> list[Any]:
+    """Return days as Python's dates, None where missing; instants have no text that training would surely write too."""
+    days = values.astype("datetime64[D]")
+    is_day = np.datetime_data(values.dtype)[0] == "D"
+    wrong = (days < FIRST_DAY) | (days > LAST_DAY) if is_day else ~np.isnat(values)
+    _refuse(wrong, feature, "expected text, got a date; send it as text", problems)
+    dates: list[Any] = np.where(wrong, np.datetime64("NaT"), days).tolist()
+    return dates
 
 
 def _read_moment(value: Any, rules: Rules) -> Any:
@@ -211,24 +270,49 @@ def _read_moment(value: Any, rules: Rules) -> Any:
         return _parse_moment(value)
     if isinstance(value, datetime):
         return _to_utc(value)
+    if isinstance(value, date):
+        return np.datetime64(value, "us")
     if rules.types == "convertible" and type(value) is int and abs(value) < 2**63:
-        return np.datetime64(value // 1000, "us")
-    raise _UnreadableError(f"expected a date such as 2026-11-23T10:00:00, got {describe_type(value)}")
+        return _count_nanoseconds(value)
+    raise _UnreadableError(f"{ISO_DATE}, got {describe_type(value)}")
+
+
+def _count_nanoseconds(value: int) -> Any:
+    """Return the instant so many nanoseconds after 1970; refuse what must be seconds, milliseconds or microseconds.
+
+    Those of the years 971 to 2968 are all smaller than a year's nanoseconds. ``to_json`` of pandas writes milliseconds; read as
+    nanoseconds, those of today are moments in January 1970.
+    """
+    if abs(value) < NANOSECONDS_A_YEAR:
+        raise _UnreadableError(
+            f"{ISO_DATE}; a number counts nanoseconds since 1970, and this one is within a year of it, so it probably counts "
+            "something else (pandas: to_json(date_format='iso'))"
+        )
+    return np.datetime64(value // 1000, "us")
 
 
 def _parse_moment(text: str) -> Any:
     try:
-        moment = datetime.fromisoformat(text.strip())
+        moment = datetime.fromisoformat(_write_out(text.strip()))
     except ValueError:
-        raise _UnreadableError("expected a date such as 2026-11-23T10:00:00, got other text") from None
+        raise _UnreadableError(f"{ISO_DATE}, got other text") from None
     return _to_utc(moment)
+
+
+def _write_out(text: str) -> str:
+    """Return a date as Python reads it: 2026/1/3, which training reads too, becomes 2026-01-03."""
+    found = LOOSE_DATE.fullmatch(text)
+    if found is None:
+        return text
+    year, _, month, day, rest = found.groups()
+    return f"{year}-{int(month or 1):02}-{int(day or 1):02}{rest or ''}"
 
 
 def _to_utc(moment: datetime) -> Any:
     try:
         naive = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
     except OverflowError:
-        raise _UnreadableError("is too far away in time") from None
+        raise _UnreadableError("is too far away in time; expected a year from 1 to 9999") from None
     return np.datetime64(naive, "us")
 
 
@@ -247,19 +331,21 @@ def _fill_gaps(
 
 def is_missing(value: Any) -> bool:
     """Whether a value is NaN."""
-    return isinstance(value, float) and value != value  # noqa: PLR0124 - only NaN differs from itself
+    return isinstance(value, float | np.floating) and bool(value != value)  # noqa: PLR0124 - only NaN differs from itself
 
 
 def describe_type(value: Any) -> str:
-    """Return what a JSON value is, without showing it."""
-    if value is None:
-        return "null"
-    kinds: dict[type, str] = {
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-        str: "text",
-        list: "a list",
-        dict: "an object",
-    }
-    return kinds.get(type(value), "something else")
+    """Return what a value is, without showing it."""
+    kinds: tuple[tuple[Any, str], ...] = (
+        (type(None), "null"),
+        (bool | np.bool_, "true or false"),
+        (int | float | Decimal | np.number, "a number"),
+        (str, "text"),
+        (list, "a list"),
+        (dict, "an object"),
+        (bytes, "bytes"),
+        (date, "a date"),
+        (time, "a time of day"),
+        (timedelta, "a duration"),
+    )
+    return next((name for kind, name in kinds if isinstance(value, kind)), "something else")

@@ -15,6 +15,7 @@ from mlops_project.contract import Contract
 from mlops_project.errors import ContractError
 from mlops_project.runtime import Predictions
 from mlops_project.wire.columns import Rules
+from mlops_project.wire.parquet import MISSING_LIBRARY, UnreadableFileError, read_parquet
 from mlops_project.wire.problems import Problem, RowsError, at_rows
 from mlops_project.wire.rows import Encoded, RowReader
 
@@ -214,16 +215,12 @@ class ScoringProtocol:
 
     def _read_parquet(self, body: bytes) -> Encoded:
         try:
-            from pyarrow import ArrowException
-            from pyarrow.parquet import read_table
-        except ModuleNotFoundError as error:
-            raise UnsupportedTypeError("Parquet bodies need pyarrow on the server: pip install pyarrow") from error
-        try:
-            table = read_table(io.BytesIO(body))
-            columns = {name: table[name].to_pylist() for name in self.reader.names if name in table.column_names}
-        except (ArrowException, OSError, ValueError, KeyError) as error:
-            raise ScoringError("not a readable Parquet file") from error
-        return self.reader.read_columns(columns, table.num_rows)
+            columns, n_rows = read_parquet(body, self.reader.find_name)
+        except ModuleNotFoundError:
+            raise UnsupportedTypeError(MISSING_LIBRARY) from None
+        except UnreadableFileError as error:
+            raise ScoringError(str(error)) from error
+        return self.reader.read_columns(columns, n_rows)
 
     def write(self, predictions: Predictions) -> bytes:
         """Write the response body, byte for byte as Python's ``json`` writes it."""

@@ -1,5 +1,6 @@
 """What is wrong with a request's rows, for people: by column and row, all at once, bounded, without the caller's values."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
@@ -71,3 +72,10 @@ def shorten(name: object) -> str:
 def at_rows(column: str | None, message: str, rows: Sequence[int]) -> Problem:
     """Return a problem of these rows, given as positions from 0."""
     return Problem(column, message, tuple(row + 1 for row in rows[:MAX_ROWS]), len(rows))
+
+
+def check_once(names: Sequence[str]) -> None:
+    """Refuse names that stand there several times."""
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise RowsError([Problem(shorten(name), "stands there twice; give it once") for name in twice], "column")

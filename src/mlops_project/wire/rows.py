@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_project.contract import Contract, Feature
-from mlops_project.errors import suggest
+from mlops_project.errors import find_near, suggest
 from mlops_project.runtime import MISSING_TEXT, Floats
 from mlops_project.wire.columns import EXACT_INTEGER, LARGEST, Rules, read_date_column, read_number_column, read_text_column
-from mlops_project.wire.problems import MAX_PROBLEMS, Problem, RowsError, Stage, at_rows, shorten
+from mlops_project.wire.problems import MAX_PROBLEMS, Problem, RowsError, Stage, at_rows, check_once, shorten
 
 
 class Encoded(NamedTuple):
@@ -77,6 +77,18 @@ class RowReader:
         )
         self._closed = [frozenset(item.categories) if item.type == "category" else None for item in contract.texts]
         self._from_record = itemgetter(*self.names) if self._width > 1 else None
+
+    def find_name(self, name: object) -> str | None:
+        """Return the model's name for a column of a request, None if it has none.
+
+        Blanks around a name do not count, and a number is a name, as in training, which reads ``10`` and ``" 10"`` as ``"10"``.
+        """
+        if isinstance(name, str) and name in self._known:
+            return name
+        if not isinstance(name, str | int | float) or isinstance(name, bool):
+            return None
+        trimmed = str(name).strip()
+        return trimmed if trimmed in self._known else None
 
     def read_rows(self, names: Sequence[Any], rows: Sequence[Any]) -> Encoded:
         """Read row-major data.
@@ -196,9 +208,7 @@ class RowReader:
             wrong = [index for index, row in enumerate(rows) if not isinstance(row, list | tuple) or len(row) != width]
         if wrong:
             raise RowsError([at_rows(None, f"expected a list of {width} values, one per column", wrong)])
-        twice = sorted({shorten(name) for name in names if names.count(name) > 1 and name in self._known})
-        if twice:
-            raise RowsError([Problem(name, "stands there twice; give it once") for name in twice], "column")
+        check_once([name for name in map(self.find_name, names) if name is not None])
         if not rows:
             return {name: [] for name in names}
         return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
@@ -215,6 +225,7 @@ class RowReader:
             raise RowsError(
                 [Problem(None, f"{len(columns)} columns are far more than the model's {self._width}; leave others out")]
             )
+        columns = self._rename(columns)
         lengths = {name: len(values) for name, values in columns.items() if name in self._known}
         n_rows = max(lengths.values(), default=0) if n_rows is None else n_rows
         missing = self._check_missing(columns)
@@ -233,6 +244,14 @@ class RowReader:
         if not n_rows:
             raise RowsError([Problem(None, "there is no row")], "model")
         return encoded
+
+    def _rename(self, columns: Mapping[Any, Any]) -> Mapping[Any, Any]:
+        """Return the columns under the model's own names, those that it does not have under the request's."""
+        if self._known.keys() >= columns.keys():
+            return columns
+        own = {name: self.find_name(name) for name in columns}
+        check_once([name for name in own.values() if name is not None])
+        return {name if own[name] is None else own[name]: values for name, values in columns.items()}
 
     def _find_stage(self, columns: Mapping[Any, Any]) -> Stage:
         """Return where MLflow notices that columns are missing: optional ones only in the model."""
@@ -289,5 +308,5 @@ def _taker(positions: list[int]) -> Any:
 
 def _hint(name: str, given: list[str]) -> str:
     """Return a suggestion if a column of the request nearly has this name."""
-    near = suggest(name, given)
-    return f"; is it the one you call {shorten(near.partition(chr(39))[2].rpartition(chr(39))[0])!r}?" if near else ""
+    near = find_near(name, given)
+    return "" if near is None else f"; is it the one you call {shorten(near)!r}?"
