@@ -79,7 +79,12 @@ def build_pipeline(contract: Contract, config: Config) -> Pipeline:
 
 
 def takes_missing(estimator: Any) -> bool:
-    """Whether the estimator has an answer for NaN: trees send it down a learned side."""
+    """Whether the estimator has an answer for NaN: trees send it down a learned side.
+
+    Asked of what is wrapped: ``CalibratedClassifierCV`` does not forward the tag, and hands on NaN all the same.
+    """
+    while isinstance(estimator, OriginalLabels | CalibratedClassifierCV):
+        estimator = estimator.estimator
     return bool(get_tags(estimator).input_tags.allow_nan)
 
 
@@ -219,7 +224,7 @@ def _fitted_parts(estimator: Any) -> Iterator[Any]:
         yield from _fitted_parts(estimator.estimator)
     if isinstance(estimator, OriginalLabels) and hasattr(estimator, "estimator_"):
         yield from _fitted_parts(estimator.estimator_)
-    if isinstance(estimator, CalibratedClassifierCV):
+    if isinstance(estimator, CalibratedClassifierCV) and hasattr(estimator, "calibrated_classifiers_"):
         for fold in estimator.calibrated_classifiers_:
             yield from _fitted_parts(fold.estimator)
 

@@ -40,7 +40,9 @@ def _add_calibrator(graph: Graph, value: str, calibrator: Any) -> str:
     kind = type(calibrator).__name__
     if kind == "_SigmoidCalibration":
         scaled = graph.add("Add", graph.add("Mul", graph.constant(calibrator.a_), value), graph.constant(calibrator.b_))
-        return graph.add("Sigmoid", graph.add("Neg", scaled))
+        # As SciPy's expit. ONNX Runtime's Sigmoid is 0 below -37, where several classes are still divided by their sum.
+        one = graph.constant(1.0)
+        return graph.add("Div", one, graph.add("Add", one, graph.add("Exp", scaled)))
     if kind == "IsotonicRegression":
         return _add_isotonic(graph, value, calibrator)
     raise ExportError(f"calibration: {kind} cannot be exported; use sigmoid or isotonic")

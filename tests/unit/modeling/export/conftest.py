@@ -58,8 +58,8 @@ def build_numbers(rng: np.random.Generator, n_rows: int, *, missing: float) -> d
     return columns
 
 
-def build_others(rng: np.random.Generator, n_rows: int) -> dict[str, Any]:
-    gaps = rng.random(n_rows) < 0.1
+def build_others(rng: np.random.Generator, n_rows: int, *, missing: float = 0.1) -> dict[str, Any]:
+    gaps = rng.random(n_rows) < missing
     days = np.datetime64("2024-01-01", "us") + rng.integers(0, 5 * 10**13, n_rows).astype("timedelta64[us]")
     return {
         "flag": rng.random(n_rows) < 0.5,
@@ -83,15 +83,16 @@ def describe(name: str, column: "pd.Series[Any]") -> Feature:
 def build_table(kind: str, task: str, n_rows: int, labels: tuple[Any, ...] | None = None) -> tuple[pd.DataFrame, Any, Contract]:
     """Return features, target and contract; the target depends on the features, with noise, so that leaves are impure."""
     rng = np.random.default_rng(7)
-    columns = build_numbers(rng, n_rows, missing=0.0 if kind == "numeric" else 0.15)
-    frame = pd.DataFrame(columns if kind != "mixed" else columns | build_others(rng, n_rows))
+    whole, mixed = kind in ("numeric", "mixed without gaps"), kind.startswith("mixed")
+    columns = build_numbers(rng, n_rows, missing=0.0 if whole else 0.15)
+    frame = pd.DataFrame(columns | (build_others(rng, n_rows, missing=0.0 if whole else 0.1) if mixed else {}))
     score = (
         frame["rounded"].fillna(0.7)
         + np.sign(frame["wide"].fillna(1))
         + frame["whole"].fillna(9) / 5
         + rng.normal(0, 1, n_rows)
     )
-    if kind == "mixed":
+    if mixed:
         score += 2 * frame["flag"] + (frame["colour"] == "red") + frame["day"].isna() + (frame["day"].dt.month > 6)
     if task == "regression":
         return frame, np.exp(score / 3), Contract(tuple(describe(n, frame[n]) for n in frame), "y", "regression")

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mlops_project.modeling.export import check_parity
+
 FEW = {
     "decision_tree": {},
     "random_forest": {"n_estimators": 7},
@@ -23,6 +25,22 @@ TABLES = [("numeric", "onehot"), ("missing", "onehot"), ("mixed", "onehot"), ("m
 @pytest.mark.parametrize("estimator", FEW)
 def test_classifier_is_exact(fit, exact, estimator, task, kind, encoding, calibration):
     exact(fit(estimator, kind, task, encoding=encoding, calibration=calibration, **FEW[estimator]))
+
+
+@pytest.mark.parametrize("calibration", ["none", "sigmoid", "isotonic"])
+@pytest.mark.parametrize("kind", ["numeric", "mixed without gaps"])
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+@pytest.mark.parametrize("estimator", FEW)
+def test_export_answers_missing_values_as_the_pipeline_where_training_had_none(fit, estimator, task, kind, calibration):
+    case = fit(estimator, kind, task, calibration=calibration, **FEW[estimator])
+    check_parity(case.pipeline, case.model, [case.features], case.contract)
+
+
+@pytest.mark.parametrize("calibration", ["sigmoid", "isotonic"])
+@pytest.mark.parametrize("estimator", ["xgboost", "logistic_regression"])
+def test_calibrated_classifier_of_fractional_classes_is_exact(fit, estimator, calibration):
+    case = fit(estimator, "numeric", labels=(0.5, 1.5), calibration=calibration, **FEW[estimator])
+    check_parity(case.pipeline, case.model, [case.features], case.contract)
 
 
 @pytest.mark.parametrize(("kind", "encoding"), TABLES)
