@@ -224,10 +224,6 @@ class App:
         """Remember uvicorn's sets of connections and tasks."""
         self._state = state
 
-    def refuse_connection(self) -> None:
-        """Count a connection that was refused."""
-        self.metrics.add(names.REFUSED, 1.0, "connections")
-
     async def _live(self, receive: Receive, send: Send) -> None:
         """Load models at the start; stop what runs at the end."""
         while True:
@@ -266,8 +262,7 @@ class App:
         if self._state is None:
             return
         for connection in list(self._state.connections):
-            if connection.close_if_slow(now, self.settings.serving.request_seconds):
-                self.metrics.add(names.REFUSED, 1.0, "slow")
+            connection.close_if_slow(now, self.settings.serving.request_seconds)
         self.note_load()
 
     def note_load(self) -> None:

@@ -1,22 +1,22 @@
-"""uvicorn's HTTP protocol with what it lacks: limits on connections and slow clients, and a drain that drops no request."""
+"""uvicorn's HTTP protocol with what it lacks: checks of a request's head, limits on clients, a drain that drops no request."""
 
 import asyncio
+import time
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from mlops_project.serving.errors import RefusedError
+from mlops_project.serving.heads import check_host, check_version, explain_garbage, find_target, write_head
 from mlops_project.serving.quick import QuickCall, build_response, find_quick_route
-from mlops_project.serving.replies import Reply
+from mlops_project.serving.replies import Reply, new_request_id, reply_error
+from mlops_project.serving.routes import UNKNOWN
 
-BUSY = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\n"
-    b'content-length: 46\r\n\r\n{"error":"too many connections; try again soon"}'
-)
-SLOW = (
-    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: close\r\n"
-    b'content-length: 39\r\n\r\n{"error":"the request came too slowly"}'
-)
 DRAIN_IDLE_SECONDS = 1.0  # a client may be sending on a connection that looks idle here
+LINGER_SECONDS = 2.0  # a connection closed with unread data is reset, and its client may lose the answer it has not read yet
+BUSY = RefusedError(503, "connections", "too many connections; try again soon")
+SLOW = RefusedError(408, "slow", "the request came too slowly")
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -32,38 +32,66 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.since: float | None = self.loop.time()
         self._blocked_since: float | None = None
+        self._refusal: RefusedError | None = None  # why nothing more is read; sent once what came before is answered
+        self._in_head = self._upgrading = False
         self._limit = config.app_settings.max_connections
         self._max_waiting = config.app_settings.max_waiting
         config.loaded_app.watch(server_state)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Take the connection, or refuse it if there are too many."""
-        if len(self.connections) >= self._limit:
-            self.config.loaded_app.refuse_connection()
-            transport.write(BUSY)
-            transport.close()
-            self.transport = transport
-            return
+        crowded = len(self.connections) >= self._limit
         super().connection_made(transport)
+        if crowded:
+            self._refuse(BUSY)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came; nothing from a connection that was refused."""
-        if self.flow is not None:
-            super().data_received(data)
+        """Parse what came; nothing after a refusal."""
+        if self._refusal is not None:
+            return
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._refuse(cause if isinstance(cause, RefusedError) else explain_garbage(data, str(error)))
 
     def on_message_begin(self) -> None:
         """Start the clock of a request."""
         super().on_message_begin()
-        self.since = self.loop.time()
+        self.since, self._in_head = self.loop.time(), True
 
     def on_headers_complete(self) -> None:
-        """Send small predictions the short way, everything else the long one."""
-        free = (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
-        found = find_quick_route(self.url, self.parser.get_method(), self.headers) if free else None
-        if found is None:
-            super().on_headers_complete()
+        """Check the head; send small predictions the short way, everything else the long one."""
+        headers, found, parser = self.headers, dict(self.headers), self.parser
+        version, method = parser.get_http_version(), parser.get_method()
+        check_version(version)
+        check_host(headers, found, version)
+        if parser.should_upgrade():
+            if method == b"CONNECT":
+                raise RefusedError(405, "http", "this server is no proxy, so it does not answer CONNECT; ask it directly")
+            self._upgrading = True
             return
-        self.cycle = QuickCall(self, self.config.loaded_app.desk, *found, self.parser.should_keep_alive())  # type: ignore[assignment]
+        if not self.url.startswith(b"/"):
+            self.url = find_target(self.url)
+        free = (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
+        route = find_quick_route(self.url, method, found) if free else None
+        if route is None:
+            super().on_headers_complete()
+        else:
+            self.cycle = QuickCall(self, self.config.loaded_app.desk, route, found, parser.should_keep_alive())  # type: ignore[assignment]
+        self._in_head = False
+        self.headers = []  # what comes now are trailers, which are no headers
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Read the request once more without its offer of another protocol: the parser skips the body of one that has it."""
+        head = write_head(self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers)
+        self._upgrading = False
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.data_received(head + rest)
 
     def respond(self, call: QuickCall, reply: Reply, request_id: bytes, *, draining: bool) -> None:
         """Write the response to a request that went the short way."""
@@ -79,8 +107,48 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Stop the clock."""
+        if self._upgrading:
+            return
         self.since = None
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request; after the last one, send the refusal of what came behind it."""
+        if self._refusal is None or self.pipeline:
+            super().on_response_complete()
+        else:
+            self._send_refusal()
+
+    # --- refusals ---
+
+    def _refuse(self, refusal: RefusedError) -> None:
+        """Read no more; answer with a refusal what is coming in, after the answers to the requests before it."""
+        self._refusal = refusal
+        own = None if self._in_head or self.since is None else self.cycle  # the request that is coming in, if it was begun
+        self.since = None
+        if own is None:
+            if self.cycle is None or self.cycle.response_complete:
+                self._send_refusal()
+        elif self.pipeline and self.pipeline[0][0] is own:
+            self.pipeline.popleft()
+        else:
+            own.disconnected = True
+            own.message_event.set()
+            self._send_refusal()
+
+    def _send_refusal(self) -> None:
+        """Write the refusal; close once the client has had time to read it."""
+        if self._refusal is None or self.transport.is_closing():
+            return
+        if self.cycle is None or not self.cycle.response_started or self.cycle.response_complete:
+            request_id = new_request_id()
+            reply = reply_error(self._refusal, None, request_id)
+            defaults = self.server_state.default_headers
+            self.transport.write(build_response(reply, request_id, STATUS_LINE[reply.status], defaults, close=True))
+            self.config.loaded_app.count_refusal(self._refusal)
+            self.config.loaded_app.count(UNKNOWN, reply.status, request_id, time.perf_counter(), {}, self.client)
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         """Start answering; whether a place is free is decided as requests come in, so that the first ones keep theirs."""
@@ -89,23 +157,20 @@ class GuardedProtocol(HttpToolsProtocol):
         application.admitted += cycle.scope["admitted"]
         super()._start_asgi_task(cycle, app)
 
-    def close_if_slow(self, now: float, seconds: float) -> bool:
+    def close_if_slow(self, now: float, seconds: float) -> None:
         """Close the connection if a request has been coming in, or a response going out, for too long."""
         if self.transport is None or self.transport.is_closing():
-            return False
+            return
         if self.since is not None and now - self.since > seconds:
-            if self.cycle is None or not self.cycle.response_started:
-                self.transport.write(SLOW)
-            self.transport.close()
-            return True
+            self._refuse(SLOW)
+            return
         if not self.flow.write_paused:
             self._blocked_since = None
         elif self._blocked_since is None:  # the client does not read: count from when this is first seen
             self._blocked_since = now
         elif now - self._blocked_since > seconds:
+            self.config.loaded_app.count_refusal(SLOW)
             self.transport.abort()
-            return True
-        return False
 
     def shutdown(self) -> None:
         """Answer what comes within a moment with ``Connection: close``; then close."""

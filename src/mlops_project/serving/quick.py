@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PATHS = (b"/invocations", b"/predict")
 QUICK_ROUTES: dict[bytes, Route] = {path: find_route("POST", path.decode())[0] for path in PATHS}
 MAX_BODY_BYTES = 32 * 1024
-LONG_WAY_HEADERS = (b"transfer-encoding", b"content-encoding", b"expect", b"upgrade")
+LONG_WAY_HEADERS = (b"transfer-encoding", b"content-encoding", b"expect")
 
 logger = logging.getLogger(__name__)
 
@@ -78,18 +78,15 @@ class QuickCall:
             self.desk.take(self)
 
 
-def find_quick_route(
-    url: bytes, method: bytes, headers: list[tuple[bytes, bytes]]
-) -> "tuple[Route, dict[bytes, bytes]] | None":
-    """Return the route and the headers of a request that may go the short way."""
+def find_quick_route(url: bytes, method: bytes, headers: dict[bytes, bytes]) -> Route | None:
+    """Return the route of a request that may go the short way."""
     route = QUICK_ROUTES.get(url)
     if route is None or method != b"POST":
         return None
-    found = dict(headers)
-    length = found.get(b"content-length")
+    length = headers.get(b"content-length")
     if length is None or len(length) > 5 or int(length) > MAX_BODY_BYTES:
         return None
-    return None if any(name in found for name in LONG_WAY_HEADERS) else (route, found)
+    return None if any(name in headers for name in LONG_WAY_HEADERS) else route
 
 
 class Desk:

@@ -68,8 +68,8 @@ def reply_error(error: MLOpsError, wire: Wire | None, request_id: bytes) -> Repl
     headers: Headers = [(b"retry-after", RETRY_SECONDS)] if status == 503 else []
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    if isinstance(error, RefusedError) and error.reason == "method":
-        headers.append((b"allow", error.code.encode()))
+    if status == 405:
+        headers.append((b"allow", b"GET, POST"))
     if wire == "mlflow":
         if isinstance(error, UnsupportedTypeError):
             return Reply(415, TEXT, str(error).encode(), headers)
