@@ -140,12 +140,15 @@ class Runtime:
         if alone is not None:
             return self._check(numbers, alone)
         feeds = {name: numbers if name == "numbers" else texts for name in self._inputs}
-        if 0 < n_rows <= CHUNK_ROWS:
-            outputs = self._session.run(self._outputs, feeds)
-        elif n_rows:
-            outputs = [np.concatenate(pieces) for pieces in zip(*self._run_chunks(feeds, n_rows), strict=True)]
-        else:
+        if not n_rows:
             return self._empty()
+        try:
+            if n_rows <= CHUNK_ROWS:
+                outputs = self._session.run(self._outputs, feeds)
+            else:
+                outputs = [np.concatenate(pieces) for pieces in zip(*self._run_chunks(feeds, n_rows), strict=True)]
+        except UnicodeEncodeError:
+            raise ContractError(self._explain_no_text(texts)) from None
         return self._check(numbers, outputs)
 
     def _check(self, numbers: Floats, outputs: "list[npt.NDArray[Any]]") -> Predictions:
@@ -159,6 +162,11 @@ class Runtime:
         for start in range(0, n_rows, CHUNK_ROWS):
             part = {name: values[start : start + CHUNK_ROWS] for name, values in feeds.items()}
             yield self._session.run(self._outputs, part)
+
+    def _explain_no_text(self, texts: npt.NDArray[np.object_]) -> str:
+        row, column = next((row, column) for (row, column), text in np.ndenumerate(texts) if not _is_unicode(text))
+        name = self.contract.texts[column].name
+        return f"row {row + 1}: the text in {name} holds half of a surrogate pair (\\ud800 to \\udfff), which is no character"
 
     def _explain_no_answer(self, numbers: Floats, answers: Floats) -> str:
         row = int((~np.isfinite(answers)).any(axis=1).argmax())
@@ -291,6 +299,14 @@ def _encode_datetime(values: Any, feature: Feature) -> Floats:
     except (TypeError, ValueError) as error:
         raise ContractError(f"column {feature.name!r}: expected dates such as 2026-11-23T10:00:00: {error}") from error
     return datetime_parts(array)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def datetime_parts(values: npt.NDArray[np.datetime64]) -> Floats:

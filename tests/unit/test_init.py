@@ -17,7 +17,7 @@ from mlops_project.config import read_config
 from mlops_project.data_prep import load_table
 from mlops_project.errors import ConfigError, DataError
 from mlops_project.tables.draft import draft_config
-from mlops_project.tables.types import PLACEHOLDERS
+from mlops_project.wire.words import PLACEHOLDERS
 
 N = 120
 

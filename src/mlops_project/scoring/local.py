@@ -12,10 +12,10 @@ from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ContractError
 from mlops_project.runtime import Floats, Predictions, Runtime
 from mlops_project.scoring.files import ResultWriter, TableFile
-from mlops_project.tables.types import BOOLEAN_WORDS, PLACEHOLDERS
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.problems import MAX_ROWS, Problem, RowsError
 from mlops_project.wire.rows import Encoded, RowReader
+from mlops_project.wire.words import read_words
 
 RULES = Rules()  # converts what loses nothing; unknown categories and gaps are the model's business, as in training
 BINS = 20  # of the summary's histogram
@@ -141,29 +141,22 @@ def encode_frame(chunk: pd.DataFrame, reader: RowReader) -> Encoded:
     RowsError
         Listing what is wrong with it.
     """
-    contract = reader.contract
-    columns = {
-        feature.name: _prepare(chunk[feature.name], feature) for feature in contract.features if feature.name in chunk.columns
-    }
-    others = {str(name): () for name in chunk.columns if name not in columns}  # for "is it the one you call …?"
-    return reader.read_columns(columns | others if len(columns) < len(contract.features) else columns, len(chunk))
+    features = {feature.name: feature for feature in reader.contract.features}
+    own = {name: reader.find_name(name) for name in chunk.columns}
+    columns = {name: () if found is None else _prepare(chunk[name], features[found]) for name, found in own.items()}
+    known = {name: values for name, values in columns.items() if own[name] is not None}
+    return reader.read_columns(
+        columns if len(known) < len(features) else known, len(chunk)
+    )  # all: for "is it the one you call"
 
 
 def _prepare(column: "pd.Series[Any]", feature: Feature) -> Any:
     """Return values as the reader takes them; words for gaps and for true and false mean what they mean in training."""
-    if column.dtype.kind in "fiub":
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+    if column.dtype.kind in "fiubM":
         return column.to_numpy()
-    if column.dtype.kind == "M":
-        return [None if value is pd.NaT else value.isoformat() for value in column]
-    values = column.astype(object).where(column.notna(), None)
-    if feature.is_text:
-        return values.tolist()
-    words = values.map(lambda value: value.strip() if isinstance(value, str) else value)
-    lowered = words.map(lambda value: value.lower() if isinstance(value, str) else value)
-    gaps = lowered.isin([*PLACEHOLDERS, ""])
-    if feature.type == "boolean":
-        words = lowered.map(lambda value: bool(BOOLEAN_WORDS[value]) if value in BOOLEAN_WORDS else value)
-    return words.where(~gaps, None).tolist()
+    return read_words(column.astype(object).where(column.notna(), None).tolist(), feature)
 
 
 def _add(found: dict[tuple[str | None, str], Problem], problem: Problem, offset: int) -> None:

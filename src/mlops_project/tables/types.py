@@ -11,16 +11,11 @@ import pandas as pd
 
 from mlops_project.contract import FeatureType, Label
 from mlops_project.errors import DataError
+from mlops_project.wire.words import BOOLEAN_WORDS, PLACEHOLDERS
 
 MOSTLY = 0.9  # from this share of values on, a text column was meant to hold numbers or dates
 ISO_DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"  # what the runtime's own parser reads, so a request may say it too
 INT64_LIMIT = 2**63
-# What people and tools write where a number is missing; in text columns these stay what they are: a category.
-PLACEHOLDERS = ("?", "-", "--", "*", ".", "n/a", "na", "nan", "null", "none", "nil", "missing", "unknown", "#n/a")
-BOOLEAN_WORDS = {
-    **dict.fromkeys(("true", "yes", "y", "t", "1", "1.0"), 1.0),
-    **dict.fromkeys(("false", "no", "n", "f", "0", "0.0"), 0.0),
-}
 # How people write numbers and dates for people: (what, pattern, how to write it instead).
 AMOUNT = r"(?:\d{1,3}(?:[., ']\d{3})+|\d+)(?:[.,]\d+)?"
 MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"

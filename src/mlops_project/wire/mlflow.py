@@ -18,6 +18,7 @@ from mlops_project.wire.columns import Rules
 from mlops_project.wire.parquet import MISSING_LIBRARY, UnreadableFileError, read_parquet
 from mlops_project.wire.problems import Problem, RowsError, at_rows
 from mlops_project.wire.rows import Encoded, RowReader
+from mlops_project.wire.words import CSV_MISSING, read_words
 
 PROTOCOL_VERSION = "3.17.2"
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
@@ -25,14 +26,6 @@ SPLIT, RECORDS, INSTANCES, INPUTS = "dataframe_split", "dataframe_records", "ins
 FORMATS = (SPLIT, RECORDS, INSTANCES, INPUTS)
 GENERATIVE = ("messages", "prompt", "input")  # MLflow takes a body with one of these for a language model's
 BAD_REQUEST, INVALID_PARAMETER = "BAD_REQUEST", "INVALID_PARAMETER_VALUE"
-# What pandas reads as missing in a CSV file.
-# fmt: off
-CSV_MISSING = frozenset((
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
-    "NaN", "None", "n/a", "nan", "null",
-))
-# fmt: on
-CSV_BOOLEANS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
 
 
 class ScoringError(ContractError):
@@ -69,6 +62,7 @@ class ScoringProtocol:
     def __init__(self, contract: Contract, rules: Rules, method: Literal["predict", "predict_proba"] = "predict") -> None:
         self.contract, self.rules, self.method = contract, rules, method
         self.reader = RowReader(contract, rules)
+        self._features = {feature.name: feature for feature in contract.features}
         labels = [json.dumps(label) for label in contract.classes]
         self._labels = labels
         self._single = [f'{{"predictions": [{label}]}}'.encode() for label in labels]
@@ -192,7 +186,7 @@ class ScoringProtocol:
 
     def _read_csv(self, body: bytes) -> Encoded:
         try:
-            lines = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
+            lines = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), skipinitialspace=True, strict=True)
             rows = [row for row in lines if row and row != [""]]
         except UnicodeDecodeError as error:
             raise ScoringError("the CSV is not UTF-8") from error
@@ -206,11 +200,12 @@ class ScoringProtocol:
             raise RowsError([at_rows(None, f"expected {len(names)} fields, as in the first line", wrong)])
         columns: dict[str, list[Any]] = {}
         for index, name in enumerate(names):
-            if name not in columns:  # pandas gives further ones another name
-                columns[name] = [None if row[index] in CSV_MISSING else row[index] for row in rows]
-        booleans = (item.name for item in self.contract.features if item.type == "boolean" and item.name in columns)
-        for name in booleans:
-            columns[name] = [CSV_BOOLEANS.get(value, value) for value in columns[name]]
+            own = self.reader.find_name(name)
+            if own is None:
+                columns.setdefault(name, [])
+            elif own not in columns:  # pandas gives further ones another name
+                cells = [None if row[index] in CSV_MISSING else row[index] for row in rows]
+                columns[own] = read_words(cells, self._features[own])
         return self.reader.read_columns(columns, len(rows))
 
     def _read_parquet(self, body: bytes) -> Encoded:
@@ -220,6 +215,10 @@ class ScoringProtocol:
             raise UnsupportedTypeError(MISSING_LIBRARY) from None
         except UnreadableFileError as error:
             raise ScoringError(str(error)) from error
+        for name, values in columns.items():  # texts mean in training what they mean in CSV
+            own = self.reader.find_name(name)
+            if own is not None and isinstance(values, list):
+                columns[name] = read_words(values, self._features[own])
         return self.reader.read_columns(columns, n_rows)
 
     def write(self, predictions: Predictions) -> bytes:
@@ -254,8 +253,13 @@ def parse_json(body: bytes) -> Any:
         except RecursionError:
             raise ScoringError("the JSON is nested too deeply") from None
         except ValueError as error:
-            at = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ": not UTF-8"
-            raise ScoringError(f"the body is not valid JSON{at}") from None
+            raise ScoringError(f"the body is not valid JSON{_explain(error)}") from None
+
+
+def _explain(error: ValueError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f" at character {error.pos}"
+    return ": not UTF-8" if isinstance(error, UnicodeDecodeError) else ": a number in it has thousands of digits"
 
 
 def check_content_type(content_type: str | None) -> str:
@@ -267,8 +271,10 @@ def check_content_type(content_type: str | None) -> str:
         If it is none that the protocol has, or has parameters other than ``charset=utf-8``.
     """
     mime, *parameters = [part.strip() for part in (content_type or "").split(";")]
-    values = {key: value for key, _, value in (part.partition("=") for part in parameters)}
-    if values.get("charset", "utf-8").lower() != "utf-8":
+    pairs = (part.partition("=") for part in parameters if part)
+    values = {key.strip().lower(): value.strip().strip('"').lower() for key, _, value in pairs}
+    mime = mime.lower()
+    if values.get("charset", "utf-8") not in ("utf-8", "utf8"):
         raise UnsupportedTypeError("The scoring server only supports UTF-8")
     if values.keys() - {"charset"}:
         raise UnsupportedTypeError("Unrecognized content type parameters; only charset=utf-8 is known")

@@ -44,7 +44,7 @@ class NativeProtocol:
         except orjson.JSONDecodeError as error:
             if "depth" in str(error):
                 raise FormatError("the JSON is nested too deeply") from None
-            raise FormatError(f"the body is not valid JSON at character {error.pos}") from None
+            raise FormatError(f"the body is not valid JSON at character {error.pos}: {error.msg}") from None
         if type(rows) is dict:
             rows = [rows]
         if type(rows) is not list:

@@ -4,6 +4,7 @@ https://github.com/kserve/open-inference-protocol, binary tensors: Triton's ``ex
 (``[n]`` or ``[n, 1]``, named like the column), or one matrix ``[n, n_columns]`` of all columns in the model's order.
 """
 
+import base64
 import math
 import struct
 from collections.abc import Iterator, Sequence
@@ -15,14 +16,14 @@ import numpy.typing as npt
 import orjson
 
 from mlops_project.contract import Contract, Feature
-from mlops_project.errors import ContractError, suggest
+from mlops_project.errors import ContractError
 from mlops_project.runtime import Predictions
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.problems import shorten
 from mlops_project.wire.rows import Encoded, RowReader
 
 VERSION = "2"
-PLATFORM = "onnxruntime_onnx"
+PLATFORM = "onnx_onnxv1"  # the protocol has a list; this is its name for ONNX files
 EXTENSIONS = ("binary_tensor_data",)
 # fmt: off
 DTYPES: dict[str, npt.DTypeLike] = {
@@ -32,6 +33,7 @@ DTYPES: dict[str, npt.DTypeLike] = {
 }
 # fmt: on
 FEATURE_DATATYPES = {"float": "FP64", "integer": "INT64", "boolean": "BOOL", "category": "BYTES", "string": "BYTES"}
+MAX_DIGITS = 20  # of a length; Python refuses to read numbers of thousands of digits
 TEXT_SIZE = struct.Struct("<I")
 
 
@@ -126,8 +128,9 @@ class InferenceProtocol:
             request = _DECODER.decode(head)
         except msgspec.ValidationError as error:
             raise InferenceError(f"not an inference request: {error}") from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise InferenceError("the body is not valid JSON") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            reason = f": {error}" if isinstance(error, msgspec.DecodeError) else ""
+            raise InferenceError(f"the body is not valid JSON{reason}") from None
         wanted = self._find_outputs(request)
         if not request.inputs:
             raise InferenceError("inputs: expected at least one tensor")
@@ -147,15 +150,16 @@ class InferenceProtocol:
     def _read_rows(self, tensors: dict[str, npt.NDArray[Any]]) -> Encoded:
         if len(tensors) == 1:
             (name, tensor), *_ = tensors.items()
-            if tensor.ndim == 2 and (name not in self.contract.names or tensor.shape[1] > 1):
+            if tensor.ndim == 2 and (self.reader.find_name(name) is None or tensor.shape[1] > 1):
                 return self._read_matrix(tensor)
-        columns = {}
+        columns: dict[str, Sequence[Any]] = {}
         for name, tensor in tensors.items():
-            if name not in self.contract.names:
-                raise InferenceError(f"no input {shorten(name)!r}{suggest(name, self.contract.names)}")
+            if self.reader.find_name(name) is None:
+                columns[name] = ()  # ignored, or the name that was meant for a missing one
+                continue
             if tensor.ndim not in (1, 2) or (tensor.ndim == 2 and tensor.shape[1] != 1):
-                raise InferenceError(f"input {name!r}: expected shape [n] or [n, 1], got {list(tensor.shape)}")
-            columns[name] = tensor.ravel() if tensor.dtype != object else tensor.ravel().tolist()
+                raise InferenceError(f"input {shorten(name)!r}: expected shape [n] or [n, 1], got {list(tensor.shape)}")
+            columns[name] = tensor.ravel() if tensor.dtype != object else tensor.ravel().tolist()  # type: ignore[assignment]
         return self.reader.read_columns(columns)
 
     def _read_matrix(self, matrix: npt.NDArray[Any]) -> Encoded:
@@ -222,6 +226,8 @@ def _read_tensors(inputs: Sequence[_InputTensor], tail: "memoryview | bytes") ->
             position += size
         else:
             values = _from_json(tensor)
+        if (tensor.parameters or {}).get("content_type") == "base64":
+            values = _decode_base64(values, tensor)
         tensors[tensor.name] = _reshape(values, tensor)
     if position != len(tail):
         raise InferenceError(f"{len(tail) - position} bytes of binary data belong to no input")
@@ -289,6 +295,21 @@ def _from_bytes(raw: "memoryview | bytes", tensor: _InputTensor) -> npt.NDArray[
     if len(raw) % dtype.itemsize:
         raise InferenceError(f"input {shorten(tensor.name)!r}: {len(raw)} bytes are no whole number of {tensor.datatype}")
     values: npt.NDArray[Any] = np.frombuffer(raw, dtype)
+    if tensor.datatype == "BOOL" and values.size and values.view(np.uint8).max() > 1:
+        raise InferenceError(f"input {shorten(tensor.name)!r}: a byte of BOOL is 0 or 1")
+    return values
+
+
+def _decode_base64(values: npt.NDArray[Any], tensor: _InputTensor) -> npt.NDArray[Any]:
+    """Return the texts that the elements hold in base64, as MLServer's parameter ``content_type`` says."""
+    if tensor.datatype != "BYTES":
+        raise InferenceError(f"input {shorten(tensor.name)!r}: content_type base64 is for BYTES, not {tensor.datatype}")
+    try:
+        texts = [None if text is None else base64.b64decode(text, validate=True).decode() for text in values.tolist()]
+    except ValueError:
+        raise InferenceError(f"input {shorten(tensor.name)!r}: an element is not the base64 of UTF-8 text") from None
+    values = np.empty(len(texts), object)
+    values[:] = texts
     return values
 
 
@@ -331,6 +352,6 @@ def parse_header_length(text: str, body_length: int) -> int:
     InferenceError
         If it is no number within the body.
     """
-    if not (text.isascii() and text.isdigit() and int(text) <= body_length):
+    if not (text.isascii() and text.isdigit() and len(text) < MAX_DIGITS and int(text) <= body_length):
         raise InferenceError("Inference-Header-Content-Length: expected the length of the JSON part of the body")
     return int(text)

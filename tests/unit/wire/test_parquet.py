@@ -19,6 +19,7 @@ from mlops_project.tables.types import convert_column
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.mlflow import PARQUET, ScoringError, ScoringProtocol
 from mlops_project.wire.problems import RowsError
+from tests.unit.wire.uploads import read_batch
 
 DAYS = [dt.date(1962, 3, 4), None, dt.date(2026, 11, 23)]
 INSTANTS = [dt.datetime.fromisoformat(text) for text in ("1962-03-04T05:06:07.000008", "2026-11-23T10:00")]
@@ -60,14 +61,14 @@ def test_training_file_sent_as_a_body_means_what_it_meant_in_training(tmp_path, 
     frame, _ = read_files(str(file), {})
     typed = convert_column(frame["x"], None, 50)
     feature = describe_column("x", typed.type, None in values, typed.values)
-    rows = read(body, feature)
-    if feature.is_text:
-        assert rows.texts[:, 0].tolist() == typed.values.astype(object).where(typed.values.notna(), "").tolist()
-    elif feature.type == "datetime":
-        seconds = typed.values.to_numpy("datetime64[us]").astype(np.int64) / 1e6
-        np.testing.assert_array_equal(rows.numbers[:, 0], np.where(typed.values.isna(), np.nan, seconds))
-    else:
-        np.testing.assert_array_equal(rows.numbers[:, 0], typed.values.to_numpy(np.float64))
+    for rows in (read(body, feature), read_batch(body, Contract((feature,), "y", "regression"))):
+        if feature.is_text:
+            assert rows.texts[:, 0].tolist() == typed.values.astype(object).where(typed.values.notna(), "").tolist()
+        elif feature.type == "datetime":
+            seconds = typed.values.to_numpy("datetime64[us]").astype(np.int64) / 1e6
+            np.testing.assert_array_equal(rows.numbers[:, 0], np.where(typed.values.isna(), np.nan, seconds))
+        else:
+            np.testing.assert_array_equal(rows.numbers[:, 0], typed.values.to_numpy(np.float64))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from mlops_project.contract import Contract, Feature
 from mlops_project.runtime import Predictions
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.mlflow import JSON, ScoringError, ScoringProtocol, UnsupportedTypeError, error_code
@@ -78,6 +79,54 @@ def test_bad_request_has_mlflows_error_code(numeric, body, code):
 def test_other_content_type_is_refused(numeric, content_type):
     with pytest.raises(UnsupportedTypeError):
         protocol(numeric).read(b"{}", content_type)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/JSON",
+        "Application/Json; Charset=UTF-8",
+        'application/json; charset="utf-8"',
+        'application/json ;charset = "UTF-8" ;',
+        "application/json;",
+        "application/json; charset=utf8",
+    ],
+)
+def test_content_type_may_be_quoted_and_in_capitals(numeric, content_type):
+    assert protocol(numeric).read(b'{"inputs": {"a": [1], "b": [2]}}', content_type).numbers.tolist() == [[1, 2]]
+
+
+def test_numbers_as_names_and_blanks_around_names_are_the_models_columns():
+    contract = Contract((Feature("10", "float"), Feature("b", "float")), "y", "regression")
+    split = {"columns": [10, " b\t"], "data": [[1, 2]]}
+    for body in (
+        {"dataframe_split": split},
+        {"dataframe_records": [{" 10": 1, "b ": 2}]},
+        {"instances": [{" 10": 1, "b ": 2}]},
+        {"inputs": {" 10": [1], "b ": [2]}},
+    ):
+        assert protocol(contract).read(json.dumps(body).encode(), JSON).numbers.tolist() == [[1, 2]]
+    assert protocol(contract).read(b" 10 ,b \n1,2\n", "text/csv").numbers.tolist() == [[1, 2]]
+    rows = [{"columns": [10, "10", "b"], "data": [[1, 1, 2]]}, {"columns": ["b", "b ", 10], "data": [[1, 1, 2]]}]
+    for split in rows:
+        with pytest.raises(RowsError, match="stands there twice"):
+            protocol(contract).read(json.dumps({"dataframe_split": split}).encode(), JSON)
+    with pytest.raises(RowsError, match="column '10': is missing"):
+        protocol(contract).read(json.dumps({"dataframe_split": {"columns": [True, "b"], "data": [[1, 2]]}}).encode(), JSON)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"inputs": {"a": [' + b"1" * 5000 + b'], "b": [1]}}', "a number in it has thousands of digits"),
+        (b'{"inputs": "\xff"}', "not UTF-8"),
+        (b'{"inputs": ]', "at character 11"),
+        (b'{"inputs": {"a": [' + b"1" * 400 + b'], "b": [1]}}', "column 'a': row 1: is too large"),
+    ],
+)
+def test_json_that_cannot_be_read_is_explained(numeric, body, message):
+    with pytest.raises((ScoringError, RowsError), match=message):
+        protocol(numeric).read(body, JSON)
 
 
 def test_nan_in_json_is_a_missing_number_as_in_python(numeric):

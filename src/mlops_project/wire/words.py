@@ -1,0 +1,69 @@
+"""What a cell of text without types (CSV) means in a column: the same in training, on the server and in batch scoring."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from mlops_project.contract import Feature
+from mlops_project.wire.columns import WHOLE, spell_number
+
+# What people and tools write where a number is missing; in text columns these stay what they are: a category.
+PLACEHOLDERS = ("?", "-", "--", "*", ".", "n/a", "na", "nan", "null", "none", "nil", "missing", "unknown", "#n/a")
+BOOLEAN_WORDS = {
+    **dict.fromkeys(("true", "yes", "y", "t", "1", "1.0"), 1.0),
+    **dict.fromkeys(("false", "no", "n", "f", "0", "0.0"), 0.0),
+}
+# What pandas reads as missing in a CSV file, whatever the column holds.
+# fmt: off
+CSV_MISSING = frozenset((
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
+    "NaN", "None", "n/a", "nan", "null",
+))
+# fmt: on
+NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d*)(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCII)  # not 007, which is a code
+
+
+def read_words(cells: Sequence[Any], feature: Feature) -> list[Any]:
+    """Return cells as the column's reader takes them, None where a value is missing; what is not text stays as it is.
+
+    Parameters
+    ----------
+    cells
+        ``(n_rows,)``: text as it stands in the file, or None.
+    """
+    read = _READERS.get(feature.type, _read_gap)
+    known = frozenset(feature.categories)
+    if feature.is_text:
+        return [_read_code(cell, known) if isinstance(cell, str) else cell for cell in cells]
+    return [read(cell.strip()) if isinstance(cell, str) else cell for cell in cells]
+
+
+def _read_code(cell: str, known: frozenset[str]) -> str:
+    """Return a text, or the number that it spells in another way (1.50) as training spells it (1.5), if that is known."""
+    if cell in known or not NUMBER.fullmatch(cell):
+        return cell
+    spelled = spell_number(float(cell), known)
+    return spelled if spelled in known else cell
+
+
+def _read_gap(cell: str) -> str | None:
+    return None if not cell or cell.lower() in PLACEHOLDERS else cell
+
+
+def _read_boolean(cell: str) -> "str | bool | None":
+    word = BOOLEAN_WORDS.get(cell.lower())
+    return _read_gap(cell) if word is None else bool(word)
+
+
+def _read_integer(cell: str) -> "str | float | None":
+    """Return 15.0 and 1e3 as floats, of which the column's reader asks whether they are whole."""
+    if WHOLE.fullmatch(cell):
+        return cell
+    try:
+        number = float(cell)
+    except ValueError:
+        return _read_gap(cell)
+    return None if number != number else number  # noqa: PLR0124 - only NaN differs from itself
+
+
+_READERS = {"boolean": _read_boolean, "integer": _read_integer}
