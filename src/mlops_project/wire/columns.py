@@ -21,7 +21,6 @@ from mlops_project.runtime import MISSING_TEXT, Floats, datetime_parts
 from mlops_project.wire.problems import Problem, at_rows
 
 LARGEST = float(np.finfo(np.float32).max)  # scikit-learn's trees refuse what float32 cannot hold
-WHOLE = re.compile(r"\s*[+-]?\d+(_\d+)*\s*")  # what Python's int() reads
 EXACT_INTEGER = 2.0**53 - 1  # the whole numbers up to here have a float64 each; 2^53 and 2^53 + 1 share one
 FIRST_DAY, LAST_DAY = np.datetime64("0001-01-01"), np.datetime64("9999-12-31")  # what ISO 8601 text can say
 NANOSECONDS_A_YEAR = 365 * 86_400 * 10**9
@@ -153,8 +152,8 @@ def _parse_float(text: str) -> float:
 
 def _read_integer(value: Any, rules: Rules) -> float:
     number = _read_float(value, rules)
-    if type(value) is str and not WHOLE.fullmatch(value):
-        raise _UnreadableError("expected a whole number, got text")
+    if type(value) is str and number % 1 and math.isfinite(number):
+        raise _UnreadableError("expected a whole number")  # under any rules, as in MLflow
     if EXACT_INTEGER < abs(number) < math.inf and (rules.coercion == "strict" or type(value) is not float):
         raise _UnreadableError(TOO_LARGE_INTEGER)
     return number
@@ -167,9 +166,17 @@ def _read_boolean(value: Any, rules: Rules) -> float:
         return math.nan if rules.coercion == "strict" else float(value is not None)
     if rules.coercion == "mlflow":
         return float(bool(value))  # as pandas' astype(bool): "false" is true
-    if rules.types == "convertible" and type(value) in (int, float, Decimal) and value in (0, 1):
-        return float(value)
+    if rules.types == "convertible" and ((number := _read_number_word(value)) in (0, 1) or math.isnan(number)):
+        return number
     raise _UnreadableError(f"expected true or false, got {describe_type(value)}")
+
+
+def _read_number_word(value: Any) -> float:
+    """Return what a number, or text that reads as one or as NaN, says; infinity for anything else."""
+    try:
+        return float(value) if type(value) in (int, float, Decimal, str) else math.inf
+    except (ValueError, OverflowError):
+        return math.inf
 
 
 def read_text_column(values: Sequence[Any], feature: Feature, rules: Rules, problems: list[Problem]) -> "list[str]":
@@ -207,7 +214,7 @@ def _read_text(value: Any, rules: Rules, known: "frozenset[str]") -> str:
 def spell_number(value: Any, known: "frozenset[str]") -> str:
     """Return a float as the text that stands for it in training, where whole numbers with gaps (3.0) are codes (3)."""
     text = str(value)
-    if text in known or value != np.floor(value):
+    if text in known or not math.isfinite(value) or value % 1:
         return text
     return whole if (whole := str(int(value))) in known else text
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlops_project.contract import Feature
-from mlops_project.wire.columns import WHOLE, spell_number
+from mlops_project.wire.columns import spell_number
 
 # What people and tools write where a number is missing; in text columns these stay what they are: a category.
 PLACEHOLDERS = ("?", "-", "--", "*", ".", "n/a", "na", "nan", "null", "none", "nil", "missing", "unknown", "#n/a")
@@ -31,7 +31,7 @@ def read_words(cells: Sequence[Any], feature: Feature) -> list[Any]:
     cells
         ``(n_rows,)``: text as it stands in the file, or None.
     """
-    read = _READERS.get(feature.type, _read_gap)
+    read = _read_boolean if feature.type == "boolean" else _read_gap
     known = frozenset(feature.categories)
     if feature.is_text:
         return [_read_code(cell, known) if isinstance(cell, str) else cell for cell in cells]
@@ -53,17 +53,3 @@ def _read_gap(cell: str) -> str | None:
 def _read_boolean(cell: str) -> "str | bool | None":
     word = BOOLEAN_WORDS.get(cell.lower())
     return _read_gap(cell) if word is None else bool(word)
-
-
-def _read_integer(cell: str) -> "str | float | None":
-    """Return 15.0 and 1e3 as floats, of which the column's reader asks whether they are whole."""
-    if WHOLE.fullmatch(cell):
-        return cell
-    try:
-        number = float(cell)
-    except ValueError:
-        return _read_gap(cell)
-    return None if number != number else number  # noqa: PLR0124 - only NaN differs from itself
-
-
-_READERS = {"boolean": _read_boolean, "integer": _read_integer}

@@ -53,7 +53,13 @@ def test_quick_way_and_careful_way_agree(rows):
     np.testing.assert_array_equal(quick.numbers, careful.numbers)
 
 
-VALUES = st.none() | st.floats(-1e30, 1e30) | st.integers(-9, 9) | st.booleans() | st.sampled_from(["", "a", "red", "2", "nan"])
+VALUES = (
+    st.none()
+    | st.floats(-1e30, 1e30)
+    | st.integers(-9, 9)
+    | st.booleans()
+    | st.sampled_from(["", "a", "red", "2", "nan", "1", "0.0", "15.0", "1.5", "1_0", " 7 ", "1e3"])
+)
 
 
 @pytest.mark.parametrize("rules", [Rules(), Rules(missing="impute"), Rules(coercion="mlflow"), STRICT])
