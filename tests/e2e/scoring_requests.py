@@ -6,11 +6,25 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mlops_project.contract import Contract, Feature
 
 JSON = "application/json"
+ARROW_TYPES: dict[str, list[Any]] = {
+    "float": [pa.float64(), pa.float32(), pa.decimal128(20, 3), pa.decimal256(60, 3)],
+    "integer": [pa.int64(), pa.int32(), pa.int16(), pa.float64(), pa.decimal128(9, 3)],
+    "boolean": [pa.bool_()],
+    "datetime": [pa.timestamp("ns"), pa.timestamp("us"), pa.timestamp("ms", "UTC"), pa.date32()],
+    "category": [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())],
+    "string": [pa.string(), pa.large_string()],
+}
 
 
 @dataclass(frozen=True)
@@ -87,6 +101,28 @@ class Generator:
                 request["params"] = self.random.choice([{}, {"a": 1}, None])
             yield Request(f"good/{name}", self.dump(request), self.random.choice([JSON, JSON, f"{JSON}; charset=utf-8"]))
         yield self.csv(self.rows(3), "good/csv")
+        yield self.pandas_csv(self.rows(3))
+        yield self.parquet(self.rows(3))
+
+    def pandas_csv(self, rows: list[dict[str, Any]]) -> Request:
+        """Write rows as pandas does: whole numbers with gaps are 15.0, booleans True."""
+        return Request("good/csv by pandas", pd.DataFrame(rows).to_csv(index=False).encode(), "text/csv")
+
+    def parquet(self, rows: list[dict[str, Any]]) -> Request:
+        """Write rows with a type for each column that Parquet may have for it."""
+        columns, kinds = {}, []
+        for feature in self.contract.features:
+            values, kind = [row[feature.name] for row in rows], self.random.choice(ARROW_TYPES[feature.type])
+            if feature.type == "datetime":
+                values = [None if value is None else datetime.fromisoformat(value) for value in values]
+            elif pa.types.is_decimal(kind):
+                values = [None if value is None else round(Decimal(value), 3) for value in values]
+            columns[feature.name] = pa.array(values, pa.timestamp("us") if feature.type == "datetime" else kind, safe=False)
+            columns[feature.name] = columns[feature.name].cast(kind, safe=False)
+            kinds.append(str(kind))
+        stream = io.BytesIO()
+        pq.write_table(pa.table(columns), stream)
+        return Request(f"good/parquet/{', '.join(sorted({*kinds}))}", stream.getvalue(), "application/vnd.apache.parquet")
 
     def csv(self, rows: list[dict[str, Any]], kind: str) -> Request:
         stream = io.StringIO()
@@ -120,7 +156,21 @@ class Generator:
             2**63,
             2**70,
         )
-        more = ([1], [], {"a": 1}, float("nan"), float("inf"), -float("inf"), "true", "2026-11-23", 1.7e18)
+        more = (
+            "15.0",
+            "True",
+            1_795_392_000_000,
+            1_795_392_000_000_000_000,
+            [1],
+            [],
+            {"a": 1},
+            float("nan"),
+            float("inf"),
+            -float("inf"),
+            "true",
+            "2026-11-23",
+            1.7e18,
+        )
         feature = self.random.choice(self.contract.features)
         value = self.random.choice([*odd, *more])
         for name, build in self.formats().items():
@@ -242,6 +292,8 @@ class Generator:
             "text/plain",
             "application/json; charset=latin-1",
             "application/json; a=b",
+            "application/JSON",
+            'application/json; charset="utf-8"',
             "application/x",
             "",
             "application/vnd.apache.parquet",
