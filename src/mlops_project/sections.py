@@ -206,7 +206,23 @@ class ServingConfig(Section, frozen=True, dict=True):
         ),
     ] = 100.0
     max_rows: Annotated[int, Meta(ge=1, description="Requests with more rows get 413.")] = 100_000
-    max_connections: Annotated[int, Meta(ge=1, description="Connections per worker; further ones get 503.")] = 1000
+    max_head_bytes: Annotated[
+        int, Meta(ge=1024, le=2**20, description="A request whose target is longer gets 414; one with larger headers 431.")
+    ] = 64 * 2**10
+    max_connections: Annotated[
+        int,
+        Meta(ge=1, description="Connections per worker; beyond, those that wait longest for their client make room, or 503."),
+    ] = 1000
+    max_half_open: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Connections of one client address that owe the rest of a request for over a second; others get 503.",
+        ),
+    ] = 200
+    probe_connections: Annotated[
+        int, Meta(ge=1, description="Further connections per worker that may ask for probes and metrics only.")
+    ] = 32
     max_waiting: Annotated[
         int, Meta(ge=1, description="Requests at work and waiting per worker; further ones get 503 with `Retry-After`.")
     ] = 256

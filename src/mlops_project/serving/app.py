@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from mlops_project.errors import MLOpsError
 from mlops_project.serving import metrics as names
 from mlops_project.serving.bodies import Disconnected, Receive, decompress, find_coding, read_body
+from mlops_project.serving.connections import ConnectionPlaces
 from mlops_project.serving.dataplane import Answer, DataPlane
 from mlops_project.serving.errors import RefusedError
 from mlops_project.serving.handlers import Call
@@ -61,6 +62,7 @@ class App:
         self._threads = ThreadPoolExecutor(max(1, os.cpu_count() or 1), "batch")
         self._tracer = build_tracer()
         self._state: Any = None
+        self._places: ConnectionPlaces | None = None
         self._housekeeper: asyncio.Task[None] | None = None
         self._keys = bool(settings.keys)
         self._max_body = settings.serving.max_body_bytes
@@ -220,9 +222,11 @@ class App:
 
     # --- the server's life ---
 
-    def watch(self, state: Any) -> None:
-        """Remember uvicorn's sets of connections and tasks."""
-        self._state = state
+    def watch(self, state: Any) -> ConnectionPlaces:
+        """Remember uvicorn's sets of connections and tasks; return the places of its connections."""
+        if self._state is not state or self._places is None:
+            self._state, self._places = state, ConnectionPlaces(self.settings.serving, state.connections)
+        return self._places
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Load models at the start; stop what runs at the end."""
@@ -259,10 +263,11 @@ class App:
                 logger.exception("housekeeping failed; it goes on")
 
     def _watch_connections(self, now: float) -> None:
-        if self._state is None:
+        if self._state is None or self._places is None:
             return
         for connection in list(self._state.connections):
             connection.close_if_slow(now, self.settings.serving.request_seconds)
+        self._places.sweep(now)
         self.note_load()
 
     def note_load(self) -> None:

@@ -8,6 +8,7 @@ from mlops_project.serving.errors import RefusedError
 
 VERSIONS = ("1.1", "1.0")
 MAX_HEADERS = 256  # each costs 200 bytes of memory here, however short it is; browsers send about 20
+MAX_TARGET_BYTES = 2**16 - 1  # httptools' parser of targets counts in 16 bits
 PREFACE = b"PRI * HTTP/2"  # how a client begins that takes it for granted that HTTP/2 is spoken
 TLS_RECORD = b"\x16\x03"  # how a TLS client begins
 # RFC 3986: a name, an IPv4 address or an IPv6 address in brackets; then a port. Empty is allowed.
@@ -78,35 +79,45 @@ def find_target(url: bytes) -> bytes:
 
 
 def check_size(url: bytes, headers: Headers, limit: int) -> None:
-    """Refuse a head with a target or headers of more than so many bytes each, or too many headers.
+    """Refuse a whole head with a target or headers of more than so many bytes each, or too many headers.
 
     Raises
     ------
     RefusedError
         With status 414 or 431.
     """
-    check_url(url, limit)
-    if len(headers) > MAX_HEADERS:
-        raise RefusedError(431, "head", f"the request has more than {MAX_HEADERS} headers; send fewer")
-    if sum(len(name) + len(value) + 4 for name, value in headers) > limit:
-        raise large_head(limit)
+    check_progress(url, headers, len(url) + sum(len(name) + len(value) + 4 for name, value in headers), limit)
 
 
-def check_url(url: bytes, limit: int) -> None:
-    """Refuse a target of more than so many bytes.
+def check_progress(url: bytes, headers: Headers, n_bytes: int, limit: int) -> None:
+    """Refuse a part of a request that grows beyond its limit while it arrives.
+
+    Parameters
+    ----------
+    url
+        The target, as far as it is there; empty once the head is whole.
+    headers
+        The headers or trailers so far.
+    n_bytes
+        How many bytes in a row were no body's: the head so far, trailers, or what stands between chunks.
+    limit
+        Of the target, and of the rest, in bytes.
 
     Raises
     ------
     RefusedError
-        With status 414.
+        With status 414 or 431.
     """
-    if len(url) > limit:
-        raise RefusedError(414, "head", f"the request's target is longer than {limit} bytes; send data in the body of a POST")
-
-
-def large_head(limit: int) -> RefusedError:
-    """Return the refusal of headers that are too large."""
-    return RefusedError(431, "head", f"the request's headers are larger than {limit} bytes; send fewer or shorter ones")
+    longest = min(limit, MAX_TARGET_BYTES)
+    if len(url) > longest:
+        raise RefusedError(414, "head", f"the request's target is longer than {longest} bytes; send data in the body of a POST")
+    if len(headers) > MAX_HEADERS:
+        raise RefusedError(431, "head", f"the request has more than {MAX_HEADERS} headers or trailers; send fewer")
+    if n_bytes - len(url) > limit:
+        message = (
+            f"the request's headers, trailers or chunk extensions are larger than {limit} bytes; send fewer or shorter ones"
+        )
+        raise RefusedError(431, "head", message)
 
 
 def explain_garbage(data: bytes, reason: str) -> RefusedError:

@@ -38,7 +38,7 @@ CLASSES = Metric("mlops_predicted_classes_total", "counter", ("model", "version"
 IN_FLIGHT = Metric("mlops_requests_in_flight", "gauge", (), "Requests at work or waiting.")
 CONNECTIONS = Metric("mlops_connections", "gauge", (), "Open connections.")
 REFUSED = Metric("mlops_requests_refused_total", "counter", ("reason",),
-                 "Requests refused before the model saw them: overload, connections, http, size, rows, key, slow, log.")
+                 "Requests refused before the model saw them: overload, connections, http, head, size, rows, key, slow, log.")
 MODEL_INFO = Metric("mlops_model_info", "latest", ("model", "version", "role", "digest"), "1 for each model that is loaded.")
 LOADED_AT = Metric("mlops_model_loaded_timestamp_seconds", "latest", ("model", "role"), "When; seconds since 1970.")
 RELOADS = Metric("mlops_reloads_total", "counter", ("model", "result"), "Attempts to load a model, by result (ok, error).")

@@ -1,21 +1,31 @@
 """uvicorn's HTTP protocol with what it lacks: checks of a request's head, limits on clients, a drain that drops no request."""
 
 import asyncio
+import math
 import time
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from mlops_project.serving.connections import busy
 from mlops_project.serving.errors import RefusedError
-from mlops_project.serving.heads import check_host, check_version, explain_garbage, find_target, write_head
+from mlops_project.serving.heads import (
+    MAX_HEADERS,
+    check_host,
+    check_progress,
+    check_size,
+    check_version,
+    explain_garbage,
+    find_target,
+    write_head,
+)
 from mlops_project.serving.quick import QuickCall, build_response, find_quick_route
 from mlops_project.serving.replies import Reply, new_request_id, reply_error
-from mlops_project.serving.routes import UNKNOWN
+from mlops_project.serving.routes import UNKNOWN, find_route
 
 DRAIN_IDLE_SECONDS = 1.0  # a client may be sending on a connection that looks idle here
 LINGER_SECONDS = 2.0  # a connection closed with unread data is reset, and its client may lose the answer it has not read yet
-BUSY = RefusedError(503, "connections", "too many connections; try again soon")
 SLOW = RefusedError(408, "slow", "the request came too slowly")
 
 
@@ -26,6 +36,8 @@ class GuardedProtocol(HttpToolsProtocol):
     ----------
     since
         Loop time since which a request is coming in (or, at first, the connection waits for one); None while none is.
+    address
+        The client's.
     """
 
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
@@ -34,29 +46,46 @@ class GuardedProtocol(HttpToolsProtocol):
         self._blocked_since: float | None = None
         self._refusal: RefusedError | None = None  # why nothing more is read; sent once what came before is answered
         self._in_head = self._upgrading = False
-        self._limit = config.app_settings.max_connections
+        self._n_silent = self._n_new = 0  # bytes in a row that were no body's; bytes that came last
+        self.url, self.headers = b"", []
+        self.address = ""
+        self._max_head = config.app_settings.max_head_bytes
         self._max_waiting = config.app_settings.max_waiting
-        config.loaded_app.watch(server_state)
+        self._places = config.loaded_app.watch(server_state)
+
+    # --- what comes in ---
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        """Take the connection, or refuse it if there are too many."""
-        crowded = len(self.connections) >= self._limit
+        """Take the connection; if there are too many, another one makes room, or it may only probe."""
         super().connection_made(transport)
-        if crowded:
-            self._refuse(BUSY)
+        self.address = self.client[0] if self.client else ""
+        self._places.enter(self, self.loop.time())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the place back."""
+        self._places.leave(self)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; nothing after a refusal."""
         if self._refusal is not None:
             return
         self._unset_keepalive_if_required()
+        if self.since is None:
+            self.since = self.loop.time()
+        self._n_new = len(data)
+        self._n_silent += self._n_new
         try:
             self.parser.feed_data(data)
+            if self.since is not None:
+                check_progress(self.url if self._in_head else b"", self.headers, self._n_silent, self._max_head)
         except httptools.HttpParserUpgrade as upgrade:
             self._decline_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             cause = error.__context__
-            self._refuse(cause if isinstance(cause, RefusedError) else explain_garbage(data, str(error)))
+            self.refuse(cause if isinstance(cause, RefusedError) else explain_garbage(data, str(error)))
+        except RefusedError as refusal:
+            self.refuse(refusal)
 
     def on_message_begin(self) -> None:
         """Start the clock of a request."""
@@ -66,6 +95,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Check the head; send small predictions the short way, everything else the long one."""
         headers, found, parser = self.headers, dict(self.headers), self.parser
+        if self._n_silent + self._n_new > self._max_head or len(headers) > MAX_HEADERS:
+            check_size(self.url, headers, self._max_head)
         version, method = parser.get_http_version(), parser.get_method()
         check_version(version)
         check_host(headers, found, version)
@@ -76,6 +107,7 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         if not self.url.startswith(b"/"):
             self.url = find_target(self.url)
+        probing = self in self._places.reserved and self._check_probe(method)
         free = (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
         route = find_quick_route(self.url, method, found) if free else None
         if route is None:
@@ -84,6 +116,22 @@ class GuardedProtocol(HttpToolsProtocol):
             self.cycle = QuickCall(self, self.config.loaded_app.desk, route, found, parser.should_keep_alive())  # type: ignore[assignment]
         self._in_head = False
         self.headers = []  # what comes now are trailers, which are no headers
+        if probing:
+            self.cycle.keep_alive = False
+
+    def _check_probe(self, method: bytes) -> bool:
+        """Refuse all but probes in a place that is for these; or move to an ordinary place, if there is one by now."""
+        if self._places.promote(self, self.loop.time()):
+            return False
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        if not find_route(method.decode("latin-1"), path)[0].open:
+            raise busy()
+        return True
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        self._n_silent = 0
+        super().on_body(body)
 
     def _decline_upgrade(self, rest: bytes) -> None:
         """Read the request once more without its offer of another protocol: the parser skips the body of one that has it."""
@@ -109,7 +157,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Stop the clock."""
         if self._upgrading:
             return
-        self.since = None
+        self.since, self._n_silent = None, 0
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -121,7 +169,31 @@ class GuardedProtocol(HttpToolsProtocol):
 
     # --- refusals ---
 
-    def _refuse(self, refusal: RefusedError) -> None:
+    @property
+    def waits(self) -> bool:
+        """Whether the client is to send the rest of a request, or its first."""
+        return self.since is not None and self._refusal is None
+
+    @property
+    def waiting_since(self) -> float:
+        """Loop time since which the client is to send something; infinite while a request is at work."""
+        if self.since is not None:
+            return self.since
+        timer = self.timeout_keep_alive_task
+        return math.inf if timer is None else timer.when() - self.timeout_keep_alive
+
+    def idle_seconds(self, now: float) -> float:
+        """Return for how long the client has sent no further request; 0 while one is coming in or at work."""
+        return 0.0 if self.since is not None else max(0.0, now - self.waiting_since)
+
+    def make_room(self, refusal: RefusedError) -> None:
+        """End the connection: with a refusal if a request is coming in, else without a word."""
+        if self.since is None:
+            self.transport.close()
+        else:
+            self.refuse(refusal)
+
+    def refuse(self, refusal: RefusedError) -> None:
         """Read no more; answer with a refusal what is coming in, after the answers to the requests before it."""
         self._refusal = refusal
         own = None if self._in_head or self.since is None else self.cycle  # the request that is coming in, if it was begun
@@ -147,6 +219,9 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.write(build_response(reply, request_id, STATUS_LINE[reply.status], defaults, close=True))
             self.config.loaded_app.count_refusal(self._refusal)
             self.config.loaded_app.count(UNKNOWN, reply.status, request_id, time.perf_counter(), {}, self.client)
+        if not self._places.linger(self):
+            self.transport.close()
+            return
         self.transport.write_eof()
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
@@ -162,7 +237,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport is None or self.transport.is_closing():
             return
         if self.since is not None and now - self.since > seconds:
-            self._refuse(SLOW)
+            self.refuse(SLOW)
             return
         if not self.flow.write_paused:
             self._blocked_since = None

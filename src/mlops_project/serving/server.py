@@ -17,6 +17,7 @@ from mlops_project.serving.settings import Settings
 
 KEEP_ALIVE_SECONDS = 75  # longer than the usual load balancer's 60, which then closes first
 BACKLOG = 2048
+OTHER_FILES = 1024  # refused connections that linger, log segments, bundles, libraries
 
 
 class ServerConfig(uvicorn.Config):
@@ -63,6 +64,7 @@ def run_server(settings: Settings) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(serving.drain_seconds) or None,
     )
+    _allow_files(serving.max_connections + serving.probe_connections + OTHER_FILES)
     listener = _listen(serving.host, serving.port)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
@@ -71,6 +73,21 @@ def run_server(settings: Settings) -> None:
         Supervisor(config, sockets=[listener]).run()
     else:
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _allow_files(n_files: int) -> None:
+    """Let this process and its workers open so many files at once, as far as the system allows."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = n_files if hard == resource.RLIM_INFINITY else min(n_files, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < n_files:
+        text = "%d files may be open at once, and serving.max_connections takes up to %d; raise `ulimit -n` or lower it"
+        logging.getLogger("mlops_project").warning(text, allowed, n_files)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,0 +1,125 @@
+"""Which connections a worker holds when clients open more than it has places for; it never answers a request.
+
+A connection costs its client nothing, so one client could take every place. Connections that wait for their client therefore
+make room for new ones, those of the address that has most of them and the longest first; and some places are for probes only.
+"""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from mlops_project.sections import ServingConfig
+from mlops_project.serving.errors import RefusedError
+
+if TYPE_CHECKING:
+    from mlops_project.serving.protocol import GuardedProtocol
+
+GRACE_SECONDS = 1.0  # a client that has just connected may be about to send
+RESCAN_SECONDS = 0.1  # looking through a thousand connections takes half a millisecond
+MAX_LINGERING = 256  # refused clients that are still given time to read why
+
+
+def busy() -> RefusedError:
+    """Return the refusal of a connection that has no place."""
+    return RefusedError(503, "connections", "too many connections; try again soon")
+
+
+class ConnectionPlaces:
+    """The places of one worker's connections.
+
+    Parameters
+    ----------
+    settings
+        The server's.
+    connections
+        uvicorn's set of open connections.
+
+    Attributes
+    ----------
+    reserved
+        Connections in the places for probes, oldest first.
+    lingering
+        Refused connections that are read until their client has had time to read the refusal.
+    """
+
+    def __init__(self, settings: ServingConfig, connections: "set[GuardedProtocol]") -> None:
+        self._settings, self._connections = settings, connections
+        self._next_scan = 0.0
+        self.reserved: dict[GuardedProtocol, None] = {}
+        self.lingering: set[GuardedProtocol] = set()
+
+    def enter(self, connection: "GuardedProtocol", now: float) -> None:
+        """Give a new connection a place: an ordinary one, or one for probes, out of which the oldest has to go."""
+        if self.has_room(connection, now):
+            return
+        self.reserved[connection] = None
+        if len(self.reserved) > self._settings.probe_connections:
+            oldest = next((held for held in self.reserved if held.waits), connection)
+            oldest.refuse(busy())
+
+    def linger(self, connection: "GuardedProtocol") -> bool:
+        """Say whether a refused connection may stay until its client has read the refusal."""
+        self.reserved.pop(connection, None)
+        if len(self.lingering) < MAX_LINGERING:
+            self.lingering.add(connection)
+        return connection in self.lingering
+
+    def leave(self, connection: "GuardedProtocol") -> None:
+        """Forget a connection that has ended."""
+        self.reserved.pop(connection, None)
+        self.lingering.discard(connection)
+
+    def promote(self, connection: "GuardedProtocol", now: float) -> bool:
+        """Move a connection from the places for probes to an ordinary one, if there is one by now."""
+        del self.reserved[connection]
+        if self.has_room(connection, now):
+            return True
+        self.reserved[connection] = None
+        return False
+
+    def has_room(self, connection: "GuardedProtocol", now: float) -> bool:
+        """Say whether this open connection fits into the ordinary places; make room for it if that can be."""
+        n_over = len(self._connections) - len(self.reserved) - len(self.lingering) - self._settings.max_connections
+        if n_over <= 0:
+            return True
+        if now < self._next_scan:
+            return False
+        chosen = choose_waiting(self._connections - self.reserved.keys() - self.lingering - {connection}, connection, now)
+        if not chosen:
+            self._next_scan = now + RESCAN_SECONDS
+        for held in chosen[: n_over + self._settings.max_connections // 20]:
+            held.make_room(busy())
+        return len(chosen) >= n_over
+
+    def sweep(self, now: float) -> None:
+        """End what one address holds half open beyond its share, and what waits in the places for probes."""
+        late = [held for held in self.reserved if held.waits and now - held.waiting_since > GRACE_SECONDS]
+        for held in late + choose_excess(self._connections - self.lingering, self._settings.max_half_open, now):
+            held.refuse(busy())
+
+
+def choose_waiting(connections: "set[GuardedProtocol]", newcomer: "GuardedProtocol", now: float) -> "list[GuardedProtocol]":
+    """Return which connections may make room for a newcomer: those that wait for their client, the longest first.
+
+    Only those of the address with most connections are chosen; if that is the newcomer's own, only those that have waited for
+    a second, for the others may be as new as it is.
+    """
+    counts = Counter(held.address for held in connections)
+    if not counts:
+        return []
+    heaviest, _ = counts.most_common(1)[0]
+    grace = GRACE_SECONDS if heaviest == newcomer.address else 0.0
+    own = [held for held in connections if held.address == heaviest and not held.transport.is_closing()]
+    waiting = [
+        held for held in own if (held.waits and now - held.waiting_since >= grace) or held.idle_seconds(now) > GRACE_SECONDS
+    ]
+    return sorted(waiting, key=lambda held: (not held.waits, held.waiting_since))
+
+
+def choose_excess(connections: "set[GuardedProtocol]", limit: int, now: float) -> "list[GuardedProtocol]":
+    """Return the connections that have been half open for a second beyond so many of one address, the oldest first."""
+    by_address: dict[str, list[GuardedProtocol]] = {}
+    for held in connections:
+        if held.waits and now - held.waiting_since > GRACE_SECONDS:
+            by_address.setdefault(held.address, []).append(held)
+    excess = [sorted(own, key=lambda held: held.waiting_since)[:-limit] for own in by_address.values() if len(own) > limit]
+    return [held for own in excess for held in own]
