@@ -12,10 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
@@ -27,6 +25,8 @@ from mlops_project.command import WorkflowCommand, print_table
 from mlops_project.config import Config
 from mlops_project.errors import StackError
 from mlops_project.monitoring.state import EvaluationStore
+from mlops_project.stack.guard import Guard, interrupted_once
+from mlops_project.timed_http import open_url
 from mlops_project.up import build_services, running
 from mlops_project.utils import load_config
 
@@ -38,7 +38,6 @@ RATE, BATCH = 200, 10  # rows per second, and most of a request
 QUIET_WINDOWS = 2
 FAULTS = ("covariate:feature=temperature,size=2.5", "concept:feature=load,at=0.6")
 LABEL_DELAY_SECONDS = 3
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FOR_EVER_ROWS = 1_000_000
 STOP_SECONDS = 20
 TABLE_LETTERS = 100  # of a reason
@@ -87,7 +86,7 @@ def show_command(*words: str) -> str:
 class Traffic:
     """``mlops simulate`` in a process of its own."""
 
-    def __init__(self, config: Config, url: str, name: str, *options: str) -> None:
+    def __init__(self, guard: Guard, config: Config, url: str, name: str, *options: str) -> None:
         self._log = config.root / "logs" / f"simulate-{name}.log"
         self._log.parent.mkdir(exist_ok=True)
         self.shown = ["mlops", "simulate", CONFIG, "--url", url, "--table", "fresh.csv"]
@@ -95,9 +94,7 @@ class Traffic:
         command = [sys.executable, "-m", "mlops_project.simulate", str(config.file), *self.shown[3:]]
         command += ["--rows", str(FOR_EVER_ROWS), "--json"]
         with self._log.open("w") as errors:
-            self.process = subprocess.Popen(
-                command, text=True, stdout=subprocess.PIPE, stderr=errors, start_new_session=True, cwd=config.root
-            )
+            self.process = guard.start(command, text=True, stdout=subprocess.PIPE, stderr=errors, cwd=config.root)
 
     def stop(self) -> dict[str, Any]:
         """End it as Ctrl-C does; return what it saw.
@@ -117,21 +114,12 @@ class Traffic:
         found: dict[str, Any] = json.loads(output)
         return found
 
-    def kill(self) -> None:
-        """End it whatever happens."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-        self.process.wait()
-
 
 @contextlib.contextmanager
 def sending(config: Config, url: str, name: str, *options: str) -> Iterator[Traffic]:
     """Send traffic until the block ends."""
-    traffic = Traffic(config, url, name, *options)
-    try:
-        yield traffic
-    finally:
-        traffic.kill()
+    with Guard() as guard:
+        yield Traffic(guard, config, url, name, *options)
 
 
 def send_normal_traffic(story: Story) -> dict[str, Any]:
@@ -187,7 +175,7 @@ def has_recovered(story: Story, version: str) -> bool:
 def read_version(story: Story) -> str:
     """Return the champion's version on the model server."""
     try:
-        with urllib.request.urlopen(f"{story.addresses['model server']}/ready", timeout=5) as response:  # noqa: S310 - ours
+        with open_url(f"{story.addresses['model server']}/ready", 5) as response:
             return str(json.load(response)["models"][story.config.model.name])
     except (OSError, ValueError):
         return ""
@@ -232,38 +220,12 @@ def print_places(config: Config) -> None:
     print_table(("what", "what for"), rows)
 
 
-@contextlib.contextmanager
-def stopping_once() -> Iterator[None]:
-    """Let the first signal stop everything in order, and further ones not disturb that: it takes seconds."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        click.echo("\nstopping …", err=True)
-        raise KeyboardInterrupt
-
-    for number in STOP_SIGNALS:
-        signal.signal(number, stop)
-    yield
-
-
-@contextlib.contextmanager
-def without_retraining_left(file: Path) -> Iterator[None]:
-    """End a retraining that still runs when the block ends: it is made to outlive the monitor that started it."""
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):  # no ps here
-            found = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,args="], capture_output=True, text=True, check=False)
-            for line in found.stdout.splitlines():
-                if "mlops_project.retrain" in line and str(file) in line:
-                    os.kill(int(line.split()[0]), signal.SIGKILL)
-
-
 def train(config: Config, story: Story) -> None:
     """Train the first model, and say how good it is."""
     story.tell(f"training a first model on {TRAIN_ROWS:,} machines; this takes about 10 s …")
-    subprocess.run([sys.executable, "-m", "mlops_project.train", str(config.file), "--quiet"], check=True)
+    with Guard() as guard:
+        if guard.start([sys.executable, "-m", "mlops_project.train", str(config.file), "--quiet"]).wait():
+            raise StackError("the training failed; its message stands above")
     metadata = load_bundle(config.model_dir).metadata
     metric = "roc_auc"
     story.tell(f"version 1 is champion: {metric} {metadata.metrics[metric]:.3f} on {metadata.test_rows} held-out machines")
@@ -286,7 +248,7 @@ def main(folder: Path) -> None:
     story = Story(config, started)
     click.echo(INTRODUCTION)
     try:
-        with stopping_once(), without_retraining_left(file):
+        with interrupted_once():
             train(config, story)
             services = build_services(config, FREE_PORTS)
             story.tell(f"starting {', '.join(service.name for service in services)}; this takes about 20 s …")

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 from mlops_project.config import Config
 from mlops_project.errors import MLOpsError
+from mlops_project.formats import plain, plain_json
 from mlops_project.utils import load_config
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,10 +46,31 @@ class WorkflowCommand(click.Command):
 def fail(message: str, exit_code: int, *, debug: bool = False) -> None:
     """Print an error to stderr and leave with ``exit_code``."""
     if debug:
-        traceback.print_exc()
+        echo(*traceback.format_exc().splitlines(), err=True)
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(message, err=True)
+    echo(*message.split("\n"), err=True)
     raise SystemExit(exit_code)
+
+
+def echo(*lines: str, err: bool = False, **style: Any) -> None:
+    """Print lines. All output of commands that holds text from elsewhere goes through here, ``print_json`` or ``print_table``.
+
+    Parameters
+    ----------
+    err
+        Print to stderr.
+    style
+        Colours and such, as ``click.style`` has them.
+    """
+    for line in lines:
+        click.secho(plain(line), err=err, **style)
+
+
+def print_json(value: Any, *, indent: int | None = None) -> None:
+    """Print a value as JSON to stdout, on one line unless indented."""
+    text = msgspec.json.encode(value)
+    lines = (text if indent is None else msgspec.json.format(text, indent=indent)).decode().split("\n")
+    click.echo("\n".join(plain_json(line) for line in lines))
 
 
 Step = Callable[[str], None]  # called with what is done next
@@ -68,13 +91,13 @@ def show_progress(steps: int, *, hidden: bool = False) -> Iterator[Step]:
 
     console = Console(stderr=True, quiet=hidden, highlight=False)
     if not console.is_terminal:
-        yield lambda text: console.print(f"- {text}", markup=False)
+        yield lambda text: console.print(f"- {plain(text)}", markup=False)
         return
     columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("starting", total=steps)
         done = iter(range(steps))
-        yield lambda text: progress.update(task, description=text, completed=next(done, steps))
+        yield lambda text: progress.update(task, description=plain(text), completed=next(done, steps))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -83,9 +106,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(*map(plain, columns), box=SIMPLE_HEAD, pad_edge=False)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(plain, row))
     console = Console(markup=False, highlight=False)
     if not console.is_terminal:
         console.width = WIDE

@@ -9,8 +9,6 @@ import os
 import re
 import sqlite3
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -18,6 +16,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mlops_project.errors import ConfigError, MLOpsError
+from mlops_project.formats import plain, without_credentials
+from mlops_project.timed_http import open_url
 
 BAKED_IN_MODEL = "/opt/mlops/model"  # the Dockerfile trains it there
 ROLE_VARIABLE = "CONTAINER_ROLE"  # tells the health check what process 1 became
@@ -127,7 +127,7 @@ def _tracking_server(env: Mapping[str, str]) -> Role:
     local = [Path(urlsplit(artifacts[-1]).path)] if _is_local(artifacts[-1]) else []
     return Role(
         "tracking server",
-        f"MLFLOW_BACKEND_STORE_URI is set; runs go to {_without_password(store)}, files to {artifacts[-1]}",
+        f"MLFLOW_BACKEND_STORE_URI is set; runs go to {without_credentials(store)}, files to {artifacts[-1]}",
         command,
         health=f"http://127.0.0.1:{port}/health",
         database=database,
@@ -158,10 +158,6 @@ def _is_local(uri: str) -> bool:
 def _sqlite_file(uri: str) -> Path | None:
     match = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", uri)
     return Path(match[1]).absolute() if match else None
-
-
-def _without_password(uri: str) -> str:
-    return re.sub(r"://[^/@]*@", "://", uri)
 
 
 def check_role(role: Role) -> None:
@@ -243,9 +239,9 @@ def check_health() -> str | None:
     if _role_of_process_1() == "command" or not role.health:
         return None
     try:
-        with urllib.request.urlopen(role.health, timeout=CHECK_SECONDS) as response:  # noqa: S310 - http on loopback
+        with open_url(role.health, CHECK_SECONDS) as response:
             return None if response.status == 200 else f"{role.health} answers {response.status}"
-    except (OSError, urllib.error.URLError) as error:
+    except OSError as error:
         return f"{role.health}: {error}"
 
 
@@ -263,13 +259,13 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if list(arguments) == ["--check"]:
             problem = check_health()
-            print(problem or "healthy")  # noqa: T201 - `docker inspect` shows it
+            print(plain(problem or "healthy"))  # noqa: T201 - `docker inspect` shows it
             return 1 if problem else 0
         role = decide_role(arguments, os.environ)
-        print(f"role: {role.name}, because {role.reason}", file=sys.stderr, flush=True)  # noqa: T201
+        print(plain(f"role: {role.name}, because {role.reason}"), file=sys.stderr, flush=True)  # noqa: T201
         check_role(role)
         if role.database and (strangers := find_strangers(role.database)):
-            names = ", ".join(strangers)
+            names = plain(", ".join(strangers))
             print(  # noqa: T201
                 f"warning: {names}: the files of these experiments lie in folders of another machine, new runs' too; use "
                 "another experiment, or keep this server's database in a folder of its own",
@@ -278,7 +274,7 @@ def main(arguments: Sequence[str]) -> int:
             )
         become(role)
     except MLOpsError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(plain(f"error: {error}"), file=sys.stderr)  # noqa: T201
         return error.exit_code
     return 0
 

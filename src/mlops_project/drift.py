@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 import numpy as np
 
 from mlops_project.bundle import REFERENCE_FILE, load_bundle
-from mlops_project.command import WorkflowCommand, config_options, print_table
+from mlops_project.command import WorkflowCommand, config_options, echo, print_json, print_table
 from mlops_project.config import Config
 from mlops_project.contract import DATETIME_PARTS, Contract
 from mlops_project.errors import BundleError, ConfigError, ContractError, DataError
@@ -223,7 +222,7 @@ def command(
     if report is not None:
         _write_report(report, drift, f"{current.name} against {yardstick.name}")
     if as_json:
-        click.echo(msgspec.json.encode(drift))
+        print_json(drift)
     else:
         _print(drift)
     raise SystemExit(DRIFTED if drift.drifted or drift.prediction_drifted else 0)
@@ -245,12 +244,12 @@ def _print(drift: "Drift") -> None:
     columns = ("feature", "drifted", "Jensen–Shannon", "chance reaches", "test", "p (Holm)", "weight", "quality")
     print_table(columns, [_row(found) for found in (*drifted, *others[:SHOWN])])
     if len(others) > SHOWN:
-        click.echo(f"… and {len(others) - SHOWN} more without a change")
+        echo(f"… and {len(others) - SHOWN} more without a change")
     if drift.domain is not None:
         domain = drift.domain
-        click.echo(f"all together: AUC {domain.auc:.3f}, chance reaches {domain.threshold:.3f} (p {domain.p_value:.3g})")
+        echo(f"all together: AUC {domain.auc:.3f}, chance reaches {domain.threshold:.3f} (p {domain.p_value:.3g})")
     verdict = "drift" if drift.drifted or drift.prediction_drifted else "quiet"
-    click.echo(f"{verdict}: {drift.rows:,} rows against {drift.reference_rows:,}: {drift.reason}")
+    echo(f"{verdict}: {drift.rows:,} rows against {drift.reference_rows:,}: {drift.reason}")
 
 
 def _row(found: "FeatureDrift") -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from mlops_project.command import WorkflowCommand
+from mlops_project.command import WorkflowCommand, echo
 from mlops_project.errors import ConfigError
 from mlops_project.utils import load_config
 
@@ -29,7 +29,7 @@ def command(source: str, target: str | None, query: str | None, output: Path, fo
         temporary.replace(output)
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written: {error.strerror}") from error
-    click.echo(f"wrote {output}; look through it, then: mlops train {output}")
+    echo(f"wrote {output}; look through it, then: mlops train {output}")
 
 
 @click.group(name="config")
@@ -43,7 +43,7 @@ def config_command() -> None:
 def check(file: Path | None, show: bool) -> None:
     """Check FILE (default: the built-in configuration) and explain every problem at once."""
     config = load_config(file)
-    click.echo(config.to_yaml() if show else f"{config.file}: ok", nl=not show)
+    echo(*(config.to_yaml().splitlines() if show else [f"{config.file}: ok"]))
 
 
 if __name__ == "__main__":

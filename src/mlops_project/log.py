@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from mlops_project.bundle import CONFIG_FILE, load_bundle
-from mlops_project.command import WorkflowCommand
+from mlops_project.command import WorkflowCommand, echo
 from mlops_project.config import find_root, read_config
 
 
@@ -18,8 +18,8 @@ def command(model_dir: Path) -> None:
     bundle = load_bundle(model_dir)
     config = read_config(bundle.path / CONFIG_FILE, root=find_root(Path.cwd()))
     run = log_bundle(bundle, config)
-    click.echo(f"logged as run {run.run_id} in {run.uri}, version {run.model_version} of {run.model_name}")
-    click.echo(f"make it champion with: mlops promote {bundle.path / CONFIG_FILE}")
+    echo(f"logged as run {run.run_id} in {run.uri}, version {run.model_version} of {run.model_name}")
+    echo(f"make it champion with: mlops promote {bundle.path / CONFIG_FILE}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from mlops_project.command import WorkflowCommand, config_options, print_table
+from mlops_project.command import WorkflowCommand, config_options, echo, print_json, print_table
 from mlops_project.config import Config
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ def command(config: Config, name: str | None, as_json: bool) -> None:
     with open_store(config) as store:
         versions = [item for model in _models(store, name) for item in registry.list_versions(store, model)]
     if as_json:
-        click.echo(msgspec.json.encode(versions))
+        print_json(versions)
     elif versions:
         print_table(("model", "version", "alias", "metrics", "created (UTC)", "gate"), [_row(item) for item in versions])
     else:
-        click.echo("no model is registered yet; train one with `mlops train`")
+        echo("no model is registered yet; train one with `mlops train`")
 
 
 def _models(store: Any, name: str | None) -> list[str]:
@@ -60,14 +60,14 @@ def history_command(config: Config, name: str | None, as_json: bool) -> None:
         strays = [stray for model, found in moves.items() for stray in registry.find_strays(store, model, found)]
     story = sorted((item for found in records.values() for item in found), key=lambda item: item.at)
     if as_json:
-        click.echo(msgspec.json.encode([{"kind": _kind(item)} | msgspec.to_builtins(item) for item in story]))
+        print_json([{"kind": _kind(item)} | msgspec.to_builtins(item) for item in story])
     elif story:
         columns = ("when (UTC)", "model", "what", "alias", "version", "who", "why")
         print_table(columns, [_story_row(item) for item in story])
     else:
-        click.echo("no alias has moved yet")
+        echo("no alias has moved yet")
     for stray in strays:
-        click.secho(f"warning: {stray}", fg="yellow", err=True)
+        echo(f"warning: {stray}", fg="yellow", err=True)
 
 
 KINDS = {"register": "registered", "promote": "promoted", "force": "promoted", "rollback": "rolled-back"}  # of moves

@@ -15,11 +15,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
-from mlops_project.command import WorkflowCommand, config_options
+from mlops_project.command import WorkflowCommand, config_options, print_json
 from mlops_project.config import Config
 from mlops_project.errors import MLOpsError, StackError
+from mlops_project.formats import PlainFormatter, plain
 
 if TYPE_CHECKING:
     from mlops_project.monitoring.results import Evaluation
@@ -253,7 +253,6 @@ def find_exit_code(evaluations: Sequence["Evaluation"]) -> int:
 
 def _print_summary(evaluations: Sequence["Evaluation"], skipped: dict[str, str]) -> None:
     from rich.console import Console
-    from rich.markup import escape
 
     from mlops_project.monitoring.summary import format_minute, judge
 
@@ -261,19 +260,26 @@ def _print_summary(evaluations: Sequence["Evaluation"], skipped: dict[str, str])
     colours = {"quiet": "green", "changed": "yellow", "alert": "red"}
     for item in evaluations:
         verdict = judge(item)
-        console.print(f"[{colours[verdict.level]} bold]{escape(item.model)}: {escape(verdict.title)}[/]")
-        console.print(f"  {escape(verdict.text)}", soft_wrap=True)
+        console.print(f"[{colours[verdict.level]} bold]{_show(item.model)}: {_show(verdict.title)}[/]")
+        console.print(f"  {_show(verdict.text)}", soft_wrap=True)
         window = f"{format_minute(item.start)} to {format_minute(item.end)} UTC"
-        console.print(f"  [dim]version {item.version}, {item.rows:,} predictions, {window}[/]")
+        console.print(f"  [dim]version {_show(item.version)}, {item.rows:,} predictions, {window}[/]")
         for feature in [feature for feature in item.drift.features if feature.drifted][:10]:
             distance = f"distance {feature.jensen_shannon:.3f}, tolerated {feature.threshold:.3f}"
-            console.print(f"  - {escape(feature.name)}: {distance}, {feature.weight:.0%} of the importance", soft_wrap=True)
+            console.print(f"  - {_show(feature.name)}: {distance}, {feature.weight:.0%} of the importance", soft_wrap=True)
     for model, reason in skipped.items():
-        console.print(f"{escape(model)}: not evaluated: {escape(reason)}", soft_wrap=True)
+        console.print(f"{_show(model)}: not evaluated: {_show(reason)}", soft_wrap=True)
     if not evaluations and not skipped:
         console.print(
             "the prediction log holds no closed segment yet; a segment is closed after prediction_log.segment_seconds"
         )
+
+
+def _show(text: str) -> str:
+    """Return text from elsewhere as it may stand in rich's markup."""
+    from rich.markup import escape
+
+    return escape(plain(text))
 
 
 def _parse_time(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
@@ -289,7 +295,7 @@ def _parse_time(_: click.Context, __: click.Parameter, value: str | None) -> tim
 
 def _set_up_logging(level: int) -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
     own = logging.getLogger("mlops_project")
     own.handlers, own.propagate = [handler], False
     own.setLevel(level)
@@ -336,7 +342,7 @@ def command(
     with contextlib.nullcontext() if since else monitor.watcher.store.lock():
         evaluations, skipped = evaluate_once(monitor, since, act=act)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode({"evaluations": evaluations, "skipped": skipped}), indent=2))
+        print_json({"evaluations": evaluations, "skipped": skipped}, indent=2)
     else:
         _print_summary(evaluations, skipped)
     raise SystemExit(find_exit_code(evaluations))

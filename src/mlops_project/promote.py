@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlops_project.bundle import REFERENCE_FILE, Bundle
-from mlops_project.command import WorkflowCommand, config_options
+from mlops_project.command import WorkflowCommand, config_options, echo
 from mlops_project.config import Config
 from mlops_project.errors import BundleError, ConfigError, ContractError, DataError, TrackingError
 
@@ -233,7 +233,8 @@ def rollback(config: Config, *, to: int | None = None, reason: str = "", only_fr
             raise TrackingError(f"model {name!r} has no champion to roll back; see `mlops models`")
         if only_from not in (None, champion.number):
             raise TrackingError(f"version {champion.number} is the champion of {name!r} by now, not version {only_from}")
-        target = to or registry.find_previous_champion(registry.read_moves(store, name))
+        existing = {version.number for version in registry.list_versions(store, name)}
+        target = to or registry.find_previous_champion(registry.read_moves(store, name), existing)
         if target is None:
             raise TrackingError(f"version {champion.number} is the first champion of {name!r}; there is nothing to go back to")
         if target == champion.number:
@@ -255,7 +256,7 @@ def command(config: Config, which: str, force: bool, reason: str) -> None:
     """Run the gate for a version of the configuration's model and make it the champion (exit 3: refused)."""
     version, decision = promote(config, which, force=force, reason=reason)
     state = "promoted" if decision.promote else "not promoted"
-    click.echo(f"{version.name} version {version.number} {state}: {decision.reason}")
+    echo(f"{version.name} version {version.number} {state}: {decision.reason}")
     if not decision.promote and decision.verdict != "identical":
         raise SystemExit(EXIT_REFUSED)
 
@@ -267,7 +268,7 @@ def command(config: Config, which: str, force: bool, reason: str) -> None:
 def rollback_command(config: Config, to: int | None, reason: str) -> None:
     """Make the previous champion the champion again."""
     move = rollback(config, to=to, reason=reason)
-    click.echo(f"{move.model}: champion is version {move.target} again, was version {move.source}")
+    echo(f"{move.model}: champion is version {move.target} again, was version {move.source}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import click
 import numpy as np
 
 from mlops_project.bundle import Bundle, install
-from mlops_project.command import Step, WorkflowCommand, config_options, show_progress
+from mlops_project.command import Step, WorkflowCommand, config_options, echo, show_progress
 from mlops_project.config import Config
 from mlops_project.errors import BundleError, DataError, MLOpsError, TrackingError
 from mlops_project.monitoring.attempts import Attempts, Cause, CauseKind, Result, Watch, find_folder
@@ -352,7 +352,7 @@ def command(config: Config, since_days: float | None, reason: str, promote: bool
     """Train on new labelled predictions as well, and promote if both gates agree (exit 3: refused, or nothing to do)."""
     with show_progress(STEPS, hidden=as_json) as step:
         done = retrain(config, since_days=since_days, reason=reason, cause=cause, promote=promote, step=step)
-    click.echo(json.dumps(asdict(done)) if as_json else f"{config.model.name}: {done.result}: {done.text}")
+    echo(json.dumps(asdict(done)) if as_json else f"{config.model.name}: {done.result}: {done.text}")
     if done.result not in ("promoted", "ready"):
         raise SystemExit(EXIT_NOT_DONE)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from mlops_project.command import Step, WorkflowCommand, config_options, print_table, show_progress
+from mlops_project.command import Step, WorkflowCommand, config_options, print_json, print_table, show_progress
 from mlops_project.config import Config
 from mlops_project.errors import ConfigError
 
@@ -246,7 +246,7 @@ def command(
     plan = Plan(config.model.name, amount, pace, batch, seed, label_delay, label_share)
     outcome = _run(plan, source, resolve_faults(faults, source), server, quiet=quiet or as_json)
     if as_json:
-        click.echo(msgspec.json.encode(outcome_as_json(outcome)))
+        print_json(outcome_as_json(outcome))
     elif not quiet:
         print_table(("what", "how much"), format_outcome(outcome))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlops_project.command import WorkflowCommand, config_options
+from mlops_project.command import WorkflowCommand, config_options, echo
 from mlops_project.config import Config
 from mlops_project.errors import TrackingError
 
@@ -60,7 +60,7 @@ def _print_events(follower: "Follower", outcome: "Outcome") -> None:
 def _print_line(follower: "Follower", text: str, *, error: bool) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     line = " ".join(f"{follower.name}: {'error: ' if error else ''}{text}".split())
-    click.echo(f"{now} {line}", err=error)
+    echo(f"{now} {line}", err=error)
 
 
 def _end_on_signals() -> None:
@@ -102,7 +102,7 @@ def command(config: Config, models: Path | None, names: tuple[str, ...], once: b
     if once:
         sync_once(followers)
         return
-    click.echo(f"following {', '.join(wanted)} every {seconds:g} s into {folder}")
+    echo(f"following {', '.join(wanted)} every {seconds:g} s into {folder}")
     sync_forever(followers)
 
 

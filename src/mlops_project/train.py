@@ -22,7 +22,7 @@ from mlops_project.bundle import (
     publish,
     stage,
 )
-from mlops_project.command import Step, WorkflowCommand, config_options, show_progress
+from mlops_project.command import Step, WorkflowCommand, config_options, echo, show_progress
 from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import TrackingError
@@ -348,12 +348,12 @@ def train_and_report(config: Config, *, quiet: bool = False, as_json: bool = Fal
     with show_progress(STEPS + config.evaluation.cv_folds, hidden=quiet or as_json) as step:
         result = train(config, step)
     if as_json:
-        click.echo(json.dumps(_as_json(result)))
+        echo(json.dumps(_as_json(result)))
     elif not quiet:
         from mlops_project.modeling.evaluation import format_summary
 
-        click.echo(format_summary(result.evaluation))
-        click.echo("\n" + "\n".join(_outcome(result)))
+        echo(*format_summary(result.evaluation).split("\n"))
+        echo("", *_outcome(result))
 
 
 def _outcome(result: Training) -> Iterator[str]:

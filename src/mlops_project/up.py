@@ -7,25 +7,23 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 import click
 
 from mlops_project.bundle import METADATA_FILE, load_bundle
-from mlops_project.command import WorkflowCommand, config_options, print_table
+from mlops_project.command import WorkflowCommand, config_options, echo, print_table
 from mlops_project.config import Config
 from mlops_project.errors import StackError
+from mlops_project.formats import without_credentials
+from mlops_project.stack.guard import Guard, interrupted_once
+from mlops_project.timed_http import open_url
 
 START_SECONDS = 90.0
-STOP_SECONDS = 10.0
 POLL_SECONDS = 0.2
 TAIL_LINES = 15
 
@@ -84,7 +82,7 @@ def build_services(config: Config, overrides: Sequence[str] = ()) -> list[Servic
     mlflow = _remote_tracking() or services[0].address
     if config.tracking.enabled:
         services.append(_sync(config, overrides))
-    addresses = {"UI_MLFLOW_URL": mlflow}
+    addresses = {"UI_MLFLOW_URL": without_credentials(mlflow)}
     services.append(_model_server(config, overrides))
     addresses["UI_MODEL_SERVER"] = services[-1].address
     if find_spec("duckdb") and config.prediction_log.enabled:
@@ -115,11 +113,12 @@ def _mlflow(config: Config) -> Service:
     command = (
         *(sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
         *("--app-name", "mlops"),
-        *("--backend-store-uri", os.environ.get("MLFLOW_TRACKING_URI") or database_uri(config)),
         *("--default-artifact-root", artifact_root(config)),
     )
     # MLflow's job runners (Huey) are several further processes that nothing here uses.
     environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    # Not on the command line, where everybody on this machine may read a password.
+    environment["MLFLOW_BACKEND_STORE_URI"] = os.environ.get("MLFLOW_TRACKING_URI") or database_uri(config)
     purpose = "runs, metrics, plots, model versions"
     return Service("MLflow", purpose, command, environment, host, port, "stack.mlflow_port", "/health")
 
@@ -206,37 +205,30 @@ def _explain_taken(service: Service) -> str:
 
 @contextlib.contextmanager
 def running(services: Sequence[Service], logs: Path) -> Iterator[list[Child]]:
-    """Start services, wait until each is up, and stop them when the block ends, however it ends.
+    """Start services, wait until each is up, and stop them when the block ends, or this process, however it ends.
 
     Raises
     ------
     StackError
         If one does not come up; shows the end of its log.
     """
-    children: list[Child] = []
-    try:
-        for service in services:
-            children.append(_start(service, logs))  # noqa: PERF401 - one that fails must not hide those that started
+    with Guard() as guard:
+        children = [_start(guard, service, logs) for service in services]
         for child in children:
             _wait_until_up(child)
-        yield children
-    finally:
-        _stop(children)
+        try:
+            yield children
+        finally:
+            say("stopping …")
 
 
-def _start(service: Service, logs: Path) -> Child:
+def _start(guard: Guard, service: Service, logs: Path) -> Child:
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"{service.name.lower().replace(' ', '-')}.log"
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    with log.open("wb") as file:  # a session of its own: Ctrl-C reaches only us, and we stop it in order
-        process = subprocess.Popen(
-            service.command,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=environment | service.environment,
-            start_new_session=True,
-        )
+    environment |= service.environment
+    with log.open("wb") as file:
+        process = guard.start(service.command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment)
     return Child(service, process, log)
 
 
@@ -253,9 +245,9 @@ def _wait_until_up(child: Child) -> None:
 
 def _answers(service: Service) -> bool:
     try:
-        with urllib.request.urlopen(f"{service.address}{service.health}", timeout=2) as response:  # noqa: S310 - http only
+        with open_url(f"{service.address}{service.health}", 2) as response:
             return bool(response.status == 200)
-    except (OSError, urllib.error.URLError):
+    except OSError:
         return False
 
 
@@ -271,49 +263,23 @@ def _tail(log: Path) -> str:
     return f"; the end of {log}:\n" + "\n".join(f"  {line}" for line in lines) if lines else f"; {log} is empty"
 
 
-def _stop(children: Sequence[Child]) -> None:
-    """Ask every process group to end, all at once; kill what is left after ``STOP_SECONDS``."""
-    for child in children:
-        _signal(child, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_SECONDS
-    for child in children:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.process.wait(max(0.0, deadline - time.monotonic()))
-        _signal(child, signal.SIGKILL)  # also what a child that ended left in its group
-        child.process.wait()
-
-
-def _signal(child: Child, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.process.pid, number)
-
-
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@contextlib.contextmanager
-def _stop_signals_interrupt() -> Iterator[None]:
-    """Treat SIGTERM and a closed terminal like Ctrl-C, and Ctrl-C so even where a shell started us with it ignored."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    old: dict[Any, Any] = {number: signal.signal(number, interrupt) for number in _STOPPING}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+def say(text: str) -> None:
+    """Print a line to stderr; the terminal may be closed."""
+    with contextlib.suppress(OSError):
+        echo(text, err=True)
 
 
 @click.command(cls=WorkflowCommand, name="up")
 @config_options
 def command(config: Config) -> None:
-    """Train if there is no model yet, then run the whole stack on this machine; Ctrl-C stops it."""
+    """Train if there is no model yet, then run the whole stack on this machine; Ctrl-C stops it.
+
+    All of it ends with this command, however it ends: a closed terminal or kill -9, too.
+    """
     _forget_own_address(config)
     services = build_services(config, click.get_current_context().meta.get("overrides", ()))
     check_ports(services)
-    with contextlib.suppress(KeyboardInterrupt), _stop_signals_interrupt():
+    with contextlib.suppress(KeyboardInterrupt), interrupted_once():
         _ensure_model(config)
         click.echo("starting …", err=True)
         with running(services, config.root / "logs") as children:
@@ -322,7 +288,7 @@ def command(config: Config) -> None:
                 for child in children:
                     _check_alive(child)
                 time.sleep(POLL_SECONDS)
-    click.echo("stopped", err=True)
+    say("stopped")
 
 
 def _ensure_model(config: Config) -> None:
@@ -338,7 +304,7 @@ def _ensure_model(config: Config) -> None:
 def _print_addresses(config: Config, children: Sequence[Child]) -> None:
     rows = [(child.service.name, child.service.address, child.service.purpose) for child in children if child.service.port]
     if uri := _remote_tracking():
-        rows.append(("MLflow", uri, "your own server, from MLFLOW_TRACKING_URI"))
+        rows.append(("MLflow", without_credentials(uri), "your own server, from MLFLOW_TRACKING_URI"))
     rows.append(("report", (config.model_dir / "report.html").as_uri(), "how good the model is"))
     print_table(("service", "address", "what for"), rows)
     click.echo("Ctrl-C stops everything.")

@@ -63,6 +63,19 @@ def test_demo_tells_what_it_does_and_ctrl_c_leaves_no_process(start, tmp_path):
     assert find_processes(folder) == []
 
 
+def test_killed_demo_leaves_no_process(start, tmp_path):
+    folder = tmp_path / "demo"
+    process = start(folder)
+    for line in process.stdout:
+        if "predictions per second" in line:
+            break
+    processes = psutil.Process(process.pid).children(recursive=True)
+    assert len(processes) >= 6  # the services and the traffic
+    process.kill()
+    assert psutil.wait_procs(processes, timeout=20)[1] == []
+    assert find_processes(folder) == []
+
+
 def test_folder_of_something_else_is_left_alone(start, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()

@@ -82,6 +82,16 @@ def test_killed_worker_loses_no_acknowledged_prediction_and_comes_back(trained_p
         assert len(answers.ids) <= total <= len(answers.ids) + 16
 
 
+def test_workers_of_a_killed_supervisor_end_and_give_up_the_port(trained_project):
+    with model_server(trained_project, *MODEL, "--workers", "2") as server:
+        workers = workers_of(server)
+        assert len(workers) == 2
+        server.process.kill()
+        assert psutil.wait_procs(workers, timeout=20)[1] == []
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port), timeout=5)
+
+
 def test_sigterm_under_load_fails_no_request(trained_project):
     with model_server(trained_project, *MODEL, "--workers", "2") as server:
 

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -173,6 +174,14 @@ def test_counters_stay_when_workers_die(server):
     assert server.read_metrics()["mlops_requests_in_flight",] == 1  # the one that asks
 
 
+def test_workers_of_a_killed_supervisor_end(tmp_path):
+    with start_tracking_server(tmp_path, "--app-name", "mlops", "--workers", "2") as server:
+        workers = [psutil.Process(pid) for pid in find_workers(server)]
+        assert len(workers) == 2
+        workers[0].parent().kill()
+        assert psutil.wait_procs(workers, timeout=20)[1] == []
+
+
 def is_answering(server: TrackingServer) -> bool:
     try:
         return ask(server, "/health")[0] == 200
@@ -218,6 +227,70 @@ def test_users_need_a_password_and_prometheus_does_not(guarded):
     metrics = guarded.read_metrics()
     assert metrics["mlflow_experiment_created_total",] == 1
     assert metrics["http_requests_total", ("method", "POST"), ("path", path), ("status", "401")] == 1
+
+
+@pytest.fixture(scope="module")
+def private(tmp_path_factory) -> Iterator[TrackingServer]:
+    """A server with users and our defaults."""
+    folder = tmp_path_factory.mktemp("private")
+    with start_tracking_server(folder, "--app-name", "mlops-basic-auth", **ADMIN) as running:
+        yield running
+
+
+OPEN = {"/health", "/static-files/<path:path>", "/metrics"}  # what answers without a password
+
+
+def list_routes() -> list[tuple[str, str]]:
+    from mlflow.server import app as flask_app
+    from mlflow.server.fastapi_app import app
+
+    from mlops_project.tracking.server_routes import _flask_rules, _native_rules
+
+    rules = [*_native_rules(app), *_flask_rules(flask_app)]
+    return sorted({(method, rule) for rule, methods in rules for method in (methods or {"GET"}) - {"HEAD", "OPTIONS"}})
+
+
+@pytest.mark.filterwarnings("ignore:starlette.middleware.wsgi is deprecated")  # MLflow's own import
+def test_no_route_answers_without_a_password(private):
+    routes = list_routes()
+    assert len(routes) > 100
+    told = {}
+    for method, rule in routes:
+        if rule in OPEN:
+            continue
+        path = re.sub(r"<[^>]*>", "x", rule)
+        status, _ = ask(private, path, {} if method in ("POST", "PATCH", "PUT") else None, method=method)
+        if status not in (401, 403):
+            told[method, rule] = status
+    assert told == {}
+    assert ask(private, "/api/3.0/mlflow/server-info/")[0] in (401, 403, 404)
+    admin = base64.b64encode(b"admin:hunter2-hunter2").decode()
+    status, answer = ask(private, "/ajax-api/3.0/mlflow/server-info", Authorization=f"Basic {admin}")
+    assert (status, "store_type" in json.loads(answer)) == (200, True)
+
+
+def test_users_do_not_see_what_others_made(private):
+    admin = {"Authorization": "Basic " + base64.b64encode(b"admin:hunter2-hunter2").decode()}
+    users = {}
+    for name in ("ana", "bob"):
+        password = f"hunter2-{name}-hunter2"
+        assert ask(private, "/api/2.0/mlflow/users/create", {"username": name, "password": password}, **admin)[0] == 200
+        users[name] = {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
+    made = ask(private, "/api/2.0/mlflow/experiments/create", {"name": "of-ana"}, **users["ana"])[1]
+    experiment = json.loads(made)["experiment_id"]
+    made = ask(private, "/api/2.0/mlflow/runs/create", {"experiment_id": experiment}, **users["ana"])[1]
+    run = json.loads(made)["run"]["info"]["run_id"]
+    file = f"{experiment}/{run}/artifacts/secret.txt"
+    for api in ("api", "ajax-api"):
+        assert ask(private, f"/{api}/2.0/mlflow-artifacts/artifacts/{file}", {"a": 1}, method="PUT", **users["ana"])[0] == 200
+    paths = [f"/{api}/2.0/mlflow-artifacts/artifacts/{file}" for api in ("api", "ajax-api")]
+    paths += [f"/get-artifact?run_uuid={run}&path=secret.txt", f"/{'api'}/2.0/mlflow/runs/get?run_id={run}"]
+    paths += [f"/api/2.0/mlflow/experiments/get?experiment_id={experiment}", f"/api/2.0/mlflow/artifacts/list?run_id={run}"]
+    paths += [f"/api/2.0/mlflow-artifacts/artifacts?path={experiment}/{run}/artifacts"]
+    answers = {path: [ask(private, path, **users[name])[0] for name in ("ana", "bob")] for path in paths}
+    assert set(map(tuple, answers.values())) == {(200, 403)}, answers
+    found = json.loads(ask(private, "/api/2.0/mlflow/experiments/search", {"max_results": 100}, **users["bob"])[1])
+    assert "of-ana" not in [item["name"] for item in found.get("experiments", ())]
 
 
 def test_missing_secret_key_ends_the_server_with_one_message(tmp_path):

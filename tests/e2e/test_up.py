@@ -1,13 +1,17 @@
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import urllib.request
 
 import psutil
 import pytest
+
+from tests.servers import wait_until
 
 QUICK = ["--set", "model.estimator=decision_tree", "--set", "model.params={max_depth: 3}", "--set", "gates.minimum={}"]
 FREE = ["--set", "serving.port=0", "--set", "stack.ui_port=0", "--set", "monitoring.port=0"]
@@ -95,6 +99,74 @@ def test_stack_trains_serves_mlflow_and_stops_on_ctrl_c_without_leaving_a_proces
     assert process.wait(30) == 0
     assert psutil.wait_procs(children, timeout=5)[1] == []
     assert "stopped" in process.stdout.read()
+
+
+def assert_everything_ends(children: list[psutil.Process], output: str) -> None:
+    """All processes are gone, and the ports in the table of addresses are free."""
+    assert len(children) >= 5
+    assert psutil.wait_procs(children, timeout=20)[1] == []
+    ports = {int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", output)}
+    assert len(ports) == 4
+    for port in ports:
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_kill_leaves_no_process_and_no_taken_port(start, trained_project):
+    process, output = start()
+    children = family(process)
+    process.kill()
+    assert_everything_ends(children, output)
+
+
+def test_impatient_ctrl_c_does_not_cut_the_end_short(start, trained_project):
+    process, output = start()
+    children = family(process)
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        threading.Event().wait(0.1)
+    rest = process.stdout.read()
+    alive = [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    assert alive == []
+    assert rest.splitlines()[-1] == "stopped"
+    assert process.wait(10) == 0
+    assert_everything_ends(children, output)
+
+
+def test_ctrl_c_while_services_start_leaves_no_process(project, trained_project, environment):
+    command = ["mlops", "up", *QUICK, "--set", "stack.mlflow_port=0", *FREE]
+    options = {"cwd": project, "env": environment, "text": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **options) as process:
+        assert process.stderr.readline() == "starting …\n"
+        while not (children := family(process)):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        children += [child for child in family(process) if child not in children]
+        assert "stopped" in process.stderr.read()
+        assert process.wait(30) == 0
+    assert psutil.wait_procs(children, timeout=1)[1] == []
+
+
+def test_terminal_that_closes_on_a_suspended_stack_leaves_no_process(project, trained_project, environment):
+    ours, theirs = os.openpty()
+    command = ["mlops", "up", *QUICK, "--set", "stack.mlflow_port=0", *FREE]
+    terminal = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
+    take_terminal = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+    wrapped = [sys.executable, "-c", take_terminal, *command]
+    with subprocess.Popen(wrapped, cwd=project, env=environment, **terminal) as process:
+        os.close(theirs)
+        output = ""
+        while "Ctrl-C stops everything" not in output:
+            output += os.read(ours, 65536).decode()
+        children = family(process)
+        process.send_signal(signal.SIGTSTP)  # Ctrl-Z: the services go on
+        wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+        address = re.search(r"MLflow +(http://127\.0\.0\.1:\d+)", output).group(1)
+        with urllib.request.urlopen(f"{address}/health", timeout=5) as response:
+            assert response.status == 200
+        os.close(ours)
+        assert process.wait(30) == 0
+    assert_everything_ends(children, output)
 
 
 def test_existing_model_is_kept_and_sigterm_stops_the_stack_as_ctrl_c_does(start, project, trained_project):

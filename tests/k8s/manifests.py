@@ -1,5 +1,6 @@
 """The manifests under test: what users apply, and what kustomize makes of the sources."""
 
+import base64
 import functools
 import shutil
 import subprocess
@@ -128,4 +129,12 @@ def environment(objects: Sequence[Object], container: Object) -> dict[str, str]:
 
 def _values(objects: Sequence[Object], kind: str, name: str) -> dict[str, str]:
     matching = [item for item in objects if item["kind"] == kind and item["metadata"]["name"] == name]
-    return {field: text for item in matching for part in ("data", "stringData") for field, text in item.get(part, {}).items()}
+    return {field: text for item in matching for field, text in read_values(item).items()}
+
+
+def read_values(item: Object) -> dict[str, str]:
+    """Return what a ConfigMap or a Secret holds, decoded."""
+    data = item.get("data", {})
+    if item["kind"] == "Secret":
+        data = {field: base64.b64decode(text, validate=True).decode() for field, text in data.items()}
+    return data | item.get("stringData", {})

@@ -1,13 +1,27 @@
 """The single files are what their sources make today, and kustomize builds every folder as it is."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.k8s.manifests import FOLDER, KUSTOMIZATIONS, OVERLAYS, RENDERED, SINGLES, Object, build, find, key, load, name_of
+from tests.k8s.manifests import (
+    FOLDER,
+    KUSTOMIZATIONS,
+    OVERLAYS,
+    RENDERED,
+    SINGLES,
+    Object,
+    build,
+    find,
+    key,
+    load,
+    name_of,
+    select,
+)
 
 WALKTHROUGH = [
     "deployment.yaml",
@@ -116,5 +130,44 @@ def test_file_can_be_applied_again(file: Path):
 def test_what_cannot_be_applied_again_is_found(minikube: list[Object]):
     assert find_unrepeatable(minikube) == []
     minikube[1]["metadata"]["generateName"] = "x-"
-    find(minikube, "Secret", "mlflow-server")["stringData"]["flask-secret-key"] = "x" * 262144
+    find(minikube, "Secret", "mlflow-server")["data"]["flask-secret-key"] = "x" * 262144
     assert find_unrepeatable(minikube) == [key(minikube[1]), "Secret/mlflow-server"]
+
+
+def test_secrets_are_data_so_that_a_second_apply_changes_nothing(minikube: list[Object]):
+    secrets = select(minikube, "Secret")
+    assert len(secrets) >= 5
+    assert [key(secret) for secret in secrets if "stringData" in secret] == []
+
+
+@pytest.mark.parametrize("file", RENDERED, ids=name_of)
+def test_file_says_how_to_remove_it_without_the_namespace(file: Path):
+    head = [line for line in file.read_text(encoding="utf-8").splitlines()[:3] if line.startswith("# ")]
+    assert "DO NOT `kubectl delete -f` this file" in head[1]
+    objects = load(file)
+    assert len([item for item in objects if item["kind"] == "Namespace"]) == 1
+    found = re.search(r": kubectl delete (\S+) (.*) -n mlflow-prod$", head[2])
+    components = re.fullmatch(r"-l 'app.kubernetes.io/component in \(([a-z,-]+)\)'", found[2])
+    if components is None:
+        assert found[1] == "cm"
+        assert sorted(found[2].split()) == sorted(item["metadata"]["name"] for item in select(objects, "ConfigMap"))
+        return
+    chosen = [item for item in objects if item["metadata"]["labels"].get(COMPONENT) in components[1].split(",")]
+    assert {item["kind"] for item in chosen} <= set(KINDS) | {"PersistentVolumeClaim", "ClusterRole", "ClusterRoleBinding"}
+    assert set(KINDS.values()) == set(found[1].split(","))
+    left = [key(item) for item in objects if item not in chosen]
+    assert set(left) <= {"Namespace/mlflow-prod", "PersistentVolumeClaim/model-server-prediction-log"}
+
+
+COMPONENT = "app.kubernetes.io/component"
+KINDS = dict.fromkeys(  # kubectl's category `all` holds these
+    ("Deployment", "StatefulSet", "DaemonSet", "Service", "Job", "CronJob", "HorizontalPodAutoscaler"), "all"
+) | {
+    "ConfigMap": "cm",
+    "Secret": "secret",
+    "ServiceAccount": "sa",
+    "NetworkPolicy": "netpol",
+    "PodDisruptionBudget": "pdb",
+    "Role": "role",
+    "RoleBinding": "rolebinding",
+}

@@ -4,10 +4,11 @@ import contextlib
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import click
 import pytest
+import uvicorn
 import yaml
 
 from mlops_project.cli import main
@@ -17,8 +18,20 @@ from mlops_project.errors import ConfigError
 from mlops_project.monitoring.jobs import CRON_JOB, _build_job
 from mlops_project.serving.routes import UNKNOWN, find_route
 from mlops_project.tracking.database import main as database
+from mlops_project.tracking.server_app import DRAIN_VARIABLE
 from mlops_project.utils import DEFAULT_CONFIG
-from tests.k8s.manifests import ROOT, Object, change, containers, environment, find, pod_template, select, templates
+from tests.k8s.manifests import (
+    ROOT,
+    Object,
+    change,
+    containers,
+    environment,
+    find,
+    pod_template,
+    read_values,
+    select,
+    templates,
+)
 from tests.k8s.pod_security import find_violations
 from tests.k8s.workloads import OWN_IMAGES, PROBES, quantity
 
@@ -252,7 +265,7 @@ def test_alertmanager_shows_the_token_that_the_monitor_asks_for(minikube: list[O
         [source["secret"] for source in volume["projected"]["sources"]] for volume in volumes if volume["name"] == "monitor"
     ]
     (entry,) = secret["items"]
-    assert find(minikube, "Secret", secret["name"])["stringData"][entry["key"]] == variables["MONITOR_WEBHOOK_TOKEN"]
+    assert read_values(find(minikube, "Secret", secret["name"]))[entry["key"]] == variables["MONITOR_WEBHOOK_TOKEN"]
     (mount,) = [
         mount
         for mount in find(minikube, "Deployment", "alertmanager")["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
@@ -267,7 +280,7 @@ def test_alertmanager_shows_the_token_that_the_monitor_asks_for(minikube: list[O
 
 
 def test_database_is_named_alike_by_server_client_and_migration(minikube: list[Object]):
-    secret = find(minikube, "Secret", "mlflow-database")["stringData"]
+    secret = read_values(find(minikube, "Secret", "mlflow-database"))
     service = find(minikube, "Service", "mlflow-postgresql")
     place = f"{service['metadata']['name']}:{service['spec']['ports'][0]['port']}/{secret['database']}"
     assert secret["uri"] == f"postgresql://{secret['username']}:{secret['password']}@{place}"
@@ -315,6 +328,27 @@ def test_every_metrics_path_is_one_that_is_answered(objects: list[Object]):
     }
     assert find_route("GET", paths["model-server"])[0].template == "/metrics"
     assert paths["mlflow-server"] == "/metrics"
+
+
+def test_tracking_server_ends_kept_connections_before_it_stops(objects: list[Object]):
+    spec = find(objects, "Deployment", "mlflow-server")["spec"]["template"]["spec"]
+    container, variables = container_named(objects, "mlflow-server")
+    mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
+    assert str(PurePosixPath(variables[DRAIN_VARIABLE]).parent) in mounts
+    shell, option, script = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert (shell, option) == ("sh", "-c")
+    touch, pause = script.split(" && ")
+    assert touch == f'touch "${DRAIN_VARIABLE}"'
+    seconds = int(pause.removeprefix("sleep "))
+    assert uvicorn.Config("app").timeout_keep_alive < seconds < spec["terminationGracePeriodSeconds"] - 30
+
+
+def test_logs_of_pods_with_several_containers_are_the_servers(objects: list[Object]):
+    for name, template in templates(objects):
+        containers = [container["name"] for container in template["spec"]["containers"]]
+        if len(containers) > 1:
+            annotations = template["metadata"].get("annotations", {})
+            assert annotations.get("kubectl.kubernetes.io/default-container") == containers[0], name
 
 
 def test_pod_outlives_its_draining(objects: list[Object]):
@@ -466,7 +500,7 @@ BROKEN = [
         (*POD, "containers", 1, "env", 0, "value"),
         "http://mlflow-service:5001",
     ),
-    (test_database_is_named_alike_by_server_client_and_migration, "Secret/mlflow-database", ("stringData", "password"), "x"),
+    (test_database_is_named_alike_by_server_client_and_migration, "Secret/mlflow-database", ("data", "password"), "eA=="),
     (test_replicas_share_what_several_of_them_need, MLFLOW, (*FIRST, "volumeMounts", 1, "mountPath"), "/artifacts"),
     (test_model_server_answers_every_probe_path_without_a_key, MODEL, (*FIRST, "startupProbe", "httpGet", "path"), "/started"),
     (test_model_server_answers_every_probe_path_without_a_key, MODEL, (*FIRST, "startupProbe", "httpGet", "path"), "/models"),

@@ -1,13 +1,15 @@
 """Prometheus, Alertmanager and Grafana take their files, on Kubernetes and under Compose."""
 
 import json
+import re
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from mlops_project.sections import MonitoringConfig
-from tests.k8s.manifests import build, find
-from tests.monitoring.files import ALERTMANAGER, DASHBOARDS, K8S, PROMETHEUS, PROVISIONING, read_yaml
+from tests.k8s.manifests import build, find, read_values
+from tests.monitoring.files import ALERTMANAGER, DASHBOARDS, K8S, PROMETHEUS, PROVISIONING, ROOT, read_yaml
 from tests.monitoring.programs import run
 from tests.monitoring.stack import derive_prometheus, open_relabelling
 
@@ -21,6 +23,32 @@ def test_prometheus_takes_the_kubernetes_configuration(tmp_path):
     done = run("promtool", "check", "config", file)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("rules found") == 5
+
+
+def relabel(labels: dict[str, str], rules: list[dict]) -> dict[str, str] | None:
+    """Apply rules as Prometheus does, of the actions that ours take: None for a series that is dropped."""
+    for rule in rules:
+        value = ";".join(labels.get(name, "") for name in rule.get("source_labels", ()))
+        if rule["action"] == "labeldrop":
+            labels = {name: text for name, text in labels.items() if not re.fullmatch(rule["regex"], name)}
+        elif bool(re.fullmatch(rule["regex"], value)) != (rule["action"] == "keep"):
+            return None
+    return labels
+
+
+def test_kubelets_series_of_whole_pods_and_pause_containers_are_dropped_but_the_networks():
+    jobs = {job["job_name"]: job for job in read_yaml(PROMETHEUS / "prometheus.yml")["scrape_configs"]}
+    written = text_string_to_metric_families((ROOT / "tests/monitoring/exporters/cadvisor.txt").read_text(encoding="utf-8"))
+    kept = [
+        (sample.name, labels)
+        for family in written
+        for sample in family.samples
+        if (labels := relabel({"__name__": sample.name, **sample.labels}, jobs["cadvisor"]["metric_relabel_configs"]))
+    ]
+    assert {name for name, labels in kept if labels["container"] in ("", "POD")} == {"container_network_receive_bytes_total"}
+    names = {"cpu_usage_seconds_total", "memory_usage_bytes", "memory_working_set_bytes", "oom_events_total"}
+    assert {f"container_{name}" for name in names} <= {name for name, labels in kept if labels["container"] == "model-server"}
+    assert len({tuple(sorted(labels.items())) for _, labels in kept}) == len(kept)  # no two series became one
 
 
 def test_prometheus_takes_the_compose_configuration():
@@ -177,7 +205,7 @@ def test_grafana_finds_the_data_source_and_the_dashboards_where_they_are_mounted
 
 def test_grafana_asks_for_the_documented_password():
     objects = build(SINGLE / "monitoring")
-    assert find(objects, "Secret", "grafana-admin")["stringData"] == {"admin-user": "admin", "admin-password": "admin123456789"}
+    assert read_values(find(objects, "Secret", "grafana-admin")) == {"admin-user": "admin", "admin-password": "admin123456789"}
     spec = find(objects, "Deployment", "grafana")["spec"]["template"]["spec"]
     (volume,) = [item for item in spec["volumes"] if item["name"] == "admin"]
     names = [source["secret"]["name"] for source in volume["projected"]["sources"]]

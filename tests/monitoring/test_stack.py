@@ -2,14 +2,16 @@
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.monitoring import stack
 from tests.monitoring.conftest import Stack
-from tests.monitoring.files import DASHBOARDS, WALKTHROUGH, queries, read_dashboard, read_rules, substitute
+from tests.monitoring.files import DASHBOARDS, ROOT, WALKTHROUGH, queries, read_dashboard, read_rules, substitute
 from tests.monitoring.files import PROMETHEUS as PROMETHEUS_FILES
 from tests.monitoring.stack import open_relabelling
 from tests.monitoring.test_metrics import ALERTMANAGER, NODE_EXPORTER, PROMETHEUS
@@ -111,6 +113,25 @@ def test_cadvisor_keeps_this_namespace_and_what_is_asked_for(running: Stack):
         item["metric"].get("namespace") for item in running.prometheus.query('{job="cadvisor",__name__=~"container_.*"}')
     }
     assert namespaces == {"mlflow-prod"}
+
+
+def test_sum_over_a_pod_counts_each_container_once(running: Stack):
+    """A kubelet also tells of the pod as a whole and of its pause container."""
+    written = (ROOT / "tests/monitoring/exporters/cadvisor.txt").read_text(encoding="utf-8")
+    samples = [
+        sample
+        for family in text_string_to_metric_families(written)
+        for sample in family.samples
+        if sample.name == "container_memory_usage_bytes" and sample.labels["namespace"] == "mlflow-prod"
+    ]
+    assert {sample.labels["container"] for sample in samples} >= {"", "POD", "model-server"}
+    expected: Counter[str] = Counter()
+    for sample in samples:
+        expected[sample.labels["pod"]] += sample.value if sample.labels["container"] not in ("", "POD") else 0
+    found = running.prometheus.query('sum(container_memory_usage_bytes{namespace="mlflow-prod"}) by (pod)')
+    assert {item["metric"]["pod"]: float(item["value"][1]) for item in found} == expected
+    counted = running.prometheus.query('count by (__name__) ({job="cadvisor",container=~"(POD)?",__name__=~"container_.*"})')
+    assert {item["metric"]["__name__"].split("_")[1] for item in counted} == {"network"}
 
 
 def test_series_are_few(running: Stack):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlops_project.errors import ConfigError, StackError
+from mlops_project.timed_http import open_url
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")  # where every pod finds its token, CA and namespace
 CRON_JOB = "retrain"
@@ -108,7 +109,7 @@ class Cluster:
         )
         context = ssl.create_default_context(cafile=str(self.account / "ca.crt"))
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=context) as response:  # noqa: S310
+            with open_url(request, TIMEOUT_SECONDS, context=context) as response:
                 answer: dict[str, Any] = json.loads(response.read())
                 return answer
         except urllib.error.HTTPError as error:
@@ -141,7 +142,10 @@ def _build_job(cron_job: dict[str, Any], name: str, arguments: list[str]) -> dic
     job["metadata"] |= {
         "name": name,
         "annotations": job["metadata"].get("annotations", {}) | _MANUAL,
-        "ownerReferences": [{"apiVersion": "batch/v1", "kind": "CronJob", "name": meta["name"], "uid": meta["uid"]}],
+        # Its controller: the CronJob counts the Job as one of its own, and deletes it by its history limits.
+        "ownerReferences": [
+            {"apiVersion": "batch/v1", "kind": "CronJob", "name": meta["name"], "uid": meta["uid"], "controller": True}
+        ],
     }
     return {"apiVersion": "batch/v1", "kind": "Job", **job}
 

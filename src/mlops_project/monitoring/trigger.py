@@ -208,7 +208,11 @@ class Trigger:
         return "started"
 
     def _start_process(self, cause: Cause, lock: int, now: datetime) -> Outcome:
-        """Start a process that holds the lock on, and lives on if this one dies."""
+        """Start a process that holds the lock on, and lives on if this one dies.
+
+        A monitor that leads a session was started by what ends whole groups (`mlops up`): the process stays in its group.
+        Otherwise it gets a session of its own, and Ctrl-C on the monitor does not reach it.
+        """
         self.attempts.begin(cause, now)
         file = Path(self.config.file)
         command = [
@@ -229,7 +233,7 @@ class Trigger:
                     stderr=stream,
                     env=os.environ | {LOCK_VARIABLE: str(lock)},
                     pass_fds=[lock],
-                    start_new_session=True,
+                    start_new_session=os.getsid(0) != os.getpid(),
                 )
         except OSError as error:
             self.attempts.finish(cause.key, "failed", f"it cannot be started: {error}", now)

@@ -11,6 +11,8 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from mlops_project.errors import StackError
+from mlops_project.formats import PlainFormatter
+from mlops_project.process import end_with_parent
 from mlops_project.serving.app import App
 from mlops_project.serving.protocol import GuardedProtocol
 from mlops_project.serving.settings import Settings
@@ -24,8 +26,13 @@ class ServerConfig(uvicorn.Config):
     """uvicorn's configuration that also carries our limits to each connection."""
 
     def __init__(self, settings: Settings, **options: Any) -> None:
-        super().__init__(partial(App, settings), factory=True, **options)
+        super().__init__(partial(_build_app, settings), factory=True, **options)
         self.app_settings = settings.serving
+
+
+def _build_app(settings: Settings) -> App:
+    end_with_parent()
+    return App(settings)
 
 
 class Supervisor(Multiprocess):
@@ -104,7 +111,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _log_config() -> dict[str, Any]:
-    plain = {"format": "%(asctime)s %(levelname)s %(message)s"}
+    plain = {"()": PlainFormatter, "fmt": "%(asctime)s %(levelname)s %(message)s"}
     return {
         "version": 1,
         "disable_existing_loggers": False,

@@ -11,6 +11,7 @@ import msgspec
 
 from mlops_project.contract import Contract, Label
 from mlops_project.errors import ConfigError, MLOpsError, suggest
+from mlops_project.timed_http import TimedResponse
 
 Protocol = Literal["native", "mlflow"]
 TIMEOUT_SECONDS = 30.0
@@ -203,7 +204,9 @@ class Server:
 def _connect(url: str) -> http.client.HTTPConnection:
     place = urlsplit(url)
     kind = http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
-    return kind(place.hostname or "", place.port, timeout=TIMEOUT_SECONDS)
+    connection = kind(place.hostname or "", place.port, timeout=TIMEOUT_SECONDS)
+    connection.response_class = TimedResponse
+    return connection
 
 
 def _read_pause(text: str) -> float:

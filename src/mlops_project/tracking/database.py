@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 import click
 
-from mlops_project.command import WorkflowCommand
+from mlops_project.command import WorkflowCommand, echo
 from mlops_project.errors import ConfigError, TrackingError
 
 if TYPE_CHECKING:
@@ -287,7 +287,7 @@ def main() -> None:
 def upgrade(timeout: float) -> None:
     """Make the tables or bring them to the installed MLflow's revision; back up before a new MLflow version."""
     database = find_database()
-    click.echo(f"{database.shown}: {database.upgrade(timeout)}")
+    echo(f"{database.shown}: {database.upgrade(timeout)}")
 
 
 @main.command(cls=WorkflowCommand)
@@ -295,7 +295,7 @@ def upgrade(timeout: float) -> None:
 def wait(timeout: float) -> None:
     """Return once the tables are what the installed MLflow needs."""
     database = find_database()
-    click.echo(f"{database.shown}: {database.wait(timeout)}")
+    echo(f"{database.shown}: {database.wait(timeout)}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from mlops_project.tracking.registry import MOVE_TAG, Move, find_user
+from mlops_project.tracking.registry import MOVE_TAG, Move, Number, decode_records, find_user
 from mlops_project.tracking.store import Store
 
 EVENT_TAG = "mlops.event."
@@ -45,7 +45,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: EventKind
     user: str
     text: str
-    version: int | None = None
+    version: Number | None = None
     cause: str = ""
     result: str = ""
 
@@ -103,13 +103,10 @@ def read_events(store: Store, model: str) -> list[Event]:
 
 
 def read_history(store: Store, model: str) -> list[Move | Event]:
-    """Return a model's alias moves and events in the order of time, in one request."""
-    found: list[Move | Event] = []
-    for key, text in store.client.get_registered_model(model).tags.items():
-        if key.startswith(MOVE_TAG):
-            found.append(msgspec.json.decode(text, type=Move))
-        elif key.startswith(EVENT_TAG):
-            found.append(msgspec.json.decode(text, type=Event))
+    """Return a model's alias moves and events in the order of time, in one request; what cannot be read is left out."""
+    tags = store.client.get_registered_model(model).tags
+    found: list[Move | Event] = [*decode_records(model, tags, MOVE_TAG, Move)]
+    found += decode_records(model, tags, EVENT_TAG, Event)
     return sorted(found, key=lambda item: item.at)
 
 

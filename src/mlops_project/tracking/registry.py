@@ -4,18 +4,22 @@ A move is recorded as a tag of the registered model *before* the alias moves: a 
 ``read_moves`` reports as unfinished, never a move without a record.
 """
 
+import functools
 import getpass
+import logging
 import os
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
 from mlops_project.bundle import Bundle, load_bundle
 from mlops_project.errors import BundleError, TrackingError
+from mlops_project.formats import plain
 from mlops_project.tracking.store import Store
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -23,6 +27,9 @@ MOVE_TAG = "mlops.move."
 DIGEST_TAG, METRICS_TAG, VERDICT_TAG, REASON_TAG = "mlops.digest", "mlops.metrics", "mlops.verdict", "mlops.reason"
 RETRAINING_TAG = "mlops.retraining"
 Action = Literal["register", "promote", "force", "rollback"]
+Number = Annotated[int, msgspec.Meta(ge=1)]  # of a version
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -86,8 +93,8 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     alias: str
     action: Action
-    source: int | None
-    target: int
+    source: Number | None
+    target: Number
     user: str
     reason: str
     metrics: dict[str, float] = msgspec.field(default_factory=dict)
@@ -186,7 +193,7 @@ def _version(item: Any, aliases: dict[str, int]) -> Version:
         number=number,
         aliases=tuple(sorted(alias for alias, target in aliases.items() if target == number)),
         run_id=item.run_id or "",
-        created_at=datetime.fromtimestamp(item.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
+        created_at=_format_instant(item.creation_timestamp),
         digest=tags.get(DIGEST_TAG, ""),
         metrics=_decode_metrics(tags.get(METRICS_TAG, "")),
         verdict=tags.get(VERDICT_TAG, ""),
@@ -195,10 +202,18 @@ def _version(item: Any, aliases: dict[str, int]) -> Version:
     )
 
 
+def _format_instant(milliseconds: float | None) -> str:
+    """Return an instant as ISO 8601, UTC; empty if it is none."""
+    try:
+        return datetime.fromtimestamp((milliseconds or 0) / 1000, UTC).isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return ""
+
+
 def _decode_metrics(text: str) -> dict[str, float]:
     try:
         return msgspec.json.decode(text, type=dict[str, float])
-    except msgspec.DecodeError:  # a version that was registered by other means has no such tag
+    except UNREADABLE:  # a version that was registered by other means has no such tag
         return {}
 
 
@@ -247,10 +262,41 @@ def find_user() -> str:
         return f"uid {os.getuid()}"
 
 
+UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)  # what decoding a text of others may raise
+Record = TypeVar("Record", bound=msgspec.Struct)
+
+
+def decode_records(name: str, tags: dict[str, str], prefix: str, kind: type[Record]) -> list[Record]:
+    """Return the records among a registered model's tags, by key; one that cannot be read is left out, with a warning.
+
+    Anybody who may write to the registry may write a tag. The record's own model name is not taken: models can be renamed.
+
+    Parameters
+    ----------
+    prefix, kind
+        Of the tags' keys, and what they hold: a ``Move`` or an ``Event``.
+    """
+    found = []
+    for key in sorted(key for key in tags if key.startswith(prefix)):
+        try:
+            record = msgspec.json.decode(tags[key], type=kind)
+            if datetime.fromisoformat(record.at).utcoffset() is None:  # type: ignore[attr-defined] # both kinds have it
+                raise msgspec.ValidationError("its time has no zone")
+        except (*UNREADABLE, ValueError) as error:
+            _warn_once(f"{name}: tag {key} is left out, it cannot be read: {error}; delete it on the model's page in MLflow")
+        else:
+            found.append(msgspec.structs.replace(record, model=name))
+    return found
+
+
+@functools.lru_cache(maxsize=1000)  # a monitor reads the same tags every few seconds
+def _warn_once(text: str) -> None:
+    logger.warning("%s", plain(text))
+
+
 def read_moves(store: Store, name: str) -> list[Move]:
-    """Return a model's alias moves, oldest first."""
-    tags = store.client.get_registered_model(name).tags
-    return [msgspec.json.decode(tags[key], type=Move) for key in sorted(tags) if key.startswith(MOVE_TAG)]
+    """Return a model's alias moves, oldest first; those that cannot be read are left out, with a warning."""
+    return decode_records(name, store.client.get_registered_model(name).tags, MOVE_TAG, Move)
 
 
 def find_strays(store: Store, name: str, moves: list[Move]) -> list[str]:
@@ -268,8 +314,14 @@ def _place(number: int | None) -> str:
     return "no version" if number is None else f"version {number}"
 
 
-def find_previous_champion(moves: list[Move]) -> int | None:
-    """Return the version that was champion before the current one; rolled-back champions do not count."""
+def find_previous_champion(moves: list[Move], existing: Collection[int] | None = None) -> int | None:
+    """Return the version that was champion before the current one; rolled-back champions do not count.
+
+    Parameters
+    ----------
+    existing
+        Versions that were not deleted since; default all.
+    """
     line: list[int] = []
     for move in moves:
         if move.alias != CHAMPION:
@@ -278,7 +330,8 @@ def find_previous_champion(moves: list[Move]) -> int | None:
             del line[line.index(move.target) + 1 :]
         elif not line or line[-1] != move.target:
             line.append(move.target)
-    return line[-2] if len(line) > 1 else None
+    earlier = [number for number in line[:-1] if existing is None or number in existing]
+    return earlier[-1] if earlier else None
 
 
 def download_bundle(store: Store, version: Version, folder: Path) -> Bundle:

@@ -10,11 +10,13 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mlops_project.errors import MLOpsError, TrackingError
+from mlops_project.process import end_with_parent
 from mlops_project.tracking.changes import Change, start_recording, watch_tables
 from mlops_project.tracking.server_metrics import TrackingMetrics, prepare_folder
 from mlops_project.tracking.server_routes import Routes
@@ -23,6 +25,9 @@ from mlops_project.tracking.server_threads import limit_threads
 METRICS_PATH = "/metrics"
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 CLIENT_LEFT = 499  # nginx's number; HTTP has none for it
+OPEN_PATHS = ("/mlflow/server-info", "/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect")
+LOGIN_PATH = "/version"  # answers every user who is logged in
+DRAIN_VARIABLE = "TRACKING_DRAIN_FILE"  # names a file that whoever is about to stop the server makes; see k8s/base/mlflow
 SERVER_VARIABLE = "_MLFLOW_SGI_NAME"  # `mlflow server` says there which server it starts
 
 
@@ -51,6 +56,9 @@ def _build(load: Callable[[], Any]) -> ASGIApp:
     server = os.environ.get(SERVER_VARIABLE, "uvicorn")
     if server != "uvicorn":
         raise TrackingError(f"this application runs under uvicorn, not {server}; leave out --{server}-opts")
+    end_with_parent()
+    if file := os.environ.get(DRAIN_VARIABLE):
+        Path(file).unlink(missing_ok=True)  # of a container before this one in the same pod
     metrics = TrackingMetrics(prepare_folder())
     from mlflow.exceptions import MlflowException
 
@@ -71,11 +79,54 @@ def _load_plain() -> Any:
 
 
 def _load_basic_auth() -> Any:
+    os.environ.setdefault("MLFLOW_AUTH_CONFIG_PATH", str(Path(__file__).with_name("basic_auth.ini")))
     try:
         from mlflow.server.auth import create_app as create_mlflow_app
     except ModuleNotFoundError as error:
         raise TrackingError(f"{error.name} is not installed; users and passwords need: pip install 'mlflow[auth]'") from error
-    return create_mlflow_app()
+    return LoginFirst(create_mlflow_app())
+
+
+class LoginFirst:
+    """Asks for the password where MLflow's application with users answers without one: what the server is and holds.
+
+    Whether a request may pass is asked of MLflow itself, by its headers on a path that every user may read: any way of
+    logging in counts.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self.routes = app.routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "http" and scope["path"].rstrip("/").endswith(OPEN_PATHS):
+            answer: list[Message] = []
+            path = f"{scope.get('root_path', '')}{os.environ.get('_MLFLOW_STATIC_PREFIX', '')}{LOGIN_PATH}"
+            probe = dict(scope) | {"method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
+            await self._app(probe, _receive_nothing, _keep_in(answer))
+            if answer[0]["status"] != 200:
+                for message in answer:
+                    await send(message)
+                return
+        await self._app(scope, receive, send)
+
+
+async def _receive_nothing() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def _keep_in(messages: list[Message]) -> Send:
+    async def send(message: Message) -> None:
+        messages.append(message)
+
+    return send
+
+
+def _is_draining() -> bool:
+    """Whether this server is about to be stopped: kept connections end with their next answer, so none is cut then."""
+    file = os.environ.get(DRAIN_VARIABLE)
+    return file is not None and os.path.exists(file)  # noqa: PTH110 - asked at every request
 
 
 class MeteredApp:
@@ -99,7 +150,7 @@ class MeteredApp:
         app: ASGIApp = self._app
         if path == METRICS_PATH:
             template, app = path, self._answer_metrics
-        exchange = Exchange(receive, send, partial(self._count_changes, start_recording()))
+        exchange = Exchange(receive, send, partial(self._count_changes, start_recording()), is_last=_is_draining())
         self._metrics.in_flight.inc()
         try:
             await app(scope, exchange.receive, exchange.send)
@@ -132,6 +183,8 @@ class Exchange:
     ----------
     on_answer
         Called with the status just before the answer's first byte is handed over.
+    is_last
+        Whether the connection is to end with this answer.
 
     Attributes
     ----------
@@ -139,8 +192,8 @@ class Exchange:
         Whether the application raised.
     """
 
-    def __init__(self, receive: Receive, send: Send, on_answer: Callable[[int], None]) -> None:
-        self._receive, self._send, self._on_answer = receive, send, on_answer
+    def __init__(self, receive: Receive, send: Send, on_answer: Callable[[int], None], *, is_last: bool = False) -> None:
+        self._receive, self._send, self._on_answer, self._is_last = receive, send, on_answer, is_last
         self._status: int | None = None
         self._client_left = False
         self.failed = False
@@ -164,4 +217,6 @@ class Exchange:
         if message["type"] == "http.response.start":
             self._status = status = message["status"]
             self._on_answer(status)
+            if self._is_last:
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
         await self._send(message)

@@ -6,15 +6,16 @@ Nothing here changes MLflow's global state: every call goes through a client mad
 import contextlib
 import logging
 import os
-import re
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from mlops_project.config import Config
 from mlops_project.errors import MLOpsError, TrackingError
+from mlops_project.formats import split_credentials, without_credentials
+from mlops_project.timed_http import TimedResponse, open_url
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -71,8 +72,8 @@ def open_store(config: Config) -> Iterator[Store]:
     except ModuleNotFoundError as error:
         raise TrackingError("MLflow is not installed; pip install 'mlops_project[tracking]'") from error
     address = os.environ.get("MLFLOW_TRACKING_URI") or database_uri(config)
-    shown = re.sub(r"://[^/@]*@", "://", address)
-    with _quiet(), _timeouts(config), _translated(shown):
+    shown = without_credentials(address)
+    with _quiet(), _limits(config), _login(address) as address, _translated(shown):
         if address.startswith(("http://", "https://")):
             _probe(address, config.tracking.timeout_seconds)
         elif address == database_uri(config):
@@ -84,10 +85,9 @@ def open_store(config: Config) -> Iterator[Store]:
 
 def _probe(address: str, timeout_seconds: float) -> None:
     """Ask for ``/health`` once, so that a server which is down costs one timeout and not one per call."""
-    request = urllib.request.Request(f"{address.rstrip('/')}/health")  # noqa: S310 - http and https only
     try:
-        with urllib.request.urlopen(request, timeout=timeout_seconds):  # noqa: S310
-            pass
+        with open_url(f"{address.rstrip('/')}/health", timeout_seconds) as response:
+            response.read()
     except urllib.error.HTTPError as error:
         if error.code >= 500:
             raise TrackingError(f"the server answers /health with {error.code}") from error
@@ -107,19 +107,45 @@ def _translated(shown: str) -> Iterator[None]:
     except ModuleNotFoundError as error:  # psycopg, boto3, …
         raise TrackingError(f"{shown}: {error.name} is not installed, which this MLflow store needs") from error
     except Exception as error:  # the artifact stores behind MLflow raise their own libraries' errors
-        reason = " ".join(str(error).split())[:400] or type(error).__name__
+        reason = without_credentials(" ".join(str(error).split()))[:400] or type(error).__name__
         raise TrackingError(f"{shown}: {reason}") from error
 
 
 @contextlib.contextmanager
-def _timeouts(config: Config) -> Iterator[None]:
-    """Bound MLflow's HTTP requests for a while; what the user has set stays."""
+def _login(address: str) -> Iterator[str]:
+    """Give a server's address without the user and password in it; MLflow gets these from its variables for a while.
+
+    In the address they would show in MLflow's messages. Variables that are set already win, as they do in MLflow.
+    """
+    plain_address, credentials = split_credentials(address)
+    if not address.startswith(("http://", "https://")) or not credentials:
+        yield address
+        return
+    user, _, password = credentials.partition(":")
+    variables = {"MLFLOW_TRACKING_USERNAME": unquote(user), "MLFLOW_TRACKING_PASSWORD": unquote(password)}
+    with _variables({} if "MLFLOW_TRACKING_USERNAME" in os.environ else variables):
+        yield plain_address
+
+
+@contextlib.contextmanager
+def _limits(config: Config) -> Iterator[None]:
+    """Bound MLflow's HTTP requests for a while, and the time of every answer for good; what the user has set stays."""
+    import urllib3.connection
+
+    urllib3.connection.HTTPConnection.response_class = TimedResponse  # MLflow's and boto3's requests go through it
     limits = {
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(1, round(config.tracking.timeout_seconds))),
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(RETRIES),
         "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     }
-    ours = {name: value for name, value in limits.items() if name not in os.environ}
+    with _variables(limits):
+        yield
+
+
+@contextlib.contextmanager
+def _variables(values: dict[str, str]) -> Iterator[None]:
+    """Set variables of the environment for a while, unless they are set."""
+    ours = {name: value for name, value in values.items() if name not in os.environ}
     os.environ.update(ours)
     try:
         yield

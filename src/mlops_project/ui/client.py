@@ -13,6 +13,7 @@ import msgspec
 from mlops_project.contract import Contract, Label
 from mlops_project.errors import MLOpsError
 from mlops_project.monitoring.results import Evaluation
+from mlops_project.timed_http import open_url
 
 TIMEOUT_SECONDS = 5.0
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
@@ -197,7 +198,7 @@ def _ask(address: str, path: str, body: bytes | None = None, key: str = "") -> b
         headers["Authorization"] = f"Bearer {key}"
     try:
         request = urllib.request.Request(f"{address.rstrip('/')}{path}", data=body, headers=headers)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310 - the operator's address
+        with open_url(request, TIMEOUT_SECONDS) as response:
             return bytes(response.read())
     except urllib.error.HTTPError as error:
         raise ModelServerError(_read_refusal(error), error.code) from error

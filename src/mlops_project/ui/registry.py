@@ -10,6 +10,7 @@ import streamlit as st
 
 from mlops_project.config import Config
 from mlops_project.errors import TrackingError
+from mlops_project.formats import without_credentials
 
 if TYPE_CHECKING:
     from mlops_project.serving.settings import Settings
@@ -89,7 +90,7 @@ def forget_registry() -> None:
 def find_mlflow(tracking_uri: str = "") -> str:
     """Return where a browser finds MLflow; empty if nothing says so."""
     candidates = (os.environ.get(MLFLOW_VARIABLE, ""), os.environ.get("MLFLOW_TRACKING_URI", ""), tracking_uri)
-    return next((item.rstrip("/") for item in candidates if item.startswith(("http://", "https://"))), "")
+    return next((without_credentials(item.rstrip("/")) for item in candidates if item.startswith(("http://", "https://"))), "")
 
 
 def link_run(mlflow: str, tracking: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from mlops_project.cli import main
 from mlops_project.errors import BundleError, ConfigError, TrackingError
 from mlops_project.promote import promote, rollback, run_gate
 from mlops_project.tracking import registry
+from mlops_project.tracking.events import EVENT_TAG
 from mlops_project.tracking.runs import log_bundle
 from mlops_project.tracking.store import open_store
 from tests.integration.tracking.stores import reseal
@@ -166,3 +167,40 @@ def test_commands_on_an_empty_store_say_what_to_do(project, make, monkeypatch):
     missing = run(main, ["promote", str(config.file)])
     assert missing.exit_code == 1
     assert "no model 'cancer' is registered" in missing.stderr
+
+
+def test_bad_tags_stop_neither_history_nor_models_nor_rollback_and_are_shown_without_control_characters(
+    champion, make, project, monkeypatch, caplog
+):
+    monkeypatch.chdir(project)
+    config = challenge(make, "poor")
+    promote(config, "challenger", force=True, reason="by \x1b[31mhand\x9b")
+    with open_store(config) as store:
+        note = store.client.set_registered_model_tag
+        note("cancer", f"{registry.MOVE_TAG}zzz", "{broken")
+        note("cancer", f"{registry.MOVE_TAG}0000", '{"\x1b[2J": 99}')
+        note("cancer", f"{EVENT_TAG}zzz", '{"at": 5}')
+        store.client.set_model_version_tag("cancer", "2", registry.METRICS_TAG, "[]")
+        store.client.set_model_version_tag("cancer", "2", registry.REASON_TAG, "\x1b[31mred\u202e")
+    shown = {}
+    for command in ("history", "history --json", "models", "models --json", "rollback"):
+        name, *options = command.split()
+        done = CliRunner().invoke(main, [name, str(config.file), *options])
+        assert done.exit_code == 0, done.output
+        assert not set(done.output) & set("\x1b\u202e\x9b")
+        shown[command] = done.stdout
+    assert r"by force: by \x1b[31mhand\x9b" in shown["history"]
+    assert json.loads(shown["history --json"])[-1]["reason"] == "by \x1b[31mhand\x9b"
+    assert json.loads(shown["models --json"])[0]["reason"] == "\x1b[31mred\u202e"
+    assert caplog.text.count("is left out, it cannot be read") == 3
+    assert "cancer: tag mlops.move.0000 is left out" in caplog.text
+    assert "\x1b" not in caplog.text
+    assert current(config) == 1
+
+
+def test_rollback_passes_over_a_version_that_was_deleted(champion, make):
+    for recipe in ("better", "poor"):
+        promote(challenge(make, recipe), "challenger", force=True, reason="by hand")
+    with open_store(champion) as store:
+        store.client.delete_model_version("cancer", "2")
+    assert rollback(champion).target == 1

@@ -1,8 +1,11 @@
+import base64
 import json
+import os
 import shutil
 import subprocess
 import sys
 import threading
+from urllib.parse import unquote
 
 import mlflow
 import msgspec
@@ -17,6 +20,7 @@ from mlops_project.tracking import registry
 from mlops_project.tracking.runs import log_bundle
 from mlops_project.tracking.store import open_store
 from tests.integration.tracking.stores import reseal
+from tests.servers_slow import slow_server
 
 pytestmark = pytest.mark.xdist_group("mlflow")  # one tracking server for all of them
 
@@ -166,6 +170,40 @@ def test_wrong_address_is_reported_without_its_password(make, monkeypatch):
     with pytest.raises(TrackingError, match=r"http://127\.0\.0\.1:9: no answer") as caught:
         log_bundle(bundle, config)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("credentials", ["user:hunter2", "us%40er:hun%2Fter2", "user:hun/ter2", "user"])
+def test_user_and_password_in_the_address_reach_the_server_and_no_message(config_of_server, credentials):
+    config, server, monkeypatch = config_of_server
+    address = server.address.replace("//", f"//{credentials}@")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    with pytest.raises(TrackingError, match=rf"^{server.address}: ") as caught, open_store(config) as store:
+        store.client.search_experiments()
+    user, _, password = map(unquote, credentials.partition(":"))
+    expected = base64.b64encode(f"{user}:{password}".encode())
+    assert (b"Authorization: Basic " + expected in server.requests[-1]) == bool(password)
+    assert "MLFLOW_TRACKING_PASSWORD" not in os.environ
+    assert "ter2" not in str(caught.value)
+
+
+def test_variables_come_before_the_address(config_of_server):
+    config, server, monkeypatch = config_of_server
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address.replace("//", "//other:hunter2@"))
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ana")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hunter2")
+    with pytest.raises(TrackingError), open_store(config) as store:
+        store.client.search_experiments()
+    assert b"Authorization: Basic " + base64.b64encode(b"ana:hunter2") in server.requests[-1]
+
+
+@pytest.fixture
+def config_of_server(make, monkeypatch):
+    """A configuration, a server that refuses all but /health and keeps what it was sent, and monkeypatch."""
+    monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD", raising=False)
+    refusal = b"HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    with slow_server(refusal, b"") as server:
+        server.answers["/health"] = b"OK"
+        yield make("good")[1], server, monkeypatch
 
 
 def test_file_store_address_is_refused_with_mlflows_reason(make, monkeypatch, project):

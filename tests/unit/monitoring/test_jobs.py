@@ -170,6 +170,7 @@ def test_job_is_the_cron_jobs_with_arguments_name_owner_and_mark(cluster, server
     assert job["metadata"]["annotations"] == {"cronjob.kubernetes.io/instantiate": "manual"}
     owner = job["metadata"]["ownerReferences"][0]
     assert (owner["kind"], owner["name"], owner["uid"]) == ("CronJob", "retrain", "u-1")
+    assert owner["controller"] is True  # or the CronJob neither counts the Job nor tidies it up
     assert CRON_JOB["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"] == ["m.yaml"]
 
 

@@ -52,6 +52,14 @@ async def answer(scope, receive, send):
     await send(END)
 
 
+def test_kept_connection_ends_with_its_next_answer_once_the_server_is_to_stop(metered, monkeypatch, tmp_path):
+    monkeypatch.setenv(server_app.DRAIN_VARIABLE, str(tmp_path / "draining"))
+    app = metered(answer)
+    assert ask(app, "/runs/1")[0]["headers"] == []
+    (tmp_path / "draining").touch()
+    assert [ask(app, path)[0]["headers"][-1] for path in ("/runs/1", "/metrics")] == [(b"connection", b"close")] * 2
+
+
 def test_answer_passes_through_and_is_counted_by_template_and_status(metered):
     app = metered(answer)
     assert ask(app, "/runs/77") == [START, END]

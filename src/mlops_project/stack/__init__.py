@@ -1,0 +1,1 @@
+"""The stack on this machine: how its processes start and, whatever happens to the program that started them, end."""
