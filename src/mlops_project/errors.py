@@ -73,6 +73,8 @@ class StackError(MLOpsError):
 
 def find_near(word: str, known: "list[str] | tuple[str, ...]") -> str | None:
     """Return the known word nearest to ``word``; None if none is near."""
+    if len(word) > 3 * max(map(len, known), default=0):  # too long to be near, and to be compared
+        return None
     near = get_close_matches(word, known, n=1, cutoff=0.6)
     return near[0] if near else None
 

@@ -206,6 +206,14 @@ class ServingConfig(Section, frozen=True, dict=True):
         ),
     ] = 100.0
     max_rows: Annotated[int, Meta(ge=1, description="Requests with more rows get 413.")] = 100_000
+    max_values: Annotated[
+        int,
+        Meta(
+            ge=1000,
+            description="Requests with more values get 413: rows times columns, and all that stands in JSON, where a number "
+            "counts 1, a text or a name 2, a list or an object 4. Each takes up to 40 bytes of a worker's memory.",
+        ),
+    ] = 4_000_000
     max_head_bytes: Annotated[
         int, Meta(ge=1024, le=2**20, description="A request whose target is longer gets 414; one with larger headers 431.")
     ] = 64 * 2**10

@@ -25,6 +25,7 @@ from mlops_project.serving.routes import Route, find_route
 from mlops_project.serving.settings import Settings
 from mlops_project.serving.tracing import build_tracer
 from mlops_project.serving.wires import Question, Wire
+from mlops_project.wire.limits import TooLargeError
 
 SMALL_BODY_BYTES = 32 * 1024  # larger ones are answered in a thread, so that small ones need not wait for them
 HOUSEKEEPING_SECONDS = 1.0
@@ -161,7 +162,7 @@ class App:
 
     def count_refusal(self, error: MLOpsError) -> None:
         """Count a request that is refused before the model sees it."""
-        if isinstance(error, RefusedError):
+        if isinstance(error, RefusedError | TooLargeError):
             self.metrics.add(names.REFUSED, 1.0, error.reason)
 
     def count(
@@ -205,9 +206,11 @@ class App:
         RefusedError
             If it takes longer than a request may.
         """
-        job = asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        loop = asyncio.get_running_loop()
         try:
-            return await asyncio.wait_for(job, self.settings.serving.request_seconds)
+            async with asyncio.timeout(self.settings.serving.request_seconds):
+                # Without a name for the future: with one, an error that it holds would keep this frame, and the body, alive.
+                return await loop.run_in_executor(self._threads, work, *arguments)
         except TimeoutError:
             raise RefusedError(504, "slow", "the answer took too long; send fewer rows") from None
 

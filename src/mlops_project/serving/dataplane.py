@@ -76,7 +76,7 @@ class DataPlane:
         self._about: dict[tuple[str, str, str, str, Any], bytes] = {}
         self._pending_shadows = 0
         self._canary = settings.serving.challenger == "canary"
-        self._max_rows = settings.serving.max_rows
+        self._max_together = min(MAX_ROWS_TOGETHER, settings.serving.max_rows)
         self._sample = settings.log.sample if settings.log.enabled else 0.0
         self._next_cleaning = 0.0
         self.log = LogWriter(settings.log_dir, settings.log) if settings.log.enabled else None
@@ -95,9 +95,7 @@ class DataPlane:
         Raises
         ------
         ContractError
-            If the request is malformed, or its rows do not fit the model.
-        RefusedError
-            If it has too many rows.
+            If the request is malformed, or its rows do not fit the model, or it is too large.
         """
         started = time.perf_counter()
         challenger = self._choose_canary(champion)
@@ -125,7 +123,7 @@ class DataPlane:
         started = time.perf_counter()
         for position, (champion, question) in enumerate(asked):
             rows = None if self._canary else self._take[question.wire](champion, question)
-            if rows is None or len(rows) > MAX_ROWS_TOGETHER:
+            if rows is None or len(rows) > self._max_together:
                 results[position] = self._try_answer(champion, question)
             else:
                 together.setdefault((champion, question.wire), []).append((position, rows))
@@ -177,7 +175,6 @@ class DataPlane:
 
     def _answer(self, model: ServedModel, question: Question, started: float) -> Answer:
         rows, write = self._read[question.wire](model, question)
-        _check_rows(len(rows.numbers), self._max_rows)
         predictions = model.runtime.run(*rows)
         return self._finish(model, len(rows.numbers), predictions, partial(write, predictions), started)
 
@@ -298,8 +295,3 @@ def _role(answer: Answer) -> str:
 
 def _unlogged() -> RefusedError:
     return RefusedError(503, "log", "predictions cannot be logged now, and none is given without; try again later")
-
-
-def _check_rows(n_rows: int, limit: int) -> None:
-    if n_rows > limit:
-        raise RefusedError(413, "rows", f"{n_rows} rows are more than the {limit} that one request may have; send several")

@@ -3,6 +3,7 @@
 from mlops_project.errors import MLOpsError
 from mlops_project.prediction_log.ids import UnknownPredictionError
 from mlops_project.serving.reload import NoModelError, UnknownModelError
+from mlops_project.wire.limits import TooLargeError
 from mlops_project.wire.mlflow import UnsupportedTypeError
 
 INTERNAL = "the server failed; its log has the reason under this request id"
@@ -27,6 +28,7 @@ class RefusedError(MLOpsError):
 
 
 STATUS: dict[type[MLOpsError], int] = {
+    TooLargeError: 413,
     UnsupportedTypeError: 415,
     UnknownPredictionError: 404,
     UnknownModelError: 404,

@@ -9,6 +9,7 @@ from mlops_project.errors import BundleError, ContractError
 from mlops_project.runtime import Runtime
 from mlops_project.sections import ServingConfig
 from mlops_project.serving.metrics import ModelMetrics, ServerMetrics
+from mlops_project.wire.limits import Limits
 from mlops_project.wire.protocols import build_protocols
 
 Role = Literal["champion", "challenger"]
@@ -37,7 +38,8 @@ class ServedModel:
         self.contract: Contract = bundle.contract
         self.name = bundle.metadata.name
         self.version = tracking.get("model_version") or bundle.digest[:12]
-        self.scoring, self.inference, self.native = build_protocols(self.contract, settings)
+        limits = Limits(settings.max_rows, settings.max_values, settings.max_body_bytes)
+        self.scoring, self.inference, self.native = build_protocols(self.contract, settings, limits)
         label = "canary" if role == "challenger" else role
         self.metrics = ModelMetrics(metrics.counters, self.name, self.version, label, self.contract.class_names)
 

@@ -4,9 +4,10 @@ https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/#json-input
 """
 
 import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import chain
 from typing import Any, Literal
 
 import orjson
@@ -15,6 +16,8 @@ from mlops_project.contract import Contract
 from mlops_project.errors import ContractError
 from mlops_project.runtime import Predictions
 from mlops_project.wire.columns import Rules
+from mlops_project.wire.csv_rows import read_blocks
+from mlops_project.wire.limits import NO_LIMITS, Limits
 from mlops_project.wire.parquet import MISSING_LIBRARY, UnreadableFileError, read_parquet
 from mlops_project.wire.problems import Problem, RowsError, at_rows
 from mlops_project.wire.rows import Encoded, RowReader
@@ -57,11 +60,19 @@ class ScoringProtocol:
         How strictly to read; MLflow ignores extra columns and converts text.
     method
         What is answered for classifiers: ``predict`` labels or ``predict_proba`` probabilities.
+    limits
+        How much one request may hold.
     """
 
-    def __init__(self, contract: Contract, rules: Rules, method: Literal["predict", "predict_proba"] = "predict") -> None:
-        self.contract, self.rules, self.method = contract, rules, method
-        self.reader = RowReader(contract, rules)
+    def __init__(
+        self,
+        contract: Contract,
+        rules: Rules,
+        method: Literal["predict", "predict_proba"] = "predict",
+        limits: Limits = NO_LIMITS,
+    ) -> None:
+        self.contract, self.rules, self.method, self.limits = contract, rules, method, limits
+        self.reader = RowReader(contract, rules, limits)
         self._features = {feature.name: feature for feature in contract.features}
         labels = [json.dumps(label) for label in contract.classes]
         self._labels = labels
@@ -98,7 +109,8 @@ class ScoringProtocol:
         return None
 
     def _read_json(self, body: bytes) -> Encoded:
-        request = parse_json(body)
+        self.limits.check_json(body)
+        request = parse_json(body, self.limits)
         if type(request) is dict:
             return self._read_request(request)
         kind = "a list" if isinstance(request, list) else "no object"
@@ -154,6 +166,7 @@ class ScoringProtocol:
     def _read_instances(self, instances: Any) -> Encoded:
         if not (isinstance(instances, list) and instances and isinstance(instances[0], dict)):
             return self._read_inputs(instances, INSTANCES)
+        self.reader.check_rows(len(instances))
         _require_objects(instances, INSTANCES)
         uneven = {name for name in self.contract.names if 0 < sum(name in item for item in instances) < len(instances)}
         if uneven:
@@ -179,22 +192,28 @@ class ScoringProtocol:
         """Read column → values; a single value stands for every row, if only single values are there for one row."""
         lists = {name: values for name, values in columns.items() if isinstance(values, list)}
         n_rows = max(map(len, lists.values()), default=1)
-        filled = {name: lists.get(name, [value] * n_rows) for name, value in columns.items()}
+        self.reader.check_rows(n_rows)
+        known = {name for name in columns if self.reader.find_name(name) is not None}
+        filled = {name: lists.get(name, [value] * n_rows if name in known else ()) for name, value in columns.items()}
         if any(isinstance(value, dict) for name, value in columns.items() if name in self.reader.names):
             raise ScoringError(f"{key}: expected a list of values for each column", INVALID_PARAMETER)
         return self.reader.read_columns(filled)
 
     def _read_csv(self, body: bytes) -> Encoded:
         try:
-            lines = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), skipinitialspace=True, strict=True)
-            rows = [row for row in lines if row and row != [""]]
+            blocks = read_blocks(body, self.limits)
+            (names,) = next(blocks, [[]])
+            first = next(blocks, [])
+            return self.reader.read_blocks(chain([first], blocks), partial(self._name_fields, names))
         except UnicodeDecodeError as error:
             raise ScoringError("the CSV is not UTF-8") from error
         except csv.Error as error:
             raise ScoringError(f"not valid CSV: {error}") from error
-        if not rows:
+
+    def _name_fields(self, names: list[str], rows: list[list[str]]) -> dict[str, list[Any]]:
+        """Return rows as columns by name."""
+        if not names:
             raise ScoringError("the CSV is empty; expected a line of column names, then rows")
-        names, rows = rows[0], rows[1:]
         wrong = [row for row, values in enumerate(rows) if len(values) != len(names)]
         if wrong:
             raise RowsError([at_rows(None, f"expected {len(names)} fields, as in the first line", wrong)])
@@ -206,7 +225,7 @@ class ScoringProtocol:
             elif own not in columns:  # pandas gives further ones another name
                 cells = [None if row[index] in CSV_MISSING else row[index] for row in rows]
                 columns[own] = read_words(cells, self._features[own])
-        return self.reader.read_columns(columns, len(rows))
+        return columns
 
     def _read_parquet(self, body: bytes) -> Encoded:
         try:
@@ -237,17 +256,18 @@ def _dump(values: Any) -> bytes:
     return json.dumps({"predictions": values.tolist()}).encode()
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes, limits: Limits = NO_LIMITS) -> Any:
     """Parse JSON; what Python's parser takes and the standard does not (NaN, Infinity, lone surrogates) is taken, as in MLflow.
 
     Raises
     ------
-    ScoringError
-        If it is not JSON.
+    ScoringError, TooLargeError
+        If it is not JSON, or only Python's parser takes it, which needs several times as much memory, and it is large.
     """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
+        limits.check_wide(body)
         try:
             return json.loads(body)
         except RecursionError:

@@ -8,6 +8,7 @@ from mlops_project.contract import Contract
 from mlops_project.errors import ContractError
 from mlops_project.runtime import Predictions
 from mlops_project.wire.columns import Rules
+from mlops_project.wire.limits import NO_LIMITS, Limits
 from mlops_project.wire.problems import RowsError, at_rows
 from mlops_project.wire.rows import Encoded, RowReader
 
@@ -25,11 +26,13 @@ class NativeProtocol:
         The model's inputs and outputs.
     rules
         How strictly to read.
+    limits
+        How much one request may hold.
     """
 
-    def __init__(self, contract: Contract, rules: Rules) -> None:
-        self.contract = contract
-        self.reader = RowReader(contract, rules)
+    def __init__(self, contract: Contract, rules: Rules, limits: Limits = NO_LIMITS) -> None:
+        self.contract, self.limits = contract, limits
+        self.reader = RowReader(contract, rules, limits)
 
     def read(self, body: bytes) -> Encoded:
         """Read a row (an object) or several (a list of objects).
@@ -39,6 +42,7 @@ class NativeProtocol:
         FormatError, RowsError
             If it is not JSON of that form, or rows do not fit the model; lists every problem.
         """
+        self.limits.check_json(body)
         try:
             rows = orjson.loads(body)
         except orjson.JSONDecodeError as error:
@@ -49,6 +53,7 @@ class NativeProtocol:
             rows = [rows]
         if type(rows) is not list:
             raise FormatError("expected an object for one row, or a list of objects")
+        self.reader.check_rows(len(rows))
         wrong = [row for row, item in enumerate(rows) if type(item) is not dict]
         if wrong:
             raise RowsError([at_rows(None, "expected an object with a value per column", wrong)])

@@ -19,6 +19,7 @@ from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ContractError
 from mlops_project.runtime import Predictions
 from mlops_project.wire.columns import Rules
+from mlops_project.wire.limits import NO_LIMITS, Limits
 from mlops_project.wire.problems import shorten
 from mlops_project.wire.rows import Encoded, RowReader
 
@@ -91,11 +92,13 @@ class InferenceProtocol:
         The model's inputs and outputs.
     rules
         How strictly to read.
+    limits
+        How much one request may hold.
     """
 
-    def __init__(self, contract: Contract, rules: Rules) -> None:
-        self.contract = contract
-        self.reader = RowReader(contract, rules)
+    def __init__(self, contract: Contract, rules: Rules, limits: Limits = NO_LIMITS) -> None:
+        self.contract, self.limits = contract, limits
+        self.reader = RowReader(contract, rules, limits)
         self.outputs = _list_outputs(contract)
         self._classes = np.array(contract.classes, object)
 
@@ -123,6 +126,7 @@ class InferenceProtocol:
         InferenceError, RowsError
             If it breaks the protocol, or its rows do not fit the model.
         """
+        self.limits.check_json(body if header_length is None else body[:header_length])
         head, tail = (body, b"") if header_length is None else (body[:header_length], memoryview(body)[header_length:])
         try:
             request = _DECODER.decode(head)
@@ -134,6 +138,7 @@ class InferenceProtocol:
         wanted = self._find_outputs(request)
         if not request.inputs:
             raise InferenceError("inputs: expected at least one tensor")
+        _check_sizes(request.inputs, self.limits)
         tensors = _read_tensors(request.inputs, tail)
         return InferenceRequest(self._read_rows(tensors), request.id, wanted)
 
@@ -145,6 +150,8 @@ class InferenceProtocol:
             if output.name not in self.outputs:
                 known = ", ".join(self.outputs)
                 raise InferenceError(f"no output {shorten(output.name)!r}; the model has {known}")
+        if len({output.name for output in request.outputs}) < len(request.outputs):
+            raise InferenceError("outputs: one stands there twice; ask for each once")
         return tuple((item.name, (item.parameters or {}).get("binary_data", binary) is True) for item in request.outputs)
 
     def _read_rows(self, tensors: dict[str, npt.NDArray[Any]]) -> Encoded:
@@ -234,6 +241,17 @@ def _read_tensors(inputs: Sequence[_InputTensor], tail: "memoryview | bytes") ->
     return tensors
 
 
+def _check_sizes(inputs: Sequence[_InputTensor], limits: Limits) -> None:
+    """Refuse what the shapes say is too much; that the data has no more elements is checked where they are read."""
+    n_values = 0
+    for tensor in inputs:
+        size = max(0, math.prod(tensor.shape))  # a shape that makes no sense is refused with its data
+        limits.check_rows(tensor.shape[0] if tensor.shape else 0)
+        n_values += size
+        if n_values > limits.max_values:
+            raise limits.refuse_values("elements of the tensors")
+
+
 def _check_datatype(tensor: _InputTensor) -> None:
     if tensor.datatype not in DTYPES:
         known = ", ".join(DTYPES)
@@ -315,7 +333,7 @@ def _decode_base64(values: npt.NDArray[Any], tensor: _InputTensor) -> npt.NDArra
 
 def _split_texts(raw: "memoryview | bytes", tensor: _InputTensor) -> npt.NDArray[Any]:
     texts: list[str] = []
-    position = 0
+    position, most = 0, max(1, math.prod(tensor.shape))
     while position < len(raw):
         end = position + TEXT_SIZE.size
         size = TEXT_SIZE.unpack_from(raw, position)[0] if end <= len(raw) else len(raw)
@@ -326,6 +344,8 @@ def _split_texts(raw: "memoryview | bytes", tensor: _InputTensor) -> npt.NDArray
         except UnicodeDecodeError:
             raise InferenceError(f"input {shorten(tensor.name)!r}: a text is not UTF-8") from None
         position = end + size
+        if len(texts) == most and position < len(raw):
+            raise InferenceError(f"input {shorten(tensor.name)!r}: the data has more than the {most} texts of its shape")
     values = np.empty(len(texts), object)
     values[:] = texts
     return values

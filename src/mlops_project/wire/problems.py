@@ -63,6 +63,38 @@ class RowsError(ContractError):
         return "\n".join([f"{self.n_problems} problems", *lines])
 
 
+class Problems:
+    """Problems of rows that are read in blocks: the same one in several blocks is told once, with all its rows."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str | None, str], Problem] = {}
+        self._stages: list[Stage] = []
+
+    def add(self, error: RowsError, n_before: int) -> None:
+        """Note what is wrong with a block that has so many rows before it."""
+        self._stages.append(error.stage)
+        for problem in error.problems:
+            key = (problem.column, problem.message)
+            earlier = self._found.get(key, Problem(*key))
+            rows = (*earlier.rows, *(row + n_before for row in problem.rows))[:MAX_ROWS]
+            self._found[key] = Problem(*key, rows, earlier.count + problem.count)
+
+    def found(self) -> list[Problem]:
+        """Return each with the numbers that its rows have among all."""
+        return [*self._found.values()]
+
+    def raise_if_any(self) -> None:
+        """Raise what was noted.
+
+        Raises
+        ------
+        RowsError
+            If anything was.
+        """
+        if self._found:
+            raise RowsError(self.found(), "value" if "value" in self._stages else self._stages[0])
+
+
 def shorten(name: object) -> str:
     """Return a name from the request in a form that is safe to show: at most 64 printable characters."""
     text = "".join(sign if sign.isprintable() else "?" for sign in str(name)[: MAX_NAME + 1])

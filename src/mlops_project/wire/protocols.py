@@ -5,6 +5,7 @@ from typing import NamedTuple
 from mlops_project.contract import Contract
 from mlops_project.sections import ServingConfig
 from mlops_project.wire.columns import Rules
+from mlops_project.wire.limits import NO_LIMITS, Limits
 from mlops_project.wire.mlflow import ScoringProtocol
 from mlops_project.wire.native import NativeProtocol
 from mlops_project.wire.open_inference import InferenceProtocol
@@ -18,12 +19,15 @@ class Protocols(NamedTuple):
     native: NativeProtocol
 
 
-def build_protocols(contract: Contract, settings: ServingConfig) -> Protocols:
-    """Return the protocols of a model: MLflow's and V2 lenient as the settings say, this product's own exact."""
+def build_protocols(contract: Contract, settings: ServingConfig, limits: Limits = NO_LIMITS) -> Protocols:
+    """Return the protocols of a model: MLflow's and V2 lenient as the settings say, this product's own exact.
+
+    What was answered and logged once is read without limits.
+    """
     lenient = Rules(coercion=settings.coercion, missing=settings.missing_features)
     exact = Rules(types="exact", extra="error", missing=settings.missing_features, gaps="error", categories="known")
     return Protocols(
-        ScoringProtocol(contract, lenient, settings.predict_method),
-        InferenceProtocol(contract, lenient),
-        NativeProtocol(contract, exact),
+        ScoringProtocol(contract, lenient, settings.predict_method, limits),
+        InferenceProtocol(contract, lenient, limits),
+        NativeProtocol(contract, exact, limits),
     )

@@ -4,7 +4,7 @@ The common case (every column there, plain numbers and strings) is one NumPy cal
 column through ``columns.py``, which finds every problem.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -15,7 +15,8 @@ from mlops_project.contract import Contract, Feature
 from mlops_project.errors import find_near, suggest
 from mlops_project.runtime import MISSING_TEXT, Floats
 from mlops_project.wire.columns import EXACT_INTEGER, LARGEST, Rules, read_date_column, read_number_column, read_text_column
-from mlops_project.wire.problems import MAX_PROBLEMS, Problem, RowsError, Stage, at_rows, check_once, shorten
+from mlops_project.wire.limits import NO_LIMITS, Limits
+from mlops_project.wire.problems import MAX_PROBLEMS, Problem, Problems, RowsError, Stage, at_rows, check_once, shorten
 
 
 class Encoded(NamedTuple):
@@ -36,6 +37,7 @@ class Encoded(NamedTuple):
 NUMBERS, TEXT = {float, int}, {str}
 MAYBE_NUMBERS, MAYBE_TEXT = NUMBERS | {type(None)}, TEXT | {type(None)}
 MAX_COLUMNS = 1000  # that a request may have, if the model has few
+MAX_HINTS = 100  # columns of a request among which a missing one is looked for
 NO_TEXTS = np.empty((0, 0), object)  # what a model without text columns does not read
 
 
@@ -48,14 +50,17 @@ class RowReader:
         The model's inputs.
     rules
         How strictly to read.
+    limits
+        How much one request may hold.
     """
 
-    def __init__(self, contract: Contract, rules: Rules) -> None:
-        self.contract, self.rules = contract, rules
+    def __init__(self, contract: Contract, rules: Rules, limits: Limits = NO_LIMITS) -> None:
+        self.contract, self.rules, self.limits = contract, rules, limits
         self.names = list(contract.names)
         self._known = {feature.name: feature for feature in contract.features}
         self._width = len(self.names)
         self._max_columns = max(MAX_COLUMNS, 10 * self._width)
+        self._most_per_row = max(self._width, len(contract.classes))  # values, read or answered
         numbers = [index for index, feature in enumerate(contract.features) if not feature.is_text]
         texts = [index for index, feature in enumerate(contract.features) if feature.is_text]
         self._all_numbers = not texts and all(feature.type != "datetime" for feature in contract.features)
@@ -105,6 +110,7 @@ class RowReader:
         RowsError
             Listing every problem.
         """
+        self.check_rows(len(rows))
         if names == self.names and rows:
             encoded = self.read_quickly(rows)
             if encoded is not None:
@@ -119,12 +125,55 @@ class RowReader:
         RowsError
             Listing every problem.
         """
+        self.check_rows(len(records))
         rows = self.take_records(records) if records else None
         encoded = self.read_quickly(rows) if rows else None
         if encoded is not None:
             return encoded
         names = dict.fromkeys(name for record in records for name in record)
-        return self.read_columns({name: [record.get(name) for record in records] for name in names}, len(records))
+        self._check_width(len(names))
+        known = {name for name in names if self.find_name(name) is not None}
+        columns = {name: [record.get(name) for record in records] if name in known else () for name in names}
+        return self.read_columns(columns, len(records))
+
+    def read_blocks(self, blocks: "Iterable[Any]", prepare: "Callable[[Any], Mapping[Any, Any]]") -> Encoded:
+        """Read rows that come in blocks, each turned into columns by ``prepare``, which may raise ``RowsError``.
+
+        Raises
+        ------
+        RowsError
+            Listing every problem, of all blocks.
+        TooLargeError
+            If there are more rows or values than one request may have; no further block is taken then.
+        """
+        parts, problems, n_rows = [], Problems(), 0
+        for block in blocks:
+            self.check_rows(n_rows + len(block))
+            try:
+                parts.append(self.read_columns(prepare(block), len(block)))
+            except RowsError as error:
+                problems.add(error, n_rows)
+            n_rows += len(block)
+        problems.raise_if_any()
+        if len(parts) == 1:
+            return parts[0]
+        return Encoded(np.concatenate([part.numbers for part in parts]), np.concatenate([part.texts for part in parts]))
+
+    def check_rows(self, n_rows: int) -> None:
+        """Refuse more rows than one request may have, before anything is built for each.
+
+        Raises
+        ------
+        TooLargeError
+            If there are more.
+        """
+        self.limits.check_rows(n_rows, self._most_per_row)
+
+    def _check_width(self, n_columns: int) -> None:
+        if n_columns > self._max_columns:
+            raise RowsError(
+                [Problem(None, f"{n_columns} columns are far more than the model's {self._width}; leave others out")]
+            )
 
     def take_records(self, records: Sequence[Mapping[Any, Any]]) -> list[Any] | None:
         """Return the values of each record in contract order, unread; None if one lacks a column or has others."""
@@ -198,6 +247,8 @@ class RowReader:
 
     def _transpose(self, names: Sequence[Any], rows: Sequence[Any]) -> dict[Any, list[Any]]:
         width = len(names)
+        self._check_width(width)
+        self.limits.check_rows(len(rows), width)
         if width == 1 and not any(isinstance(row, list | tuple) for row in rows):
             rows = [[row] for row in rows]  # pandas reads plain values as the rows of a single column
         wrong = [index for index, row in enumerate(rows) if not isinstance(row, list | tuple) or len(row) != width]
@@ -221,13 +272,11 @@ class RowReader:
         RowsError
             Listing every problem.
         """
-        if len(columns) > self._max_columns:
-            raise RowsError(
-                [Problem(None, f"{len(columns)} columns are far more than the model's {self._width}; leave others out")]
-            )
+        self._check_width(len(columns))
         columns = self._rename(columns)
         lengths = {name: len(values) for name, values in columns.items() if name in self._known}
         n_rows = max(lengths.values(), default=0) if n_rows is None else n_rows
+        self.check_rows(n_rows)
         missing = self._check_missing(columns)
         problems = [
             Problem(name, f"has {length} values where other columns have {n_rows}")
@@ -262,7 +311,7 @@ class RowReader:
         absent = [feature for feature in self.contract.features if feature.name not in columns]
         if not absent or self.rules.missing == "impute":
             return []
-        extra = [str(name) for name in columns if name not in self._known]
+        extra = [str(name) for name in columns if name not in self._known][:MAX_HINTS]
         if len(absent) > MAX_PROBLEMS // 2:
             names = ", ".join(repr(feature.name) for feature in absent[:MAX_PROBLEMS])
             more = f", … and {len(absent) - MAX_PROBLEMS} more" if len(absent) > MAX_PROBLEMS else ""
@@ -271,13 +320,16 @@ class RowReader:
 
     def _check_extra(self, columns: Mapping[Any, Any]) -> list[Problem]:
         extra = [name for name in columns if name not in self._known]
-        return [Problem(shorten(name), f"is unknown{suggest(str(name), self.names)}") for name in extra]
+        return [
+            Problem(shorten(name), f"is unknown{suggest(str(name), self.names) if index < MAX_PROBLEMS else ''}")
+            for index, name in enumerate(extra)
+        ]
 
     def _fill(self, columns: Mapping[Any, Any], n_rows: int) -> tuple[Encoded, list[Problem]]:
         numbers = np.full((n_rows, len(self.contract.number_columns)), np.nan)
         texts = np.full((n_rows, len(self.contract.texts)), "", object)
         problems: list[Problem] = []
-        position = 0
+        position = n_characters = 0
         for feature in self.contract.numbers:
             width = 4 if feature.type == "datetime" else 1
             values = self._values(columns, feature, n_rows)
@@ -289,7 +341,10 @@ class RowReader:
         for index, feature in enumerate(self.contract.texts):
             values = self._values(columns, feature, n_rows)
             if values is not None:
-                texts[:, index] = read_text_column(values, feature, self.rules, problems)
+                column = read_text_column(values, feature, self.rules, problems)
+                n_characters += sum(map(len, column))
+                self.limits.check_bytes(n_characters, "the texts of all rows")  # one text may stand in every row
+                texts[:, index] = column
         return Encoded(numbers, texts), problems
 
     def _values(self, columns: Mapping[Any, Any], feature: Feature, n_rows: int) -> Any:
