@@ -20,11 +20,13 @@ from mlops_project.command import WorkflowCommand, config_options, print_json
 from mlops_project.config import Config
 from mlops_project.errors import MLOpsError, StackError
 from mlops_project.formats import PlainFormatter, plain
+from mlops_project.prediction_log.overdue import Overdue
 
 if TYPE_CHECKING:
     from mlops_project.monitoring.results import Evaluation
 
 CLEANING_SECONDS = 3600.0
+OVERDUE_SECONDS = 6 * 3600.0  # what is too old is deleted after this time, in which an alert can tell that it is the clock
 END_SECONDS = 3.0  # for what is under way after SIGTERM; a kill does it no harm
 QUIET, DRIFT, LOSS = 0, 3, 4  # exit codes
 
@@ -54,7 +56,7 @@ class Monitor:
         self.config, self.watcher, self.trigger = config, Watcher(config, segments), Trigger(config)
         self.is_ready = False
         self._acting = threading.Lock()  # the loop and the webhook
-        self._next_cleaning = 0.0
+        self._next_cleaning, self._overdue = 0.0, Overdue(OVERDUE_SECONDS)
 
     def run(self, stop: threading.Event) -> None:
         """Work round by round until told to stop."""
@@ -130,12 +132,14 @@ class Monitor:
 
     def clean(self) -> None:
         """Delete what is older than the Parquet log is kept."""
-        self.watcher.reader.delete_old(datetime.now(UTC) - timedelta(days=self.config.monitoring.log_retention_days))
+        oldest = datetime.now(UTC) - timedelta(days=self.config.monitoring.log_retention_days)
+        self.watcher.reader.delete_old(oldest, self._overdue)
 
     def read_status(self) -> dict[str, Any]:
         """Return how retraining stands, and what is wrong with the monitor itself."""
         status = {self.config.model.name: self.trigger.read_status()}
-        return {"retraining": status, "problems": self.watcher.complaints.current}
+        problems = self.watcher.complaints.current
+        return {"retraining": status, "problems": problems, "log": self.watcher.read_state().describe()}
 
     def _show_retraining(self) -> None:
         status = self.trigger.read_status()

@@ -172,8 +172,11 @@ class _Retraining:
         return _End("promoted", f"this cause was answered with version {move.target} already{note}", move.target)
 
     def _challenge(self, champion: Bundle, oldest: datetime) -> _End:
+        from mlops_project.prediction_log.reader import LogReader
+
         self._step("reading labelled predictions")
-        rows = read_labelled(self.config, champion, oldest, self._reader)
+        reader = self._reader or LogReader(self.config.monitoring_dir)
+        rows = read_labelled(self.config, champion, oldest, reader)
         least = self.config.retraining.min_rows
         if len(rows) < least:
             text = (
@@ -182,6 +185,8 @@ class _Retraining:
             return _End("skipped", text)
         older, recent = rows.split(self.config.retraining.recent_share)
         said = f"{len(older):,} labelled predictions to learn from, the newest {len(recent):,} to judge ({_span(rows)})"
+        if isinstance(reader, LogReader) and reader.left_out:
+            said += f"; left out because they cannot be read: {', '.join(reader.left_out)}"
         self._record("retraining-started", f"{self.cause.reason}; {said}")
         return self._train_and_judge(older, recent, said)
 

@@ -254,8 +254,12 @@ class PredictionLogConfig(Section, frozen=True, dict=True):
     sample: Annotated[float, Meta(ge=0, le=1, description="Share of requests that are logged.")] = 1.0
     segment_bytes: Annotated[int, Meta(ge=4096, description="A segment is closed at this size.")] = 64 * 2**20
     segment_seconds: Annotated[float, Meta(gt=0, description="A segment is closed at this age.")] = 300.0
-    retention_days: Annotated[float, Meta(gt=0, description="Older segments are deleted.")] = 30.0
-    max_bytes: Annotated[int, Meta(ge=8192, description="The oldest segments are deleted beyond this size.")] = 10 * 2**30
+    retention_days: Annotated[
+        float, Meta(gt=0, description="Older segments are deleted; those that no monitor has read, at twice the age.")
+    ] = 30.0
+    max_bytes: Annotated[
+        int, Meta(ge=8192, description="Beyond this size the oldest segments are deleted, read ones first.")
+    ] = 10 * 2**30
     on_failure: Annotated[
         Literal["serve", "refuse"], Meta(description="When the log cannot be written: answer and count the loss, or 503.")
     ] = "serve"

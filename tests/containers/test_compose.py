@@ -59,7 +59,7 @@ def mounts(name: str) -> dict[str, str]:
 
 def test_monitor_reads_what_the_others_write() -> None:
     monitor, variables = mounts("monitor"), SERVICES["monitor"]["environment"]
-    assert monitor["/var/lib/mlops/predictions"] == f"{mounts('model-server')['/var/lib/mlops/predictions']}:ro"
+    assert monitor["/var/lib/mlops/predictions"] == mounts("model-server")["/var/lib/mlops/predictions"]
     assert monitor[variables["MLOPS_PATHS__SERVED_MODELS_DIR"]] == f"{mounts('sync')['/models']}:ro"
     assert monitor[variables["MLOPS_PATHS__MONITORING_DIR"]] == "monitoring"
     assert monitor["/config/configs.yaml"] == "./configs.yaml:ro"

@@ -13,6 +13,7 @@
 
 import contextlib
 import fcntl
+import logging
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ CauseKind = Literal["alert", "webhook", "schedule", "manual"]
 Result = Literal["promoted", "ready", "refused", "failed", "skipped", "rolled-back"]
 KEPT_ATTEMPTS = 200
 LOCK_VARIABLE = "RETRAINING_LOCK_FD"  # not MLOPS_…: those are settings
+
+logger = logging.getLogger(__name__)
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,10 +166,17 @@ class Attempts:
         return int(given)
 
     def read(self) -> State:
-        """Return what is recorded; empty if nothing is, or if the file is damaged."""
+        """Return what is recorded; empty if nothing is. A damaged file is set aside, and the service's log says so."""
         try:
             return msgspec.json.decode(self._file.read_bytes(), type=State)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except FileNotFoundError:
+            return State()
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            aside = self._file.with_name("state.json.damaged")
+            with contextlib.suppress(OSError):
+                self._file.replace(aside)
+            said = "%s cannot be read (%s): the record of retrainings begins anew, the damaged one is kept as %s"
+            logger.error(said, self._file, error, aside.name)  # noqa: TRY400 - said in full
             return State()
 
     def begin(self, cause: Cause, now: datetime, *, job: str = "") -> None:

@@ -5,7 +5,8 @@ Samples are made from the evaluations at each scrape, so that the series of a fe
 
 import math
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, get_args
@@ -95,6 +96,31 @@ LOG_LAG = Metric(
 UNDECODABLE = Metric(
     "mlops_monitor_undecodable_records_total", "counter", (), "Records of the prediction log that could not be read."
 )
+DAMAGED = Metric(
+    "mlops_monitor_damaged_records_total",
+    "counter",
+    (),
+    "Records of the prediction log that are damaged or missing in their segment; at least so many.",
+)
+DAMAGED_BYTES = Metric(
+    "mlops_monitor_damaged_bytes_total", "counter", (), "Bytes of the prediction log that were skipped as damaged."
+)
+UNREADABLE = Metric(
+    "mlops_monitor_unreadable_files",
+    "gauge",
+    (),
+    "Segments, files of the Parquet log and evaluations that cannot be read and are left out now.",
+)
+VANISHED = Metric(
+    "mlops_monitor_vanished_segments_total", "counter", (), "Closed segments that were deleted before they were read."
+)
+ODD_TIMES = Metric(
+    "mlops_monitor_odd_times_total",
+    "counter",
+    ("reason",),
+    "Rows by a wrong clock: `late` ones are in no window, `ahead` ones in a later one.",
+)
+CLOCK = Metric("mlops_clock_timestamp_seconds", "gauge", (), "What the monitor's clock says; seconds since 1970.")
 RETRAININGS = Metric(
     "mlops_retrainings_total",
     "counter",
@@ -117,7 +143,8 @@ STALE_LABELS = Metric("mlops_monitor_stale_label_seconds", "gauge", (), "Setting
 METRICS = (
     *(ROWS, LAST_RUN, WINDOW_END, RUNS, FEATURE_DRIFT, FEATURE_DRIFTED, DRIFT_SHARE, DOMAIN_AUC, PREDICTION_DRIFT),
     *(MISSING, OUT_OF_RANGE, UNSEEN, METRIC, METRIC_LOW, METRIC_HIGH, COVERAGE, LABEL_DELAY, LAST_LABEL, ALERT),
-    *(LOG_LAG, UNDECODABLE, RETRAININGS, RETRAINING, LAST_RETRAINING, ROLLBACKS),
+    *(LOG_LAG, UNDECODABLE, DAMAGED, DAMAGED_BYTES, UNREADABLE, VANISHED, ODD_TIMES, CLOCK),
+    *(RETRAININGS, RETRAINING, LAST_RETRAINING, ROLLBACKS),
     *(WINDOW_SECONDS, MIN_ROWS, STALE_LABELS),
 )
 RETRAINING_RESULTS = ("promoted", "ready", "refused", "failed", "skipped")
@@ -135,7 +162,9 @@ class MonitorMetrics:
     def __init__(self, settings: MonitoringConfig) -> None:
         self._lock = threading.Lock()
         self._newest: dict[str, Evaluation] = {}
-        self._values: dict[tuple[Metric, Labels], float] = {(LOG_LAG, ()): 0.0, (UNDECODABLE, ()): 0.0}
+        shown_from_0 = (LOG_LAG, UNDECODABLE, DAMAGED, DAMAGED_BYTES, UNREADABLE, VANISHED)
+        self._values: dict[tuple[Metric, Labels], float] = {(metric, ()): 0.0 for metric in shown_from_0}
+        self._values |= {(ODD_TIMES, (reason,)): 0.0 for reason in ("late", "ahead")}
         self.put(WINDOW_SECONDS, settings.every_minutes * 60)
         self.put(MIN_ROWS, settings.min_rows)
         self.put(STALE_LABELS, settings.stale_label_hours * 3600)
@@ -150,6 +179,12 @@ class MonitorMetrics:
         """Show an evaluation in place of the model's last one."""
         with self._lock:
             self._newest[evaluation.model] = evaluation
+
+    def show_only(self, model: str, newest: Sequence[Evaluation]) -> None:
+        """Show the newest of these evaluations in place of the model's last one; none, if there is none."""
+        with self._lock:
+            self._newest.pop(model, None)
+            self._newest |= {item.model: item for item in newest}
 
     def add(self, metric: Metric, amount: float = 1.0, *labels: str) -> None:
         """Add to a counter."""
@@ -187,6 +222,7 @@ class MonitorMetrics:
         """Return everything in Prometheus' text format."""
         from prometheus_client import CollectorRegistry, generate_latest
 
+        self.put(CLOCK, time.time())
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Collected(self._build_families()))
         return generate_latest(registry)

@@ -51,8 +51,13 @@ def write_report(
     file.write_text(build_report(evaluations, settings, contract), encoding="utf-8")
 
 
-def build_report(evaluations: Sequence[Evaluation], settings: MonitoringConfig, contract: Contract | None = None) -> str:
-    """Return what ``write_report`` writes."""
+def build_report(
+    evaluations: Sequence[Evaluation],
+    settings: MonitoringConfig,
+    contract: Contract | None = None,
+    notes: Sequence[str] = (),
+) -> str:
+    """Return what ``write_report`` writes, with what is to be known of the log that it is from."""
     now = evaluations[-1]
     shown = [*evaluations[-MAX_WINDOWS:]]
     window = f"version {now.version} · window {format_minute(now.start)} to {format_minute(now.end)} UTC"
@@ -61,6 +66,7 @@ def build_report(evaluations: Sequence[Evaluation], settings: MonitoringConfig, 
             "title": now.model,
             "subtitle": f"{window} · {now.rows:,} predictions · evaluated {format_minute(now.evaluated_at)}",
             "verdict": judge(now),
+            "notes": notes,
             "cards": _build_cards(now),
             "alerts": [_show_alert(alert) for alert in now.alerts],
             "consecutive": settings.consecutive,
@@ -83,7 +89,7 @@ def write_drift_report(file: Path, drift: Drift, title: str) -> None:
         "subtitle": f"{drift.rows:,} rows against {drift.reference_rows:,} reference rows",
         "verdict": Verdict(level, heading, drift.reason),
         "cards": _build_drift_cards(drift),
-        **dict.fromkeys(("alerts", "steps", "over_time", "first", "metrics", "labels", "assumptions"), ()),
+        **dict.fromkeys(("notes", "alerts", "steps", "over_time", "first", "metrics", "labels", "assumptions"), ()),
         "consecutive": 1,
         "first_note": "",
         **_show_drift(drift, None),

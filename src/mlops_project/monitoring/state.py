@@ -41,10 +41,16 @@ class EvaluationStore:
         For the fsspec file system.
     kept
         How many evaluations of a model stay, beside each version's last one.
+
+    Attributes
+    ----------
+    damaged
+        File → why it cannot be read and is left out.
     """
 
     def __init__(self, place: str, *, storage_options: Mapping[str, Any] | None = None, kept: int = KEPT) -> None:
         self._store, self._kept = Store(place, storage_options), kept
+        self.damaged: dict[str, str] = {}
         self._known: dict[str, Evaluation] = {}
 
     def append(self, evaluation: Evaluation) -> str:
@@ -60,6 +66,7 @@ class EvaluationStore:
         self.write(evaluation.model, f"{FOLDER}/{name}", msgspec.json.encode(evaluation))
         path = f"{evaluation.model}/{FOLDER}/{name}"
         self._known[path] = evaluation
+        self.damaged.pop(path, None)
         self._prune(evaluation.model)
         return path
 
@@ -79,6 +86,15 @@ class EvaluationStore:
             if evaluation is not None:
                 found.append(evaluation)
         return found[::-1]
+
+    def withdraw(self, model: str, after: datetime) -> list[str]:
+        """Delete the evaluations of windows that end after a moment; return their files."""
+        limit = after.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+        withdrawn = [path for path in self._list(model) if path.rpartition("/")[2].partition("-v")[0] > limit]
+        for path in withdrawn:
+            self._store.delete(path)
+            self._known.pop(path, None)
+        return withdrawn
 
     def names(self, model: str) -> list[str]:
         """Return the names of a model's evaluations, oldest first, as ``read_bytes`` takes them."""
@@ -135,9 +151,12 @@ class EvaluationStore:
                 self._known[path] = msgspec.json.decode(self._store.read(path), type=Evaluation)
             except FileNotFoundError:  # pruned by another process since it was listed
                 return None
-            except (OSError, msgspec.MsgspecError) as error:
-                logger.warning("%s: left out, it cannot be read: %s", path, error)
+            except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+                if path not in self.damaged:
+                    logger.warning("%s: left out, it cannot be read: %s", path, error)
+                self.damaged[path] = str(error)
                 return None
+            self.damaged.pop(path, None)
         return self._known[path]
 
     def _prune(self, model: str) -> None:

@@ -4,10 +4,12 @@ Everything follows from what is on disk: the evaluation's file is what makes a w
 moment goes on where it was; report and MLflow are brought in step at the next start.
 """
 
+import logging
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,20 +22,24 @@ from mlops_project.monitoring.bundles import BundleFinder
 from mlops_project.monitoring.complaints import Complaints
 from mlops_project.monitoring.evaluate import evaluate_window
 from mlops_project.monitoring.exporter import MonitorMetrics
+from mlops_project.monitoring.log_state import ClockError, LogState, check_clocks
 from mlops_project.monitoring.report import build_report
 from mlops_project.monitoring.results import Evaluation
 from mlops_project.monitoring.state import EvaluationStore
-from mlops_project.monitoring.windows import Progress, find_start, find_window, list_pending
-from mlops_project.prediction_log.ingest import ingest, list_done
+from mlops_project.monitoring.windows import Pending, Progress, find_start, find_window, list_pending
+from mlops_project.prediction_log.ingest import Ingested, ingest, ingest_again
+from mlops_project.prediction_log.markers import list_done, read_damaged
 from mlops_project.prediction_log.reader import LogReader, Window
+from mlops_project.prediction_log.segments import close_abandoned
 from mlops_project.prediction_log.store import Store
-from mlops_project.prediction_log.writer import close_abandoned
 from mlops_project.tracking.evaluations import Logged, log_windows
 from mlops_project.tracking.events import EventKind
 
 HISTORY = 300  # evaluations of a model that the report looks back on
 REPORT = "report.html"
 CLOCKS_DIFFER = timedelta(days=1)  # a version's predictions are not older than it by more
+
+logger = logging.getLogger(__name__)
 
 
 class Watcher:
@@ -60,7 +66,11 @@ class Watcher:
         self.config, self.segments = config, segments
         self.metrics = MonitorMetrics(config.monitoring)
         self.bundles, self.complaints = BundleFinder(config), Complaints()
-        self.reader = LogReader(config.monitoring_dir)
+        self.reader = LogReader(config.monitoring_dir, mend=self._mend)
+        self._unreadable: Mapping[str, str] = {}
+        self._waiting: set[str] = set()
+        self._vanished: list[str] = []
+        self._late = self._ahead = 0
         self.store = EvaluationStore(config.monitoring_dir)
         self._kept = Store(config.monitoring_dir)
 
@@ -79,12 +89,72 @@ class Watcher:
         options = self.config.prediction_log
         if "://" not in self.segments:
             close_abandoned(Path(self.segments))
+        self.reader.recheck()
         pending = list_pending(self.segments, list_done(self._kept))
-        done = ingest(self.segments, self.config.monitoring_dir, self.bundles, self.config.serving)
-        self.metrics.add(exporter.UNDECODABLE, done.undecodable)
+        self._check_clocks(pending)
+        begin = cache(self._find_begin)
+        done = ingest(self.segments, self.config.monitoring_dir, self.bundles, self.config.serving, begin=begin)
         left = pending.without(list_done(self._kept))
+        self._note_ingested(done, pending, left)
         self.metrics.put(exporter.LOG_LAG, left.lag_seconds)
         return left.find_watermark(options)
+
+    def _note_ingested(self, done: Ingested, pending: Pending, left: Pending) -> None:
+        """Count and show what could not be read, and what was deleted before it was."""
+        read = list_done(self._kept)
+        vanished = sorted(self._waiting.difference(pending.begun, read))
+        self._waiting = {name for name, (_, closed) in left.begun.items() if closed}
+        self._vanished += vanished
+        if vanished:
+            logger.error("segments were deleted before they were read: %s", ", ".join(vanished))
+        self._unreadable = done.unreadable
+        self._late, self._ahead = self._late + done.late, self._ahead + done.ahead
+        counts = {exporter.UNDECODABLE: done.undecodable, exporter.DAMAGED: done.lost, exporter.DAMAGED_BYTES: done.lost_bytes}
+        for metric, count in {**counts, exporter.VANISHED: len(vanished)}.items():
+            self.metrics.add(metric, count)
+        self.metrics.add(exporter.ODD_TIMES, done.late, "late")
+        self.metrics.add(exporter.ODD_TIMES, done.ahead, "ahead")
+        self.metrics.put(exporter.UNREADABLE, len(self.read_state().unreadable))
+
+    def read_state(self) -> LogState:
+        """Return what is wrong with the log itself."""
+        unreadable = {**self._unreadable, **self.reader.left_out, **self.store.damaged}
+        return LogState(read_damaged(self._kept), unreadable, self._vanished, self._late, self._ahead)
+
+    def _mend(self, file: str) -> bool:
+        """Write a damaged file of the Parquet log anew, if its segment is still there."""
+        place = self.config.monitoring_dir
+        is_mended = ingest_again(file, self.segments, place, self.bundles, self.config.serving)
+        if is_mended:
+            logger.warning("%s was damaged, and was written anew from its segment", file)
+        return is_mended
+
+    def _check_clocks(self, pending: Pending) -> None:
+        try:
+            check_clocks(pending)
+            self.complaints.settle("the clock")
+        except ClockError as error:
+            self.complaints.note("the clock", error)
+
+    def _find_begin(self, model: str, version: str) -> datetime | None:
+        """Return where the next window of a version begins at the earliest; None if nothing is known of it."""
+        bundle = self.bundles(model, version)
+        if bundle is None:
+            return None
+        self._withdraw(model, bundle)
+        progress = _find_progress(self.store.read(model, last=1, version=version), model, version, bundle)
+        return max(progress.begin, progress.last_end or progress.begin)
+
+    def _withdraw(self, model: str, bundle: Bundle) -> None:
+        """Take back evaluations of windows that are still to come: the clock was ahead. Their rows are evaluated again."""
+        now = datetime.now(UTC)
+        if now < datetime.fromisoformat(bundle.metadata.created_at):  # then it is now that it is wrong, and behind
+            return
+        withdrawn = self.store.withdraw(model, now)
+        if withdrawn:
+            said = "%s: %d windows that end after now were evaluated by a clock that was ahead; they will be evaluated again"
+            logger.error(said, model, len(withdrawn))
+            self.metrics.show_only(model, self.store.read(model, last=1))
 
     def watch(self, watermark: datetime) -> None:
         """Evaluate every window that is due. What fails with one model is logged and counted, and the others go on."""
@@ -132,6 +202,7 @@ class Watcher:
             Why there is none, if there are too few rows.
         """
         version, bundle = self.find_champion(model)
+        self._withdraw(model, bundle)
         previous = self.store.read(model, last=1, version=version)
         if start is None:
             start = find_start(self.reader, _find_progress(previous, model, version, bundle), self.config.monitoring)
@@ -139,7 +210,10 @@ class Watcher:
         rows, needed = self.reader.count(window, labelled=False).rows, self.config.monitoring.min_rows
         if rows < needed:
             return f"version {version} has {rows} rows, {needed} are needed (monitoring.min_rows)"
-        return evaluate_window(self.config, bundle, self.reader, window, previous)
+        return self._evaluate(bundle, window, previous)
+
+    def _evaluate(self, bundle: Bundle, window: Window, previous: Sequence[Evaluation]) -> Evaluation:
+        return self.reader.insist(lambda: evaluate_window(self.config, bundle, self.reader, window, previous))
 
     def keep(self, evaluation: Evaluation) -> None:
         """Keep an evaluation, which makes its window done, and show it."""
@@ -152,7 +226,8 @@ class Watcher:
     def _write_report(self, model: str) -> None:
         history = self.store.read(model, last=HISTORY)
         bundle = self.bundles(model, history[-1].version)
-        page = build_report(history, self.config.monitoring, bundle.contract if bundle else None)
+        contract = bundle.contract if bundle else None
+        page = build_report(history, self.config.monitoring, contract, self.read_state().notes())
         self.store.write(model, REPORT, page.encode())
 
     def _log(self, model: str) -> None:
@@ -171,13 +246,14 @@ class Watcher:
 
     def _evaluate_due(self, model: str, watermark: datetime) -> Iterator[Evaluation]:
         version, bundle = self.find_champion(model)
+        self._withdraw(model, bundle)
         while True:
             previous = self.store.read(model, last=1, version=version)
             progress = _find_progress(previous, model, version, bundle)
             window = find_window(self.reader, progress, watermark, self.config.monitoring)
             if window is None:
                 return
-            yield evaluate_window(self.config, bundle, self.reader, window, previous)
+            yield self._evaluate(bundle, window, previous)
 
 
 def _find_progress(previous: Sequence[Evaluation], model: str, version: str, bundle: Bundle) -> Progress:

@@ -5,53 +5,27 @@ segment is read again, and the same files take the place of the first ones. Rows
 prediction, which its id tells, so a window finds both in its own dates.
 """
 
-import json
+import contextlib
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
-from urllib.parse import quote
+from typing import Any
 
-import msgspec
-import numpy as np
-import pyarrow as pa
-from pyarrow.parquet import ParquetWriter
-
-from mlops_project.bundle import Bundle
-from mlops_project.errors import BundleError
-from mlops_project.prediction_log.ids import read_time_ms
-from mlops_project.prediction_log.records import About, Record, is_damaged, read_stream
-from mlops_project.prediction_log.scorer import Scorer
+from mlops_project.prediction_log.markers import FOLDER as MARKERS
+from mlops_project.prediction_log.markers import NOTHING, Marker, list_done, read_waiting, write_marker
+from mlops_project.prediction_log.parts import Begin, Find, Scorers, SegmentParts, UnreadableSegmentError
+from mlops_project.prediction_log.segments import CLOSED, NAME, READ_FILE
 from mlops_project.prediction_log.store import Store
-from mlops_project.prediction_log.typed import (
-    ID,
-    INSTANT,
-    LABEL,
-    LABEL_TIME,
-    ROW,
-    build_batch,
-)
-from mlops_project.prediction_log.writer import CLOSED
 from mlops_project.sections import ServingConfig
 
-Find = Callable[[str, str], Bundle | None]  # (model, version) → the bundle that served
-
-LOG, LABELS, MARKERS = "log", "labels", "ingested"
-DONE, WAITING = ".json", ".waiting"
-CHUNK_ROWS = 8192  # read and scored together
-ROW_GROUP_ROWS = 1 << 16
-LABEL_GROUP_ROWS = 1 << 14  # small, because labels are looked up by time
-DAY_MS = 86_400_000
-LARGEST_ROW = 2**31 - 1
+COUNTS = ("rows", "labels", "undecodable", "lost", "lost_bytes", "late", "ahead")
 # A segment whose model is not to be had is read again after 1 minute, then 4, 16, … and after that as well as it goes.
 MAX_ATTEMPTS = 6
 RETRY_SECONDS, RETRY_FACTOR = 60.0, 4
-
-LABEL_SCHEMA = pa.schema([(ID, pa.string()), (ROW, pa.int32()), (LABEL, pa.string()), (LABEL_TIME, INSTANT)])
+MAX_WAIT_SECONDS = RETRY_SECONDS * RETRY_FACTOR ** (MAX_ATTEMPTS - 2)
 
 logger = logging.getLogger(__name__)
 
@@ -67,43 +41,30 @@ class Ingested:
     rows, labels
         Added.
     undecodable
-        Records that could not be read, or whose model could not be had in the end.
+        Whole records that say nothing that can be understood, or whose model could not be had in the end.
+    lost, lost_bytes
+        Records that are damaged or missing, and the bytes that were skipped.
+    late, ahead
+        Rows older than the next window of their version, so that they are in none; rows from more than a minute after now.
     models
         Whose rows were added.
     waiting
         Segments that wait for a model that could not be had; what could be read of them is there.
+    unreadable
+        Segment → why its file cannot be read. It is tried again the next time.
     """
 
     segments: int = 0
     rows: int = 0
     labels: int = 0
     undecodable: int = 0
+    lost: int = 0
+    lost_bytes: int = 0
+    late: int = 0
+    ahead: int = 0
     models: frozenset[str] = frozenset()
     waiting: int = 0
-
-
-class Marker(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found in a segment. A file of this says that it is done, or waits for a model.
-
-    Attributes
-    ----------
-    rows, labels, undecodable
-        Counts.
-    missing
-        ``<model>/<version>`` that could not be had.
-    attempts, retry_at
-        How often it was read, and when it is to be read again; seconds since 1970.
-    """
-
-    rows: int
-    labels: int
-    undecodable: int
-    missing: tuple[str, ...] = ()
-    attempts: int = 1
-    retry_at: float = 0.0
-
-
-NOTHING = Marker(rows=0, labels=0, undecodable=0, attempts=0)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
 def ingest(
@@ -112,9 +73,10 @@ def ingest(
     find: Find,
     serving: ServingConfig,
     *,
+    begin: Begin = lambda _model, _version: None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Ingested:
-    """Bring every closed segment that is not yet read into the Parquet log.
+    """Bring every closed segment that is not yet read into the Parquet log, and note in their folder which ones are.
 
     Parameters
     ----------
@@ -126,6 +88,8 @@ def ingest(
         Gives the bundle that answered; None if it cannot be had.
     serving
         How the server read requests.
+    begin
+        Says which rows come too late for a window.
     storage_options
         For both file systems.
 
@@ -135,223 +99,114 @@ def ingest(
         If the store cannot be written.
     """
     source, target = Store(segments, storage_options), Store(store, storage_options)
-    scorers = _Scorers(find, serving)
+    scorers, unreadable = Scorers(find, serving), {}
     with target.lock(MARKERS):
-        done, before = list_done(target), _read_waiting(target)
+        done, before = list_done(target), read_waiting(target)
         results: list[tuple[Marker, Marker, frozenset[str]]] = []
-        for name in (file.removesuffix(CLOSED) for file in source.names("", CLOSED)):
+        names = list_closed(source)
+        for name in names:
             last = before.get(name, NOTHING)
-            if name in done or last.retry_at > time.time():
+            if name in done or 0 < last.retry_at - time.time() <= MAX_WAIT_SECONDS:  # more: the clock was set back
                 continue
             try:
-                with source.open(name + CLOSED) as stream:
-                    marker, models = _ingest_segment(stream, name, target, scorers, last.attempts + 1)
+                marker, models = _ingest_segment(source, name, target, scorers, last, begin)
+            except UnreadableSegmentError as error:
+                unreadable[name] = str(error)
+                continue
             except FileNotFoundError:  # past its retention
                 continue
-            _write_marker(target, name, marker)
+            write_marker(target, name, marker)
             results.append((last, marker, models))
+        _note_read(source, list_done(target) & {*names})
+    counts = {name: sum(getattr(now, name) - getattr(last, name) for last, now, _ in results) for name in COUNTS}
     return Ingested(
+        **counts,
         segments=sum(not marker.retry_at for _, marker, _ in results),
-        rows=sum(marker.rows - last.rows for last, marker, _ in results),
-        labels=sum(marker.labels - last.labels for last, marker, _ in results),
-        undecodable=sum(marker.undecodable - last.undecodable for last, marker, _ in results),
         models=frozenset().union(*(models for *_, models in results)),
         waiting=sum(marker.retry_at > 0 for _, marker, _ in results),
+        unreadable=unreadable,
     )
 
 
-def list_done(store: Store) -> set[str]:
-    """Return the names, without ending, of the segments that are wholly in the Parquet log."""
-    return {name.removesuffix(DONE) for name in store.names(MARKERS, DONE)}
+def ingest_again(
+    file: str,
+    segments: str | Path,
+    store: str,
+    find: Find,
+    serving: ServingConfig,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+) -> bool:
+    """Write a file of the Parquet log anew from its segment; False if that is no longer there, or cannot be read either.
 
-
-def _read_waiting(store: Store) -> dict[str, Marker]:
-    waiting = {}
-    for name in store.names(MARKERS, WAITING):
+    Parameters
+    ----------
+    file
+        As ``LogReader.left_out`` names it.
+    """
+    source, target = Store(segments, storage_options), Store(store, storage_options)
+    stem = file.rpartition("/")[2].removesuffix(".parquet")
+    name = next((name for name in list_closed(source) if stem == name or stem.startswith(f"{name}-v")), None)
+    if name is None:
+        return False
+    with target.lock(MARKERS):
         try:
-            waiting[name.removesuffix(WAITING)] = msgspec.json.decode(store.read(f"{MARKERS}/{name}"), type=Marker)
-        except (FileNotFoundError, msgspec.MsgspecError):  # then it is read once more
-            continue
-    return waiting
+            marker, _ = _ingest_segment(source, name, target, Scorers(find, serving), NOTHING, lambda *_: None)
+        except (UnreadableSegmentError, FileNotFoundError):
+            return False
+        write_marker(target, name, marker)
+    return True
 
 
-def _write_marker(store: Store, name: str, marker: Marker) -> None:
-    ending = WAITING if marker.retry_at else DONE
-    with store.write(f"{MARKERS}/{name}{ending}") as stream:
-        stream.write(msgspec.json.encode(marker))
-    if not marker.retry_at and marker.attempts > 1:
-        store.delete(f"{MARKERS}/{name}{WAITING}")
+def list_closed(source: Store) -> list[str]:
+    """Return the names, without ending, of the closed segments; files with other names are none."""
+    names = (file.removesuffix(CLOSED) for file in source.names("", CLOSED))
+    return [name for name in names if NAME.fullmatch(name)]
 
 
-class _Scorers:
-    """Scorers by model and version, each loaded once; None where the bundle cannot be had."""
-
-    def __init__(self, find: Find, serving: ServingConfig) -> None:
-        self._find, self._serving = find, serving
-        self._loaded: dict[tuple[str, str], Scorer | None] = {}
-
-    def get(self, model: str, version: str) -> Scorer | None:
-        if (model, version) not in self._loaded:
-            self._loaded[model, version] = self._load(model, version)
-        return self._loaded[model, version]
-
-    def _load(self, model: str, version: str) -> Scorer | None:
-        try:
-            bundle = self._find(model, version)
-            return None if bundle is None else Scorer(bundle, self._serving)
-        except BundleError as error:
-            logger.warning("version %s of model %s cannot be had: %s", version, model, error)
-            return None
+def _note_read(source: Store, names: set[str]) -> None:
+    """Tell the writers which of their segments are read, so that they keep the others for longer."""
+    if not source.is_local:
+        return
+    content = "".join(f"{name}\n" for name in sorted(names)).encode()
+    with contextlib.suppress(OSError):  # a folder that may only be read: then all count as unread
+        if content and (not source.exists(READ_FILE) or source.read(READ_FILE) != content):
+            with source.write(READ_FILE) as stream:
+                stream.write(content)
 
 
 def _ingest_segment(
-    stream: BinaryIO, name: str, store: Store, scorers: _Scorers, attempt: int
+    source: Store, name: str, store: Store, scorers: Scorers, last: Marker, begin: Begin
 ) -> tuple[Marker, frozenset[str]]:
+    attempt = last.attempts + 1
     with ExitStack() as stack:
-        segment = _Segment(name, store, scorers, stack)
+        segment = SegmentParts(name, store, scorers, stack, begin, None if attempt == 1 else {*last.missing})
+        try:
+            stream = stack.enter_context(source.open(name + CLOSED))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise UnreadableSegmentError(error.strerror or str(error)) from error
         segment.read(stream)
         segment.write_labels()
     found = segment.counts
-    lost = sum(segment.missing.values())
-    waits = bool(lost) and attempt < MAX_ATTEMPTS
+    absent = sum(segment.missing.values())
+    waits = bool(absent) and attempt < MAX_ATTEMPTS
     marker = Marker(
         rows=found["rows"],
         labels=found["labels"],
-        undecodable=found["undecodable"] + (0 if waits else lost),
+        undecodable=found["undecodable"] + (0 if waits else absent),
+        lost=segment.lost.records,
+        lost_bytes=segment.lost.bytes,
+        late=last.late + found["late"],
+        ahead=last.ahead + found["ahead"],
         missing=tuple(sorted(segment.missing)),
         attempts=attempt,
         retry_at=time.time() + RETRY_SECONDS * RETRY_FACTOR ** (attempt - 1) if waits else 0.0,
     )
     if marker.undecodable:
-        logger.warning("segment %s: %d records could not be read", name, marker.undecodable)
+        logger.warning("segment %s: %d records could not be understood", name, marker.undecodable)
+    if marker.lost:
+        said = "segment %s is damaged: at least %d records (%d bytes) cannot be read; the others are"
+        logger.warning(said, name, marker.lost, marker.lost_bytes)
     return marker, frozenset(segment.models)
-
-
-@dataclass
-class _Segment:
-    """One segment on its way into the Parquet log; its files appear when ``stack`` is closed."""
-
-    name: str
-    store: Store
-    scorers: _Scorers
-    stack: ExitStack
-    counts: dict[str, int] = field(default_factory=lambda: {"rows": 0, "labels": 0, "undecodable": 0})
-    missing: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    models: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self._outputs: dict[str, _Output] = {}
-        self._pending: dict[tuple[str, str], list[Record]] = defaultdict(list)
-        self._rows: dict[tuple[str, str], int] = defaultdict(int)
-        self._labels: dict[str, list[tuple[str, int, str, int]]] = defaultdict(list)
-
-    def read(self, stream: BinaryIO) -> None:
-        """Read every record."""
-        pending, rows = self._pending, self._rows
-        for record in read_stream(stream):
-            about = record.about
-            if about.kind == "label":
-                self._add_label(about, record.request)
-                continue
-            key = (about.model, about.version)
-            pending[key].append(record)
-            rows[key] += max(1, about.rows)
-            if rows[key] >= CHUNK_ROWS:
-                self._flush(key)
-        for key in list(pending):
-            self._flush(key)
-        if is_damaged(stream):
-            self.counts["undecodable"] += 1
-            logger.warning("segment %s is damaged: what stands behind byte %d cannot be read", self.name, stream.tell())
-
-    def _flush(self, key: tuple[str, str]) -> None:
-        records, self._rows[key] = self._pending.pop(key), 0
-        scorer = self.scorers.get(*key) if key != ("", "") else None
-        scored = scorer.score(records) if scorer else None
-        if scorer is None and key != ("", ""):
-            self.missing["/".join(key)] += len(records)
-        else:
-            self.counts["undecodable"] += len(records) - (len(scored.abouts) if scored else 0)
-        if scorer is None or scored is None:
-            return
-        self.models.add(key[0])
-        self.counts["rows"] += sum(scored.counts)
-        times = np.array([_time_ms(about) for about in scored.abouts], np.int64)
-        batch = build_batch(scored, times, scorer.contract)
-        days = np.repeat(times // DAY_MS, scored.counts)
-        for day in np.unique(days):
-            path = f"{LOG}/model={quote(key[0], safe='')}/date={_date(day)}/{self.name}-v{quote(key[1], safe='')}.parquet"
-            whole = len(batch) and bool((days == day).all())
-            self._write(path, batch if whole else batch.filter(pa.array(days == day)), ROW_GROUP_ROWS)
-
-    def _write(self, path: str, batch: pa.RecordBatch, group_rows: int) -> None:
-        if path not in self._outputs:
-            self._outputs[path] = self.stack.enter_context(_open_output(self.store, path, batch.schema, group_rows))
-        self._outputs[path].add(batch)
-
-    def _add_label(self, about: About, label: bytes) -> None:
-        base, _, row = about.id.lower().partition(".")
-        try:
-            text = label.decode()
-            json.loads(text)
-            day, position = read_time_ms(base) // DAY_MS, int(row or 0)
-            if position > LARGEST_ROW:
-                raise ValueError(row)
-        except (ValueError, RecursionError):
-            self.counts["undecodable"] += 1
-            return
-        self._labels[_date(day)].append((base, position, text, about.time_ns // 1000))
-        self.counts["labels"] += 1
-
-    def write_labels(self) -> None:
-        """Write the labels, sorted by id and so by the prediction's time."""
-        for date, labels in self._labels.items():
-            ids, rows, texts, times = zip(*sorted(labels), strict=True)
-            columns = [pa.array(ids), pa.array(rows, pa.int32()), pa.array(texts), pa.array(times, pa.int64()).cast(INSTANT)]
-            batch = pa.RecordBatch.from_arrays(columns, schema=LABEL_SCHEMA)
-            for start in range(0, len(labels), LABEL_GROUP_ROWS):
-                part = batch.slice(start, LABEL_GROUP_ROWS)
-                self._write(f"{LABELS}/date={date}/{self.name}.parquet", part, LABEL_GROUP_ROWS)
-
-
-def _time_ms(about: About) -> int:
-    try:
-        return read_time_ms(about.id)
-    except ValueError:
-        return about.time_ns // 1_000_000
-
-
-def _date(day: int) -> str:
-    return str(np.datetime64(int(day), "D"))
-
-
-class _Output:
-    """A Parquet file that grows by batches, in row groups of at least so many rows."""
-
-    def __init__(self, writer: ParquetWriter, group_rows: int) -> None:
-        self._writer, self._group_rows = writer, group_rows
-        self._batches: list[pa.RecordBatch] = []
-        self._rows = 0
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Add rows."""
-        self._batches.append(batch)
-        self._rows += len(batch)
-        if self._rows >= self._group_rows:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what is left."""
-        if self._rows:
-            self._writer.write_table(pa.Table.from_batches(self._batches), self._rows)
-        self._batches, self._rows = [], 0
-
-
-@contextmanager
-def _open_output(store: Store, path: str, schema: pa.Schema, group_rows: int) -> Iterator[_Output]:
-    # Numbers in dictionaries took more time and hardly less room.
-    texts = [item.name for item in schema if item.type == pa.string() and item.name != ID]
-    with store.write(path) as stream, ParquetWriter(stream, schema, compression="zstd", use_dictionary=texts) as writer:
-        output = _Output(writer, group_rows)
-        yield output
-        output.flush()

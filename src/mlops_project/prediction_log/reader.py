@@ -1,24 +1,24 @@
 """The log, read: windows of the typed view of any size in bounded memory, with labels, samples and counts; and raw records.
 
 Arrow streams the Parquet files: 10 million rows of 30 columns took 5.4 s and 250 MiB, with DuckDB's own scan 9.6 s and 430 MiB.
-DuckDB joins labels and picks samples, on the key columns only: it takes ``x`` and ``X`` for one column, Arrow does not.
+DuckDB (``joins``) gets the key columns only: it takes ``x`` and ``X`` for one column, Arrow does not.
 """
 
-import secrets
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mlops_project.prediction_log.ingest import LABELS, LOG, MARKERS
-from mlops_project.prediction_log.records import Record, read_stream
+from mlops_project.prediction_log.counts import Counts, Labels
+from mlops_project.prediction_log.joins import Joins
+from mlops_project.prediction_log.overdue import Overdue
+from mlops_project.prediction_log.records import Record, SegmentReader
+from mlops_project.prediction_log.retention import delete_dates
 from mlops_project.prediction_log.scan import (
     EPOCH,
     MICROSECOND,
@@ -27,6 +27,7 @@ from mlops_project.prediction_log.scan import (
     Files,
     Piece,
     Span,
+    UnreadablePartError,
     Window,
     find_rows,
     read_labels,
@@ -35,6 +36,7 @@ from mlops_project.prediction_log.scan import (
     to_datetime,
     to_span,
 )
+from mlops_project.prediction_log.segments import CLOSED
 from mlops_project.prediction_log.store import Store
 from mlops_project.prediction_log.typed import (
     ID,
@@ -50,7 +52,9 @@ from mlops_project.prediction_log.typed import (
     to_predictions,
     to_truth,
 )
-from mlops_project.prediction_log.writer import CLOSED
+
+T = TypeVar("T")
+P = ParamSpec("P")
 
 __all__ = ["Counts", "Labels", "LogReader", "Window", "read_records", "to_columns", "to_predictions", "to_truth"]
 
@@ -58,59 +62,22 @@ BATCH_ROWS = 1 << 16
 MAX_DELAYS = 2_000_000  # that a median is taken of
 END = datetime(9999, 1, 1, tzinfo=UTC)
 KEYS = pa.schema([("id", pa.string()), ("row", pa.int32()), ("time", INSTANT), ("position", pa.int64())])
-JOIN = f"""
-    SELECT position, time, last.label, last.label_time
-    FROM keys {{kind}} JOIN (
-        SELECT "{ID}" AS id, "{ROW}" AS row, arg_max("{LABEL}", "{LABEL_TIME}") AS label, max("{LABEL_TIME}") AS label_time
-        FROM labels GROUP BY ALL
-    ) AS last USING (id, row)
-    ORDER BY position
-"""  # noqa: S608 - names of ours
-SAMPLE = "SELECT position FROM keys ORDER BY hash(id, row, $seed), position LIMIT $n_rows"
 
 
-@dataclass(frozen=True)
-class Counts:
-    """How much a window holds.
+def _insistent(method: "Callable[Concatenate[LogReader, P], T]") -> "Callable[Concatenate[LogReader, P], T]":
+    """Let a method of the reader begin again without a file that turns out to be unreadable."""
 
-    Attributes
-    ----------
-    rows, labelled
-        Predictions, and those with a label. ``labelled`` is 0 if it was not asked for.
-    first, last
-        Times of the oldest and the newest; None without rows.
-    """
+    @wraps(method)
+    def insist(self: "LogReader", /, *arguments: P.args, **options: P.kwargs) -> T:
+        return self.insist(lambda: method(self, *arguments, **options))
 
-    rows: int
-    labelled: int
-    first: datetime | None
-    last: datetime | None
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What is known of a window's labels.
-
-    Attributes
-    ----------
-    rows
-        Predictions with a label.
-    newest
-        When the last label came.
-    delay_seconds
-        Median time from a prediction to its (last) label.
-    coverage
-        Share of labelled predictions in [0, 1], from the oldest labelled one to the newest: what is newer may still come.
-    """
-
-    rows: int
-    newest: datetime | None = None
-    delay_seconds: float | None = None
-    coverage: float | None = None
+    return insist
 
 
 class LogReader:
     """Reads the Parquet log. Not for several threads at once.
+
+    A file that cannot be read is left out, logged and kept in ``left_out``; a caller of ``batches`` does that with ``insist``.
 
     Parameters
     ----------
@@ -120,25 +87,54 @@ class LogReader:
         For the fsspec file system.
     memory_limit
         DuckDB's; what is more goes to a temporary directory.
+    mend
+        Called once with a file that cannot be read, before it is left out; True if it was written anew.
     """
 
-    def __init__(self, store: str, *, storage_options: Mapping[str, Any] | None = None, memory_limit: str = "512MB") -> None:
-        self._store = Store(store, storage_options)
-        self._files = Files(self._store)
-        self._memory_limit = memory_limit
+    def __init__(
+        self,
+        store: str,
+        *,
+        storage_options: Mapping[str, Any] | None = None,
+        memory_limit: str = "512MB",
+        mend: Callable[[str], bool] | None = None,
+    ) -> None:
+        self._files = Files(Store(store, storage_options))
+        self._joins, self._mend = Joins(memory_limit), mend
+        self._mended: set[str] = set()
 
-    @cached_property
-    def _duckdb(self) -> Any:
-        import duckdb
+    @property
+    def left_out(self) -> dict[str, str]:
+        """File of the log → why it cannot be read."""
+        return dict(self._files.left_out)
 
-        spill = Path(tempfile.gettempdir()) / f"mlops-duckdb-{secrets.token_hex(8)}"  # DuckDB makes and removes it
-        settings = {"memory_limit": self._memory_limit, "temp_directory": str(spill)}
-        return duckdb.connect(":memory:", config={**settings, "autoinstall_known_extensions": False})
+    def recheck(self) -> None:
+        """Take back files that were left out and are whole by now."""
+        self._files.recheck()
+
+    def delete_old(self, older_than: datetime, overdue: Overdue | None = None) -> int:
+        """Delete the rows and labels of the dates before that of ``older_than``; see ``retention.delete_dates``."""
+        dates = delete_dates(self._files.store, older_than, overdue)
+        self._files.forget()
+        return dates
+
+    def insist(self, work: Callable[[], T]) -> T:
+        """Do what reads the log; begin again without a file that cannot be read, or with it once it is mended."""
+        while True:
+            try:
+                return work()
+            except UnreadablePartError as error:
+                if self._mend and error.file not in self._mended and self._mend(error.file):
+                    self._files.forget()
+                else:
+                    self._files.leave_out(error)
+                self._mended.add(error.file)
 
     def models(self) -> list[str]:
         """Return the models that have a log."""
         return self._files.models()
 
+    @_insistent
     def versions(self, window: Window) -> dict[str, int]:
         """Return the rows of each version in a window."""
         found: dict[str, int] = {}
@@ -151,6 +147,7 @@ class LogReader:
                 found |= {version: found.get(version, 0) + rows for version, rows in counts.items()}
         return found
 
+    @_insistent
     def count(self, window: Window, *, labelled: bool = True) -> Counts:
         """Count the predictions of a window, without shadows.
 
@@ -210,6 +207,7 @@ class LogReader:
                 if batch.num_rows:
                     yield select(batch, columns)
 
+    @_insistent
     def sample(self, window: Window, n_rows: int, *, seed: int, columns: Sequence[str] | None = None) -> Any:
         """Return rows drawn at random, each as likely as any other; all if there are no more. The same for the same seed.
 
@@ -219,12 +217,12 @@ class LogReader:
         pieces = [piece for _, found, _ in days for piece in found]
         if not pieces:
             return _empty(columns)
-        keys = pa.RecordBatchReader.from_batches(KEYS, self._number_keys(pieces, to_span(window), window.version))
-        (drawn,) = self._query(SAMPLE, {"seed": seed, "n_rows": n_rows}, keys=keys).columns
+        drawn = self._joins.sample(self._number_keys(pieces, to_span(window), window.version), KEYS, n_rows, seed)
         positions = drawn.to_numpy()
         tables = list(self._files.fetch(pieces, np.sort(positions), columns))
         return concat(tables).take(pa.array(np.argsort(np.argsort(positions)))) if tables else _empty(columns)
 
+    @_insistent
     def newest_labelled(
         self,
         model: str,
@@ -253,6 +251,7 @@ class LogReader:
             missing -= kept.num_rows
         return concat(parts) if parts else _empty(columns, LABEL, LABEL_TIME)
 
+    @_insistent
     def find_end(self, model: str, version: str | None, start: datetime, n_rows: int) -> datetime | None:
         """Return the time just after the ``n_rows``-th row from ``start``; None if there are fewer.
 
@@ -264,6 +263,7 @@ class LogReader:
             n_rows -= found.num_rows
         return None
 
+    @_insistent
     def describe_labels(self, window: Window) -> Labels:
         """Return what is known of a window's labels."""
         rows, first, last, newest, delays = 0, None, None, None, [np.empty(0)]
@@ -279,38 +279,6 @@ class LogReader:
         between = Window(window.model, to_datetime(first), to_datetime(last) + MICROSECOND, window.version)
         coverage = rows / self.count(between, labelled=False).rows
         return Labels(rows, to_datetime(newest), float(np.median(np.concatenate(delays))), coverage)
-
-    def label_delay(self, window: Window) -> float | None:
-        """Return the median seconds from a prediction to its label."""
-        return self.describe_labels(window).delay_seconds
-
-    def label_coverage(self, window: Window) -> float | None:
-        """Return the share of labelled predictions in [0, 1] between the oldest labelled one and the newest."""
-        return self.describe_labels(window).coverage
-
-    def delete_old(self, older_than: datetime) -> int:
-        """Delete the rows and labels of the dates before that of ``older_than``, and their segments' markers.
-
-        Returns
-        -------
-        int
-            How many dates.
-        """
-        limit = older_than.astimezone(UTC)
-        with self._store.lock(MARKERS):
-            folders = [LABELS, *(f"{LOG}/{name}" for name in self._store.names(LOG))]
-            old = [
-                f"{folder}/{name}"
-                for folder in folders
-                for name in self._store.names(folder)
-                if name.startswith("date=") and name < f"date={limit:%Y-%m-%d}"
-            ]
-            # A segment's rows may be newer than its name; and read again it would do no harm.
-            markers = [name for name in self._store.names(MARKERS) if name < f"{limit - timedelta(days=2):%Y%m%dT}"]
-            for name in [*old, *(f"{MARKERS}/{marker}" for marker in markers)]:
-                self._store.delete(name)
-        self._files.forget()
-        return len({name.rpartition("/")[2] for name in old})
 
     def _days(self, window: Window) -> Iterator[tuple[str, list[Piece], Span]]:
         for day, span in self._files.days(window.model, to_span(window)):
@@ -354,15 +322,9 @@ class LogReader:
             if kind == "INNER" and not labels.num_rows:
                 continue
             keys = pa.Table.from_batches(self._number_keys(pieces, part, window.version), KEYS)
-            found = self._query(JOIN.format(kind=kind), {}, keys=keys, labels=labels)
+            found = self._joins.join(keys, labels, kind)
             if found.num_rows:
                 yield pieces, found
-
-    def _query(self, query: str, values: Mapping[str, Any], **tables: Any) -> Any:
-        with self._duckdb.cursor() as cursor:
-            for name, table in tables.items():
-                cursor.register(name, table)
-            return cursor.sql(query, params=dict(values)).to_arrow_table()
 
     def _fetch(self, pieces: Sequence[Piece], found: Any, columns: Sequence[str] | None, *, order: bool) -> Iterator[Any]:
         """Yield the rows that were found as tables, with their labels if those were looked for."""
@@ -397,4 +359,4 @@ def read_records(segments: str | Path, *, storage_options: Mapping[str, Any] | N
     source = Store(segments, storage_options)
     for name in source.names("", CLOSED):
         with source.open(name) as stream:
-            yield from read_stream(stream)
+            yield from SegmentReader(stream)

@@ -4,6 +4,8 @@ A piece is a row group. Footers alone tell its time, version and role, so most p
 position (number of the piece, number of the row in it), by which what was found in the key columns is fetched later.
 """
 
+import contextlib
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,9 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow.parquet import ParquetFile
 
-from mlops_project.prediction_log.ingest import LABEL_SCHEMA, LABELS, LOG
+from mlops_project.errors import DataError
+from mlops_project.prediction_log.parts import LABEL_SCHEMA, LABELS, LOG
 from mlops_project.prediction_log.store import Store
-from mlops_project.prediction_log.typed import ID, LABEL, LABEL_TIME, ROLE, ROW, TIME, VERSION
+from mlops_project.prediction_log.typed import ID, KEY_SCHEMA, LABEL, LABEL_TIME, ROLE, ROW, TIME, VERSION
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -29,6 +32,16 @@ SLICE_ROWS = 250_000
 PIECE_BITS = 32  # of a position, for the row in its piece
 
 Positions = npt.NDArray[np.int64]
+
+logger = logging.getLogger(__name__)
+
+
+class UnreadablePartError(DataError):
+    """A file of the Parquet log cannot be read; ``file`` and ``reason`` say which and why."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(f"{file} of the Parquet log cannot be read: {reason}")
+        self.file, self.reason = file, reason
 
 
 @dataclass(frozen=True)
@@ -108,10 +121,19 @@ def to_datetime(microseconds: int) -> datetime:
 
 
 class Files:
-    """The Parquet files of one store. Remembers their footers' statistics: files never change."""
+    """The Parquet files of one store. Remembers their footers' statistics: files never change.
+
+    Whatever reads one raises ``UnreadablePartError`` if that cannot be done.
+
+    Attributes
+    ----------
+    left_out
+        File → why it is not read.
+    """
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.left_out: dict[str, str] = {}
         self._known: dict[str, list[Piece]] = {}
 
     def models(self) -> list[str]:
@@ -143,9 +165,11 @@ class Files:
         found = []
         for name in self.store.names(folder, ".parquet"):
             file = f"{folder}/{name}"
+            if file in self.left_out:
+                continue
             if file not in self._known:
-                with self.open(file) as parquet:
-                    self._known[file] = list(_describe(file, parquet.metadata))
+                with _reading(file), self.open(file) as parquet:
+                    self._known[file] = list(_describe(file, parquet))
             found += self._known[file]
         return found
 
@@ -153,19 +177,41 @@ class Files:
         """Look at the files anew."""
         self._known.clear()
 
+    def leave_out(self, error: UnreadablePartError) -> None:
+        """Read a file no more, until ``recheck`` finds it whole."""
+        logger.warning("%s; it is left out", error)
+        self.left_out[error.file] = error.reason
+        self._known.pop(error.file, None)
+
+    def recheck(self) -> None:
+        """Take back those that were left out and are whole by now, or gone."""
+        for file in [*self.left_out]:
+            with contextlib.suppress(UnreadablePartError):
+                if self.store.exists(file):
+                    self._read_through(file)
+                del self.left_out[file]
+
+    def _read_through(self, file: str) -> None:
+        with _reading(file), self.open(file) as parquet:
+            list(_describe(file, parquet))
+            for _ in parquet.iter_batches():
+                pass
+
     def open(self, file: str) -> Any:
         """Open a Parquet file; to be closed."""
+        options = {"page_checksum_verification": True}
         if self.store.is_local:
-            return ParquetFile(self.store.path(file), pre_buffer=False)
-        return ParquetFile(self.store.open(file), pre_buffer=True)
+            return ParquetFile(self.store.path(file), pre_buffer=False, **options)
+        return ParquetFile(self.store.open(file), pre_buffer=True, **options)
 
     def read(
         self, pieces: Iterable[Piece], columns: Sequence[str] | None, batch_rows: int = SLICE_ROWS
     ) -> Iterator[tuple[int, int, Any]]:
         """Yield record batches with the number of their piece and of their first row in it; columns that are there only."""
-        for number, (group, parquet) in enumerate(self._open_each(pieces)):
+        for number, (piece, parquet) in enumerate(self._open_each(pieces)):
             row = 0
-            for batch in parquet.iter_batches(batch_rows, [group], columns):
+            batches = parquet.iter_batches(batch_rows, [piece.group], columns)
+            while (batch := _next_batch(piece.file, batches)) is not None:
                 yield number, row, batch
                 row += batch.num_rows
 
@@ -174,20 +220,22 @@ class Files:
         numbers, rows = positions >> PIECE_BITS, positions & ((1 << PIECE_BITS) - 1)
         wanted, starts = np.unique(numbers, return_index=True)
         parts = np.split(rows, starts[1:])
-        for (group, parquet), part in zip(self._open_each(pieces[item] for item in wanted), parts, strict=False):
-            table = parquet.read_row_group(group, columns)
+        for (piece, parquet), part in zip(self._open_each(pieces[item] for item in wanted), parts, strict=False):
+            with _reading(piece.file):
+                table = parquet.read_row_group(piece.group, columns)
             yield select(table if len(part) == table.num_rows else table.take(pa.array(part)), columns)
 
-    def _open_each(self, pieces: Iterable[Piece]) -> Iterator[tuple[int, Any]]:
-        """Yield the pieces' groups with their files, each opened once if its pieces stand together."""
+    def _open_each(self, pieces: Iterable[Piece]) -> Iterator[tuple[Piece, Any]]:
+        """Yield the pieces with their files, each opened once if its pieces stand together."""
         parquet, file = None, None
         try:
             for piece in pieces:
                 if piece.file != file:
                     if parquet is not None:
                         parquet.close(force=True)
-                    parquet, file = self.open(piece.file), piece.file
-                yield piece.group, parquet
+                    with _reading(piece.file):
+                        parquet, file = self.open(piece.file), piece.file
+                yield piece, parquet
         finally:
             if parquet is not None:
                 parquet.close(force=True)
@@ -197,17 +245,43 @@ def _folder(model: str) -> str:
     return f"{LOG}/model={quote(model, safe='')}"
 
 
-def _describe(file: str, metadata: Any) -> Iterator[Piece]:
+@contextlib.contextmanager
+def _reading(file: str) -> Iterator[None]:
+    """Turn what reading a file may raise into ``UnreadablePartError``."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UnreadablePartError(file, "it is gone") from error
+    except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
+        raise UnreadablePartError(file, " ".join(str(error).split())[:300] or type(error).__name__) from error
+
+
+def _next_batch(file: str, batches: Iterator[Any]) -> Any:
+    with _reading(file):
+        return next(batches, None)
+
+
+def _describe(file: str, parquet: Any) -> Iterator[Piece]:
+    is_log = file.startswith(f"{LOG}/")
+    _check_schema(parquet.schema_arrow, KEY_SCHEMA if is_log else LABEL_SCHEMA)
+    metadata = parquet.metadata
     names = [metadata.schema.column(index).path for index in range(metadata.num_columns)]
-    is_log = TIME in names
     for group in range(metadata.num_row_groups):
         row_group = metadata.row_group(group)
         if not row_group.num_rows:
             continue
         key, *others = [row_group.column(names.index(name)).statistics for name in ((TIME, VERSION, ROLE) if is_log else (ID,))]
+        if key is None or not key.has_min_max:
+            raise ValueError("it lacks the statistics that every file of this log has")
         first, last = (key.min_raw, key.max_raw) if is_log else (key.min, key.max)
         constants = [item.min if item and item.min == item.max else None for item in others]
         yield Piece(file, group, row_group.num_rows, first, last, *constants)
+
+
+def _check_schema(found: Any, expected: Any) -> None:
+    for item in expected:
+        if item.name not in found.names or found.field(item.name).type != item.type:
+            raise ValueError(f"it is no file of this log: expected a column {item.name} of type {item.type}")
 
 
 def find_rows(batch: Any, span: Span, version: str | None) -> Any:

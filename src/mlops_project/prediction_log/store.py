@@ -48,6 +48,10 @@ class Store:
             return []
         return sorted(name for name in found if name.endswith(ending) and not name.startswith("."))
 
+    def exists(self, name: str) -> bool:
+        """Whether there is a file or folder of this name."""
+        return bool(self._system.exists(self.path(name)))
+
     def open(self, name: str) -> BinaryIO:
         """Open a file to read it.
 

@@ -24,12 +24,13 @@ ID, ROW, TIME, VERSION, ROLE = "mlops.id", "mlops.row", "mlops.time", "mlops.ver
 PREDICTION, PROBABILITY = "mlops.prediction", "mlops.probability"
 LABEL, LABEL_TIME = "mlops.label", "mlops.label_time"
 INSTANT = pa.timestamp("us", "UTC")
+KEY_SCHEMA = pa.schema([(ID, pa.string()), (ROW, pa.int32()), (TIME, INSTANT), (VERSION, pa.string()), (ROLE, pa.string())])
 
 
 def build_schema(contract: Contract) -> pa.Schema:
     """Return the typed view's columns for one model."""
     kinds = {"category": pa.string(), "string": pa.string(), "datetime": INSTANT}
-    fields = [(ID, pa.string()), (ROW, pa.int32()), (TIME, INSTANT), (VERSION, pa.string()), (ROLE, pa.string())]
+    fields = [*((item.name, item.type) for item in KEY_SCHEMA)]
     fields += [(feature.name, kinds.get(feature.type, pa.float64())) for feature in contract.features]
     if not contract.is_classification:
         return pa.schema([*fields, (PREDICTION, pa.float64())])

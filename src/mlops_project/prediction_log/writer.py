@@ -4,27 +4,38 @@ So ``kill -9`` loses no prediction that was acknowledged.
 
 Each process writes a segment of its own, ``<time>-<host>-<process>-<n>.open``, and renames it to ``.log`` when it is full or
 old. A segment's writer holds a lock on it; one without a lock was left by a process that died, and is closed by the next.
+
+A segment that is deleted while it is written is written again, from what its open file still holds, within a second.
 """
 
 import contextlib
 import fcntl
+import logging
 import os
+import secrets
 import socket
+import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
-from mlops_project.prediction_log.records import pack
+from mlops_project.prediction_log.records import HEADER_BYTES, MARKER_BYTES, SegmentReader, pack
+from mlops_project.prediction_log.segments import CLOSED, OPEN
 from mlops_project.sections import PredictionLogConfig
 
-OPEN, CLOSED = ".open", ".log"
-MAX_PIECES = 1024  # of one writev, Linux's IOV_MAX
-DAY_SECONDS = 86400.0
+MAX_RECORDS = 256  # of one writev, four pieces each: Linux's IOV_MAX is 1024
+COPY_BYTES = 1 << 20
+
+Change = Literal["deleted", "moved", "changed"]
+
+logger = logging.getLogger(__name__)
 
 
 class LogWriter:
-    """A process's end of the log. Not for several threads at once.
+    """A process's end of the log. Safe to use from several threads.
 
     Parameters
     ----------
@@ -35,18 +46,26 @@ class LogWriter:
 
     Attributes
     ----------
-    records, bytes, lost
-        Written and lost since the start.
+    records, bytes
+        Written since the start.
+    lost, missing
+        Records that could not be written; records that were, and are gone because someone changed or deleted the segment.
+    changes
+        How often the open segment was ``deleted``, ``moved`` away or ``changed`` by someone else.
     """
 
     def __init__(self, folder: Path, settings: PredictionLogConfig) -> None:
         self.folder, self.settings = folder, settings
-        self.records = self.bytes = self.lost = 0
+        self.records = self.bytes = self.lost = self.missing = 0
+        self.changes: Counter[Change] = Counter()
+        self._lock = threading.Lock()
         self._file: Path | None = None
         self._descriptor = -1
         self._size = 0
         self._opened_at = 0.0
-        self._segments = 0
+        self._segments = self._in_segment = 0
+        self._is_stuck = False
+        self._marker = secrets.token_bytes(MARKER_BYTES)
         self._host = socket.gethostname().partition(".")[0] or "host"
 
     def append(self, about: bytes, request: bytes, response: bytes) -> bool:
@@ -57,87 +76,170 @@ class LogWriter:
         about
             JSON of ``records.About``.
         """
-        return self._write(pack(about, request, response), 1)
+        with self._lock:
+            return self._write([(about, request, response)])
 
     def append_all(self, records: Sequence[tuple[bytes, bytes, bytes]]) -> list[bool]:
         """Write several records in one go, each as ``append`` does; return which could be written."""
-        pieces = [piece for record in records for piece in pack(*record)]
-        if len(pieces) <= MAX_PIECES and self._write(pieces, len(records)):
-            return [True] * len(records)
-        return [self.append(*record) for record in records]
+        with self._lock:
+            if len(records) <= MAX_RECORDS and self._write(records):
+                return [True] * len(records)
+            return [self._write([record]) for record in records]
 
-    def _write(self, pieces: list[bytes], n_records: int) -> bool:
-        length = sum(map(len, pieces))
+    def _write(self, records: Sequence[tuple[bytes, bytes, bytes]]) -> bool:
+        length = sum([HEADER_BYTES + len(about) + len(request) + len(response) for about, request, response in records])
+        written = 0
         try:
             if self._file is None or self._size + length > self.settings.segment_bytes:
                 self._start_segment()
-            written = os.writev(self._descriptor, pieces)
+            if not self._is_stuck:
+                numbered = enumerate(records, self._in_segment)
+                written = os.writev(
+                    self._descriptor, [part for n, record in numbered for part in pack(*record, self._marker, n)]
+                )
         except OSError:
             written = 0
         if written != length:
             if written:  # the disk was full in the middle of it
                 with contextlib.suppress(OSError):
                     os.ftruncate(self._descriptor, self._size)
-            self.lost += n_records == 1  # several are tried again one by one
+            self.lost += len(records) == 1  # several are tried again one by one
             return False
         self._size += length
-        self.records += n_records
+        self._in_segment += len(records)
+        self.records += len(records)
         self.bytes += length
         return True
 
     def _start_segment(self) -> None:
-        self.close()
+        self._close()
+        if not self._is_stuck:
+            self._file, self._descriptor = self._create()
+            self._opened_at = time.monotonic()
+            self._size = self._in_segment = 0
+
+    def _create(self) -> tuple[Path, int]:
+        """Make a segment and lock it; return its file and descriptor."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._segments += 1
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        file = self.folder / f"{stamp}-{self._host}-{os.getpid()}-{self._segments}{OPEN}"
+        while True:
+            self._segments += 1
+            file = self.folder / f"{stamp}-{self._host}-{os.getpid()}-{self._segments}{OPEN}"
+            if (
+                not file.exists() and not file.with_suffix(CLOSED).exists()
+            ):  # of a process before, and a clock that was set back
+                break
         unlocked = file.with_suffix(".new")
-        descriptor = os.open(unlocked, os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o644)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        unlocked.rename(file)
-        self._file, self._descriptor, self._size, self._opened_at = file, descriptor, 0, time.monotonic()
+        descriptor = os.open(unlocked, os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            unlocked.rename(file)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return file, descriptor
 
     def close(self) -> None:
         """Close the segment that is being written, if any."""
-        if self._file is None:
+        with self._lock:
+            self._close()
+            if self._is_stuck:
+                self.missing += self._in_segment
+                self._let_go()
+
+    def _close(self) -> None:
+        self._check()
+        if self._file is None or self._is_stuck:
             return
         with contextlib.suppress(OSError):
             if self._size:
                 self._file.rename(self._file.with_suffix(CLOSED))
             else:
                 self._file.unlink()
+        self._let_go()
+
+    def _let_go(self) -> None:
         os.close(self._descriptor)
-        self._file = None
+        self._file, self._is_stuck = None, False
 
     def tick(self) -> None:
-        """Close an old segment. To be called about once a second."""
-        if self._file is not None and time.monotonic() - self._opened_at > self.settings.segment_seconds:
-            self.close()
+        """See that the segment is still there, and close an old one. To be called about once a second."""
+        with self._lock:
+            self._check()
+            if self._file is not None and time.monotonic() - self._opened_at > self.settings.segment_seconds:
+                self._close()
 
+    # --- what others do to the segment ---
 
-def close_abandoned(folder: Path) -> int:
-    """Close the segments of writers that died; return how many there were."""
-    found = 0
-    for file in folder.glob(f"*{OPEN}"):
-        with contextlib.suppress(OSError), file.open("rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises while the writer lives
-            file.rename(file.with_suffix(CLOSED))
-            found += 1
-    return found
+    def _check(self) -> None:
+        """Go on in a new segment if someone deleted, moved or changed this one."""
+        change = self._find_change() if self._file is not None else None
+        if change is None:
+            return
+        if not self._is_stuck:
+            self.changes[change] += 1
+        if change == "deleted":
+            self._rescue()
+        elif change == "moved":
+            logger.error("the open segment %s was moved away; a new one is begun in %s", self._file, self.folder)
+            self._let_go()
+        else:
+            self._count_missing()
 
+    def _find_change(self) -> Change | None:
+        assert self._file is not None
+        own = os.fstat(self._descriptor)
+        if not own.st_nlink:
+            return "deleted"
+        try:
+            there = self._file.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return "moved"
+        except OSError:  # who may not look may still write
+            there = own
+        if (there.st_dev, there.st_ino) != (own.st_dev, own.st_ino):
+            return "moved"
+        return None if own.st_size == self._size else "changed"
 
-def delete_old(folder: Path, settings: PredictionLogConfig) -> int:
-    """Delete closed segments beyond the retention time or size, oldest first; return the bytes deleted."""
-    segments = sorted(folder.glob(f"*{CLOSED}"))
-    sizes = {}
-    for file in segments:
-        with contextlib.suppress(OSError):
-            sizes[file] = file.stat()
-    total, deleted = sum(stat.st_size for stat in sizes.values()), 0
-    oldest = time.time() - settings.retention_days * DAY_SECONDS
-    for file, stat in sizes.items():
-        if stat.st_mtime < oldest or total - deleted > settings.max_bytes:
+    def _rescue(self) -> None:
+        """Write the records of a deleted segment into a new one: the open file still holds them."""
+        gone, was_stuck = self._file, self._is_stuck
+        try:
+            file, descriptor = self._create_copy()
+        except OSError as error:
+            self._is_stuck = True
+            if not was_stuck:
+                said = "the open segment %s was deleted and cannot be written again now: %s; until then nothing can be logged"
+                logger.error(said, gone, error.strerror)  # noqa: TRY400 - said in full
+            return
+        os.close(self._descriptor)
+        self._file, self._descriptor, self._is_stuck = file, descriptor, False
+        self._size = os.fstat(descriptor).st_size
+        logger.error("the open segment %s was deleted; its %d records are written again, to %s", gone, self._in_segment, file)
+
+    def _create_copy(self) -> tuple[Path, int]:
+        file, descriptor = self._create()
+        try:
+            place = 0
+            while data := os.pread(self._descriptor, COPY_BYTES, place):
+                place += os.write(descriptor, data)
+        except OSError:
+            os.close(descriptor)
             with contextlib.suppress(OSError):
                 file.unlink()
-                deleted += stat.st_size
-    return deleted
+            raise
+        return file, descriptor
+
+    def _count_missing(self) -> None:
+        """Count the records that are no longer in a segment that someone wrote to, and close it."""
+        assert self._file is not None
+        with os.fdopen(os.dup(self._descriptor), "rb") as stream:
+            stream.seek(0)
+            whole = sum(1 for _ in SegmentReader(stream))
+        missing = max(0, self._in_segment - whole)
+        self.missing += missing
+        said = "someone changed the open segment %s: %d of its %d records are lost"
+        logger.error(said, self._file, missing, self._in_segment)
+        with contextlib.suppress(OSError):
+            self._file.rename(self._file.with_suffix(CLOSED))
+        self._let_go()

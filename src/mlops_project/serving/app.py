@@ -275,6 +275,7 @@ class App:
 
     def note_load(self) -> None:
         """Set the gauges of what is going on now."""
+        self.metrics.put_time(names.CLOCK)
         if self._state is not None:
             self.metrics.put(names.IN_FLIGHT, len(self._state.tasks) + self.desk.n_waiting)
             self.metrics.put(names.CONNECTIONS, len(self._state.connections))

@@ -1,15 +1,18 @@
 """Decode → validate → predict → encode → log, the same for every protocol and free of HTTP."""
 
 import logging
+import os
 import random
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from mlops_project.errors import ContractError
-from mlops_project.prediction_log.ids import IdIssuer, load_key
-from mlops_project.prediction_log.writer import LogWriter, close_abandoned, delete_old
+from mlops_project.prediction_log.ids import KEY_VARIABLE, IdIssuer, keep_key, load_key
+from mlops_project.prediction_log.overdue import Overdue
+from mlops_project.prediction_log.segments import UNREAD_PATIENCE_SECONDS, close_abandoned, delete_old
+from mlops_project.prediction_log.writer import Change, LogWriter
 from mlops_project.runtime import Predictions
 from mlops_project.serving import metrics as names
 from mlops_project.serving.counters import Key
@@ -79,14 +82,21 @@ class DataPlane:
         self._max_together = min(MAX_ROWS_TOGETHER, settings.serving.max_rows)
         self._sample = settings.log.sample if settings.log.enabled else 0.0
         self._next_cleaning = 0.0
+        self._missing = 0
+        self._unread = Overdue(UNREAD_PATIENCE_SECONDS)
+        self._keeps_key = not os.environ.get(KEY_VARIABLE)
         self.log = LogWriter(settings.log_dir, settings.log) if settings.log.enabled else None
+        metrics.put(names.LOG_MAX, settings.log.max_bytes)
+        if self.log is not None:
+            self._count_changes(self.log)
         self.ids = IdIssuer(self._load_key())
 
     def _load_key(self) -> bytes:
         try:
             return load_key(self.settings.log_dir)
         except OSError as error:
-            logger.error("%s: %s, so nothing can be logged", self.settings.log_dir, error.strerror)  # noqa: TRY400 - said in full
+            said = "%s: %s, so labels for predictions of this run will be refused after it; make it readable and writable"
+            logger.error(said, self.settings.log_dir, error.strerror)  # noqa: TRY400 - said in full
             return random.SystemRandom().randbytes(32)
 
     def answer(self, champion: ServedModel, question: Question) -> Answer:
@@ -204,11 +214,9 @@ class DataPlane:
         log = self.log
         if log is None or not entries:
             return [True] * len(entries)
-        before = log.bytes
         written = log.append_all([(self._describe(*entry), entry[0].body, entry[1].body) for entry in entries])
         records, size = self._slots
-        self._values[records] += sum(written)
-        self._values[size] += log.bytes - before
+        self._values[records], self._values[size] = log.records, log.bytes
         if not all(written):
             self.metrics.add(names.LOG_LOST, written.count(False))
         return written
@@ -278,15 +286,46 @@ class DataPlane:
         if self.log is None:
             return
         self.log.tick()
+        self._count_changes(self.log)
+        self._keep_key()
         if now >= self._next_cleaning:
             self._next_cleaning = now + RETENTION_SECONDS
-            close_abandoned(self.settings.log_dir)
-            delete_old(self.settings.log_dir, self.settings.log)
+            self._clean()
+
+    def _count_changes(self, log: LogWriter) -> None:
+        for change in get_args(Change):
+            self.metrics.put(names.LOG_CHANGES, log.changes[change], change)
+        self.metrics.add(names.LOG_LOST, log.missing - self._missing)
+        self._missing = log.missing
+
+    def _clean(self) -> None:
+        folder, settings = self.settings.log_dir, self.settings.log
+        close_abandoned(folder)
+        kept = delete_old(folder, settings, self._unread)
+        if kept.deleted_unread:
+            self.metrics.add(names.LOG_UNREAD_DELETED, kept.deleted_unread)
+            logger.error("%s: %d segments were deleted that no monitor had read", folder, kept.deleted_unread)
+        self.metrics.put(names.LOG_UNREAD, kept.unread_bytes)
+        self.metrics.put(names.LOG_OVERDUE, kept.overdue_bytes)
+
+    def _keep_key(self) -> None:
+        """Write the key of the ids again if its file is gone; take the one of a folder that was put in its place."""
+        if not self._keeps_key:
+            return
+        try:
+            key = keep_key(self.settings.log_dir, self.ids.key)
+        except OSError:  # said at the start, or PredictionLogLoss says it
+            return
+        if key != self.ids.key:
+            said = "%s holds another key for ids by now; labels for those given out so far will be refused after a restart"
+            logger.error(said, self.settings.log_dir)
+            self.ids.adopt(key)
 
     def close(self) -> None:
         """Close the log."""
         if self.log is not None:
             self.log.close()
+            self._count_changes(self.log)
 
 
 def _role(answer: Answer) -> str:

@@ -46,13 +46,24 @@ RELOAD_AT = Metric("mlops_last_reload_timestamp_seconds", "latest", ("model",), 
 RELOAD_FAILED = Metric("mlops_last_reload_failed", "gauge", ("model",), "Workers whose last attempt to load failed; 0 is good.")
 LOG_RECORDS = Metric("mlops_prediction_log_records_total", "counter", (), "Records written to the prediction log.")
 LOG_BYTES = Metric("mlops_prediction_log_bytes_total", "counter", (), "Bytes written to the prediction log.")
-LOG_LOST = Metric("mlops_prediction_log_lost_total", "counter", (), "Predictions that could not be logged.")
+LOG_LOST = Metric("mlops_prediction_log_lost_total", "counter", (),
+                  "Predictions that could not be logged, or are gone because someone changed the open segment.")
+LOG_CHANGES = Metric("mlops_prediction_log_changes_total", "counter", ("change",),
+                     "Times that someone else deleted, moved or changed a segment that was being written.")
+LOG_UNREAD = Metric("mlops_prediction_log_unread_bytes", "latest", (), "Closed segments that no monitor has read.")
+LOG_OVERDUE = Metric("mlops_prediction_log_overdue_bytes", "latest", (),
+                     "Closed segments older than `prediction_log.retention_days` that no monitor has read.")
+LOG_MAX = Metric("mlops_prediction_log_max_bytes", "latest", (), "Setting `prediction_log.max_bytes`.")
+LOG_UNREAD_DELETED = Metric("mlops_prediction_log_unread_deleted_total", "counter", (),
+                            "Segments that were deleted before a monitor had read them.")
+CLOCK = Metric("mlops_clock_timestamp_seconds", "latest", (), "What the server's clock says; seconds since 1970.")
 LABELS = Metric("mlops_feedback_labels_total", "counter", (), "Labels received at /feedback.")
 SHADOW_DROPPED = Metric("mlops_shadow_dropped_total", "counter", ("model",), "Requests that the busy challenger left out.")
 # fmt: on
 METRICS = (
     *(REQUESTS, REQUEST_SECONDS, MODEL_SECONDS, PREDICTIONS, BATCH, CLASSES, IN_FLIGHT, CONNECTIONS, REFUSED, MODEL_INFO),
     *(LOADED_AT, RELOADS, RELOAD_AT, RELOAD_FAILED, LOG_RECORDS, LOG_BYTES, LOG_LOST, LABELS, SHADOW_DROPPED),
+    *(LOG_CHANGES, LOG_UNREAD, LOG_OVERDUE, LOG_MAX, LOG_UNREAD_DELETED, CLOCK),
 )
 
 
@@ -101,7 +112,7 @@ class ServerMetrics:
         self.counters = Counters(folder)
         self.values = self.counters.values
         self._routes: dict[tuple[str, str], tuple[Histogram, dict[int, int]]] = {}
-        for metric in (IN_FLIGHT, CONNECTIONS, LOG_RECORDS, LOG_BYTES, LOG_LOST, LABELS):
+        for metric in (IN_FLIGHT, CONNECTIONS, LOG_RECORDS, LOG_BYTES, LOG_LOST, LOG_UNREAD_DELETED, LABELS):
             self.counters.slot(Key(metric.name, ()))
 
     def count_request(self, method: str, path: str, status: int, seconds: float) -> None:

@@ -63,6 +63,17 @@ def test_rollback_marks_the_attempt_that_promoted(attempts):
     assert state.last_end == NOW + timedelta(hours=1)
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[]", b"[" * 100_000, b'{"counts": {"failed": "many"}}'])
+def test_damaged_record_is_set_aside_and_said(attempts, caplog, content):
+    attempts.folder.mkdir(parents=True, exist_ok=True)
+    (attempts.folder / "state.json").write_bytes(content)
+    assert attempts.read() == State()
+    assert (attempts.folder / "state.json.damaged").read_bytes() == content
+    assert "begins anew" in caplog.text
+    attempts.begin(CAUSE, NOW)
+    assert len(attempts.read().open) == 1
+
+
 def test_record_survives_a_damaged_file_and_keeps_what_is_new(attempts):
     attempts.note_watch(Watch(version=1, looks=1, rows=100))
     assert attempts.read().watch == Watch(version=1, looks=1, rows=100)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_project.prediction_log.ids import IdIssuer, UnknownPredictionError, load_key
+from mlops_project.prediction_log.ids import IdIssuer, UnknownPredictionError, keep_key, load_key
 
 ISSUER = IdIssuer(b"k" * 32)
 
@@ -62,3 +62,56 @@ def test_key_comes_from_the_variable_where_replicas_share_no_folder(tmp_path, mo
     monkeypatch.setenv("SERVE_ID_KEY", "one of many")
     assert load_key(tmp_path / "a") == load_key(tmp_path / "b")
     assert not (tmp_path / "a").exists()
+
+
+def write_key(folder, content: bytes):
+    folder.mkdir(exist_ok=True)
+    (folder / ".id-key").write_bytes(content)
+
+
+def test_key_of_an_older_release_is_still_read(tmp_path, monkeypatch):
+    monkeypatch.delenv("SERVE_ID_KEY", raising=False)
+    write_key(tmp_path, b"k" * 32)
+    assert load_key(tmp_path) == b"k" * 32
+
+
+@pytest.mark.parametrize("content", [b"", b"k" * 31, b"k" * 33, b"k" * 36, b"k" * 500])
+def test_damaged_key_is_set_aside_and_said(tmp_path, monkeypatch, caplog, content):
+    monkeypatch.delenv("SERVE_ID_KEY", raising=False)
+    write_key(tmp_path, content)
+    key = load_key(tmp_path)
+    assert len(key) == 32
+    assert load_key(tmp_path) == key
+    assert (tmp_path / ".id-key.damaged").read_bytes() == content
+    assert "is damaged" in caplog.text
+    assert "labels for predictions made before are refused" in caplog.text
+
+
+def test_any_flipped_bit_of_the_key_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.delenv("SERVE_ID_KEY", raising=False)
+    load_key(tmp_path)
+    content = (tmp_path / ".id-key").read_bytes()
+    for place in range(len(content)):
+        data = bytearray(content)
+        data[place] ^= 1 << place % 8
+        write_key(tmp_path, bytes(data))
+        assert load_key(tmp_path) != content[:32]
+        (tmp_path / ".id-key").unlink()
+
+
+def test_key_that_is_gone_is_written_again_and_the_first_of_several_workers_wins(tmp_path):
+    folder = tmp_path / "log"
+    assert keep_key(folder, b"a" * 32) == b"a" * 32
+    assert keep_key(folder, b"b" * 32) == b"a" * 32
+    assert [file.name for file in folder.iterdir()] == [".id-key"]
+
+
+def test_ids_signed_with_a_key_before_are_still_known():
+    issuer = IdIssuer(b"a" * 32)
+    before = issuer.issue(1)
+    issuer.adopt(b"b" * 32)
+    after = issuer.issue(1)
+    assert (issuer.key, issuer.check(before).base, issuer.check(after).base) == (b"b" * 32, before, after)
+    with pytest.raises(UnknownPredictionError):
+        IdIssuer(b"b" * 32).check(before)
+    assert IdIssuer(b"b" * 32).check(after).base == after

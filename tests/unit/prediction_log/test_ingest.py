@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import fsspec
@@ -12,7 +13,12 @@ import pytest
 
 from mlops_project.errors import BundleError
 from mlops_project.prediction_log import ingest as module
+from mlops_project.prediction_log import parts
 from mlops_project.prediction_log.ingest import Ingested, ingest
+from mlops_project.prediction_log.markers import read_damaged
+from mlops_project.prediction_log.records import Losses
+from mlops_project.prediction_log.segments import list_read
+from mlops_project.prediction_log.store import Store
 from mlops_project.prediction_log.typed import to_columns, to_predictions
 from mlops_project.runtime import Runtime
 from mlops_project.sections import ServingConfig
@@ -28,8 +34,8 @@ def store(tmp_path):
 
 @pytest.fixture
 def run(segments, store, find):
-    def start(find=find, serving=LENIENT):
-        return ingest(segments.folder, str(store), find, serving)
+    def start(find=find, serving=LENIENT, **options):
+        return ingest(segments.folder, str(store), find, serving, **options)
 
     return start
 
@@ -164,7 +170,98 @@ def test_torn_end_counts_for_nothing_and_damage_is_counted(segments, store, run)
     (segments.folder / "20260101T000000-a-1-2.log").write_bytes(whole + whole[:20] + b"?" * 300)
     (segments.folder / "20260101T000000-a-1-3.log").write_bytes(b"")
     done = run()
-    assert (done.segments, done.rows, done.undecodable) == (4, 2, 2)
+    assert (done.segments, done.rows, done.undecodable) == (4, 2, 0)
+    assert (done.lost, done.lost_bytes) == (2, 50 + 320)
+    damaged = read_damaged(Store(store))
+    assert damaged == {"20260101T000000-a-1-1": Losses(1, 50), "20260101T000000-a-1-2": Losses(1, 320)}
+    assert run().lost == 0
+
+
+def test_flipped_bit_costs_one_row_or_label_of_hundreds(segments, store, run):
+    ids = [segments.predict({"x": index / 400}) for index in range(400)]
+    for key in ids[::2]:
+        segments.label(key, "yes")
+    (file,) = segments.close()
+    data = bytearray(file.read_bytes())
+    for place in (len(data) // 10, len(data) - 10):
+        data[place] ^= 4
+    file.write_bytes(data)
+    done = run()
+    assert (done.rows, done.labels, done.lost, done.segments) == (399, 199, 2, 1)
+    assert done.lost_bytes < 1000
+    assert len({row["mlops.id"] for row in read_log(store)} & {*ids}) == 399
+
+
+@pytest.mark.parametrize("time_ns", [-1, 10**30, 253_402_300_800 * 10**9])
+def test_record_of_a_time_that_no_clock_says_is_counted(segments, run, time_ns):
+    segments.raw(b'{"id":"no id","time_ns":%d,"model":"tiny","version":"1","wire":"native"}' % time_ns, b'{"x":0.5}')
+    segments.raw(b'{"id":"%b","time_ns":%d,"kind":"label"}' % (make_id().encode(), time_ns), b"1")
+    segments.raw(b'{"id":"%b","time_ns":5,"model":"tiny","version":"1","wire":"native"}' % (b"ff" * 19), b'{"x":0.5}')
+    segments.predict({"x": 0.5}, at=datetime(2106, 2, 8, tzinfo=UTC))
+    segments.predict({"x": 0.5}, at=datetime(1970, 1, 1, tzinfo=UTC))
+    segments.close()
+    done = run()
+    assert (done.rows, done.labels, done.undecodable, done.lost, done.segments) == (2, 0, 3, 0, 1)
+
+
+def test_rows_that_come_too_late_or_too_early_for_a_window_are_counted_once(segments, run, find, monkeypatch):
+    now = datetime.now(UTC)
+    segments.predict([{"x": 0.1}, {"x": 0.2}], at=NOON - timedelta(seconds=1))
+    segments.predict({"x": 0.3}, at=NOON)
+    segments.predict({"x": 0.4}, at=NOON - timedelta(days=1), role="shadow")
+    segments.predict({"x": 0.5}, at=now + timedelta(hours=1))
+    segments.predict({"x": 0.6}, at=NOON - timedelta(days=1), version="3")
+    segments.close()
+    monkeypatch.setattr(module, "MAX_WAIT_SECONDS", 0.0)
+    first = run(begin=lambda _model, version: {"1": NOON, "3": NOON}[version])
+    assert (first.rows, first.late, first.ahead, first.waiting) == (5, 2, 1, 1)
+    second = run(lambda model, _version: find(model, "1"), begin=lambda *_: now)
+    assert (second.rows, second.late, second.ahead, second.segments) == (1, 1, 0, 1)
+
+
+def test_segment_that_waits_is_read_again_although_the_clock_was_set_back(segments, store, run, find):
+    segments.predict({"x": 0.75}, version="3")
+    segments.close()
+    assert run().waiting == 1
+    (waiting,) = (store / "ingested").glob("*.waiting")
+    waiting.write_text(json.dumps(json.loads(waiting.read_text()) | {"retry_at": time.time() + 40 * 86400}))
+    assert run(lambda model, _version: find(model, "1")).rows == 1
+
+
+def test_segment_that_cannot_be_read_is_named_and_read_once_it_can_be(segments, store, run):
+    segments.predict({"x": 0.5})
+    segments.close()
+    segments.predict({"x": 0.6})
+    name = segments.close()[-1]
+    kept = name.rename(name.with_suffix(".kept"))
+    name.mkdir()
+    done = run()
+    assert (done.rows, [*done.unreadable]) == (1, [name.stem])
+    assert "directory" in done.unreadable[name.stem]
+    name.rmdir()
+    kept.rename(name)
+    done = run()
+    assert (done.rows, done.unreadable) == (1, {})
+
+
+def test_foreign_file_in_the_folder_is_no_segment(segments, run):
+    segments.predict({"x": 0.5})
+    segments.close()
+    (segments.folder / "access.log").write_bytes(b"GET / 200\n" * 100)
+    done = run()
+    assert (done.segments, done.rows, done.lost) == (1, 1, 0)
+
+
+def test_folder_is_told_what_is_read(segments, run):
+    segments.predict({"x": 0.5})
+    segments.predict({"x": 0.5}, version="3")
+    read = segments.close()[0]
+    assert run().waiting == 1
+    assert list_read(segments.folder) == set()
+    segments.predict({"x": 0.5})
+    read = segments.close()[-1]
+    run()
+    assert list_read(segments.folder) == {read.stem}
 
 
 def test_segment_whose_model_cannot_be_had_is_read_again_later(segments, store, run, find, monkeypatch):
@@ -241,8 +338,8 @@ def test_odd_model_names_stay_inside_the_store(segments, store, run, tiny_bundle
 
 
 def test_many_batches_make_row_groups_and_no_row_is_lost(segments, store, run, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK_ROWS", 64)
-    monkeypatch.setattr(module, "ROW_GROUP_ROWS", 200)
+    monkeypatch.setattr(parts, "CHUNK_ROWS", 64)
+    monkeypatch.setattr(parts, "ROW_GROUP_ROWS", 200)
     for index in range(500):
         segments.predict([{"x": index / 1000}] * (1 + index % 3), at=NOON + timedelta(milliseconds=index))
     segments.close()

@@ -10,7 +10,8 @@ import pytest
 
 from mlops_project.contract import Contract, Feature
 from mlops_project.prediction_log import scan
-from mlops_project.prediction_log.ingest import ingest
+from mlops_project.prediction_log.ingest import ingest, ingest_again
+from mlops_project.prediction_log.overdue import Overdue
 from mlops_project.prediction_log.reader import (
     Counts,
     Labels,
@@ -217,7 +218,6 @@ def test_delay_and_coverage_of_labels(segments, read, small_slices):
     reader = read()
     found = reader.describe_labels(ALWAYS)
     assert found == Labels(10, NOON + 56 * HOUR + timedelta(seconds=90), 90.0, 10 / 37)
-    assert (reader.label_delay(ALWAYS), reader.label_coverage(ALWAYS)) == (90.0, 10 / 37)
     assert reader.describe_labels(Window("tiny", NOON, NOON + HOUR)) == Labels(0)
 
 
@@ -328,9 +328,11 @@ def test_memory_does_not_grow_with_the_window(segments, read, small_slices, monk
         segments.label(key, "yes", NOON + 9 * DAY)
     reader = read()
     seen = []
-    query = reader._query
+    query = reader._joins._query
     monkeypatch.setattr(
-        reader, "_query", lambda text, values, **tables: seen.append(tables["keys"].num_rows) or query(text, values, **tables)
+        reader._joins,
+        "_query",
+        lambda text, values, **tables: seen.append(tables["keys"].num_rows) or query(text, values, **tables),
     )
     assert reader.count(ALWAYS).labelled == 100
     assert max(seen) <= 9
@@ -343,3 +345,129 @@ def test_nothing_is_left_in_the_working_directory(segments, read, tmp_path, monk
     fill(segments)
     read().sample(ALWAYS, 3, seed=0)
     assert os.listdir(".") == []
+
+
+def damage(file, kind: str) -> None:
+    """Damage a file of the Parquet log."""
+    data = bytearray(file.read_bytes())
+    if kind == "empty":
+        data.clear()
+    elif kind == "cut":
+        del data[len(data) // 2 :]
+    elif kind == "footer":
+        start = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+        data[start : start + 32] = bytes(32)
+    elif kind == "page":
+        data[len(data) // 8] ^= 1
+    elif kind == "text":
+        data[:] = b"not a table"
+    file.unlink()
+    if kind == "folder":
+        file.mkdir()
+    elif kind == "schema":
+        pq.write_table(pa.table({"x": [1.0]}), file)
+    elif kind == "types":
+        pq.write_table(
+            pa.table({name: ["a"] for name in ("mlops.id", "mlops.row", "mlops.time", "mlops.version", "mlops.role")}), file
+        )
+    elif kind != "gone":
+        file.write_bytes(data)
+
+
+DAMAGES = ["empty", "cut", "footer", "page", "text", "folder", "schema", "types"]
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_file_that_cannot_be_read_is_named_and_left_out(segments, read, tmp_path, kind):
+    keys = fill(segments, 40)
+    segments.label(keys[0], 1)
+    segments.label(keys[30], 1)
+    reader = read()
+    *_, broken = sorted((tmp_path / "store/log").rglob("*.parquet"))
+    damage(broken, kind)
+    name = broken.relative_to(tmp_path / "store").as_posix()
+    gone = len(pq.read_table(broken, columns=["x"])) if kind == "page" else None
+    rows = reader.insist(lambda: xs(reader.batches(ALWAYS)))
+    assert [*reader.left_out] == [name]
+    assert reader.left_out[name]
+    assert rows == [index / 1000 for index in range(len(rows))]
+    assert len(rows) in range(20, 40) if gone is None else len(rows) == 40 - gone
+    assert reader.count(ALWAYS).rows == len(rows)
+    assert reader.sample(ALWAYS, 100, seed=1).num_rows == len(rows)
+    assert reader.newest_labelled("tiny", None, 10)["x"].to_pylist() == [0.0, 0.03] or len(rows) <= 30
+    broken.rmdir() if kind == "folder" else broken.unlink()
+    reader.recheck()
+    assert reader.left_out == {}
+
+
+@pytest.mark.parametrize("first", ["count", "sample", "newest_labelled", "find_end", "describe_labels", "versions"])
+def test_every_way_to_read_leaves_out_what_cannot_be_read(segments, read, tmp_path, first):
+    keys = fill(segments, 40)
+    for key in keys:
+        segments.label(key, 1)
+    reader = read()
+    (broken,) = sorted((tmp_path / "store/log").rglob("*.parquet"))[:1]
+    damage(broken, "page" if first in ("sample", "newest_labelled") else "cut")
+    ways = {
+        "count": lambda: reader.count(ALWAYS),
+        "sample": lambda: reader.sample(ALWAYS, 40, seed=1),
+        "newest_labelled": lambda: reader.newest_labelled("tiny", None, 40),
+        "find_end": lambda: reader.find_end("tiny", None, NOON, 1),
+        "describe_labels": lambda: reader.describe_labels(ALWAYS),
+        "versions": lambda: reader.versions(ALWAYS),
+    }
+    ways[first]()
+    assert [*reader.left_out] == [broken.relative_to(tmp_path / "store").as_posix()]
+
+
+def test_damaged_file_is_written_anew_from_its_segment(segments, read, tmp_path, find):
+    keys = fill(segments, 40)
+    segments.label(keys[3], 1)
+    read()
+    store = tmp_path / "store"
+
+    def mend(file: str) -> bool:
+        return ingest_again(file, segments.folder, str(store), find, ServingConfig())
+
+    for folder in ("log", "labels"):
+        broken = min((store / folder).rglob("*.parquet"))
+        damage(broken, "cut")
+    reader = LogReader(str(store), mend=mend)
+    assert reader.count(ALWAYS) == Counts(40, 1, NOON, NOON + 39 * HOUR)
+    assert reader.left_out == {}
+    assert ingest(segments.folder, str(store), find, ServingConfig()).segments == 0
+
+
+def test_damaged_file_whose_segment_is_gone_or_has_no_model_is_left_out(segments, read, tmp_path, find):
+    fill(segments, 40)
+    read()
+    store = tmp_path / "store"
+    broken = min((store / "log").rglob("*.parquet"))
+    damage(broken, "cut")
+    without_model = LogReader(
+        str(store), mend=lambda file: ingest_again(file, segments.folder, str(store), lambda *_: None, ServingConfig())
+    )
+    assert without_model.count(ALWAYS).rows < 40
+    assert len(without_model.left_out) == 1
+    for file in segments.folder.glob("*.log"):
+        file.unlink()
+    without_segment = LogReader(
+        str(store), mend=lambda file: ingest_again(file, segments.folder, str(store), find, ServingConfig())
+    )
+    assert without_segment.count(ALWAYS).rows < 40
+    assert len(without_segment.left_out) == 1
+
+
+def test_what_has_only_just_become_old_is_kept_until_it_has_been_so_for_long(segments, read, tmp_path):
+    fill(segments, 30)
+    reader, now = read(), 0.0
+    overdue = Overdue(3600, lambda: now)
+    assert reader.delete_old(NOON + 400 * DAY, overdue) == 0  # the clock jumped
+    now = 3000.0
+    assert reader.delete_old(NOON, overdue) == 0  # and was set right
+    now = 4000.0
+    assert reader.delete_old(NOON + 400 * DAY, overdue) == 0
+    assert reader.count(ALWAYS).rows == 30
+    now = 7601.0
+    assert reader.delete_old(NOON + 400 * DAY, overdue) > 0
+    assert reader.count(ALWAYS).rows == 0

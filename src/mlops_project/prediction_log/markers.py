@@ -1,0 +1,87 @@
+"""What was found in each segment: one small file per segment beside the Parquet log.
+
+::
+
+    <monitoring_dir>/ingested/<segment>.json      wholly read; .waiting: to be read again, its model could not be had
+    <monitoring_dir>/ingested/<segment>.damaged   what of it could not be read
+"""
+
+import msgspec
+
+from mlops_project.prediction_log.records import Losses
+from mlops_project.prediction_log.store import Store
+
+FOLDER = "ingested"
+DONE, WAITING, DAMAGED = ".json", ".waiting", ".damaged"
+
+
+class Marker(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found in a segment.
+
+    Attributes
+    ----------
+    rows, labels, undecodable, lost, lost_bytes, late, ahead
+        Counts, as in ``ingest.Ingested``.
+    missing
+        ``<model>/<version>`` that could not be had.
+    attempts, retry_at
+        How often it was read, and when it is to be read again; seconds since 1970, 0 for never.
+    """
+
+    rows: int
+    labels: int
+    undecodable: int
+    lost: int = 0
+    lost_bytes: int = 0
+    late: int = 0
+    ahead: int = 0
+    missing: tuple[str, ...] = ()
+    attempts: int = 1
+    retry_at: float = 0.0
+
+
+NOTHING = Marker(rows=0, labels=0, undecodable=0, attempts=0)
+
+
+def list_done(store: Store) -> set[str]:
+    """Return the names, without ending, of the segments that are wholly in the Parquet log."""
+    return {name.removesuffix(DONE) for name in store.names(FOLDER, DONE)}
+
+
+def read_waiting(store: Store) -> dict[str, Marker]:
+    """Return the segments that are to be read again."""
+    waiting = {}
+    for name in store.names(FOLDER, WAITING):
+        try:
+            waiting[name.removesuffix(WAITING)] = msgspec.json.decode(store.read(f"{FOLDER}/{name}"), type=Marker)
+        except (OSError, msgspec.MsgspecError, ValueError, RecursionError):  # then it is read once more
+            continue
+    return waiting
+
+
+def read_damaged(store: Store) -> dict[str, Losses]:
+    """Return what was lost of each damaged segment."""
+    found = {}
+    for name in store.names(FOLDER, DAMAGED):
+        try:
+            found[name.removesuffix(DAMAGED)] = msgspec.json.decode(store.read(f"{FOLDER}/{name}"), type=Losses)
+        except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
+            found[name.removesuffix(DAMAGED)] = Losses()  # that it is damaged is still known
+    return found
+
+
+def write_marker(store: Store, name: str, marker: Marker) -> None:
+    """Note what was found in a segment; unless it is to be read again, it counts as read from now on."""
+    if marker.lost:
+        with store.write(f"{FOLDER}/{name}{DAMAGED}") as stream:
+            stream.write(msgspec.json.encode(Losses(marker.lost, marker.lost_bytes)))
+    with store.write(f"{FOLDER}/{name}{WAITING if marker.retry_at else DONE}") as stream:
+        stream.write(msgspec.json.encode(marker))
+    if not marker.retry_at and marker.attempts > 1:
+        store.delete(f"{FOLDER}/{name}{WAITING}")
+
+
+def forget_marker(store: Store, name: str) -> None:
+    """Let a segment be read again."""
+    for ending in (DONE, WAITING, DAMAGED):
+        store.delete(f"{FOLDER}/{name}{ending}")
