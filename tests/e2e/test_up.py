@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import re
@@ -153,14 +154,15 @@ def test_terminal_that_closes_on_a_suspended_stack_leaves_no_process(project, tr
     terminal = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
     take_terminal = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
     wrapped = [sys.executable, "-c", take_terminal, *command]
-    with subprocess.Popen(wrapped, cwd=project, env=environment, **terminal) as process:
+    with subprocess.Popen(wrapped, cwd=project, env=environment, **terminal) as process, contextlib.ExitStack() as at_last:
+        at_last.callback(process.kill)  # a suspended one would be waited for without end
         os.close(theirs)
         output = ""
         while "Ctrl-C stops everything" not in output:
             output += os.read(ours, 65536).decode()
         children = family(process)
-        process.send_signal(signal.SIGTSTP)  # Ctrl-Z: the services go on
-        wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+        process.send_signal(signal.SIGSTOP)  # what Ctrl-Z does, when a shell started it: the services go on
+        wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, 20)
         address = re.search(r"MLflow +(http://127\.0\.0\.1:\d+)", output).group(1)
         with urllib.request.urlopen(f"{address}/health", timeout=5) as response:
             assert response.status == 200
