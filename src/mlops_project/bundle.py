@@ -10,32 +10,58 @@
     ├── reference.parquet   held-out rows with their target (optional)
     ├── profile.json        what the held-out rows look like, for monitoring (optional)
     ├── report.html, plots/, README.md              for people
-    └── tracking.json       the MLflow run and version, once logged; not part of the model, so not digested
+    └── tracking.json       the MLflow run and version, once logged; not part of the model, so under a digest of its own
+
+What both JSON files must say is in ``metadata.py``.
 """
 
 import contextlib
 import ctypes
 import errno
 import hashlib
-import json
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import msgspec
 
 from mlops_project.contract import Contract
 from mlops_project.errors import BundleError
+from mlops_project.metadata import (
+    FORMAT_VERSION,
+    MAX_BYTES,
+    METADATA_FILE,
+    MODEL_FILE,
+    TRACKING_FILE,
+    Metadata,
+    Tracking,
+    check_metadata,
+    read_metadata,
+    read_tracking,
+    seal,
+)
 
-FORMAT_VERSION = 1
-METADATA_FILE = "metadata.json"
-MODEL_FILE = "model.onnx"
-TRACKING_FILE = "tracking.json"
+__all__ = [  # the files of a bundle and what they say are `metadata.py`'s; who uses bundles finds them here
+    "FORMAT_VERSION",
+    "METADATA_FILE",
+    "MODEL_FILE",
+    "TRACKING_FILE",
+    "Bundle",
+    "Metadata",
+    "Tracking",
+    "install",
+    "is_process_alive",
+    "load_bundle",
+    "publish",
+    "stage",
+]
+
 REFERENCE_FILE = "reference.parquet"
 PROFILE_FILE = "profile.json"
 CROSS_VALIDATION_FILE = "cross_validation.json"
@@ -44,61 +70,6 @@ CONFIG_FILE = "config.yaml"
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 RENAME_SWAP = 2  # macOS sys/stdio.h
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-
-
-class Metadata(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``metadata.json`` says. Fields that a newer minor version adds are ignored on reading.
-
-    Attributes
-    ----------
-    format_version
-        Raised when an older reader could no longer understand the bundle.
-    name
-        Name in the model registry.
-    started_at, created_at
-        When training began and when the bundle was sealed; ISO 8601, UTC.
-    estimator
-        Estimator's name in the configuration.
-    contract
-        Inputs and outputs.
-    metrics
-        Metric → value on the held-out rows.
-    metric_intervals
-        Metric → (low, high) at ``evaluation.confidence``; missing where no interval was asked for.
-    train_rows, test_rows
-        How many rows the model was fitted on and judged on.
-    data_source, data_digest
-        Where the rows came from, without credentials, and the sha256 of their content.
-    table_digest
-        The table's sha256 where labelled predictions were trained on as well; else empty, and ``data_digest`` is it.
-    config, config_digest
-        The whole configuration, and the sha256 of it.
-    git_commit
-        Commit of the project that trained, if it is a git repository.
-    libraries
-        Library → version that trained.
-    files
-        Path inside the bundle → sha256.
-    """
-
-    format_version: int = FORMAT_VERSION
-    name: str
-    started_at: str
-    created_at: str
-    estimator: str
-    contract: Contract
-    metrics: dict[str, float]
-    metric_intervals: dict[str, tuple[float, float]] = msgspec.field(default_factory=dict)
-    train_rows: int
-    test_rows: int
-    data_source: str
-    data_digest: str
-    table_digest: str = ""
-    config: dict[str, Any]
-    config_digest: str
-    git_commit: str | None = None
-    libraries: dict[str, str] = msgspec.field(default_factory=dict)
-    files: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,6 +100,17 @@ class Bundle:
         """The ONNX model."""
         return self.path / MODEL_FILE
 
+    @property
+    def version(self) -> str:
+        """The registered version; a bundle that is in no registry has the first digits of its digest for one.
+
+        Raises
+        ------
+        BundleError
+            If the note of it is damaged.
+        """
+        return self.read_tracking().model_version or self.digest[:12]
+
     def is_current(self) -> bool:
         """Whether the directory still holds this bundle, and no newer one."""
         try:
@@ -136,23 +118,38 @@ class Bundle:
         except OSError:
             return False
 
-    def read_tracking(self) -> dict[str, str]:
-        """Return what was noted when the bundle was logged to MLflow; empty if it was not."""
+    def read_tracking(self) -> Tracking:
+        """Return what was noted when the bundle was logged to MLflow; nothing but empty texts if it was not.
+
+        Raises
+        ------
+        BundleError
+            If the note is damaged, or about another bundle.
+        """
+        file = self.path / TRACKING_FILE
+        if not file.exists():
+            return Tracking()
         try:
-            values = json.loads((self.path / TRACKING_FILE).read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return {}
-        return values if isinstance(values, dict) else {}
+            return read_tracking(_read(file, self.path), self.metadata, self.digest)
+        except BundleError as error:
+            raise BundleError(f"{file}: {error}; delete it, and log the bundle again with `mlops log`") from error
 
     def note_tracking(self, **values: str) -> None:
         """Record the MLflow run and version beside the model, in one rename."""
+        raw = seal(msgspec.structs.replace(self.read_tracking(), **values | {"bundle": self.digest}))
+        read_tracking(raw, self.metadata, self.digest)  # what is written can be read
         temporary = self.path / f".{TRACKING_FILE}.{os.getpid()}"
-        temporary.write_text(json.dumps(self.read_tracking() | values, indent=2) + "\n", encoding="utf-8")
+        temporary.write_bytes(raw)
         temporary.replace(self.path / TRACKING_FILE)
 
 
-def load_bundle(path: str | Path) -> Bundle:
+def load_bundle(path: str | Path, *, check_files: bool = True) -> Bundle:
     """Read a bundle and check every file's digest.
+
+    Parameters
+    ----------
+    check_files
+        Whether to read all files; without, only what the bundle says of itself is checked.
 
     Raises
     ------
@@ -164,47 +161,61 @@ def load_bundle(path: str | Path) -> Bundle:
     for _ in range(3):  # a training run may swap the directory while it is read: then read the new one
         before = _identity(folder)
         try:
-            return _load(folder)
+            return _load(folder, check_files)
         except BundleError:
             if before == _identity(folder):
                 raise
-    return _load(folder)
+    return _load(folder, check_files)
 
 
-def _load(folder: Path) -> Bundle:
+def _load(folder: Path, check_files: bool) -> Bundle:
     raw = _read(folder / METADATA_FILE, folder)
     try:
-        version = json.loads(raw).get("format_version")
-    except (ValueError, AttributeError) as error:
-        raise BundleError(f"{folder / METADATA_FILE}: not valid JSON; train again or copy the bundle again") from error
-    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
-        raise BundleError(
-            f"{folder}: bundle format {version!r} is unknown here (known: 1 to {FORMAT_VERSION}); update mlops_project"
-        )
-    try:
-        metadata = msgspec.json.decode(raw, type=Metadata)
-    except msgspec.ValidationError as error:
-        raise BundleError(f"{folder / METADATA_FILE}: {error}; train again or copy the bundle again") from error
-    if MODEL_FILE not in metadata.files:
-        raise BundleError(f"{folder}: {METADATA_FILE} does not list {MODEL_FILE}; train again")
-    for name, digest in metadata.files.items():
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise BundleError(f"{folder}: {METADATA_FILE} lists {name!r}, which is outside the bundle; do not use this bundle")
-        seen = hashlib.sha256(_read(folder / name, folder)).hexdigest()
+        metadata = read_metadata(raw)
+    except BundleError as error:
+        raise BundleError(f"{folder / METADATA_FILE}: {error}") from error
+    for name, digest in metadata.files.items() if check_files else ():
+        seen = _digest(folder / name, folder)
         if seen != digest:
             raise BundleError(f"{folder / name}: sha256 is {seen[:12]}…, expected {digest[:12]}…; copy the bundle again")
-    return Bundle(folder, metadata, hashlib.sha256(raw).hexdigest())
+    bundle = Bundle(folder, metadata, hashlib.sha256(raw).hexdigest())
+    bundle.read_tracking()
+    return bundle
 
 
 def _read(file: Path, folder: Path) -> bytes:
+    """Return a small file's content."""
+    with _opened(file, folder) as opened:
+        if os.fstat(opened.fileno()).st_size > MAX_BYTES:
+            raise BundleError(f"{file}: is larger than {MAX_BYTES >> 20} MiB; do not use this bundle")
+        return opened.read()
+
+
+def _digest(file: Path, folder: Path) -> str:
+    with _opened(file, folder) as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()  # type: ignore[arg-type]  # a BufferedReader
+
+
+@contextlib.contextmanager
+def _opened(file: Path, folder: Path) -> Iterator[IO[bytes]]:
+    """Open a regular file; anything else, such as a pipe, could keep its reader waiting."""
     try:
-        return file.read_bytes()
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError as error:
         if not folder.is_dir():
             raise BundleError(f"{folder}: no such directory; train a model with `mlops train`") from error
         raise BundleError(f"{folder}: {file.relative_to(folder)} is missing, so this is not a whole bundle") from error
     except OSError as error:
         raise BundleError(f"{file}: cannot be read: {error.strerror}") from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise BundleError(f"{file}: is not a regular file; copy the bundle again")
+        with os.fdopen(descriptor, "rb", closefd=False) as opened:
+            yield opened
+    except OSError as error:
+        raise BundleError(f"{file}: cannot be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -240,6 +251,11 @@ def publish(folder: Path, target: Path, metadata: Metadata) -> Bundle:
     """Seal a staged directory with ``metadata.json`` and swap it in as ``target``.
 
     A reader, or a kill -9 at any moment, finds the old bundle or the new one.
+
+    Raises
+    ------
+    BundleError
+        If the metadata say what no reader would take.
     """
     files = {
         file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
@@ -247,7 +263,8 @@ def publish(folder: Path, target: Path, metadata: Metadata) -> Bundle:
         if file.is_file()
     }
     sealed = msgspec.structs.replace(metadata, files=files)
-    raw = msgspec.json.format(msgspec.json.encode(sealed), indent=2) + b"\n"
+    check_metadata(sealed)
+    raw = seal(sealed)
     (folder / METADATA_FILE).write_bytes(raw)
     _place(folder, target, files)
     return Bundle(target, sealed, hashlib.sha256(raw).hexdigest())
@@ -280,7 +297,8 @@ def install(bundle: Bundle, target: Path) -> Bundle:
             shutil.copyfile(bundle.path / name, folder / name)
         _place(folder, target, bundle.metadata.files)
     copy = Bundle(target, bundle.metadata, bundle.digest)
-    copy.note_tracking(**bundle.read_tracking())
+    if (bundle.path / TRACKING_FILE).exists():
+        copy.note_tracking(**msgspec.structs.asdict(bundle.read_tracking()))
     return copy
 
 

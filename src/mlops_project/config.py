@@ -24,6 +24,7 @@ from mlops_project.sections import (
     MonitoringConfig,
     PathsConfig,
     PredictionLogConfig,
+    ProofConfig,
     RetrainingConfig,
     Section,
     ServingConfig,
@@ -58,6 +59,7 @@ class Config(Section, frozen=True, dict=True):
     tracking: TrackingConfig = msgspec.field(default_factory=TrackingConfig)
     export: ExportConfig = msgspec.field(default_factory=ExportConfig)
     paths: PathsConfig = msgspec.field(default_factory=PathsConfig)
+    proof: ProofConfig = msgspec.field(default_factory=ProofConfig)
     serving: ServingConfig = msgspec.field(default_factory=ServingConfig)
     prediction_log: PredictionLogConfig = msgspec.field(default_factory=PredictionLogConfig)
     monitoring: MonitoringConfig = msgspec.field(default_factory=MonitoringConfig)

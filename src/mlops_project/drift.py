@@ -81,7 +81,7 @@ def compare(current: Path, yardstick: Yardstick, config: Config) -> "Drift":
     )
 
 
-def load_model(folder: Path) -> Yardstick:
+def load_model(folder: Path, config: Config) -> Yardstick:
     """Return the held-out rows of a bundle.
 
     Raises
@@ -92,7 +92,7 @@ def load_model(folder: Path) -> Yardstick:
     import pandas as pd
 
     from mlops_project.monitoring.profile import load_reference
-    from mlops_project.runtime import Runtime
+    from mlops_project.proof import load_runtime
 
     bundle = load_bundle(folder)
     profile = load_reference(bundle)
@@ -106,7 +106,7 @@ def load_model(folder: Path) -> Yardstick:
         frame = pd.read_parquet(bundle.path / REFERENCE_FILE)
         sample = {name: frame[name].to_numpy() for name in bundle.contract.names}
     missing = tuple(bundle.metadata.config.get("data", {}).get("missing", ()))
-    return Yardstick(bundle.metadata.name, bundle.contract, profile, sample, Runtime.load(bundle), missing)
+    return Yardstick(bundle.metadata.name, bundle.contract, profile, sample, load_runtime(bundle, config.proof), missing)
 
 
 def load_table(source: str, dropped: tuple[str, ...], config: Config) -> Yardstick:
@@ -217,7 +217,7 @@ def command(
         raise ConfigError("--reference and --model exclude each other: compare with a table or with a model")
     if dropped and reference is None:
         raise ConfigError("--drop and --target go with --reference; a model knows its columns, and others are ignored anyway")
-    yardstick = load_model(model or config.model_dir) if reference is None else load_table(reference, dropped, config)
+    yardstick = load_model(model or config.model_dir, config) if reference is None else load_table(reference, dropped, config)
     drift = compare(current, yardstick, config)
     if report is not None:
         _write_report(report, drift, f"{current.name} against {yardstick.name}")

@@ -77,7 +77,7 @@ def run_retraining_gate(
         champion = registry.find_version(store, challenger.name, registry.CHAMPION)
         try:
             rival = _load_champion(store, champion, bundle, Path(folder))
-            newest, fixed = (Pair(_score(bundle, *rows), _score(rival, *rows)) for rows in (recent, held_out))
+            newest, fixed = (Pair(_score(bundle, *rows, config), _score(rival, *rows, config)) for rows in (recent, held_out))
         except (BundleError, ContractError) as error:
             decision = _refuse_comparison(champion, error)
         else:
@@ -94,14 +94,14 @@ def _judge(
 ) -> "Decision":
     from mlops_project.modeling.gate import decide_promotion
 
-    score = _score(bundle, columns, truth)
+    score = _score(bundle, columns, truth, config)
     task, seed = bundle.contract.task, config.random_state
     if champion is None:
         return decide_promotion(score, None, task, config.gates, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         try:
             theirs = _load_champion(store, champion, bundle, Path(folder))
-            rival = _score(theirs, columns, truth)
+            rival = _score(theirs, columns, truth, config)
         except (BundleError, ContractError) as error:
             return _refuse_comparison(champion, error)
     return decide_promotion(score, rival, task, config.gates, seed=seed)
@@ -128,11 +128,11 @@ def _load_champion(store: "Store", champion: "Version", bundle: Bundle, folder: 
     return theirs
 
 
-def _score(bundle: Bundle, columns: Mapping[str, Any], truth: "Truth") -> "Scored":
+def _score(bundle: Bundle, columns: Mapping[str, Any], truth: "Truth", config: Config) -> "Scored":
     from mlops_project.modeling.metrics import score_rows
-    from mlops_project.runtime import Runtime
+    from mlops_project.proof import load_runtime
 
-    return score_rows(Runtime.load(bundle).predict(columns), truth, bundle.contract)
+    return score_rows(load_runtime(bundle, config.proof).predict(columns), truth, bundle.contract)
 
 
 def read_held_out(config: Config, bundle: Bundle) -> tuple[dict[str, Any], "Truth", str]:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from mlops_project.bundle import Bundle, load_bundle
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import BundleError, ContractError, suggest
+from mlops_project.names import show
 
 Floats = npt.NDArray[np.float64]
 MISSING_TEXT = ""
@@ -69,10 +70,7 @@ class Runtime:
     """
 
     def __init__(self, model: Path | bytes, contract: Contract, *, threads: int = 1) -> None:
-        # Since 1.29 ONNX Runtime reports process and model to its maker, unless told not to before it is imported.
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-        import onnxruntime  # 50 MB that reading a table and fitting do without
-
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -82,7 +80,7 @@ class Runtime:
                 str(model) if isinstance(model, Path) else model, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
-            raise BundleError(f"ONNX Runtime cannot load the model: {' '.join(str(error).split())[:300]}") from error
+            raise BundleError(f"ONNX Runtime cannot load the model: {show(str(error))}") from error
         self.contract = contract
         self._inputs = [value.name for value in self._session.get_inputs()]
         self._one_row = _OneRow(self._session, contract) if self._inputs == ["numbers"] else None
@@ -90,7 +88,7 @@ class Runtime:
 
     @classmethod
     def load(cls, source: str | Path | Bundle, *, threads: int = 1) -> "Runtime":
-        """Load a checked bundle, or check and load the one in a directory.
+        """Load a checked bundle, or check and load the one in a directory. For models of others: ``proof.load_runtime``.
 
         Raises
         ------
@@ -99,6 +97,31 @@ class Runtime:
         """
         bundle = source if isinstance(source, Bundle) else load_bundle(source)
         return cls(bundle.model_file, bundle.contract, threads=threads)
+
+    def check_example(self) -> None:
+        """Answer the contract's example row.
+
+        Raises
+        ------
+        BundleError
+            If the model has no answer, or one that does not fit the contract.
+        """
+        try:
+            answer = self.predict({name: [value] for name, value in self.contract.example_row().items()})
+        except MemoryError:
+            raise
+        except Exception as error:  # ONNX Runtime raises classes of its own
+            raise BundleError(f"the model does not answer its own example row: {show(str(error))}") from error
+        if not self.contract.is_classification:
+            return
+        n_classes = len(self.contract.classes)
+        assert answer.indices is not None
+        assert answer.probabilities is not None
+        if answer.probabilities.shape != (1, n_classes) or not 0 <= answer.indices[0] < n_classes:
+            raise BundleError(
+                f"the model answers with {answer.probabilities.shape[1]} probabilities and class {answer.indices[0]}, "
+                f"its contract has {n_classes} classes"
+            )
 
     def predict(self, columns: Mapping[str, Any]) -> Predictions:
         """Predict rows given as columns, in any order.
@@ -179,6 +202,15 @@ class Runtime:
         if self.contract.is_classification:
             return Predictions(np.empty(0, np.int64), np.empty((0, len(self.contract.classes))))
         return Predictions(values=np.empty(0))
+
+
+def import_onnxruntime() -> Any:
+    """Return ONNX Runtime, imported only now: reading a table and fitting do without its 50 MB."""
+    # Since 1.29 ONNX Runtime reports process and model to its maker, unless told not to before it is imported.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
 
 
 class _OneRow:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from mlops_project.contract import FeatureType, Label
+from mlops_project.names import EXPECTED_MODEL_NAME, MAX_MODEL_NAME, MODEL_NAME
 
 Estimator = Literal[
     "random_forest",
@@ -82,9 +83,10 @@ class ModelConfig(Section, frozen=True, dict=True):
     name: Annotated[
         str,
         Meta(
-            pattern=r"""^[^/:.%"'\s][^/:.%"']*$""",  # what MLflow takes
+            pattern=MODEL_NAME,
+            max_length=MAX_MODEL_NAME,
             description="Name in the model registry.",
-            extra={"expected": "a name without / : . % or quotes"},
+            extra={"expected": EXPECTED_MODEL_NAME},
         ),
     ] = "breast-cancer"
     estimator: Annotated[Estimator, Meta(description="Which estimator.")] = "random_forest"
@@ -168,6 +170,21 @@ class PathsConfig(Section, frozen=True, dict=True):
     monitoring_dir: Annotated[
         str, Meta(description="What `mlops monitor` keeps (log as Parquet, evaluations, reports): directory or fsspec URL.")
     ] = "artifacts/monitoring"
+
+
+class ProofConfig(Section, frozen=True, dict=True):
+    """How a model that arrives is tried before it is published, served or used: in a child process, on its example row."""
+
+    seconds: Annotated[float, Meta(gt=0, le=3600, description="A model that has not answered after this time is refused.")] = (
+        30.0
+    )
+    memory_bytes: Annotated[
+        int,
+        Meta(
+            ge=256 << 20,
+            description="A model that needs more memory is refused (on Linux; where a container has less left, that counts).",
+        ),
+    ] = 2 * 2**30
 
 
 class ServingConfig(Section, frozen=True, dict=True):

@@ -26,6 +26,7 @@ from mlops_project.command import Step, WorkflowCommand, config_options, echo, s
 from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import TrackingError
+from mlops_project.metadata import check_contract
 
 if TYPE_CHECKING:
     from mlops_project.data_prep import ProductionRows, Split, Table
@@ -138,6 +139,7 @@ def build(
     from mlops_project.data_prep import build_contract, join_production, load_table, split_table
     from mlops_project.modeling.evaluation import check_gates, encode_target, evaluate
     from mlops_project.modeling.pipeline import build_pipeline, fit_pipeline
+    from mlops_project.proof import note_proven
     from mlops_project.tables.memory import release_memory, return_large_blocks
 
     return_large_blocks()
@@ -149,6 +151,7 @@ def build(
     if production is not None:
         table, split = join_production(table, split, production, config)
     contract = build_contract(table, split)
+    check_contract(contract)
     table = table.without_rows()
     release_memory()
     pipeline = build_pipeline(contract, config)
@@ -173,7 +176,9 @@ def build(
         step("writing the bundle")
         _write_profile(folder, split, predictions, truth, importance, contract, config)
         _write_for_python(folder, pipeline, contract, config, split)
-        return publish(folder, target or config.model_dir, metadata), evaluation, split, notes
+        bundle = publish(folder, target or config.model_dir, metadata)
+    note_proven(bundle)  # it has answered here
+    return bundle, evaluation, split, notes
 
 
 def _cross_validate(

@@ -65,7 +65,7 @@ def read_champion(served: Path) -> str | None:
     if not (served / "champion").is_symlink():
         return None
     try:
-        return load_bundle(served / "champion").read_tracking()["model_version"]
+        return load_bundle(served / "champion").read_tracking().model_version
     except (BundleError, KeyError) as error:
         return f"broken: {error}"
 

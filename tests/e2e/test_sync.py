@@ -89,7 +89,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 90) -> None:
 
 def read_champion(served: Path) -> int | None:
     link = served / "my iris" / "champion"
-    return int(load_bundle(link).read_tracking()["model_version"]) if link.exists() else None
+    return int(load_bundle(link).read_tracking().model_version) if link.exists() else None
 
 
 def read_status(served: Path) -> dict:

@@ -191,6 +191,6 @@ def test_links_lead_to_the_run_and_the_version_in_mlflow(start, tracked):
     links = [item.proto.url for item in app.get("link_button")]
     tracking = load_bundle("artifacts/model").read_tracking()
     assert links == [
-        f"http://mlflow.example:5000/#/experiments/{tracking['experiment_id']}/runs/{tracking['run_id']}",
+        f"http://mlflow.example:5000/#/experiments/{tracking.experiment_id}/runs/{tracking.run_id}",
         "http://mlflow.example:5000/#/models/breast-cancer/versions/3",
     ]

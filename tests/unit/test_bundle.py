@@ -12,6 +12,7 @@ import pytest
 from mlops_project import bundle as bundle_module
 from mlops_project.bundle import FORMAT_VERSION, METADATA_FILE, MODEL_FILE, load_bundle, publish, stage
 from mlops_project.errors import BundleError
+from mlops_project.metadata import Tracking, seal
 
 
 def test_published_bundle_reads_back_whole(tiny_bundle, tiny_contract):
@@ -104,8 +105,8 @@ def test_missing_directory_says_how_to_train(tmp_path):
 
 def _edit_metadata(bundle, **changes):
     file = bundle.path / METADATA_FILE
-    values = json.loads(file.read_text(encoding="utf-8")) | changes
-    file.write_text(json.dumps({key: value for key, value in values.items() if value is not None}), encoding="utf-8")
+    values = json.loads(file.read_text(encoding="utf-8")) | changes | {"sha256": None}
+    file.write_bytes(seal({key: value for key, value in values.items() if value is not None}))
 
 
 @pytest.mark.parametrize("version", [FORMAT_VERSION + 1, 0, "1", None, True * 1.5])
@@ -167,11 +168,11 @@ def test_bundle_can_be_read_by_other_users(tiny_bundle):
 
 
 def test_tracking_note_is_kept_beside_the_model_and_not_part_of_it(tiny_bundle):
-    assert tiny_bundle.read_tracking() == {}
+    assert tiny_bundle.read_tracking() == Tracking()
     tiny_bundle.note_tracking(run_id="r1")
     tiny_bundle.note_tracking(model_version="3")
     loaded = load_bundle(tiny_bundle.path)
-    assert loaded.read_tracking() == {"run_id": "r1", "model_version": "3"}
+    assert loaded.read_tracking() == Tracking(run_id="r1", model_version="3", bundle=tiny_bundle.digest)
     assert loaded.digest == tiny_bundle.digest
 
 

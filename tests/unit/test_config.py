@@ -4,6 +4,7 @@ import pytest
 
 from mlops_project.config import Config, find_root, read_config
 from mlops_project.errors import ConfigError
+from mlops_project.names import EXPECTED_MODEL_NAME
 from mlops_project.utils import DEFAULT_CONFIG, load_config
 
 
@@ -147,4 +148,4 @@ def test_paths_of_a_users_file_start_beside_it(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["a/b", "v1.2", "o'brien", "50%", "x:y", "", " "])
 def test_model_name_that_mlflow_would_refuse_is_refused_first(tmp_path, name):
     (problem,) = _problems(tmp_path, f'model: {{name: "{name}"}}')
-    assert problem == f"model.name: {name!r} is wrong, expected a name without / : . % or quotes"
+    assert problem == f"model.name: {name!r} is wrong, expected {EXPECTED_MODEL_NAME}"

@@ -18,6 +18,8 @@ from typing import TypeVar
 from mlops_project.bundle import METADATA_FILE, Bundle, load_bundle
 from mlops_project.config import Config
 from mlops_project.errors import BundleError, MLOpsError, TrackingError
+from mlops_project.proof import prove
+from mlops_project.sandbox import ProofError
 from mlops_project.tracking import registry
 from mlops_project.tracking.served import VERSIONS_FOLDER, ServedFolder, parse_number
 from mlops_project.tracking.store import DATABASE_FILE, Store, open_store
@@ -31,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 def name_version(bundle: Bundle) -> str:
     """Return the version under which the model server logs a bundle."""
-    return bundle.read_tracking().get("model_version") or bundle.digest[:12]
+    return bundle.version
 
 
 class BundleFinder:
@@ -56,7 +58,7 @@ class BundleFinder:
         key = (model, version)
         if key not in self._known and time.monotonic() >= self._absent.get(key, 0.0):
             bundle = self._find(model, version)
-            if bundle is None:
+            if bundle is None or not self._is_proven(bundle):
                 self._absent[key] = time.monotonic() + RETRY_SECONDS
             else:
                 self._known[key] = bundle
@@ -81,6 +83,15 @@ class BundleFinder:
             if bundle is not None and (bundle.metadata.name, name_version(bundle)) == (model, version):
                 return bundle if folder == cached else self._keep(bundle, cached)
         return self._ask(lambda store: self._download(store, model, version, cached)) if version.isdigit() else None
+
+    def _is_proven(self, bundle: Bundle) -> bool:
+        """Whether the bundle's model answers within its limits: the monitor runs it."""
+        try:
+            prove(bundle, self._config.proof)
+        except ProofError as error:
+            logger.warning("version %s of model %s is not used: %s", bundle.version, bundle.metadata.name, error)
+            return False
+        return True
 
     def _folders(self, model: str) -> list[Path]:
         """Return where a bundle without a registry is."""

@@ -14,6 +14,7 @@ import numpy as np
 from mlops_project.config import Config
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ExportError
+from mlops_project.proof import prove_model
 from mlops_project.runtime import Floats, Predictions, Runtime
 
 MIN_ROWS = 200  # held-out rows; fewer teach nothing about the error's size
@@ -91,6 +92,8 @@ class SizeModel:
 
     def __init__(self, error: ErrorModel, contract: Contract) -> None:
         self._floor, self._constant = MIN_SIZE * error.mean_size, error.mean_size
+        if error.model:
+            prove_model(error.model, extend_contract(contract))
         self._runtime = Runtime(error.model, extend_contract(contract)) if error.model else None
 
     def predict(self, columns: Mapping[str, Any], values: Floats) -> Floats:

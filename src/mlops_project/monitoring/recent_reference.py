@@ -13,7 +13,7 @@ from mlops_project.modeling.evaluation import encode_target
 from mlops_project.modeling.importance import compute_importance
 from mlops_project.monitoring.profile import MIN_REFERENCE_ROWS, build_reference
 from mlops_project.monitoring.reference_performance import build_reference_performance
-from mlops_project.runtime import Runtime
+from mlops_project.proof import load_runtime, note_proven
 
 
 def renew_reference(bundle: Bundle, recent: ProductionRows, config: Config) -> Bundle:
@@ -44,11 +44,13 @@ def renew_reference(bundle: Bundle, recent: ProductionRows, config: Config) -> B
             rows = recent.features.assign(**{bundle.contract.target: recent.target})
             rows = rows.sample(min(config.export.reference_rows, len(rows)), random_state=config.random_state)
             rows.to_parquet(folder / REFERENCE_FILE, index=False)
-        return publish(folder, bundle.path, bundle.metadata)
+        published = publish(folder, bundle.path, bundle.metadata)
+    note_proven(published)  # the same model
+    return published
 
 
 def _build_profile(bundle: Bundle, recent: ProductionRows, config: Config) -> bytes:
-    contract, runtime, seed = bundle.contract, Runtime.load(bundle), config.random_state
+    contract, runtime, seed = bundle.contract, load_runtime(bundle, config.proof), config.random_state
     columns = {name: recent.features[name].to_numpy() for name in contract.names}
     truth, predictions = encode_target(recent.target, contract), runtime.predict(columns)
     importance = compute_importance(runtime, recent.features, truth, contract, config)

@@ -73,7 +73,7 @@ def compare_champions(
     try:
         if previous.contract.classes != contract.classes:
             raise ContractError(f"its classes were {previous.contract.classes!r}")
-        ours, theirs = _score(champion, labelled), _score(previous, labelled)
+        ours, theirs = _score(champion, labelled, config), _score(previous, labelled, config)
     except (BundleError, ContractError) as error:
         reason = f"version {promotion.source} cannot be compared with version {promotion.target}: {error}"
         return Decision(promote=False, verdict="incomparable", reason=reason), previous
@@ -81,10 +81,11 @@ def compare_champions(
     return decision, previous
 
 
-def _score(bundle: Bundle, rows: "ProductionRows") -> "Scored":
+def _score(bundle: Bundle, rows: "ProductionRows", config: Config) -> "Scored":
     from mlops_project.modeling.evaluation import encode_target
     from mlops_project.modeling.metrics import score_rows
-    from mlops_project.runtime import Runtime
+    from mlops_project.proof import load_runtime
 
     columns = {str(name): rows.features[name].to_numpy() for name in rows.features.columns}
-    return score_rows(Runtime.load(bundle).predict(columns), encode_target(rows.target, bundle.contract), bundle.contract)
+    predictions = load_runtime(bundle, config.proof).predict(columns)
+    return score_rows(predictions, encode_target(rows.target, bundle.contract), bundle.contract)

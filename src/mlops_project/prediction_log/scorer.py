@@ -9,7 +9,8 @@ import numpy.typing as npt
 from mlops_project.bundle import Bundle
 from mlops_project.errors import ContractError
 from mlops_project.prediction_log.records import About, Record
-from mlops_project.runtime import Floats, Predictions, Runtime
+from mlops_project.proof import load_runtime
+from mlops_project.runtime import Floats, Predictions
 from mlops_project.sections import ServingConfig
 from mlops_project.wire.protocols import build_protocols
 from mlops_project.wire.rows import Encoded, RowReader
@@ -63,7 +64,7 @@ class Scorer:
 
     def __init__(self, bundle: Bundle, settings: ServingConfig) -> None:
         self.contract = bundle.contract
-        self._runtime = Runtime.load(bundle)
+        self._runtime = load_runtime(bundle)
         self._scoring, self._inference, self._native = build_protocols(bundle.contract, settings)
 
     def score(self, records: Sequence[Record]) -> Scored | None:

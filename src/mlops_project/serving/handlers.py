@@ -187,8 +187,9 @@ def v2_model_ready(call: Call) -> Reply:
 def openapi(call: Call) -> Reply:
     """Describe the API of the loaded model."""
     model = call.app.shelf.find() if call.app.shelf.champions else None
-    if call.app.api is None or call.app.api[0] is not model:
-        call.app.api = (model, describe_api(model, secured=bool(call.app.settings.keys)))
+    known = model and (model.bundle.digest, model.version)  # not the model itself, which would stay in memory
+    if call.app.api is None or call.app.api[0] != known:
+        call.app.api = (known, describe_api(model, secured=bool(call.app.settings.keys)))
     return Reply(200, JSON, call.app.api[1])
 
 

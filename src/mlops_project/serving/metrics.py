@@ -44,6 +44,9 @@ LOADED_AT = Metric("mlops_model_loaded_timestamp_seconds", "latest", ("model", "
 RELOADS = Metric("mlops_reloads_total", "counter", ("model", "result"), "Attempts to load a model, by result (ok, error).")
 RELOAD_AT = Metric("mlops_last_reload_timestamp_seconds", "latest", ("model",), "When it was last tried; seconds since 1970.")
 RELOAD_FAILED = Metric("mlops_last_reload_failed", "gauge", ("model",), "Workers whose last attempt to load failed; 0 is good.")
+VERSION_REFUSED = Metric("mlops_version_refused", "latest", ("model", "alias", "version", "cause"),
+                         "1 for each version that mlops sync does not publish; its cause is that of sync.json.")
+SYNC_AT = Metric("mlops_sync_timestamp_seconds", "latest", ("model",), "When mlops sync last tried; seconds since 1970.")
 LOG_RECORDS = Metric("mlops_prediction_log_records_total", "counter", (), "Records written to the prediction log.")
 LOG_BYTES = Metric("mlops_prediction_log_bytes_total", "counter", (), "Bytes written to the prediction log.")
 LOG_LOST = Metric("mlops_prediction_log_lost_total", "counter", (),
@@ -63,7 +66,7 @@ SHADOW_DROPPED = Metric("mlops_shadow_dropped_total", "counter", ("model",), "Re
 METRICS = (
     *(REQUESTS, REQUEST_SECONDS, MODEL_SECONDS, PREDICTIONS, BATCH, CLASSES, IN_FLIGHT, CONNECTIONS, REFUSED, MODEL_INFO),
     *(LOADED_AT, RELOADS, RELOAD_AT, RELOAD_FAILED, LOG_RECORDS, LOG_BYTES, LOG_LOST, LABELS, SHADOW_DROPPED),
-    *(LOG_CHANGES, LOG_UNREAD, LOG_OVERDUE, LOG_MAX, LOG_UNREAD_DELETED, CLOCK),
+    *(LOG_CHANGES, LOG_UNREAD, LOG_OVERDUE, LOG_MAX, LOG_UNREAD_DELETED, CLOCK, VERSION_REFUSED, SYNC_AT),
 )
 
 

@@ -1,18 +1,21 @@
 """A loaded model: everything about it that can be done once is done here, not per request."""
 
-from pathlib import Path
+import fcntl
 from typing import Literal
 
-from mlops_project.bundle import Bundle, load_bundle
+from mlops_project.bundle import Bundle
 from mlops_project.contract import Contract
-from mlops_project.errors import BundleError, ContractError
-from mlops_project.runtime import Runtime
+from mlops_project.errors import BundleError
+from mlops_project.proof import prove
+from mlops_project.runtime import Runtime, import_onnxruntime
 from mlops_project.sections import ServingConfig
 from mlops_project.serving.metrics import ModelMetrics, ServerMetrics
+from mlops_project.serving.settings import Settings
 from mlops_project.wire.limits import Limits
 from mlops_project.wire.protocols import build_protocols
 
 Role = Literal["champion", "challenger"]
+PROOF_LOCK = "proof.lock"
 
 
 class ServedModel:
@@ -33,11 +36,10 @@ class ServedModel:
     """
 
     def __init__(self, bundle: Bundle, runtime: Runtime, role: Role, settings: ServingConfig, metrics: ServerMetrics) -> None:
-        tracking = bundle.read_tracking()
         self.bundle, self.runtime, self.role = bundle, runtime, role
         self.contract: Contract = bundle.contract
         self.name = bundle.metadata.name
-        self.version = tracking.get("model_version") or bundle.digest[:12]
+        self.version = bundle.version
         limits = Limits(settings.max_rows, settings.max_values, settings.max_body_bytes)
         self.scoring, self.inference, self.native = build_protocols(self.contract, settings, limits)
         label = "canary" if role == "challenger" else role
@@ -52,20 +54,30 @@ class ServedModel:
             If the model has no answer for it.
         """
         try:
-            self.runtime.predict({name: [value] for name, value in self.contract.example_row().items()})
-        except ContractError as error:
-            raise BundleError(f"{self.bundle.path}: the model has no answer for its own example row: {error}") from error
+            self.runtime.check_example()
+        except BundleError as error:
+            raise BundleError(f"{self.bundle.path}: {error}") from error
 
 
-def load_model(path: Path, role: Role, settings: ServingConfig, metrics: ServerMetrics) -> ServedModel:
-    """Read a bundle, check it, load it and let it score its example row.
+def load_model(bundle: Bundle, role: Role, settings: Settings, metrics: ServerMetrics) -> ServedModel:
+    """Let a checked bundle's model answer in a child process, and load it.
 
     Raises
     ------
     BundleError
         If any of that fails.
     """
-    bundle = load_bundle(path)
-    model = ServedModel(bundle, Runtime.load(bundle), role, settings, metrics)
+    _prove_once(bundle, settings)
+    model = ServedModel(bundle, Runtime.load(bundle), role, settings.serving, metrics)
     model.check_example()
     return model
+
+
+def _prove_once(bundle: Bundle, settings: Settings) -> None:
+    """Prove a model in one of the workers; the others wait, and take its word."""
+    with (settings.metrics_dir / PROOF_LOCK).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        mark = settings.metrics_dir / f"{bundle.digest}.proven"
+        if not mark.exists():
+            prove(bundle, settings.proof, meanwhile=import_onnxruntime)
+            mark.touch()

@@ -11,7 +11,7 @@ import msgspec
 
 from mlops_project.config import Config
 from mlops_project.errors import ConfigError, suggest
-from mlops_project.sections import PredictionLogConfig, ServingConfig
+from mlops_project.sections import PredictionLogConfig, ProofConfig, ServingConfig
 
 Role = Literal["predict", "admin"]
 ROLES: tuple[Role, ...] = ("predict", "admin")
@@ -45,6 +45,7 @@ class Settings:
     metrics_dir: Path
     serving: ServingConfig = field(default_factory=ServingConfig)
     log: PredictionLogConfig = field(default_factory=PredictionLogConfig)
+    proof: ProofConfig = field(default_factory=ProofConfig)
     keys: tuple[tuple[Role, bytes], ...] = ()
 
     def find_role(self, authorization: str) -> Role | None:
@@ -87,6 +88,7 @@ def build_settings(
         metrics_dir=metrics_dir,
         serving=serving,
         log=config.prediction_log,
+        proof=config.proof,
     )
     return replace(settings, keys=_read_keys(config))
 

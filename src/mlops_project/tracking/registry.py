@@ -68,6 +68,12 @@ class Version:
     source: str
 
 
+class OtherNameError(BundleError):
+    """A registered version's bundle is another model's by its own word."""
+
+    code = "bundle_name"
+
+
 class Move(msgspec.Struct, frozen=True, kw_only=True):
     """One alias move, as recorded.
 
@@ -340,13 +346,18 @@ def download_bundle(store: Store, version: Version, folder: Path) -> Bundle:
     Raises
     ------
     BundleError
-        If what the registry holds is not a whole bundle.
+        If what the registry holds is not a whole bundle, or another model's.
     """
     from mlflow.artifacts import download_artifacts
 
     source = store.client.get_model_version_download_uri(version.name, str(version.number))
     path = download_artifacts(artifact_uri=source, dst_path=str(folder), tracking_uri=store.client.tracking_uri)
     bundle = load_bundle(path)
+    if bundle.metadata.name != version.name:
+        raise OtherNameError(
+            f"{version.name} version {version.number}: its bundle calls itself {bundle.metadata.name!r}; train it with "
+            f"`model.name: {version.name}`, or register it under its own name"
+        )
     if version.digest and bundle.digest != version.digest:
         raise BundleError(f"{version.name} version {version.number}: the registry holds another bundle than was registered")
     return bundle

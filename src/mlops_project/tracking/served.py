@@ -14,51 +14,28 @@ A kill at any moment leaves each link on a whole bundle.
 
 import contextlib
 import fcntl
+import os
 import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from mlops_project.bundle import METADATA_FILE
 from mlops_project.errors import BundleError, ConfigError, TrackingError
+from mlops_project.metadata import SHA256
+from mlops_project.names import MAX_MODEL_NAME, is_plain, show
+from mlops_project.sync_status import STATUS_FILE, RefusedVersion, Status, read_status, write_status
 
 VERSIONS_FOLDER = "versions"
-STATUS_FILE = "sync.json"
 LOCK_FILE = ".lock"
 TEMPORARY = ".sync-"  # beside the links, so that a rename never crosses file systems
 DIGEST_LENGTH = 12  # of 64: enough to tell versions apart after a model was deleted and registered anew
 LOCK_SECONDS = 60.0  # the holder may be downloading
 VERSION_FOLDER = re.compile(r"(\d+)-[0-9a-f]{12}")
-SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``sync.json`` says of the last attempt.
-
-    Attributes
-    ----------
-    time
-        When it ended; ISO 8601, UTC.
-    result, message
-        ``ok`` if the links are where the registry's aliases are, else ``error``, and why.
-    champion, challenger
-        Version that each link points to; None without a link.
-    previous
-        Folder name of the champion before this one, kept for a quick rollback.
-    """
-
-    time: str
-    result: Literal["ok", "error"]
-    message: str
-    champion: int | None
-    challenger: int | None
-    previous: str | None = None
 
 
 def build_folder_name(number: int, digest: str) -> str:
@@ -96,8 +73,12 @@ class ServedFolder:
     """
 
     def __init__(self, models: Path, name: str) -> None:
-        if not name.strip() or name.startswith(".") or re.search(r"[/:\x00-\x1f]", name):
-            raise ConfigError(f"{name!r} cannot be a model's name: expected one without / and : that does not start with a dot")
+        is_folder = name.strip() and not name.startswith(".") and not re.search("[/:]", name)
+        if not is_folder or not is_plain(name) or len(os.fsencode(name)) > MAX_MODEL_NAME:
+            raise ConfigError(
+                f"{show(repr(name), 80)} cannot be a model's name: expected one without /, : and control characters that does "
+                f"not start with a dot and has at most {MAX_MODEL_NAME} bytes"
+            )
         self.path = models / name
 
     @contextlib.contextmanager
@@ -175,12 +156,17 @@ class ServedFolder:
 
     def read_status(self) -> Status | None:
         """Return how the last attempt went, if that can be read."""
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            return msgspec.json.decode((self.path / STATUS_FILE).read_bytes(), type=Status)
-        return None
+        return read_status(self.path)
 
-    def write_status(self, problem: str, champion: str | None, challenger: str | None, previous: str | None) -> None:
-        """Write ``sync.json``, in one rename; an empty ``problem`` means that all is well. The others are folder names."""
+    def write_status(
+        self,
+        problem: str,
+        champion: str | None,
+        challenger: str | None,
+        previous: str | None,
+        refused: Sequence[RefusedVersion] = (),
+    ) -> None:
+        """Write ``sync.json``; an empty ``problem`` means that all is well. The links are folder names."""
         status = Status(
             time=datetime.now(UTC).isoformat(timespec="milliseconds"),
             result="error" if problem else "ok",
@@ -188,10 +174,9 @@ class ServedFolder:
             champion=parse_number(champion),
             challenger=parse_number(challenger),
             previous=previous,
+            refused=tuple(refused),
         )
-        temporary = self.path / f"{TEMPORARY}{STATUS_FILE}"
-        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(status), indent=2) + b"\n")
-        temporary.replace(self.path / STATUS_FILE)
+        write_status(self.path, status, f"{TEMPORARY}{STATUS_FILE}")
 
 
 def _try_lock(file: Any) -> bool:

@@ -12,16 +12,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlops_project.bundle import TRACKING_FILE, Bundle, load_bundle
+from mlops_project.bundle import load_bundle
 from mlops_project.config import Config
-from mlops_project.errors import BundleError, ContractError, MLOpsError, TrackingError
-from mlops_project.runtime import Runtime
+from mlops_project.errors import BundleError, MLOpsError, TrackingError
+from mlops_project.names import show
+from mlops_project.proof import prove
+from mlops_project.sandbox import ProofError
+from mlops_project.sync_status import Cause, RefusedVersion
 from mlops_project.tracking import registry
-from mlops_project.tracking.registry import CHALLENGER, CHAMPION
+from mlops_project.tracking.registry import CHALLENGER, CHAMPION, OtherNameError
 from mlops_project.tracking.served import TEMPORARY, ServedFolder, build_folder_name, parse_number
 from mlops_project.tracking.store import DATABASE_FILE, Store, open_store
 
 MAX_BACKOFF_SECONDS = 60.0
+MAX_MESSAGE = 1000
+MAX_PROOF_BACKOFF_SECONDS = 600.0  # a model that took all its time or memory takes them again with each attempt
 
 
 @dataclass(frozen=True)
@@ -65,13 +70,18 @@ class Refusal:
 
     target: Target
     message: str
+    cause: Cause
     failures: int
     again_at: float
 
 
-def compute_delay(interval_seconds: float, failures: int) -> float:
-    """Return how long to wait after so many failures in a row: twice as long each time, up to ``MAX_BACKOFF_SECONDS``."""
-    return float(min(interval_seconds * 2 ** min(failures, 30), max(interval_seconds, MAX_BACKOFF_SECONDS)))
+class NothingYetError(TrackingError):
+    """There is nothing to publish yet: no store, no model of this name, or no champion. The next attempt may find one."""
+
+
+def compute_delay(interval_seconds: float, failures: int, most_seconds: float = MAX_BACKOFF_SECONDS) -> float:
+    """Return how long to wait after so many failures in a row: twice as long each time, up to ``most_seconds``."""
+    return float(min(interval_seconds * 2 ** min(failures, 30), max(interval_seconds, most_seconds)))
 
 
 class Follower:
@@ -124,10 +134,13 @@ class Follower:
                 try:
                     self._follow(events, problems)
                     failures = 0
+                except NothingYetError as error:
+                    failures = 0
+                    problems.append(str(error))
                 except (MLOpsError, OSError) as error:
                     problems.append(explain(error, self.folder.path))
                 links = self.folder.find_link(CHAMPION), self.folder.find_link(CHALLENGER)
-                self.folder.write_status("; ".join(problems), *links, self._previous)
+                self.folder.write_status("; ".join(problems), *links, self._previous, self._list_refused())
         except (MLOpsError, OSError) as error:
             problems.append(explain(error, self.folder.path))
         self._failures = failures
@@ -152,7 +165,7 @@ class Follower:
     def _ask(self) -> dict[str, Target | None]:
         """Return alias → version that it points to."""
         if not os.environ.get("MLFLOW_TRACKING_URI") and not (self._config.tracking_dir / DATABASE_FILE).exists():
-            raise TrackingError(f"{self._config.tracking_dir} holds no MLflow store yet; train a model with `mlops train`")
+            raise NothingYetError(f"{self._config.tracking_dir} holds no MLflow store yet; train a model with `mlops train`")
         with _few_retries(self._config), open_store(self._config) as store:
             aliases = _find_aliases(store, self.name)
             targets = {alias: _find_target(store, self.name, aliases.get(alias)) for alias in (CHAMPION, CHALLENGER)}
@@ -163,8 +176,9 @@ class Follower:
     def _bring(self, alias: str, target: Target | None) -> str | None:
         """Point an alias's link to its version, unless that failed a short time ago; return the version's folder name."""
         if target is None:
+            self._refusals.pop(alias, None)
             if alias == CHAMPION:  # the server goes on with the last one
-                raise TrackingError("there is no champion; make a version champion with `mlops promote`")
+                raise NothingYetError("there is no champion; make a version champion with `mlops promote`")
             self.folder.remove_link(alias)
             return None
         refusal = self._refusals.get(alias)
@@ -177,11 +191,19 @@ class Follower:
                 self.folder.switch_link(alias, name)
         except (MLOpsError, OSError) as error:
             message = f"{alias} version {target.number} cannot be published: {explain(error, self.folder.path)}"
-            again_at = self._clock() + compute_delay(self._interval_seconds, failures + 1)
-            self._refusals[alias] = Refusal(target, message, failures + 1, again_at)
+            cause = find_cause(error)
+            most = MAX_PROOF_BACKOFF_SECONDS if cause in ("time", "memory", "crash") else MAX_BACKOFF_SECONDS
+            again_at = self._clock() + compute_delay(self._interval_seconds, failures + 1, most)
+            self._refusals[alias] = Refusal(target, message, cause, failures + 1, again_at)
             raise TrackingError(message) from error
         self._refusals.pop(alias, None)
         return name
+
+    def _list_refused(self) -> list[RefusedVersion]:
+        return [
+            RefusedVersion(alias=alias, version=refusal.target.number, cause=refusal.cause, message=refusal.message)
+            for alias, refusal in self._refusals.items()
+        ]
 
     def _provide(self, target: Target) -> str:
         """Return the folder name of a version's checked bundle; it is downloaded unless it is here."""
@@ -190,7 +212,7 @@ class Follower:
             return self._download(target)
         name = build_folder_name(target.number, digest)
         path = self.folder.find_version(name)
-        if path is None or not (name in self._proven or _is_good(path, digest)):
+        if path is None or not (name in self._proven or self._is_good(path, digest)):
             return self._download(target)
         self._proven.add(name)
         return name
@@ -200,9 +222,7 @@ class Follower:
             with _few_retries(self._config), open_store(self._config) as store:
                 version = registry.find_version(store, self.name, str(target.number))
                 bundle = registry.download_bundle(store, version, staged)
-            if TRACKING_FILE in bundle.metadata.files:
-                raise BundleError(f"its metadata.json lists {TRACKING_FILE}, which is written here; train again")
-            prove(bundle)
+            prove(bundle, self._config.proof)
             origin = {"model_name": self.name, "model_version": str(version.number)}
             bundle.note_tracking(tracking_uri=store.uri, run_id=version.run_id, **origin)
             name = build_folder_name(target.number, bundle.digest)
@@ -210,6 +230,19 @@ class Follower:
         self._digests[target] = bundle.digest
         self._proven.add(name)
         return name
+
+    def _is_good(self, path: Path, digest: str) -> bool:
+        """Whether a folder holds this bundle, whole, with a model that answers; one that is too slow now is not damaged."""
+        try:
+            bundle = load_bundle(path)
+            if bundle.digest == digest and bundle.metadata.name == self.name:
+                prove(bundle, self._config.proof)
+                return True
+        except ProofError:
+            raise
+        except BundleError:
+            pass
+        return False
 
 
 def explain(error: MLOpsError | OSError, folder: Path) -> str:
@@ -222,32 +255,16 @@ def explain(error: MLOpsError | OSError, folder: Path) -> str:
             return f"{folder} cannot be written: {os.strerror(number)}"
     text = re.sub(r"The following failures occurred .*?##### File .*? ##### ", "a file cannot be downloaded: ", text)
     place = rf"{re.escape(str(folder))}/{re.escape(TEMPORARY)}[^/\s]+/bundle"
-    return re.sub(r"0x[0-9a-f]{6,}", "0x…", re.sub(place, "the download", text))
+    return show(re.sub(r"0x[0-9a-f]{6,}", "0x…", re.sub(place, "the download", text)), MAX_MESSAGE)
 
 
-def prove(bundle: Bundle) -> None:
-    """Load a bundle's model and let it answer the contract's example row.
-
-    Raises
-    ------
-    BundleError
-        If it cannot.
-    """
-    runtime = Runtime.load(bundle)
-    try:
-        runtime.predict({name: [value] for name, value in bundle.contract.example_row().items()})
-    except Exception as error:  # ONNX Runtime raises classes of its own
-        raise BundleError(f"the model does not answer its own example row: {' '.join(str(error).split())[:300]}") from error
-
-
-def _is_good(path: Path, digest: str) -> bool:
-    """Whether a folder holds this bundle, whole, with a model that answers."""
-    try:
-        bundle = load_bundle(path)
-        prove(bundle)
-    except (BundleError, ContractError):
-        return False
-    return bundle.digest == digest
+def find_cause(error: MLOpsError | OSError) -> Cause:
+    """Return in one word why a version cannot be published."""
+    if isinstance(error, ProofError):
+        return error.cause
+    if isinstance(error, OtherNameError):
+        return "name"
+    return "damaged" if isinstance(error, BundleError) else "other"
 
 
 def _find_aliases(store: Store, name: str) -> dict[str, str]:
@@ -258,7 +275,7 @@ def _find_aliases(store: Store, name: str) -> dict[str, str]:
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        raise TrackingError(f"no model {name!r} is registered; train one with `mlops train`") from error
+        raise NothingYetError(f"no model {name!r} is registered; train one with `mlops train`") from error
 
 
 def _find_target(store: Store, name: str, number: str | None) -> Target | None:

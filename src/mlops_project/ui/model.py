@@ -13,7 +13,9 @@ from mlops_project.bundle import METADATA_FILE, Bundle, load_bundle
 from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import BundleError
+from mlops_project.proof import DEFAULTS, load_runtime
 from mlops_project.runtime import Runtime
+from mlops_project.sections import ProofConfig
 from mlops_project.tracking.served import ServedFolder, parse_number
 from mlops_project.ui.client import ModelServer, ModelServerError, Served
 from mlops_project.ui.reference import Reference, read_reference
@@ -37,6 +39,8 @@ class Model:
         Its directory on this machine; None if only the server has it.
     served
         Whether the model server answers for it.
+    limits
+        Time and memory that its model may take when it is tried.
     """
 
     name: str
@@ -45,11 +49,12 @@ class Model:
     contract: Contract
     bundle: Bundle | None
     served: bool
+    limits: ProofConfig = DEFAULTS
 
     @cached_property
     def runtime(self) -> Runtime | None:
         """The loaded model; None without a bundle."""
-        return None if self.bundle is None else _load_runtime(self.bundle)
+        return None if self.bundle is None else _load_runtime(self.bundle, self.limits)
 
     @cached_property
     def reference(self) -> Reference | None:
@@ -71,12 +76,15 @@ class Catalogue:
         The model server; None if none is configured or it does not answer.
     problem
         Why the server is not used, in words.
+    limits
+        Time and memory that a model may take when it is tried.
     """
 
     paths: dict[str, tuple[Path, ...]]
     served: dict[str, Served]
     server: ModelServer | None
     problem: str
+    limits: ProofConfig = DEFAULTS
 
     @property
     def names(self) -> list[str]:
@@ -98,7 +106,7 @@ def find_models(config: Config) -> Catalogue:
             server, problem = None, found
         else:
             served = {item.name: item for item in found if CHAMPION in item.aliases}
-    return Catalogue({name: tuple(found) for name, found in paths.items()}, served, server, problem)
+    return Catalogue({name: tuple(found) for name, found in paths.items()}, served, server, problem, config.proof)
 
 
 def find_server() -> ModelServer | None:
@@ -146,10 +154,12 @@ def open_model(catalogue: Catalogue, name: str) -> Model:
     served, paths = catalogue.served.get(name), catalogue.paths.get(name, ())
     if served is None:
         bundle = _open_bundle(paths[0])
-        return Model(name, _find_version(paths[0], bundle), bundle.digest, bundle.contract, bundle, served=False)
+        return Model(
+            name, _find_version(paths[0], bundle), bundle.digest, bundle.contract, bundle, served=False, limits=catalogue.limits
+        )
     same = next((path for path in paths if _read_digest(path) == served.digest), None)
     bundle_here = None if same is None else _open_bundle(same)
-    return Model(name, served.version, served.digest, served.contract, bundle_here, served=True)
+    return Model(name, served.version, served.digest, served.contract, bundle_here, served=True, limits=catalogue.limits)
 
 
 def _open_bundle(path: Path) -> Bundle:
@@ -168,7 +178,7 @@ def _find_version(path: Path, bundle: Bundle) -> str:
     if path.name == CHAMPION:
         number = parse_number(ServedFolder(path.parent.parent, path.parent.name).find_link(CHAMPION))
         return "" if number is None else str(number)
-    return bundle.read_tracking().get("model_version", "")
+    return bundle.read_tracking().model_version
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
@@ -177,8 +187,8 @@ def _load(path: str, digest: str) -> Bundle:  # noqa: ARG001 - part of the cache
 
 
 @st.cache_resource(show_spinner=False, max_entries=8, hash_funcs={Bundle: attrgetter("digest")})
-def _load_runtime(bundle: Bundle) -> Runtime:
-    return Runtime.load(bundle)
+def _load_runtime(bundle: Bundle, _limits: ProofConfig) -> Runtime:
+    return load_runtime(bundle, _limits)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8, hash_funcs={Bundle: attrgetter("digest")})

@@ -1,13 +1,14 @@
 """The registry as the pages read and change it; asked at most every few seconds, and only by the pages that need it."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import streamlit as st
 
+from mlops_project.bundle import Tracking
 from mlops_project.config import Config
 from mlops_project.errors import TrackingError
 from mlops_project.formats import without_credentials
@@ -93,11 +94,10 @@ def find_mlflow(tracking_uri: str = "") -> str:
     return next((without_credentials(item.rstrip("/")) for item in candidates if item.startswith(("http://", "https://"))), "")
 
 
-def link_run(mlflow: str, tracking: Mapping[str, str]) -> str:
+def link_run(mlflow: str, tracking: Tracking) -> str:
     """Return the page in MLflow of the run that a bundle notes."""
-    return (
-        f"{mlflow}/#/experiments/{quote(tracking.get('experiment_id', '0'), safe='')}/runs/{quote(tracking['run_id'], safe='')}"
-    )
+    experiment = quote(tracking.experiment_id or "0", safe="")
+    return f"{mlflow}/#/experiments/{experiment}/runs/{quote(tracking.run_id, safe='')}"
 
 
 def link_version(mlflow: str, name: str, number: str) -> str:

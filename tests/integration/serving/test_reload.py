@@ -1,9 +1,16 @@
 import asyncio
+import gc
+import hashlib
 import json
 import shutil
+import weakref
+
+import pytest
 
 from mlops_project.bundle import load_bundle
+from mlops_project.metadata import seal
 from mlops_project.prediction_log.records import read_segment
+from tests.hostile_models import build_endless
 
 
 def row_of(bundle) -> dict:
@@ -22,6 +29,24 @@ def point(folder, name: str, target: str) -> None:
     temporary = folder / f".{name}.new"
     temporary.symlink_to(target)
     temporary.replace(folder / name)
+
+
+def load_metadata(folder) -> dict:
+    return {key: value for key, value in json.loads((folder / "metadata.json").read_text()).items() if key != "sha256"}
+
+
+def change_metadata(folder, **changes) -> None:
+    """Seal a bundle again with other metadata, as whoever makes bundles can."""
+    (folder / "metadata.json").write_bytes(seal(load_metadata(folder) | changes))
+
+
+def replace_model(folder, model: bytes) -> None:
+    (folder / "model.onnx").write_bytes(model)
+    change_metadata(folder, files=load_metadata(folder)["files"] | {"model.onnx": hashlib.sha256(model).hexdigest()})
+
+
+async def read_metrics(client) -> str:
+    return (await client.get("/metrics")).body.decode()
 
 
 async def version_of(client) -> str:
@@ -79,9 +104,8 @@ def test_bad_bundles_never_replace_a_good_one(serve, tmp_path, tree_bundle, othe
         import hashlib
 
         (folder / "model.onnx").write_bytes(b"not a model")
-        metadata = json.loads((folder / "metadata.json").read_text())
-        metadata["files"]["model.onnx"] = hashlib.sha256(b"not a model").hexdigest()
-        (folder / "metadata.json").write_text(json.dumps(metadata))
+        files = load_metadata(folder)["files"] | {"model.onnx": hashlib.sha256(b"not a model").hexdigest()}
+        change_metadata(folder, files=files)
 
     async def ask(client):
         for number, damage in enumerate((corrupt, truncate, half, not_a_model), start=2):
@@ -213,8 +237,7 @@ def test_canary_answers_its_share_and_is_logged_with_its_version(serve, tmp_path
 def test_canary_that_wants_other_columns_is_never_noticed(serve, tmp_path, tree_bundle, wine_bundle, copy_bundle):
     copy_bundle(tree_bundle, "models/tree/versions/1-a", "1")
     folder = copy_bundle(wine_bundle, "models/tree/versions/2-b", "2")
-    metadata = json.loads((folder / "metadata.json").read_text())
-    (folder / "metadata.json").write_text(json.dumps(metadata | {"name": "tree"}))
+    change_metadata(folder, name="tree")
     point(tmp_path / "models/tree", "champion", "versions/1-a")
     point(tmp_path / "models/tree", "challenger", "versions/2-b")
 
@@ -250,3 +273,184 @@ def test_no_request_fails_and_none_is_answered_by_half_a_model_while_models_swap
         assert seen == {("1", "1"), ("2", "2")}
 
     serve(ask, "poll_seconds=0.02", models_dir=tmp_path / "models")
+
+
+def test_champion_that_takes_the_stand_ins_place_is_the_only_one_and_the_old_model_is_freed(
+    serve, tmp_path, tree_bundle, other_bundle, copy_bundle
+):
+    async def ask(client):
+        first = weakref.ref(client.app.shelf.champions["tree"])
+        await client.get("/openapi.json")
+        await client.post("/predict", row_of(tree_bundle))
+        copy_bundle(other_bundle, "models/tree/versions/7-x", "7")
+        point(tmp_path / "models/tree", "champion", "versions/7-x")
+
+        async def arrived():
+            return await version_of(client) == "7"
+
+        await wait_until(arrived)
+        metrics = await read_metrics(client)
+        assert metrics.count("mlops_model_info{") == 1
+        assert metrics.count("mlops_model_loaded_timestamp_seconds{") == 1
+        await asyncio.sleep(0)
+        gc.collect()
+        assert first() is None
+        (tmp_path / "models/tree/champion").unlink()  # the registry's model stays, the image's does not come back
+        await asyncio.get_running_loop().run_in_executor(None, client.app.shelf.refresh)
+        assert await version_of(client) == "7"
+
+    serve(ask, "poll_seconds=0.03", models_dir=tmp_path / "models", model_dir=tree_bundle)
+
+
+def test_stand_in_of_another_name_leaves_when_a_champion_comes(serve, tmp_path, tree_bundle, wine_bundle, copy_bundle):
+    async def ask(client):
+        assert set((await client.get("/ready")).json["models"]) == {"wine"}
+        copy_bundle(tree_bundle, "models/tree/versions/1-x", "1")
+        point(tmp_path / "models/tree", "champion", "versions/1-x")
+
+        async def arrived():
+            return (await client.get("/ready")).json["models"] == {"tree": "1"}
+
+        await wait_until(arrived)
+        assert (await read_metrics(client)).count("mlops_model_info{") == 1
+
+    serve(ask, "poll_seconds=0.03", models_dir=tmp_path / "models", model_dir=wine_bundle)
+
+
+def test_failure_of_a_stand_in_is_over_once_a_champion_came(serve, tmp_path, tree_bundle, copy_bundle):
+    broken = copy_bundle(tree_bundle, "image")
+    (broken / "model.onnx").write_bytes(b"broken")
+
+    async def ask(client):
+        assert 'mlops_last_reload_failed{model="image"} 1.0' in await read_metrics(client)
+        copy_bundle(tree_bundle, "models/tree/versions/1-x", "1")
+        point(tmp_path / "models/tree", "champion", "versions/1-x")
+
+        async def arrived():
+            return 'mlops_last_reload_failed{model="image"} 0.0' in await read_metrics(client)
+
+        await wait_until(arrived)
+        assert await version_of(client) == "1"
+
+    serve(ask, "poll_seconds=0.03", models_dir=tmp_path / "models", model_dir=broken)
+
+
+@pytest.mark.parametrize("name", ["tree", "TREE", "ｔree"])
+def test_folder_whose_bundle_calls_itself_by_anothers_name_is_refused(
+    serve, tmp_path, tree_bundle, wine_bundle, copy_bundle, name
+):
+    """It sorts before the honest one, and after it; neither may answer for it."""
+    copy_bundle(tree_bundle, "models/tree")
+    for place in ("aaa", "zzz"):
+        change_metadata(copy_bundle(wine_bundle, f"models/{place}"), name=name)
+
+    async def ask(client):
+        assert (await client.get("/ready")).json["models"] == {"tree": load_bundle(tree_bundle).digest[:12]}
+        assert (await client.post("/models/tree/predict", row_of(tree_bundle))).status == 200
+        metrics = await read_metrics(client)
+        assert 'mlops_last_reload_failed{model="aaa"} 1.0' in metrics
+        assert 'mlops_last_reload_failed{model="zzz"} 1.0' in metrics
+
+    serve(ask, models_dir=tmp_path / "models")
+
+
+def test_pointer_leads_to_a_bundle_of_its_folders_name_only(serve, tmp_path, tree_bundle, wine_bundle, copy_bundle):
+    copy_bundle(tree_bundle, "models/tree/versions/1-a", "1")
+    change_metadata(copy_bundle(wine_bundle, "models/tree/versions/2-b", "2"), name="other")
+    point(tmp_path / "models/tree", "champion", "versions/1-a")
+
+    async def ask(client):
+        point(tmp_path / "models/tree", "champion", "versions/2-b")
+
+        async def refused():
+            return 'mlops_last_reload_failed{model="tree"} 1.0' in await read_metrics(client)
+
+        await wait_until(refused)
+        assert (await client.get("/ready")).json["models"] == {"tree": "1"}
+
+    serve(ask, "poll_seconds=0.03", models_dir=tmp_path / "models")
+
+
+def test_second_folder_with_a_name_that_no_folder_has_is_refused_and_the_first_stays(
+    serve, tmp_path, tree_bundle, other_bundle, copy_bundle
+):
+    copy_bundle(tree_bundle, "models/one")
+    copy_bundle(other_bundle, "models/two")
+
+    async def ask(client):
+        assert await version_of(client) == load_bundle(tree_bundle).digest[:12]
+        assert 'mlops_last_reload_failed{model="two"} 1.0' in await read_metrics(client)
+        copy_bundle(other_bundle, "models/tree", "5")  # who has the name by right gets it
+
+        async def arrived():
+            return await version_of(client) == "5"
+
+        await wait_until(arrived)
+        assert (await read_metrics(client)).count("mlops_model_info{") == 1
+
+    serve(ask, "poll_seconds=0.03", models_dir=tmp_path / "models")
+
+
+def test_model_that_never_ends_is_refused_and_the_old_one_answers_meanwhile(serve, tmp_path, tree_bundle, copy_bundle, caplog):
+    copy_bundle(tree_bundle, "models/tree/versions/1-a", "1")
+    replace_model(copy_bundle(tree_bundle, "models/tree/versions/2-b", "2"), build_endless(30))
+    point(tmp_path / "models/tree", "champion", "versions/1-a")
+
+    async def ask(client):
+        point(tmp_path / "models/tree", "champion", "versions/2-b")
+
+        async def refused():
+            assert (await client.post("/predict", row_of(tree_bundle))).headers["x-model-version"] == "1"
+            return 'mlops_last_reload_failed{model="tree"} 1.0' in await read_metrics(client)
+
+        await wait_until(refused, seconds=40)
+        assert "did not answer its example row within 3 s" in caplog.text
+
+    serve(ask, "poll_seconds=0.03", "proof.seconds=3", models_dir=tmp_path / "models")
+
+
+def test_first_model_that_never_ends_keeps_no_server_from_starting(serve, tmp_path, tree_bundle, copy_bundle):
+    folder = copy_bundle(tree_bundle, "model")
+    replace_model(folder, build_endless(30))
+
+    async def ask(client):
+        assert (await client.get("/ready")).status == 503
+        assert (await client.get("/v2/health/live")).status == 200
+
+    serve(ask, "proof.seconds=3", model_dir=folder)
+
+
+def test_version_that_sync_refused_is_a_metric_with_its_cause_until_it_is_over(serve, tmp_path, tree_bundle, copy_bundle):
+    copy_bundle(tree_bundle, "models/tree/versions/1-a", "1")
+    point(tmp_path / "models/tree", "champion", "versions/1-a")
+    file = tmp_path / "models/tree/sync.json"
+    status = {"time": "2026-11-29T00:00:00+00:00", "result": "error", "message": "m", "champion": 1, "challenger": None}
+    refused = {"alias": "champion", "version": 3, "cause": "time", "message": "m"}
+    file.write_text(json.dumps(status | {"refused": [refused, refused | {"alias": "x\x1b"}]}))
+    expected = 'mlops_version_refused{alias="champion",cause="time",model="tree",version="3"} 1.0'
+
+    async def ask(client):
+        metrics = await read_metrics(client)
+        assert [line for line in metrics.splitlines() if line.startswith("mlops_version_refused")] == [expected]
+        assert 'mlops_sync_timestamp_seconds{model="tree"} 1.7959104e+09' in metrics
+        file.write_text(json.dumps(status))
+
+        async def over():
+            return "mlops_version_refused{" not in await read_metrics(client)
+
+        await wait_until(over)
+        file.write_text("{")  # half written by whoever: the last word stays
+        await asyncio.get_running_loop().run_in_executor(None, client.app.shelf.refresh)
+
+    serve(ask, "poll_seconds=0.03", models_dir=tmp_path / "models")
+
+
+def test_hostile_folder_name_is_no_model(serve, tmp_path, tree_bundle, copy_bundle, caplog):
+    copy_bundle(tree_bundle, "models/tree")
+    (tmp_path / "models/\x1b[31m").mkdir()
+    (tmp_path / "models/\x1b[31m/metadata.json").write_text("{}")
+
+    async def ask(client):
+        assert "\x1b" not in await read_metrics(client) + caplog.text
+
+    serve(ask, models_dir=tmp_path / "models")

@@ -86,7 +86,7 @@ def test_logging_twice_gives_the_same_run_and_version(make, any_store):
     bundle = reseal(bundle, name=f"twice-{any_store}")
     first, second = log_bundle(bundle, config), log_bundle(bundle, config)
     assert first == second
-    assert bundle.read_tracking()["run_id"] == first.run_id
+    assert bundle.read_tracking().run_id == first.run_id
     with open_store(config) as store:
         assert len(registry.list_versions(store, bundle.metadata.name)) == 1
 

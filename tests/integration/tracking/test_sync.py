@@ -1,18 +1,23 @@
+import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from mlops_project.bundle import Bundle, load_bundle
-from mlops_project.config import Config
+from mlops_project.config import Config, read_config
+from mlops_project.metadata import seal
 from mlops_project.promote import promote, rollback
 from mlops_project.tracking import registry
 from mlops_project.tracking.runs import log_bundle
 from mlops_project.tracking.store import open_store
 from mlops_project.tracking.sync import Follower
+from tests.hostile_models import build_endless, build_greedy
 from tests.integration.tracking.stores import reseal
 
 pytestmark = pytest.mark.xdist_group("mlflow")
@@ -59,8 +64,8 @@ class World:
         for alias in ("champion", "challenger"):
             if (self.served / alias).is_symlink():
                 noted = load_bundle(self.served / alias).read_tracking()
-                assert noted["model_name"] == "cancer"
-                found[alias] = int(noted["model_version"])
+                assert noted.model_name == "cancer"
+                found[alias] = int(noted.model_version)
         return found
 
     def versions(self) -> list[int]:
@@ -88,7 +93,7 @@ def test_champion_is_published_whole_with_its_version_noted_before_the_link_lead
     published = load_bundle(world.served / "champion")
     assert published.digest == world.bundle.digest
     assert published.path.stat().st_mode & 0o055 == 0o055  # a server that runs as another user reads it
-    assert published.read_tracking()["model_version"] == "1"
+    assert published.read_tracking().model_version == "1"
     status = world.status()
     assert (status["result"], status["champion"], status["challenger"]) == ("ok", 1, None)
     assert status["time"].startswith("20")
@@ -210,8 +215,13 @@ def test_bundle_that_is_not_the_registered_one_is_not_published(world, trained):
 
 
 def test_bundle_that_lists_what_is_noted_in_it_is_refused_and_not_broken(world):
-    world.bundle = reseal(world.bundle, created_at="2026-01-01T00:00:00+00:00")
-    world.promote(log_bundle(world.bundle, world.config).model_version)
+    (world.bundle.path / "tracking.json").write_text("{}")
+    files = world.bundle.metadata.files | {"tracking.json": hashlib.sha256(b"{}").hexdigest()}
+    metadata = msgspec.structs.replace(world.bundle.metadata, files=files)
+    raw = seal(metadata)
+    (world.bundle.path / "metadata.json").write_bytes(raw)
+    hostile = Bundle(world.bundle.path, metadata, hashlib.sha256(raw).hexdigest())
+    world.promote(log_bundle(hostile, world.config).model_version)
     assert "lists tracking.json" in world.follower.attempt().problem
     assert world.links() == {}
 
@@ -307,6 +317,91 @@ def registry_newest(config: Config) -> int:
 
 
 def with_timeout(config: Config) -> Config:
-    from mlops_project.config import read_config
-
     return read_config(config.file, root=config.root, overrides=["tracking.timeout_seconds=1"], env={})
+
+
+@pytest.fixture
+def impatient(world) -> World:
+    """The same, where a model may take 5 s and 512 MiB."""
+    limits = ["proof.seconds=5", f"proof.memory_bytes={512 << 20}"]
+    world.config = read_config(world.config.file, root=world.config.root, overrides=limits, env={})
+    world.follower = world.follow()
+    world.follower.attempt()
+    return world
+
+
+def replace_model(world: World, model: bytes) -> int:
+    """Register and promote a version whose bundle is honestly sealed around another model."""
+    (world.bundle.path / "model.onnx").write_bytes(model)
+    number = world.add_version()
+    world.promote(number)
+    return number
+
+
+def test_model_that_never_ends_is_refused_in_time_and_a_rollback_gets_through(impatient):
+    number = replace_model(impatient, build_endless(30))
+    begun = time.monotonic()
+    problem = impatient.follower.attempt().problem
+    assert time.monotonic() - begun < 40
+    assert problem.startswith(
+        f"champion version {number} cannot be published: the model did not answer its example row within 5 s"
+    )
+    assert impatient.links() == {"champion": 1}
+    status = impatient.status()
+    assert (status["result"], status["champion"]) == ("error", 1)
+    assert status["refused"] == [{"alias": "champion", "version": number, "cause": "time", "message": problem}]
+    begun = time.monotonic()
+    assert impatient.follower.attempt().problem == problem  # neither downloaded nor run again
+    assert time.monotonic() - begun < 5
+    rollback(impatient.config)
+    assert impatient.follower.attempt().problem is None
+    assert impatient.status()["refused"] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps the limit of memory")
+def test_model_that_eats_memory_is_refused_and_another_one_is_published(impatient):
+    good = (impatient.bundle.path / "model.onnx").read_bytes()
+    replace_model(impatient, build_greedy(4 << 30, 30))
+    assert "needs more than 512 MiB of memory" in impatient.follower.attempt().problem
+    assert impatient.status()["refused"][0]["cause"] == "memory"
+    number = replace_model(impatient, good)
+    assert impatient.follower.attempt().problem is None
+    assert impatient.links() == {"champion": number}
+
+
+def test_refused_challenger_that_loses_its_alias_is_forgotten(impatient):
+    (impatient.bundle.path / "model.onnx").write_bytes(b"no model, though honestly sealed")
+    impatient.add_version()
+    impatient.follower.attempt()
+    assert [item["alias"] for item in impatient.status()["refused"]] == ["challenger"]
+    impatient.client("delete_registered_model_alias", "challenger")
+    assert impatient.follower.attempt().problem is None
+    assert impatient.status()["refused"] == []
+
+
+@pytest.mark.parametrize("name", ["other", "Cancer", "cancer "])
+def test_bundle_that_calls_itself_by_another_name_is_not_published(world, name):
+    world.follower.attempt()
+    metadata = msgspec.structs.replace(world.bundle.metadata, name=name)
+    raw = seal(metadata)
+    number = world.add_version()
+    (world.stored(number) / "metadata.json").write_bytes(raw)
+    world.client("set_model_version_tag", str(number), registry.DIGEST_TAG, hashlib.sha256(raw).hexdigest())
+    world.promote(number)
+    assert world.follower.attempt().problem
+    assert world.links() == {"champion": 1}
+    assert world.status()["refused"][0]["cause"] == ("damaged" if name.endswith(" ") else "name")
+
+
+def test_waiting_for_the_first_champion_takes_seconds_however_long_there_was_none(make):
+    world = World(*make("poor"))
+    for _ in range(20):  # no store, no model: it is asked as often as ever
+        assert world.follower.attempt().problem
+        assert world.follower.due_seconds < 5.1
+        world.now += 5
+    number = log_bundle(world.bundle, world.config).model_version
+    assert "there is no champion" in world.follower.attempt().problem
+    assert world.follower.due_seconds < 5.1
+    world.promote(number)
+    assert world.follower.attempt().problem is None
+    assert world.links() == {"champion": number}

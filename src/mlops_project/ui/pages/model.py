@@ -61,12 +61,12 @@ def show() -> None:
 
 def _show_links(view: View, bundle: Bundle) -> None:
     tracking = bundle.read_tracking()
-    mlflow = find_mlflow(tracking.get("tracking_uri", ""))
+    mlflow = find_mlflow(tracking.tracking_uri)
     with st.container(horizontal=True):
-        if mlflow and tracking.get("run_id"):
+        if mlflow and tracking.run_id:
             st.link_button(view.t("mlflow.run"), link_run(mlflow, tracking), icon=":material/open_in_new:")
-        if mlflow and tracking.get("model_version"):
-            address = link_version(mlflow, bundle.metadata.name, tracking["model_version"])
+        if mlflow and tracking.model_version:
+            address = link_version(mlflow, bundle.metadata.name, tracking.model_version)
             st.link_button(view.t("mlflow.version"), address, icon=":material/open_in_new:")
         if REPORT_FILE in bundle.metadata.files:
             name = f"{bundle.metadata.name}-report.html"

@@ -1,0 +1,39 @@
+"""Names and texts that come from elsewhere: which are taken, and how the others are shown."""
+
+import re
+import unicodedata
+
+MAX_NAME = 1000  # columns, classes, units, metrics
+MAX_MODEL_NAME = 200  # a folder's name holds 255 bytes at most, a label's 200 are read by people
+MAX_TEXT = 100_000  # categories are values of the table: a text column may hold whole paragraphs
+MODEL_NAME = r"""^[^/:.%"'\s\x00-\x1f\x7f](?:[^/:.%"'\x00-\x1f\x7f]*[^/:.%"'\s\x00-\x1f\x7f])?\Z"""  # what MLflow takes
+EXPECTED_MODEL_NAME = "a name without / : . % quotes and control characters, at most 200 bytes long"
+DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # show letters in another order
+LINES = "\t\n\r"
+
+
+def is_model_name(text: str) -> bool:
+    """Whether a model may be called so: its name is a folder's, a route's, a metric's label and a header's value."""
+    return (
+        re.fullmatch(MODEL_NAME, text) is not None and len(text.encode(errors="replace")) <= MAX_MODEL_NAME and is_plain(text)
+    )
+
+
+def is_plain(text: str, *, limit: int = MAX_NAME, allowed: str = "") -> bool:
+    """Whether a text is short enough and holds nothing that a terminal, a log or a header would act on."""
+    return len(text) <= limit and (text.isprintable() or not any(_is_unsafe(sign) for sign in text if sign not in allowed))
+
+
+def _is_unsafe(sign: str) -> bool:
+    return unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") or sign in DIRECTION_MARKS
+
+
+def show(text: str, limit: int = 300) -> str:
+    """Return a text of unknown origin as one line that is safe to print: blanks joined, the rest escaped, cut at ``limit``."""
+    line = " ".join(text[: 4 * limit].split())[:limit]
+    return "".join(sign.encode("unicode_escape").decode() if _is_unsafe(sign) else sign for sign in line)
+
+
+def fold(name: str) -> str:
+    """Return what two names have in common that differ in case or in Unicode's normal forms only: people take them for one."""
+    return unicodedata.normalize("NFKC", name).casefold()

@@ -1,0 +1,118 @@
+"""A model that arrives is tried in a child process before it is published, served or used.
+
+``python -m mlops_project.proof`` is that child.
+"""
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from mlops_project.bundle import MODEL_FILE, Bundle
+from mlops_project.contract import Contract
+from mlops_project.errors import BundleError
+from mlops_project.names import show
+from mlops_project.runtime import Runtime, import_onnxruntime
+from mlops_project.sandbox import LimitedProcess, ProofError, report, restrict_self
+from mlops_project.sections import ProofConfig
+
+DEFAULTS = ProofConfig()
+LACKS_MEMORY = ("bad_alloc", "bad allocation", "failed to allocate", "out of memory")  # how ONNX Runtime says it
+
+_proven: set[str] = set()  # digests of what has answered since this process started
+
+
+class _Task(msgspec.Struct, frozen=True):
+    """What the child tries: a model, as bytes or as a file with its sha256, and the contract that it is to fulfil."""
+
+    contract: Contract
+    model: bytes = b""
+    file: str = ""
+    digest: str = ""
+
+
+def prove(bundle: Bundle, limits: ProofConfig = DEFAULTS, *, meanwhile: Callable[[], object] = lambda: None) -> None:
+    """Let a bundle's model answer the contract's example row in a child process, once per process and bundle.
+
+    Parameters
+    ----------
+    limits
+        Time and memory that it may take.
+    meanwhile
+        What to do here while the child works.
+
+    Raises
+    ------
+    ProofError
+        If it gives no answer, or none within the limits.
+    """
+    task = _Task(bundle.contract, file=str(bundle.model_file.absolute()), digest=bundle.metadata.files[MODEL_FILE])
+    _prove(task, bundle.digest, limits, meanwhile)
+
+
+def prove_model(model: bytes, contract: Contract, limits: ProofConfig = DEFAULTS) -> None:
+    """Do the same with a model that is no bundle's own, such as the one that estimates its errors.
+
+    Raises
+    ------
+    ProofError
+        If it gives no answer, or none within the limits.
+    """
+    task = _Task(contract, model=model)
+    _prove(task, hashlib.sha256(msgspec.msgpack.encode(task)).hexdigest(), limits, lambda: None)
+
+
+def _prove(task: _Task, key: str, limits: ProofConfig, meanwhile: Callable[[], object]) -> None:
+    if key in _proven:
+        return
+    encoded = msgspec.msgpack.encode(task)
+    with LimitedProcess(__name__, encoded, seconds=limits.seconds, memory_bytes=limits.memory_bytes) as child:
+        meanwhile()
+        cause, _, message = child.wait().partition(" ")
+    if cause == "memory":
+        size = f"{child.memory_bytes >> 20} MiB"
+        raise ProofError("memory", f"the model needs more than {size} of memory (proof.memory_bytes): {message}")
+    if cause != "answered":
+        raise ProofError("refused", message)
+    _proven.add(key)
+
+
+def note_proven(bundle: Bundle) -> None:
+    """Take a bundle's model for proven: this process has made it and compared its answers."""
+    _proven.add(bundle.digest)
+
+
+def load_runtime(bundle: Bundle, limits: ProofConfig = DEFAULTS) -> Runtime:
+    """Load a checked bundle's model, once a child process has shown that it answers.
+
+    Raises
+    ------
+    BundleError
+        If it does not, or ONNX Runtime cannot load it.
+    """
+    prove(bundle, limits, meanwhile=import_onnxruntime)
+    return Runtime.load(bundle)
+
+
+def main(arguments: list[str]) -> None:
+    """Be the child: load the model from memory, where it finds no files but its own, and let it answer once."""
+    writer = restrict_self(arguments)
+    try:
+        task = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=_Task)
+        model = task.model or Path(task.file).read_bytes()
+        if task.digest not in ("", hashlib.sha256(model).hexdigest()):
+            raise BundleError("the model was replaced while it was read; it is read again")
+        os.chdir("/")
+        Runtime(model, task.contract).check_example()
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the parent is told
+        said = f"{type(error).__name__} {error}".lower()
+        lacks_memory = isinstance(error, MemoryError) or any(words in said for words in LACKS_MEMORY)
+        report(writer, f"{'memory' if lacks_memory else 'refused'} {show(str(error)) or type(error).__name__}")
+    report(writer, "answered ")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,164 @@
+"""Runs a module of this project in a child process with limits of time and memory.
+
+What arrives may never end, take all memory, crash, print or fork. In a child it does so alone: the child is ended with
+everything that it started, its output goes nowhere, and what it reports comes through a pipe of its own.
+"""
+
+import contextlib
+import ctypes
+import math
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Literal
+
+from mlops_project.errors import BundleError
+
+Cause = Literal["time", "memory", "crash", "refused"]
+
+REPORT_BYTES = 4096  # fits into a pipe at once, so that the child never waits for its reader
+LEAST_BYTES = 256 << 20  # Python with ONNX Runtime takes 70 MiB
+RESERVE = 0.9  # of a container's free memory: the process that waits needs some as well
+CGROUPS = ("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")
+CGROUP_ROOT = Path("/sys/fs/cgroup")
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# The child gets no secrets; numeric libraries that start a thread per core would need memory for each.
+PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+OURS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
+
+
+class ProofError(BundleError):
+    """A model that arrived did not pass: it took too long or too much memory, crashed, or gave no sound answer.
+
+    Attributes
+    ----------
+    cause
+        Which of these, in one word.
+    """
+
+    code: ClassVar[str] = "proof"
+
+    def __init__(self, cause: Cause, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+class LimitedProcess:
+    """A module that runs in a child process. A context manager: at its end the child is ended as well.
+
+    Parameters
+    ----------
+    module
+        What ``python -m`` runs. It calls ``restrict_self`` before anything else and ``report`` at the end.
+    task
+        What it reads from its standard input.
+    seconds
+        Wall-clock time that it may take; the same of processor time, should the parent be killed before that.
+    memory_bytes
+        Memory that it may take, on Linux; less if this process's container has less to give.
+    """
+
+    def __init__(self, module: str, task: bytes, *, seconds: float, memory_bytes: int) -> None:
+        self.seconds, self.memory_bytes = seconds, min(memory_bytes, _find_room())
+        self._reader, writer = os.pipe()
+        limits = (str(writer), str(math.ceil(seconds) + 1), str(self.memory_bytes), str(os.getpid()))
+        environment = {name: os.environ[name] for name in PASSED if name in os.environ} | OURS
+        try:
+            with tempfile.TemporaryFile() as file:
+                file.write(task)
+                file.seek(0)
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", module, *limits],
+                    stdin=file,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env=environment,
+                    pass_fds=(writer,),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            os.close(self._reader)
+            raise ProofError("crash", f"no process could be started to try the model in: {error.strerror}") from error
+        finally:
+            os.close(writer)
+
+    def __enter__(self) -> "LimitedProcess":
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """End the child and all that it started."""
+        os.close(self._reader)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def wait(self) -> str:
+        """Return what the child reported.
+
+        Raises
+        ------
+        ProofError
+            If it took longer or more memory than it may, or ended without a report.
+        """
+        poll = select.poll()
+        poll.register(self._reader, select.POLLIN)
+        if not poll.poll(self.seconds * 1000):
+            raise ProofError("time", f"the model did not answer its example row within {self.seconds:g} s (proof.seconds)")
+        report = os.read(self._reader, REPORT_BYTES)
+        if report:
+            return report.decode(errors="replace")
+        raise self._explain_end()
+
+    def _explain_end(self) -> ProofError:
+        try:
+            code = self._process.wait(1)
+        except subprocess.TimeoutExpired:
+            return ProofError("crash", "the process that tried the model stopped reporting")
+        if code == -signal.SIGXCPU:
+            return ProofError("time", f"the model took more than {self.seconds:g} s (proof.seconds)")
+        if code == -signal.SIGKILL:
+            return ProofError("memory", "the system killed the process that tried the model, probably for lack of memory")
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        return ProofError("crash", f"the process that tried the model {how}")
+
+
+def _find_room() -> int:
+    """Return how much memory this process's container has left for a child; without such a limit, more than any setting."""
+    for limit_file, usage_file in CGROUPS:
+        with contextlib.suppress(OSError, ValueError):
+            limit = int((CGROUP_ROOT / limit_file).read_text())  # "max" where there is none
+            free = limit - int((CGROUP_ROOT / usage_file).read_text()) + _count_cache(limit_file)
+            return max(LEAST_BYTES, int(free * RESERVE))
+    return sys.maxsize
+
+
+def _count_cache(limit_file: str) -> int:
+    """Return the bytes of files that the kernel keeps in the container's memory and drops when something else needs it."""
+    lines = (CGROUP_ROOT / limit_file).with_name("memory.stat").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("inactive_file ", "total_inactive_file ")))
+
+
+def restrict_self(arguments: list[str]) -> int:
+    """Take on the limits that ``LimitedProcess`` set; return where to report."""
+    writer, seconds, memory_bytes, parent = map(int, arguments)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    if sys.platform == "linux":  # macOS keeps no such limit
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it was killed before it could be said
+            os._exit(1)
+    return writer
+
+
+def report(writer: int, text: str) -> None:
+    """Send the parent what it waits for, and end at once: no clean-up may hang or crash any more."""
+    os.write(writer, text.encode(errors="replace")[:REPORT_BYTES])
+    os._exit(0)
