@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+from mlops_project.formats import plain
+
 MAX_NAME = 1000  # columns, classes, units, metrics
 MAX_MODEL_NAME = 200  # a folder's name holds 255 bytes at most, a label's 200 are read by people
 MAX_TEXT = 100_000  # categories are values of the table: a text column may hold whole paragraphs
@@ -30,8 +32,7 @@ def _is_unsafe(sign: str) -> bool:
 
 def show(text: str, limit: int = 300) -> str:
     """Return a text of unknown origin as one line that is safe to print: blanks joined, the rest escaped, cut at ``limit``."""
-    line = " ".join(text[: 4 * limit].split())[:limit]
-    return "".join(sign.encode("unicode_escape").decode() if _is_unsafe(sign) else sign for sign in line)
+    return plain(" ".join(text[: 4 * limit].split())[:limit])
 
 
 def fold(name: str) -> str:

@@ -59,6 +59,6 @@ def test_text_of_unknown_origin_is_shown_as_one_safe_line(text, shown):
 
 
 def test_names_that_people_take_for_one_are_one():
-    assert fold("Caf\u00e9") == fold("cafe\u0301")
+    assert fold("\u00c9") == fold("e\u0301")
     assert fold("ﬁrst") == fold("FIRST")
     assert fold("a b") != fold("a_b")

@@ -101,7 +101,7 @@ def _translated(shown: str) -> Iterator[None]:
     try:
         yield
     except TrackingError as error:
-        raise TrackingError(f"{shown}: {error}") from error.__cause__
+        raise type(error)(f"{shown}: {error}") from error.__cause__  # which of them it is, the caller may need
     except MLOpsError:
         raise
     except ModuleNotFoundError as error:  # psycopg, boto3, …

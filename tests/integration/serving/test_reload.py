@@ -336,7 +336,7 @@ def test_failure_of_a_stand_in_is_over_once_a_champion_came(serve, tmp_path, tre
 
 
 @pytest.mark.parametrize("name", ["tree", "TREE", "ｔree"])
-def test_folder_whose_bundle_calls_itself_by_anothers_name_is_refused(
+def test_folder_whose_bundle_calls_itself_by_the_name_of_another_is_refused(
     serve, tmp_path, tree_bundle, wine_bundle, copy_bundle, name
 ):
     """It sorts before the honest one, and after it; neither may answer for it."""
