@@ -201,19 +201,24 @@ def check_metadata(metadata: Metadata) -> None:
     """
     if not is_model_name(metadata.name):
         raise BundleError(f"name is {show(repr(metadata.name), 80)}; expected {EXPECTED_MODEL_NAME}")
-    _check_texts(_list_names(metadata), _list_texts(metadata.config))
+    _check_names(_list_names(metadata))
+    _check_values(_list_texts(metadata.config))
     check_contract(metadata.contract)
     for name, digest in metadata.files.items():
         _check_file(name, digest)
 
 
-def _check_texts(names: Iterable[tuple[str, str]], values: Iterable[tuple[str, str]]) -> None:
-    """Check names, which stand in one line, and values, which may have several; each comes with what it is."""
+def _check_names(names: Iterable[tuple[str, str]], allowed: str = "") -> None:
+    """Check what people and programs read as names; each comes with what it is."""
     for field, text in names:
-        if not is_plain(text):
+        if not is_plain(text, allowed=allowed):
             raise BundleError(
                 f"{field} is {show(repr(text), 80)}; expected at most {MAX_NAME} characters and no control characters"
             )
+
+
+def _check_values(values: Iterable[tuple[str, str]]) -> None:
+    """Check texts of any kind, which may have several lines."""
     for field, text in values:
         if not is_plain(text, limit=MAX_TEXT, allowed=LINES):
             raise BundleError(
@@ -274,10 +279,11 @@ def check_contract(contract: Contract) -> None:
     Raises
     ------
     BundleError
-        If a name holds control characters, a column stands there twice, or classes and their names are not as many as the
-        task needs.
+        If a name holds control characters other than line ends and tabs, a column stands there twice, or classes and their
+        names are not as many as the task needs.
     """
-    _check_texts(_list_contract_names(contract), _list_values(contract))
+    _check_names(_list_contract_names(contract), allowed=LINES)  # spreadsheets break the lines of long headers
+    _check_values(_list_values(contract))
     if len(set(contract.names)) < len(contract.names):
         double = next(name for name in contract.names if contract.names.count(name) > 1)
         raise BundleError(f"column {double!r} stands in the contract twice")

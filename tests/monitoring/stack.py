@@ -23,6 +23,7 @@ from tests.servers import wait_for
 
 # A tracking server on two busy cores answers a scrape in well under two seconds.
 INTERVAL = "2s"
+NEWER_OPTIONS = ("--config.auto-reload",)  # the image is 3.13, Debian has 2.42
 KUBERNETES_ADDRESSES = {"prometheus": "localhost:9090", "kube-state-metrics": "kube-state-metrics:8080"}
 
 
@@ -124,9 +125,9 @@ def process(
 
 
 def prometheus_command(container: Mapping[str, Any], config: Path, port: int) -> list[str | Path]:
-    """Return the command of the manifest's container, its files here instead of there."""
+    """Return the command of the manifest's container, its files here instead of there, without options of newer versions."""
     here = {"/etc/prometheus/prometheus.yml": str(config), "=/prometheus": f"={config.parent / 'data'}"}
-    program, *arguments = [*container["command"], *container["args"]]
+    program, *arguments = [item for item in (*container["command"], *container["args"]) if item not in NEWER_OPTIONS]
     assert program == "/bin/prometheus"
     for there, path in here.items():
         arguments = [argument.removesuffix(there) + path if argument.endswith(there) else argument for argument in arguments]

@@ -37,6 +37,7 @@ NODE_EXPORTER = {
 WHEN_SOMETHING_FAILED = {"kube_pod_container_status_waiting_reason", "kube_pod_container_status_last_terminated_reason"}
 
 FUNCTIONS = {
+    "abs",
     "absent",
     "avg_over_time",
     "histogram_quantile",
@@ -45,6 +46,7 @@ FUNCTIONS = {
     "predict_linear",
     "rate",
     "time",
+    "timestamp",
     "topk",
     "vector",
 }

@@ -145,11 +145,6 @@ def _feature(**changes) -> Contract:
         lambda text: {"metric_intervals": {text: LEVELS}},
         lambda text: {"libraries": {text: "1"}},
         lambda text: {"libraries": {"numpy": text}},
-        lambda text: {"contract": _contract(target=text)},
-        lambda text: {"contract": _contract(classes=("no", text))},
-        lambda text: {"contract": _contract(class_names=("no", text))},
-        lambda text: {"contract": _feature(name=text)},
-        lambda text: {"contract": _feature(unit=text)},
     ],
 )
 def test_hostile_text_where_a_name_stands_is_refused_and_shown_safely(tiny_metadata, place, text):
@@ -157,6 +152,29 @@ def test_hostile_text_where_a_name_stands_is_refused_and_shown_safely(tiny_metad
     with pytest.raises(BundleError) as caught:
         read_metadata(seal(msgspec.structs.replace(tiny_metadata, files=files, **place(text))))
     assert str(caught.value).isprintable()
+
+
+CONTRACT_NAMES = [
+    lambda text: {"contract": _contract(target=text)},
+    lambda text: {"contract": _contract(classes=("no", text))},
+    lambda text: {"contract": _contract(class_names=("no", text))},
+    lambda text: {"contract": _feature(name=text)},
+    lambda text: {"contract": _feature(unit=text)},
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE[1:])
+@pytest.mark.parametrize("place", CONTRACT_NAMES)
+def test_hostile_name_in_the_contract_is_refused_and_shown_safely(tiny_metadata, place, text):
+    with pytest.raises(BundleError) as caught:
+        read_metadata(seal(msgspec.structs.replace(tiny_metadata, files={MODEL_FILE: "0" * 64}, **place(text))))
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("place", CONTRACT_NAMES)
+def test_names_of_a_table_may_have_several_lines(tiny_metadata, place):
+    metadata = msgspec.structs.replace(tiny_metadata, files={MODEL_FILE: "0" * 64}, **place("two\nlines\tand more"))
+    assert read_metadata(seal(metadata)).contract == metadata.contract
 
 
 @pytest.mark.parametrize("text", ["a\x1b[31m", "a\x00", "a\u202eb", "x" * 100_001])
