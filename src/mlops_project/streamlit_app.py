@@ -7,7 +7,7 @@ import streamlit as st
 
 HERE = str(Path(__file__).parent)
 ICON = Path(__file__).parent / "ui" / "icon.svg"  # a named icon would be fetched from Google
-STYLE = "<style>.stMainBlockContainer {padding-top: 3.5rem}</style>"  # half of what streamlit leaves empty above a title
+STYLE = Path(__file__).parent / "ui" / "style.css"
 PAGES = {
     "predict": ":material/online_prediction:",
     "batch": ":material/table_view:",
@@ -21,11 +21,12 @@ def main() -> None:
     """Draw the frame and the page that was chosen."""
     while HERE in sys.path:  # streamlit puts it there, and `import tables` would then find ours
         sys.path.remove(HERE)
-    from mlops_project.ui import view
+    from mlops_project.ui import document, view
 
     st.set_page_config(page_title="mlops", page_icon=ICON, layout="wide")
     st.html(STYLE)
     t = view.choose_language()
+    document.complete_document(t.tag)
     pages = [
         st.Page(view.PAGES / f"{name}.py", title=t(f"page.{name}"), icon=icon, url_path=name, default=name == "predict")
         for name, icon in PAGES.items()

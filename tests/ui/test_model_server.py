@@ -110,7 +110,7 @@ def test_model_that_only_the_server_has_is_predicted_without_its_files(start, pr
     with model_server(elsewhere) as server:
         app = press(start(UI_MODEL_SERVER=server.address), "Predict")
         assert "Model server" in read_words(app)
-        assert "Why" not in [item.value for item in app.subheader]
+        assert "Why" not in [item.value for item in app.header]
         for page in ("batch", "model"):
             open_page(app, page)
             assert "only the server has this version" in read_words(app)

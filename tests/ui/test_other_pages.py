@@ -68,7 +68,7 @@ def test_model_page_shows_metrics_with_intervals(start, default_project):
     accuracy = table[table["Metric"] == "accuracy"].iloc[0]
     assert float(accuracy["Value"]) == pytest.approx(metadata.metrics["accuracy"], abs=5e-5)
     low, high = metadata.metric_intervals["accuracy"]
-    assert [float(part) for part in accuracy["Interval"].split(" - ")] == pytest.approx([low, high], abs=5e-5)
+    assert [float(part) for part in accuracy["Interval"].split(" to ")] == pytest.approx([low, high], abs=5e-5)
 
 
 @pytest.mark.parametrize("project", ["default_project", "mixed_project"])
@@ -102,7 +102,7 @@ def test_model_without_reference_rows_has_no_plots_and_draws_values(start, tmp_p
     train_model(tmp_path, QUICK.format(name="m", estimator="decision_tree"), **{"export.reference_rows": "0"})
     app = press(start(), "Random plausible values")
     press(app, "Predict")
-    assert "Why" in [item.value for item in app.subheader]
+    assert "Why" in [item.value for item in app.header]
     open_page(app, "model")
     assert "no reference rows" in read_words(app)
 

@@ -25,7 +25,7 @@ def test_prediction_is_the_runtimes_and_says_where_it_comes_from(start, default_
     assert app.metric[0].value == bundle.contract.class_names[expected.indices[0]]
     assert "Model on this machine" in read_words(app)
     assert "not logged" in read_words(app)
-    assert {"Why", "What if"} <= {item.value for item in app.subheader}
+    assert {"Why", "What if"} <= {item.value for item in app.header}
 
 
 def test_random_values_are_a_reference_row_and_differ_each_time(start, default_project):
@@ -155,7 +155,7 @@ def test_unchanged_rerun_neither_predicts_nor_explains_again(start, default_proj
 
 def test_no_model_says_what_to_do(start):
     app = start()
-    assert app.header[0].value == "There is no model to show yet"
+    assert app.title[0].value == "There is no model to show yet"
     assert app.code[0].value == "mlops train"
     assert not app.exception
 
@@ -164,7 +164,7 @@ def test_damaged_model_says_what_is_wrong(start, default_project, tmp_path):
     shutil.copytree(default_project, tmp_path, dirs_exist_ok=True)
     (tmp_path / "artifacts/model/model.onnx").write_bytes(b"broken")
     app = start()
-    assert app.header[0].value == "The model cannot be used"
+    assert app.title[0].value == "The model cannot be used"
     assert "sha256" in app.error[0].value
     assert not app.exception
 
@@ -184,13 +184,13 @@ def test_page_recovers_once_there_is_a_model(start, default_project, tmp_path):
 
 def test_wrong_configuration_says_so(start, default_project):
     app = start(default_project, "model.yaml", "--set", "model.estimator=forst")
-    assert app.header[0].value == "The configuration is wrong"
+    assert app.title[0].value == "The configuration is wrong"
     assert "forst" in app.error[0].value
 
 
 def test_overrides_choose_another_model_folder(start, default_project):
     app = start(default_project, "model.yaml", "--set", "paths.exported_model_dir=elsewhere")
-    assert app.header[0].value == "There is no model to show yet"
+    assert app.title[0].value == "There is no model to show yet"
 
 
 @pytest.mark.parametrize(("language", "title", "button"), [("en", "Predict", "Predict"), ("pt", "Prever", "Prever")])
@@ -223,7 +223,7 @@ def test_three_hundred_inputs_stay_usable(start, tmp_path, rng):
     train_model(tmp_path, text)
     app = press(start(), "Predict")
     assert len(app.number_input) == 300
-    assert "Why" in [item.value for item in app.subheader]
+    assert "Why" in [item.value for item in app.header]
     app.text_input(key="search").set_value("measurement 07").run()
     assert [item.label for item in app.number_input] == [name for name in frame.columns if "07" in name]
     app.number_input[0].set_value(1.5)

@@ -12,9 +12,9 @@ from mlops_project.monitoring.profile import VALUE
 from mlops_project.monitoring.results import Evaluation, FeatureDrift
 from mlops_project.monitoring.summary import format_minute, format_p, to_sentence
 from mlops_project.ui.format import escape
+from mlops_project.ui.language import Translate
 from mlops_project.ui.monitoring import list_features, list_scores
 from mlops_project.ui.monitoring_charts import draw_bins
-from mlops_project.ui.texts import Translate
 
 FEATURE, TABLE, SUBJECT = "monitored feature", "monitored features", "monitored subject"
 BY_HAND = "monitored by hand"  # for which subjects the visitor chose; else the most important change is shown
@@ -33,7 +33,7 @@ def show_changes(newest: Evaluation, first: Mapping[str, str], contract: Contrac
     contract
         Names classes and units.
     """
-    st.subheader(t("what.changed"), anchor=False)
+    st.header(t("what.changed"), anchor=False)
     drift = newest.drift
     if not drift.features:
         st.info(f"{t('what.none')} {escape(to_sentence(drift.reason))}", icon=":material/visibility_off:")
@@ -71,7 +71,7 @@ def show_changes(newest: Evaluation, first: Mapping[str, str], contract: Contrac
         _show_comparison(item, t)
     with right:
         units = {feature.name: feature.unit for feature in contract.features} if subject == "features" else {}
-        chart = draw_bins(item.bins, (t("reference.rows"), t("this.window")), units.get(item.name) or "")
+        chart = draw_bins(item.bins, item.name, units.get(item.name) or "", t)
         st.altair_chart(chart, width="stretch")
     _show_faults(drift.features, t)
 
@@ -111,15 +111,16 @@ def _describe_columns(t: Translate) -> dict[str, Any]:
 
 
 def _show_comparison(item: FeatureDrift, t: Translate) -> None:
-    figures = {"distance": f"{item.jensen_shannon:.3f}", "limit": f"{item.threshold:.3f}", "psi": f"{item.psi:.3f}"}
-    st.caption(t("bins.lead", test=escape(item.test), p=escape(format_p(item.p_adjusted)), **figures))
+    numbers = {"distance": item.jensen_shannon, "limit": item.threshold, "psi": item.psi}
+    figures = {name: t.localise(f"{number:.3f}") for name, number in numbers.items()}
+    st.caption(t("bins.lead", test=escape(item.test), p=escape(t.localise(format_p(item.p_adjusted))), **figures))
 
 
 def _show_faults(features: Sequence[FeatureDrift], t: Translate) -> None:
     faulty = [item for item in features if item.quality]
     if not faulty:
         return
-    st.markdown(f"**{t('faults')}**")
+    st.subheader(t("faults"), anchor=False)
     lines = [f"- **{escape(item.name)}**: {escape('; '.join(item.quality))}" for item in faulty[:MAX_FAULTS]]
     if len(faulty) > MAX_FAULTS:
         lines.append(f"- {t('faults.more', count=len(faulty) - MAX_FAULTS)}")

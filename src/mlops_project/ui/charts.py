@@ -1,4 +1,4 @@
-"""The charts. Colours are Okabe and Ito's, told apart by the colour-blind and readable on a light and a dark page."""
+"""The charts of the pages Predict, Batch and Model."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -8,51 +8,45 @@ import numpy as np
 import pandas as pd
 
 from mlops_project.runtime import Floats
+from mlops_project.ui.drawing import (
+    BLUE,
+    GREY,
+    INK,
+    LABEL_WIDTH,
+    ORANGE,
+    PERCENT,
+    ROW_HEIGHT,
+    SERIES,
+    describe,
+    distinct,
+    finish,
+    name_axis,
+    sample,
+    tip,
+    write,
+)
+from mlops_project.ui.language import Translate
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#757A82"  # 4.3 : 1 against the light page and the dark one
-SERIES = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", GREY)
-INK = "#1F2937"  # on pale tiles
-ROW_HEIGHT = 26
+DARK = "#1F2937"  # on pale tiles
 MAX_STEPS = 10  # contributions shown one by one
+DIGITS = ".4~g"  # d3's: four significant digits
 Kind = Literal["quantitative", "temporal", "nominal"]  # Vega's
-LABEL_WIDTH = 190  # pixels for a bar's name
-PERCENT = ".1%"
-PADDING = {"left": 2, "top": 8, "right": 24, "bottom": 2}  # texts at the right end are not cut
 
 
-def finish(chart: Any, height: int) -> Any:
-    """Return a chart of that height, in pixels, axes included."""
-    return chart.properties(height=height, padding=PADDING)
-
-
-def name_axis() -> Any:
-    """Return the axis of named bars: every name, no line."""
-    return alt.Axis(labelLimit=LABEL_WIDTH, labelOverlap=False, ticks=False, domain=False)
-
-
-def shorten(text: str, limit: int = 34) -> str:
-    """Shorten a text in its middle, as both its ends tell names apart."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else f"{line[: limit // 2]}…{line[limit // 2 + 1 - limit :]}"
-
-
-def distinct(labels: Sequence[str]) -> list[str]:
-    """Shorten labels; those that then look alike get a number, as charts join what has one name."""
-    short = [shorten(label) for label in labels]
-    return [label if short.count(label) == 1 else f"{label} #{place + 1}" for place, label in enumerate(short)]
-
-
-def draw_probabilities(names: Sequence[str], values: Sequence[float], predicted: int) -> Any:
+def draw_probabilities(names: Sequence[str], values: Sequence[float], predicted: int, t: Translate) -> Any:
     """Draw a bar per class; the predicted one stands out."""
-    frame = pd.DataFrame({"name": distinct(names), "value": values, "predicted": [i == predicted for i in range(len(names))]})
+    labels = distinct(names)
+    frame = pd.DataFrame({"name": labels, "value": values, "predicted": [i == predicted for i in range(len(names))]})
     base = alt.Chart(frame).encode(
         y=alt.Y("name:N", sort=None, title=None, axis=name_axis()),
         x=alt.X("value:Q", title=None, scale=alt.Scale(domain=[0, 1.15]), axis=None),
-        tooltip=[alt.Tooltip("name:N", title=" "), alt.Tooltip("value:Q", format=".2%", title="p")],
+        tooltip=[tip("name:N", " "), tip("value:Q", t("probability"), ".2%")],
     )
     colour = alt.when("datum.predicted").then(alt.value(BLUE)).otherwise(alt.value(GREY))
-    texts = base.mark_text(align="left", dx=5, color=GREY, fontWeight="bold").encode(text=alt.Text("value:Q", format=PERCENT))
-    return finish(base.mark_bar(height=16, cornerRadiusEnd=3).encode(color=colour) + texts, ROW_HEIGHT * len(names) + 12)
+    texts = base.mark_text(align="left", dx=5, color=INK, fontWeight="bold").encode(text=alt.Text("value:Q", format=PERCENT))
+    said = [(name, t.percent(value)) for name, value in zip(labels, values, strict=True)]
+    bars = base.mark_bar(height=16, cornerRadiusEnd=3).encode(color=colour)
+    return finish(bars + texts, ROW_HEIGHT * len(names) + 12, describe(t("probability"), said, t), t)
 
 
 def list_steps(labels: Sequence[str], changes: Floats, base: float, others: str) -> pd.DataFrame:
@@ -65,188 +59,278 @@ def list_steps(labels: Sequence[str], changes: Floats, base: float, others: str)
     return pd.DataFrame({"name": names, "start": [base, *ends[:-1]], "end": ends, "change": steps})
 
 
-def draw_waterfall(steps: pd.DataFrame, words: tuple[str, str, str], form: str) -> Any:
+def draw_waterfall(steps: pd.DataFrame, axis: str, form: str, t: Translate) -> Any:
     """Draw how contributions lead from the mean answer to this one.
 
     Parameters
     ----------
     steps
         From ``list_steps``.
-    words
-        What the mean is called, what the answer is called, and the axis.
+    axis
+        What is explained.
     form
         Number format, d3's.
     """
+    ends = t("average"), t("this.case")
     frame = steps.assign(up=steps["change"] >= 0, edge=steps[["start", "end"]].max(axis=1))
-    totals = pd.DataFrame({"name": [*words[:2]], "value": [frame["start"].iloc[0], frame["end"].iloc[-1]]})
+    totals = pd.DataFrame({"name": ends, "value": [frame["start"].iloc[0], frame["end"].iloc[-1]]})
     low, high = float(np.minimum(frame["start"], frame["end"]).min()), float(frame["edge"].max())
     room = 0.25 * (high - low or 1.0)  # for the texts
     scale = alt.Scale(domain=[low - room / 3, high + room], nice=False, zero=False)
-    y = alt.Y("name:N", sort=[words[0], *frame["name"], words[1]], title=None, axis=name_axis())
-    tips = [alt.Tooltip("name:N", title=" "), alt.Tooltip("change:Q", format=f"+{form}", title="±")]
-    bars = alt.Chart(frame).encode(y=y, tooltip=tips)
-    axis = alt.Axis(format=form, tickCount=4, grid=True)
+    y = alt.Y("name:N", sort=[ends[0], *frame["name"], ends[1]], title=None, axis=name_axis())
+    bars = alt.Chart(frame).encode(y=y, tooltip=[tip("name:N", " "), tip("change:Q", "±", f"+{form}")])
     colour = alt.when("datum.up").then(alt.value(BLUE)).otherwise(alt.value(ORANGE))
-    start = alt.X("start:Q", scale=scale, title=words[2], axis=axis)
+    start = alt.X("start:Q", scale=scale, title=axis, axis=alt.Axis(format=form, tickCount=4, grid=True))
     bodies = bars.mark_bar(height=15, cornerRadius=2).encode(x=start, x2="end:Q", color=colour)
     edge, change = alt.X("edge:Q", scale=scale), alt.Text("change:Q", format=f"+{form}")
-    texts = bars.mark_text(align="left", dx=4, color=GREY).encode(x=edge, text=change)
+    texts = bars.mark_text(align="left", dx=4, color=INK).encode(x=edge, text=change)
     points = alt.Chart(totals).encode(y=y, x=alt.X("value:Q", scale=scale))
     marks = points.mark_tick(color=GREY, thickness=3, height=20)
-    values = points.mark_text(align="left", dx=6, color=GREY, fontWeight="bold").encode(text=alt.Text("value:Q", format=form))
-    return finish(bodies + texts + marks + values, ROW_HEIGHT * (len(frame) + 2) + 50)
+    values = points.mark_text(align="left", dx=6, color=INK, fontWeight="bold").encode(text=alt.Text("value:Q", format=form))
+    said = [(name, _sign(change, form, t)) for name, change in zip(frame["name"], frame["change"], strict=True)]
+    totals_said = [(name, write(value, form, t)) for name, value in zip(totals["name"], totals["value"], strict=True)]
+    words = describe(f"{t('why')}, {axis}", [*totals_said, *said], t)
+    return finish(bodies + texts + marks + values, ROW_HEIGHT * (len(frame) + 2) + 50, words, t)
 
 
-def draw_curves(frame: pd.DataFrame, current: Any, titles: tuple[str, str], kind: Kind, names: Sequence[str]) -> Any:
+def _span(low: float, high: float, t: Translate) -> str:
+    return t("span", low=t.number(low, 4), high=t.number(high, 4))
+
+
+def _sign(value: float, form: str, t: Translate) -> str:
+    return f"{'+' if value >= 0 else ''}{write(value, form, t)}"
+
+
+def draw_curves(
+    frame: pd.DataFrame, current: Any, titles: tuple[str, str], kind: Kind, names: Sequence[str], t: Translate
+) -> Any:
     """Draw the answer against one feature's value; ``frame`` has the columns ``x``, ``y`` and ``series``.
 
     Parameters
     ----------
+    current
+        This case's value of the feature; None if it is missing.
+    titles
+        What is changed, and what is answered.
     kind
-        Vega's type of ``x``: ``quantitative``, ``temporal`` or ``nominal``.
+        Vega's type of ``x``: ``quantitative`` and ``temporal`` become lines, ``nominal`` becomes lying bars.
     names
         The series, in the order of their colours.
     """
-    x = alt.X(
-        "x", type=kind, title=titles[0], sort=None, scale=alt.Scale(zero=False) if kind == "quantitative" else alt.Undefined
-    )
-    y = alt.Y(
-        "y:Q", title=titles[1], scale=alt.Scale(domain=[0, 1]) if len(names) and _is_share(frame) else alt.Scale(zero=False)
-    )
-    colour = alt.Color("series:N", sort=list(names), scale=alt.Scale(domain=list(names), range=list(SERIES[: len(names)])))
-    legend = alt.Legend(title=None, orient="top", columns=3) if len(names) > 1 else None
-    base = alt.Chart(frame).encode(
-        x=x, y=y, color=colour.legend(legend), tooltip=["series:N", "x", alt.Tooltip("y:Q", format=".4~g")]
-    )
-    lines = base.mark_line(point=False, strokeWidth=2.5) if kind != "nominal" else base.mark_point(filled=True, size=90)
+    form = PERCENT if frame["y"].between(0, 1).all() and len(names) else DIGITS
+    words = _describe_curves(frame, titles, form, t)
+    if kind == "nominal":
+        return _draw_choices(frame, current, titles, names, (form, words), t)
+    x = alt.X("x", type=kind, title=titles[0], scale=alt.Scale(zero=False) if kind == "quantitative" else alt.Undefined)
+    scale = alt.Scale(domain=[0, 1]) if form == PERCENT else alt.Scale(zero=False)
+    y = alt.Y("y:Q", title=titles[1], scale=scale, axis=alt.Axis(format="%") if form == PERCENT else alt.Undefined)
+    tips = [tip("x", titles[0]), tip("y:Q", titles[1], form)] + ([tip("series:N", " ")] if len(names) > 1 else [])
+    lines = alt.Chart(frame).mark_line(strokeWidth=2.5).encode(x=x, y=y, color=_colour_series(names), tooltip=tips)
     if current is None:
-        return finish(lines, 260)
+        return finish(lines, 260, words, t)
     here = alt.Chart(pd.DataFrame({"x": [current]})).mark_rule(color=GREY, strokeDash=[5, 4], strokeWidth=2)
-    return finish(lines + here.encode(x=alt.X("x", type=kind, sort=None)), 260)
+    return finish(lines + here.encode(x=alt.X("x", type=kind)), 260, words, t)
 
 
-def _is_share(frame: pd.DataFrame) -> bool:
-    return bool(frame["y"].between(0, 1).all())
+def _draw_choices(
+    frame: pd.DataFrame, current: Any, titles: tuple[str, str], names: Sequence[str], said: tuple[str, str], t: Translate
+) -> Any:
+    form, words = said
+    values = list(dict.fromkeys(frame["x"]))
+    label = dict(zip(values, distinct(values), strict=True))
+    label |= {current: f"▸ {label[current]}"} if current in label else {}
+    shown = frame.assign(x=frame["x"].map(label))
+    domain = [0, 1.15] if form == PERCENT else [min(0.0, 1.15 * frame["y"].min()), max(0.0, 1.15 * frame["y"].max())]
+    x = alt.X("y:Q", title=titles[1], scale=alt.Scale(domain=domain), axis=alt.Axis(format="%" if form == PERCENT else DIGITS))
+    y = alt.Y("x:N", sort=None, title=None, axis=name_axis())
+    tips = [tip("x:N", titles[0]), tip("y:Q", titles[1], form)] + ([tip("series:N", " ")] if len(names) > 1 else [])
+    base = alt.Chart(shown).encode(x=x, y=y, yOffset=alt.YOffset("series:N", sort=list(names)), tooltip=tips)
+    colour = _colour_series(names)
+    if len(names) == 1:
+        colour = alt.when(alt.datum.x == label.get(current, "")).then(alt.value(BLUE)).otherwise(alt.value(GREY))
+    texts = base.mark_text(align="left", dx=4, color=INK).encode(text=alt.Text("y:Q", format=form))
+    height = max(ROW_HEIGHT, 15 * len(names) + 8) * len(values) + 50
+    return finish(base.mark_bar(cornerRadiusEnd=3).encode(color=colour) + texts, height, words, t)
 
 
-def draw_intervals(names: Sequence[str], values: Sequence[float], bounds: Sequence[tuple[float, float]], title: str) -> Any:
+def _colour_series(names: Sequence[str]) -> Any:
+    scale = alt.Scale(domain=list(names), range=list(SERIES[: len(names)]))
+    legend = alt.Legend(title=None, orient="top", columns=3) if len(names) > 1 else None
+    return alt.Color("series:N", sort=list(names), scale=scale, legend=legend)
+
+
+def _describe_curves(frame: pd.DataFrame, titles: tuple[str, str], form: str, t: Translate) -> str:
+    several = frame["series"].nunique() > 1
+    marks = []
+    for series, part in frame.groupby("series", sort=False):
+        for x, y in sample(part)[["x", "y"]].itertuples(index=False):
+            at = t.number(float(x), 4) if isinstance(x, int | float | np.number) else str(x)
+            marks.append((f"{series}, {at}" if several else at, write(y, form, t)))
+    return describe(f"{titles[1]}, {titles[0]}", marks, t)
+
+
+def draw_intervals(names: Sequence[str], values: Sequence[float], bounds: Sequence[tuple[float, float]], t: Translate) -> Any:
     """Draw metrics as points with their intervals."""
     frame = pd.DataFrame({"name": names, "value": values, "low": [b[0] for b in bounds], "high": [b[1] for b in bounds]})
     y = alt.Y("name:N", sort=None, title=None, axis=name_axis())
-    tips = [alt.Tooltip(f"{part}:Q", format=".4f") for part in ("value", "low", "high")]
-    base = alt.Chart(frame).encode(y=y, tooltip=["name:N", *tips])
+    tips = [tip("value:Q", t("value"), ".4f"), tip("low:Q", t("from"), ".4f"), tip("high:Q", t("to"), ".4f")]
+    base = alt.Chart(frame).encode(y=y, tooltip=[tip("name:N", " "), *tips])
     lines = base.mark_rule(color=BLUE, strokeWidth=3, opacity=0.45).encode(
-        x=alt.X("low:Q", title=title, scale=alt.Scale(zero=False)), x2="high:Q"
+        x=alt.X("low:Q", title=t("value"), scale=alt.Scale(zero=False)), x2="high:Q"
     )
     points = base.mark_circle(color=BLUE, size=90, opacity=1).encode(x=alt.X("value:Q", scale=alt.Scale(zero=False)))
-    return finish(lines + points, ROW_HEIGHT * len(names) + 50)
+    said = [
+        (name, f"{t.number(value, 4)} ({_span(low, high, t)})")
+        for name, value, (low, high) in zip(names, values, bounds, strict=True)
+    ]
+    return finish(lines + points, ROW_HEIGHT * len(names) + 50, describe(t("metrics"), said, t), t)
 
 
-def draw_bars(names: Sequence[str], values: Sequence[float], title: str, errors: Sequence[float] | None = None) -> Any:
-    """Draw horizontal bars, with whiskers of one standard deviation if there are errors."""
+def draw_bars(
+    names: Sequence[str], values: Sequence[float], titles: tuple[str, str], t: Translate, errors: Sequence[float] | None = None
+) -> Any:
+    """Draw horizontal bars, with whiskers of one standard deviation if there are errors.
+
+    Parameters
+    ----------
+    titles
+        What the chart shows, and its axis.
+    """
     frame = pd.DataFrame({"name": distinct(names), "value": np.asarray(values, float)})
     spread = np.zeros(len(frame)) if errors is None else np.asarray(errors, float)
     frame["low"], frame["high"] = frame["value"] - spread, frame["value"] + spread
     y = alt.Y("name:N", sort=None, title=None, axis=name_axis())
-    base = alt.Chart(frame).encode(
-        y=y, tooltip=[alt.Tooltip("name:N", title=" "), alt.Tooltip("value:Q", format=",.4~g", title=title)]
-    )
-    bars = base.mark_bar(color=BLUE, height=15, cornerRadiusEnd=3).encode(x=alt.X("value:Q", title=title))
+    base = alt.Chart(frame).encode(y=y, tooltip=[tip("name:N", " "), tip("value:Q", titles[1], f",{DIGITS}")])
+    bars = base.mark_bar(color=BLUE, height=15, cornerRadiusEnd=3).encode(x=alt.X("value:Q", title=titles[1]))
     whiskers = base.mark_rule(color=GREY, strokeWidth=2).encode(x="low:Q", x2="high:Q")
     chart = bars if errors is None else bars + whiskers
-    return finish(chart, ROW_HEIGHT * len(frame) + 50)
+    said = [(name, t.number(value, 4)) for name, value in zip(frame["name"], frame["value"], strict=True)]
+    return finish(chart, ROW_HEIGHT * len(frame) + 50, describe(", ".join(titles), said, t), t)
 
 
-def draw_histogram(edges: Floats, counts: Sequence[int], titles: tuple[str, str], form: str) -> Any:
-    """Draw counts between edges."""
+def draw_histogram(edges: Floats, counts: Sequence[int], titles: tuple[str, str], form: str, t: Translate) -> Any:
+    """Draw counts between edges; ``titles`` are the axes'."""
     frame = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "count": counts, "zero": 0})
-    tips = [alt.Tooltip("low:Q", format=form), alt.Tooltip("high:Q", format=form), "count:Q"]
+    tips = [tip("low:Q", t("from"), form), tip("high:Q", t("to"), form), tip("count:Q", titles[1], ",")]
     x = alt.X("low:Q", title=titles[0], scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(format=form, tickCount=6))
     bars = (
         alt.Chart(frame)
         .mark_bar(color=BLUE, binSpacing=1)
         .encode(x=x, x2="high:Q", y=alt.Y("count:Q", title=titles[1]), y2="zero:Q", tooltip=tips)
     )
-    return finish(bars, 240)
+    said = [
+        (f"{write(low, form, t)} – {write(high, form, t)}", t.number(int(count)))
+        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
+        if count
+    ]
+    return finish(bars, 240, describe(", ".join(titles), said, t), t)
 
 
-def draw_matrix(names: Sequence[str], counts: Any, titles: tuple[str, str]) -> Any:
+def draw_matrix(names: Sequence[str], counts: Any, t: Translate) -> Any:
     """Draw a confusion matrix; the colour is the share of the actual class."""
     labels, size = distinct(names), len(names)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    cells = [
-        {
-            "actual": labels[row],
-            "predicted": labels[column],
-            "count": int(counts[row, column]),
-            "share": float(shares[row, column]),
-        }
-        for row, column in np.ndindex(size, size)
-    ]
-    base = alt.Chart(pd.DataFrame(cells)).encode(
-        x=alt.X("predicted:N", sort=labels, title=titles[0], axis=alt.Axis(labelAngle=0 if size < 5 else -45, labelLimit=120)),
-        y=alt.Y("actual:N", sort=labels, title=titles[1], axis=alt.Axis(labelLimit=LABEL_WIDTH)),
-        tooltip=["actual:N", "predicted:N", "count:Q", alt.Tooltip("share:Q", format=PERCENT)],
+    cells = pd.DataFrame(
+        [
+            {
+                "actual": labels[row],
+                "predicted": labels[column],
+                "count": int(counts[row, column]),
+                "share": float(shares[row, column]),
+            }
+            for row, column in np.ndindex(size, size)
+        ]
+    )
+    angle = 0 if size < 5 else -45
+    tips = [tip("actual:N", t("actual")), tip("predicted:N", t("predicted")), tip("count:Q", t("rows"), ",")]
+    base = alt.Chart(cells).encode(
+        x=alt.X("predicted:N", sort=labels, title=t("predicted"), axis=alt.Axis(labelAngle=angle, labelLimit=120)),
+        y=alt.Y("actual:N", sort=labels, title=t("actual"), axis=alt.Axis(labelLimit=LABEL_WIDTH)),
+        tooltip=[*tips, tip("share:Q", t("share.of.actual"), PERCENT)],
     )
     scale = alt.Scale(range=["#DCEAF5", BLUE], domain=[0, 1])
-    tiles = base.mark_rect(cornerRadius=3).encode(color=alt.Color("share:Q", scale=scale, legend=None))
-    chart: Any = tiles
+    chart: Any = base.mark_rect(cornerRadius=3).encode(color=alt.Color("share:Q", scale=scale, legend=None))
     if size <= 12:
-        ink = alt.when("datum.share > 0.5").then(alt.value("white")).otherwise(alt.value(INK))
-        chart = tiles + base.mark_text(fontSize=15 if size < 5 else 11, fontWeight="bold").encode(text="count:Q", color=ink)
-    return finish(chart, max(220, min(36 * size, 520)))
+        ink = alt.when("datum.share > 0.5").then(alt.value("white")).otherwise(alt.value(DARK))
+        text = alt.Text("count:Q", format=",")
+        chart += base.mark_text(fontSize=15 if size < 5 else 11, fontWeight="bold").encode(text=text, color=ink)
+    filled = cells[cells["count"] > 0].sort_values("count", ascending=False, kind="stable")
+    said = [
+        (f"{t('actual')} {actual}, {t('predicted')} {predicted}", t.number(int(count)))
+        for actual, predicted, count in filled[["actual", "predicted", "count"]].itertuples(index=False)
+    ]
+    return finish(chart, max(220, min(36 * size, 520)), describe(t("confusion"), said, t), t)
 
 
-def draw_lines(frame: pd.DataFrame, titles: tuple[str, str], names: Sequence[str], diagonal: str = "") -> Any:
-    """Draw curves in the unit square from ``x``, ``y``, ``order`` and ``series``; ``diagonal`` names a line across it."""
-    domain = alt.Scale(domain=[0, 1])
-    colour = alt.Color("series:N", sort=list(names), scale=alt.Scale(domain=list(names), range=list(SERIES[: len(names)])))
-    legend = alt.Legend(title=None, orient="top", columns=3) if len(names) > 1 else None
+def draw_lines(
+    frame: pd.DataFrame, titles: tuple[str, str, str], names: Sequence[str], t: Translate, diagonal: str = ""
+) -> Any:
+    """Draw curves in the unit square from ``x``, ``y``, ``order`` and ``series``.
+
+    Parameters
+    ----------
+    titles
+        Of the axes, and of the chart.
+    diagonal
+        Names a line across.
+    """
+    domain, axis = alt.Scale(domain=[0, 1]), alt.Axis(format="%")
     lines = (
         alt.Chart(frame)
         .mark_line(strokeWidth=2.5, interpolate="linear")
         .encode(
-            x=alt.X("x:Q", title=titles[0], scale=domain),
-            y=alt.Y("y:Q", title=titles[1], scale=domain),
+            x=alt.X("x:Q", title=titles[0], scale=domain, axis=axis),
+            y=alt.Y("y:Q", title=titles[1], scale=domain, axis=axis),
             order="order:Q",
-            color=colour.legend(legend),
-            tooltip=["series:N", alt.Tooltip("x:Q", format=".3f"), alt.Tooltip("y:Q", format=".3f")],
+            color=_colour_series(names),
+            tooltip=[tip("series:N", " "), tip("x:Q", titles[0], PERCENT), tip("y:Q", titles[1], PERCENT)],
         )
     )
+    words = _describe_curves(frame, (titles[0], f"{titles[2]}, {titles[1]}"), PERCENT, t)
     if not diagonal:
-        return finish(lines, 300)
+        return finish(lines, 300, words, t)
     ends = pd.DataFrame({"x": [0, 1], "y": [0, 1], "what": diagonal})
-    guess = alt.Chart(ends).mark_line(color=GREY, strokeDash=[5, 4]).encode(x="x:Q", y="y:Q", tooltip="what:N")
-    return finish(guess + lines, 300)
+    guess = alt.Chart(ends).mark_line(color=GREY, strokeDash=[5, 4]).encode(x="x:Q", y="y:Q", tooltip=tip("what:N", " "))
+    return finish(guess + lines, 300, words, t)
 
 
-def draw_points(frame: pd.DataFrame, titles: tuple[str, str], *, square: bool) -> Any:
+def draw_points(frame: pd.DataFrame, titles: tuple[str, str], t: Translate, *, square: bool) -> Any:
     """Draw ``x`` against ``y`` as points; ``square`` adds the line where both are equal, else a line at zero."""
     x = alt.X("x:Q", title=titles[0], scale=alt.Scale(zero=False))
     points = (
         alt.Chart(frame)
         .mark_circle(color=BLUE, size=45, opacity=0.55)
-        .encode(x=x, y=alt.Y("y:Q", title=titles[1], scale=alt.Scale(zero=False)), tooltip=["x:Q", "y:Q"])
+        .encode(
+            x=x,
+            y=alt.Y("y:Q", title=titles[1], scale=alt.Scale(zero=False)),
+            tooltip=[tip("x:Q", titles[0], f",{DIGITS}"), tip("y:Q", titles[1], f",{DIGITS}")],
+        )
     )
     ends = [float(frame.to_numpy().min()), float(frame.to_numpy().max())]
     line = pd.DataFrame({"x": ends if square else [frame["x"].min(), frame["x"].max()], "y": ends if square else [0.0, 0.0]})
     rule = alt.Chart(line).mark_line(color=GREY, strokeDash=[5, 4]).encode(x="x:Q", y="y:Q")
-    return finish(rule + points, 300)
+    spans = [
+        (title, _span(float(frame[name].min()), float(frame[name].max()), t)) for name, title in zip("xy", titles, strict=True)
+    ]
+    said = [(t("points"), t.number(len(frame))), *spans]
+    return finish(rule + points, 300, describe(f"{titles[1]}, {titles[0]}", said, t), t)
 
 
-def draw_calibration(frame: pd.DataFrame, titles: tuple[str, str]) -> Any:
+def draw_calibration(frame: pd.DataFrame, t: Translate) -> Any:
     """Draw said against happened per bin, area by rows; ``frame`` has ``x``, ``y`` and ``rows``."""
-    domain = alt.Scale(domain=[0, 1])
+    domain, axis = alt.Scale(domain=[0, 1]), alt.Axis(format="%")
+    titles = t("calibration.x"), t("calibration.y")
     points = (
         alt.Chart(frame)
         .mark_circle(color=BLUE, opacity=0.9)
         .encode(
-            x=alt.X("x:Q", title=titles[0], scale=domain),
-            y=alt.Y("y:Q", title=titles[1], scale=domain),
+            x=alt.X("x:Q", title=titles[0], scale=domain, axis=axis),
+            y=alt.Y("y:Q", title=titles[1], scale=domain, axis=axis),
             size=alt.Size("rows:Q", legend=None, scale=alt.Scale(range=[40, 500])),
-            tooltip=[alt.Tooltip("x:Q", format=".3f"), alt.Tooltip("y:Q", format=".3f"), "rows:Q"],
+            tooltip=[tip("x:Q", titles[0], PERCENT), tip("y:Q", titles[1], PERCENT), tip("rows:Q", t("rows"), ",")],
         )
     )
     ends = pd.DataFrame({"x": [0, 1], "y": [0, 1]})
     perfect = alt.Chart(ends).mark_line(color=GREY, strokeDash=[5, 4]).encode(x="x:Q", y="y:Q")
-    return finish(perfect + points, 300)
+    said = [(t.percent(x), t.percent(y)) for x, y in frame[["x", "y"]].itertuples(index=False)]
+    return finish(perfect + points, 300, describe(f"{t('calibration')}, {titles[0]}, {titles[1]}", said, t), t)

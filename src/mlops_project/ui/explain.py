@@ -183,12 +183,11 @@ def compute_curve(runtime: Runtime, row: Row, name: str) -> tuple[list[Any], Pre
 
 
 def list_values(feature: Feature, current: Any) -> list[Any]:
-    """Return values to try, sorted: the training range, widened to hold the current value, or every category."""
-    if feature.type == "boolean":
-        return [False, True]
-    if feature.is_text:
-        known = list(feature.categories[:CURVE_POINTS])
-        return known if current in (None, *known) else [*known, current]
+    """Return values to try, sorted: the training range, widened to hold the current value, or every choice; None is missing."""
+    if feature.type == "boolean" or feature.is_text:
+        known: list[Any] = [False, True] if feature.type == "boolean" else list(feature.categories[:CURVE_POINTS])
+        others = [] if current is None or current in known else [current]
+        return [*known, *others, *([None] if feature.nullable or current is None else [])]
     if feature.minimum is None or feature.maximum is None:
         return [current]
     if feature.type == "datetime":

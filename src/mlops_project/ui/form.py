@@ -8,10 +8,10 @@ from typing import Any
 import streamlit as st
 
 from mlops_project.contract import Contract, Feature
-from mlops_project.ui.format import escape, format_bound, format_number, format_value
+from mlops_project.ui.format import escape, format_bound, format_value
+from mlops_project.ui.language import Translate
 from mlops_project.ui.model import Model
 from mlops_project.ui.reference import Row
-from mlops_project.ui.texts import Translate
 
 GROUP_SIZE = 12
 FEW = 15  # inputs, up to which there is no search and no scrolling
@@ -176,7 +176,7 @@ def _describe(feature: Feature, t: Translate) -> str:
         return ""
     middle = feature.quantiles[len(feature.quantiles) // 2]
     ends = {"low": feature.minimum, "high": feature.maximum, "middle": middle}
-    return escape(t("range", **{name: format_bound(value, feature) for name, value in ends.items()}))
+    return escape(t("range", **{name: format_bound(value, feature, t) for name, value in ends.items()}))
 
 
 def find_step(feature: Feature) -> float:
@@ -200,5 +200,5 @@ def _judge(value: Any, feature: Feature, t: Translate) -> str:
     low, high = feature.minimum, feature.maximum
     if low is None or high is None or low <= value <= high:
         return ""
-    numbers = {"value": format_value(value, feature), "low": format_number(low), "high": format_number(high)}
+    numbers = {"value": format_value(value, feature, t), "low": t.number(low), "high": t.number(high)}
     return t("outside.number", name=name, **{key: escape(text) for key, text in numbers.items()})

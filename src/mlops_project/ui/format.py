@@ -1,11 +1,14 @@
 """Numbers, dates and other people's words, fit to be shown."""
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlops_project.contract import Feature
+
+if TYPE_CHECKING:
+    from mlops_project.ui.language import Translate
 
 LOSSES = ("log_loss", "brier", "calibration_error", "mae", "rmse")  # metrics of which less is better
 # Emphasis, code, links, HTML, formulas; colours, icons and bare addresses; entities; an underscore that is not inside a word.
@@ -34,22 +37,23 @@ def format_number(value: float | None, digits: int = 5) -> str:
     return f"{value:.{digits}g}"
 
 
-def format_value(value: Any, feature: Feature) -> str:
+def format_value(value: Any, feature: Feature, t: "Translate") -> str:
     """Return one input as people read it."""
     if value is None:
-        return "-"
+        return t("missing")
     if isinstance(value, bool):
-        return str(value).lower()
+        return t("yes" if value else "no")
     if isinstance(value, int | float):
-        return format_number(value)
+        return t.localise(format_number(value))
     return format_moment(value) if feature.type == "datetime" else str(value)
 
 
-def format_bound(value: float | None, feature: Feature) -> str:
+def format_bound(value: float | None, feature: Feature, t: "Translate") -> str:
     """Return an end of the training range."""
     if value is None:
         return "-"
-    return format_moment(str(np.datetime64(round(value), "s"))) if feature.type == "datetime" else format_number(value)
+    is_date = feature.type == "datetime"
+    return format_moment(str(np.datetime64(round(value), "s"))) if is_date else t.localise(format_number(value))
 
 
 def format_moment(text: str) -> str:

@@ -5,7 +5,7 @@ import pandas as pd
 from mlops_project.contract import Contract, Feature
 from mlops_project.scoring.formulas import neutralise_frame
 from mlops_project.ui.format import format_bound
-from mlops_project.ui.texts import Translate
+from mlops_project.ui.language import Translate
 
 SHOWN_VALUES = 6
 
@@ -35,7 +35,7 @@ def _describe(feature: Feature, t: Translate) -> str:
         return "-"
     middle = feature.quantiles[len(feature.quantiles) // 2]
     ends = {"low": feature.minimum, "high": feature.maximum, "middle": middle}
-    return t("seen.range", **{name: format_bound(value, feature) for name, value in ends.items()})
+    return t("seen.range", **{name: format_bound(value, feature, t) for name, value in ends.items()})
 
 
 def make_template(contract: Contract) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from mlops_project.config import Config
 from mlops_project.monitoring.results import Alert, Evaluation, FeatureDrift, MetricValue, Performance, Source
 from mlops_project.monitoring.summary import format_minute
-from mlops_project.ui.texts import Translate
+from mlops_project.ui.language import Translate
 
 MONITOR_VARIABLE, BROWSER_VARIABLE = "UI_MONITOR", "UI_MONITOR_URL"
 GRACE_SECONDS = 60.0  # for reading the log and evaluating

@@ -1,5 +1,6 @@
 """The charts of the Monitoring page: a metric and the drift over time, and a feature's reference against now."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -9,7 +10,21 @@ import numpy as np
 import pandas as pd
 
 from mlops_project.monitoring.results import Bins
-from mlops_project.ui.charts import BLUE, GREEN, GREY, LABEL_WIDTH, ORANGE, PERCENT, ROW_HEIGHT, distinct, finish
+from mlops_project.ui.drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    LABEL_WIDTH,
+    ORANGE,
+    PERCENT,
+    ROW_HEIGHT,
+    describe,
+    distinct,
+    finish,
+    sample,
+    tip,
+)
+from mlops_project.ui.language import Translate
 from mlops_project.ui.monitoring import Mark
 
 Marks = Sequence[tuple[Mark, str]]  # oldest first, each with its text
@@ -22,7 +37,7 @@ DAY = dict.fromkeys(("month", "quarter", "week", "day", "date"), "%m-%d")
 CLOCK = {"year": "%Y", **DAY, "hours": "%H:%M", "minutes": "%H:%M", "seconds": "%H:%M:%S"}  # by the tick's own unit
 
 
-def draw_metric(points: pd.DataFrame, marks: Marks, span: Span, names: tuple[str, str, str]) -> Any:
+def draw_metric(points: pd.DataFrame, marks: Marks, span: Span, metric: str, t: Translate) -> Any:
     """Draw a metric over time, live and estimated, each with its interval, and the value on the held-out rows.
 
     Parameters
@@ -33,32 +48,46 @@ def draw_metric(points: pd.DataFrame, marks: Marks, span: Span, names: tuple[str
         When the champion changed, and what to write there.
     span
         The time to show.
-    names
-        What live, estimated and the held-out rows are called.
+    metric
+        Its name.
     """
-    called = dict(zip(SOURCES, names, strict=False))
+    called = {source: t(source) for source in SOURCES}
     frame = points.assign(source=points["source"].map(called))
     present = [called[source] for source in SOURCES if source in set(points["source"])]
-    palette = dict(zip(names, (BLUE, ORANGE), strict=False))
+    palette = dict(zip(called.values(), (BLUE, ORANGE), strict=True))
     scale = alt.Scale(domain=present, range=[palette[name] for name in present])
     colour = alt.Color("source:N", scale=scale, legend=alt.Legend(title=None, orient="top", symbolOpacity=1))
-    tips: list[Any] = ["source:N", alt.Tooltip("when:N", title=" "), alt.Tooltip("version:N", title="v")]
-    tips += [alt.Tooltip(f"{name}:Q", format=".4~g") for name in ("value", "low", "high")]
+    tips = [tip("source:N", " "), tip("when:N", " "), tip("version:N", t("number"))]
+    tips += [tip(f"{name}:Q", title, ".4~g") for name, title in (("value", metric), ("low", t("from")), ("high", t("to")))]
     y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
     base = alt.Chart(frame).encode(x=_time_axis(span), color=colour, detail="run:N", tooltip=tips)
     lonely = alt.Chart(frame[~frame["run"].duplicated(keep=False)]).encode(x="end:T", color=colour)
     layers = [
         base.mark_area(opacity=0.18, line=False).encode(y=alt.Y("low:Q", scale=alt.Scale(zero=False)), y2="high:Q"),
         lonely.mark_rule(strokeWidth=3, opacity=0.35).encode(y="low:Q", y2="high:Q"),
-        _draw_reference(points, names[2]),
+        _draw_reference(points, t("held.out")),
         base.mark_line(strokeWidth=2.5).encode(y=y),
         base.mark_circle(size=45 if len(points) <= 2 * MAX_POINTS else 0, opacity=1).encode(y=y),
         *_draw_marks(marks),
     ]
-    return finish(alt.layer(*layers), HEIGHT)
+    return finish(alt.layer(*layers), HEIGHT, _describe_metric(frame, marks, metric, t), t)
 
 
-def draw_share(shares: pd.DataFrame, marks: Marks, span: Span, limit: float, name: str) -> Any:
+def _describe_metric(frame: pd.DataFrame, marks: Marks, metric: str, t: Translate) -> str:
+    said = [
+        (f"{source}, {when}", t.number(float(value), 3))
+        for source, part in frame.groupby("source", sort=False)
+        for when, value in sample(part)[["when", "value"]].itertuples(index=False)
+    ]
+    held_out = (t("held.out"), t.number(float(frame["reference"].iloc[-1]), 3))
+    return describe(metric, [*_tell_marks(marks), held_out, *said], t)
+
+
+def _tell_marks(marks: Marks) -> list[tuple[str, str]]:
+    return [(text, f"{mark.at:%Y-%m-%d %H:%M}") for mark, text in marks[-2:]]
+
+
+def draw_share(shares: pd.DataFrame, marks: Marks, span: Span, limit: float, t: Translate) -> Any:
     """Draw the share of the features that changed over time, and from where on a window counts as drifted.
 
     Parameters
@@ -69,23 +98,19 @@ def draw_share(shares: pd.DataFrame, marks: Marks, span: Span, limit: float, nam
         As for ``draw_metric``.
     limit
         ``monitoring.drift_share``, in (0, 1].
-    name
-        What the limit is called.
     """
     top = min(1.0, max(3 * limit, 1.15 * float(shares["share"].max())))
     y = alt.Y("share:Q", title=None, stack=None, scale=alt.Scale(domain=[0, top]), axis=alt.Axis(format="%", tickCount=5))
-    tips = [
-        alt.Tooltip("when:N", title=" "),
-        alt.Tooltip("version:N", title="v"),
-        alt.Tooltip("share:Q", format=PERCENT, title=" "),
-    ]
+    tips = [tip("when:N", " "), tip("version:N", t("number")), tip("share:Q", t("share"), PERCENT)]
     base = alt.Chart(shares).encode(x=_time_axis(span), y=y, detail="version:N", tooltip=tips)
     colour = alt.when("datum.drifted").then(alt.value(ORANGE)).otherwise(alt.value(BLUE))
-    level = alt.Chart(pd.DataFrame({"share": [limit], "name": name}))
-    rule = level.mark_rule(color=ORANGE, strokeDash=[5, 4], strokeWidth=2).encode(y="share:Q", tooltip="name:N")
+    level = alt.Chart(pd.DataFrame({"share": [limit], "name": t("tolerated.share")}))
+    rule = level.mark_rule(color=ORANGE, strokeDash=[5, 4], strokeWidth=2).encode(y="share:Q", tooltip=tip("name:N", " "))
     lines = base.mark_area(color=BLUE, opacity=0.15) + base.mark_line(color=BLUE, strokeWidth=2.5)
     points = base.mark_circle(size=70 if len(shares) <= MAX_POINTS else 30, opacity=1).encode(color=colour)
-    return finish(alt.layer(lines, rule, points, *_draw_marks(marks)), HEIGHT)
+    said = [(when, t.percent(share)) for when, share in sample(shares)[["when", "share"]].itertuples(index=False)]
+    words = describe(t("share"), [*_tell_marks(marks), (t("tolerated.share"), t.percent(limit)), *said], t)
+    return finish(alt.layer(lines, rule, points, *_draw_marks(marks)), HEIGHT, words, t)
 
 
 def _time_axis(span: Span) -> Any:
@@ -102,7 +127,7 @@ def _to_vega(instant: datetime) -> Any:
 
 def _draw_reference(points: pd.DataFrame, name: str) -> Any:
     """A level per window: each version has a value of its own on the held-out rows."""
-    tips = [alt.Tooltip("name:N", title=" "), alt.Tooltip("reference:Q", format=".4~g", title=" ")]
+    tips = [tip("name:N", " "), tip("reference:Q", " ", ".4~g")]
     base = alt.Chart(points.drop_duplicates("end").assign(name=name)).mark_rule(color=GREY, strokeWidth=2)
     return base.encode(x="start:T", x2="end:T", y="reference:Q", tooltip=tips)
 
@@ -118,24 +143,25 @@ def _draw_marks(marks: Marks) -> list[Any]:
             "colour": [GREEN if mark.kind == "promoted" else ORANGE for mark, _ in marks],
         }
     )
-    base = alt.Chart(frame).encode(x="end:T", tooltip=[alt.Tooltip("text:N", title=" "), alt.Tooltip("when:N", title=" ")])
+    base = alt.Chart(frame).encode(x="end:T", tooltip=[tip("text:N", " "), tip("when:N", " ")])
     rules = base.mark_rule(strokeWidth=2, strokeDash=[2, 2]).encode(color=alt.Color("colour:N", scale=None))
     named = alt.Chart(frame.tail(MAX_NAMED)).encode(x="end:T")
     words = named.mark_text(align="left", dx=4, baseline="top", fontWeight="bold")
     return [rules, words.encode(y=alt.value(2), text="text:N", color=alt.Color("colour:N", scale=None))]
 
 
-def draw_bins(bins: Bins, names: tuple[str, str], unit: str = "") -> Any:
+def draw_bins(bins: Bins, title: str, unit: str, t: Translate) -> Any:
     """Draw reference beside current window: numbers as upright bars in their order, categories as lying ones.
 
     Parameters
     ----------
-    names
-        What reference and current window are called.
+    title
+        Whose bins.
     unit
         Of the numbers.
     """
-    labels = distinct(bins.labels)
+    names = t("reference.rows"), t("this.window")
+    labels = distinct(translate_labels(bins, t))
     shares = [np.array(counts) / max(sum(counts), 1) for counts in (bins.reference, bins.current)]
     filled = [place for place in range(len(labels)) if shares[0][place] or shares[1][place]]
     if not bins.edges:
@@ -147,13 +173,33 @@ def draw_bins(bins: Bins, names: tuple[str, str], unit: str = "") -> Any:
     ]
     scale = alt.Scale(domain=list(names), range=[GREY, BLUE])
     colour = alt.Color("who:N", scale=scale, legend=alt.Legend(title=None, orient="top"))
-    tips = [alt.Tooltip("bin:N", title=" "), "who:N", alt.Tooltip("share:Q", format=PERCENT), "rows:Q"]
+    tips = [tip("bin:N", " "), tip("who:N", " "), tip("share:Q", t("share.of.rows"), PERCENT), tip("rows:Q", t("rows"), ",")]
     base = alt.Chart(pd.DataFrame(rows)).mark_bar(cornerRadiusEnd=2).encode(color=colour, tooltip=tips)
     axis = alt.Axis(format="%", tickCount=5)
+    said = [
+        (labels[place], t("then.now", then=t.percent(shares[0][place]), now=t.percent(shares[1][place]))) for place in filled
+    ]
+    words = describe(f"{t('distribution')} {title}", said, t)
     if bins.edges:
         place = alt.X("bin:N", sort=None, title=unit or None, axis=alt.Axis(labelAngle=-45, labelLimit=120, labelOverlap=False))
         chart = base.encode(x=place, xOffset=alt.XOffset("who:N", sort=list(names)), y=alt.Y("share:Q", title=None, axis=axis))
-        return finish(chart, HEIGHT + 40)
+        return finish(chart, HEIGHT + 40, words, t)
     lying = alt.Y("bin:N", sort=None, title=None, axis=alt.Axis(labelLimit=LABEL_WIDTH, labelOverlap=False, ticks=False))
     chart = base.encode(y=lying, yOffset=alt.YOffset("who:N", sort=list(names)), x=alt.X("share:Q", title=None, axis=axis))
-    return finish(chart, ROW_HEIGHT * max(len(filled), 3) + 70)
+    return finish(chart, ROW_HEIGHT * max(len(filled), 3) + 70, words, t)
+
+
+def translate_labels(bins: Bins, t: Translate) -> list[str]:
+    """Return what each bin holds in the visitor's language; a category keeps its name whatever that is."""
+    named, last = list(bins.labels), len(bins.labels) - 1
+    if bins.edges:
+        named = [
+            t({"false": "no", "true": "yes"}[label]) if label in ("false", "true") else t.localise(label) for label in named
+        ]
+    elif last > 0 and named[last - 1] == "unseen":
+        joined = (re.fullmatch(r"(\d+) others", label) for label in named)
+        named = [t("others", count=int(found[1])) if found else label for found, label in zip(joined, named, strict=True)]
+        named[last - 1] = t("unseen.value")
+    if named[last] == "missing":
+        named[last] = t("missing")
+    return named

@@ -178,6 +178,9 @@ MONITORING_TEXTS: dict[str, tuple[str, str]] = {
     "missing.share": ("Missing", "Ausentes"),
     "out.of.range": ("Out of range", "Fora da faixa"),
     "unseen": ("Unseen", "Nunca vistos"),
+    "unseen.value": ("unseen", "nunca visto"),
+    "share.of.rows": ("share of rows", "parcela das linhas"),
+    "then.now": ("reference {then}, this window {now}", "referência {then}, esta janela {now}"),
     "reference.rows": ("reference", "referência"),
     "this.window": ("this window", "esta janela"),
     "bins.lead": (

@@ -14,6 +14,8 @@ from mlops_project.errors import ContractError
 from mlops_project.runtime import Predictions
 from mlops_project.ui.client import Answer, ModelServer, ModelServerError
 from mlops_project.ui.explain import Explanation, compute_curve, explain_row, take_output
+from mlops_project.ui.format import format_value
+from mlops_project.ui.language import Translate
 from mlops_project.ui.model import Model
 from mlops_project.ui.reference import Row
 
@@ -77,7 +79,7 @@ def explain(model: Model, row: Row, output: int) -> Explanation | None:
 
 
 @st.cache_data(max_entries=CACHED, show_spinner=False, hash_funcs={Model: attrgetter("digest")})
-def compute_what_if(model: Model, row: Row, name: str) -> pd.DataFrame | None:
+def compute_what_if(model: Model, row: Row, name: str, language: str) -> pd.DataFrame | None:
     """Return the columns ``x``, ``y`` and ``series`` of the curves of one feature; None if the model is not on this machine.
 
     Raises
@@ -89,7 +91,8 @@ def compute_what_if(model: Model, row: Row, name: str) -> pd.DataFrame | None:
         return None
     contract, feature = model.contract, model.contract.feature(name)
     values, predictions = compute_curve(model.runtime, row, name)
-    shown: pd.Series[Any] = pd.Series(values if is_measured(feature) else [str(value) for value in values])
+    t = Translate(language)
+    shown: pd.Series[Any] = pd.Series(values if is_measured(feature) else [format_value(value, feature, t) for value in values])
     if feature.type == "datetime":
         shown = shown.astype("datetime64[s]")
     outputs = choose_outputs(contract, predictions)

@@ -1,12 +1,6 @@
-"""Every sentence of the pages, in English and Brazilian Portuguese."""
-
-from collections.abc import Callable
-from typing import Any
+"""Every sentence of the pages but Monitoring's, in English and Brazilian Portuguese; ``language.Translate`` finds them."""
 
 from mlops_project.ui.monitoring_texts import MONITORING_TEXTS
-
-LANGUAGES = {"en": "English", "pt": "Português"}
-Translate = Callable[..., str]
 
 # key: (English, Brazilian Portuguese). Braces are filled in; what fills them is escaped by the caller where it is a visitor's.
 TEXTS: dict[str, tuple[str, str]] = {
@@ -86,6 +80,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Servidor de modelos, versão {version}, {ms} ms, registrado como `{id}`",
     ),
     "answered.bundle": ("Model on this machine, {ms} ms, not logged", "Modelo nesta máquina, {ms} ms, não registrado"),
+    "from": ("from", "de"),
+    "to": ("to", "até"),
+    "span": ("{low} to {high}", "{low} a {high}"),
+    "points": ("points", "pontos"),
+    "share.of.actual": ("share of the actual class", "parcela da classe real"),
     "probability": ("probability", "probabilidade"),
     "probability.of": ("probability of {name}", "probabilidade de {name}"),
     "outside": (
@@ -114,6 +113,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "whatif.lead": (
         "All other values stay; the dashed line is this case.",
         "Os demais valores ficam; a linha tracejada é este caso.",
+    ),
+    "whatif.lead.choices": (
+        "All other values stay; the blue bar and ▸ mark this case.",
+        "Os demais valores ficam; a barra azul e ▸ marcam este caso.",
     ),
     "feedback": ("What was it really?", "Qual era o valor real?"),
     "feedback.lead": (
@@ -338,26 +341,3 @@ TEXTS: dict[str, tuple[str, str]] = {
     "metric.r2": ("R²", "R²"),
     **MONITORING_TEXTS,
 }
-
-
-def find_language(*wishes: str | None) -> str:
-    """Return the first wish (a code such as ``pt-BR``) that there is a language for; English if there is none."""
-    codes = [(wish or "").lower().partition("-")[0] for wish in wishes]
-    return next((code for code in codes if code in LANGUAGES), "en")
-
-
-def translator(language: str) -> Translate:
-    """Return a function: key and fillings → text."""
-    place = list(LANGUAGES).index(language)
-
-    def translate(key: str, **values: Any) -> str:
-        text = TEXTS[key][place]
-        return text.format(**values) if values else text
-
-    return translate
-
-
-def name_metric(t: Translate, metric: str) -> str:
-    """Return what people call a metric; its own name if nobody has named it."""
-    key = f"metric.{metric}"
-    return t(key) if key in TEXTS else metric

@@ -13,8 +13,8 @@ from mlops_project.config import Config
 from mlops_project.errors import BundleError, ConfigError
 from mlops_project.ui.client import ModelServer
 from mlops_project.ui.format import escape
+from mlops_project.ui.language import LANGUAGES, Translate, find_language
 from mlops_project.ui.model import MODELS_VARIABLE, Catalogue, Model, find_models, open_model
-from mlops_project.ui.texts import LANGUAGES, Translate, find_language, translator
 from mlops_project.utils import load_config
 
 POLL_SECONDS = 5.0  # how often to look for another model
@@ -47,7 +47,7 @@ def choose_language() -> Translate:
     """Return the visitor's language: chosen, from the address (``?lang=pt``), or the browser's."""
     if LANGUAGE not in st.session_state:
         st.session_state[LANGUAGE] = find_language(st.query_params.get("lang"), st.context.locale)
-    return translator(st.session_state[LANGUAGE] or "en")
+    return Translate(st.session_state[LANGUAGE] or "en")
 
 
 def read_arguments(arguments: Sequence[str]) -> Config:
@@ -102,7 +102,7 @@ def _choose(catalogue: Catalogue, t: Translate) -> str:
 
 
 def _stop(title: str, reason: str, cure: str = "") -> None:
-    st.header(title)
+    st.title(title)
     st.error("", icon=":material/error:") if not reason else st.error(escape(reason), icon=":material/error:")
     if cure:
         st.markdown(cure)

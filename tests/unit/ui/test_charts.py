@@ -1,7 +1,11 @@
 import numpy as np
 import pytest
 
-from mlops_project.ui.charts import MAX_STEPS, distinct, draw_waterfall, list_steps, shorten
+from mlops_project.ui.charts import MAX_STEPS, draw_waterfall, list_steps
+from mlops_project.ui.drawing import distinct, shorten
+from mlops_project.ui.language import Translate
+
+ENGLISH = Translate("en")
 
 
 def test_steps_lead_from_the_base_to_the_answer_largest_first(rng):
@@ -19,7 +23,7 @@ def test_few_features_are_all_shown():
 
 
 def test_waterfall_of_a_constant_model_is_drawn():
-    assert draw_waterfall(list_steps(["a"], np.zeros(1), 0.5, ""), ("average", "this", "p"), ".1%").to_dict()
+    assert draw_waterfall(list_steps(["a"], np.zeros(1), 0.5, ""), "p", ".1%", ENGLISH).to_dict()
 
 
 def test_long_names_keep_both_ends():

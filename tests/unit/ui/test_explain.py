@@ -138,7 +138,8 @@ def test_curve_holds_everything_else(background):
     [
         (Feature("f", "boolean"), True, [False, True]),
         (Feature("f", "integer", minimum=0, maximum=3), 5, [0, 1, 2, 3, 4, 5]),
-        (Feature("f", "category", categories=("x", "y")), None, ["x", "y"]),
+        (Feature("f", "category", categories=("x", "y")), None, ["x", "y", None]),
+        (Feature("f", "category", nullable=True, categories=("x", "y")), "x", ["x", "y", None]),
         (Feature("f", "string", categories=("x", "y")), "new", ["x", "y", "new"]),
         (Feature("f", "float"), 2.0, [2.0]),
     ],

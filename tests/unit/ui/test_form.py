@@ -4,10 +4,10 @@ import pytest
 
 from mlops_project.contract import Contract, Feature
 from mlops_project.ui.form import Case, find_features, find_outside, find_step, from_widget, is_kept, to_widget
+from mlops_project.ui.language import Translate
 from mlops_project.ui.model import Model
-from mlops_project.ui.texts import translator
 
-T = translator("en")
+T = Translate("en")
 AGE = Feature("age", "integer", minimum=18, maximum=90, default=40)
 CITY = Feature("city", "category", nullable=True, categories=("x", "y"), default="x")
 

@@ -5,6 +5,7 @@ import pytest
 
 from mlops_project.config import Config
 from mlops_project.sections import MonitoringConfig, PredictionLogConfig
+from mlops_project.ui.language import Translate
 from mlops_project.ui.monitoring import (
     describe_window,
     find_changes_of_version,
@@ -17,7 +18,6 @@ from mlops_project.ui.monitoring import (
     list_scores,
     list_shares,
 )
-from mlops_project.ui.texts import translator
 from tests.evaluations import NOON, make_alert, make_drift, make_evaluation, make_feature, make_performance
 
 
@@ -120,7 +120,7 @@ def test_first_changes_are_of_the_newest_version_earliest_first():
 
 
 def test_features_have_columns_for_their_kinds_alone():
-    t = translator("en")
+    t = Translate("en")
     numbers = list_features([drifted("age"), make_feature("load")], {"age": "2026-11-24T11:00:00+00:00"}, t)
     assert numbers["First changed"].tolist() == ["2026-11-24 11:00", ""]
     assert numbers["Changed"].tolist() == ["yes", ""]

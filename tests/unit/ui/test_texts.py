@@ -11,7 +11,8 @@ from mlops_project.modeling.evaluation import TITLES
 from mlops_project.monitoring.results import AlertName, Source
 from mlops_project.streamlit_app import PAGES
 from mlops_project.ui.format import escape, format_moment, format_number
-from mlops_project.ui.texts import LANGUAGES, TEXTS, find_language, name_metric, translator
+from mlops_project.ui.language import LANGUAGES, Translate, find_language, name_metric
+from mlops_project.ui.texts import TEXTS
 from mlops_project.ui.timeline import LOOKS
 
 FILES = [*Path(mlops_project.ui.__file__).parent.rglob("*.py"), Path(mlops_project.ui.__file__).parents[1] / "streamlit_app.py"]
@@ -26,6 +27,19 @@ def test_every_text_is_there_in_every_language_with_the_same_fields(key):
     assert len(TEXTS[key]) == len(LANGUAGES)
     assert all(text.strip() for text in TEXTS[key])
     assert len({frozenset(fields(text)) for text in TEXTS[key]}) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "english", "portuguese"),
+    [(1234567, "1,234,567", "1.234.567"), (1234.5, "1,234.5", "1.234,5"), (0.25, "0.25", "0,25"), (None, "-", "-")],
+)
+def test_numbers_are_written_as_the_language_writes_them(value, english, portuguese):
+    assert [Translate(code).number(value) for code in ("en", "pt")] == [english, portuguese]
+
+
+def test_numbers_that_fill_a_text_are_written_as_the_language_writes_them():
+    assert "1.234 linhas" in Translate("pt")("batch.good", rows=1234)
+    assert Translate("pt").percent(0.983) == "98,3%"
 
 
 def used_keys() -> set[str]:
@@ -91,7 +105,7 @@ def test_language_is_the_first_wish_that_there_is(wishes, language):
 
 
 def test_unknown_metric_keeps_its_name():
-    t = translator("pt")
+    t = Translate("pt")
     assert name_metric(t, "accuracy") == "acurácia"
     assert name_metric(t, "my_metric") == "my_metric"
 

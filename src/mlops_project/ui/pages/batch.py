@@ -12,9 +12,10 @@ from mlops_project.scoring.files import TableFile
 from mlops_project.scoring.local import Check, check_file
 from mlops_project.ui import charts
 from mlops_project.ui.batch import Key, Result, score_upload
+from mlops_project.ui.drawing import shorten
 from mlops_project.ui.format import escape
 from mlops_project.ui.inputs import describe_inputs, make_template
-from mlops_project.ui.texts import Translate
+from mlops_project.ui.language import Translate
 from mlops_project.ui.view import View, open_view, require_bundle
 
 CHECKED, SCORED = "batch check", "batch result"
@@ -67,7 +68,7 @@ def _run_check(view: View, upload: Any) -> Check | str:
     """Return what the check found, or why the file cannot be read."""
 
     def progress(rows: int) -> None:
-        bar.progress(min(1.0, upload.tell() / max(1, upload.size)), view.t("batch.checking", rows=f"{rows:,}"))
+        bar.progress(min(1.0, upload.tell() / max(1, upload.size)), view.t("batch.checking", rows=rows))
 
     bar = st.progress(0.0, view.t("batch.checking", rows=0))
     try:
@@ -94,9 +95,9 @@ def _show_check(check: Check, t: Translate) -> bool:
         ]
         st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
         return False
-    st.success(t("batch.good", rows=f"{check.rows:,}"), icon=":material/check_circle:")
+    st.success(t("batch.good", rows=check.rows), icon=":material/check_circle:")
     if check.extra:
-        names = ", ".join(escape(charts.shorten(name)) for name in check.extra[:10])
+        names = ", ".join(escape(shorten(name)) for name in check.extra[:10])
         st.caption(t("batch.extra", names=names + (" …" if len(check.extra) > 10 else "")))
     if check.outside:
         with st.expander(t("batch.outside"), icon=":material/warning:"):
@@ -110,7 +111,7 @@ def _score(view: View, upload: Any, key: Key, check: Check) -> None:
     result = st.session_state.get(SCORED)
     if result is not None and result.key != key:
         result = None
-    if st.button(t("batch.score", rows=f"{check.rows:,}"), type="primary", icon=":material/play_arrow:") and view.model.runtime:
+    if st.button(t("batch.score", rows=check.rows), type="primary", icon=":material/play_arrow:") and view.model.runtime:
         result = _run(view.model.runtime, upload, key, check.rows, t)
         st.session_state[SCORED] = result
     if result is not None:
@@ -119,9 +120,9 @@ def _score(view: View, upload: Any, key: Key, check: Check) -> None:
 
 def _run(runtime: Runtime, upload: Any, key: Key, n_rows: int, t: Translate) -> Result | None:
     def progress(rows: int) -> None:
-        bar.progress(min(1.0, rows / n_rows), t("batch.scoring", rows=f"{rows:,}", all=f"{n_rows:,}"))
+        bar.progress(min(1.0, rows / n_rows), t("batch.scoring", rows=rows, all=n_rows))
 
-    bar = st.progress(0.0, t("batch.scoring", rows=0, all=f"{n_rows:,}"))
+    bar = st.progress(0.0, t("batch.scoring", rows=0, all=n_rows))
     try:
         return score_upload(upload, upload.name, key, runtime, progress)
     except (DataError, ContractError) as error:
@@ -134,7 +135,7 @@ def _run(runtime: Runtime, upload: Any, key: Key, n_rows: int, t: Translate) -> 
 def _show_result(result: Result, contract: Contract, t: Translate) -> None:
     summary = result.summary
     speed = summary.rows / max(result.seconds, 1e-9)
-    words = {"rows": f"{summary.rows:,}", "seconds": f"{result.seconds:.3g}", "speed": f"{speed:,.0f}"}
+    words = {"rows": summary.rows, "seconds": t.number(result.seconds, 3), "speed": round(speed)}
     st.success(t("batch.done", **words), icon=":material/done_all:")
     st.download_button(
         t("batch.download"),
@@ -149,20 +150,21 @@ def _show_result(result: Result, contract: Contract, t: Translate) -> None:
     left, right = st.columns(2, gap="large")
     if contract.is_classification:
         with left:
-            st.subheader(t("batch.classes"), anchor=False)
-            st.altair_chart(charts.draw_bars(contract.class_names, summary.counts.tolist(), t("rows")), width="stretch")
+            st.header(t("batch.classes"), anchor=False)
+            titles = t("batch.classes"), t("rows")
+            st.altair_chart(charts.draw_bars(contract.class_names, summary.counts.tolist(), titles, t), width="stretch")
         with right:
-            st.subheader(t("batch.sureness"), anchor=False)
-            st.altair_chart(
-                charts.draw_histogram(summary.edges, summary.histogram.tolist(), (t("probability"), t("rows")), ".0%"),
-                width="stretch",
-            )
+            st.header(t("batch.sureness"), anchor=False)
+            titles = t("batch.sureness"), t("rows")
+            chart = charts.draw_histogram(summary.edges, summary.histogram.tolist(), titles, ".0%", t)
+            st.altair_chart(chart, width="stretch")
     else:
-        st.subheader(t("batch.values"), anchor=False)
+        st.header(t("batch.values"), anchor=False)
         titles = (contract.target, t("rows"))
-        st.altair_chart(charts.draw_histogram(summary.edges, summary.histogram.tolist(), titles, ".4~g"), width="stretch")
+        chart = charts.draw_histogram(summary.edges, summary.histogram.tolist(), titles, ",.4~g", t)
+        st.altair_chart(chart, width="stretch")
     shown = min(PREVIEW_ROWS, len(summary.sample))
-    st.subheader(t("batch.preview", rows=shown), anchor=False)
+    st.header(t("batch.preview", rows=shown), anchor=False)
     st.dataframe(summary.sample.head(shown), hide_index=True, width="stretch")
 
 

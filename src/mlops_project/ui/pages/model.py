@@ -8,8 +8,9 @@ import streamlit as st
 from mlops_project.bundle import CONFIG_FILE, Bundle
 from mlops_project.errors import TrackingError
 from mlops_project.ui import charts
-from mlops_project.ui.format import LOSSES, escape, format_moment, format_number
+from mlops_project.ui.format import LOSSES, escape, format_moment
 from mlops_project.ui.inputs import describe_inputs
+from mlops_project.ui.language import Translate, name_metric
 from mlops_project.ui.quality import (
     compute_calibration,
     compute_class_curves,
@@ -18,7 +19,6 @@ from mlops_project.ui.quality import (
     predict_reference,
 )
 from mlops_project.ui.registry import Registered, find_mlflow, link_run, link_version, read_registry
-from mlops_project.ui.texts import Translate, name_metric
 from mlops_project.ui.view import View, open_view, require_bundle
 
 CARD_FILE, REPORT_FILE = "README.md", "report.html"
@@ -77,8 +77,8 @@ def _show_links(view: View, bundle: Bundle) -> None:
 
 def _show_quality(view: View, bundle: Bundle) -> None:
     t, metadata = view.t, bundle.metadata
-    st.subheader(t("metrics"), anchor=False)
-    st.caption(t("metrics.lead", rows=f"{metadata.test_rows:,}"))
+    st.header(t("metrics"), anchor=False)
+    st.caption(t("metrics.lead", rows=metadata.test_rows))
     left, right = st.columns(2, gap="large")
     shares = [name for name in metadata.metrics if name in SHARES]
     with left:
@@ -88,12 +88,12 @@ def _show_quality(view: View, bundle: Bundle) -> None:
             bounds = [metadata.metric_intervals.get(name, (metadata.metrics[name],) * 2) for name in shares]
             names = [name_metric(t, name) for name in shares]
             values = [metadata.metrics[name] for name in shares]
-            st.altair_chart(charts.draw_intervals(names, values, bounds, t("value")), width="stretch")
+            st.altair_chart(charts.draw_intervals(names, values, bounds, t), width="stretch")
     found = predict_reference(view.model)
     if found is None:
         st.info(t("plots.none"), icon=":material/visibility_off:")
         return
-    st.caption(t("plots.lead", rows=f"{len(found[1]):,}"))
+    st.caption(t("plots.lead", rows=len(found[1])))
     (_show_classification if metadata.contract.is_classification else _show_regression)(view)
 
 
@@ -105,8 +105,8 @@ def _list_metrics(bundle: Bundle, t: Translate) -> pd.DataFrame:
         rows.append(
             {
                 t("metric"): name_metric(t, name),
-                t("value"): format_number(value, 4),
-                t("interval"): "" if low is None else f"{format_number(low, 4)} - {format_number(high, 4)}",
+                t("value"): t.number(value, 4),
+                t("interval"): "" if low is None else t("span", low=t.number(low, 4), high=t.number(high, 4)),
                 t("better"): t("lower" if name in LOSSES else "higher"),
             }
         )
@@ -123,18 +123,17 @@ def _show_classification(view: View) -> None:
     series = list(dict.fromkeys(roc["series"]))
     top, bottom = st.columns(2, gap="large"), st.columns(2, gap="large")
     with top[0]:
-        st.markdown(f"**{t('confusion')}**")
-        st.altair_chart(charts.draw_matrix(names, counts, (t("predicted"), t("actual"))), width="stretch")
+        st.subheader(t("confusion"), anchor=False)
+        st.altair_chart(charts.draw_matrix(names, counts, t), width="stretch")
     with top[1]:
-        st.markdown(f"**{t('calibration')}**")
-        titles = (t("calibration.x"), t("calibration.y"))
-        st.altair_chart(charts.draw_calibration(compute_calibration(predictions, truth), titles), width="stretch")
+        st.subheader(t("calibration"), anchor=False)
+        st.altair_chart(charts.draw_calibration(compute_calibration(predictions, truth), t), width="stretch")
     with bottom[0]:
-        st.markdown(f"**{t('roc')}**")
-        st.altair_chart(charts.draw_lines(roc, (t("roc.x"), t("roc.y")), series, t("guessing")), width="stretch")
+        st.subheader(t("roc"), anchor=False)
+        st.altair_chart(charts.draw_lines(roc, (t("roc.x"), t("roc.y"), t("roc")), series, t, t("guessing")), width="stretch")
     with bottom[1]:
-        st.markdown(f"**{t('pr')}**")
-        st.altair_chart(charts.draw_lines(pr, (t("pr.x"), t("pr.y")), series), width="stretch")
+        st.subheader(t("pr"), anchor=False)
+        st.altair_chart(charts.draw_lines(pr, (t("pr.x"), t("pr.y"), t("pr")), series, t), width="stretch")
 
 
 def _show_regression(view: View) -> None:
@@ -145,17 +144,17 @@ def _show_regression(view: View) -> None:
     frame = pd.DataFrame({"x": truth, "y": predictions.values})
     left, right = st.columns(2, gap="large")
     with left:
-        st.markdown(f"**{t('predicted')} / {t('actual')}**")
-        st.altair_chart(charts.draw_points(frame, (t("actual"), t("predicted")), square=True), width="stretch")
+        st.subheader(f"{t('predicted')} / {t('actual')}", anchor=False)
+        st.altair_chart(charts.draw_points(frame, (t("actual"), t("predicted")), t, square=True), width="stretch")
     with right:
-        st.markdown(f"**{t('residuals')}**")
+        st.subheader(t("residuals"), anchor=False)
         errors = pd.DataFrame({"x": frame["y"], "y": frame["y"] - frame["x"]})
-        st.altair_chart(charts.draw_points(errors, (t("predicted"), t("residual")), square=False), width="stretch")
+        st.altair_chart(charts.draw_points(errors, (t("predicted"), t("residual")), t, square=False), width="stretch")
 
 
 def _show_features(view: View, bundle: Bundle) -> None:
     t = view.t
-    st.subheader(t("importance"), anchor=False)
+    st.header(t("importance"), anchor=False)
     found = compute_importances(view.model, view.config)
     if found is None:
         st.info(t("importance.none"), icon=":material/visibility_off:")
@@ -163,13 +162,14 @@ def _show_features(view: View, bundle: Bundle) -> None:
         metric = name_metric(t, found.metric)
         st.caption(t("importance.lead", metric=metric, rows=found.rows, repeats=found.repeats))
         top = slice(0, MAX_IMPORTANCES)
-        chart = charts.draw_bars(found.names[top], found.means[top].tolist(), metric, found.deviations[top].tolist())
+        titles = t("importance"), metric
+        chart = charts.draw_bars(found.names[top], found.means[top].tolist(), titles, t, found.deviations[top].tolist())
         st.altair_chart(chart, width="stretch")
         if found.correlated:
             names = sorted(found.correlated)
             shown = ", ".join(escape(name) for name in names[:8]) + (f" … (+{len(names) - 8})" if len(names) > 8 else "")
             st.caption(t("importance.correlated", names=shown))
-    st.subheader(t("inputs.table"), anchor=False)
+    st.header(t("inputs.table"), anchor=False)
     st.dataframe(describe_inputs(bundle.contract, t), hide_index=True, width="stretch")
 
 
@@ -177,8 +177,8 @@ def _show_data(view: View, bundle: Bundle) -> None:
     t, metadata = view.t, bundle.metadata
     rows = {
         t("source"): metadata.data_source,
-        t("train.rows"): f"{metadata.train_rows:,}",
-        t("test.rows"): f"{metadata.test_rows:,}",
+        t("train.rows"): t.number(metadata.train_rows),
+        t("test.rows"): t.number(metadata.test_rows),
         t("task"): metadata.contract.task,
         t("classes"): ", ".join(metadata.contract.class_names),
         t("estimator"): metadata.estimator,
@@ -213,9 +213,9 @@ def _show_versions(view: View, bundle: Bundle) -> None:
     if not registered.versions:
         st.info(t("registry.empty"))
         return
-    st.subheader(t("against"), anchor=False)
+    st.header(t("against"), anchor=False)
     _show_rivals(registered, t)
-    st.subheader(t("versions"), anchor=False)
+    st.header(t("versions"), anchor=False)
     rows = [
         {
             t("number"): version.number,
@@ -239,9 +239,9 @@ def _show_rivals(registered: Registered, t: Translate) -> None:
     rows = [
         {
             t("metric"): name_metric(t, name),
-            ours: format_number(champion.metrics[name], 4),
-            theirs: format_number(challenger.metrics[name], 4),
-            t("difference"): f"{challenger.metrics[name] - champion.metrics[name]:+.4f}",
+            ours: t.number(champion.metrics[name], 4),
+            theirs: t.number(challenger.metrics[name], 4),
+            t("difference"): t.localise(f"{challenger.metrics[name] - champion.metrics[name]:+.4f}"),
             t("better"): t("lower" if name in LOSSES else "higher"),
         }
         for name in names

@@ -11,7 +11,8 @@ from mlops_project.monitoring.results import Alert, Drift, Evaluation, MetricVal
 from mlops_project.monitoring.summary import format_duration, format_minute, format_percent, to_sentence
 from mlops_project.ui import monitoring_charts as charts
 from mlops_project.ui.changes import show_changes
-from mlops_project.ui.format import LOSSES, escape, format_moment, format_number
+from mlops_project.ui.format import LOSSES, escape, format_moment
+from mlops_project.ui.language import Translate, name_metric
 from mlops_project.ui.lookout import Lookout, Seen
 from mlops_project.ui.monitoring import (
     MONITOR_VARIABLE,
@@ -27,7 +28,6 @@ from mlops_project.ui.monitoring import (
     list_shares,
 )
 from mlops_project.ui.registry import Registered, read_registry
-from mlops_project.ui.texts import Translate, name_metric
 from mlops_project.ui.timeline import LOOKS, Entry, derive, find_marks, tell
 from mlops_project.ui.view import View, open_view
 
@@ -56,7 +56,7 @@ def show() -> None:
         _show_metrics(view, seen.newest)
         _show_over_time(view, seen, registered)
         show_changes(seen.newest, find_first_changes(seen.evaluations), view.model.contract, t)
-    st.subheader(t("timeline"), anchor=False)
+    st.header(t("timeline"), anchor=False)
     _show_timeline(registered, seen, t)
     _watch(view, lookout, _stamp(seen, view.config), _newest_entry(registered))
 
@@ -108,7 +108,7 @@ def _show_verdict(view: View, seen: Seen) -> None:
     t, newest = view.t, seen.newest
     if newest is not None and is_stale(newest, view.config, datetime.now(UTC)):
         words = t("verdict.stale", at=format_minute(newest.evaluated_at))
-        cure = t("stale.cure", rows=f"{view.config.monitoring.min_rows:,}")
+        cure = t("stale.cure", rows=view.config.monitoring.min_rows)
         st.warning(f"**{words}** {cure}", icon=":material/history_toggle_off:")
     level, alert = judge_level(newest)
     draw, icon, key = BOXES[level]
@@ -157,10 +157,10 @@ def _show_start(view: View) -> None:
         return
     st.markdown(t("none.cure"))
     st.code("mlops monitor", language="sh")
-    log = format_number(view.config.prediction_log.segment_seconds)
-    words = [t("none.window", minutes=format_number(settings.every_minutes), rows=f"{settings.min_rows:,}", log=log)]
+    log = t.number(view.config.prediction_log.segment_seconds)
+    words = [t("none.window", minutes=t.number(settings.every_minutes), rows=settings.min_rows, log=log)]
     if settings.every_rows:
-        words.append(t("none.rows", rows=f"{settings.every_rows:,}"))
+        words.append(t("none.rows", rows=settings.every_rows))
     st.caption(" ".join(words))
 
 
@@ -188,13 +188,13 @@ def _show_metrics(view: View, newest: Evaluation) -> None:
     t, performance = view.t, newest.performance
     with st.container(horizontal=True):
         seconds = (datetime.fromisoformat(newest.end) - datetime.fromisoformat(newest.start)).total_seconds()
-        span = t("window.rows.span", time=format_duration(seconds))
-        _show_figure(t("window.rows"), f"{newest.rows:,}", span, t("window.rows.help"))
+        span = t("window.rows.span", time=t.localise(format_duration(seconds)))
+        _show_figure(t("window.rows"), t.number(newest.rows), span, t("window.rows.help"))
         for source in ("live", "estimated"):
             _show_metric(t, performance.metric, source, find_watched(performance, source))
         coverage, delay = performance.label_coverage, performance.label_delay_seconds
-        after = "" if delay is None else t("labels.delay", delay=format_duration(delay))
-        _show_figure(t("labels"), "-" if coverage is None else format_percent(coverage), after, t("labels.help"))
+        after = "" if delay is None else t("labels.delay", delay=t.localise(format_duration(delay)))
+        _show_figure(t("labels"), "-" if coverage is None else t.localise(format_percent(coverage)), after, t("labels.help"))
     if newest.drift.features:
         _show_drift(view, newest.drift)
 
@@ -203,14 +203,14 @@ def _show_drift(view: View, drift: Drift) -> None:
     t, count = view.t, len(drift.features)
     with st.container(horizontal=True):
         changed = t("share.count", changed=sum(item.drifted for item in drift.features), all=count)
-        words = t("share.help", limit=format_percent(view.config.monitoring.drift_share))
-        _show_figure(t("share"), format_percent(drift.share), changed, words)
+        words = t("share.help", limit=t.localise(format_percent(view.config.monitoring.drift_share)))
+        _show_figure(t("share"), t.localise(format_percent(drift.share)), changed, words)
         if drift.domain is not None:
-            limit = f"{drift.domain.threshold:.3f}"
-            value = f"AUC {drift.domain.auc:.3f}"
+            limit = t.localise(f"{drift.domain.threshold:.3f}")
+            value = f"AUC {t.localise(f'{drift.domain.auc:.3f}')}"
             _show_figure(t("domain"), value, t("domain.limit", limit=limit), t("domain.help", limit=limit))
         faulty = sum(bool(item.quality) for item in drift.features)
-        _show_figure(t("faulty"), f"{faulty:,}", t("faulty.all", all=count), t("faulty.help"))
+        _show_figure(t("faulty"), t.number(faulty), t("faulty.all", all=count), t("faulty.help"))
 
 
 def _show_figure(label: str, value: str, note: str, words: str) -> None:
@@ -223,14 +223,14 @@ def _show_metric(t: Translate, metric: str, source: Source, found: MetricValue |
     if found is None:
         st.metric(label, "-", help=t(f"metric.none.{source}"), border=True)
         return
-    low, high, reference = (format_number(value, 3) for value in (found.low, found.high, found.reference))
+    low, high, reference = (t.number(value, 3) for value in (found.low, found.high, found.reference))
     st.metric(
         label,
-        format_number(found.value, 3),
-        f"{found.value - found.reference:+.3g}",
+        t.number(found.value, 3),
+        t.localise(f"{found.value - found.reference:+.3g}"),
         delta_color="off" if not found.lost else "inverse" if metric in LOSSES else "normal",
         delta_description=t("metric.bounds", low=low, high=high),
-        help=t("metric.help", low=low, high=high, rows=f"{found.rows:,}", reference=reference),
+        help=t("metric.help", low=low, high=high, rows=found.rows, reference=reference),
         border=True,
     )
 
@@ -239,24 +239,23 @@ def _show_over_time(view: View, seen: Seen, registered: Registered | str) -> Non
     t, newest = view.t, seen.newest
     if newest is None:
         return
-    st.subheader(t("over.time"), anchor=False)
+    st.header(t("over.time"), anchor=False)
     marks = [(mark, t(f"mark.{mark.kind}", version=mark.version)) for mark in _find_marks(seen, registered)]
     first, last = (datetime.fromisoformat(instant) for instant in (seen.evaluations[0].start, newest.end))
     span = first, max([last, *(mark.at for mark, _ in marks)])
     points, shares = list_points(seen.evaluations), list_shares(seen.evaluations)
     left, right = st.columns(2, gap="large")
     with left:
-        metric = name_metric(t, newest.performance.metric)
-        st.markdown(t("metric.time", metric=_capitalise(metric)))
+        metric = _capitalise(name_metric(t, newest.performance.metric))
+        st.markdown(t("metric.time", metric=metric))
         if points.empty:
             st.caption(t("metric.time.none"))
         else:
-            names = (t("live"), t("estimated"), t("held.out"))
-            st.altair_chart(charts.draw_metric(points, marks, span, names), width="stretch")
+            st.altair_chart(charts.draw_metric(points, marks, span, metric, t), width="stretch")
     with right:
         st.markdown(t("share.time"))
         limit = view.config.monitoring.drift_share
-        st.altair_chart(charts.draw_share(shares, marks, span, limit, t("tolerated.share")), width="stretch")
+        st.altair_chart(charts.draw_share(shares, marks, span, limit, t), width="stretch")
     if newest.performance.assumptions:
         with st.expander(t("assumptions"), icon=":material/help:"):
             st.markdown("\n".join(f"- {escape(to_sentence(text))}" for text in newest.performance.assumptions))

@@ -6,9 +6,9 @@ import streamlit as st
 from mlops_project.errors import MLOpsError, TrackingError
 from mlops_project.ui.client import ModelServerError
 from mlops_project.ui.format import escape, format_moment
+from mlops_project.ui.language import Translate
 from mlops_project.ui.model import SERVER_VARIABLE, find_server
 from mlops_project.ui.registry import KEYS_VARIABLE, Registered, forget_registry, has_admin_key, is_admin, read_registry
-from mlops_project.ui.texts import Translate
 from mlops_project.ui.traffic import Traffic, summarise
 from mlops_project.ui.view import View, choose_language, open_view
 
@@ -23,16 +23,16 @@ def show() -> None:
     t = view.t
     st.title(t("page.operations"))
     st.markdown(t("operations.lead"))
-    st.subheader(t("served.now"), anchor=False)
+    st.header(t("served.now"), anchor=False)
     _show_served()
     try:
         registered = read_registry(view.config, view.model.name)
     except TrackingError as error:
         st.warning(t("registry.down", reason=escape(error)), icon=":material/cloud_off:")
         return
-    st.subheader(t("audit"), anchor=False)
+    st.header(t("audit"), anchor=False)
     _show_moves(registered, t)
-    st.subheader(t("change"), anchor=False)
+    st.header(t("change"), anchor=False)
     _show_change(view, registered)
 
 
@@ -63,18 +63,18 @@ def _show_served() -> None:
 
 
 def _show_traffic(traffic: Traffic, t: Translate) -> None:
-    latency = "-" if traffic.latency_seconds is None else f"≤ {1000 * traffic.latency_seconds:,.3g} ms"
-    failed = f"{traffic.failed / traffic.requests:.2%}" if traffic.requests else "-"
+    latency = "-" if traffic.latency_seconds is None else f"≤ {t.number(1000 * traffic.latency_seconds, 3)} ms"
+    failed = t.percent(traffic.failed / traffic.requests, 2) if traffic.requests else "-"
     with st.container(horizontal=True):
-        st.metric(t("requests"), f"{traffic.requests:,}", help=t("requests.help"), border=True)
-        st.metric(t("predictions"), f"{traffic.rows:,}", border=True)
+        st.metric(t("requests"), t.number(traffic.requests), help=t("requests.help"), border=True)
+        st.metric(t("predictions"), t.number(traffic.rows), border=True)
         st.metric(t("latency"), latency, help=t("latency.help"), border=True)
         st.metric(t("errors"), failed, help=t("errors.help"), border=True)
-        st.metric(t("refusals"), f"{traffic.refused:,}", border=True)
+        st.metric(t("refusals"), t.number(traffic.refused), border=True)
     if traffic.reload_failed:
         st.warning(t("reload.failed"), icon=":material/sync_problem:")
     if traffic.lost:
-        st.warning(f"{t('log.lost')}: {traffic.lost:,}", icon=":material/edit_off:")
+        st.warning(f"{t('log.lost')}: {t.number(traffic.lost)}", icon=":material/edit_off:")
 
 
 def _show_moves(registered: Registered, t: Translate) -> None:
@@ -142,7 +142,7 @@ def _choose_change(view: View, registered: Registered) -> None:
 def _confirm(view: View, registered: Registered, pending: dict[str, object]) -> None:
     t, champion = view.t, registered.find("champion")
     current = "-" if champion is None else champion.number
-    st.warning(t(f"confirm.{pending['action']}", target=pending["target"], current=current), icon=":material/help:")
+    st.warning(t(f"confirm.{pending['action']}", target=str(pending["target"]), current=str(current)), icon=":material/help:")
     with st.container(horizontal=True):
         if st.button(t("confirm"), type="primary"):
             st.session_state.pop(PENDING, None)
@@ -162,11 +162,13 @@ def _apply(view: View, pending: dict[str, object]) -> tuple[bool, str]:
     try:
         if pending["action"] == "rollback":
             move = rollback(view.config, to=int(target), reason=reason)
-            return True, t("done.rolledback", number=move.target)
+            return True, t("done.rolledback", number=str(move.target))
         version, decision = promote(view.config, target, force=bool(pending["force"]), reason=reason)
     except MLOpsError as error:
         return False, t("failed", reason=escape(error))
-    said = t("done.promoted" if decision.promote else "done.refused", number=version.number, reason=escape(decision.reason))
+    said = t(
+        "done.promoted" if decision.promote else "done.refused", number=str(version.number), reason=escape(decision.reason)
+    )
     return decision.promote, said
 
 

@@ -10,9 +10,11 @@ from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ContractError
 from mlops_project.ui import charts
 from mlops_project.ui.client import Answer, ModelServer, ModelServerError
+from mlops_project.ui.document import announce
+from mlops_project.ui.drawing import PERCENT, shorten
 from mlops_project.ui.explain import Explanation
 from mlops_project.ui.form import FEW, FORM_HEIGHT, Case, find_features, find_outside, show_inputs
-from mlops_project.ui.format import escape, format_number, format_value
+from mlops_project.ui.format import escape, format_value
 from mlops_project.ui.predict import Asked, ask, compute_what_if, explain, is_measured
 from mlops_project.ui.reference import Row, take_row
 from mlops_project.ui.view import View, open_view
@@ -139,14 +141,17 @@ def _show_result(view: View) -> Asked | None:
 def _show_answer(view: View, answer: Answer) -> None:
     t, contract = view.t, view.model.contract
     if answer.value is not None:
-        st.metric(escape(contract.target), format_number(answer.value))
+        said = f"{contract.target}: {t.number(answer.value)}"
+        st.metric(escape(contract.target), t.number(answer.value))
     else:
         name = contract.class_names[answer.index]
+        said = f"{t('result')}: {name}, {t('probability')} {t.percent(answer.probabilities[answer.index])}"
         st.metric(t("result"), " ".join(name.split()))
         order = np.argsort(-np.array(answer.probabilities), kind="stable")[:12].tolist()
         names, shares = [contract.class_names[i] for i in order], [answer.probabilities[i] for i in order]
-        st.altair_chart(charts.draw_probabilities(names, shares, order.index(answer.index)), width="stretch")
-    words = {"version": escape(answer.version), "ms": f"{1000 * answer.seconds:.3g}", "id": answer.id}
+        st.altair_chart(charts.draw_probabilities(names, shares, order.index(answer.index), t), width="stretch")
+    announce(said, answer.seconds)
+    words = {"version": escape(answer.version), "ms": t.number(1000 * answer.seconds, 3), "id": answer.id}
     st.caption(t(f"answered.{answer.origin}", **words))
 
 
@@ -155,7 +160,7 @@ def _show_why(view: View, asked: Asked) -> None:
     answer = asked.answer
     if answer is None or reference is None:
         return
-    st.subheader(t("why"), anchor=False)
+    st.header(t("why"), anchor=False)
     output = max(answer.index, 0)
     if len(contract.classes) > 2:
         options = range(len(contract.classes))
@@ -173,28 +178,26 @@ def _show_why(view: View, asked: Asked) -> None:
 
 def _draw_why(view: View, row: Row, found: Explanation, output: int) -> None:
     t, contract = view.t, view.model.contract
-    labels = [
-        f"{charts.shorten(item.name, 22)} ({charts.shorten(format_value(row[item.name], item), 16)})"
-        for item in contract.features
-    ]
+    labels = [f"{shorten(item.name, 22)} ({shorten(format_value(row[item.name], item, t), 16)})" for item in contract.features]
     is_share = contract.is_classification
-    axis = t("probability.of", name=charts.shorten(contract.class_names[output])) if is_share else contract.target
-    form = ".1%" if is_share else ".4~g"
+    axis = t("probability.of", name=shorten(contract.class_names[output])) if is_share else contract.target
+    form = PERCENT if is_share else charts.DIGITS
     steps = charts.list_steps(labels, found.contributions, found.base, t("others", count=len(labels) - charts.MAX_STEPS))
-    chart = charts.draw_waterfall(steps, (t("average"), t("this.case"), axis), form)
+    chart = charts.draw_waterfall(steps, axis, form, t)
     st.altair_chart(chart, width="stretch")
-    error = f"{100 * found.errors.max():.2g} %" if is_share else format_number(float(found.errors.max()), 2)
-    st.caption(f"{t('why.lead', rows=found.rows)} {t('why.error', walks=f'{found.walks:,}', error=error)}")
+    largest = float(found.errors.max())
+    error = f"{t.number(100 * largest, 2)}%" if is_share else t.number(largest, 2)
+    st.caption(f"{t('why.lead', rows=found.rows)} {t('why.error', walks=found.walks, error=error)}")
 
 
 def _show_what_if(view: View, asked: Asked) -> None:
     t, contract = view.t, view.model.contract
     if view.model.runtime is None:
         return
-    st.subheader(t("whatif"), anchor=False)
+    st.header(t("whatif"), anchor=False)
     name = str(st.selectbox(t("whatif.feature"), contract.names, key=f"what if/{view.model.name}") or contract.names[0])
     try:
-        curve = compute_what_if(view.model, asked.row, name)
+        curve = compute_what_if(view.model, asked.row, name, t.code)
     except ContractError as error:
         st.info(t("refused", reason=escape(error)))
         return
@@ -209,10 +212,10 @@ def _draw_what_if(view: View, curve: pd.DataFrame, feature: Feature, current: An
     if not contract.is_classification:
         y = contract.target
     else:
-        y = t("probability.of", name=charts.shorten(series[0])) if len(series) == 1 else t("probability")
-    here = str(current) if current is not None and kind == "nominal" else current
-    st.altair_chart(charts.draw_curves(curve, here, (charts.shorten(feature.name), y), kind, series), width="stretch")
-    st.caption(t("whatif.lead"))
+        y = t("probability.of", name=shorten(series[0])) if len(series) == 1 else t("probability")
+    here = format_value(current, feature, t) if kind == "nominal" else current
+    st.altair_chart(charts.draw_curves(curve, here, (shorten(feature.name), y), kind, series, t), width="stretch")
+    st.caption(t("whatif.lead.choices" if kind == "nominal" else "whatif.lead"))
 
 
 def _show_feedback(view: View, answer: Answer) -> None:

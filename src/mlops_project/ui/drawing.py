@@ -1,0 +1,83 @@
+"""What every chart has in common: colours that the colour-blind tell apart (Okabe and Ito's), sizes, numbers, a description."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from mlops_project.ui.language import Translate
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#757A82"  # 3 : 1 or more on the light page and on the dark one
+SERIES = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", GREY)
+INK = "currentColor"  # the page's own text colour, light or dark: the charts are SVG
+ROW_HEIGHT = 26
+LABEL_WIDTH = 190  # pixels for a bar's name
+PERCENT = ".1%"
+PADDING = {"left": 2, "top": 8, "right": 24, "bottom": 2}  # texts at the right end are not cut
+MAX_DESCRIBED = 12  # marks of a chart that its description names
+SAMPLED = 5  # points of a curve that its description names
+_NUMBERS = {
+    "en": alt.NumberLocale(decimal=".", thousands=",", grouping=[3], currency=["", ""]),
+    "pt": alt.NumberLocale(decimal=",", thousands=".", grouping=[3], currency=["", ""]),
+}
+
+
+def finish(chart: Any, height: int, description: str, t: Translate) -> Any:
+    """Return a chart as the pages show it.
+
+    Parameters
+    ----------
+    height
+        In pixels, axes included.
+    description
+        What a screen reader says; Vega's own words for axes and marks are English, so they are kept from it.
+    t
+        Gives numbers their commas and points.
+    """
+    axis = alt.AxisConfig(labelColor=INK, titleColor=INK, labelFlush=False)
+    legend = alt.LegendConfig(labelColor=INK, titleColor=INK)
+    locale = alt.Locale(number=_NUMBERS[t.code])
+    drawn = chart.properties(height=height, padding=PADDING, description=description)
+    return drawn.configure(aria=False, mark=alt.MarkConfig(aria=False), axis=axis, legend=legend, locale=locale)
+
+
+def describe(title: str, marks: Sequence[tuple[str, str]], t: Translate) -> str:
+    """Return a chart in words: its title, then the name and value of its marks, the first ``MAX_DESCRIBED`` of them."""
+    said = [f"{name} {value}" for name, value in marks[:MAX_DESCRIBED]]
+    if len(marks) > MAX_DESCRIBED:
+        said.append(t("others", count=len(marks) - MAX_DESCRIBED))
+    return f"{title}: {'; '.join(said)}" if said else title
+
+
+def sample(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return so many rows of a curve that its course can be told, the ends among them."""
+    return frame.iloc[np.unique(np.linspace(0, len(frame) - 1, min(SAMPLED, len(frame))).round().astype(int))]
+
+
+def write(value: float, form: str, t: Translate) -> str:
+    """Return a number as a chart with this d3 format shows it: per cent, else its significant digits."""
+    return t.percent(value, int(form[-2])) if form.endswith("%") else t.number(float(value), 4)
+
+
+def tip(field: str, title: str, form: str = "") -> Any:
+    """Return one line of what appears under the pointer."""
+    return alt.Tooltip(field, title=title, format=form) if form else alt.Tooltip(field, title=title)
+
+
+def name_axis() -> Any:
+    """Return the axis of named bars: every name, no line."""
+    return alt.Axis(labelLimit=LABEL_WIDTH, labelOverlap=False, ticks=False, domain=False)
+
+
+def shorten(text: str, limit: int = 34) -> str:
+    """Shorten a text in its middle, as both its ends tell names apart."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else f"{line[: limit // 2]}…{line[limit // 2 + 1 - limit :]}"
+
+
+def distinct(labels: Iterable[str]) -> list[str]:
+    """Shorten labels; those that then look alike get a number, as charts join what has one name."""
+    short = [shorten(label) for label in labels]
+    return [label if short.count(label) == 1 else f"{label} #{place + 1}" for place, label in enumerate(short)]

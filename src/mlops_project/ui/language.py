@@ -1,0 +1,55 @@
+"""A visitor's language: its texts, and numbers as it writes them."""
+
+from mlops_project.ui.format import format_number
+from mlops_project.ui.texts import TEXTS
+
+LANGUAGES = {"en": "English", "pt": "Português"}
+TAGS = {"en": "en", "pt": "pt-BR"}  # for `<html lang>`
+_COMMAS = str.maketrans(",.", ".,")
+
+
+class Translate:
+    """Writes texts and numbers in one language; called with a text's key and what fills its braces.
+
+    Parameters
+    ----------
+    code
+        A key of ``LANGUAGES``.
+    """
+
+    def __init__(self, code: str) -> None:
+        self.code, self.tag = code, TAGS[code]
+        self._place = list(LANGUAGES).index(code)
+
+    def __call__(self, key: str, **values: object) -> str:
+        """Return a text; numbers among the fillings are written as the language writes them."""
+        text = TEXTS[key][self._place]
+        return text.format(**{name: self._fill(value) for name, value in values.items()}) if values else text
+
+    def _fill(self, value: object) -> object:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return self.number(value) if is_number else value  # type: ignore[arg-type]
+
+    def localise(self, text: str) -> str:
+        """Return a number that was written with English comma and point as this language writes it."""
+        return text if self.code == "en" else text.translate(_COMMAS)
+
+    def number(self, value: float | None, digits: int = 5) -> str:
+        """Return a number with so many significant digits; whole numbers with all of theirs."""
+        return self.localise(f"{value:,}" if isinstance(value, int) else format_number(value, digits))
+
+    def percent(self, share: float, decimals: int = 1) -> str:
+        """Return a share in [0, 1] as per cent."""
+        return self.localise(f"{share:,.{decimals}%}")
+
+
+def find_language(*wishes: str | None) -> str:
+    """Return the first wish (a code such as ``pt-BR``) that there is a language for; English if there is none."""
+    codes = [(wish or "").lower().partition("-")[0] for wish in wishes]
+    return next((code for code in codes if code in LANGUAGES), "en")
+
+
+def name_metric(t: Translate, metric: str) -> str:
+    """Return what people call a metric; its own name if nobody has named it."""
+    key = f"metric.{metric}"
+    return t(key) if key in TEXTS else metric
