@@ -1,7 +1,6 @@
 """An uploaded CSV or Parquet file as a series of small frames, and the file of results."""
 
 from collections.abc import Iterator
-from csv import reader as read_rows
 from typing import Any, BinaryIO, Literal
 
 import pandas as pd
@@ -12,12 +11,16 @@ import pyarrow.parquet as pq
 from mlops_project.contract import Contract
 from mlops_project.errors import DataError
 from mlops_project.scoring.formulas import neutralise_frame
-from mlops_project.tables.files import SAMPLE_BYTES, CsvFormat, guess_encoding, guess_format
+from mlops_project.tables.files import SAMPLE_BYTES, guess_encoding, guess_format
 
 Kind = Literal["csv", "parquet"]
 CHUNK_ROWS = 50_000  # 30 float columns: 12 MB
 PARQUET_MARK = b"PAR1"
 OFFICE_MARKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+
+
+class SpreadsheetError(DataError):
+    """A spreadsheet (Excel, LibreOffice) or another ZIP file instead of CSV or Parquet."""
 
 
 class TableFile:
@@ -38,7 +41,7 @@ class TableFile:
     Raises
     ------
     DataError
-        If the file is empty, or neither.
+        If the file is empty, or neither; ``SpreadsheetError`` for a spreadsheet.
     """
 
     def __init__(self, stream: BinaryIO, contract: Contract) -> None:
@@ -75,7 +78,7 @@ class TableFile:
     def _read_csv(self, chunk_rows: int) -> Iterator[pd.DataFrame]:
         sample = _peek(self._stream)
         form = guess_format(sample, guess_encoding(sample))
-        header = _read_header(sample, form)
+        header = next(iter(form.split(sample)), [])
         _check_unique([name.strip() for name in header])
         numbers = {feature.name for feature in self._contract.numbers if feature.type != "datetime"}
         options: dict[str, Any] = {
@@ -101,16 +104,10 @@ def _find_kind(sample: bytes) -> Kind:
     if sample[:4] == PARQUET_MARK:
         return "parquet"
     if sample[:4] in OFFICE_MARKS:
-        raise DataError("this is an Excel or ZIP file; save the sheet as CSV")
+        raise SpreadsheetError("this is an Excel or ZIP file; save the sheet as CSV")
     if b"\0" in sample and guess_encoding(sample) != "utf-16":
         raise DataError("this is neither text nor Parquet; save the table as CSV in UTF-8")
     return "csv"
-
-
-def _read_header(sample: bytes, form: CsvFormat) -> list[str]:
-    text = sample.decode(form.encoding, errors="ignore").removeprefix("\ufeff")
-    rows = read_rows(text.splitlines(), delimiter=form.separator, skipinitialspace=True)
-    return next((row for row in rows if any(row)), [])
 
 
 def _check_unique(names: list[str]) -> None:

@@ -17,7 +17,9 @@ from mlops_project.wire.problems import MAX_ROWS, Problem, RowsError
 from mlops_project.wire.rows import Encoded, RowReader
 from mlops_project.wire.words import read_words
 
-RULES = Rules()  # converts what loses nothing; unknown categories and gaps are the model's business, as in training
+# Converts what loses nothing, and takes unknown categories as training does. A gap where training had none is refused, as by
+# `/predict`: a column that was emptied by mistake would else be scored as if nothing were wrong.
+RULES = Rules(gaps="error")
 BINS = 20  # of the summary's histogram
 SAMPLE_ROWS = 200  # of the results, for a preview
 Progress = Callable[[int], None]  # called with the number of rows that are done

@@ -21,6 +21,8 @@ PARQUET_ENDINGS = (".parquet", ".pq", ".parq")
 SAMPLE_BYTES = 1 << 16
 LEADING_ZERO = re.compile(r"0\d+$")
 SEPARATORS = (",", ";", "\t", "|")
+# Excel's first line; quoted, or filled up with separators, where a program has saved it again.
+NAMED_SEPARATOR = re.compile(r'\ufeff?"?sep=([^\w\s"]|\t)"?[,;\t ]*\r?(?:\n|\Z)', re.IGNORECASE)
 
 
 class CsvFormat(NamedTuple):
@@ -30,6 +32,7 @@ class CsvFormat(NamedTuple):
     separator: str
     decimal: str
     thousands: str | None
+    named: bool = False  # whether the first line names the separator, as Excel's `sep=;` does
 
     @property
     def pandas_options(self) -> dict[str, Any]:
@@ -40,7 +43,13 @@ class CsvFormat(NamedTuple):
             "thousands": self.thousands,
             "encoding": self.encoding,
             "skipinitialspace": True,
+            "skiprows": int(self.named),
         }
+
+    def split(self, sample: bytes) -> list[list[str]]:
+        """Return the fields of each line of a file's first bytes, the header first, without empty lines."""
+        lines = sample.decode(self.encoding, errors="ignore").removeprefix("\ufeff").splitlines()[int(self.named) :]
+        return [row for row in read_rows(lines, delimiter=self.separator, skipinitialspace=True) if any(row)]
 
 
 def read_files(source: str, options: Mapping[str, Any], texts: Iterable[str] = ()) -> tuple[pd.DataFrame, list[str]]:
@@ -212,9 +221,7 @@ def _parse_frugally(system: Any, file: str, options: dict[str, Any]) -> pd.DataF
 
 def _look_at(sample: bytes, form: CsvFormat) -> tuple[list[str], set[str]]:
     """Return the header, and the columns with leading zeros (postcodes, phone numbers), which a number would lose."""
-    text = sample.decode(form.encoding, errors="ignore").removeprefix("\ufeff")
-    rows = [row for row in read_rows(text.splitlines(), delimiter=form.separator, skipinitialspace=True) if any(row)]
-    header, *body = rows or [[]]
+    header, *body = form.split(sample) or [[]]
     coded = {name for row in body[:-1] or body for name, value in zip(header, row, strict=False) if LEADING_ZERO.match(value)}
     return header, coded
 
@@ -231,17 +238,18 @@ def guess_encoding(sample: bytes) -> str:
 
 
 def guess_format(sample: bytes, encoding: str) -> CsvFormat:
-    """Return the separator that splits the first lines into equally many fields (the most), and the decimal sign."""
+    """Return how a file is written: its separator is named, or splits the first lines into equally many fields (the most)."""
     text = sample.decode(encoding, errors="ignore")
-    separator = _guess_separator(text)
+    named = NAMED_SEPARATOR.match(text)
+    separator = named[1] if named else _guess_separator(text)
     field = r'(?:^|[;\t|])[ "]*[-+]?{}[ "]*(?=[;\t|\r\n]|$)'
     commas = len(re.findall(field.format(r"[\d.]*\d,\d+"), text, re.MULTILINE))
     points = len(re.findall(field.format(r"\d+\.\d+"), text, re.MULTILINE))
     if separator == "," or commas <= points:
-        return CsvFormat(encoding, separator, ".", None)
+        return CsvFormat(encoding, separator, ".", None, bool(named))
     grouped = re.search(field.format(r"\d{1,3}(?:\.\d{3})+,\d+"), text, re.MULTILINE)
     dotted_dates = re.search(r"\b\d{1,2}\.\d{1,2}\.\d{2,4}\b", text)
-    return CsvFormat(encoding, separator, ",", "." if grouped and not dotted_dates else None)
+    return CsvFormat(encoding, separator, ",", "." if grouped and not dotted_dates else None, bool(named))
 
 
 def _guess_separator(text: str) -> str:

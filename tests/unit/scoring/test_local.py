@@ -4,6 +4,7 @@ import tracemalloc
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ContractError, DataError
@@ -43,8 +44,6 @@ def test_codes_keep_their_leading_zeros_in_the_result(runtime):
 
 
 def test_formulas_in_texts_names_and_classes_are_neutralised_in_csv(tiny_model, tiny_contract):
-    from msgspec.structs import replace
-
     from mlops_project.runtime import Runtime
 
     runtime = Runtime(tiny_model, replace(tiny_contract, class_names=("=no()", "+yes")))
@@ -116,8 +115,28 @@ def test_missing_column_names_the_one_that_was_probably_meant(wide_contract):
 
 
 def test_words_for_gaps_and_for_yes_and_no_mean_what_they_mean_in_training(wide_contract):
+    gaps = {"x", "on", "when"}
+    features = tuple(replace(feature, nullable=feature.name in gaps) for feature in wide_contract.features)
     text = "x,n,on,city,when\n?,1,Yes,Recife,2026-01-01\nn/a,2, no ,Natal,\n0.5,3,-,Natal,2026-01-01\n"
-    assert problems(text, wide_contract) == []
+    assert problems(text, replace(wide_contract, features=features)) == []
+
+
+@pytest.mark.parametrize("name", ["x", "n", "on", "city", "when"])
+@pytest.mark.parametrize("write", [as_csv, as_parquet])
+@pytest.mark.parametrize("rows", [[0, 1, 2], [1]], ids=["emptied", "one gap"])
+def test_gap_where_training_had_none_is_a_problem(wide_contract, name, write, rows):
+    contract = replace(wide_contract, features=tuple(replace(item, nullable=False) for item in wide_contract.features))
+    columns = {
+        "x": [0.1, 0.2, 0.3],
+        "n": [1, 2, 3],
+        "on": [True, False, True],
+        "city": ["Recife"] * 3,
+        "when": ["2026-01-01"] * 3,
+    }
+    frame = pd.DataFrame(columns).astype(object)
+    frame.loc[rows, name] = None
+    found = check_file(TableFile(write(frame), contract), contract).problems
+    assert [(item.column, item.count) for item in found] == [(name, len(rows))]
 
 
 def test_values_that_training_did_not_show_are_counted_not_refused(wide_contract):
@@ -130,6 +149,23 @@ def test_values_that_training_did_not_show_are_counted_not_refused(wide_contract
 def test_decimal_commas_and_semicolons_are_understood(runtime):
     scored, _ = score(io.BytesIO(b"id;x\na;0,25\nb;0,75\n"), runtime)
     assert scored["probability yes"].tolist() == [0.25, 0.75]
+
+
+@pytest.mark.parametrize("first", [b"sep=;\r\n", b"\xef\xbb\xbfSEP=;\n", b'"sep=;"\n', b"sep=;;\n"])
+def test_line_that_names_the_separator_is_not_the_header(runtime, first):
+    scored, _ = score(io.BytesIO(first + b"id;x\na;0,25\nb;0,75\n"), runtime)
+    assert scored["id"].tolist() == ["a", "b"]
+    assert scored["probability yes"].tolist() == [0.25, 0.75]
+
+
+def test_row_numbers_do_not_count_the_line_that_names_the_separator(tiny_contract):
+    assert problems("sep=,\nid,x\na,0.1\nb,bad\n", tiny_contract)[0].startswith("column 'x': row 2")
+
+
+@pytest.mark.parametrize("mark", [b"PK\x03\x04", b"\xd0\xcf\x11\xe0"], ids=["xlsx, ods", "xls"])
+def test_spreadsheet_is_told_from_other_files(tiny_contract, mark):
+    with pytest.raises(files.SpreadsheetError):
+        TableFile(io.BytesIO(mark + bytes(100)), tiny_contract)
 
 
 def test_byte_order_mark_and_blanks_around_names_do_no_harm(runtime):

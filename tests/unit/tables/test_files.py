@@ -30,6 +30,14 @@ def test_csv_separator_is_found(tmp_path, frame, separator):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(("first", "separator"), [("sep=;\n", ";"), ('"sep=,"\r\n', ","), ("sep=\t\n", "\t"), ("sep=^\n", "^")])
+def test_line_that_names_the_separator_is_not_the_header(tmp_path, encoding, first, separator):
+    (tmp_path / "t.csv").write_text(first + "a,b\n01,2\n".replace(",", separator), encoding=encoding, newline="")
+    read_back, _ = read(tmp_path / "t.csv")
+    assert read_back.to_dict("list") == {"a": ["01"], "b": [2]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_csv_in_unicode_is_read(tmp_path, frame, encoding):
     frame.to_csv(tmp_path / "t.csv", index=False, encoding=encoding)
     read_back, notes = read(tmp_path / "t.csv")
