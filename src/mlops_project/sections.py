@@ -260,7 +260,10 @@ class ServingConfig(Section, frozen=True, dict=True):
     )
     keys_file: Annotated[
         str | None,
-        Meta(description="File with `role:key` lines (`predict`, `admin`). `SERVE_API_KEYS` holds the same, comma-separated."),
+        Meta(
+            description="File with lines of `role:key` or `role+role:key` (`predict`, `label`, `admin`). `SERVE_API_KEYS` "
+            "holds the same, comma-separated."
+        ),
     ] = None
 
 

@@ -177,7 +177,13 @@ def _run(plan: "Plan", source: "Source", faults: "Sequence[Fault]", server: "Ser
     "--list-faults", is_flag=True, is_eager=True, expose_value=False, callback=_list_faults, help="Explain every fault."
 )
 @click.option("--url", help="Address of the model server; default this machine at serving.port.")
-@click.option("--api-key", default="", envvar="SIMULATE_API_KEY", show_envvar=True, help="Key, if the server asks for one.")
+@click.option(
+    "--api-key",
+    default="",
+    envvar="SIMULATE_API_KEY",
+    show_envvar=True,
+    help="Key, if the server asks for one: `predict+label`.",
+)
 @click.option("--rows", type=click.IntRange(1), help=f"How many rows; default {DEFAULT_ROWS}.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="For how long; the rows are spread evenly.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Rows per second; default as many as are answered.")

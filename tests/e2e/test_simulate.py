@@ -62,7 +62,7 @@ def simulate(trained, environment):
 
 @pytest.fixture(scope="session")
 def address(trained):
-    with model_server(trained, "m.yaml", SERVE_API_KEYS="predict:hunter2-predict") as server:
+    with model_server(trained, "m.yaml", SERVE_API_KEYS="predict+label:hunter2-predict,predict:hunter2-reader") as server:
         yield server.address
 
 
@@ -106,6 +106,12 @@ def test_other_faults_are_answered(simulate, address, fault):
 
 def test_wrong_key_is_said_at_once(simulate, address):
     assert "answered 401" in simulate(address, "--api-key", "wrong", code=1)["error"]
+
+
+def test_key_that_may_send_no_labels_is_said_and_predictions_are_sent(simulate, address):
+    found = simulate(address, "--api-key", "hunter2-reader", "--rows", "300")
+    assert (found["rows_answered"], found["labels_sent"], found["labels_refused"]) == (300, 0, 300)
+    assert "role predict, and this asks for label or admin" in found["first_refusal"]
 
 
 def log_grows(folder):

@@ -15,20 +15,21 @@ from mlops_project.serving.bodies import Disconnected, Receive, decompress, find
 from mlops_project.serving.connections import ConnectionPlaces
 from mlops_project.serving.dataplane import Answer, DataPlane
 from mlops_project.serving.errors import RefusedError
-from mlops_project.serving.handlers import Call
+from mlops_project.serving.handlers import ApiViews, Call
 from mlops_project.serving.metrics import ServerMetrics
 from mlops_project.serving.model import ServedModel
 from mlops_project.serving.quick import Desk
 from mlops_project.serving.reload import Shelf
 from mlops_project.serving.replies import Reply, check_request_id, new_request_id, reply_answer, reply_error, reply_fault
 from mlops_project.serving.routes import Route, find_route
-from mlops_project.serving.settings import Settings
+from mlops_project.serving.settings import ALL_ROLES, Role, Settings
 from mlops_project.serving.tracing import build_tracer
 from mlops_project.serving.wires import Question, Wire
 from mlops_project.wire.limits import TooLargeError
 
 SMALL_BODY_BYTES = 32 * 1024  # larger ones are answered in a thread, so that small ones need not wait for them
 HOUSEKEEPING_SECONDS = 1.0
+TRY_SECONDS = 1.0
 
 logger = logging.getLogger(__name__)
 access_logger = logging.getLogger("mlops_project.access")
@@ -58,13 +59,13 @@ class App:
         self.metrics = ServerMetrics(settings.metrics_dir)
         self.shelf = Shelf(settings, self.metrics)
         self.plane = DataPlane(settings, self.shelf, self.metrics)
-        self.api: tuple[object, bytes] | None = None
+        self.api = ApiViews(self.shelf, secured=bool(settings.keys))
         self.desk = Desk(self, settings.serving.max_waiting)
         self._threads = ThreadPoolExecutor(max(1, os.cpu_count() or 1), "batch")
         self._tracer = build_tracer()
         self._state: Any = None
         self._places: ConnectionPlaces | None = None
-        self._housekeeper: asyncio.Task[None] | None = None
+        self._chores: list[asyncio.Task[None]] = []
         self._keys = bool(settings.keys)
         self._max_body = settings.serving.max_body_bytes
         self._shadows = settings.serving.challenger == "shadow"
@@ -91,9 +92,9 @@ class App:
                 request_id = request_id or answer.id.encode()
                 reply = reply_answer(answer)
             else:
-                self._check_key(route, headers)
+                roles = self._check_key(route, headers)
                 body = await self._read_body(route, headers, scope, receive) if route.method == "POST" else b""
-                handled = route.handle(Call(self, arguments, body))
+                handled = route.handle(Call(self, arguments, body, roles))
                 reply = handled if isinstance(handled, Reply) else await handled
         except Disconnected:
             return
@@ -214,14 +215,17 @@ class App:
         except TimeoutError:
             raise RefusedError(504, "slow", "the answer took too long; send fewer rows") from None
 
-    def _check_key(self, route: Route, headers: dict[bytes, bytes]) -> None:
-        if not self._keys or route.open:
-            return
-        role = self.settings.find_role(headers.get(b"authorization", b"").decode("latin-1"))
-        if role is None:
+    def _check_key(self, route: Route, headers: dict[bytes, bytes]) -> frozenset[Role]:
+        """Return the roles of the caller's key; all where this server asks for none."""
+        if not self._keys:
+            return ALL_ROLES
+        roles = self.settings.find_roles(headers.get(b"authorization", b"").decode("latin-1"))
+        if not route.roles or roles & route.roles:
+            return roles
+        if not roles:
             raise RefusedError(401, "key", "this server asks for a key: send it as `Authorization: Bearer KEY`")
-        if route.admin and role != "admin":
-            raise RefusedError(403, "key", "this key may predict, but not this; use an admin key")
+        own, asked = " and ".join(sorted(roles)), " or ".join(sorted(route.roles, reverse=True))
+        raise RefusedError(403, "key", f"this key has the role {own}, and this asks for {asked}; use another key")
 
     # --- the server's life ---
 
@@ -237,11 +241,11 @@ class App:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 self.shelf.refresh()
-                self._housekeeper = asyncio.create_task(self._keep_house())
+                self._chores = [asyncio.create_task(self._keep_house()), asyncio.create_task(self._try_models())]
                 await send({"type": "lifespan.startup.complete"})
             else:
-                if self._housekeeper is not None:
-                    self._housekeeper.cancel()
+                for chore in self._chores:
+                    chore.cancel()
                 self._threads.shutdown(wait=True, cancel_futures=True)
                 self.plane.close()
                 if self._tracer is not None:
@@ -264,6 +268,16 @@ class App:
                 self._watch_connections(now)
             except Exception:
                 logger.exception("housekeeping failed; it goes on")
+
+    async def _try_models(self) -> None:
+        """Let every model answer its example row now and then; apart, so that loading another one holds up no probe."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(TRY_SECONDS)
+            try:
+                await loop.run_in_executor(None, self.shelf.try_models)
+            except Exception:
+                logger.exception("a model could not be tried; it goes on")
 
     def _watch_connections(self, now: float) -> None:
         if self._state is None or self._places is None:

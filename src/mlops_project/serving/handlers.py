@@ -15,11 +15,13 @@ from mlops_project.serving.metrics import render
 from mlops_project.serving.model import ServedModel
 from mlops_project.serving.openapi import describe_api
 from mlops_project.serving.replies import JSON, Reply, reply_json
+from mlops_project.serving.settings import Role
 from mlops_project.wire import open_inference
 from mlops_project.wire.mlflow import PROTOCOL_VERSION
 
 if TYPE_CHECKING:
     from mlops_project.serving.app import App
+    from mlops_project.serving.reload import Shelf
 
 METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 SERVER_NAME = "mlops_project"
@@ -32,7 +34,24 @@ DOCS_PAGE = b"""<!doctype html><html lang="en"><head><meta charset="utf-8"><titl
 <meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="/favicon.ico">
 <link rel="stylesheet" href="/docs/swagger-ui.css"></head><body><div id="ui"></div>
 <script src="/docs/swagger-ui-bundle.js"></script>
-<script>SwaggerUIBundle({url: "/openapi.json", dom_id: "#ui", tryItOutEnabled: true});</script></body></html>
+<script>
+let key = "";  // with one, the description is read again: it then has the model's columns
+SwaggerUIBundle({
+  url: "/openapi.json", dom_id: "#ui", tryItOutEnabled: true,
+  requestInterceptor: request => {
+    if (request.loadSpec && key) request.headers.Authorization = "Bearer " + key;
+    return request;
+  },
+  plugins: [{statePlugins: {auth: {wrapActions: {
+    authorize: (authorize, system) => given => {
+      const done = authorize(given);
+      key = given.key ? given.key.value : "";
+      system.specActions.download("/openapi.json");
+      return done;
+    },
+  }}}}],
+});
+</script></body></html>
 """
 ICON = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><circle cx="16" cy="16" r="11" fill="none" stroke="#1f6feb" '
@@ -41,14 +60,33 @@ ICON = (
 
 
 CACHED = [(b"cache-control", b"max-age=86400")]
+PRIVATE = [(b"vary", b"authorization")]  # what it says depends on the key
+
+
+class ApiViews:
+    """The API's description as those see it who may ask the model, and as everybody does; each is made once per model."""
+
+    def __init__(self, shelf: "Shelf", *, secured: bool) -> None:
+        self._shelf, self._secured = shelf, secured
+        self._views: dict[bool, tuple[object, bytes]] = {}
+
+    def find(self, *, whole: bool) -> bytes:
+        """Return the description: with the loaded model's columns, or without."""
+        model = self._shelf.find() if self._shelf.champions else None
+        known = model and whole and (model.bundle.digest, model.version)  # not the model itself, which would stay in memory
+        view = self._views.get(whole)
+        if view is None or view[0] != known:
+            view = self._views[whole] = (known, describe_api(model if whole else None, secured=self._secured))
+        return view[1]
 
 
 class Call(NamedTuple):
-    """A request: the application, what stands in the path's places, the body."""
+    """A request: the application, what stands in the path's places, the body, the roles of the caller's key."""
 
     app: "App"
     arguments: dict[str, str]
     body: bytes
+    roles: frozenset[Role]
 
 
 NOT_FOUND = reply_json({"detail": "Not Found"}, 404)
@@ -77,13 +115,17 @@ def ping(call: Call) -> Reply:
 
 
 def ready(call: Call) -> Reply:
-    """Score every model's example row; 503 if there is none, one fails, or the server is about to end."""
+    """Say whether every model answered its example row lately; 503 if there is none, or the server is about to end."""
+    call.app.shelf.find()
+    _check_ready(call, *call.app.shelf.champions.values())
+    return reply_json({"status": "ready", "models": {model.name: model.version for model in call.app.shelf.champions.values()}})
+
+
+def _check_ready(call: Call, *models: ServedModel) -> None:
     if call.app.draining:
         raise RefusedError(503, "drain", "the server is ending")
-    call.app.shelf.find()
-    for model in call.app.shelf.champions.values():
-        model.check_example()
-    return reply_json({"status": "ready", "models": {model.name: model.version for model in call.app.shelf.champions.values()}})
+    for model in models:
+        model.check_ready()
 
 
 def metrics(call: Call) -> Reply:
@@ -180,17 +222,13 @@ def v2_model(call: Call) -> Reply:
 def v2_model_ready(call: Call) -> Reply:
     """Open Inference Protocol: a model is ready."""
     model = call.app.shelf.find(call.arguments["name"], call.arguments.get("version"))
-    model.check_example()
+    _check_ready(call, model)
     return reply_json({"name": model.name, "ready": True})
 
 
 def openapi(call: Call) -> Reply:
-    """Describe the API of the loaded model."""
-    model = call.app.shelf.find() if call.app.shelf.champions else None
-    known = model and (model.bundle.digest, model.version)  # not the model itself, which would stay in memory
-    if call.app.api is None or call.app.api[0] != known:
-        call.app.api = (known, describe_api(model, secured=bool(call.app.settings.keys)))
-    return Reply(200, JSON, call.app.api[1])
+    """Describe the API: of the loaded model to whoever may ask it, else what all models have in common."""
+    return Reply(200, JSON, call.app.api.find(whole="predict" in call.roles or "admin" in call.roles), PRIVATE)
 
 
 def docs_file(call: Call) -> Reply:

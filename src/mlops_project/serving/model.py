@@ -1,11 +1,13 @@
 """A loaded model: everything about it that can be done once is done here, not per request."""
 
 import fcntl
+import logging
+import time
 from typing import Literal
 
 from mlops_project.bundle import Bundle
 from mlops_project.contract import Contract
-from mlops_project.errors import BundleError
+from mlops_project.errors import BundleError, MLOpsError
 from mlops_project.proof import prove
 from mlops_project.runtime import Runtime, import_onnxruntime
 from mlops_project.sections import ServingConfig
@@ -16,6 +18,15 @@ from mlops_project.wire.protocols import build_protocols
 
 Role = Literal["champion", "challenger"]
 PROOF_LOCK = "proof.lock"
+STALE_SECONDS = 30.0  # a model is tried once a second; one that takes so long is stuck
+
+logger = logging.getLogger(__name__)
+
+
+class NotReadyError(MLOpsError):
+    """A loaded model does not answer at the moment."""
+
+    code = "not_ready"
 
 
 class ServedModel:
@@ -33,6 +44,8 @@ class ServedModel:
         The protocols.
     metrics
         Its numbers.
+    failure, tried_at
+        Why it did not answer its example row when it was last tried, or nothing; and when that was, on the monotonic clock.
     """
 
     def __init__(self, bundle: Bundle, runtime: Runtime, role: Role, settings: ServingConfig, metrics: ServerMetrics) -> None:
@@ -44,6 +57,7 @@ class ServedModel:
         self.scoring, self.inference, self.native = build_protocols(self.contract, settings, limits)
         label = "canary" if role == "challenger" else role
         self.metrics = ModelMetrics(metrics.counters, self.name, self.version, label, self.contract.class_names)
+        self.failure, self.tried_at = "", time.monotonic()
 
     def check_example(self) -> None:
         """Score the contract's example row.
@@ -57,6 +71,32 @@ class ServedModel:
             self.runtime.check_example()
         except BundleError as error:
             raise BundleError(f"{self.bundle.path}: {error}") from error
+
+    def try_example(self) -> None:
+        """Score the example row and keep the outcome for probes, which then cost nothing. May run in any thread."""
+        before = self.failure
+        try:
+            self.check_example()
+            self.failure = ""
+        except BundleError as error:
+            self.failure = str(error)
+        self.tried_at = time.monotonic()
+        if self.failure != before:
+            logger.log(logging.ERROR if self.failure else logging.INFO, "%s: %s", self.name, self.failure or "answers again")
+
+    def check_ready(self) -> None:
+        """Look at the kept outcome.
+
+        Raises
+        ------
+        NotReadyError
+            If the model did not answer when it was last tried, or that was too long ago.
+        """
+        if self.failure:
+            raise NotReadyError(f"model {self.name!r} does not answer its own example row; the server's log has the reason")
+        seconds = time.monotonic() - self.tried_at
+        if seconds > STALE_SECONDS:
+            raise NotReadyError(f"model {self.name!r} has not answered its own example row for {seconds:.0f} s")
 
 
 def load_model(bundle: Bundle, role: Role, settings: Settings, metrics: ServerMetrics) -> ServedModel:

@@ -11,6 +11,7 @@ from mlops_project.wire.mlflow import CSV, JSON, PARQUET
 from mlops_project.wire.parquet import has_parquet
 
 PREDICT, INFERENCE, OPERATE = "Predict", "Open Inference Protocol", "Operate"
+WITHOUT_KEY = "The loaded model and its columns are described to whoever has a key for predictions: **Authorize** with one."
 JSON_TYPES = {"float": "number", "integer": "integer", "boolean": "boolean"}
 
 
@@ -24,7 +25,7 @@ def describe_api(model: ServedModel | None, *, secured: bool) -> bytes:
     title = model.name if model else "model server"
     document: dict[str, Any] = {
         "openapi": "3.0.3",
-        "info": {"title": title, "version": model.version if model else __version__, "description": _describe(model)},
+        "info": {"title": title, "version": model.version if model else __version__, "description": _describe(model, secured)},
         "paths": paths,
         "components": components,
     }
@@ -34,9 +35,9 @@ def describe_api(model: ServedModel | None, *, secured: bool) -> bytes:
     return orjson.dumps(document)
 
 
-def _describe(model: ServedModel | None) -> str:
+def _describe(model: ServedModel | None, secured: bool) -> str:
     if model is None:
-        return "No model is loaded yet."
+        return WITHOUT_KEY if secured else "No model is loaded yet."
     return f"{model.bundle.metadata.estimator} for `{model.contract.target}` ({model.contract.task}), version {model.version}."
 
 
@@ -160,7 +161,7 @@ def _fixed_paths() -> dict[str, Any]:
     return {
         "/feedback": {"post": feedback},
         "/models": _get("Loaded models, versions and contracts", OPERATE),
-        "/ready": _get("Whether the model answers: scores its example row", OPERATE),
+        "/ready": _get("Whether the model answers: it scores its example row once a second", OPERATE),
         "/v2": _get("The server", INFERENCE),
         "/v2/health/live": _get("Whether the server is alive", INFERENCE),
         "/v2/health/ready": _get("Whether its models are ready", INFERENCE),

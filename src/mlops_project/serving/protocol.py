@@ -124,7 +124,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._places.promote(self, self.loop.time()):
             return False
         path = self.url.partition(b"?")[0].decode("latin-1")
-        if not find_route(method.decode("latin-1"), path)[0].open:
+        if find_route(method.decode("latin-1"), path)[0].roles:
             raise busy()
         return True
 

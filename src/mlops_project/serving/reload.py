@@ -124,6 +124,11 @@ class Shelf:
             raise UnknownModelError(f"no model of this name is loaded{suggest(name, list(champions))}")
         raise UnknownModelError(f"no such version of {name!r} is loaded; version {model.version} is")
 
+    def try_models(self) -> None:
+        """Let every loaded model answer its example row."""
+        for model in [*self.champions.values(), *self.challengers.values()]:
+            model.try_example()
+
     def refresh(self) -> bool:
         """Look for new bundles and load them; return whether anything changed."""
         sources = list_sources(self.settings)

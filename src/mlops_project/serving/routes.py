@@ -5,9 +5,13 @@ from typing import NamedTuple
 
 from mlops_project.serving import handlers
 from mlops_project.serving.replies import Reply
+from mlops_project.serving.settings import Role
 from mlops_project.serving.wires import Wire
 
 Handler = Callable[[handlers.Call], Reply | Awaitable[Reply]]
+OPEN: frozenset[Role] = frozenset()
+PREDICT: frozenset[Role] = frozenset({"predict", "admin"})  # may also read what the model's columns are
+LABEL: frozenset[Role] = frozenset({"label", "admin"})
 
 
 class Route(NamedTuple):
@@ -21,10 +25,8 @@ class Route(NamedTuple):
         Who answers, unless it predicts.
     wire
         The protocol that a prediction speaks, and that errors are written in.
-    open
-        Whether it answers without a key: probes and metrics.
-    admin
-        Whether it needs an admin's key.
+    roles
+        A key must have one of these; none: it answers without a key, as probes and metrics do.
     max_body_bytes
         The largest body that it takes, where that is less than the server's limit.
     """
@@ -33,8 +35,7 @@ class Route(NamedTuple):
     template: str
     handle: Handler = handlers.fixed(handlers.NOT_FOUND)
     wire: Wire | None = None
-    open: bool = False
-    admin: bool = False
+    roles: frozenset[Role] = PREDICT
     max_body_bytes: int | None = None
 
 
@@ -47,28 +48,28 @@ ROUTES = (
     Route("POST", "/models/{name}/predict", wire="native"),
     Route("POST", f"{MODEL}/infer", wire="open_inference"),
     Route("POST", f"{VERSION}/infer", wire="open_inference"),
-    Route("GET", "/ping", handlers.ping, open=True),
-    Route("GET", "/health", handlers.ping, open=True),
-    Route("GET", "/ready", handlers.ready, open=True),
-    Route("GET", "/version", handlers.fixed(handlers.VERSION), open=True),
-    Route("GET", "/metrics", handlers.metrics, open=True),
+    Route("GET", "/ping", handlers.ping, roles=OPEN),
+    Route("GET", "/health", handlers.ping, roles=OPEN),
+    Route("GET", "/ready", handlers.ready, roles=OPEN),
+    Route("GET", "/version", handlers.fixed(handlers.VERSION), roles=OPEN),
+    Route("GET", "/metrics", handlers.metrics, roles=OPEN),
     Route("GET", "/models", handlers.models),
-    Route("POST", "/feedback", handlers.feedback, max_body_bytes=handlers.MAX_FEEDBACK_BYTES),
-    Route("GET", "/v2", handlers.fixed(handlers.V2_SERVER), open=True),
-    Route("GET", "/v2/", handlers.fixed(handlers.V2_SERVER), open=True),
-    Route("GET", "/v2/health/live", handlers.fixed(handlers.V2_LIVE), open=True),
-    Route("GET", "/v2/health/ready", handlers.v2_ready, open=True),
+    Route("POST", "/feedback", handlers.feedback, roles=LABEL, max_body_bytes=handlers.MAX_FEEDBACK_BYTES),
+    Route("GET", "/v2", handlers.fixed(handlers.V2_SERVER), roles=OPEN),
+    Route("GET", "/v2/", handlers.fixed(handlers.V2_SERVER), roles=OPEN),
+    Route("GET", "/v2/health/live", handlers.fixed(handlers.V2_LIVE), roles=OPEN),
+    Route("GET", "/v2/health/ready", handlers.v2_ready, roles=OPEN),
     Route("GET", MODEL, handlers.v2_model),
     Route("GET", VERSION, handlers.v2_model),
-    Route("GET", f"{MODEL}/ready", handlers.v2_model_ready, open=True),
-    Route("GET", f"{VERSION}/ready", handlers.v2_model_ready, open=True),
-    Route("GET", "/openapi.json", handlers.openapi, open=True),
-    Route("GET", "/docs", handlers.fixed(handlers.DOCS), open=True),
-    Route("GET", "/docs/{file}", handlers.docs_file, open=True),
-    Route("GET", "/favicon.ico", handlers.fixed(handlers.FAVICON), open=True),
-    Route("GET", "/", handlers.fixed(handlers.HOME), open=True),
+    Route("GET", f"{MODEL}/ready", handlers.v2_model_ready, roles=OPEN),
+    Route("GET", f"{VERSION}/ready", handlers.v2_model_ready, roles=OPEN),
+    Route("GET", "/openapi.json", handlers.openapi, roles=OPEN),
+    Route("GET", "/docs", handlers.fixed(handlers.DOCS), roles=OPEN),
+    Route("GET", "/docs/{file}", handlers.docs_file, roles=OPEN),
+    Route("GET", "/favicon.ico", handlers.fixed(handlers.FAVICON), roles=OPEN),
+    Route("GET", "/", handlers.fixed(handlers.HOME), roles=OPEN),
 )
-UNKNOWN = Route("other", "other", open=True)
+UNKNOWN = Route("other", "other", roles=OPEN)
 PLAIN = {(route.method, route.template): (route, dict[str, str]()) for route in ROUTES if "{" not in route.template}
 PATTERNS = [(route, route.template.split("/")) for route in ROUTES if "{" in route.template]
 
@@ -88,7 +89,7 @@ def find_route(method: str, path: str) -> tuple[Route, dict[str, str]]:
                 return route, arguments
     allowed = [verb for verb in ("GET", "POST") if verb != method and _answers(verb, path, parts)]
     if allowed:
-        return Route("other", "other", handlers.wrong_method(allowed), open=True), {}
+        return Route("other", "other", handlers.wrong_method(allowed), roles=OPEN), {}
     return UNKNOWN, {}
 
 

@@ -13,9 +13,11 @@ from mlops_project.config import Config
 from mlops_project.errors import ConfigError, suggest
 from mlops_project.sections import PredictionLogConfig, ProofConfig, ServingConfig
 
-Role = Literal["predict", "admin"]
-ROLES: tuple[Role, ...] = ("predict", "admin")
+Role = Literal["predict", "label", "admin"]
+ROLES: tuple[Role, ...] = ("predict", "label", "admin")
+ALL_ROLES: frozenset[Role] = frozenset(ROLES)
 KEYS_VARIABLE = "SERVE_API_KEYS"
+MIN_KEY_LENGTH = 8
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Settings:
     metrics_dir
         Where the workers share their counters.
     keys
-        (role, BLAKE2b digest) of every key; empty: no key is asked for.
+        (roles, BLAKE2b digest) of every key; empty: no key is asked for.
     """
 
     model_dir: Path | None
@@ -46,17 +48,17 @@ class Settings:
     serving: ServingConfig = field(default_factory=ServingConfig)
     log: PredictionLogConfig = field(default_factory=PredictionLogConfig)
     proof: ProofConfig = field(default_factory=ProofConfig)
-    keys: tuple[tuple[Role, bytes], ...] = ()
+    keys: tuple[tuple[frozenset[Role], bytes], ...] = ()
 
-    def find_role(self, authorization: str) -> Role | None:
-        """Return the role of a ``Bearer`` key, compared in constant time; None if it is no key of this server."""
+    def find_roles(self, authorization: str) -> frozenset[Role]:
+        """Return all roles of a ``Bearer`` key, compared in constant time; none if it is no key of this server."""
         scheme, _, key = authorization.partition(" ")
         digest = _digest(key.strip())
-        found: Role | None = None
-        for role, known in self.keys:
+        found: frozenset[Role] = frozenset()
+        for roles, known in self.keys:
             if hmac.compare_digest(digest, known):
-                found = role
-        return found if scheme.lower() == "bearer" else None
+                found |= roles
+        return found if scheme.lower() == "bearer" else frozenset()
 
 
 def build_settings(
@@ -93,7 +95,7 @@ def build_settings(
     return replace(settings, keys=_read_keys(config))
 
 
-def _read_keys(config: Config) -> tuple[tuple[Role, bytes], ...]:
+def _read_keys(config: Config) -> tuple[tuple[frozenset[Role], bytes], ...]:
     lines = [(KEYS_VARIABLE, text) for text in os.environ.get(KEYS_VARIABLE, "").split(",")]
     if config.serving.keys_file:
         file = config.root / config.serving.keys_file
@@ -106,15 +108,17 @@ def _read_keys(config: Config) -> tuple[tuple[Role, bytes], ...]:
     return tuple(_read_key(where, text.strip()) for where, text in lines if text.strip() and not text.strip().startswith("#"))
 
 
-def _read_key(where: str, text: str) -> tuple[Role, bytes]:
-    role, colon, key = text.partition(":")
-    for known in ROLES:
-        if role == known and len(key) >= 8:
-            return known, _digest(key)
-    if colon and role in ROLES:
-        raise ConfigError(f"{where}: a {role} key is shorter than 8 characters; use a longer one")
-    hint = suggest(role, ROLES) if colon else ""
-    raise ConfigError(f"{where}: expected `role:key` with one of the roles {', '.join(ROLES)}{hint}")
+def _read_key(where: str, text: str) -> tuple[frozenset[Role], bytes]:
+    """Return roles and digest of ``role:key``, or of ``role+role:key``."""
+    given, colon, key = text.partition(":")
+    names = given.split("+")
+    unknown = [name for name in names if name not in ROLES]
+    if not colon or unknown:
+        hint = suggest(unknown[0], ROLES) if colon else ""
+        raise ConfigError(f"{where}: expected `role:key` or `role+role:key` with roles of {', '.join(ROLES)}{hint}")
+    if len(key) < MIN_KEY_LENGTH:
+        raise ConfigError(f"{where}: a {given} key is shorter than {MIN_KEY_LENGTH} characters; use a longer one")
+    return frozenset(role for role in ROLES if role in names), _digest(key)
 
 
 def _digest(key: str) -> bytes:

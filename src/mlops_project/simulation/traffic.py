@@ -255,11 +255,11 @@ class Run:
         reply = self._server.send_labels(labels)
         if reply.status == 200:
             self.outcome.labels_sent += len(labels)
-        elif len(labels) > 1:  # one that is refused refuses all: those of predictions that sampling kept from the log
+        elif len(labels) > 1 and reply.status not in (401, 403):  # one refuses all: that of a prediction that is not logged
             for label in labels:
                 self._send([label])
         else:
-            self.outcome.labels_refused += 1
+            self.outcome.labels_refused += len(labels)
             self.outcome.complaint = self.outcome.complaint or reply.complaint
 
     def _wait_for_labels(self, progress: Progress) -> None:

@@ -107,12 +107,12 @@ def link_version(mlflow: str, name: str, number: str) -> str:
 
 def has_admin_key(config: Config) -> bool:
     """Whether an admin key is configured at all."""
-    return any(role == "admin" for role, _ in _read_settings(config).keys)
+    return any("admin" in roles for roles, _ in _read_settings(config).keys)
 
 
 def is_admin(config: Config, key: str) -> bool:
     """Whether this is an admin key; compared in constant time."""
-    return _read_settings(config).find_role(f"Bearer {key}") == "admin"
+    return "admin" in _read_settings(config).find_roles(f"Bearer {key}")
 
 
 def _read_settings(config: Config) -> "Settings":

@@ -8,6 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from mlops_project.bundle import load_bundle
 from mlops_project.prediction_log.records import read_segment
 from mlops_project.runtime import Runtime
+from mlops_project.serving.model import STALE_SECONDS
+from mlops_project.serving.routes import ROUTES
 
 
 def row_of(bundle) -> dict:
@@ -405,6 +407,111 @@ def test_keys_open_what_their_role_may(serve, tree_bundle, monkeypatch, tmp_path
     serve(ask, "keys_file=keys", model_dir=tree_bundle)
 
 
+@pytest.mark.parametrize(
+    ("line", "predicts", "labels"),
+    [
+        ("predict:a-long-key", 200, 403),
+        ("label:a-long-key", 403, 200),
+        ("admin:a-long-key", 200, 200),
+        ("predict+label:a-long-key", 200, 200),
+        ("label+predict:a-long-key", 200, 200),
+        ("predict:a-long-key,label:a-long-key", 200, 200),
+        ("predict:another-key", 401, 401),
+    ],
+)
+def test_role_decides_who_predicts_and_who_tells_labels(serve, tree_bundle, monkeypatch, line, predicts, labels):
+    monkeypatch.setenv("SERVE_API_KEYS", f"{line},admin:the-test-itself")
+    row = row_of(tree_bundle)
+
+    async def ask(client):
+        given = (await client.post("/predict", row, authorization="Bearer the-test-itself")).json["predictions"][0]
+        key = {"authorization": "Bearer a-long-key"}
+        for path, body in (
+            ("/predict", row),
+            ("/invocations", split(row)),
+            ("/models/tree/predict", row),
+            ("/models/tree/invocations", split(row)),
+            ("/v2/models/tree/infer", tensors(row)),
+        ):
+            assert (await client.post(path, body, **key)).status == predicts, path
+        for path in ("/models", "/v2/models/tree"):
+            assert (await client.get(path, **key)).status == predicts, path
+        answer = await client.post("/feedback", {"id": given["id"], "label": given["label"]}, **key)
+        assert answer.status == labels
+        if labels == 403:
+            assert "role predict, and this asks for label or admin" in answer.json["error"]
+        document = (await client.get("/openapi.json", **key)).body
+        assert (b"mean radius" in document) == (predicts == 200)
+
+    serve(ask, model_dir=tree_bundle)
+
+
+def test_without_a_key_nothing_tells_what_the_model_is_about(serve, prices_bundle, monkeypatch):
+    monkeypatch.setenv("SERVE_API_KEYS", "predict:a-long-key,label:a-label-key")
+    secrets = ("town", "rooms", "price", "prices", "hist_gradient_boosting", '"A"')
+
+    async def ask(client):
+        paths = [route.template for route in ROUTES if route.method == "GET" and not route.roles]
+        assert "/openapi.json" in paths
+        for path in paths:
+            filled = path.replace("{file}", "swagger-ui.css").replace("{name}", "tree").replace("{version}", "1")
+            for authorization in ("", "Bearer wrong-key", "Bearer a-label-key"):
+                answer = await client.get(filled, authorization=authorization)
+                if path not in ("/metrics", "/ready"):  # these name models, and what they answered, to Prometheus
+                    assert not [secret for secret in secrets if secret in answer.body.decode()], path
+                assert b"town" not in answer.body
+        public = await client.get("/openapi.json")
+        whole = await client.get("/openapi.json", authorization="Bearer a-long-key")
+        assert whole.json["components"]["schemas"]["Row"]["properties"]["town"]
+        assert (await client.get("/openapi.json")).body == public.body  # one's view is not given to another
+        assert public.headers["vary"] == whole.headers["vary"] == "authorization"
+        assert "No model" not in public.json["info"]["description"]
+
+    serve(ask, model_dir=prices_bundle)
+
+
+READY_PATHS = ("/ready", "/v2/health/ready", "/v2/models/tree/ready")
+
+
+def test_probe_gives_the_outcome_that_is_kept_and_computes_nothing(serve, tree_bundle, monkeypatch, caplog):
+    async def ask(client):
+        model = client.app.shelf.find()
+        path = (*READY_PATHS, f"/v2/models/tree/versions/{model.version}/ready")
+
+        async def statuses():
+            return {(await client.get(item)).status for item in path}
+
+        with monkeypatch.context() as broken:
+            broken.setattr(model.runtime, "predict", lambda _: 1 / 0)
+            assert await statuses() == {200}
+            model.try_example()
+            assert await statuses() == {503}
+            refused = (await client.get("/ready")).json["error"]
+            assert refused == "model 'tree' does not answer its own example row; the server's log has the reason"
+            assert "division by zero" in caplog.text
+        model.try_example()
+        assert await statuses() == {200}
+        model.tried_at -= STALE_SECONDS + 1
+        assert await statuses() == {503}
+
+    serve(ask, model_dir=tree_bundle)
+
+
+def test_models_are_tried_again_by_themselves(serve, tree_bundle, monkeypatch):
+    monkeypatch.setattr("mlops_project.serving.app.TRY_SECONDS", 0.01)
+
+    async def ask(client):
+        model = client.app.shelf.find()
+        real = model.runtime.predict
+        for predict, status in ((lambda _: 1 / 0, 503), (real, 200)):
+            model.runtime.predict = predict
+            async with asyncio.timeout(20):
+                while (await client.get("/ready")).status != status:
+                    await asyncio.sleep(0.01)
+
+    serve(ask, model_dir=tree_bundle)
+
+
 def test_models_lists_versions_and_contracts(serve, tree_bundle):
     async def ask(client):
         (model,) = (await client.get("/models")).json["models"]
@@ -485,7 +592,19 @@ def test_open_inference_metadata(serve, tree_bundle):
     serve(ask, model_dir=tree_bundle)
 
 
-@pytest.mark.parametrize("line", ["predict", "user:long-enough", "predict:short", "predict:"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "predict",
+        "user:long-enough",
+        "predict:short",
+        "predict:",
+        "predict+:long-enough",
+        "+:long-enough",
+        "label:short",
+        "predict+user:long-enough",
+    ],
+)
 def test_bad_key_is_a_clear_error(serve, tree_bundle, monkeypatch, line):
     monkeypatch.setenv("SERVE_API_KEYS", line)
     from mlops_project.errors import ConfigError
