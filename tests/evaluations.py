@@ -15,9 +15,15 @@ from mlops_project.monitoring.results import (
     FeatureDrift,
     MetricValue,
     Performance,
+    Reason,
 )
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def say_so(text: str) -> Reason:
+    """Return a reason that has no other words than these."""
+    return Reason(kind="said", values={"text": text})
 
 
 def make_feature(name: str, *, shift: float = 0.0, weight: float = 0.1, kind: str = "numeric", quality=()) -> FeatureDrift:
@@ -36,6 +42,7 @@ def make_feature(name: str, *, shift: float = 0.0, weight: float = 0.1, kind: st
         reference=(*then, 5),
         current=(*now, 40 if quality else 4),
     )
+    faults = tuple(say_so(text) for text in quality)
     distance = float(abs(np.array(then) / 1000 - np.array(now) / 800).sum() / 2)
     return FeatureDrift(
         name=name,
@@ -54,6 +61,7 @@ def make_feature(name: str, *, shift: float = 0.0, weight: float = 0.1, kind: st
         missing_ratio=0.05 if quality else 0.005,
         missing_reference_ratio=0.005,
         quality=quality,
+        faults=faults,
         bins=bins,
     )
 
@@ -63,6 +71,7 @@ def make_drift(features=(), *, scores=(), domain: bool = False, reason: str = ""
     features = tuple(features) or (make_feature("age"), make_feature("income", kind="category"))
     share = sum(feature.weight for feature in features if feature.drifted)
     names = [feature.name for feature in features if feature.drifted]
+    reason = reason or (f"{', '.join(names)} changed" if names else "no feature changed")
     return Drift(
         rows=800,
         reference_rows=1000,
@@ -72,7 +81,8 @@ def make_drift(features=(), *, scores=(), domain: bool = False, reason: str = ""
         share=share,
         drifted=share >= 0.05,
         prediction_drifted=any(score.drifted for score in scores),
-        reason=reason or (f"{', '.join(names)} changed" if names else "no feature changed"),
+        reason=reason,
+        reasons=(say_so(reason),),
     )
 
 
@@ -85,6 +95,7 @@ def make_performance(value: float | None = 0.95, estimated: float | None = 0.95,
         bounds = {"low": auc - 0.02, "high": auc + 0.02}
         return (MetricValue(name="roc_auc", source=source, value=auc, **bounds, reference=0.96, rows=500, lost=lost),)
 
+    reason = f"ROC AUC {value} from 500 labels, 0.96 on the held-out rows" if value else "no labels yet"
     return Performance(
         metric="roc_auc",
         live=metric("live", value),
@@ -94,7 +105,8 @@ def make_performance(value: float | None = 0.95, estimated: float | None = 0.95,
         label_coverage=0.62 if value else None,
         label_delay_seconds=5400.0 if value else None,
         lost=lost,
-        reason=f"ROC AUC {value} from 500 labels, 0.96 on the held-out rows" if value else "no labels yet",
+        reason=reason,
+        live_reason=say_so(reason),
     )
 
 

@@ -1,5 +1,6 @@
 """The page Monitoring: on evaluations of a real log of a real model, and on made-up ones for what rarely happens."""
 
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -316,3 +317,8 @@ def test_page_speaks_portuguese(start, monitored_project):
     assert "Alerta: o modelo perdeu desempenho." in app.error[0].value
     for text in ("O que mudou", "Ao longo do tempo", "O que aconteceu"):
         assert text in words
+    assert re.search(r"AUC ROC 0,\d{4} \[0,\d{4}; 0,\d{4}\] em 250 linhas rotuladas", app.error[0].value.replace("\\", ""))
+    for text in ("ausentes (referência", "atributos mudaram", "não há mudança de conceito"):
+        assert text in words
+    for text in ("held-out", "chance", "the scores moved", "labelled rows", "missing"):
+        assert text not in words

@@ -6,10 +6,11 @@ Pure. One window may be wrong by chance or for an hour; ``monitoring.consecutive
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from mlops_project.monitoring.results import Alert, AlertName, Drift, Evaluation, Performance
+from mlops_project.monitoring.drift import describe_distance
+from mlops_project.monitoring.reasons import say, shorten_list
+from mlops_project.monitoring.results import Alert, AlertName, Drift, Evaluation, Performance, Reason
 from mlops_project.sections import MonitoringConfig
 
-MAX_NAMED = 3  # features in the reason for a data-quality alert
 TITLES: dict[AlertName, str] = {
     "performance-loss": "the model lost performance",
     "estimated-loss": "the model probably lost performance",
@@ -33,36 +34,29 @@ def decide_alerts(
     """
     before = {alert.name: alert for alert in previous[-1].alerts} if previous else {}
     alerts = []
-    for name, reason in _find_wrongs(drift, performance):
+    for name, reasons in _find_wrongs(drift, performance):
         last = before.get(name)
         windows = last.windows + 1 if last else 1
         since = last.since if last else start
-        alerts.append(Alert(name=name, windows=windows, firing=windows >= settings.consecutive, since=since, reason=reason))
+        firing = windows >= settings.consecutive
+        alerts.append(Alert(name=name, windows=windows, firing=firing, since=since, reason=say(*reasons), reasons=reasons))
     return tuple(alerts)
 
 
-def _find_wrongs(drift: Drift, performance: Performance) -> Iterator[tuple[AlertName, str]]:
-    live, _, estimated = performance.reason.partition("; ")
-    if performance.lost:
-        yield "performance-loss", live
-    if performance.estimated_lost:
-        yield "estimated-loss", estimated or live
+def _find_wrongs(drift: Drift, performance: Performance) -> Iterator[tuple[AlertName, tuple[Reason, ...]]]:
+    if performance.lost and performance.live_reason:
+        yield "performance-loss", (performance.live_reason,)
+    if performance.estimated_lost and performance.estimated_reason:
+        yield "estimated-loss", (performance.estimated_reason,)
     if drift.drifted:
-        yield "data-drift", drift.reason
+        yield "data-drift", drift.reasons
     if drift.prediction_drifted:
-        yield "prediction-drift", _name_scores(drift)
-    faulty = [feature for feature in drift.features if feature.quality]
+        moved = tuple(describe_distance("score-moved", score) for score in drift.scores if score.drifted)
+        yield "prediction-drift", (Reason(kind="scores-moved", values={"named": moved}),)
+    faulty = [feature for feature in drift.features if feature.faults]
     if faulty:
-        named = "; ".join(f"{feature.name}: {', '.join(feature.quality)}" for feature in faulty[:MAX_NAMED])
-        rest = len(faulty) - MAX_NAMED
-        yield "data-quality", f"{named} and {rest} more" if rest > 0 else named
-
-
-def _name_scores(drift: Drift) -> str:
-    moved = [
-        f"{score.name} ({score.jensen_shannon:.3f}, tolerated {score.threshold:.3f})" for score in drift.scores if score.drifted
-    ]
-    return f"the scores moved: {', '.join(moved)}" if moved else drift.reason
+        found = [Reason(kind="faulty", values={"name": feature.name, "faults": feature.faults}) for feature in faulty]
+        yield "data-quality", shorten_list(found, "more-clauses")
 
 
 class Changes(NamedTuple):

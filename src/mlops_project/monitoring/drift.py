@@ -15,7 +15,8 @@ from mlops_project.monitoring.bins import Tally
 from mlops_project.monitoring.domain import compare_rows
 from mlops_project.monitoring.profile import Profiler, ReferenceProfile
 from mlops_project.monitoring.quality import find_faults
-from mlops_project.monitoring.results import Bins, DomainDrift, Drift, FeatureDrift
+from mlops_project.monitoring.reasons import NAMED, say, shorten_list
+from mlops_project.monitoring.results import Bins, DomainDrift, Drift, FeatureDrift, Reason
 from mlops_project.monitoring.thresholds import find_threshold
 from mlops_project.monitoring.two_sample import (
     NO_TEST,
@@ -32,7 +33,6 @@ from mlops_project.monitoring.two_sample import (
 from mlops_project.sections import MonitoringConfig
 
 DOMAIN_SHARE = 0.25  # of alpha goes to the domain classifier, the rest to the features; scores, an alert of their own, have all
-NAMED = 3  # features in a reason
 
 
 def compute_drift(
@@ -61,7 +61,7 @@ def compute_drift(
     faults = find_faults(current.features, settings.alpha)
     features = sorted(
         (
-            msgspec.structs.replace(found, quality=faults.get(found.name, ()))
+            _add_faults(found, faults.get(found.name, ()))
             for found in _compare_all(current.features, settings, settings.alpha * (1 - DOMAIN_SHARE))
         ),
         key=lambda found: (not found.drifted, -found.weight * found.jensen_shannon),
@@ -72,6 +72,7 @@ def compute_drift(
         alpha = settings.alpha * DOMAIN_SHARE
         domain = compare_rows(reference_sample, sample, reference.features, alpha=alpha, seed=seed)
     share = min(1.0, sum(found.weight for found in features if found.drifted))
+    reasons = _explain(features, scores, domain, share, settings)
     return Drift(
         rows=current.rows,
         reference_rows=reference.rows,
@@ -81,8 +82,13 @@ def compute_drift(
         share=share,
         drifted=share >= settings.drift_share or (domain is not None and domain.drifted),
         prediction_drifted=any(found.drifted for found in scores),
-        reason=_explain(features, scores, domain, share, settings),
+        reason=say(*reasons),
+        reasons=reasons,
     )
+
+
+def _add_faults(found: FeatureDrift, faults: tuple[Reason, ...]) -> FeatureDrift:
+    return msgspec.structs.replace(found, quality=tuple(map(say, faults)), faults=faults)
 
 
 def _compare_all(tallies: Sequence[Tally], settings: MonitoringConfig, alpha: float) -> list[FeatureDrift]:
@@ -167,24 +173,28 @@ def _explain(
     domain: DomainDrift | None,
     share: float,
     settings: MonitoringConfig,
-) -> str:
+) -> tuple[Reason, ...]:
     drifted = [found for found in features if found.drifted]
-    parts = []
+    reasons = []
     if drifted:
-        least = f"{'over' if share >= settings.drift_share else 'under'} the {settings.drift_share:.0%} that matter"
-        count = f"{len(drifted)} of {len(features)} features drifted"
-        parts.append(f"{count}, {share:.0%} of the importance, {least}: {_name(drifted)}")
+        kind = "features-drifted" if share >= settings.drift_share else "few-features-drifted"
+        shares = {"share": share, "limit": settings.drift_share}
+        counts = {"drifted": len(drifted), "features": len(features)}
+        reasons.append(Reason(kind=kind, values={**counts, **shares, "named": _name(drifted)}))
     if domain is not None and domain.drifted:
-        parts.append(
-            f"together the features give the window away: AUC {domain.auc:.2f}, chance reaches {domain.threshold:.2f}; "
-            f"mostly {', '.join(domain.names[:NAMED])}"
-        )
+        names = ", ".join(domain.names[:NAMED])
+        figures = {"auc": domain.auc, "threshold": domain.threshold}
+        reasons.append(Reason(kind="rows-told-apart", values={**figures, "names": names}))
     moved = [found for found in scores if found.drifted]
     if moved:
-        parts.append(f"predictions drifted: {_name(moved)}")
-    return "; ".join(parts) or f"no change of {len(features)} features beyond chance"
+        reasons.append(Reason(kind="predictions-drifted", values={"named": _name(moved)}))
+    return tuple(reasons) or (Reason(kind="nothing-drifted", values={"features": len(features)}),)
 
 
-def _name(found: Sequence[FeatureDrift]) -> str:
-    named = [f"{one.name} (Jensen–Shannon {one.jensen_shannon:.2f}, chance {one.threshold:.2f})" for one in found[:NAMED]]
-    return ", ".join(named) + (f" and {len(found) - NAMED} more" if len(found) > NAMED else "")
+def _name(found: Sequence[FeatureDrift]) -> tuple[Reason, ...]:
+    return shorten_list([describe_distance("feature-drifted", one) for one in found])
+
+
+def describe_distance(kind: str, found: FeatureDrift) -> Reason:
+    """Return how far a feature, or a score, is from its reference, and how far chance or the settings let it be."""
+    return Reason(kind=kind, values={"name": found.name, "distance": found.jensen_shannon, "threshold": found.threshold})

@@ -14,7 +14,8 @@ from mlops_project.monitoring.alerts import decide_alerts
 from mlops_project.monitoring.drift import compute_drift
 from mlops_project.monitoring.performance import Estimator, compute_performance, read_reference_performance
 from mlops_project.monitoring.profile import Profiler, ReferenceProfile, load_reference
-from mlops_project.monitoring.results import Drift, Evaluation
+from mlops_project.monitoring.reasons import say
+from mlops_project.monitoring.results import Drift, Evaluation, Reason
 from mlops_project.prediction_log.reader import Labels, LogReader, Window, to_columns, to_predictions, to_truth
 
 DOMAIN_ROWS = 2000  # of the window, for the classifier that tells it from the reference
@@ -76,17 +77,26 @@ def evaluate_window(
     )
 
 
-def _load_profile(bundle: Bundle) -> tuple[ReferenceProfile | None, str]:
+def _load_profile(bundle: Bundle) -> tuple[ReferenceProfile | None, Reason]:
     """Return the reference, or why there is none."""
     try:
         profile = load_reference(bundle)
     except BundleError as error:
-        return None, str(error)
-    return profile, "this version was trained without a reference profile, so drift cannot be seen; train again to have one"
+        return None, Reason(kind="said", values={"text": str(error)})
+    return profile, Reason(kind="no-profile")
 
 
-def _no_drift(rows: int, why: str) -> Drift:
-    return Drift(rows=rows, reference_rows=0, features=(), share=0.0, drifted=False, prediction_drifted=False, reason=why)
+def _no_drift(rows: int, why: Reason) -> Drift:
+    return Drift(
+        rows=rows,
+        reference_rows=0,
+        features=(),
+        share=0.0,
+        drifted=False,
+        prediction_drifted=False,
+        reason=say(why),
+        reasons=(why,),
+    )
 
 
 def _read_rows(

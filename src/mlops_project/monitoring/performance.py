@@ -3,7 +3,6 @@
 import numpy as np
 
 from mlops_project.contract import Contract
-from mlops_project.modeling.evaluation import TITLES, format_number
 from mlops_project.modeling.gate import UNBOUNDED
 from mlops_project.modeling.metrics import (
     PRIMARY,
@@ -15,6 +14,7 @@ from mlops_project.modeling.metrics import (
     interval,
 )
 from mlops_project.monitoring.estimate import MIN_ROWS, Estimator
+from mlops_project.monitoring.reasons import say
 from mlops_project.monitoring.reference_performance import (
     ReferenceMetric,
     ReferencePerformance,
@@ -22,7 +22,7 @@ from mlops_project.monitoring.reference_performance import (
     read_reference_performance,
     standard_errors,
 )
-from mlops_project.monitoring.results import MetricValue, Performance
+from mlops_project.monitoring.results import MetricValue, Performance, Reason
 from mlops_project.sections import GatesConfig, MonitoringConfig
 
 __all__ = [
@@ -91,22 +91,23 @@ def compute_performance(
         else ()
     )
     estimated = _judge_estimates(estimate, reference, settings) if estimate else ()
+    assumed = _list_assumptions(reference, contract, metric) if estimated else ()
+    live_reason = _explain(metric, live, settings) or _explain_no_live(metric, live, labelled_rows, settings)
+    estimated_reason = _explain(metric, estimated, settings) or _explain_no_estimate(metric, estimated, estimate, reference)
     return Performance(
         metric=metric,
         live=live,
         estimated=estimated,
-        assumptions=_list_assumptions(reference, contract, metric) if estimated else (),
+        assumptions=tuple(map(say, assumed)),
+        assumed=assumed,
         labelled_rows=labelled_rows,
         label_coverage=coverage,
         label_delay_seconds=delay_seconds,
         lost=any(value.lost for value in live if value.name == metric),
         estimated_lost=any(value.lost for value in estimated if value.name == metric),
-        reason="; ".join(
-            (
-                _explain(metric, live, settings) or _explain_no_live(metric, live, labelled_rows, settings),
-                _explain(metric, estimated, settings) or _explain_no_estimate(metric, estimated, estimate, reference),
-            )
-        ),
+        reason=say(live_reason, estimated_reason),
+        live_reason=live_reason,
+        estimated_reason=estimated_reason,
     )
 
 
@@ -192,62 +193,46 @@ def _judge_estimates(
     return tuple(found)
 
 
-def _list_assumptions(reference: ReferencePerformance, contract: Contract, metric: str) -> tuple[str, ...]:
-    common = "What leads from features to target has not changed (no concept drift); only labels can show that it has."
+def _list_assumptions(reference: ReferencePerformance, contract: Contract, metric: str) -> tuple[Reason, ...]:
+    common = Reason(kind="no-concept-drift")
     if reference.error_model is not None:
         model = reference.error_model
-        sizes = (
-            f"The model of the error's size (it explains {model.skill:.0%} of the variance on held-out rows) stays true."
-            if model.model
-            else "The error's size does not follow from the features: the estimate is the held-out error, whatever comes."
-        )
-        return common, sizes, "New rows are like some of the held-out ones: trees do not extrapolate."
+        follows = Reason(kind="error-follows", values={"skill": model.skill})
+        return common, follows if model.model else Reason(kind="error-constant"), Reason(kind="rows-alike")
     checked = reference.checked.get(metric)
-    said = f"calibrated on {reference.rows:,} held-out rows" + (
-        f", where {TITLES[metric]} is estimated at {format_number(checked)} and measured at "
-        f"{format_number(reference.metrics[metric].value)}"
-        if checked is not None and metric in reference.metrics
-        else ""
-    )
-    return (
-        common,
-        f"The probabilities, {said}, mean the same for new rows: of those given 0.8, 80 % are right.",
-        "Rows come from the range that the held-out rows cover."
-        + (" Each class is calibrated against the rest." if contract.task == "multiclass" else ""),
-    )
+    calibrated = Reason(kind="calibrated", values={"rows": reference.rows})
+    if checked is not None and metric in reference.metrics:
+        values = calibrated.values | {"estimated": checked, "measured": reference.metrics[metric].value}
+        calibrated = Reason(kind="calibrated-checked", values=values | {"metric": metric})
+    return common, calibrated, Reason(kind="rows-covered-classes" if contract.task == "multiclass" else "rows-covered")
 
 
-def _explain(metric: str, values: tuple[MetricValue, ...], settings: MonitoringConfig) -> str:
-    """Say what the deciding metric shows; empty if it is not among the values."""
+def _explain(metric: str, values: tuple[MetricValue, ...], settings: MonitoringConfig) -> Reason | None:
+    """Say what the deciding metric shows; None if it is not among the values."""
     for value in values:
         if value.name == metric:
-            bounds = f"[{format_number(value.low)}, {format_number(value.high)}]"
-            kind = "labelled rows" if value.source == "live" else "rows, estimated without labels"
-            verdict = "lost" if value.lost else "not lost"
-            tolerance = format_number(find_tolerance(metric, value.reference, settings))
-            return (
-                f"{TITLES[metric]} {format_number(value.value)} {bounds} on {value.rows:,} {kind}, "
-                f"{format_number(value.reference)} on the held-out rows, {tolerance} is tolerated: {verdict}"
-            )
-    return ""
+            figures = {name: getattr(value, name) for name in ("value", "low", "high", "rows", "reference")}
+            tolerance = find_tolerance(metric, value.reference, settings)
+            kind = f"{value.source}-{'lost' if value.lost else 'kept'}"
+            return Reason(kind=kind, values={"metric": metric, **figures, "tolerance": tolerance})
+    return None
 
 
-def _explain_no_live(metric: str, live: tuple[MetricValue, ...], rows: int, settings: MonitoringConfig) -> str:
+def _explain_no_live(metric: str, live: tuple[MetricValue, ...], rows: int, settings: MonitoringConfig) -> Reason:
     if live:
-        return f"these labels, or the held-out ones, do not define {TITLES[metric]}"
+        return Reason(kind="live-undefined", values={"metric": metric})
     if rows >= settings.min_labels:
-        return f"{rows:,} labelled rows, and no metric that they and the held-out rows define"
-    return f"{rows:,} labelled rows; live metrics need {settings.min_labels:,} (monitoring.min_labels)"
+        return Reason(kind="live-nothing", values={"rows": rows})
+    return Reason(kind="live-few", values={"rows": rows, "needed": settings.min_labels})
 
 
 def _explain_no_estimate(
     metric: str, estimated: tuple[MetricValue, ...], estimate: Estimator | None, reference: ReferencePerformance
-) -> str:
+) -> Reason:
     if estimated:
-        return f"{TITLES[metric]} cannot be estimated without labels"
+        return Reason(kind="estimate-undefined", values={"metric": metric})
     if reference.calibrator is None and reference.error_model is None:
-        rows = f"{reference.rows:,} held-out rows"
-        return f"nothing estimated: the bundle has no calibration or error model of its {rows}; hold out more and train again"
+        return Reason(kind="estimate-uncalibrated", values={"rows": reference.rows})
     if estimate is not None and estimate.rows >= MIN_ROWS:
-        return "nothing estimated: no metric that the window and the held-out rows define"
-    return f"nothing estimated: {estimate.rows if estimate else 0:,} rows, {MIN_ROWS} are needed"
+        return Reason(kind="estimate-nothing")
+    return Reason(kind="estimate-few", values={"rows": estimate.rows if estimate else 0, "needed": MIN_ROWS})

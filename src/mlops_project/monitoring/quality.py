@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mlops_project.monitoring.bins import Tally
+from mlops_project.monitoring.results import Reason
 from mlops_project.monitoring.two_sample import adjust_holm, compare_increase
 
 LEAST_RISE = 0.005  # of a share; less is no fault that matters, however sure
@@ -15,21 +16,21 @@ class _Check(NamedTuple):
     name: str
     p_value: float
     rise: float
-    text: str
+    fault: Reason
 
 
-def find_faults(tallies: Sequence[Tally], alpha: float) -> dict[str, tuple[str, ...]]:
-    """Return feature → what is wrong with its values, in words; features without a fault are left out.
+def find_faults(tallies: Sequence[Tally], alpha: float) -> dict[str, tuple[Reason, ...]]:
+    """Return feature → what is wrong with its values; features without a fault are left out.
 
     A share must be up by ``LEAST_RISE`` or more, and by more than chance explains at ``alpha`` over all checks of all features
     (Fisher's exact test, Holm's correction).
     """
     checks = [check for tally in tallies if tally.rows for check in _check(tally)]
     adjusted = adjust_holm(np.array([check.p_value for check in checks]))
-    faults: dict[str, tuple[str, ...]] = {}
+    faults: dict[str, tuple[Reason, ...]] = {}
     for check, p_value in zip(checks, adjusted, strict=True):
         if p_value < alpha and check.rise >= LEAST_RISE:
-            faults[check.name] = (*faults.get(check.name, ()), check.text)
+            faults[check.name] = (*faults.get(check.name, ()), check.fault)
     return faults
 
 
@@ -37,22 +38,21 @@ def _check(tally: Tally) -> Iterator[_Check]:
     profile = tally.profile
     present, reference_present = int(tally.counts.sum()), sum(profile.counts)
     rows, reference_rows = tally.rows, reference_present + profile.missing
-    yield _compare(profile.name, "{} missing", profile.missing, reference_rows, tally.missing, rows)
+    yield _compare(profile.name, "missing", profile.missing, reference_rows, tally.missing, rows)
     if profile.kind == "category":
         unseen = profile.counts[-1], reference_present, int(tally.counts[-1]), present
-        yield _compare(profile.name, "{} with values that the model does not know", *unseen)
+        yield _compare(profile.name, "unknown-values", *unseen)
     elif profile.minimum is not None and profile.maximum is not None:
-        span = f"{profile.minimum:.6g} … {profile.maximum:.6g}"
         outside = profile.outside, reference_present, tally.outside, present
-        yield _compare(profile.name, f"{{}} outside the training range {span}", *outside)
+        yield _compare(profile.name, "out-of-range", *outside, low=profile.minimum, high=profile.maximum)
     if present and profile.type != "datetime":
         yield _check_constant(tally, present, reference_present)
 
 
-def _compare(name: str, text: str, hits: int, rows: int, current_hits: int, current_rows: int) -> _Check:
+def _compare(name: str, kind: str, hits: int, rows: int, current_hits: int, current_rows: int, **bounds: float) -> _Check:
     before, now = hits / max(rows, 1), current_hits / max(current_rows, 1)
     p_value = compare_increase(hits, rows, current_hits, current_rows)
-    return _Check(name, p_value, now - before, text.format(f"{now:.1%}") + f" (reference: {before:.1%})")
+    return _Check(name, p_value, now - before, Reason(kind=kind, values={"now": now, "before": before, **bounds}))
 
 
 def _check_constant(tally: Tally, present: int, reference_present: int) -> _Check:
@@ -60,9 +60,11 @@ def _check_constant(tally: Tally, present: int, reference_present: int) -> _Chec
     profile = tally.profile
     place = int(tally.counts.argmax())
     if profile.kind == "numeric":
-        constant, varies, value = tally.smallest == tally.largest, profile.smallest != profile.largest, f"{tally.smallest:.6g}"
+        constant, varies = tally.smallest == tally.largest, profile.smallest != profile.largest
+        fault = Reason(kind="constant-number", values={"value": float(tally.smallest)})
     else:
-        known = (*profile.categories, "one unknown value")
-        constant, varies, value = int(tally.counts[place]) == present, max(profile.counts) < reference_present, known[place]
+        known = [Reason(kind="constant", values={"value": category}) for category in profile.categories[place:]]
+        constant, varies = int(tally.counts[place]) == present, max(profile.counts) < reference_present
+        fault = known[0] if known else Reason(kind="constant-unknown")
     p_value = compare_increase(profile.counts[place], reference_present, present, present) if constant and varies else 1.0
-    return _Check(profile.name, p_value, 1.0, f"always {value}")
+    return _Check(profile.name, p_value, 1.0, fault)

@@ -9,6 +9,21 @@ Source = Literal["live", "estimated"]
 AlertName = Literal["data-drift", "prediction-drift", "performance-loss", "estimated-loss", "data-quality"]
 
 
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """Why something is said to be so, as data; ``reasons.say`` and the application have the words.
+
+    Attributes
+    ----------
+    kind
+        A key of ``reasons.ENGLISH``.
+    values
+        What its words have places for; a list of reasons where several are named.
+    """
+
+    kind: str
+    values: dict[str, "int | float | str | tuple[Reason, ...]"] = {}
+
+
 class Bins(msgspec.Struct, frozen=True, kw_only=True):
     """Reference and current window of one feature, or of a score, side by side, for plots.
 
@@ -57,7 +72,9 @@ class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
     unseen_ratio
         Category: share of values that training did not know in [0, 1].
     quality
-        What is wrong with the data itself, in words; empty if nothing is.
+        What is wrong with the data itself, in English words; empty if nothing is.
+    faults
+        The same as data; empty in evaluations of earlier releases.
     bins
         For plots.
     """
@@ -80,6 +97,7 @@ class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
     out_of_range_ratio: float = 0.0
     unseen_ratio: float = 0.0
     quality: tuple[str, ...] = ()
+    faults: tuple[Reason, ...] = ()
     bins: Bins
 
 
@@ -123,7 +141,9 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     drifted, prediction_drifted
         Whether this window, taken alone, shows data drift or prediction drift.
     reason
-        In words; says so, too, if nothing drifted.
+        In English words; says so, too, if nothing drifted.
+    reasons
+        The same as data; empty in evaluations of earlier releases.
     """
 
     rows: int
@@ -135,6 +155,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     drifted: bool
     prediction_drifted: bool
     reason: str
+    reasons: tuple[Reason, ...] = ()
 
 
 class MetricValue(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,25 +197,37 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True):
     estimated
         Without labels; empty if the reference does not allow an estimate.
     assumptions
-        What the estimate rests on, one sentence each.
+        What the estimate rests on, one English sentence each.
+    assumed
+        The same as data; empty in evaluations of earlier releases.
     labelled_rows, label_coverage, label_delay_seconds
         Rows with a label, their share among the predictions as old as they, median time from prediction to label.
     lost, estimated_lost
         Whether ``metric`` is lost, live and by the estimate.
     reason
-        In words.
+        In English words.
+    live_reason, estimated_reason
+        Its two parts as data; None in evaluations of earlier releases.
     """
 
     metric: str
     live: tuple[MetricValue, ...] = ()
     estimated: tuple[MetricValue, ...] = ()
     assumptions: tuple[str, ...] = ()
+    assumed: tuple[Reason, ...] = ()
     labelled_rows: int = 0
     label_coverage: float | None = None
     label_delay_seconds: float | None = None
     lost: bool = False
     estimated_lost: bool = False
     reason: str = ""
+    live_reason: Reason | None = None
+    estimated_reason: Reason | None = None
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """The reasons there are, live first."""
+        return tuple(reason for reason in (self.live_reason, self.estimated_reason) if reason)
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,7 +244,9 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     since
         Start of the first of them; ISO 8601, UTC.
     reason
-        Of the newest window, in words.
+        Of the newest window, in English words.
+    reasons
+        The same as data; empty in evaluations of earlier releases.
     """
 
     name: AlertName
@@ -219,6 +254,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     firing: bool
     since: str
     reason: str
+    reasons: tuple[Reason, ...] = ()
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):

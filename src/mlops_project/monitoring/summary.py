@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from mlops_project.monitoring import alerts
-from mlops_project.monitoring.results import Drift, Evaluation, Performance
+from mlops_project.monitoring.reasons import say
+from mlops_project.monitoring.results import Alert, Drift, Evaluation, Performance
 
 
 class Verdict(NamedTuple):
@@ -21,17 +22,17 @@ def judge(evaluation: Evaluation) -> Verdict:
         also = [alerts.TITLES[alert.name] for alert in fires[1:]]
         rest = f" Also: {'; '.join(also)}." if also else ""
         since = f"for {fires[0].windows} windows, since {format_minute(fires[0].since)} UTC"
-        return Verdict("alert", f"Alert: {alerts.TITLES[fires[0].name]}, {since}", f"{_first_clause(fires[0].reason)}{rest}")
+        return Verdict("alert", f"Alert: {alerts.TITLES[fires[0].name]}, {since}", f"{_say_first(fires[0])}{rest}")
     if evaluation.alerts:
         first = evaluation.alerts[0]
         title = f"This window differs: {alerts.TITLES[first.name]}"
-        return Verdict("changed", title, f"{_first_clause(first.reason)} Not yet long enough for an alert.")
+        return Verdict("changed", title, f"{_say_first(first)} Not yet long enough for an alert.")
     reasons = [to_sentence(text) for text in (evaluation.performance.reason, evaluation.drift.reason) if text]
     return Verdict("quiet", "All is quiet", " ".join(reasons))
 
 
-def _first_clause(reason: str) -> str:
-    return to_sentence(reason.partition("; ")[0])
+def _say_first(alert: Alert) -> str:
+    return to_sentence(say(alert.reasons[0]) if alert.reasons else alert.reason)
 
 
 def find_steps(now: Evaluation) -> list[dict[str, str]]:

@@ -15,6 +15,7 @@ from mlops_project.ui.format import escape
 from mlops_project.ui.language import Translate
 from mlops_project.ui.monitoring import list_features, list_scores
 from mlops_project.ui.monitoring_charts import draw_bins
+from mlops_project.ui.reasons import explain
 
 FEATURE, TABLE, SUBJECT = "monitored feature", "monitored features", "monitored subject"
 BY_HAND = "monitored by hand"  # for which subjects the visitor chose; else the most important change is shown
@@ -36,7 +37,9 @@ def show_changes(newest: Evaluation, first: Mapping[str, str], contract: Contrac
     st.header(t("what.changed"), anchor=False)
     drift = newest.drift
     if not drift.features:
-        st.info(f"{t('what.none')} {escape(to_sentence(drift.reason))}", icon=":material/visibility_off:")
+        st.info(
+            f"{t('what.none')} {escape(to_sentence(explain(drift.reasons, drift.reason, t)))}", icon=":material/visibility_off:"
+        )
         return
     if first:
         earliest = [f"**{escape(name)}** ({format_minute(start)})" for name, start in list(first.items())[:MAX_FIRST]]
@@ -121,7 +124,8 @@ def _show_faults(features: Sequence[FeatureDrift], t: Translate) -> None:
     if not faulty:
         return
     st.subheader(t("faults"), anchor=False)
-    lines = [f"- **{escape(item.name)}**: {escape('; '.join(item.quality))}" for item in faulty[:MAX_FAULTS]]
+    said = [(item.name, explain(item.faults, "; ".join(item.quality), t)) for item in faulty[:MAX_FAULTS]]
+    lines = [f"- **{escape(name)}**: {escape(faults)}" for name, faults in said]
     if len(faulty) > MAX_FAULTS:
         lines.append(f"- {t('faults.more', count=len(faulty) - MAX_FAULTS)}")
     st.markdown("\n".join(lines))

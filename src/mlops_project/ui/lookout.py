@@ -129,7 +129,8 @@ class Lookout:
 
 def trim(evaluation: Evaluation) -> Evaluation:
     """Return an evaluation with the changed features alone, without what plots need: else 300 windows of 300 fill 200 MB."""
-    changed = [msgspec.structs.replace(item, bins=NO_BINS, quality=()) for item in evaluation.drift.features if item.drifted]
+    bare = {"bins": NO_BINS, "quality": (), "faults": ()}
+    changed = [msgspec.structs.replace(item, **bare) for item in evaluation.drift.features if item.drifted]
     return msgspec.structs.replace(
         evaluation, drift=msgspec.structs.replace(evaluation.drift, features=tuple(changed), scores=())
     )

@@ -47,6 +47,7 @@ MONITORING_TEXTS: dict[str, tuple[str, str]] = {
     "alert.data-drift": ("the inputs changed", "as entradas mudaram"),
     "alert.prediction-drift": ("the predictions changed", "as previsões mudaram"),
     "alert.data-quality": ("the data is faulty", "os dados têm defeitos"),
+    "no.longer": ("no longer so", "não é mais assim"),
     "firing": ("since {since} UTC, windows in a row: {windows}", "desde {since} UTC, janelas seguidas: {windows}"),
     "pending": (
         "{windows} of {needed} windows in a row, not an alert yet",

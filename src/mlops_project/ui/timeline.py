@@ -6,9 +6,11 @@ from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from mlops_project.monitoring.alerts import TITLES, find_changes
-from mlops_project.monitoring.results import Evaluation
+from mlops_project.monitoring.alerts import find_changes
+from mlops_project.monitoring.results import Alert, Evaluation
+from mlops_project.ui.language import Translate
 from mlops_project.ui.monitoring import Mark
+from mlops_project.ui.reasons import explain
 
 if TYPE_CHECKING:
     from mlops_project.tracking.events import Event
@@ -83,20 +85,20 @@ def _tell_refusal(version: "Version") -> Entry:
     return Entry(version.created_at, "refused", str(version.number), "", version.reason)
 
 
-def derive(evaluations: Sequence[Evaluation]) -> list[Entry]:
+def derive(evaluations: Sequence[Evaluation], t: Translate) -> list[Entry]:
     """Return the alerts that the evaluations themselves tell of, newest first."""
     entries = []
     for before, now in pairwise((None, *evaluations)):
         if now is None:
             continue
         changes = find_changes(before, now)
-        entries += [_tell_alert(now, "alert", f"{TITLES[alert.name]}: {alert.reason}") for alert in changes.began]
-        entries += [_tell_alert(now, "recovered", f"{TITLES[alert.name]}: no longer so") for alert in changes.over]
+        entries += [_tell_alert(now, "alert", alert, explain(alert.reasons, alert.reason, t), t) for alert in changes.began]
+        entries += [_tell_alert(now, "recovered", alert, t("no.longer"), t) for alert in changes.over]
     return sorted(entries, key=lambda entry: datetime.fromisoformat(entry.at), reverse=True)
 
 
-def _tell_alert(now: Evaluation, kind: str, why: str) -> Entry:
-    return Entry(now.end, kind, now.version, "mlops monitor", why)
+def _tell_alert(now: Evaluation, kind: str, alert: Alert, why: str, t: Translate) -> Entry:
+    return Entry(now.end, kind, now.version, "mlops monitor", f"{t(f'alert.{alert.name}')}: {why}")
 
 
 def find_marks(registered: "Registered", since: str) -> list[Mark]:

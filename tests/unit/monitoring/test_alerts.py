@@ -3,7 +3,7 @@ import pytest
 
 from mlops_project.monitoring.alerts import decide_alerts, find_changes
 from mlops_project.sections import MonitoringConfig
-from tests.evaluations import make_alert, make_drift, make_evaluation, make_feature, make_performance
+from tests.evaluations import make_alert, make_drift, make_evaluation, make_feature, make_performance, say_so
 
 SETTINGS = MonitoringConfig(consecutive=3)
 DRIFTED = make_drift([make_feature("age", shift=1)])
@@ -63,7 +63,8 @@ def test_each_kind_of_wrong_is_an_alert_of_its_own_the_gravest_first_with_its_re
 
 
 def test_reason_of_a_loss_is_the_part_that_says_it():
-    performance = msgspec.structs.replace(make_performance(), estimated_lost=True, reason="live: not lost; estimated: lost")
+    reasons = {"live_reason": say_so("few labels; more are needed"), "estimated_reason": say_so("estimated: lost")}
+    performance = msgspec.structs.replace(make_performance(), estimated_lost=True, **reasons)
     (alert,) = decide_alerts(QUIET, performance, [], SETTINGS, "2026-11-24T11:00:00+00:00")
     assert (alert.name, alert.reason) == ("estimated-loss", "estimated: lost")
 

@@ -3,6 +3,7 @@ from typing import get_args
 
 from mlops_project.tracking.events import Event, EventKind
 from mlops_project.tracking.registry import Action, Move, Version
+from mlops_project.ui.language import Translate
 from mlops_project.ui.registry import Registered
 from mlops_project.ui.timeline import LOOKS, derive, find_marks, tell
 from tests.evaluations import NOON, make_alert, make_evaluation
@@ -89,11 +90,11 @@ def test_alerts_are_derived_where_no_registry_is():
         make_evaluation(3, alerts=[make_alert(windows=3)]),
         make_evaluation(4),
     ]
-    assert [(entry.kind, entry.at) for entry in derive(evaluations)] == [
+    assert [(entry.kind, entry.at) for entry in derive(evaluations, Translate("en"))] == [
         ("recovered", evaluations[4].end),
         ("alert", evaluations[2].end),
     ]
-    assert derive([]) == []
+    assert derive([], Translate("en")) == []
 
 
 def test_champions_are_marked_from_the_first_window_on():

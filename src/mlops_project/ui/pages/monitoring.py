@@ -27,6 +27,7 @@ from mlops_project.ui.monitoring import (
     list_points,
     list_shares,
 )
+from mlops_project.ui.reasons import explain
 from mlops_project.ui.registry import Registered, read_registry
 from mlops_project.ui.timeline import LOOKS, Entry, derive, find_marks, tell
 from mlops_project.ui.view import View, open_view
@@ -134,12 +135,12 @@ def _explain(view: View, newest: Evaluation | None, alert: Alert | None) -> str:
     if newest is None:
         return ""
     if alert is None:
-        reasons = (newest.performance.reason, newest.drift.reason)
-        return " ".join(escape(to_sentence(reason)) for reason in reasons if reason)
+        said = [explain(found.reasons, found.reason, view.t) for found in (newest.performance, newest.drift)]
+        return " ".join(escape(to_sentence(reason)) for reason in said if reason)
     needed = view.config.monitoring.consecutive
     key = "firing" if alert.firing else "pending"
     long = view.t(key, windows=alert.windows, since=format_minute(alert.since), needed=needed)
-    return f"{_capitalise(long)}. {escape(to_sentence(alert.reason))}"
+    return f"{_capitalise(long)}. {escape(to_sentence(explain(alert.reasons, alert.reason, view.t)))}"
 
 
 def _advise(alert: Alert, t: Translate) -> str:
@@ -258,7 +259,9 @@ def _show_over_time(view: View, seen: Seen, registered: Registered | str) -> Non
         st.altair_chart(charts.draw_share(shares, marks, span, limit, t), width="stretch")
     if newest.performance.assumptions:
         with st.expander(t("assumptions"), icon=":material/help:"):
-            st.markdown("\n".join(f"- {escape(to_sentence(text))}" for text in newest.performance.assumptions))
+            found = newest.performance
+            lines = [explain((reason,), "", t) for reason in found.assumed] or found.assumptions
+            st.markdown("\n".join(f"- {escape(to_sentence(text))}" for text in lines))
 
 
 def _find_marks(seen: Seen, registered: Registered | str) -> list[Mark]:
@@ -275,7 +278,7 @@ def _show_timeline(registered: Registered | str, seen: Seen, t: Translate) -> No
         st.warning(t("registry.down", reason=escape(registered)), icon=":material/cloud_off:")
     entries = [] if isinstance(registered, str) else tell(registered)
     if not entries:
-        entries = derive(seen.evaluations)
+        entries = derive(seen.evaluations, t)
         if entries:
             st.caption(t("timeline.derived"))
     if not entries:

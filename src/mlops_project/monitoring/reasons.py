@@ -1,0 +1,128 @@
+"""Reasons as data (kind and values), and the English words of every kind; the application has words in its other languages."""
+
+import string
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mlops_project.modeling.evaluation import TITLES, format_number
+from mlops_project.monitoring.results import Reason
+
+NAMED = 3  # features in a reason
+
+_DRIFTED = "{drifted} of {features} features drifted, {share:percent} of the importance,"
+_VALUE = "{metric:metric} {value:figure} [{low:figure}, {high:figure}] on {rows:count}"
+_AGAINST = ", {reference:figure} on the held-out rows, {tolerance:figure} is tolerated:"
+# kind: its words. What follows a colon is a key of ``FORMATS``, ``metric``, ``list`` or ``clauses``.
+ENGLISH: dict[str, str] = {
+    "said": "{text}",  # by another part of the program, in English
+    "more": "{items:list} and {count} more",
+    "more-clauses": "{items:clauses} and {count} more",
+    # drift
+    "features-drifted": f"{_DRIFTED} over the {{limit:percent}} that matter: {{named:list}}",
+    "few-features-drifted": f"{_DRIFTED} under the {{limit:percent}} that matter: {{named:list}}",
+    "feature-drifted": "{name} (Jensen–Shannon {distance:two}, chance {threshold:two})",
+    "rows-told-apart": (
+        "together the features give the window away: AUC {auc:two}, chance reaches {threshold:two}; mostly {names}"
+    ),
+    "predictions-drifted": "predictions drifted: {named:list}",
+    "nothing-drifted": "no change of {features} features beyond chance",
+    "no-profile": "this version was trained without a reference profile, so drift cannot be seen; train again to have one",
+    "scores-moved": "the scores moved: {named:list}",
+    "score-moved": "{name} ({distance:three}, tolerated {threshold:three})",
+    # faults of the data
+    "faulty": "{name}: {faults:list}",
+    "missing": "{now:tenth} missing (reference: {before:tenth})",
+    "unknown-values": "{now:tenth} with values that the model does not know (reference: {before:tenth})",
+    "out-of-range": "{now:tenth} outside the training range {low:six} … {high:six} (reference: {before:tenth})",
+    "constant": "always {value}",
+    "constant-number": "always {value:six}",
+    "constant-unknown": "always one unknown value",
+    # performance
+    "live-lost": f"{_VALUE} labelled rows{_AGAINST} lost",
+    "live-kept": f"{_VALUE} labelled rows{_AGAINST} not lost",
+    "estimated-lost": f"{_VALUE} rows, estimated without labels{_AGAINST} lost",
+    "estimated-kept": f"{_VALUE} rows, estimated without labels{_AGAINST} not lost",
+    "live-undefined": "these labels, or the held-out ones, do not define {metric:metric}",
+    "live-nothing": "{rows:count} labelled rows, and no metric that they and the held-out rows define",
+    "live-few": "{rows:count} labelled rows; live metrics need {needed:count} (monitoring.min_labels)",
+    "estimate-undefined": "{metric:metric} cannot be estimated without labels",
+    "estimate-uncalibrated": (
+        "nothing estimated: the bundle has no calibration or error model of its {rows:count} held-out rows; hold out "
+        "more and train again"
+    ),
+    "estimate-nothing": "nothing estimated: no metric that the window and the held-out rows define",
+    "estimate-few": "nothing estimated: {rows:count} rows, {needed:count} are needed",
+    # what an estimate rests on
+    "no-concept-drift": (
+        "What leads from features to target has not changed (no concept drift); only labels can show that it has."
+    ),
+    "error-follows": "The model of the error's size (it explains {skill:percent} of the variance on held-out rows) stays true.",
+    "error-constant": "The error's size does not follow from the features: the estimate is the held-out error, whatever comes.",
+    "rows-alike": "New rows are like some of the held-out ones: trees do not extrapolate.",
+    "calibrated": (
+        "The probabilities, calibrated on {rows:count} held-out rows, mean the same for new rows: of those given "
+        "0.8, 80 % are right."
+    ),
+    "calibrated-checked": (
+        "The probabilities, calibrated on {rows:count} held-out rows, where {metric:metric} is estimated at "
+        "{estimated:figure} and measured at {measured:figure}, mean the same for new rows: of those given 0.8, 80 % "
+        "are right."
+    ),
+    "rows-covered": "Rows come from the range that the held-out rows cover.",
+    "rows-covered-classes": "Rows come from the range that the held-out rows cover. Each class is calibrated against the rest.",
+}
+FORMATS: dict[str, Callable[[Any], str]] = {
+    "count": "{:,}".format,
+    "figure": format_number,
+    "two": "{:.2f}".format,
+    "three": "{:.3f}".format,
+    "six": "{:.6g}".format,
+    "percent": "{:.0%}".format,
+    "tenth": "{:.1%}".format,
+}
+SEPARATORS = {"list": ", ", "clauses": "; "}
+
+
+class Words(string.Formatter):
+    """Says reasons in one language.
+
+    Parameters
+    ----------
+    texts
+        Words by kind, the fields as in ``ENGLISH``.
+    localise
+        From a number as English writes it to the language's own.
+    name_metric
+        From a metric's key to what people call it.
+    """
+
+    def __init__(
+        self,
+        texts: Mapping[str, str],
+        localise: Callable[[str], str] = str,
+        name_metric: Callable[[str], str] = TITLES.__getitem__,
+    ) -> None:
+        self._texts, self._localise, self._name_metric = texts, localise, name_metric
+
+    def say(self, *reasons: Reason) -> str:
+        """Return reasons as one text; a kind that this release does not know by its name."""
+        return "; ".join(self.vformat(self._texts.get(reason.kind, reason.kind), (), reason.values) for reason in reasons)
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """Return one value of a reason."""
+        if format_spec in SEPARATORS:
+            return SEPARATORS[format_spec].join(map(self.say, value))
+        if format_spec == "metric":
+            return self._name_metric(value)
+        return self._localise(FORMATS[format_spec](value)) if format_spec else str(value)
+
+
+say = Words(ENGLISH).say
+
+
+def shorten_list(reasons: Sequence[Reason], kind: str = "more") -> tuple[Reason, ...]:
+    """Return the first ``NAMED`` of the reasons, and how many more there are."""
+    rest = len(reasons) - NAMED
+    if rest <= 0:
+        return tuple(reasons)
+    return (Reason(kind=kind, values={"items": tuple(reasons[:NAMED]), "count": rest}),)
