@@ -1,8 +1,10 @@
 """A real browser on real servers, on the default model and on one with columns of every type."""
 
+import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,12 +91,12 @@ def monitored_application(monitored_folder) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture
-def visit(browser):
-    """Open a page: desktop by default; checks at the end that it stayed on this machine and threw nothing."""
+@contextlib.contextmanager
+def open_visits(browser: Any) -> Iterator[Callable[..., Visit]]:
+    """Give what opens a page: desktop by default; checks at the end that each stayed on this machine and threw nothing."""
     contexts, visits = [], []
 
-    def start(address: str, path: str = "", *, width: int = 1300, height: int = 1400, **options) -> Visit:
+    def start(address: str, path: str = "", *, width: int = 1300, height: int = 1400, **options: Any) -> Visit:
         context = browser.new_context(viewport={"width": width, "height": height}, **({"locale": "en-US"} | options))
         context.set_default_timeout(SECONDS * 1000)
         contexts.append(context)
@@ -107,3 +109,10 @@ def visit(browser):
     for item in visits:
         assert item.outside == []
         assert item.errors == []
+
+
+@pytest.fixture
+def visit(browser):
+    """Open a page for one test."""
+    with open_visits(browser) as start:
+        yield start

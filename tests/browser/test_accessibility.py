@@ -1,3 +1,4 @@
+import functools
 import itertools
 import re
 from collections.abc import Callable
@@ -7,15 +8,13 @@ import pytest
 from mlops_project.monitoring.state import EvaluationStore
 from tests.browser.application import Visit
 from tests.browser.axe import find_barriers
+from tests.browser.conftest import open_visits
 from tests.browser.test_batch import reference, upload
 
 pytestmark = pytest.mark.xdist_group("browser")  # one worker starts the servers
 
 THEMES = ("light", "dark")
-SIZES = {
-    "desktop": {"width": 1280, "height": 900},
-    "phone": {"width": 390, "height": 844, "is_mobile": True, "has_touch": True},
-}
+SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 SMALLEST = 24  # pixels of what is pressed: WCAG 2.2, 2.5.8
 # The page has the theme's colours, and none is still fading into another.
 IS_DRAWN = """theme => {
@@ -53,13 +52,28 @@ every_language = pytest.mark.parametrize("language", ["en", "pt"])
 every_size = pytest.mark.parametrize("size", SIZES)
 
 
+@pytest.fixture(scope="module")
+def open_once(browser, request):
+    with open_visits(browser) as start:
+
+        @functools.cache
+        def open_page(path: str, language: str) -> Visit:
+            application, act = PAGES[path]
+            page = start(request.getfixturevalue(application), f"{path}?lang={language}")
+            act(page, language)
+            return page
+
+        yield open_page
+
+
 @pytest.fixture
-def opened(visit, request):
+def opened(open_once):
+    """Give a page that the tests share: they look at it and change nothing but its size and its colours."""
+
     def open_page(path: str, language: str, size: str) -> Visit:
-        application, act = PAGES[path]
-        page = visit(request.getfixturevalue(application), f"{path}?lang={language}", **SIZES[size])
-        act(page, language)
-        return page.settle()
+        visit = open_once(path, language)
+        visit.page.set_viewport_size(SIZES[size])
+        return visit.settle()
 
     return open_page
 
@@ -109,8 +123,7 @@ def reports(monitored_folder, default_folder) -> dict[str, str]:
 @pytest.mark.parametrize("name", ["monitoring", "training"])
 @every_size
 def test_report_has_no_barriers(browser, reports, name, size):
-    options = {"viewport": {key: SIZES[size][key] for key in ("width", "height")}}
-    with browser.new_context(**options) as context:
+    with browser.new_context(viewport=SIZES[size]) as context:
         page = context.new_page()
         page.set_content(reports[name])
         assert look_in_both_themes(page) == []

@@ -38,6 +38,7 @@ def _describe(feature: Feature, t: Translate) -> str:
     return t("seen.range", **{name: format_bound(value, feature, t) for name, value in ends.items()})
 
 
-def make_template(contract: Contract) -> str:
-    """Return a CSV file with the inputs' names and one example row."""
-    return neutralise_frame(pd.DataFrame([contract.example_row()])).to_csv(index=False)
+def make_template(contract: Contract, t: Translate) -> str:
+    """Return a CSV file with the inputs' names and one example row, as spreadsheets in the visitor's language read it."""
+    separator, decimal = (",", ".") if t.code == "en" else (";", ",")
+    return neutralise_frame(pd.DataFrame([contract.example_row()])).to_csv(index=False, sep=separator, decimal=decimal)

@@ -1,4 +1,6 @@
+import codecs
 import io
+import itertools
 import tracemalloc
 
 import numpy as np
@@ -14,12 +16,12 @@ from mlops_project.scoring.local import check_file, score_file
 from tests.unit.scoring.uploads import as_csv, as_parquet, open_csv
 
 
-def score(stream, runtime) -> tuple[pd.DataFrame, bytes]:
+def score(stream, runtime, **form) -> tuple[pd.DataFrame, bytes]:
     target = io.BytesIO()
     file = TableFile(stream, runtime.contract)
     score_file(file, runtime, target)
     raw = target.getvalue()
-    return pd.read_csv(io.BytesIO(raw)) if file.kind == "csv" else pd.read_parquet(io.BytesIO(raw)), raw
+    return pd.read_csv(io.BytesIO(raw), **form) if file.kind == "csv" else pd.read_parquet(io.BytesIO(raw)), raw
 
 
 def problems(text: str, contract: Contract) -> list[str]:
@@ -147,13 +149,52 @@ def test_values_that_training_did_not_show_are_counted_not_refused(wide_contract
 
 
 def test_decimal_commas_and_semicolons_are_understood(runtime):
-    scored, _ = score(io.BytesIO(b"id;x\na;0,25\nb;0,75\n"), runtime)
+    scored, _ = score(io.BytesIO(b"id;x\na;0,25\nb;0,75\n"), runtime, sep=";", decimal=",")
     assert scored["probability yes"].tolist() == [0.25, 0.75]
+
+
+@pytest.mark.parametrize("chunk", [1, 1000])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
+@pytest.mark.parametrize(
+    ("separator", "decimal", "first"), [(",", ".", ""), (";", ",", ""), (";", ",", "sep=;\n"), ("\t", ",", ""), ("|", ".", "")]
+)
+def test_csv_comes_back_in_its_own_dialect(runtime, monkeypatch, chunk, encoding, separator, decimal, first):
+    monkeypatch.setattr(files.TableFile.read_chunks, "__defaults__", (chunk,))
+    text = first + "cidade,x,nota\nSão Paulo,0.25,3.5\nBrasília,0.75,-1\n".replace(",", separator).replace(".", decimal)
+    _, raw = score(io.BytesIO(text.encode(encoding)), runtime, encoding=encoding, sep=separator, skiprows=int(bool(first)))
+    assert raw.startswith(codecs.BOM_UTF8) is (encoding == "utf-8-sig")
+    lines = raw.decode(encoding).replace('"', "").splitlines()
+    assert lines[:-3] == first.splitlines()
+    cells = [line.split(separator) for line in lines[-3:]]
+    assert cells[0] == ["cidade", "x", "nota", "predicted y", "probability no", "probability yes"]
+    numbers = (("0.25", "3.5", "0.75", "0.25"), ("0.75", "-1", "0.25", "0.75"))
+    for row, city, answer, (x, note, no, yes) in zip(cells[1:], ("São Paulo", "Brasília"), ("no", "yes"), numbers, strict=True):
+        shown = (value.replace(".", decimal) for value in (x, note, no, yes))
+        assert row == [city, *itertools.islice(shown, 2), answer, *shown]
+
+
+def test_result_is_scored_again_as_the_file_was(runtime):
+    _, raw = score(
+        io.BytesIO("sep=;\nid;x\né;1.000,25\nb;0,75\n".encode("cp1252")), runtime, encoding="cp1252", sep=";", skiprows=1
+    )
+    again, _ = score(io.BytesIO(raw), runtime, encoding="cp1252", sep=";", decimal=",", skiprows=1)
+    assert again["x"].tolist() == [1000.25, 0.75]
+
+
+def test_class_that_the_files_encoding_cannot_write_makes_it_utf8(tiny_model, tiny_contract):
+    from mlops_project.runtime import Runtime
+
+    runtime = Runtime(tiny_model, replace(tiny_contract, class_names=("ne", "да")))
+    scored, raw = score(io.BytesIO("id;x\né;0,75\n".encode("cp1252")), runtime, sep=";", decimal=",")
+    assert raw.startswith(codecs.BOM_UTF8)
+    assert scored["predicted y"].tolist() == ["да"]
+    assert scored["id"].tolist() == ["é"]
 
 
 @pytest.mark.parametrize("first", [b"sep=;\r\n", b"\xef\xbb\xbfSEP=;\n", b'"sep=;"\n', b"sep=;;\n"])
 def test_line_that_names_the_separator_is_not_the_header(runtime, first):
-    scored, _ = score(io.BytesIO(first + b"id;x\na;0,25\nb;0,75\n"), runtime)
+    scored, raw = score(io.BytesIO(first + b"id;x\na;0,25\nb;0,75\n"), runtime, sep=";", decimal=",", skiprows=1)
+    assert raw.removeprefix(codecs.BOM_UTF8).startswith(b"sep=;\n")
     assert scored["id"].tolist() == ["a", "b"]
     assert scored["probability yes"].tolist() == [0.25, 0.75]
 

@@ -37,7 +37,7 @@ def show() -> None:
         st.dataframe(describe_inputs(contract, t), hide_index=True, width="stretch")
         st.download_button(
             t("batch.template"),
-            make_template(contract),
+            make_template(contract, t),
             "template.csv",
             "text/csv",
             icon=":material/download:",
