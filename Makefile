@@ -149,6 +149,10 @@ bench-train: $(VENV)/.dev ## Start-up, default training against the same by hand
 bench-serve: $(VENV)/.dev ## Requests per second, latency, start and memory against other servers
 	$(BIN)/python benchmarks/serve.py $(BENCH)
 
+.PHONY: bench-bombs
+bench-bombs: $(VENV)/.dev ## What requests that are made to be expensive cost the model server; BENCH='--only Parquet'
+	$(BIN)/python -m benchmarks.bombs $(BENCH)
+
 .PHONY: bench-ui
 bench-ui: $(VENV)/.dev ## How long people wait for the application
 	$(BIN)/python -m benchmarks.ui

@@ -1,11 +1,13 @@
 """An uploaded CSV or Parquet file as a series of small frames, and the file of results."""
 
 import codecs
+import io
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Literal
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -13,9 +15,16 @@ from mlops_project.contract import Contract
 from mlops_project.errors import DataError
 from mlops_project.scoring.formulas import neutralise_frame
 from mlops_project.tables.files import SAMPLE_BYTES, CsvFormat, guess_encoding, guess_format
+from mlops_project.wire.parquet_pages import find_largest_pages
 
 Kind = Literal["csv", "parquet"]
 CHUNK_ROWS = 50_000  # 30 float columns: 12 MB
+CHUNK_VALUES = CHUNK_ROWS * 40
+CHUNK_BYTES = 256 * 2**20  # of texts in a frame, and of pages that are open at a time
+MAX_LINE_BYTES = 16 * 2**20
+MAX_HEADER_BYTES = 2**20
+MAX_NESTED_VALUES = 20_000_000  # of a column that no model reads
+TEXT_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
 PARQUET_MARK = b"PAR1"
 OFFICE_MARKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
@@ -75,24 +84,93 @@ class TableFile:
             raise DataError(f"the file cannot be read as {self.kind}: {reason}") from error
 
     def _read_parquet(self, chunk_rows: int) -> Iterator[pd.DataFrame]:
-        file = pq.ParquetFile(self._stream)
-        self.schema = file.schema_arrow.remove_metadata()
+        metadata = pq.read_metadata(self._stream)
+        self.schema = metadata.schema.to_arrow_schema().remove_metadata()
         _check_unique(self.schema.names)
+        chunk_rows = _limit_rows(chunk_rows, len(self.schema.names))
+        longest = _check_pages(self._stream, metadata)
+        texts = [field.name for field in self.schema if any(test(field.type) for test in TEXT_TYPES)]
+        if longest:  # texts that only plain reading knows, each perhaps as long as its page
+            texts, chunk_rows = [], max(1, min(chunk_rows, CHUNK_BYTES // longest))
+        file = pq.ParquetFile(self._stream, metadata=metadata, read_dictionary=texts)
         for batch in file.iter_batches(batch_size=chunk_rows):
-            yield batch.to_pandas()
+            yield _write_out(batch, self.schema).to_pandas()
 
     def _read_csv(self, form: CsvFormat, chunk_rows: int) -> Iterator[pd.DataFrame]:
-        header = next(iter(form.split(_peek(self._stream))), [])
+        header = next(iter(form.split(self._read_start(form))), [])
+        chunk_rows = _limit_rows(chunk_rows, len(header))
         _check_unique([name.strip() for name in header])
         numbers = {feature.name for feature in self.contract.numbers if feature.type != "datetime"}
         options: dict[str, Any] = {
             **form.pandas_options,
             "dtype": {name: "str" for name in header if name.strip() not in numbers},
         }
-        for chunk in pd.read_csv(self._stream, chunksize=chunk_rows, **options):
+        for chunk in pd.read_csv(io.BufferedReader(_Lines(self._stream)), chunksize=chunk_rows, **options):
             if not isinstance(chunk.index, pd.RangeIndex):  # pandas takes the first column for row names
                 raise DataError("the rows have more fields than the header has names; mend the header")
             yield chunk.set_axis([str(name).strip() for name in chunk.columns], axis=1)
+
+    def _read_start(self, form: CsvFormat) -> bytes:
+        """Return the file's first bytes, at least as many as the header has."""
+        sample = _peek(self._stream)
+        if len(sample.splitlines()) > 1 + form.named:
+            return sample
+        lines = [self._stream.readline(MAX_HEADER_BYTES) for _ in range(1 + form.named)]
+        self._stream.seek(0)
+        if len(lines[-1]) == MAX_HEADER_BYTES:
+            raise DataError(f"the first line is longer than {MAX_HEADER_BYTES} bytes; expected the columns' names in it")
+        return b"".join(lines)
+
+
+class _Lines(io.RawIOBase):
+    """A stream that refuses lines of which pandas would make a table of millions of columns."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__()
+        self._stream, self._length = stream, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        end = max(data.rfind(b"\n"), data.rfind(b"\r"))
+        self._length = self._length + len(data) if end < 0 else len(data) - end - 1
+        if self._length > MAX_LINE_BYTES:
+            raise DataError(f"a line is longer than {MAX_LINE_BYTES} bytes; is the file a table?")
+        return len(data)
+
+
+def _limit_rows(chunk_rows: int, n_columns: int) -> int:
+    """Return how many rows of so many columns make a frame."""
+    return max(1, min(chunk_rows, CHUNK_VALUES // max(1, n_columns)))
+
+
+def _check_pages(stream: BinaryIO, metadata: Any) -> int:
+    """Refuse pages that become too large, whatever the footer says; return how long a text outside a dictionary may be."""
+    pages = find_largest_pages(stream, metadata)
+    size = sum(page.size for page in pages)
+    if size > CHUNK_BYTES:
+        raise DataError(f"pages of this Parquet file become {size:,} bytes, more than {CHUNK_BYTES:,}; write smaller pages")
+    for place, page in enumerate(pages):
+        column = metadata.schema.column(place)
+        if column.max_repetition_level and page.n_values > MAX_NESTED_VALUES:
+            raise DataError(f"column {column.path!r} has {page.n_values:,} values in lists; expected one value per row")
+    return max(page.size for page in pages) if any(page.is_delta for page in pages) else 0
+
+
+def _write_out(batch: Any, schema: Any) -> Any:
+    """Return a batch with texts instead of places in a dictionary, unless one long text would stand in very many rows."""
+    for index, field in enumerate(schema):
+        column = batch.column(index)
+        if not pa.types.is_dictionary(column.type) or pa.types.is_dictionary(field.type):
+            continue
+        lengths = pc.binary_length(column.dictionary).take(column.indices)
+        if (pc.sum(lengths).as_py() or 0) > CHUNK_BYTES:
+            raise DataError(f"column {field.name!r}: the texts of {len(batch):,} rows are larger than {CHUNK_BYTES:,} bytes")
+        batch = batch.set_column(index, field.name, column.dictionary_decode().cast(field.type))
+    return batch
 
 
 def _peek(stream: BinaryIO) -> bytes:

@@ -14,6 +14,7 @@ import pyarrow.dataset
 
 from mlops_project.errors import DataError
 from mlops_project.tables.locations import hide_credentials, is_glob
+from mlops_project.tables.packed import check_packed
 
 PACKED = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
 CSV_ENDINGS = tuple(ending + packed for ending in (".csv", ".tsv", ".txt", ".data") for packed in PACKED)
@@ -167,6 +168,7 @@ def _read_path(file: str) -> dict[str, str]:
 
 
 def _read_csv(system: Any, file: str, texts: list[str], notes: list[str]) -> pd.DataFrame:
+    check_packed(system, file)
     with system.open(file, "rb", compression="infer") as stream:
         sample = stream.read(SAMPLE_BYTES)
     if not sample.strip():

@@ -18,7 +18,7 @@ from mlops_project.runtime import Predictions
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.csv_rows import read_blocks
 from mlops_project.wire.limits import NO_LIMITS, Limits
-from mlops_project.wire.parquet import MISSING_LIBRARY, UnreadableFileError, read_parquet
+from mlops_project.wire.parquet import MISSING_LIBRARY, ParquetBody, UnreadableFileError
 from mlops_project.wire.problems import Problem, RowsError, at_rows
 from mlops_project.wire.rows import Encoded, RowReader
 from mlops_project.wire.words import CSV_MISSING, read_words
@@ -229,16 +229,20 @@ class ScoringProtocol:
 
     def _read_parquet(self, body: bytes) -> Encoded:
         try:
-            columns, n_rows = read_parquet(body, self.reader.find_name)
+            file = ParquetBody(body, self.reader)
+            return self.reader.read_blocks(file.read_blocks(), lambda block: self._read_words(file.name_columns(block)))
         except ModuleNotFoundError:
             raise UnsupportedTypeError(MISSING_LIBRARY) from None
         except UnreadableFileError as error:
             raise ScoringError(str(error)) from error
-        for name, values in columns.items():  # texts mean in training what they mean in CSV
-            own = self.reader.find_name(name)
-            if own is not None and isinstance(values, list):
-                columns[name] = read_words(values, self._features[own])
-        return self.reader.read_columns(columns, n_rows)
+
+    def _read_words(self, columns: dict[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+        """Return columns with texts as what they mean in training and in CSV."""
+        own = {name: self.reader.find_name(name) for name in columns}
+        return {
+            name: read_words(values, self._features[found]) if (found := own[name]) and isinstance(values, list) else values
+            for name, values in columns.items()
+        }
 
     def write(self, predictions: Predictions) -> bytes:
         """Write the response body, byte for byte as Python's ``json`` writes it."""
