@@ -12,12 +12,14 @@ from pathlib import Path
 import mlops_project.prediction_log.reader  # noqa: F401 - imported before forking, so that each child starts at once
 from mlops_project.bundle import load_bundle
 from mlops_project.prediction_log.ingest import ingest
+from mlops_project.prediction_log.segments import READ_FILE
 from mlops_project.sections import ServingConfig
 from tests.e2e.kill_at_every_write import is_change
 
 
 def run_child(root: Path, store: Path, fatal: int) -> int | None:
     """Ingest in a forked child that dies before its ``fatal``-th change; return how many it made if it got to the end."""
+    (root / "segments" / READ_FILE).unlink(missing_ok=True)  # each run writes it, as the first did
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
