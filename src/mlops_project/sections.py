@@ -248,8 +248,16 @@ class ServingConfig(Section, frozen=True, dict=True):
     probe_connections: Annotated[
         int, Meta(ge=1, description="Further connections per worker that may ask for probes and metrics only.")
     ] = 32
+    max_wait_seconds: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="Requests that would wait longer for their answer, by how long answers took lately, get 503 with "
+            "`Retry-After`.",
+        ),
+    ] = 0.03
     max_waiting: Annotated[
-        int, Meta(ge=1, description="Requests at work and waiting per worker; further ones get 503 with `Retry-After`.")
+        int, Meta(ge=1, description="Requests at work and waiting per worker, however quick; further ones get 503 too.")
     ] = 256
     request_seconds: Annotated[
         float, Meta(gt=0, description="A request that is not there after this time gets 408, one not answered 504.")

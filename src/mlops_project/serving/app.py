@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from mlops_project.errors import MLOpsError
 from mlops_project.serving import metrics as names
+from mlops_project.serving.admission import Admission
 from mlops_project.serving.bodies import Disconnected, Receive, decompress, find_coding, read_body
 from mlops_project.serving.connections import ConnectionPlaces
 from mlops_project.serving.dataplane import Answer, DataPlane
@@ -19,6 +20,7 @@ from mlops_project.serving.handlers import ApiViews, Call
 from mlops_project.serving.metrics import ServerMetrics
 from mlops_project.serving.model import ServedModel
 from mlops_project.serving.quick import Desk
+from mlops_project.serving.refusals import OVERLOAD, Refusals
 from mlops_project.serving.reload import Shelf
 from mlops_project.serving.replies import Reply, check_request_id, new_request_id, reply_answer, reply_error, reply_fault
 from mlops_project.serving.routes import Route, find_route
@@ -46,21 +48,19 @@ class App:
     ----------
     draining
         Whether the server is on its way out: responses then close their connection.
-    admitted
-        Requests on the long way that have a place, at work or waiting; those without one are refused.
     desk
-        Where requests on the short way wait.
+        Where requests on the short way wait; its admission counts those on the long way as well.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.draining = False
-        self.admitted = 0
         self.metrics = ServerMetrics(settings.metrics_dir)
         self.shelf = Shelf(settings, self.metrics)
         self.plane = DataPlane(settings, self.shelf, self.metrics)
         self.api = ApiViews(self.shelf, secured=bool(settings.keys))
-        self.desk = Desk(self, settings.serving.max_waiting)
+        refusals = Refusals(self.metrics, logged=settings.serving.access_log != "none")
+        self.desk = Desk(self, Admission(settings.serving.max_wait_seconds, settings.serving.max_waiting), refusals)
         self._threads = ThreadPoolExecutor(max(1, os.cpu_count() or 1), "batch")
         self._tracer = build_tracer()
         self._state: Any = None
@@ -79,7 +79,7 @@ class App:
         try:
             await self._answer(scope, receive, send)
         finally:
-            self.admitted -= scope.get("admitted", False)
+            self.desk.admission.n_working -= scope.get("admitted", False)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -123,7 +123,7 @@ class App:
         self, route: Route, arguments: dict[str, str], headers: dict[bytes, bytes], scope: Scope, receive: Receive
     ) -> Answer:
         if not scope.get("admitted", True):
-            raise RefusedError(503, "overload", "too many requests at once; try again soon")
+            raise OVERLOAD
         model = self.admit(route, headers, arguments)
         body = await self._read_body(route, headers, scope, receive)
         question = Question(route.wire or "native", body, self._hint(route.wire, headers, len(body)))
@@ -229,6 +229,10 @@ class App:
 
     # --- the server's life ---
 
+    def drain(self) -> None:
+        """Close connections with their next response."""
+        self.draining = self.desk.refusals.draining = True
+
     def watch(self, state: Any) -> ConnectionPlaces:
         """Remember uvicorn's sets of connections and tasks; return the places of its connections."""
         if self._state is not state or self._places is None:
@@ -265,6 +269,7 @@ class App:
                     next_look = now + self.settings.serving.poll_seconds
                     await loop.run_in_executor(None, self.shelf.refresh)
                 self.plane.tick(now)
+                self.desk.refusals.say()
                 self._watch_connections(now)
             except Exception:
                 logger.exception("housekeeping failed; it goes on")

@@ -79,11 +79,11 @@ class Histogram:
         slots = counters.slots(Key(metric.name, tuple(labels), part) for part in parts)
         self._buckets, self._sum = slots[:-1], slots[-1]
 
-    def observe(self, value: float) -> None:
-        """Count one value."""
+    def observe(self, value: float, count: int = 1) -> None:
+        """Count a value that came so often."""
         values = self._values
-        values[self._buckets[bisect_left(self._bounds, value)]] += 1.0
-        values[self._sum] += value
+        values[self._buckets[bisect_left(self._bounds, value)]] += count
+        values[self._sum] += value * count
 
 
 class ModelMetrics:
@@ -118,8 +118,8 @@ class ServerMetrics:
         for metric in (IN_FLIGHT, CONNECTIONS, LOG_RECORDS, LOG_BYTES, LOG_LOST, LOG_UNREAD_DELETED, LABELS):
             self.counters.slot(Key(metric.name, ()))
 
-    def count_request(self, method: str, path: str, status: int, seconds: float) -> None:
-        """Count an answered request. ``path`` is a route's template."""
+    def count_request(self, method: str, path: str, status: int, seconds: float, count: int = 1) -> None:
+        """Count an answered request, or several that took as long. ``path`` is a route's template."""
         route = self._routes.get((method, path))
         if route is None:
             route = self._routes[method, path] = (Histogram(self.counters, REQUEST_SECONDS, (method, path)), {})
@@ -127,8 +127,8 @@ class ServerMetrics:
         slot = statuses.get(status)
         if slot is None:
             slot = statuses[status] = self.counters.slot(Key(REQUESTS.name, (method, path, str(status))))
-        self.values[slot] += 1.0
-        histogram.observe(seconds)
+        self.values[slot] += count
+        histogram.observe(seconds, count)
 
     def add(self, metric: Metric, amount: float = 1.0, *labels: str) -> None:
         """Add to a counter."""

@@ -20,9 +20,10 @@ from mlops_project.serving.heads import (
     find_target,
     write_head,
 )
-from mlops_project.serving.quick import QuickCall, build_response, find_quick_route
-from mlops_project.serving.replies import Reply, new_request_id, reply_error
-from mlops_project.serving.routes import UNKNOWN, find_route
+from mlops_project.serving.quick import QUICK_ROUTES, QuickCall, find_quick_route
+from mlops_project.serving.refusals import RefusedCall, begin_refusal
+from mlops_project.serving.replies import Reply, build_response, new_request_id, reply_error
+from mlops_project.serving.routes import UNKNOWN, Route, find_route
 
 DRAIN_IDLE_SECONDS = 1.0  # a client may be sending on a connection that looks idle here
 LINGER_SECONDS = 2.0  # a connection closed with unread data is reset, and its client may lose the answer it has not read yet
@@ -50,7 +51,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.url, self.headers = b"", []
         self.address = ""
         self._max_head = config.app_settings.max_head_bytes
-        self._max_waiting = config.app_settings.max_waiting
+        self._desk = config.loaded_app.desk
         self._places = config.loaded_app.watch(server_state)
 
     # --- what comes in ---
@@ -94,6 +95,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Check the head; send small predictions the short way, everything else the long one."""
+        if self._desk.admission.is_full and self._refuse_by_head():
+            return
         headers, found, parser = self.headers, dict(self.headers), self.parser
         if self._n_silent + self._n_new > self._max_head or len(headers) > MAX_HEADERS:
             check_size(self.url, headers, self._max_head)
@@ -110,14 +113,38 @@ class GuardedProtocol(HttpToolsProtocol):
         probing = self in self._places.reserved and self._check_probe(method)
         free = (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
         route = find_quick_route(self.url, method, found) if free else None
+        if method == b"POST":
+            self._desk.begin()
         if route is None:
             super().on_headers_complete()
         else:
-            self.cycle = QuickCall(self, self.config.loaded_app.desk, route, found, parser.should_keep_alive())  # type: ignore[assignment]
+            self.cycle = QuickCall(self, self._desk, route, found, parser.should_keep_alive())  # type: ignore[assignment]
         self._in_head = False
         self.headers = []  # what comes now are trailers, which are no headers
         if probing:
             self.cycle.keep_alive = False
+
+    def _refuse_by_head(self) -> bool:
+        """Refuse a request because of overload before anything else is looked at; return whether that was done.
+
+        Whatever answers without a key (probes, metrics) is not refused, nor is what the long way must sort out first.
+        """
+        parser = self.parser
+        is_free = (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
+        if not is_free or parser.get_method() != b"POST" or parser.should_upgrade() or self in self._places.reserved:
+            return False
+        route = QUICK_ROUTES.get(self.url) or self._find_post()
+        if not route.roles or len(self.headers) > MAX_HEADERS:
+            return False
+        call = begin_refusal(self, route, self.headers, keep_alive=parser.should_keep_alive())
+        self.cycle = call  # type: ignore[assignment]
+        self._desk.refuse(call)
+        self._in_head = False
+        self.headers = []
+        return True
+
+    def _find_post(self) -> Route:
+        return find_route("POST", self.url.partition(b"?")[0].decode("latin-1"))[0]
 
     def _check_probe(self, method: bytes) -> bool:
         """Refuse all but probes in a place that is for these; or move to an ordinary place, if there is one by now."""
@@ -131,7 +158,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
         self._n_silent = 0
-        super().on_body(body)
+        if not isinstance(self.cycle, RefusedCall):
+            super().on_body(body)
 
     def _decline_upgrade(self, rest: bytes) -> None:
         """Read the request once more without its offer of another protocol: the parser skips the body of one that has it."""
@@ -143,12 +171,16 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def respond(self, call: QuickCall, reply: Reply, request_id: bytes, *, draining: bool) -> None:
         """Write the response to a request that went the short way."""
+        close = draining or not call.keep_alive
+        defaults = self.server_state.default_headers
+        self.finish(call, build_response(reply, request_id, STATUS_LINE[reply.status], defaults, close=close), close=close)
+
+    def finish(self, call: QuickCall | RefusedCall, response: bytes, *, close: bool) -> None:
+        """Write a whole response; go on with the next request, or end the connection."""
         call.response_started = call.response_complete = True
         if call.disconnected or self.transport.is_closing():
             return
-        close = draining or not call.keep_alive
-        defaults = self.server_state.default_headers
-        self.transport.write(build_response(reply, request_id, STATUS_LINE[reply.status], defaults, close=close))
+        self.transport.write(response)
         if close:
             self.transport.close()
         self.on_response_complete()
@@ -227,9 +259,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         """Start answering; whether a place is free is decided as requests come in, so that the first ones keep theirs."""
-        application = self.config.loaded_app
-        cycle.scope["admitted"] = application.admitted < self._max_waiting
-        application.admitted += cycle.scope["admitted"]
+        admission = self._desk.admission
+        cycle.scope["admitted"] = admission.has_place
+        admission.n_working += cycle.scope["admitted"]
         super()._start_asgi_task(cycle, app)
 
     def close_if_slow(self, now: float, seconds: float) -> None:
@@ -249,7 +281,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Answer what comes within a moment with ``Connection: close``; then close."""
-        self.config.loaded_app.draining = True
+        self.config.loaded_app.drain()
         self.loop.call_later(DRAIN_IDLE_SECONDS, self._close_if_idle)
 
     def _close_if_idle(self) -> None:

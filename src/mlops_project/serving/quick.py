@@ -9,11 +9,12 @@ long way, through the ASGI application; both give the same answers. Measured wit
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlops_project.errors import MLOpsError
+from mlops_project.serving.admission import Admission
 from mlops_project.serving.dataplane import Answer
-from mlops_project.serving.errors import RefusedError
+from mlops_project.serving.refusals import Refusals, RefusedCall, begin_refusal
 from mlops_project.serving.replies import Reply, check_request_id, new_request_id, reply_answer, reply_error, reply_fault
 from mlops_project.serving.routes import Route, find_route
 from mlops_project.serving.wires import Question
@@ -94,38 +95,81 @@ class Desk:
 
     While requests come one at a time, each is answered where it stands; once a turn of the loop brings several, those of the
     next turn wait for each other.
+
+    Attributes
+    ----------
+    admission
+        Which of them are taken.
+    refusals
+        Where the others go.
     """
 
-    def __init__(self, app: "App", max_waiting: int) -> None:
-        self._app, self._max_waiting = app, max_waiting
+    def __init__(self, app: "App", admission: Admission, refusals: Refusals) -> None:
+        self._app, self.admission, self.refusals = app, admission, refusals
         self._waiting: list[QuickCall] = []
         self._n_this_turn = 0
         self._single = True  # whether the last turn brought one request only
+        self._started: float | None = None  # when this turn brought the first
+        self._last: tuple[float, int] | None = None  # the turn before, if it is not known yet how long it took
 
     @property
     def n_waiting(self) -> int:
         """Requests that wait now."""
         return len(self._waiting)
 
+    def begin(self) -> None:
+        """Note that a request has begun."""
+        self._begin_turn()
+        self.admission.n_begun += 1
+
     def take(self, call: QuickCall) -> None:
-        """Answer a request, let it wait, or refuse it if too many do."""
+        """Answer a request, let it wait, or refuse it if too many have become whole at once."""
         self._n_this_turn += 1
         if self._n_this_turn == 1:
-            asyncio.get_running_loop().call_soon(self._end_turn)
+            self._begin_turn()
             if self._single:
                 self._answer([call])
                 return
-        if len(self._waiting) + self._app.admitted >= self._max_waiting:
-            self._reply(call, RefusedError(503, "overload", "too many requests at once; try again soon"))
+        if len(self._waiting) >= self.admission.allowed:
+            refused = begin_refusal(call.protocol, call.route, list(call.headers.items()), keep_alive=call.keep_alive)
+            call.protocol.cycle = refused  # type: ignore[assignment]
+            self.refuse(refused)
             return
         self._waiting.append(call)
 
+    def refuse(self, call: RefusedCall) -> None:
+        """Refuse a request because of overload."""
+        self._begin_turn()
+        self.refusals.hold(call, asyncio.get_running_loop())
+
+    def _begin_turn(self) -> None:
+        """Note when the turn began, and with it how long the one before took."""
+        if self._started is None:
+            self._started = time.perf_counter()
+            self._learn(self._started)
+            asyncio.get_running_loop().call_soon(self._end_turn)
+
     def _end_turn(self) -> None:
         """Answer what waits; whatever the loop has read by now is here."""
-        self._single, self._n_this_turn = self._n_this_turn == 1, 0
+        n_taken, self._n_this_turn = self._n_this_turn, 0
+        self._single = n_taken == 1
+        self.refusals.end_turn()
+        n_begun = self.admission.end_turn()
+        started, self._started = self._started, None
+        if started is not None and n_begun > 1:
+            self._last = started, n_begun
+            asyncio.get_running_loop().call_soon(self._settle)  # after what else this turn has to do, and the next reading
         if self._waiting:
             calls, self._waiting = self._waiting, []
             self._answer(calls)
+
+    def _settle(self) -> None:
+        self._learn(time.perf_counter())
+
+    def _learn(self, now: float) -> None:
+        if self._last is not None:
+            (started, n_begun), self._last = self._last, None
+            self.admission.learn(now - started, n_begun)
 
     def _answer(self, calls: list[QuickCall]) -> None:
         asked, askers = [], []
@@ -170,17 +214,3 @@ class Desk:
             return reply_error(error, call.route.wire, request_id)
         logger.error("request %s failed", request_id.decode(), exc_info=error)
         return reply_fault(call.route.wire, request_id)
-
-
-def build_response(reply: Reply, request_id: bytes, status_line: bytes, defaults: Any, *, close: bool) -> bytes:
-    """Return a response as it goes over the wire, in one piece."""
-    parts = [status_line]
-    for name, value in defaults:
-        parts += (name, b": ", value, b"\r\n")
-    parts.append(
-        b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n" % (reply.content_type, len(reply.body), request_id)
-    )
-    for name, value in reply.headers:
-        parts += (name, b": ", value, b"\r\n")
-    parts += (b"connection: close\r\n\r\n" if close else b"\r\n", reply.body)
-    return b"".join(parts)

@@ -85,6 +85,20 @@ def reply_error(error: MLOpsError, wire: Wire | None, request_id: bytes) -> Repl
     return Reply(status, JSON, orjson.dumps(body), headers)
 
 
+def build_response(reply: Reply, request_id: bytes, status_line: bytes, defaults: Any, *, close: bool) -> bytes:
+    """Return a response as it goes over the wire, in one piece."""
+    parts = [status_line]
+    for name, value in defaults:
+        parts += (name, b": ", value, b"\r\n")
+    parts.append(
+        b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n" % (reply.content_type, len(reply.body), request_id)
+    )
+    for name, value in reply.headers:
+        parts += (name, b": ", value, b"\r\n")
+    parts += (b"connection: close\r\n\r\n" if close else b"\r\n", reply.body)
+    return b"".join(parts)
+
+
 def reply_fault(wire: Wire | None, request_id: bytes) -> Reply:
     """Return the reply to a request that met a fault of ours: a fixed sentence and the request id."""
     return reply_error(RefusedError(500, "fault", f"{INTERNAL} ({request_id.decode()})"), wire, request_id)

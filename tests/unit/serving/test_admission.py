@@ -1,0 +1,101 @@
+import pytest
+
+from mlops_project.serving.admission import FEW, Admission
+from mlops_project.serving.refusals import HOLD_SECONDS, STEP_SECONDS, TOGETHER
+
+LIMIT = 0.03
+
+
+def begin_all(admission: Admission, n: int) -> int:
+    """Let so many requests come in one turn; return how many were taken."""
+    taken = 0
+    for _ in range(n):
+        if not admission.is_full:
+            admission.n_begun += 1
+            taken += 1
+    return taken
+
+
+def run_turn(admission: Admission, n: int, each: float) -> int:
+    """Answer what is taken of so many requests, each in so many seconds."""
+    taken = begin_all(admission, n)
+    assert admission.end_turn() == taken
+    admission.learn(taken * each, taken)
+    return taken
+
+
+@pytest.mark.parametrize(("each", "allowed"), [(20e-6, 256), (100e-6, 135), (0.5e-3, 27), (1e-3, FEW), (0.1, FEW)])
+def test_nearly_half_the_limit_is_given_to_one_turn(each, allowed):
+    admission = Admission(LIMIT, 256)
+    for _ in range(2000):
+        run_turn(admission, 1000, each)
+    assert run_turn(admission, 1000, each) == pytest.approx(allowed, abs=1)
+
+
+def test_limit_is_a_setting():
+    few, many = Admission(0.01, 1000), Admission(0.1, 1000)
+    assert (begin_all(few, 1000), begin_all(many, 1000)) == (45, 450)
+
+
+def test_each_turn_counts_anew():
+    admission = Admission(LIMIT, 256)
+    assert begin_all(admission, 1000) == begin_all(admission, 1000) + 135
+    admission.end_turn()
+    assert begin_all(admission, 1000) == 135
+
+
+def test_requests_at_work_elsewhere_take_places_but_no_time():
+    admission = Admission(LIMIT, 256)
+    admission.n_working = 255
+    assert begin_all(admission, 1000) == 135
+    admission.n_working = 256
+    admission.end_turn()
+    assert begin_all(admission, 1000) == 0
+
+
+def test_one_pause_refuses_none_of_a_few_clients():
+    admission = Admission(LIMIT, 256)
+    for _ in range(200):
+        run_turn(admission, 16, 45e-6)
+    begin_all(admission, 2)
+    admission.end_turn()
+    admission.learn(0.1, 2)  # a collection of garbage, another process
+    assert run_turn(admission, 16, 45e-6) == 16
+
+
+def test_slow_model_is_known_after_its_first_turn():
+    admission = Admission(LIMIT, 256)
+    run_turn(admission, 1000, 0.02)
+    assert admission.allowed == FEW
+
+
+@pytest.mark.parametrize("clients", [16, 160, 400, 1000, 5000])
+@pytest.mark.parametrize("answer_seconds", [30e-6, 45e-6, 150e-6])
+def test_clients_that_ask_again_at_once_get_most_of_the_capacity_and_in_time(clients, answer_seconds):
+    """A simulation: refusing takes 10 µs, is held back, and every client asks again with its answer."""
+    refuse_seconds = 10e-6
+    admission = Admission(LIMIT, 256)
+    now, before, ready, held = 0.0, 0.0, clients, []
+    answered, waited, begun_at = 0, 0.0, 1.0  # the first second is for learning
+    while now < 3:
+        ready += sum(n for at, n in held if at <= now)
+        held = [(at, n) for at, n in held if at > now]
+        taken = begin_all(admission, ready)
+        admission.end_turn()
+        refused = ready - taken
+        seconds = max(1e-6, taken * answer_seconds + refused * refuse_seconds)
+        admission.learn(seconds, taken)
+        now += seconds
+        held += [
+            (now + HOLD_SECONDS + STEP_SECONDS * index, min(TOGETHER, refused - start))
+            for index, start in enumerate(range(0, refused, TOGETHER))
+        ]
+        if now > begun_at and taken:
+            answered += taken
+            waited = max(waited, before + seconds)
+        before, ready = seconds, taken
+    if clients <= 1000:
+        assert waited <= LIMIT
+        assert answered / (now - begun_at) >= 0.8 / answer_seconds
+    else:
+        assert answered / (now - begun_at) >= 0.4 / answer_seconds  # more than max_connections
