@@ -264,6 +264,8 @@ def list_labels() -> dict[str, bytes]:
     return {
         "labels": b"[" + (label * 10_000).removesuffix(b",") + b"]",
         "more labels than allowed": fill(b"[", label, b"]"),
+        "empty lists within the limit": fill(b"[", b"[],", b"]", 2 * MIB),
+        "empty objects within the limit": fill(b"[", b"{},", b"]", 2 * MIB),
         "long ids": fill(b'[{"label":1,"id":"', b"0", b'"}]'),
         "long labels": fill(b'[{"id":"%b","label":"' % key.encode(), b"a", b'"}]'),
     }

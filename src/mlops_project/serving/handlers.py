@@ -17,6 +17,7 @@ from mlops_project.serving.openapi import describe_api
 from mlops_project.serving.replies import JSON, Reply, reply_json
 from mlops_project.serving.settings import Role
 from mlops_project.wire import open_inference
+from mlops_project.wire.limits import count_values
 from mlops_project.wire.mlflow import PROTOCOL_VERSION
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 SERVER_NAME = "mlops_project"
 MAX_LABELS = 10_000
 MAX_FEEDBACK_BYTES = 2 * 2**20  # 10,000 labels of 200 bytes; an id takes 38 to 44
+MAX_FEEDBACK_VALUES = MAX_LABELS * 12  # as ``count_values`` weighs them: a label counts 11 at most
 SMALL_FEEDBACK_BYTES = 16 * 1024  # up to 200 labels, 2 ms
 LABELS_TOGETHER = 250  # of each turn of the event loop: as many as one system call writes
 DOCS_FILES = {"swagger-ui.css": b"text/css", "swagger-ui-bundle.js": b"text/javascript"}
@@ -180,13 +182,16 @@ def _check_labels(call: Call) -> list[tuple[str, bytes]]:
 
 
 def _read_labels(body: bytes) -> list[dict[str, Any]]:
+    shape = f'expected {{"id": …, "label": …}}, or a list of 1 to {MAX_LABELS} of them'
+    if count_values(body, MAX_FEEDBACK_VALUES) > MAX_FEEDBACK_VALUES:  # 700,000 empty lists hold up everybody
+        raise ContractError(shape)
     try:
         labels = orjson.loads(body)
     except orjson.JSONDecodeError:
         raise ContractError("the body is not valid JSON") from None
     labels = [labels] if isinstance(labels, dict) else labels
     if not isinstance(labels, list) or not labels or len(labels) > MAX_LABELS:
-        raise ContractError(f'expected {{"id": …, "label": …}}, or a list of 1 to {MAX_LABELS} of them')
+        raise ContractError(shape)
     for item in labels:
         if not isinstance(item, dict) or item.keys() != {"id", "label"} or not isinstance(item["id"], str):
             raise ContractError('expected {"id": …, "label": …} for each label, and nothing else')

@@ -1,6 +1,7 @@
 import asyncio
 import gzip
 import json
+import tracemalloc
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -336,6 +337,22 @@ def test_labels_may_be_compressed_and_are_read_whole(serve, tree_bundle):
         assert (await client.post("/feedback", body, content_encoding="gzip")).json == {"accepted": 5}
         assert (await client.post("/feedback", body + b"x", content_encoding="gzip")).status == 400
         assert sum(record.about.kind == "label" for record in read_log(client.folder)) == 5
+
+    serve(ask, model_dir=tree_bundle)
+
+
+def test_feedback_builds_nothing_from_lists_that_hold_no_labels(serve, tree_bundle):
+    async def ask(client):
+        for piece in (b"[],", b"{},", b'{"id":[]},', b"1,"):
+            body = b"[" + (piece * (2_000_000 // len(piece))).removesuffix(b",") + b"]"
+            tracemalloc.start()
+            try:
+                answer = await client.post("/feedback", body)
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+            assert (answer.status, peak < 16 * 2**20) == (400, True)
+            assert "a list of 1 to 10000" in answer.json["error"]
 
     serve(ask, model_dir=tree_bundle)
 
