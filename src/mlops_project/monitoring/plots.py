@@ -12,6 +12,7 @@ from typing import NamedTuple
 from mlops_project.monitoring.results import Bins
 
 WIDTH = 460
+BROAD = 940
 MAX_CATEGORIES = 8  # bars; the rest is joined
 LETTER_WIDTH = 6.4  # pixels of a letter at 11 px, about
 STEPS = (1, 2, 2.5, 5, 10)
@@ -117,7 +118,12 @@ def _draw_categories(shares: list[tuple[str, float, float]], title: str) -> str:
 
 
 def draw_lines(
-    lines: Sequence[Line], title: str, *, levels: Sequence[tuple[str, float]] = (), marks: Sequence[Mark] = ()
+    lines: Sequence[Line],
+    title: str,
+    *,
+    levels: Sequence[tuple[str, float]] = (),
+    marks: Sequence[Mark] = (),
+    width: int = BROAD,
 ) -> str:
     """Draw metrics over time.
 
@@ -127,13 +133,15 @@ def draw_lines(
         (CSS class behind ``level-``, value) of horizontal lines: the reference, what is tolerated.
     marks
         Vertical lines: promotions.
+    width
+        At which its texts have their size; a page shows it at its own.
 
     Returns
     -------
     str
         SVG; empty if no point has a value.
     """
-    width, left, top, height = 940, 56.0, 22.0, 220.0
+    left, top, height = 56.0, 22.0, 220.0
     times = [point.at for line in lines for point in line.points]
     values = [value for line in lines for point in line.points for value in point[1:] if value is not None]
     if not values:

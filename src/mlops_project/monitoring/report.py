@@ -14,7 +14,7 @@ from mlops_project.modeling.evaluation import TITLES as METRIC_TITLES
 from mlops_project.modeling.evaluation import format_number
 from mlops_project.modeling.metrics import higher_is_better
 from mlops_project.monitoring import alerts
-from mlops_project.monitoring.plots import Line, Mark, Point, draw_bins, draw_lines
+from mlops_project.monitoring.plots import BROAD, WIDTH, Line, Mark, Point, draw_bins, draw_lines
 from mlops_project.monitoring.results import Alert, Drift, Evaluation, FeatureDrift, MetricValue, Performance
 from mlops_project.monitoring.summary import (
     Verdict,
@@ -179,14 +179,23 @@ def _draw_metric(evaluations: Sequence[Evaluation], settings: MonitoringConfig) 
     step = settings.tolerance * (1 if name not in _SHARES else abs(reference))
     limit = reference - step if higher_is_better(name) else reference + step
     levels = [("reference", reference), ("tolerated", limit)]
-    svg = draw_lines(lines, title, levels=levels, marks=_find_promotions(evaluations))
+    drawn = _draw_twice(lines, title, levels, evaluations)
     better = "higher" if higher_is_better(name) else "lower"
     caption = (
         f"Solid: from labels, with its 95% interval; dashed orange: estimated without labels. Dotted: on the held-out rows "
         f"({format_number(reference)}); orange line: what is tolerated ({format_number(limit)}). "
         f"{to_sentence(better + ' is better')}"
     )
-    return {"title": title, "svg": svg, "caption": caption + _PROMOTIONS}
+    return {"title": title, **drawn, "caption": caption + _PROMOTIONS}
+
+
+def _draw_twice(
+    lines: Sequence[Line], title: str, levels: Sequence[tuple[str, float]], evaluations: Sequence[Evaluation]
+) -> dict[str, str]:
+    """Draw for a desktop and for a phone, where texts of the first would be five pixels high."""
+    marks = _find_promotions(evaluations)
+    broad, narrow = (draw_lines(lines, title, levels=levels, marks=marks, width=width) for width in (BROAD, WIDTH))
+    return {"svg": broad, "narrow": narrow}
 
 
 _SHARES = ("log_loss", "mae", "rmse")  # their tolerance is a share of the reference
@@ -209,9 +218,9 @@ def _draw_share(evaluations: Sequence[Evaluation], settings: MonitoringConfig) -
         Point(datetime.fromisoformat(item.end), item.drift.share if item.drift.features else None) for item in evaluations
     ]
     title, levels = "Share of the features that changed, by importance", [("tolerated", settings.drift_share)]
-    svg = draw_lines([Line("share", points)], title, levels=levels, marks=_find_promotions(evaluations))
+    drawn = _draw_twice([Line("share", points)], title, levels, evaluations)
     caption = f"Orange line: the share from which on the window counts as drifted ({format_percent(settings.drift_share)})."
-    return {"title": title, "svg": svg, "caption": caption + _PROMOTIONS} if svg and len(points) > 1 else None
+    return {"title": title, **drawn, "caption": caption + _PROMOTIONS} if drawn["svg"] and len(points) > 1 else None
 
 
 def _find_promotions(evaluations: Sequence[Evaluation]) -> list[Mark]:

@@ -80,7 +80,7 @@ def test_alert_is_the_verdict_with_reason_and_next_steps():
 def test_what_changed_first_is_ranked_by_the_first_window_of_this_version():
     text = build_report(make_history(["late", "later", "latest"], 9), SETTINGS)
     table = text[text.index("What changed first") : text.index("Changed features")]
-    assert re.findall(r'<td class="text">(\w+)</td><td class="time">(.{16})</td>', table) == [
+    assert re.findall(r'class="text">(\w+)</td><td [^>]*class="time">(.{16})</td>', table) == [
         ("late", "2026-11-24 15:00"),
         ("later", "2026-11-24 16:00"),
         ("latest", "2026-11-24 17:00"),
@@ -90,7 +90,7 @@ def test_what_changed_first_is_ranked_by_the_first_window_of_this_version():
 
 def test_promotion_is_marked_and_the_metric_has_reference_and_tolerance():
     text = build_report(make_history(["age"]), SETTINGS)
-    assert text.count('class="mark"') == 2  # in both plots over time
+    assert text.count('class="mark"') == 4  # in both plots over time, for desktops and for phones
     assert ">version 3</text>" in text
     assert 'class="level-reference"' in text
     assert "what is tolerated (0.9400)" in text
