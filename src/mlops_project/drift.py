@@ -15,8 +15,8 @@ from mlops_project.contract import DATETIME_PARTS, Contract
 from mlops_project.errors import BundleError, ConfigError, ContractError, DataError
 
 if TYPE_CHECKING:
-    from mlops_project.monitoring.profile import ReferenceProfile
     from mlops_project.monitoring.results import Drift, FeatureDrift
+    from mlops_project.reference.profile import ReferenceProfile
     from mlops_project.runtime import Runtime
     from mlops_project.wire.rows import Encoded
 
@@ -61,7 +61,7 @@ def compare(current: Path, yardstick: Yardstick, config: Config) -> "Drift":
         If the file cannot be read, its columns are not the reference's, or it has too few rows.
     """
     from mlops_project.monitoring.drift import compute_drift
-    from mlops_project.monitoring.profile import MIN_REFERENCE_ROWS, Profiler
+    from mlops_project.reference.profile import MIN_REFERENCE_ROWS, Profiler
 
     profiler, sample = Profiler(yardstick.profile), _Sample(config.random_state)
     for rows in _read(current, yardstick):
@@ -91,8 +91,8 @@ def load_model(folder: Path, config: Config) -> Yardstick:
     """
     import pandas as pd
 
-    from mlops_project.monitoring.profile import load_reference
     from mlops_project.proof import load_runtime
+    from mlops_project.reference.profile import load_reference
 
     bundle = load_bundle(folder)
     profile = load_reference(bundle)
@@ -120,7 +120,7 @@ def load_table(source: str, dropped: tuple[str, ...], config: Config) -> Yardsti
     DataError, ConfigError
         If it cannot be read, has too few rows or no column that can be compared, or lacks a column that is to be left out.
     """
-    from mlops_project.monitoring.profile import MIN_REFERENCE_ROWS, build_reference
+    from mlops_project.reference.profile import MIN_REFERENCE_ROWS, build_reference
     from mlops_project.tables.reference import read_reference_table
 
     table = read_reference_table(source, dropped, config, RANGE_SHARE)

@@ -286,8 +286,8 @@ def _write_profile(
     config: Config,
 ) -> None:
     """Write what monitoring compares with: the held-out rows, counted, and how good the model is on them."""
-    from mlops_project.monitoring.profile import MIN_REFERENCE_ROWS, build_reference
-    from mlops_project.monitoring.reference_performance import build_reference_performance
+    from mlops_project.reference.performance import build_reference_performance
+    from mlops_project.reference.profile import MIN_REFERENCE_ROWS, build_reference
 
     if len(split.test_target) < MIN_REFERENCE_ROWS:
         return

@@ -15,11 +15,11 @@ import pytest
 from mlops_project.bundle import load_bundle
 from mlops_project.config import Config, read_config
 from mlops_project.monitoring.evaluate import evaluate_window
-from mlops_project.monitoring.profile import load_reference
 from mlops_project.monitoring.results import Evaluation
 from mlops_project.monitoring.state import EvaluationStore
 from mlops_project.prediction_log.ingest import ingest
 from mlops_project.prediction_log.reader import LogReader, Window, read_records
+from mlops_project.reference.profile import load_reference
 from mlops_project.runtime import Runtime
 
 ARCHIVES = sorted((Path(__file__).parents[1] / "formats").glob("*.tar.xz"))

@@ -6,8 +6,8 @@ import pytest
 
 from mlops_project.bundle import REFERENCE_FILE, load_bundle
 from mlops_project.data_prep import ProductionRows
-from mlops_project.monitoring.profile import load_reference
 from mlops_project.monitoring.recent_reference import renew_reference
+from mlops_project.reference.profile import load_reference
 from mlops_project.train import train
 from tests.integration.tracking.production import draw, moved, same, write_project
 

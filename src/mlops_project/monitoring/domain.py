@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import linalg, special, stats
 
-from mlops_project.monitoring.bins import FeatureProfile, read_numbers
 from mlops_project.monitoring.results import DomainDrift
+from mlops_project.reference.bins import FeatureProfile, read_numbers
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.bool_]

@@ -11,13 +11,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from mlops_project.monitoring.bins import Tally
 from mlops_project.monitoring.domain import compare_rows
-from mlops_project.monitoring.profile import Profiler, ReferenceProfile
 from mlops_project.monitoring.quality import find_faults
 from mlops_project.monitoring.reasons import NAMED, say, shorten_list
 from mlops_project.monitoring.results import Bins, DomainDrift, Drift, FeatureDrift, Reason
-from mlops_project.monitoring.thresholds import find_threshold
 from mlops_project.monitoring.two_sample import (
     NO_TEST,
     Outcome,
@@ -26,10 +23,11 @@ from mlops_project.monitoring.two_sample import (
     compare_distributions,
     compare_ranks,
     compare_shares,
-    jensen_shannon,
-    stability_index,
-    wasserstein,
 )
+from mlops_project.reference.bins import Tally
+from mlops_project.reference.distances import jensen_shannon, stability_index, wasserstein
+from mlops_project.reference.profile import Profiler, ReferenceProfile
+from mlops_project.reference.thresholds import find_threshold
 from mlops_project.sections import MonitoringConfig
 
 DOMAIN_SHARE = 0.25  # of alpha goes to the domain classifier, the rest to the features; scores, an alert of their own, have all

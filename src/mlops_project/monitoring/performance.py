@@ -15,14 +15,14 @@ from mlops_project.modeling.metrics import (
 )
 from mlops_project.monitoring.estimate import MIN_ROWS, Estimator
 from mlops_project.monitoring.reasons import say
-from mlops_project.monitoring.reference_performance import (
+from mlops_project.monitoring.results import MetricValue, Performance, Reason
+from mlops_project.reference.performance import (
     ReferenceMetric,
     ReferencePerformance,
     build_reference_performance,
     read_reference_performance,
     standard_errors,
 )
-from mlops_project.monitoring.results import MetricValue, Performance, Reason
 from mlops_project.sections import GatesConfig, MonitoringConfig
 
 __all__ = [

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mlops_project.monitoring.bins import Tally
 from mlops_project.monitoring.results import Reason
 from mlops_project.monitoring.two_sample import adjust_holm, compare_increase
+from mlops_project.reference.bins import Tally
 
 LEAST_RISE = 0.005  # of a share; less is no fault that matters, however sure
 

@@ -11,9 +11,9 @@ from mlops_project.config import Config
 from mlops_project.data_prep import ProductionRows
 from mlops_project.modeling.evaluation import encode_target
 from mlops_project.modeling.importance import compute_importance
-from mlops_project.monitoring.profile import MIN_REFERENCE_ROWS, build_reference
-from mlops_project.monitoring.reference_performance import build_reference_performance
 from mlops_project.proof import load_runtime, note_proven
+from mlops_project.reference.performance import build_reference_performance
+from mlops_project.reference.profile import MIN_REFERENCE_ROWS, build_reference
 
 
 def renew_reference(bundle: Bundle, recent: ProductionRows, config: Config) -> Bundle:

@@ -4,7 +4,8 @@ from typing import Literal
 
 import msgspec
 
-Kind = Literal["numeric", "category"]
+from mlops_project.reference.bins import Kind
+
 Source = Literal["live", "estimated"]
 AlertName = Literal["data-drift", "prediction-drift", "performance-loss", "estimated-loss", "data-quality"]
 

@@ -1,4 +1,4 @@
-"""Are two samples from one population, and how far apart are they? Tests and distances on counts per bin.
+"""Are two samples from one population? Tests on counts per bin.
 
 Profiles hold counts, not rows, so everything here works on two arrays of counts over the same bins: the reference's and the
 window's. p-values were checked at 0.01, 0.001 and 0.0002 over 50,000 draws of unequal and sparse samples (114 against 500 and
@@ -8,11 +8,9 @@ window's. p-values were checked at 0.01, 0.001 and 0.0002 over 50,000 draws of u
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special, stats
 
-Counts = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from mlops_project.reference.distances import Counts, Floats
 
 LEAST_EXPECTED = 5.0  # rows per cell below which χ² is no longer χ²: Cochran, Some methods for strengthening χ² tests, 1954
 STRAIGHT = 1e-3  # skewness below which a Pearson III curve is a normal one
@@ -133,42 +131,3 @@ def adjust_holm(p_values: Floats) -> Floats:
     adjusted = np.empty(len(p_values))
     adjusted[order] = np.minimum(steps, 1.0)
     return adjusted
-
-
-def jensen_shannon(reference: Counts, current: Counts) -> Floats:
-    """Jensen–Shannon distance in [0, 1]: the root of the divergence to base 2 (Lin 1991; Endres & Schindelin 2003).
-
-    Parameters
-    ----------
-    reference, current
-        Counts ``(…, n_bins)``; leading dimensions are broadcast.
-    """
-    p = reference / np.maximum(reference.sum(axis=-1, keepdims=True), 1)
-    q = current / np.maximum(current.sum(axis=-1, keepdims=True), 1)
-    middle = (p + q) / 2
-    nats = (special.rel_entr(p, middle) + special.rel_entr(q, middle)).sum(axis=-1) / 2
-    distance: Floats = np.sqrt(np.clip(nats / np.log(2), 0.0, 1.0))
-    return distance
-
-
-def stability_index(reference: Counts, current: Counts) -> float:
-    """Population stability index Σ (q - p) ln(q / p) (Siddiqi, Credit Risk Scorecards, 2006).
-
-    Half a row is added to every bin of both sides, because an empty one would make it infinite.
-    """
-    used = (reference + current) > 0
-    p, q = reference[used] + 0.5, current[used] + 0.5
-    p, q = p / p.sum(), q / q.sum()
-    return float(((q - p) * np.log(q / p)).sum())
-
-
-def wasserstein(reference: Counts, reference_sums: Floats, current: Counts, current_sums: Floats) -> float:
-    """First Wasserstein distance in the values' unit, each bin's rows standing at their mean."""
-    left, right = reference > 0, current > 0
-    if not left.any() or not right.any():
-        return 0.0
-    return float(
-        stats.wasserstein_distance(
-            reference_sums[left] / reference[left], current_sums[right] / current[right], reference[left], current[right]
-        )
-    )

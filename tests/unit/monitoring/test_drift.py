@@ -4,9 +4,9 @@ from sklearn.datasets import load_breast_cancer
 
 from mlops_project.contract import Contract, Feature
 from mlops_project.monitoring.drift import compute_drift
-from mlops_project.monitoring.profile import Profiler, build_reference
-from mlops_project.monitoring.thresholds import WINDOW_ROWS, compute_thresholds, find_threshold
-from mlops_project.monitoring.two_sample import jensen_shannon
+from mlops_project.reference.distances import jensen_shannon
+from mlops_project.reference.profile import Profiler, build_reference
+from mlops_project.reference.thresholds import WINDOW_ROWS, compute_thresholds, find_threshold
 from mlops_project.runtime import Predictions
 from mlops_project.sections import MonitoringConfig
 from tests.tables import make_mixed_table

@@ -8,11 +8,11 @@ from scipy.special import expit, softmax
 from mlops_project.config import Config
 from mlops_project.contract import Contract, Feature
 from mlops_project.modeling.metrics import Scored, compute_metrics
-from mlops_project.monitoring.calibration import Calibrator, fit_calibrator
-from mlops_project.monitoring.direct_loss import MIN_ROWS as MIN_ERROR_ROWS
 from mlops_project.monitoring.estimate import MAX_ROWS, MIN_ROWS, Estimator, draw_labels
-from mlops_project.monitoring.expected import NAMES, compute_expected
-from mlops_project.monitoring.reference_performance import ReferencePerformance, build_reference_performance
+from mlops_project.reference.calibration import Calibrator, fit_calibrator
+from mlops_project.reference.direct_loss import MIN_ROWS as MIN_ERROR_ROWS
+from mlops_project.reference.expected import NAMES, compute_expected
+from mlops_project.reference.performance import ReferencePerformance, build_reference_performance
 from mlops_project.runtime import Predictions
 
 BINARY = Contract((Feature("x", "float", default=0.0),), "y", "binary", ("no", "yes"), ("no", "yes"))

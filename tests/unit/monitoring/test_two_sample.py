@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 from scipy import stats
-from scipy.spatial.distance import jensenshannon
 
 from mlops_project.monitoring.two_sample import (
     NO_TEST,
@@ -11,9 +10,6 @@ from mlops_project.monitoring.two_sample import (
     compare_increase,
     compare_ranks,
     compare_shares,
-    jensen_shannon,
-    stability_index,
-    wasserstein,
 )
 
 
@@ -94,23 +90,3 @@ def test_holm_is_the_step_down_of_his_paper():
     assert adjust_holm(np.array([0.01, 0.04, 0.03, 0.005])).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert adjust_holm(np.array([0.9, 0.8])).tolist() == [1.0, 1.0]
     assert adjust_holm(np.zeros(0)).tolist() == []
-
-
-def test_jensen_shannon_is_scipys_and_ranges_from_nothing_to_one(rng):
-    reference, current = rng.multinomial(100, np.ones(5) / 5), rng.multinomial(999, [0.1, 0.4, 0.3, 0.2, 0.0])
-    assert jensen_shannon(reference, current) == pytest.approx(jensenshannon(reference, current, base=2))
-    assert jensen_shannon(reference, reference * 3) == pytest.approx(0.0, abs=1e-7)
-    assert jensen_shannon(np.array([5, 0]), np.array([0, 7])) == pytest.approx(1.0)
-
-
-def test_stability_index_is_finite_with_empty_bins_and_is_the_textbooks_without():
-    reference, current = np.array([1000, 2000, 7000]), np.array([20_000, 20_000, 60_000])
-    p, q = reference / 10_000, current / 100_000
-    assert stability_index(reference, current) == pytest.approx(((q - p) * np.log(q / p)).sum(), rel=1e-2)
-    assert np.isfinite(stability_index(np.array([10, 0]), np.array([0, 10])))
-
-
-def test_wasserstein_is_scipys_where_bins_hold_one_value(samples):
-    counts = [count(sample, 30) for sample in samples]
-    sums = [tally * np.arange(30.0) for tally in counts]
-    assert wasserstein(counts[0], sums[0], counts[1], sums[1]) == pytest.approx(stats.wasserstein_distance(*samples))

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from mlops_project.bundle import PROFILE_FILE, Bundle
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import BundleError, ContractError, suggest
-from mlops_project.monitoring.bins import PRESENT, FeatureProfile, Tally, find_edges, read_numbers
-from mlops_project.monitoring.reference_performance import ReferencePerformance
-from mlops_project.monitoring.thresholds import compute_thresholds
+from mlops_project.reference.bins import PRESENT, FeatureProfile, Tally, find_edges, read_numbers
+from mlops_project.reference.performance import ReferencePerformance
+from mlops_project.reference.thresholds import compute_thresholds
 from mlops_project.runtime import Predictions
 
 __all__ = ["FeatureProfile", "Profiler", "ReferenceProfile", "build_reference", "load_reference"]

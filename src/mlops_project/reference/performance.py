@@ -10,9 +10,9 @@ from mlops_project.bundle import Metadata
 from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.modeling.metrics import Scored, Truth, bootstrap, compute_metrics, find_metric, score_rows
-from mlops_project.monitoring.calibration import Calibrator, fit_calibrator
-from mlops_project.monitoring.direct_loss import MIN_ROWS, ErrorModel, fit_error_model
-from mlops_project.monitoring.expected import compute_expected
+from mlops_project.reference.calibration import Calibrator, fit_calibrator
+from mlops_project.reference.direct_loss import MIN_ROWS, ErrorModel, fit_error_model
+from mlops_project.reference.expected import compute_expected
 from mlops_project.runtime import Predictions
 
 MIN_CALIBRATION_ROWS = 30

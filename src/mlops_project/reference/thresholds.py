@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from mlops_project.monitoring.two_sample import jensen_shannon
+from mlops_project.reference.distances import jensen_shannon
 
 WINDOW_ROWS = (30, 60, 120, 250, 500, 1000, 2500, 10_000, 100_000)
 ROUNDS = 1000  # 12 ms a feature; the quantile then varies by 2 %

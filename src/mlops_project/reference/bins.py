@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -12,16 +12,16 @@ import pandas as pd
 
 from mlops_project.contract import FeatureType
 from mlops_project.errors import ContractError
-from mlops_project.monitoring.lookup import BinFinder
-from mlops_project.monitoring.results import Kind
+from mlops_project.reference.distances import Counts, Floats
 
-Counts = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+Kind = Literal["numeric", "category"]
 
 MAX_BINS = 50  # for tests; finer ones made them no stronger
 NUMERIC_CELLS = 10  # for distances: 0.25 sd at 500 rows exceeds chance in 93 % of windows with 10, in 85 % with 20
 CATEGORY_CELLS = 20  # the rarer categories share the last
 PRESENT = "present"  # the one category of a datetime
+LOOKUP_CELLS = 4096  # 16 KB of bin numbers stay in the processor's nearest cache
+MAX_STEPS = 8  # edges in one cell; with more a binary search is as fast
 
 
 class FeatureProfile(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -92,7 +92,7 @@ class FeatureProfile(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return cells
 
     @cached_property
-    def finder(self) -> BinFinder:
+    def finder(self) -> "BinFinder":
         """Numeric: what finds a value's bin."""
         return BinFinder(self.edges)
 
@@ -254,3 +254,41 @@ def read_numbers(values: Any, name: str) -> Floats:
 
 def _objects(array: npt.NDArray[Any]) -> Any:
     return array if array.dtype.kind == "O" else ()
+
+
+class BinFinder:
+    """Finds bins exactly as ``np.searchsorted(edges, values)`` does, in a third of the time or less: 0.5–1 ms for 100,000.
+
+    Evenly spaced cells say which bin it is, but for the edges in the number's own cell, and those are compared with it.
+
+    Parameters
+    ----------
+    edges
+        Ascending.
+    """
+
+    def __init__(self, edges: tuple[float, ...]) -> None:
+        self._edges = np.array([*edges, np.inf])
+        self._quick = False
+        with np.errstate(over="ignore", divide="ignore"):
+            self._scale = LOOKUP_CELLS / np.float64(edges[-1] - edges[0]) if edges else np.float64(0.0)
+        if len(edges) > 1 and 0 < self._scale < np.inf:
+            cells = self._find_cells(self._edges[:-1])
+            self._first = np.searchsorted(cells, np.arange(LOOKUP_CELLS + 1)).astype(np.int32)  # edges in the cells below
+            self._steps = int(np.bincount(cells).max())
+            self._quick = self._steps <= MAX_STEPS
+
+    def find(self, values: Floats) -> npt.NDArray[np.signedinteger]:
+        """Return the bin of each number ``(n_rows,)``, from 0; none may be missing."""
+        if not self._quick:
+            return np.searchsorted(self._edges[:-1], values)
+        bins = self._first[self._find_cells(values)]
+        for _ in range(self._steps):
+            bins += values > self._edges[bins]
+        return bins
+
+    def _find_cells(self, values: Floats) -> npt.NDArray[np.int32]:
+        """Return cells, which never fall as values rise: so a number in a higher cell than an edge is larger than the edge."""
+        with np.errstate(over="ignore"):
+            cells: npt.NDArray[np.int32] = np.clip((values - self._edges[0]) * self._scale, 0, LOOKUP_CELLS).astype(np.int32)
+        return cells
