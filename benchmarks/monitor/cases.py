@@ -20,6 +20,7 @@ from benchmarks.monitor.tables import TABLES, TARGET
 from mlops_project.config import Config
 from mlops_project.data_prep import load_table, split_table
 from mlops_project.modeling.evaluation import encode_target
+from mlops_project.modeling.held_out import HeldOut
 from mlops_project.modeling.importance import compute_importance
 from mlops_project.runtime import Runtime
 from mlops_project.train import train
@@ -114,8 +115,8 @@ class Case:
 def judge(config: Config, bundle: Path) -> tuple[pd.DataFrame, "pd.Series[str]", list[str]]:
     """Return the held-out rows, their target, and the features from the most to the least important."""
     split, runtime = split_table(load_table(config), config), Runtime.load(bundle)
-    truth = encode_target(split.test_target, runtime.contract)
-    found = compute_importance(runtime, split.test_features, truth, runtime.contract, config)
+    held_out = HeldOut.predict(runtime, split.test_features, encode_target(split.test_target, runtime.contract))
+    found = compute_importance(runtime, held_out, runtime.contract, config)
     assert found is not None
     features = split.test_features
     return features.astype(dict.fromkeys(features.select_dtypes("category"), object)), split.test_target, list(found.names)

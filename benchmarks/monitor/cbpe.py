@@ -40,7 +40,8 @@ from benchmarks.monitor.tables import TARGET, load_affairs, load_cancer, load_vi
 from mlops_project.config import Config
 from mlops_project.contract import Contract, Feature
 from mlops_project.modeling.metrics import Scored, compute_metrics
-from mlops_project.monitoring.performance import Estimator, build_reference_performance
+from mlops_project.monitoring.estimate import Estimator
+from mlops_project.reference.performance import build_reference_performance
 from mlops_project.runtime import Predictions
 
 CHANGES = {"none": 0.0, "shift": 0.5, "strong shift": 1.0, "concept drift": 0.0}  # log-odds per deviation along the direction

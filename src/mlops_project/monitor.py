@@ -50,8 +50,8 @@ class Monitor:
     """
 
     def __init__(self, config: Config, segments: str) -> None:
-        from mlops_project.monitoring.trigger import Trigger
         from mlops_project.monitoring.watcher import Watcher
+        from mlops_project.retraining.trigger import Trigger
 
         self.config, self.watcher, self.trigger = config, Watcher(config, segments), Trigger(config)
         self.is_ready = False
@@ -81,7 +81,7 @@ class Monitor:
 
     def act(self) -> None:
         """Ask for a retraining if an alert of the champion fires, or the schedule says so."""
-        from mlops_project.monitoring.trigger import find_causes
+        from mlops_project.retraining.trigger import find_causes
 
         name = self.config.model.name
         newest = self.watcher.metrics.newest.get(name)
@@ -111,7 +111,7 @@ class Monitor:
         WebhookError
             If it is none.
         """
-        from mlops_project.monitoring.webhook import parse_webhook
+        from mlops_project.retraining.webhook import parse_webhook
 
         causes = parse_webhook(body, self.config.model.name)
         with self._acting:
@@ -124,7 +124,7 @@ class Monitor:
 
     def check_rollback(self) -> None:
         """Roll back a retrained champion that does worse than its predecessor."""
-        from mlops_project.retrain import check_rollback
+        from mlops_project.retraining.rollback import check_rollback
 
         move = check_rollback(self.config, self.watcher.reader)
         if move is not None:

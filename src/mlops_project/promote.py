@@ -14,21 +14,22 @@ from mlops_project.config import Config
 from mlops_project.errors import BundleError, ConfigError, ContractError, DataError, TrackingError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mlops_project.modeling.gate import Decision
-    from mlops_project.modeling.metrics import Scored, Truth
+    from mlops_project.modeling.held_out import HeldOut
+    from mlops_project.runtime import Runtime
     from mlops_project.tracking.registry import Move, Version
     from mlops_project.tracking.store import Store
 
 
-def run_gate(config: Config, bundle: Bundle, version_number: int, columns: Mapping[str, Any], truth: "Truth") -> "Decision":
+def run_gate(config: Config, bundle: Bundle, version_number: int, held_out: "HeldOut") -> "Decision":
     """Compare a registered bundle with the champion on the same held-out rows, and move ``champion`` if it passes.
 
     Parameters
     ----------
-    columns
-        Feature name → array ``(n_rows,)`` of the held-out rows.
-    truth
-        int64 class indices or float64 values, ``(n_rows,)``.
+    held_out
+        The rows, with the bundle's answers.
 
     Raises
     ------
@@ -41,73 +42,29 @@ def run_gate(config: Config, bundle: Bundle, version_number: int, columns: Mappi
     with open_store(config) as store:
         challenger = registry.find_version(store, bundle.metadata.name, str(version_number))
         champion = registry.find_champion(store, challenger.name)
-        decision = _judge(store, bundle, champion, columns, truth, config)
+        decision = _judge(store, bundle, champion, held_out, config)
         registry.note_verdict(store, challenger, decision.verdict, decision.reason)
         if decision.promote:
             registry.move_alias(store, challenger, registry.CHAMPION, "promote", decision.reason)
     return decision
 
 
-Rows = tuple[Mapping[str, Any], "Truth"]  # columns and truth, as run_gate takes them
-
-
-def run_retraining_gate(
-    config: Config, bundle: Bundle, version_number: int, recent: Rows, held_out: Rows, *, cause: str, promote: bool
-) -> "Decision":
-    """Compare a retrained bundle with the champion on the newest labelled rows and on the fixed held-out ones.
-
-    Parameters
-    ----------
-    cause
-        Key of what asked for the retraining; recorded with the move.
-    promote
-        Whether to move ``champion`` if the gate agrees, or to note the verdict only.
-
-    Raises
-    ------
-    TrackingError
-        If MLflow cannot be reached, or there is no champion.
-    """
-    from mlops_project.modeling.retraining_gate import Pair, decide_retraining
-    from mlops_project.tracking import registry
-    from mlops_project.tracking.store import open_store
-
-    with open_store(config) as store, tempfile.TemporaryDirectory() as folder:
-        challenger = registry.find_version(store, bundle.metadata.name, str(version_number))
-        champion = registry.find_version(store, challenger.name, registry.CHAMPION)
-        try:
-            rival = _load_champion(store, champion, bundle, Path(folder))
-            newest, fixed = (Pair(_score(bundle, *rows, config), _score(rival, *rows, config)) for rows in (recent, held_out))
-        except (BundleError, ContractError) as error:
-            decision = _refuse_comparison(champion, error)
-        else:
-            forgetting, seed = config.retraining.forgetting, config.random_state
-            decision = decide_retraining(newest, fixed, bundle.contract.task, config.gates, forgetting=forgetting, seed=seed)
-        registry.note_verdict(store, challenger, decision.verdict, decision.reason)
-        if decision.promote and promote:
-            registry.move_alias(store, challenger, registry.CHAMPION, "promote", decision.reason, cause=cause)
-    return decision
-
-
-def _judge(
-    store: "Store", bundle: Bundle, champion: "Version | None", columns: Mapping[str, Any], truth: "Truth", config: Config
-) -> "Decision":
+def _judge(store: "Store", bundle: Bundle, champion: "Version | None", held_out: "HeldOut", config: Config) -> "Decision":
     from mlops_project.modeling.gate import decide_promotion
 
-    score = _score(bundle, columns, truth, config)
-    task, seed = bundle.contract.task, config.random_state
+    score, task, seed = held_out.score(bundle.contract), bundle.contract.task, config.random_state
     if champion is None:
         return decide_promotion(score, None, task, config.gates, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            theirs = _load_champion(store, champion, bundle, Path(folder))
-            rival = _score(theirs, columns, truth, config)
+            rival = held_out.score_other(load_champion(store, champion, bundle, Path(folder), config))
         except (BundleError, ContractError) as error:
-            return _refuse_comparison(champion, error)
+            return refuse_comparison(champion, error)
     return decide_promotion(score, rival, task, config.gates, seed=seed)
 
 
-def _refuse_comparison(champion: "Version", error: Exception) -> "Decision":
+def refuse_comparison(champion: "Version", error: Exception) -> "Decision":
+    """Return the decision where champion and challenger cannot answer the same question."""
     from mlops_project.modeling.gate import Decision
 
     reason = f"it cannot be compared with the champion, version {champion.number}: {error}; " + _BY_HAND
@@ -117,7 +74,15 @@ def _refuse_comparison(champion: "Version", error: Exception) -> "Decision":
 _BY_HAND = "decide yourself with mlops promote --force --reason …"
 
 
-def _load_champion(store: "Store", champion: "Version", bundle: Bundle, folder: Path) -> Bundle:
+def load_champion(store: "Store", champion: "Version", bundle: Bundle, folder: Path, config: Config) -> "Runtime":
+    """Download the champion and load it, for a comparison with ``bundle``.
+
+    Raises
+    ------
+    BundleError, ContractError
+        If it cannot be had, or predicts something else.
+    """
+    from mlops_project.proof import load_runtime
     from mlops_project.tracking.registry import download_bundle
 
     theirs = download_bundle(store, champion, folder)
@@ -125,18 +90,11 @@ def _load_champion(store: "Store", champion: "Version", bundle: Bundle, folder: 
         old, new = getattr(theirs.contract, field), getattr(bundle.contract, field)
         if old != new:
             raise ContractError(f"its {field} was {old!r} and is {new!r} now")
-    return theirs
+    return load_runtime(theirs, config.proof)
 
 
-def _score(bundle: Bundle, columns: Mapping[str, Any], truth: "Truth", config: Config) -> "Scored":
-    from mlops_project.modeling.metrics import score_rows
-    from mlops_project.proof import load_runtime
-
-    return score_rows(load_runtime(bundle, config.proof).predict(columns), truth, bundle.contract)
-
-
-def read_held_out(config: Config, bundle: Bundle) -> tuple[dict[str, Any], "Truth", str]:
-    """Return columns and truth of rows that a bundle was not fitted on, and where they are from, in words.
+def read_held_out(config: Config, bundle: Bundle) -> tuple["HeldOut", str]:
+    """Return rows that a bundle was not fitted on, with its answers, and where they are from, in words.
 
     They are split from the table again where table and split are the ones that the bundle was made from; otherwise the
     bundle's own reference rows serve.
@@ -146,16 +104,23 @@ def read_held_out(config: Config, bundle: Bundle) -> tuple[dict[str, Any], "Trut
     BundleError
         If neither can be had.
     """
-    from mlops_project.data_prep import load_table, split_table
     from mlops_project.modeling.evaluation import encode_target
+    from mlops_project.modeling.held_out import HeldOut
+    from mlops_project.proof import load_runtime
+
+    features, target, origin = _find_rows(config, bundle)
+    return HeldOut.predict(load_runtime(bundle, config.proof), features, encode_target(target, bundle.contract)), origin
+
+
+def _find_rows(config: Config, bundle: Bundle) -> "tuple[pd.DataFrame, pd.Series[Any], str]":
+    from mlops_project.data_prep import load_table, split_table
 
     with contextlib.suppress(DataError, ConfigError):
         table = load_table(config)
-        if table.digest == (bundle.metadata.table_digest or bundle.metadata.data_digest) and _split_settings(
-            config.to_dict()
-        ) == _split_settings(bundle.metadata.config):
+        is_same = table.digest == (bundle.metadata.table_digest or bundle.metadata.data_digest)
+        if is_same and _split_settings(config.to_dict()) == _split_settings(bundle.metadata.config):
             split = split_table(table, config)
-            return _columns(split.test_features), encode_target(split.test_target, bundle.contract), "the held-out rows"
+            return split.test_features, split.test_target, "the held-out rows"
     if REFERENCE_FILE not in bundle.metadata.files:
         raise BundleError(
             f"{bundle.metadata.name}: the table is not the one it was trained on, and the bundle holds no reference rows; "
@@ -164,15 +129,11 @@ def read_held_out(config: Config, bundle: Bundle) -> tuple[dict[str, Any], "Trut
     import pandas as pd
 
     rows = pd.read_parquet(bundle.path / REFERENCE_FILE)
-    return _columns(rows), encode_target(rows.pop(bundle.contract.target), bundle.contract), "the bundle's reference rows"
+    return rows.drop(columns=bundle.contract.target), rows[bundle.contract.target], "the bundle's reference rows"
 
 
 def _split_settings(settings: Mapping[str, Any]) -> list[Any]:
     return [settings["test_size"], settings["random_state"], settings["data"]["group"], settings["data"]["time"]]
-
-
-def _columns(frame: Any) -> dict[str, Any]:
-    return {str(name): frame[name].to_numpy() for name in frame.columns}
 
 
 def promote(config: Config, which: str, *, force: bool = False, reason: str = "") -> "tuple[Version, Decision]":
@@ -205,8 +166,8 @@ def promote(config: Config, which: str, *, force: bool = False, reason: str = ""
             registry.move_alias(store, version, registry.CHAMPION, "force", reason)
             return version, Decision(promote=True, verdict="forced", reason=reason)
         bundle = registry.download_bundle(store, version, Path(folder))
-        columns, truth, origin = read_held_out(config, bundle)
-        decision = run_gate(config, bundle, version.number, columns, truth)
+        held_out, origin = read_held_out(config, bundle)
+        decision = run_gate(config, bundle, version.number, held_out)
     return version, Decision(decision.promote, decision.verdict, f"{decision.reason} ({origin})")
 
 

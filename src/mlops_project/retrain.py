@@ -13,16 +13,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 import click
 import numpy as np
 
-from mlops_project.bundle import Bundle, install
+from mlops_project.bundle import Bundle
 from mlops_project.command import Step, WorkflowCommand, config_options, echo, show_progress
 from mlops_project.config import Config
-from mlops_project.errors import BundleError, DataError, MLOpsError, TrackingError
-from mlops_project.monitoring.attempts import Attempts, Cause, CauseKind, Result, Watch, find_folder
+from mlops_project.errors import DataError, MLOpsError, TrackingError
+from mlops_project.retraining.attempts import Attempts, Cause, CauseKind, Result, find_folder
 
 if TYPE_CHECKING:
     from mlops_project.data_prep import ProductionRows
@@ -168,7 +168,9 @@ class _Retraining:
             return registry.download_bundle(store, champion, folder), answered
 
     def _finish_answered(self, move: "Move", champion: Bundle) -> _End:
-        note = _install(self.config, champion)
+        from mlops_project.retraining.rollback import install_champion
+
+        note = install_champion(self.config, champion)
         return _End("promoted", f"this cause was answered with version {move.target} already{note}", move.target)
 
     def _challenge(self, champion: Bundle, oldest: datetime) -> _End:
@@ -192,17 +194,19 @@ class _Retraining:
 
     def _train_and_judge(self, older: "ProductionRows", recent: "ProductionRows", said: str) -> _End:
         from mlops_project.modeling.evaluation import encode_target
-        from mlops_project.monitoring.recent_reference import renew_reference
-        from mlops_project.promote import run_retraining_gate
+        from mlops_project.modeling.held_out import HeldOut
+        from mlops_project.proof import load_runtime
+        from mlops_project.retraining.gate import run_retraining_gate
+        from mlops_project.retraining.recent_reference import renew_reference
         from mlops_project.train import build
 
-        bundle, _, split, _ = build(self.config, self._step, production=older, target=self._folder / "model")
-        bundle = renew_reference(bundle, recent, self.config)
+        bundle, _, fixed, _ = build(self.config, self._step, production=older, target=self._folder / "model")
+        runtime = load_runtime(bundle, self.config.proof)
+        newest = HeldOut.predict(runtime, recent.features, encode_target(recent.target, bundle.contract))
+        bundle = renew_reference(bundle, newest, runtime, self.config)
         self._step("logging to MLflow")
         number = _insist(lambda: self._log(bundle, f"{self.cause.reason}; {said}"))
         self._step("comparing with the champion")
-        newest = _columns(recent.features), encode_target(recent.target, bundle.contract)
-        fixed = _columns(split.test_features), encode_target(split.test_target, bundle.contract)
         decision = run_retraining_gate(self.config, bundle, number, newest, fixed, cause=self.cause.key, promote=self._promote)
         return self._conclude(decision, bundle, number)
 
@@ -217,12 +221,15 @@ class _Retraining:
         return number
 
     def _conclude(self, decision: "Decision", bundle: Bundle, number: int) -> _End:
+        from mlops_project.retraining.rollback import install_champion
+
         if not decision.promote:
             return _End("refused", f"version {number} is not promoted: {decision.reason}", number)
         if not self._promote:
             how = f"promote it with: mlops promote --version {number} --force --reason …"
             return _End("ready", f"version {number} passes: {decision.reason}; {how}", number)
-        return _End("promoted", f"version {number} is champion: {decision.reason}{_install(self.config, bundle)}", number)
+        note = install_champion(self.config, bundle)
+        return _End("promoted", f"version {number} is champion: {decision.reason}{note}", number)
 
     def _record(self, kind: "EventKind", text: str, *, result: str = "", version: int | None = None) -> None:
         from mlops_project.tracking.events import record_event
@@ -253,19 +260,6 @@ def _span(rows: "ProductionRows") -> str:
     return f"{first} to {last} UTC"
 
 
-def _columns(features: Any) -> dict[str, Any]:
-    return {str(name): features[name].to_numpy() for name in features.columns}
-
-
-def _install(config: Config, bundle: Bundle) -> str:
-    """Put the champion where training exports to; return a note if that cannot be written, which undoes no promotion."""
-    try:
-        install(bundle, config.model_dir)
-    except (BundleError, OSError) as error:
-        return f" ({config.model_dir} still holds another model: {error})"
-    return ""
-
-
 def read_labelled(config: Config, champion: Bundle, oldest: datetime, reader: "LogReader | None" = None) -> "ProductionRows":
     """Read labelled predictions from the log, typed by the champion's contract.
 
@@ -290,54 +284,6 @@ def read_labelled(config: Config, champion: Bundle, oldest: datetime, reader: "L
             "mend what sends them, or train on a table that has them: mlops train"
         )
     return read_production(rows, truth, champion.contract)
-
-
-def check_rollback(config: Config, reader: "LogReader", now: datetime | None = None) -> "Move | None":
-    """Compare a retrained champion with its predecessor on the labelled rows that it answered; roll back if it does worse.
-
-    To be called at every round of the monitor. Nothing happens unless the champion was promoted by a retraining in the last
-    ``retraining.watch_hours``, and has ``monitoring.min_labels`` labelled rows, or twice as many as at the last look.
-
-    Returns
-    -------
-    Move or None
-        The rollback, as recorded.
-
-    Raises
-    ------
-    TrackingError
-        If MLflow cannot be reached.
-    """
-    from mlops_project.monitoring.watch import compare_champions, find_watched, is_look_due
-    from mlops_project.promote import rollback
-    from mlops_project.tracking import registry
-    from mlops_project.tracking.events import record_event
-    from mlops_project.tracking.store import open_store
-
-    now, name = now or datetime.now(UTC), config.model.name
-    attempts = Attempts(find_folder(config))
-    with open_store(config) as store, tempfile.TemporaryDirectory() as folder:
-        champion = registry.find_champion(store, name)
-        moves = registry.read_moves(store, name) if champion else []
-        promotion = find_watched(moves, champion, now, watch_hours=config.retraining.watch_hours)
-        if promotion is None:
-            return None
-        rows = reader.newest_labelled(name, str(promotion.target), config.monitoring.label_rows)
-        watch = attempts.read().watch
-        if watch is None or watch.version != promotion.target:
-            watch = Watch(version=promotion.target, looks=0, rows=0)
-        if not is_look_due(watch, rows.num_rows, config.monitoring):
-            return None
-        decision, previous = compare_champions(store, config, promotion, rows, watch.looks, Path(folder))
-        said = f"version {promotion.target} against version {promotion.source}: {decision.reason}"
-        record_event(store, name, "rollback-check", said, version=promotion.target)
-        attempts.note_watch(Watch(version=watch.version, looks=watch.looks + 1, rows=rows.num_rows))
-        if not decision.promote:
-            return None
-        move = rollback(config, to=promotion.source, reason=said, only_from=promotion.target)
-        attempts.note_rollback(promotion.target, said, now)
-        _install(config, previous)
-        return move
 
 
 @click.command(cls=WorkflowCommand, name="retrain")

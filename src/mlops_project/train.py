@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from mlops_project.modeling.evaluation import Evaluation
     from mlops_project.modeling.export import Parity
     from mlops_project.modeling.gate import Decision
+    from mlops_project.modeling.held_out import HeldOut
     from mlops_project.modeling.importance import Importance
-    from mlops_project.runtime import Predictions, Runtime
+    from mlops_project.runtime import Runtime
     from mlops_project.tracking.runs import LoggedRun
 
 STEPS = 9  # calls of `step` in one training, without cross-validation
@@ -81,13 +82,13 @@ def train(config: Config, step: Step = lambda _: None) -> Training:
     ConfigError, DataError, ExportError, BundleError
         If there is no model to export. The old bundle then stands as it was.
     """
-    bundle, evaluation, split, notes = build(config, step)
-    run, decision, not_logged = _record(bundle, config, split, step)
+    bundle, evaluation, held_out, notes = build(config, step)
+    run, decision, not_logged = _record(bundle, config, held_out, step)
     return Training(bundle, evaluation, notes, run, not_logged, decision)
 
 
 def _record(
-    bundle: Bundle, config: Config, split: "Split", step: Step
+    bundle: Bundle, config: Config, held_out: "HeldOut", step: Step
 ) -> "tuple[LoggedRun | None, Decision | None, str | None]":
     """Log, register and judge; return the run, the gate's decision, and what could not be done, in words."""
     run = None
@@ -100,12 +101,10 @@ def _record(
         run = log_bundle(bundle, config)
         if not config.gates.promote_after_training:
             return run, None, None
-        from mlops_project.modeling.evaluation import encode_target
         from mlops_project.promote import run_gate
 
         step("comparing with the champion")
-        truth = encode_target(split.test_target, bundle.contract)
-        return run, run_gate(config, bundle, run.model_version, _columns(split.test_features), truth), None
+        return run, run_gate(config, bundle, run.model_version, held_out), None
     except TrackingError as error:
         if run is not None:
             return run, None, f"the champion was not asked: {error}"
@@ -115,7 +114,7 @@ def _record(
 
 def build(
     config: Config, step: Step, *, production: "ProductionRows | None" = None, target: Path | None = None
-) -> "tuple[Bundle, Evaluation, Split, tuple[str, ...]]":
+) -> "tuple[Bundle, Evaluation, HeldOut, tuple[str, ...]]":
     """Do everything up to the swap of the export directory.
 
     Parameters
@@ -128,8 +127,8 @@ def build(
 
     Returns
     -------
-    bundle, evaluation, split, notes
-        The model, how good it is, the rows (without the features that were learned from), and what had to be assumed.
+    bundle, evaluation, held_out, notes
+        The model, how good it is, the rows that say so, and what had to be assumed.
 
     Raises
     ------
@@ -137,7 +136,7 @@ def build(
         If there is no model to export. The old bundle then stands as it was.
     """
     from mlops_project.data_prep import build_contract, join_production, load_table, split_table
-    from mlops_project.modeling.evaluation import check_gates, encode_target, evaluate
+    from mlops_project.modeling.evaluation import check_gates, evaluate
     from mlops_project.modeling.pipeline import build_pipeline, fit_pipeline
     from mlops_project.proof import note_proven
     from mlops_project.tables.memory import release_memory, return_large_blocks
@@ -161,24 +160,22 @@ def build(
                 _cross_validate(folder, pipeline, table, split, contract, config, step)
             step(f"fitting {config.model.estimator} on {len(split.train_target)} rows")
             fit_pipeline(pipeline, split.train_features, split.train_target)
-        runtime, parity = _export(folder, pipeline, split, contract, config, step)
+        runtime, held_out, parity = _export(folder, pipeline, split, contract, config, step)
         split = split.without_training_features()
         release_memory()
         step("evaluating")
         slices = split.test_features[[*config.evaluation.slices]] if config.evaluation.slices else None
-        truth = encode_target(split.test_target, contract)
-        predictions = runtime.predict(_columns(split.test_features))
-        evaluation = evaluate(predictions, truth, contract, config, slices)
+        evaluation = evaluate(held_out.predictions, held_out.truth, contract, config, slices)
         metadata = _describe(folder, table, split, contract, evaluation, config, started)
         notes = (*table.warnings, *caught)
         step("drawing plots and the report")
-        importance = _write_for_people(folder, metadata, config, evaluation, runtime, split, notes, parity)
+        importance = _write_for_people(folder, metadata, config, evaluation, runtime, held_out, notes, parity)
         step("writing the bundle")
-        _write_profile(folder, split, predictions, truth, importance, contract, config)
+        _write_profile(folder, held_out, evaluation, importance, contract, config)
         _write_for_python(folder, pipeline, contract, config, split)
         bundle = publish(folder, target or config.model_dir, metadata)
     note_proven(bundle)  # it has answered here
-    return bundle, evaluation, split, notes
+    return bundle, evaluation, held_out, notes
 
 
 def _cross_validate(
@@ -204,19 +201,21 @@ def _cross_validate(
 
 def _export(
     folder: Path, pipeline: Any, split: "Split", contract: Contract, config: Config, step: Step
-) -> "tuple[Runtime, Parity]":
+) -> "tuple[Runtime, HeldOut, Parity]":
     """Write the ONNX model and prove that it answers as the pipeline does."""
-    from mlops_project.modeling.export import check_parity, export_onnx
+    from mlops_project.modeling.evaluation import encode_target
+    from mlops_project.modeling.export import answer_held_out, check_parity, export_onnx, load_exported
     from mlops_project.modeling.pipeline import prepare_for_serving
-    from mlops_project.runtime import Runtime
 
     step("exporting")
     prepare_for_serving(pipeline)
     model = export_onnx(pipeline, contract)
     step("comparing the exported model with the pipeline")
-    parity = check_parity(pipeline, model, [split.train_features, split.test_features], contract, seed=config.random_state)
+    runtime = load_exported(model, contract)
+    held_out = answer_held_out(runtime, split.test_features, encode_target(split.test_target, contract))
+    parity = check_parity(pipeline, runtime, split.train_features, held_out, seed=config.random_state)
     (folder / MODEL_FILE).write_bytes(model)
-    return Runtime(model, contract), parity
+    return runtime, held_out, parity
 
 
 def _describe(
@@ -259,7 +258,7 @@ def _write_for_people(
     config: Config,
     evaluation: "Evaluation",
     runtime: "Runtime",
-    split: "Split",
+    held_out: "HeldOut",
     notes: tuple[str, ...],
     parity: "Parity",
 ) -> "Importance | None":
@@ -267,7 +266,7 @@ def _write_for_people(
     from mlops_project.modeling.plots import draw_plots
     from mlops_project.modeling.report import Findings, write_card, write_report
 
-    importance = compute_importance(runtime, split.test_features, evaluation.scored.truth, metadata.contract, config)
+    importance = compute_importance(runtime, held_out, metadata.contract, config)
     plots = draw_plots(evaluation, importance, metadata.contract, folder / "plots")
     proof = f"equal on {parity.rows:,} rows, largest difference {parity.max_difference:.1e}"
     findings = Findings(evaluation, plots, proof, notes)
@@ -278,24 +277,18 @@ def _write_for_people(
 
 def _write_profile(
     folder: Path,
-    split: "Split",
-    predictions: "Predictions",
-    truth: Any,
+    held_out: "HeldOut",
+    evaluation: "Evaluation",
     importance: "Importance | None",
     contract: Contract,
     config: Config,
 ) -> None:
     """Write what monitoring compares with: the held-out rows, counted, and how good the model is on them."""
-    from mlops_project.reference.performance import build_reference_performance
-    from mlops_project.reference.profile import MIN_REFERENCE_ROWS, build_reference
+    from mlops_project.reference.profile import MIN_REFERENCE_ROWS, profile_held_out
 
-    if len(split.test_target) < MIN_REFERENCE_ROWS:
-        return
-    columns, seed = _columns(split.test_features), config.random_state
-    weights = dict(zip(importance.names, importance.means.tolist(), strict=True)) if importance else None
-    performance = build_reference_performance(columns, predictions, truth, contract, config, seed=seed)
-    profile = build_reference(columns, predictions, contract, weights=weights, performance=performance, seed=seed)
-    (folder / PROFILE_FILE).write_bytes(profile.encode())
+    if len(held_out.truth) >= MIN_REFERENCE_ROWS:
+        profile = profile_held_out(held_out, importance, contract, config, evaluation)
+        (folder / PROFILE_FILE).write_bytes(profile.encode())
 
 
 def _write_for_python(folder: Path, pipeline: Any, contract: Contract, config: Config, split: "Split") -> None:
@@ -317,10 +310,6 @@ def _write_for_python(folder: Path, pipeline: Any, contract: Contract, config: C
         reference = split.test_features.sample(rows, random_state=config.random_state)
         reference = reference.copy().assign(**{contract.target: split.test_target.loc[reference.index]})
         reference.to_parquet(folder / REFERENCE_FILE, index=False)
-
-
-def _columns(features: Any) -> dict[str, Any]:
-    return {str(name): features[name].to_numpy() for name in features.columns}
 
 
 @contextlib.contextmanager

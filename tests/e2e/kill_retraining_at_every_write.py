@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from mlflow import MlflowClient
 
 from mlops_project.bundle import load_bundle
-from mlops_project.monitoring.attempts import Attempts, find_folder
 from mlops_project.promote import promote
 from mlops_project.retrain import retrain
+from mlops_project.retraining.attempts import Attempts, find_folder
 from mlops_project.tracking import registry
 from mlops_project.tracking.events import read_history
 from mlops_project.tracking.store import open_store

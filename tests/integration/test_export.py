@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from mlops_project.config import read_config
 from mlops_project.data_prep import build_contract, load_table, split_table
-from mlops_project.modeling.export import check_parity, export_onnx
+from mlops_project.modeling.export import check_parity, export_onnx, load_exported
 from mlops_project.modeling.pipeline import TRUSTED_TYPES, build_pipeline, fit_pipeline, predict_frame, prepare_for_serving
 from mlops_project.runtime import Runtime, encode
 
@@ -96,7 +96,7 @@ def test_pipeline_survives_mlflow_and_skops_and_equals_its_export(tmp_path, mixe
         calibration=calibration,
     )
     model = export_onnx(pipeline, contract)
-    assert check_parity(pipeline, model, [table.features], contract).max_difference < 1e-6
+    assert check_parity(pipeline, load_exported(model, contract), table.features).max_difference < 1e-6
     folder = tmp_path / "model"
     folder.mkdir()
     example = split.test_features.head(2)
@@ -129,7 +129,7 @@ def _check_company_changes_nothing(runtime, features):
 def test_default_forest_is_exact_on_scikit_learns_tables(tmp_path, name):
     pipeline, contract, table, split = _train(tmp_path, f"sklearn:{name}", "random_forest", {"n_estimators": 25, "n_jobs": 2})
     model = export_onnx(pipeline, contract)
-    assert check_parity(pipeline, model, [table.features], contract).max_difference < 1e-9
+    assert check_parity(pipeline, load_exported(model, contract), table.features).max_difference < 1e-9
     expected = predict_frame(pipeline, split.test_features, contract)
     actual = Runtime(model, contract).predict(dict(split.test_features))
     np.testing.assert_array_equal(actual.indices, expected.indices)

@@ -6,8 +6,11 @@ import pytest
 
 from mlops_project.bundle import REFERENCE_FILE, load_bundle
 from mlops_project.data_prep import ProductionRows
-from mlops_project.monitoring.recent_reference import renew_reference
+from mlops_project.modeling.evaluation import encode_target
+from mlops_project.modeling.held_out import HeldOut
 from mlops_project.reference.profile import load_reference
+from mlops_project.retraining.recent_reference import renew_reference
+from mlops_project.runtime import Runtime
 from mlops_project.train import train
 from tests.integration.tracking.production import draw, moved, same, write_project
 
@@ -18,6 +21,12 @@ def label(n_rows: int, world) -> ProductionRows:
     frame["c"] += 10
     times = np.datetime64("2026-11-01", "us") + np.arange(n_rows)
     return ProductionRows(frame[["a", "b", "c"]], frame["up"], times)
+
+
+def renew(bundle, recent: ProductionRows, config):
+    runtime = Runtime.load(bundle)
+    held_out = HeldOut.predict(runtime, recent.features, encode_target(recent.target, bundle.contract))
+    return renew_reference(bundle, held_out, runtime, config)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +44,7 @@ def bundle(trained, tmp_path):
 
 def test_reference_is_what_the_newest_labelled_predictions_are_and_how_good_the_model_is_on_them(trained, bundle):
     config, recent = trained[0], label(300, moved)
-    renewed = renew_reference(bundle, recent, config)
+    renewed = renew(bundle, recent, config)
     old, new = load_reference(trained[1]), load_reference(load_bundle(renewed.path))
     assert (old.rows, new.rows) == (120, 300)
     assert new.features[2].smallest > old.features[2].largest  # column c has moved
@@ -44,14 +53,14 @@ def test_reference_is_what_the_newest_labelled_predictions_are_and_how_good_the_
 
 
 def test_everything_but_the_reference_is_the_same_and_the_digest_is_another(trained, bundle):
-    files = load_bundle(renew_reference(bundle, label(300, same), trained[0]).path).metadata.files
+    files = load_bundle(renew(bundle, label(300, same), trained[0]).path).metadata.files
     assert {name for name in files if files[name] != trained[1].metadata.files[name]} == {"profile.json", REFERENCE_FILE}
     assert files.keys() == trained[1].metadata.files.keys()
-    assert renew_reference(bundle, label(300, moved), trained[0]).digest != trained[1].digest
+    assert renew(bundle, label(300, moved), trained[0]).digest != trained[1].digest
 
 
 def test_reference_rows_are_of_the_newest_as_many_as_may_be_kept(trained, bundle):
-    rows = pd.read_parquet(renew_reference(bundle, label(300, same), trained[0]).path / REFERENCE_FILE)
+    rows = pd.read_parquet(renew(bundle, label(300, same), trained[0]).path / REFERENCE_FILE)
     assert len(rows) == trained[0].export.reference_rows == 50
     assert list(rows.columns) == ["a", "b", "c", "up"]
     assert rows["c"].min() > 4
@@ -59,7 +68,7 @@ def test_reference_rows_are_of_the_newest_as_many_as_may_be_kept(trained, bundle
 
 def test_too_few_labelled_predictions_leave_the_reference_as_it_is(trained, bundle):
     few = label(trained[0].monitoring.min_labels - 1, moved)
-    assert renew_reference(bundle, few, trained[0]) is bundle
+    assert renew(bundle, few, trained[0]) is bundle
     assert load_bundle(bundle.path).digest == trained[1].digest
 
 
@@ -68,4 +77,4 @@ def test_bundle_without_profile_is_left_alone(trained, bundle):
 
     files = {name: digest for name, digest in bundle.metadata.files.items() if name != "profile.json"}
     bare = dataclasses.replace(bundle, metadata=msgspec.structs.replace(bundle.metadata, files=files))
-    assert renew_reference(bare, label(300, moved), trained[0]) is bare
+    assert renew(bare, label(300, moved), trained[0]) is bare

@@ -15,7 +15,7 @@ from mlops_project.cli import main
 from mlops_project.config import Config, read_config
 from mlops_project.container import BAKED_IN_MODEL, decide_role
 from mlops_project.errors import ConfigError
-from mlops_project.monitoring.jobs import CRON_JOB, _build_job
+from mlops_project.retraining.jobs import CRON_JOB, _build_job
 from mlops_project.serving.routes import UNKNOWN, find_route
 from mlops_project.tracking.database import main as database
 from mlops_project.tracking.server_app import DRAIN_VARIABLE

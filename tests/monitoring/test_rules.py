@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mlops_project.monitoring.webhook import parse_webhook
+from mlops_project.retraining.webhook import parse_webhook
 from tests.monitoring.files import ROOT, RULE_FILES, RULE_TESTS, Json, read_alerts, read_rules, read_yaml
 from tests.monitoring.programs import run
 

@@ -9,8 +9,9 @@ from line import serve, time_each
 from mlops_project.bundle import REFERENCE_FILE, load_bundle
 from mlops_project.modeling.metrics import score_rows
 from mlops_project.monitoring.drift import compute_drift
+from mlops_project.monitoring.estimate import Estimator
 from mlops_project.monitoring.evaluate import DOMAIN_ROWS
-from mlops_project.monitoring.performance import Estimator, compute_performance
+from mlops_project.monitoring.performance import compute_performance
 from mlops_project.reference.profile import Profiler, load_reference
 from mlops_project.runtime import Predictions
 from mlops_project.sections import GatesConfig, MonitoringConfig

@@ -17,10 +17,10 @@ from mlops_project.modeling.metrics import (
     PRIMARY,
     Scored,
     Truth,
+    bootstrap_metrics,
     compute_metric,
     compute_metrics,
     find_metric,
-    intervals,
     score_rows,
 )
 from mlops_project.runtime import Predictions
@@ -79,6 +79,8 @@ class Evaluation:
         Metric → value.
     intervals
         Metric → (low, high) at ``evaluation.confidence``; empty without bootstrap.
+    errors
+        Metric → standard error by the same bootstrap.
     basis
         One sentence: on how many rows, which class is the positive one, what the intervals are.
     report
@@ -91,6 +93,7 @@ class Evaluation:
 
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
+    errors: dict[str, float]
     basis: str
     report: str
     scored: Scored
@@ -116,6 +119,11 @@ def encode_target(target: "pd.Series[Any]", contract: Contract) -> Truth:
             f"as {unknown.iloc[0]!r}; it knows {', '.join(map(repr, contract.classes))}"
         )
     return indices.to_numpy(np.int64)
+
+
+def decode_target(truth: Truth, contract: Contract) -> Any:
+    """Turn class indices ``(n_rows,)`` back into labels; the reverse of ``encode_target``. A regression's truth stays."""
+    return np.array(contract.classes)[truth] if contract.is_classification else truth
 
 
 def check_gates(config: Config, task: Task) -> None:
@@ -150,7 +158,7 @@ def evaluate(
     """
     scored = score_rows(predictions, truth, contract)
     metrics, settings = compute_metrics(scored, contract.task), config.evaluation
-    bounds = intervals(
+    found = bootstrap_metrics(
         scored,
         metrics,
         contract.task,
@@ -160,8 +168,9 @@ def evaluate(
     )
     return Evaluation(
         metrics=metrics,
-        intervals=bounds,
-        basis=_describe_basis(scored, contract, settings.confidence if bounds else None),
+        intervals=found.intervals,
+        errors=found.errors,
+        basis=_describe_basis(scored, contract, settings.confidence if found.intervals else None),
         report=_report_classes(scored, contract) if contract.is_classification else _describe_errors(scored),
         scored=scored,
         slices=tuple(_score_slices(scored, slices, contract.task, config)) if slices is not None else (),
@@ -212,9 +221,9 @@ def _score_slice(part: Scored, column: str, value: str, task: Task, config: Conf
     values = {name: compute_metric(name, part, task) for name in (PRIMARY[task], "accuracy" if part.n_classes else "mae")}
     known = {name: number for name, number in values.items() if np.isfinite(number)}
     rounds, confidence = min(config.evaluation.bootstrap_rounds, SLICE_ROUNDS), config.evaluation.confidence
-    bounds = intervals(part, known, task, rounds=rounds, confidence=confidence, seed=config.random_state)
+    found = bootstrap_metrics(part, known, task, rounds=rounds, confidence=confidence, seed=config.random_state)
     n_rows = len(part.truth)
-    return SliceScore(column, value, n_rows, n_rows < SMALL_SLICE_ROWS, known, bounds)
+    return SliceScore(column, value, n_rows, n_rows < SMALL_SLICE_ROWS, known, found.intervals)
 
 
 def _group(column: "pd.Series[Any]") -> tuple[list[str], npt.NDArray[np.int64]]:

@@ -9,8 +9,9 @@ import pandas as pd
 
 from mlops_project.config import Config
 from mlops_project.contract import DATETIME_PARTS, Contract
+from mlops_project.modeling.held_out import HeldOut
 from mlops_project.modeling.metrics import PRIMARY, Truth, compute_metric, higher_is_better, score_rows
-from mlops_project.runtime import Floats, Runtime, encode
+from mlops_project.runtime import Floats, Runtime
 
 MAX_PREDICTED_ROWS = 300_000  # features x repeats x rows: 15 s of a deep 200-tree forest on one core (50 µs a row)
 MIN_ROWS = 100  # fewer say nothing, however wide the table is
@@ -45,27 +46,25 @@ class Importance:
     rows: int
 
 
-def compute_importance(
-    runtime: Runtime, features: pd.DataFrame, truth: Truth, contract: Contract, config: Config
-) -> Importance | None:
+def compute_importance(runtime: Runtime, held_out: HeldOut, contract: Contract, config: Config) -> Importance | None:
     """Shuffle each column of the held-out rows in turn; None if ``evaluation.importance_repeats`` is 0.
 
-    scikit-learn's own function wants an estimator and shuffles a copy of the whole frame each time; this one encodes the rows
-    once, shuffles in place and predicts with the exported model. Of ``evaluation.importance_rows`` it takes fewer if features
-    x repeats x rows would exceed ``MAX_PREDICTED_ROWS``, but never fewer than ``MIN_ROWS``.
+    scikit-learn's own function wants an estimator and shuffles a copy of the whole frame each time; this one takes the
+    encoded rows, shuffles in place and predicts with the exported model. Of ``evaluation.importance_rows`` it takes fewer if
+    features x repeats x rows would exceed ``MAX_PREDICTED_ROWS``, but never fewer than ``MIN_ROWS``.
     """
     repeats = config.evaluation.importance_repeats
     if not repeats:
         return None
     rng = np.random.default_rng(config.random_state)
     affordable = max(MIN_ROWS, MAX_PREDICTED_ROWS // (repeats * len(contract.names)))
-    rows = _choose_rows(truth, min(config.evaluation.importance_rows, affordable), rng)
-    sample, truth, metric = features.iloc[rows], truth[rows], PRIMARY[contract.task]
-    stacked = np.tile(np.arange(len(rows)), repeats)
-    numbers, texts = encode({name: sample[name].to_numpy()[stacked] for name in contract.names}, contract)
+    rows = _choose_rows(held_out.truth, min(config.evaluation.importance_rows, affordable), rng)
+    stacked, metric = np.tile(rows, repeats), PRIMARY[contract.task]
+    numbers, texts = held_out.encoded[0][stacked], held_out.encoded[1][stacked]
+    truth = held_out.truth[stacked]
 
     def score() -> Floats:
-        scored = score_rows(runtime.run(numbers, texts), truth[stacked], contract)
+        scored = score_rows(runtime.run(numbers, texts), truth, contract)
         parts = np.split(np.arange(len(stacked)), repeats)
         return np.array([compute_metric(metric, scored.take(part), contract.task) for part in parts])
 
@@ -81,7 +80,8 @@ def compute_importance(
     means, deviations = worsening.mean(axis=1), worsening.std(axis=1)
     order = np.argsort(-means, kind="stable")
     names = tuple(contract.names[index] for index in order)
-    return Importance(metric, names, means[order], deviations[order], _find_correlated(sample), repeats, len(rows))
+    correlated = _find_correlated(held_out.features.iloc[rows])
+    return Importance(metric, names, means[order], deviations[order], correlated, repeats, len(rows))
 
 
 def _choose_rows(truth: Truth, limit: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:

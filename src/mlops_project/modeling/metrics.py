@@ -7,7 +7,7 @@ there (a ranking with one class, R² of a constant) is NaN.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -338,17 +338,41 @@ def interval(drawn: Floats, value: float, factor: float, *, confidence: float) -
     return float(value + (low - centre) * factor), float(value + (high - centre) * factor)
 
 
-def intervals(
+class Uncertainty(NamedTuple):
+    """How far metrics may be off, by bootstrap.
+
+    Attributes
+    ----------
+    intervals
+        Metric → (low, high), within the metric's range; those that some resample defines.
+    errors
+        Metric → standard error; those that at least two resamples define.
+    """
+
+    intervals: dict[str, tuple[float, float]]
+    errors: dict[str, float]
+
+
+def bootstrap_metrics(
     scored: Scored, values: dict[str, float], task: Task, *, rounds: int, confidence: float, seed: int
-) -> dict[str, tuple[float, float]]:
-    """Return the bootstrap interval of each metric in ``values``, within the metric's range."""
+) -> Uncertainty:
+    """Return interval and standard error of each metric in ``values``; none with 0 rounds."""
     if not rounds or not values:
-        return {}
+        return Uncertainty({}, {})
     metrics = [find_metric(name, task) for name in values]
     drawn, factor = bootstrap((scored,), metrics, rounds, np.random.default_rng(seed))
-    result = {}
+    intervals, errors = {}, dict(zip(values, (standard_errors(drawn[0]) * factor).tolist(), strict=True))
     for (name, value), resamples in zip(values.items(), drawn[0], strict=True):
         if np.isfinite(resamples).any():
             low, high = interval(resamples, value, factor, confidence=confidence)
-            result[name] = (low if name == "r2" else max(low, 0.0), high if name in LOSSES else min(high, 1.0))
-    return result
+            intervals[name] = (low if name == "r2" else max(low, 0.0), high if name in LOSSES else min(high, 1.0))
+    return Uncertainty(intervals, {name: error for name, error in errors.items() if np.isfinite(error)})
+
+
+def standard_errors(drawn: Floats) -> Floats:
+    """Return the standard deviation of resampled metrics ``(n_metrics, rounds)``; NaN where fewer than two are defined."""
+    known = np.isfinite(drawn)
+    count = known.sum(axis=1)
+    mean = np.where(known, drawn, 0).sum(axis=1) / np.maximum(count, 1)
+    squares = np.where(known, (drawn - mean[:, None]) ** 2, 0).sum(axis=1)
+    return np.where(count > 1, np.sqrt(squares / np.maximum(count - 1, 1)), np.nan)

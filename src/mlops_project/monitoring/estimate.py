@@ -8,11 +8,11 @@ import numpy as np
 from scipy.special import expit, logit
 
 from mlops_project.contract import Contract
-from mlops_project.modeling.metrics import LOSSES, resample
+from mlops_project.modeling.metrics import LOSSES, resample, standard_errors
 from mlops_project.reference.calibration import Calibrator
 from mlops_project.reference.direct_loss import ErrorModel, SizeModel
 from mlops_project.reference.expected import NAMES, compute_expected_sets
-from mlops_project.reference.performance import ReferencePerformance, standard_errors
+from mlops_project.reference.performance import ReferencePerformance
 from mlops_project.runtime import Floats, Predictions
 
 MAX_ROWS = 50_000  # kept of a window; the sample's own error is then under 0.3 % of accuracy

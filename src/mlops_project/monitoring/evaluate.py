@@ -12,10 +12,12 @@ from mlops_project.errors import BundleError
 from mlops_project.modeling.metrics import Scored, score_rows
 from mlops_project.monitoring.alerts import decide_alerts
 from mlops_project.monitoring.drift import compute_drift
-from mlops_project.monitoring.performance import Estimator, compute_performance, read_reference_performance
+from mlops_project.monitoring.estimate import Estimator
+from mlops_project.monitoring.performance import compute_performance
 from mlops_project.monitoring.reasons import say
 from mlops_project.monitoring.results import Drift, Evaluation, Reason
 from mlops_project.prediction_log.reader import Labels, LogReader, Window, to_columns, to_predictions, to_truth
+from mlops_project.reference.performance import read_reference_performance
 from mlops_project.reference.profile import Profiler, ReferenceProfile, load_reference
 
 DOMAIN_ROWS = 2000  # of the window, for the classifier that tells it from the reference

@@ -7,32 +7,16 @@ from mlops_project.modeling.gate import UNBOUNDED
 from mlops_project.modeling.metrics import (
     PRIMARY,
     Scored,
-    bootstrap,
+    bootstrap_metrics,
     compute_metrics,
     find_metric,
     higher_is_better,
-    interval,
 )
 from mlops_project.monitoring.estimate import MIN_ROWS, Estimator
 from mlops_project.monitoring.reasons import say
 from mlops_project.monitoring.results import MetricValue, Performance, Reason
-from mlops_project.reference.performance import (
-    ReferenceMetric,
-    ReferencePerformance,
-    build_reference_performance,
-    read_reference_performance,
-    standard_errors,
-)
+from mlops_project.reference.performance import ReferencePerformance
 from mlops_project.sections import GatesConfig, MonitoringConfig
-
-__all__ = [
-    "Estimator",
-    "ReferenceMetric",
-    "ReferencePerformance",
-    "build_reference_performance",
-    "compute_performance",
-    "read_reference_performance",
-]
 
 CONFIDENCE = 0.95
 CHANCE = 2.326  # standard errors that chance exceeds in one window of a hundred, to one side
@@ -129,13 +113,10 @@ def _judge_live(
     values = {name: value for name, value in compute_metrics(scored, contract.task).items() if name in reference.metrics}
     if not values:  # a bundle that recorded no intervals says nothing to compare with
         return ()
-    metrics = [find_metric(name, contract.task) for name in values]
-    drawn, factor = bootstrap((scored,), metrics, rounds, np.random.default_rng(seed))
+    bounds = bootstrap_metrics(scored, values, contract.task, rounds=rounds, confidence=CONFIDENCE, seed=seed)
     found = []
-    for (name, value), resamples, error in zip(values.items(), drawn[0], standard_errors(drawn[0]) * factor, strict=True):
-        if not np.isfinite(error):
-            continue
-        low, high = interval(resamples, value, factor, confidence=CONFIDENCE)
+    for name, error in bounds.errors.items():
+        value, (low, high) = values[name], bounds.intervals[name]
         ours = reference.metrics[name]
         # as many rows as the reference's, spread like these: a reference that came out perfect has no spread of its own
         theirs = max(ours.error, error * np.sqrt(n_rows / reference.rows))

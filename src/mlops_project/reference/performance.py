@@ -9,7 +9,8 @@ import numpy as np
 from mlops_project.bundle import Metadata
 from mlops_project.config import Config
 from mlops_project.contract import Contract
-from mlops_project.modeling.metrics import Scored, Truth, bootstrap, compute_metrics, find_metric, score_rows
+from mlops_project.modeling.evaluation import Evaluation
+from mlops_project.modeling.metrics import Scored, Truth, bootstrap_metrics, compute_metrics, score_rows
 from mlops_project.reference.calibration import Calibrator, fit_calibrator
 from mlops_project.reference.direct_loss import MIN_ROWS, ErrorModel, fit_error_model
 from mlops_project.reference.expected import compute_expected
@@ -17,7 +18,7 @@ from mlops_project.runtime import Predictions
 
 MIN_CALIBRATION_ROWS = 30
 MAX_CALIBRATION_ROWS = 20_000
-ROUNDS = 200
+ROUNDS, CONFIDENCE = 200, 0.95
 NORMAL_WIDTH = 1.96  # a 95 % interval reaches this many standard errors to each side
 
 
@@ -67,7 +68,14 @@ class ReferencePerformance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_reference_performance(
-    columns: Mapping[str, Any], predictions: Predictions, truth: Truth, contract: Contract, config: Config, *, seed: int
+    columns: Mapping[str, Any],
+    predictions: Predictions,
+    truth: Truth,
+    contract: Contract,
+    config: Config,
+    *,
+    seed: int,
+    evaluation: Evaluation | None = None,
 ) -> ReferencePerformance:
     """Measure the model on the held-out rows, and fit what estimates rest on: calibrator or error model.
 
@@ -81,10 +89,12 @@ def build_reference_performance(
         Of the same rows; int64 class indices or float64 values.
     seed
         Of bootstrap and folds.
+    evaluation
+        Of the same rows, if there is one: its bootstrap is not done again.
     """
     scored = score_rows(predictions, truth, contract)
     rng = np.random.default_rng(seed)
-    n_rows, metrics = len(scored.truth), measure(scored, contract, rng)
+    n_rows, metrics = len(scored.truth), measure(scored, contract, seed, evaluation)
     if not contract.is_classification:
         errors = (
             fit_error_model(columns, predictions, scored.truth, contract, config, seed=seed) if n_rows >= MIN_ROWS else None
@@ -107,25 +117,13 @@ def build_reference_performance(
     )
 
 
-def measure(scored: Scored, contract: Contract, rng: np.random.Generator) -> dict[str, ReferenceMetric]:
+def measure(scored: Scored, contract: Contract, seed: int, evaluation: Evaluation | None) -> dict[str, ReferenceMetric]:
     """Return every metric that these rows define, with its bootstrap standard error."""
-    values = compute_metrics(scored, contract.task)
-    drawn, factor = bootstrap((scored,), [find_metric(name, contract.task) for name in values], ROUNDS, rng)
-    errors = standard_errors(drawn[0]) * factor
-    return {
-        name: ReferenceMetric(value, float(error))
-        for (name, value), error in zip(values.items(), errors, strict=True)
-        if np.isfinite(error)
-    }
-
-
-def standard_errors(drawn: Any) -> Any:
-    """Return the standard deviation of resampled metrics ``(n_metrics, rounds)``; NaN where fewer than two are defined."""
-    known = np.isfinite(drawn)
-    count = known.sum(axis=1)
-    mean = np.where(known, drawn, 0).sum(axis=1) / np.maximum(count, 1)
-    squares = np.where(known, (drawn - mean[:, None]) ** 2, 0).sum(axis=1)
-    return np.where(count > 1, np.sqrt(squares / np.maximum(count - 1, 1)), np.nan)
+    values = evaluation.metrics if evaluation else compute_metrics(scored, contract.task)
+    errors = evaluation.errors if evaluation else {}
+    if not errors:
+        errors = bootstrap_metrics(scored, values, contract.task, rounds=ROUNDS, confidence=CONFIDENCE, seed=seed).errors
+    return {name: ReferenceMetric(values[name], error) for name, error in errors.items()}
 
 
 def read_reference_performance(metadata: Metadata) -> ReferencePerformance:

@@ -12,10 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_project.bundle import PROFILE_FILE, Bundle
+from mlops_project.config import Config
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import BundleError, ContractError, suggest
+from mlops_project.modeling.evaluation import Evaluation
+from mlops_project.modeling.held_out import HeldOut
+from mlops_project.modeling.importance import Importance
 from mlops_project.reference.bins import PRESENT, FeatureProfile, Tally, find_edges, read_numbers
-from mlops_project.reference.performance import ReferencePerformance
+from mlops_project.reference.performance import ReferencePerformance, build_reference_performance
 from mlops_project.reference.thresholds import compute_thresholds
 from mlops_project.runtime import Predictions
 
@@ -136,6 +140,26 @@ def build_reference(
         scores=tuple(finish(tally, values) for tally, values in zip(counted.scores, taken, strict=True)),
         performance=performance,
     )
+
+
+def profile_held_out(
+    held_out: HeldOut, importance: Importance | None, contract: Contract, config: Config, evaluation: Evaluation | None = None
+) -> ReferenceProfile:
+    """Profile held-out rows, with how good the model is on them.
+
+    Parameters
+    ----------
+    importance
+        Weighs the features; None: every one counts the same.
+    evaluation
+        Of the same rows, if there is one.
+    """
+    columns, predictions, seed = held_out.columns, held_out.predictions, config.random_state
+    weights = dict(zip(importance.names, importance.means.tolist(), strict=True)) if importance else None
+    performance = build_reference_performance(
+        columns, predictions, held_out.truth, contract, config, seed=seed, evaluation=evaluation
+    )
+    return build_reference(columns, predictions, contract, weights=weights, performance=performance, seed=seed)
 
 
 def _share_weights(contract: Contract, weights: Mapping[str, float]) -> dict[str, float]:

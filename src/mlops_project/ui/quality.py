@@ -92,10 +92,11 @@ def compute_calibration(predictions: Predictions, truth: npt.NDArray[Any]) -> pd
 @st.cache_data(max_entries=CACHED, show_spinner=False, hash_funcs={Model: attrgetter("digest"), Config: lambda _: 0})
 def compute_importances(model: Model, config: Config) -> "Importance | None":
     """Return the permutation importance on the reference rows, as training computes it; None without reference rows."""
+    from mlops_project.modeling.held_out import HeldOut
     from mlops_project.modeling.importance import compute_importance
 
     reference = model.reference
     if model.runtime is None or reference is None or reference.truth is None:
         return None
-    features = pd.DataFrame(reference.columns)
-    return compute_importance(model.runtime, features, reference.truth, model.contract, config)
+    rows = HeldOut.predict(model.runtime, pd.DataFrame(reference.columns), reference.truth)
+    return compute_importance(model.runtime, rows, model.contract, config)

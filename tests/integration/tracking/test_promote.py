@@ -9,7 +9,9 @@ from click.testing import CliRunner
 from mlops_project.bundle import REFERENCE_FILE
 from mlops_project.cli import main
 from mlops_project.errors import BundleError, ConfigError, TrackingError
+from mlops_project.modeling.held_out import HeldOut
 from mlops_project.promote import promote, rollback, run_gate
+from mlops_project.runtime import Runtime
 from mlops_project.tracking import registry
 from mlops_project.tracking.events import EVENT_TAG
 from mlops_project.tracking.runs import log_bundle
@@ -80,8 +82,8 @@ def test_champion_of_another_task_cannot_be_compared(champion, make, project):
     version = log_bundle(bundle, config).model_version
     other = msgspec.structs.replace(bundle.metadata, contract=contract)
     rows = pd.read_parquet(bundle.path / "reference.parquet")
-    columns = {name: rows[name].to_numpy() for name in bundle.contract.names}
-    decision = run_gate(config, replace(bundle, metadata=other), version, columns, rows["target"].to_numpy())
+    held_out = HeldOut.predict(Runtime.load(bundle), rows[[*bundle.contract.names]], rows["target"].to_numpy())
+    decision = run_gate(config, replace(bundle, metadata=other), version, held_out)
     assert decision.verdict == "incomparable"
     assert "its classes was (0, 1) and is ('no', 'yes') now" in decision.reason
 

@@ -10,9 +10,10 @@ from click.testing import CliRunner
 from mlops_project.bundle import load_bundle
 from mlops_project.cli import main
 from mlops_project.errors import DataError, TrackingError
-from mlops_project.monitoring.attempts import Attempts, find_folder
 from mlops_project.promote import promote, read_held_out
-from mlops_project.retrain import check_rollback, retrain
+from mlops_project.retrain import retrain
+from mlops_project.retraining.attempts import Attempts, find_folder
+from mlops_project.retraining.rollback import check_rollback
 from mlops_project.tracking import registry
 from mlops_project.tracking.events import read_history
 from mlops_project.tracking.runs import log_bundle
@@ -103,9 +104,9 @@ def test_held_out_rows_of_a_retrained_bundle_can_be_had_again(start, log):
     retrain(config, reader=log)
     bundle = load_bundle(config.model_dir)
     assert bundle.metadata.table_digest != bundle.metadata.data_digest
-    columns, truth, origin = read_held_out(config, bundle)
+    held_out, origin = read_held_out(config, bundle)
     assert origin == "the held-out rows"
-    assert len(columns["a"]) == len(truth) == 120
+    assert len(held_out.features) == len(held_out.truth) == 120
 
 
 def test_bad_challenger_is_refused_and_nothing_that_serves_has_moved(start, log):

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mlops_project.monitoring.attempts import Attempts, Cause, find_folder
-from mlops_project.monitoring.jobs import Cluster
-from mlops_project.monitoring.trigger import Trigger
+from mlops_project.retraining.attempts import Attempts, Cause, find_folder
+from mlops_project.retraining.jobs import Cluster
+from mlops_project.retraining.trigger import Trigger
 from mlops_project.tracking.events import record_event
 from mlops_project.tracking.registry import CHAMPION, find_version, move_alias
 from mlops_project.tracking.runs import log_bundle

@@ -8,8 +8,9 @@ from sklearn.metrics import roc_auc_score
 from mlops_project.config import Config, EvaluationConfig
 from mlops_project.contract import Contract, Feature
 from mlops_project.modeling import importance as module
+from mlops_project.modeling.held_out import HeldOut, as_columns
 from mlops_project.modeling.importance import compute_importance
-from mlops_project.runtime import Predictions, Runtime
+from mlops_project.runtime import Predictions, Runtime, encode
 
 TYPES = {"number": "float", "colour": "category", "day": "datetime", "noise": "float"}
 MIXED = Contract(tuple(Feature(name, kind) for name, kind in TYPES.items()), "y", "regression")
@@ -38,12 +39,23 @@ def build_mixed(n_rows=200):
     )
 
 
+def hold_out(features, truth, contract):
+    return HeldOut(features, encode(as_columns(features), contract), truth, Predictions(values=truth))
+
+
+def predict_tiny(model, contract, features, truth):
+    runtime = Runtime(model, contract)
+    return runtime, HeldOut.predict(runtime, features, truth)
+
+
 def compute_mixed(**settings):
     features = build_mixed()
     rule = Rule()
     weekday = features["day"].dt.day_of_week
     truth = (2 * features["number"] + (features["colour"] == "red") + weekday).to_numpy(float)
-    return compute_importance(rule, features, truth, MIXED, Config(evaluation=EvaluationConfig(**settings))), rule
+    return compute_importance(
+        rule, hold_out(features, truth, MIXED), MIXED, Config(evaluation=EvaluationConfig(**settings))
+    ), rule
 
 
 def test_columns_are_ordered_by_what_they_are_worth():
@@ -72,7 +84,7 @@ def test_importance_agrees_with_scikit_learns_through_the_exported_model(tiny_mo
 
     theirs = permutation_importance(model, pd.DataFrame({"x": x}), truth, scoring=score, n_repeats=20, random_state=0)
     settings = Config(evaluation=EvaluationConfig(importance_repeats=20))
-    ours = compute_importance(Runtime(tiny_model, tiny_contract), pd.DataFrame({"x": x}), truth, tiny_contract, settings)
+    ours = compute_importance(*predict_tiny(tiny_model, tiny_contract, pd.DataFrame({"x": x}), truth), tiny_contract, settings)
     assert ours.metric == "roc_auc"
     assert ours.means[0] == pytest.approx(theirs.importances_mean[0], abs=0.02)
 
@@ -105,7 +117,7 @@ def test_rare_class_stays_among_the_rows_that_are_shuffled(tiny_model, tiny_cont
     truth[[17, 4000]] = 1
     features = pd.DataFrame({"x": truth + rng.normal(0, 0.1, 5000)})
     settings = Config(evaluation=EvaluationConfig(importance_rows=100))
-    result = compute_importance(Runtime(tiny_model, tiny_contract), features, truth, tiny_contract, settings)
+    result = compute_importance(*predict_tiny(tiny_model, tiny_contract, features, truth), tiny_contract, settings)
     assert np.isfinite(result.means).all()
     assert result.means[0] > 0
 
@@ -115,11 +127,11 @@ def test_columns_that_move_together_are_marked():
     features["noise"] = -np.exp(features["number"])
     features.loc[:3, "noise"] = np.nan
     contract = Contract(tuple(Feature(name, kind, nullable=True) for name, kind in TYPES.items()), "y", "regression")
-    result = compute_importance(Rule(), features, features["number"].to_numpy(), contract, Config())
+    result = compute_importance(Rule(), hold_out(features, features["number"].to_numpy(), contract), contract, Config())
     assert result.correlated == {"number", "noise"}
 
 
 def test_constant_and_empty_held_out_columns_are_not_correlated():
     features = build_mixed().assign(number=1.0, noise=np.nan)
-    result = compute_importance(Rule(), features, np.arange(200.0), MIXED, Config())
+    result = compute_importance(Rule(), hold_out(features, np.arange(200.0), MIXED), MIXED, Config())
     assert result.correlated == frozenset()

@@ -13,16 +13,20 @@ from mlops_project.modeling.metrics import (
     REGRESSION,
     Scored,
     bootstrap,
+    bootstrap_metrics,
     compute_metric,
     compute_metrics,
     find_metric,
     higher_is_better,
     interval,
-    intervals,
     resample,
     score_rows,
 )
 from mlops_project.runtime import Predictions
+
+
+def intervals(*arguments, **options):
+    return bootstrap_metrics(*arguments, **options).intervals
 
 
 def draw_classes(seed: int, n_rows: int, n_classes: int, *, steps: int = 0) -> Scored:

@@ -7,15 +7,15 @@ from mlops_project.config import Config
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ConfigError
 from mlops_project.modeling.metrics import REGRESSION, Scored, compute_metrics
-from mlops_project.monitoring.performance import (
-    Estimator,
+from mlops_project.monitoring.estimate import Estimator
+from mlops_project.monitoring.performance import compute_performance
+from mlops_project.monitoring.results import Performance
+from mlops_project.reference.performance import (
     ReferenceMetric,
     ReferencePerformance,
     build_reference_performance,
-    compute_performance,
     read_reference_performance,
 )
-from mlops_project.monitoring.results import Performance
 from mlops_project.runtime import Predictions
 from mlops_project.sections import GatesConfig, MonitoringConfig
 

@@ -5,6 +5,6 @@ each library's own arithmetic (see ``docs/adr/0003-exact-export.md``), and ``che
 """
 
 from mlops_project.modeling.export.model import export_onnx
-from mlops_project.modeling.export.parity import Parity, check_parity
+from mlops_project.modeling.export.parity import Parity, answer_held_out, check_parity, load_exported
 
-__all__ = ["Parity", "check_parity", "export_onnx"]
+__all__ = ["Parity", "answer_held_out", "check_parity", "export_onnx", "load_exported"]

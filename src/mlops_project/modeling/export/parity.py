@@ -1,7 +1,7 @@
 """Proof that the exported model answers as the pipeline does: on the data, on random rows, on rows at the trees' splits."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,8 @@ from mlops_project.errors import BundleError, ContractError, ExportError
 from mlops_project.modeling.export.estimators import add_estimator
 from mlops_project.modeling.export.graph import Graph
 from mlops_project.modeling.export.preprocessing import Preprocessing, read_preprocessing
+from mlops_project.modeling.held_out import HeldOut, as_columns
+from mlops_project.modeling.metrics import Truth
 from mlops_project.modeling.pipeline import predict_frame
 from mlops_project.runtime import Predictions, Runtime
 
@@ -42,17 +44,47 @@ class Parity:
     max_difference: float
 
 
+def load_exported(model: bytes, contract: Contract) -> Runtime:
+    """Load an ONNX model that was just made.
+
+    Raises
+    ------
+    ExportError
+        If ONNX Runtime does not take it.
+    """
+    try:
+        return Runtime(model, contract)
+    except BundleError as error:
+        raise ExportError(f"the exported model does not load: {error}") from error
+
+
+def answer_held_out(runtime: Runtime, features: pd.DataFrame, truth: Truth) -> HeldOut:
+    """Let an exported model answer the held-out rows.
+
+    Raises
+    ------
+    ExportError
+        If it refuses one.
+    """
+    try:
+        return HeldOut.predict(runtime, features, truth)
+    except ContractError as error:
+        raise ExportError(f"the exported model refuses a row of the table: {error}") from error
+
+
 def check_parity(
-    pipeline: Pipeline, model: bytes, tables: Sequence[pd.DataFrame], contract: Contract, *, seed: int = 0
+    pipeline: Pipeline, runtime: Runtime, features: pd.DataFrame, held_out: HeldOut | None = None, *, seed: int = 0
 ) -> Parity:
-    """Compare an ONNX model with the pipeline it was made from.
+    """Compare an exported model with the pipeline it was made from.
 
     Parameters
     ----------
-    model
-        The ONNX model.
-    tables
-        Feature frames with every row that there is, read in chunks. Random rows are made from the first one's.
+    runtime
+        With the exported model.
+    features
+        Every row that the pipeline learned from, read in chunks; random rows are made from them.
+    held_out
+        The others, with the exported model's answers.
     seed
         Of the random rows.
 
@@ -61,21 +93,25 @@ def check_parity(
     ExportError
         If a label differs or a probability is off by more than ``TOLERANCE``; shows the worst row.
     """
-    try:
-        runtime = Runtime(model, contract)
-    except BundleError as error:
-        raise ExportError(f"the exported model does not load: {error}") from error
-    frames = list(_frames(pipeline, tables, contract, seed))
+    contract = runtime.contract
+    pieces: list[tuple[pd.DataFrame, Predictions | None]] = [
+        (frame, None) for frame in (*_chunks(features), *_make_rows(pipeline, features, contract, seed))
+    ]
+    if held_out is not None:
+        starts = range(0, len(held_out.truth), CHUNK_ROWS)
+        answers = (held_out.predictions.take(start, start + CHUNK_ROWS) for start in starts)
+        pieces += zip(_chunks(held_out.features), answers, strict=True)
     # Threads over chunks, one per core: a forest's own n_jobs adds up its trees in any order, which turns ties.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        differences = list(pool.map(lambda frame: _compare(pipeline, runtime, frame, contract), frames))
-    return Parity(sum(map(len, frames)), max(differences))
+        differences = list(pool.map(lambda piece: _compare(pipeline, runtime, *piece), pieces))
+    return Parity(sum(len(frame) for frame, _ in pieces), max(differences))
 
 
-def _frames(pipeline: Pipeline, tables: Sequence[pd.DataFrame], contract: Contract, seed: int) -> Iterator[pd.DataFrame]:
-    for table in tables:
-        yield from (table.iloc[start : start + CHUNK_ROWS] for start in range(0, len(table), CHUNK_ROWS))
-    features = tables[0]
+def _chunks(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    return (table.iloc[start : start + CHUNK_ROWS] for start in range(0, len(table), CHUNK_ROWS))
+
+
+def _make_rows(pipeline: Pipeline, features: pd.DataFrame, contract: Contract, seed: int) -> Iterator[pd.DataFrame]:
     rng = np.random.default_rng(seed)
     base = features.iloc[rng.integers(0, len(features), RANDOM_ROWS)].reset_index(drop=True)
     yield _randomised(base, contract, rng, missing=0.0)
@@ -96,12 +132,13 @@ def _takes_missing(pipeline: Pipeline, base: pd.DataFrame) -> bool:
     return True
 
 
-def _compare(pipeline: Pipeline, runtime: Runtime, frame: pd.DataFrame, contract: Contract) -> float:
-    expected = predict_frame(pipeline, frame, contract)
-    try:
-        actual = runtime.predict({name: frame[name].to_numpy() for name in contract.names})
-    except ContractError as error:
-        raise ExportError(f"the exported model refuses a row that the trained pipeline answers: {error}") from error
+def _compare(pipeline: Pipeline, runtime: Runtime, frame: pd.DataFrame, actual: Predictions | None) -> float:
+    expected = predict_frame(pipeline, frame, runtime.contract)
+    if actual is None:
+        try:
+            actual = runtime.predict(as_columns(frame))
+        except ContractError as error:
+            raise ExportError(f"the exported model refuses a row that the trained pipeline answers: {error}") from error
     if expected.values is not None and actual.values is not None:
         sizes = np.abs(expected.values)
         difference = np.abs(expected.values - actual.values) / np.maximum(sizes, np.median(sizes) or 1.0)

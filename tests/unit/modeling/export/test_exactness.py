@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlops_project.modeling.export import check_parity
+from mlops_project.modeling.export import check_parity, load_exported
 
 FEW = {
     "decision_tree": {},
@@ -33,14 +33,14 @@ def test_classifier_is_exact(fit, exact, estimator, task, kind, encoding, calibr
 @pytest.mark.parametrize("estimator", FEW)
 def test_export_answers_missing_values_as_the_pipeline_where_training_had_none(fit, estimator, task, kind, calibration):
     case = fit(estimator, kind, task, calibration=calibration, **FEW[estimator])
-    check_parity(case.pipeline, case.model, [case.features], case.contract)
+    check_parity(case.pipeline, load_exported(case.model, case.contract), case.features)
 
 
 @pytest.mark.parametrize("calibration", ["sigmoid", "isotonic"])
 @pytest.mark.parametrize("estimator", ["xgboost", "logistic_regression"])
 def test_calibrated_classifier_of_fractional_classes_is_exact(fit, estimator, calibration):
     case = fit(estimator, "numeric", labels=(0.5, 1.5), calibration=calibration, **FEW[estimator])
-    check_parity(case.pipeline, case.model, [case.features], case.contract)
+    check_parity(case.pipeline, load_exported(case.model, case.contract), case.features)
 
 
 @pytest.mark.parametrize(("kind", "encoding"), TABLES)

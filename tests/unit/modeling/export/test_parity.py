@@ -9,12 +9,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mlops_project.errors import ExportError
-from mlops_project.modeling.export import check_parity
+from mlops_project.modeling.export import check_parity, load_exported
 from mlops_project.modeling.export import parity as parity_module
 
 
 def _check(case):
-    return check_parity(case.pipeline, case.model, [case.features], case.contract)
+    return check_parity(case.pipeline, load_exported(case.model, case.contract), case.features)
 
 
 @pytest.mark.parametrize("estimator", ["random_forest", "hist_gradient_boosting", "logistic_regression", "xgboost", "lightgbm"])

@@ -1,18 +1,27 @@
 """The promotion rule after retraining: the newest labelled predictions decide, the fixed held-out rows guard.
 
-Pure, as ``gate.py`` is. See ``docs/adr/0009-retraining-gate.md``.
+See ``docs/adr/0009-retraining-gate.md``.
 """
 
+import tempfile
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
+from mlops_project.bundle import Bundle
+from mlops_project.config import Config
 from mlops_project.contract import Task
+from mlops_project.errors import BundleError, ContractError
 from mlops_project.modeling.evaluation import TITLES
 from mlops_project.modeling.gate import Decision, answer_equally, compare, compute_tolerance, find_missed, is_enough
+from mlops_project.modeling.held_out import HeldOut
 from mlops_project.modeling.metrics import PRIMARY, Scored, bootstrap, compute_metric, find_metric, higher_is_better
+from mlops_project.promote import load_champion, refuse_comparison
 from mlops_project.sections import GatesConfig
+from mlops_project.tracking import registry
+from mlops_project.tracking.store import open_store
 
 BY_HAND = "decide yourself: mlops promote --force --reason …"
 
@@ -22,6 +31,42 @@ class Pair(NamedTuple):
 
     challenger: Scored
     champion: Scored
+
+
+def run_retraining_gate(
+    config: Config, bundle: Bundle, version_number: int, recent: HeldOut, held_out: HeldOut, *, cause: str, promote: bool
+) -> Decision:
+    """Compare a retrained bundle with the champion on the newest labelled rows and on the fixed held-out ones.
+
+    Parameters
+    ----------
+    recent, held_out
+        The rows, with the bundle's answers.
+    cause
+        Key of what asked for the retraining; recorded with the move.
+    promote
+        Whether to move ``champion`` if the gate agrees, or to note the verdict only.
+
+    Raises
+    ------
+    TrackingError
+        If MLflow cannot be reached, or there is no champion.
+    """
+    with open_store(config) as store, tempfile.TemporaryDirectory() as folder:
+        challenger = registry.find_version(store, bundle.metadata.name, str(version_number))
+        champion = registry.find_version(store, challenger.name, registry.CHAMPION)
+        try:
+            rival = load_champion(store, champion, bundle, Path(folder), config)
+            newest, fixed = (Pair(rows.score(bundle.contract), rows.score_other(rival)) for rows in (recent, held_out))
+        except (BundleError, ContractError) as error:
+            decision = refuse_comparison(champion, error)
+        else:
+            forgetting, seed = config.retraining.forgetting, config.random_state
+            decision = decide_retraining(newest, fixed, bundle.contract.task, config.gates, forgetting=forgetting, seed=seed)
+        registry.note_verdict(store, challenger, decision.verdict, decision.reason)
+        if decision.promote and promote:
+            registry.move_alias(store, challenger, registry.CHAMPION, "promote", decision.reason, cause=cause)
+    return decision
 
 
 def decide_retraining(

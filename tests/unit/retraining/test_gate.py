@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from mlops_project.modeling.metrics import Scored
-from mlops_project.modeling.retraining_gate import Pair, decide_retraining, decide_rollback
+from mlops_project.retraining.gate import Pair, decide_retraining, decide_rollback
 from mlops_project.runtime import Predictions
 from mlops_project.sections import GatesConfig
 

@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mlops_project.monitoring.attempts import Watch
-from mlops_project.monitoring.watch import find_watched, is_look_due
+from mlops_project.retraining.attempts import Watch
+from mlops_project.retraining.rollback import find_watched, is_look_due
 from mlops_project.sections import MonitoringConfig
 from mlops_project.tracking.registry import Move, Version
 

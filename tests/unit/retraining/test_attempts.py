@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlops_project.config import read_config
-from mlops_project.monitoring.attempts import LOCK_VARIABLE, Attempts, Cause, State, Watch, find_folder
+from mlops_project.retraining.attempts import LOCK_VARIABLE, Attempts, Cause, State, Watch, find_folder
 
 NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
 CAUSE = Cause(kind="alert", key="alert:data-drift:1:x", reason="it drifts")
@@ -95,7 +95,7 @@ def test_only_the_newest_attempts_are_kept_and_all_are_counted(attempts):
 def test_many_processes_at_once_lose_no_record(attempts):
     program = (
         "import sys; from datetime import UTC, datetime; from pathlib import Path\n"
-        "from mlops_project.monitoring.attempts import Attempts, Cause\n"
+        "from mlops_project.retraining.attempts import Attempts, Cause\n"
         "record = Attempts(Path(sys.argv[1]))\n"
         "for number in range(20):\n"
         "    record.begin(Cause(kind='manual', key=f'manual:{sys.argv[2]}:{number}', reason=''), datetime.now(UTC))\n"

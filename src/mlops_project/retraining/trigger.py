@@ -17,9 +17,9 @@ import yaml
 
 from mlops_project.config import Config
 from mlops_project.errors import StackError, TrackingError
-from mlops_project.monitoring.attempts import LOCK_VARIABLE, Attempt, Attempts, Cause, Result, State, find_folder
-from mlops_project.monitoring.jobs import Cluster, build_job_name
 from mlops_project.monitoring.results import AlertName, Evaluation
+from mlops_project.retraining.attempts import LOCK_VARIABLE, Attempt, Attempts, Cause, Result, State, find_folder
+from mlops_project.retraining.jobs import Cluster, build_job_name
 from mlops_project.tracking.events import find_end
 from mlops_project.tracking.store import open_store
 from mlops_project.utils import load_config

@@ -8,15 +8,15 @@ import shutil
 
 from mlops_project.bundle import PROFILE_FILE, REFERENCE_FILE, Bundle, publish, stage
 from mlops_project.config import Config
-from mlops_project.data_prep import ProductionRows
-from mlops_project.modeling.evaluation import encode_target
+from mlops_project.modeling.evaluation import decode_target
+from mlops_project.modeling.held_out import HeldOut
 from mlops_project.modeling.importance import compute_importance
-from mlops_project.proof import load_runtime, note_proven
-from mlops_project.reference.performance import build_reference_performance
-from mlops_project.reference.profile import MIN_REFERENCE_ROWS, build_reference
+from mlops_project.proof import note_proven
+from mlops_project.reference.profile import MIN_REFERENCE_ROWS, profile_held_out
+from mlops_project.runtime import Runtime
 
 
-def renew_reference(bundle: Bundle, recent: ProductionRows, config: Config) -> Bundle:
+def renew_reference(bundle: Bundle, recent: HeldOut, runtime: Runtime, config: Config) -> Bundle:
     """Write a retrained bundle's profile and reference rows anew, from labelled predictions that it did not learn from.
 
     With fewer than ``monitoring.min_labels`` of them, or than a profile needs, the table's held-out rows say more.
@@ -26,35 +26,29 @@ def renew_reference(bundle: Bundle, recent: ProductionRows, config: Config) -> B
     bundle
         As training wrote it; its directory is replaced in one swap, as training does.
     recent
-        The newest labelled predictions.
+        The newest labelled predictions, with the bundle's own answers.
+    runtime
+        With the bundle's model.
 
     Raises
     ------
     BundleError
         If the directory cannot be written.
     """
-    if PROFILE_FILE not in bundle.metadata.files or len(recent) < max(MIN_REFERENCE_ROWS, config.monitoring.min_labels):
+    if PROFILE_FILE not in bundle.metadata.files or len(recent.truth) < max(MIN_REFERENCE_ROWS, config.monitoring.min_labels):
         return bundle
     with stage(bundle.path) as folder:
         for name in bundle.metadata.files:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(bundle.path / name, folder / name)
-        (folder / PROFILE_FILE).write_bytes(_build_profile(bundle, recent, config))
+        importance = compute_importance(runtime, recent, bundle.contract, config)
+        profile = profile_held_out(recent, importance, bundle.contract, config)
+        (folder / PROFILE_FILE).write_bytes(profile.encode())
         if REFERENCE_FILE in bundle.metadata.files:
-            rows = recent.features.assign(**{bundle.contract.target: recent.target})
+            target = decode_target(recent.truth, bundle.contract)
+            rows = recent.features.assign(**{bundle.contract.target: target})
             rows = rows.sample(min(config.export.reference_rows, len(rows)), random_state=config.random_state)
             rows.to_parquet(folder / REFERENCE_FILE, index=False)
         published = publish(folder, bundle.path, bundle.metadata)
     note_proven(published)  # the same model
     return published
-
-
-def _build_profile(bundle: Bundle, recent: ProductionRows, config: Config) -> bytes:
-    contract, runtime, seed = bundle.contract, load_runtime(bundle, config.proof), config.random_state
-    columns = {name: recent.features[name].to_numpy() for name in contract.names}
-    truth, predictions = encode_target(recent.target, contract), runtime.predict(columns)
-    importance = compute_importance(runtime, recent.features, truth, contract, config)
-    weights = dict(zip(importance.names, importance.means.tolist(), strict=True)) if importance else None
-    performance = build_reference_performance(columns, predictions, truth, contract, config, seed=seed)
-    profile = build_reference(columns, predictions, contract, weights=weights, performance=performance, seed=seed)
-    return profile.encode()

@@ -11,9 +11,9 @@ import pytest
 
 from mlops_project.config import read_config
 from mlops_project.errors import ConfigError, StackError
-from mlops_project.monitoring.attempts import Cause
-from mlops_project.monitoring.jobs import Cluster, build_job_name
-from mlops_project.monitoring.trigger import Trigger
+from mlops_project.retraining.attempts import Cause
+from mlops_project.retraining.jobs import Cluster, build_job_name
+from mlops_project.retraining.trigger import Trigger
 
 NOW = dt.datetime(2026, 11, 24, 10, tzinfo=dt.UTC)
 CRON_JOB = {

@@ -3,23 +3,26 @@
 A few looks, each on at least twice the rows of the one before: asking after every row would sooner or later say yes by chance.
 """
 
+import tempfile
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_project.bundle import Bundle
+from mlops_project.bundle import Bundle, install
 from mlops_project.config import Config
 from mlops_project.errors import BundleError, ContractError
-from mlops_project.monitoring.attempts import Watch
+from mlops_project.retraining.attempts import Attempts, Watch, find_folder
 from mlops_project.sections import MonitoringConfig
-from mlops_project.tracking.registry import CHAMPION, Move, Version, download_bundle, find_version
-from mlops_project.tracking.store import Store
+from mlops_project.tracking.events import record_event
+from mlops_project.tracking.registry import CHAMPION, Move, Version, download_bundle, find_champion, find_version, read_moves
+from mlops_project.tracking.store import Store, open_store
 
 if TYPE_CHECKING:
     from mlops_project.data_prep import ProductionRows
     from mlops_project.modeling.gate import Decision
     from mlops_project.modeling.metrics import Scored
+    from mlops_project.prediction_log.reader import LogReader
 
 
 def find_watched(moves: Sequence[Move], champion: Version | None, now: datetime, *, watch_hours: float) -> Move | None:
@@ -61,8 +64,8 @@ def compare_champions(
     """
     from mlops_project.data_prep import read_production
     from mlops_project.modeling.gate import Decision
-    from mlops_project.modeling.retraining_gate import decide_rollback
     from mlops_project.prediction_log.reader import to_truth
+    from mlops_project.retraining.gate import decide_rollback
 
     champion, previous = (
         download_bundle(store, find_version(store, promotion.model, str(number)), folder / str(number))
@@ -83,9 +86,62 @@ def compare_champions(
 
 def _score(bundle: Bundle, rows: "ProductionRows", config: Config) -> "Scored":
     from mlops_project.modeling.evaluation import encode_target
-    from mlops_project.modeling.metrics import score_rows
+    from mlops_project.modeling.held_out import HeldOut
     from mlops_project.proof import load_runtime
 
-    columns = {str(name): rows.features[name].to_numpy() for name in rows.features.columns}
-    predictions = load_runtime(bundle, config.proof).predict(columns)
-    return score_rows(predictions, encode_target(rows.target, bundle.contract), bundle.contract)
+    runtime = load_runtime(bundle, config.proof)
+    return HeldOut.predict(runtime, rows.features, encode_target(rows.target, bundle.contract)).score(bundle.contract)
+
+
+def check_rollback(config: Config, reader: "LogReader", now: datetime | None = None) -> Move | None:
+    """Compare a retrained champion with its predecessor on the labelled rows that it answered; roll back if it does worse.
+
+    To be called at every round of the monitor. Nothing happens unless the champion was promoted by a retraining in the last
+    ``retraining.watch_hours``, and has ``monitoring.min_labels`` labelled rows, or twice as many as at the last look.
+
+    Returns
+    -------
+    Move or None
+        The rollback, as recorded.
+
+    Raises
+    ------
+    TrackingError
+        If MLflow cannot be reached.
+    """
+    from mlops_project.promote import rollback
+    from mlops_project.retraining.rollback import compare_champions, find_watched, is_look_due
+
+    now, name = now or datetime.now(UTC), config.model.name
+    attempts = Attempts(find_folder(config))
+    with open_store(config) as store, tempfile.TemporaryDirectory() as folder:
+        champion = find_champion(store, name)
+        moves = read_moves(store, name) if champion else []
+        promotion = find_watched(moves, champion, now, watch_hours=config.retraining.watch_hours)
+        if promotion is None:
+            return None
+        rows = reader.newest_labelled(name, str(promotion.target), config.monitoring.label_rows)
+        watch = attempts.read().watch
+        if watch is None or watch.version != promotion.target:
+            watch = Watch(version=promotion.target, looks=0, rows=0)
+        if not is_look_due(watch, rows.num_rows, config.monitoring):
+            return None
+        decision, previous = compare_champions(store, config, promotion, rows, watch.looks, Path(folder))
+        said = f"version {promotion.target} against version {promotion.source}: {decision.reason}"
+        record_event(store, name, "rollback-check", said, version=promotion.target)
+        attempts.note_watch(Watch(version=watch.version, looks=watch.looks + 1, rows=rows.num_rows))
+        if not decision.promote:
+            return None
+        move = rollback(config, to=promotion.source, reason=said, only_from=promotion.target)
+        attempts.note_rollback(promotion.target, said, now)
+        install_champion(config, previous)
+        return move
+
+
+def install_champion(config: Config, bundle: Bundle) -> str:
+    """Put the champion where training exports to; return a note if that cannot be written, which undoes no promotion."""
+    try:
+        install(bundle, config.model_dir)
+    except (BundleError, OSError) as error:
+        return f" ({config.model_dir} still holds another model: {error})"
+    return ""

@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from mlops_project.errors import ContractError
-from mlops_project.monitoring.attempts import Cause
-from mlops_project.monitoring.trigger import RETRAINING_ALERTS
+from mlops_project.retraining.attempts import Cause
+from mlops_project.retraining.trigger import RETRAINING_ALERTS
 
 MAX_REASON = 500  # characters
 

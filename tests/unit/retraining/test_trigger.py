@@ -3,9 +3,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mlops_project.config import read_config
-from mlops_project.monitoring.attempts import Attempt, Cause, State
 from mlops_project.monitoring.results import Alert
-from mlops_project.monitoring.trigger import Trigger, decide_start, find_causes
+from mlops_project.retraining.attempts import Attempt, Cause, State
+from mlops_project.retraining.trigger import Trigger, decide_start, find_causes
 from tests.evaluations import make_evaluation
 
 NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)

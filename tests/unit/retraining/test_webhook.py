@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from mlops_project.monitoring.webhook import WebhookError, parse_webhook
+from mlops_project.retraining.webhook import WebhookError, parse_webhook
 
 
 def alert(status="firing", fingerprint="aaaabbbb11112222", **labels) -> dict:

@@ -1,0 +1,1 @@
+"""From an alert to a promoted model: what starts a retraining, the gate that judges it, and the way back."""
