@@ -149,6 +149,10 @@ bench-train: $(VENV)/.dev ## Start-up, default training against the same by hand
 bench-serve: $(VENV)/.dev ## Requests per second, latency, start and memory against other servers
 	$(BIN)/python benchmarks/serve.py $(BENCH)
 
+.PHONY: bench-overload
+bench-overload: $(VENV)/.dev ## What is answered, and how late, with more clients than the model server can answer
+	$(BIN)/python benchmarks/overload.py $(BENCH)
+
 .PHONY: bench-bombs
 bench-bombs: $(VENV)/.dev ## What requests that are made to be expensive cost the model server; BENCH='--only Parquet'
 	$(BIN)/python -m benchmarks.bombs $(BENCH)
