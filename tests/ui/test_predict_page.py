@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -119,6 +120,19 @@ def test_mixed_model_predicts_with_missing_values(start, mixed_project):
     app.selectbox(key="what if/mixed").set_value("visit").run()
     app.selectbox(key="what if/mixed").set_value("city").run()
     assert not app.exception
+
+
+def test_what_if_opens_on_the_top_contributor_until_another_is_chosen(start, default_project):
+    app = press(start(default_project), "Random plausible values")
+    press(app, "Predict")
+    key = "what if/breast-cancer"
+    opened = app.selectbox(key=key).value
+    why = json.loads(app.get("vega_lite_chart")[1].proto.spec)
+    assert why["description"].split("; ")[2].startswith(opened[:10])  # behind the average and this case
+    app.selectbox(key=key).set_value("mean radius").run()
+    press(app, "Random plausible values")
+    press(app, "Predict")
+    assert app.selectbox(key=key).value == "mean radius"
 
 
 def test_every_feature_has_a_what_if_curve(start, mixed_project):

@@ -195,7 +195,12 @@ def _show_what_if(view: View, asked: Asked) -> None:
     if view.model.runtime is None:
         return
     st.header(t("whatif"), anchor=False)
-    name = str(st.selectbox(t("whatif.feature"), contract.names, key=f"what if/{view.model.name}") or contract.names[0])
+    key, by_hand = f"what if/{view.model.name}", f"what if by hand/{view.model.name}"
+    if not st.session_state.get(by_hand):
+        st.session_state[key] = _find_top_contributor(view, asked)
+    name = st.selectbox(
+        t("whatif.feature"), contract.names, key=key, on_change=lambda: st.session_state.update({by_hand: True})
+    )
     try:
         curve = compute_what_if(view.model, asked.row, name, t.code)
     except ContractError as error:
@@ -203,6 +208,16 @@ def _show_what_if(view: View, asked: Asked) -> None:
         return
     if curve is not None:
         _draw_what_if(view, curve, contract.feature(name), asked.row[name])
+
+
+def _find_top_contributor(view: View, asked: Asked) -> str:
+    """Return the input that moves this answer most; the first one where that cannot be computed."""
+    names = view.model.contract.names
+    try:
+        found = explain(view.model, asked.row, max(asked.answer.index, 0)) if asked.answer else None
+    except ContractError:
+        found = None
+    return names[0] if found is None else names[int(np.abs(found.contributions).argmax())]
 
 
 def _draw_what_if(view: View, curve: pd.DataFrame, feature: Feature, current: Any) -> None:
