@@ -43,7 +43,7 @@ def run_gate(config: Config, bundle: Bundle, version_number: int, held_out: "Hel
         challenger = registry.find_version(store, bundle.metadata.name, str(version_number))
         champion = registry.find_champion(store, challenger.name)
         decision = _judge(store, bundle, champion, held_out, config)
-        registry.note_verdict(store, challenger, decision.verdict, decision.reason)
+        registry.note_verdict(store, challenger, decision.verdict, decision.reason, decision.comparison, champion)
         if decision.promote:
             registry.move_alias(store, challenger, registry.CHAMPION, "promote", decision.reason)
     return decision
@@ -168,7 +168,7 @@ def promote(config: Config, which: str, *, force: bool = False, reason: str = ""
         bundle = registry.download_bundle(store, version, Path(folder))
         held_out, origin = read_held_out(config, bundle)
         decision = run_gate(config, bundle, version.number, held_out)
-    return version, Decision(decision.promote, decision.verdict, f"{decision.reason} ({origin})")
+    return version, Decision(decision.promote, decision.verdict, f"{decision.reason} ({origin})", decision.comparison)
 
 
 def rollback(config: Config, *, to: int | None = None, reason: str = "", only_from: int | None = None) -> "Move":

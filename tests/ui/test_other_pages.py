@@ -1,5 +1,6 @@
 """Batch, Model and Operations without a model server; the registry is a real SQLite store."""
 
+import re
 import shutil
 
 import pytest
@@ -95,6 +96,13 @@ def test_versions_compare_champion_and_challenger(start, tracked):
     assert {"Champion 2", "Challenger 3"} <= {name.title() for name in rivals.columns}
     assert versions["Version"].tolist() == [3, 2, 1]
     assert versions["Alias"].tolist() == ["challenger", "champion", ""]
+    assert versions.columns[3] == rivals["Metric"][0] == "ROC AUC"  # the gate's own
+    gains = versions["Gain over the champion [bounds]"].tolist()
+    assert gains[2] == ""  # there was no champion yet
+    assert [gain.rpartition(", ")[2] for gain in gains[:2]] == ["Version 2", "Version 1"]
+    assert rivals["Gain over the champion [bounds]"].tolist() == [gains[0]] + [""] * (len(rivals) - 1)
+    gain, low, high = (float(number) for number in re.findall(r"[+-][\d.]+", gains[0]))
+    assert low <= gain <= high
 
 
 def test_model_without_reference_rows_has_no_plots_and_draws_values(start, tmp_path):

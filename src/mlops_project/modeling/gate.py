@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from mlops_project.comparison import Comparison
 from mlops_project.contract import Task
 from mlops_project.modeling.evaluation import TITLES
 from mlops_project.modeling.metrics import PRIMARY, Scored, bootstrap, compute_metric, find_metric, higher_is_better
@@ -21,7 +22,7 @@ UNBOUNDED = ("log_loss", "mae", "rmse")  # their tolerance is a share of the cha
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether to promote. ``forgets`` is a retraining's verdict alone, see ``retraining_gate.py``.
+    """Whether to promote. ``forgets`` is a retraining's verdict alone, see ``retraining/gate.py``.
 
     Attributes
     ----------
@@ -31,11 +32,14 @@ class Decision:
         The finding behind it.
     reason
         The same in words, with the figures.
+    comparison
+        The figures; None where nothing was compared.
     """
 
     promote: bool
     verdict: Verdict
     reason: str
+    comparison: Comparison | None = None
 
 
 def decide_promotion(challenger: Scored, champion: Scored | None, task: Task, gates: GatesConfig, *, seed: int) -> Decision:
@@ -62,7 +66,8 @@ def decide_promotion(challenger: Scored, champion: Scored | None, task: Task, ga
         return Decision(promote=False, verdict="identical", reason="it answers every held-out row as the champion does")
     verdict, figures = compare(challenger, champion, task, gates, seed=seed)
     enough = is_enough(verdict, gates)
-    return Decision(enough, verdict, figures + ("" if enough else _ADVICE.get(verdict, "")))
+    reason = say(verdict, figures) + ("" if enough else _ADVICE.get(verdict, ""))
+    return Decision(enough, verdict, reason, figures)
 
 
 def is_enough(verdict: Verdict, gates: GatesConfig) -> bool:
@@ -88,13 +93,13 @@ def answer_equally(one: Scored, other: Scored) -> bool:
     return np.array_equal(one.probabilities, other.probabilities)
 
 
-def compare(challenger: Scored, champion: Scored, task: Task, gates: GatesConfig, *, seed: int) -> tuple[Verdict, str]:
+def compare(challenger: Scored, champion: Scored, task: Task, gates: GatesConfig, *, seed: int) -> tuple[Verdict, Comparison]:
     """Bound the difference of the metric, oriented so that a positive one is better, by a paired bootstrap.
 
     Returns
     -------
-    verdict, reason
-        ``better``, ``not_worse``, ``worse`` or ``unclear``, and the figures in words.
+    verdict, comparison
+        ``better``, ``not_worse``, ``worse`` or ``unclear``, and the figures.
     """
     name = gates.metric or PRIMARY[task]
     metric, sign = find_metric(name, task), 1.0 if higher_is_better(name) else -1.0
@@ -108,12 +113,27 @@ def compare(challenger: Scored, champion: Scored, task: Task, gates: GatesConfig
         for bound in np.nanquantile(deviations, [1 - gates.confidence, gates.confidence])
     )
     tolerance = compute_tolerance(name, theirs, gates)
-    verdict = _judge(low, high, tolerance)
-    figures = (
-        f"{TITLES[name]} {ours:.4f} against {theirs:.4f} on {len(challenger.truth)} rows; with {gates.confidence:.0%} "
-        f"confidence the gain is over {low:+.4f} and under {high:+.4f}, and {-tolerance:+.4f} is tolerated"
+    found = Comparison(
+        metric=name,
+        challenger=ours,
+        champion=theirs,
+        gain=difference,
+        low=low,
+        high=high,
+        confidence=gates.confidence,
+        tolerance=tolerance,
+        rows=len(challenger.truth),
     )
-    return verdict, f"{_WORDS[verdict]}: {figures}"
+    return _judge(low, high, tolerance), found
+
+
+def say(verdict: Verdict, figures: Comparison) -> str:
+    """Return a comparison in words."""
+    return (
+        f"{_WORDS[verdict]}: {TITLES[figures.metric]} {figures.challenger:.4f} against {figures.champion:.4f} on "
+        f"{figures.rows} rows; with {figures.confidence:.0%} confidence the gain is over {figures.low:+.4f} and under "
+        f"{figures.high:+.4f}, and {-figures.tolerance:+.4f} is tolerated"
+    )
 
 
 def compute_tolerance(name: str, value: float, gates: GatesConfig) -> float:

@@ -15,7 +15,7 @@ from mlops_project.config import Config
 from mlops_project.contract import Task
 from mlops_project.errors import BundleError, ContractError
 from mlops_project.modeling.evaluation import TITLES
-from mlops_project.modeling.gate import Decision, answer_equally, compare, compute_tolerance, find_missed, is_enough
+from mlops_project.modeling.gate import Decision, answer_equally, compare, compute_tolerance, find_missed, is_enough, say
 from mlops_project.modeling.held_out import HeldOut
 from mlops_project.modeling.metrics import PRIMARY, Scored, bootstrap, compute_metric, find_metric, higher_is_better
 from mlops_project.promote import load_champion, refuse_comparison
@@ -63,7 +63,7 @@ def run_retraining_gate(
         else:
             forgetting, seed = config.retraining.forgetting, config.random_state
             decision = decide_retraining(newest, fixed, bundle.contract.task, config.gates, forgetting=forgetting, seed=seed)
-        registry.note_verdict(store, challenger, decision.verdict, decision.reason)
+        registry.note_verdict(store, challenger, decision.verdict, decision.reason, decision.comparison, champion)
         if decision.promote and promote:
             registry.move_alias(store, challenger, registry.CHAMPION, "promote", decision.reason, cause=cause)
     return decision
@@ -97,12 +97,12 @@ def decide_retraining(
     if answer_equally(*recent):
         return Decision(promote=False, verdict="identical", reason="it answers the newest labelled rows as the champion does")
     verdict, figures = compare(*recent, task, gates, seed=seed)
-    reason = f"newest labelled rows: {figures}"
+    reason = f"newest labelled rows: {say(verdict, figures)}"
     if not is_enough(verdict, gates):
         advice = {"unclear": "; more labels will tell", "not_worse": "; gates.require asks for better"}
-        return Decision(promote=False, verdict=verdict, reason=reason + advice.get(verdict, ""))
+        return Decision(promote=False, verdict=verdict, reason=reason + advice.get(verdict, ""), comparison=figures)
     guard = _guard(recent, held_out, task, gates, forgetting, seed)
-    return Decision(guard.promote, verdict if guard.promote else guard.verdict, f"{reason}. {guard.reason}")
+    return Decision(guard.promote, verdict if guard.promote else guard.verdict, f"{reason}. {guard.reason}", figures)
 
 
 def _guard(recent: Pair, held_out: Pair, task: Task, gates: GatesConfig, forgetting: float, seed: int) -> Decision:
@@ -110,7 +110,7 @@ def _guard(recent: Pair, held_out: Pair, task: Task, gates: GatesConfig, forgett
     changed, change = _find_change(recent.champion, held_out.champion, task, gates, seed)
     if not changed:
         verdict, figures = compare(*held_out, task, gates, seed=seed)
-        reason = f"held-out rows ({change}): {figures}"
+        reason = f"held-out rows ({change}): {say(verdict, figures)}"
         refused = verdict == "worse"
         return Decision(not refused, verdict, f"{reason}; {BY_HAND}" if refused else reason)
     name = "r2" if task == "regression" else "accuracy"
@@ -160,4 +160,4 @@ def decide_rollback(champion: Scored, previous: Scored, task: Task, gates: Gates
     """
     error = (1 - gates.confidence) / 2 ** (looks + 1)
     verdict, figures = compare(previous, champion, task, msgspec.structs.replace(gates, confidence=1 - error), seed=seed)
-    return Decision(verdict == "better", verdict, f"the previous champion is {figures}")
+    return Decision(verdict == "better", verdict, f"the previous champion is {say(verdict, figures)}", figures)

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from mlops_project.bundle import Bundle, load_bundle
+from mlops_project.comparison import Comparison
 from mlops_project.errors import BundleError, TrackingError
 from mlops_project.formats import plain
 from mlops_project.tracking.store import Store
@@ -25,6 +26,7 @@ from mlops_project.tracking.store import Store
 CHAMPION, CHALLENGER = "champion", "challenger"
 MOVE_TAG = "mlops.move."
 DIGEST_TAG, METRICS_TAG, VERDICT_TAG, REASON_TAG = "mlops.digest", "mlops.metrics", "mlops.verdict", "mlops.reason"
+COMPARISON_TAG = "mlops.comparison"
 RETRAINING_TAG = "mlops.retraining"
 Action = Literal["register", "promote", "force", "rollback"]
 Number = Annotated[int, msgspec.Meta(ge=1)]  # of a version
@@ -52,6 +54,8 @@ class Version:
         On its held-out rows.
     verdict, reason
         What the gate said last; empty if it was never asked.
+    comparison
+        The figures of the last comparison with a champion; None if there was none.
     source
         Where its files are, for MLflow.
     """
@@ -65,6 +69,7 @@ class Version:
     metrics: dict[str, float]
     verdict: str
     reason: str
+    comparison: Comparison | None
     source: str
 
 
@@ -204,6 +209,7 @@ def _version(item: Any, aliases: dict[str, int]) -> Version:
         metrics=_decode_metrics(tags.get(METRICS_TAG, "")),
         verdict=tags.get(VERDICT_TAG, ""),
         reason=tags.get(REASON_TAG, ""),
+        comparison=_decode_comparison(tags.get(COMPARISON_TAG, "")),
         source=item.source,
     )
 
@@ -216,6 +222,13 @@ def _format_instant(milliseconds: float | None) -> str:
         return ""
 
 
+def _decode_comparison(text: str) -> Comparison | None:
+    try:
+        return msgspec.json.decode(text, type=Comparison) if text else None
+    except UNREADABLE:
+        return None
+
+
 def _decode_metrics(text: str) -> dict[str, float]:
     try:
         return msgspec.json.decode(text, type=dict[str, float])
@@ -223,10 +236,21 @@ def _decode_metrics(text: str) -> dict[str, float]:
         return {}
 
 
-def note_verdict(store: Store, version: Version, verdict: str, reason: str) -> None:
-    """Write on a version what the gate said of it."""
-    store.client.set_model_version_tag(version.name, str(version.number), VERDICT_TAG, verdict)
-    store.client.set_model_version_tag(version.name, str(version.number), REASON_TAG, reason)
+def note_verdict(
+    store: Store,
+    version: Version,
+    verdict: str,
+    reason: str,
+    comparison: Comparison | None = None,
+    champion: Version | None = None,
+) -> None:
+    """Write on a version what the gate said of it, and the figures of its comparison with the champion if there was one."""
+    tags = {VERDICT_TAG: verdict, REASON_TAG: reason}
+    if comparison is not None:
+        figures = msgspec.structs.replace(comparison, against=champion.number if champion else None)
+        tags[COMPARISON_TAG] = msgspec.json.encode(figures).decode()
+    for key, value in tags.items():
+        store.client.set_model_version_tag(version.name, str(version.number), key, value)
 
 
 def note_retraining(store: Store, version: Version, text: str) -> None:

@@ -251,6 +251,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "champion": ("champion", "campeão"),
     "challenger": ("challenger", "desafiante"),
     "difference": ("Difference", "Diferença"),
+    "gain": ("Gain over the champion [bounds]", "Ganho sobre o campeão [limites]"),
     "mlflow.run": ("Run in MLflow", "Execução no MLflow"),
     "mlflow.version": ("Version in MLflow", "Versão no MLflow"),
     # operations

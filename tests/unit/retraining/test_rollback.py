@@ -16,7 +16,7 @@ def move(action: str, source: int | None, target: int, *, hours_ago: float = 1, 
 
 
 def champion(number: int) -> Version:
-    return Version("m", number, ("champion",), "run", "", "", {}, "", "", "")
+    return Version("m", number, ("champion",), "run", "", "", {}, "", "", None, "")
 
 
 def test_promotion_by_a_retraining_is_watched_for_some_hours():

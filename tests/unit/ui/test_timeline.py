@@ -24,7 +24,7 @@ def make_event(minutes: int, kind: EventKind, result: str = "", version: int | N
 
 
 def make_version(number: int, verdict: str) -> Version:
-    rest = {"aliases": (), "run_id": "", "digest": "", "metrics": {}, "source": ""}
+    rest = {"aliases": (), "run_id": "", "digest": "", "metrics": {}, "comparison": None, "source": ""}
     return Version(name="churn", number=number, created_at=at(5)[:19] + "+00:00", verdict=verdict, reason="too weak", **rest)
 
 

@@ -1,11 +1,12 @@
 """Model: how good it is, what it looks at, what it was made of, and its versions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 import streamlit as st
 
 from mlops_project.bundle import CONFIG_FILE, Bundle
+from mlops_project.comparison import Comparison
 from mlops_project.errors import TrackingError
 from mlops_project.ui import charts
 from mlops_project.ui.format import LOSSES, escape, format_moment
@@ -23,7 +24,7 @@ from mlops_project.ui.view import View, open_view, require_bundle
 
 CARD_FILE, REPORT_FILE = "README.md", "report.html"
 SHARES = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc")
-MAX_IMPORTANCES = 20
+MAX_IMPORTANCES, MAX_METRICS = 20, 5
 
 
 def show() -> None:
@@ -213,15 +214,19 @@ def _show_versions(view: View, bundle: Bundle) -> None:
     if not registered.versions:
         st.info(t("registry.empty"))
         return
+    from mlops_project.modeling.metrics import PRIMARY
+
+    watched = view.config.gates.metric or PRIMARY[bundle.contract.task]
     st.header(t("against"), anchor=False)
-    _show_rivals(registered, t)
+    _show_rivals(registered, watched, t)
     st.header(t("versions"), anchor=False)
     rows = [
         {
             t("number"): version.number,
             t("alias"): ", ".join(t(alias) if alias in ("champion", "challenger") else alias for alias in version.aliases),
             t("created"): format_moment(version.created_at),
-            **{name_metric(t, name): value for name, value in list(version.metrics.items())[:5]},
+            **{name_metric(t, name): version.metrics[name] for name in _order(version.metrics, watched)},
+            t("gain"): _say_gain(version.comparison, t),
             t("gate"): version.reason,
         }
         for version in registered.versions
@@ -229,12 +234,26 @@ def _show_versions(view: View, bundle: Bundle) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
 
 
-def _show_rivals(registered: Registered, t: Translate) -> None:
+def _order(metrics: Mapping[str, float], watched: str) -> list[str]:
+    """Return the metrics to show, the gate's first."""
+    return sorted(metrics, key=lambda name: name != watched)[:MAX_METRICS]
+
+
+def _say_gain(found: Comparison | None, t: Translate) -> str:
+    """Return how much better a version was than the champion it was compared with, by the gate's metric, and the bounds."""
+    if found is None:
+        return ""
+    gain, low, high = (t.localise(f"{number:+.4f}") for number in (found.gain, found.low, found.high))
+    return f"{gain} [{low} {t('to')} {high}]" + (f", {t('number')} {found.against}" if found.against else "")
+
+
+def _show_rivals(registered: Registered, watched: str, t: Translate) -> None:
     champion, challenger = registered.find("champion"), registered.find("challenger")
     if champion is None or challenger is None or champion.number == challenger.number:
         st.caption(t("against.none"))
         return
-    names = [name for name in champion.metrics if name in challenger.metrics]
+    names = [name for name in sorted(champion.metrics, key=lambda name: name != watched) if name in challenger.metrics]
+    found = challenger.comparison if challenger.comparison and challenger.comparison.against == champion.number else None
     ours, theirs = f"{t('champion')} {champion.number}", f"{t('challenger')} {challenger.number}"
     rows = [
         {
@@ -243,6 +262,7 @@ def _show_rivals(registered: Registered, t: Translate) -> None:
             theirs: t.number(challenger.metrics[name], 4),
             t("difference"): t.localise(f"{challenger.metrics[name] - champion.metrics[name]:+.4f}"),
             t("better"): t("lower" if name in LOSSES else "higher"),
+            t("gain"): _say_gain(found, t) if found and found.metric == name else "",
         }
         for name in names
     ]
