@@ -75,6 +75,7 @@ def print_json(value: Any, *, indent: int | None = None) -> None:
 
 Step = Callable[[str], None]  # called with what is done next
 WIDE = 10_000  # columns
+FLOWING, PADDING = 24, 2  # a cell beyond the first may be wrapped; blanks between two columns
 
 
 @contextlib.contextmanager
@@ -100,19 +101,46 @@ def show_progress(steps: int, *, hidden: bool = False) -> Iterator[Step]:
         yield lambda text: progress.update(task, description=plain(text), completed=next(done, steps))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table to stdout; outside a terminal no cell is wrapped or cut."""
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], droppable: Sequence[str] = ()) -> None:
+    """Print a table to stdout. No cell is ever cut; outside a terminal none is wrapped either.
+
+    Parameters
+    ----------
+    droppable
+        Columns to leave out of a narrow terminal, the first first; a line below names those that are.
+    """
     from rich.box import SIMPLE_HEAD
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*map(plain, columns), box=SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        table.add_row(*map(plain, row))
+    columns, rows = [plain(name) for name in columns], [[plain(cell) for cell in row] for row in rows]
     console = Console(markup=False, highlight=False)
     if not console.is_terminal:
         console.width = WIDE
+    widths = [max(map(cell_len, (name, *cells))) for name, *cells in zip(columns, *rows, strict=True)]
+    left_out = choose_left_out(columns, widths, droppable, console.width)
+    kept = [place for place, name in enumerate(columns) if name not in left_out]
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for place in kept:
+        table.add_column(columns[place], overflow="fold", min_width=min(widths[place], FLOWING))
+    for row in rows:
+        table.add_row(*(row[place] for place in kept))
     console.print(table)
+    if left_out:
+        console.print(f"left out here: {', '.join(left_out)}; all of it with --json")
+
+
+def choose_left_out(columns: Sequence[str], widths: Sequence[int], droppable: Sequence[str], width: int) -> list[str]:
+    """Return which columns of a table do not fit into so many characters; a long cell may be wrapped."""
+    needed = {name: min(cell, FLOWING) + PADDING for name, cell in zip(columns, widths, strict=True)}
+    left_out: list[str] = []
+    for name in droppable:
+        if sum(needed.values()) <= width + PADDING:
+            break
+        del needed[name]
+        left_out.append(name)
+    return left_out
 
 
 def config_options(function: F) -> F:

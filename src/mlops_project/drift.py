@@ -242,7 +242,8 @@ def _print(drift: "Drift") -> None:
     drifted = [found for found in (*drift.features, *drift.scores) if found.drifted or found.quality]
     others = [found for found in (*drift.features, *drift.scores) if not (found.drifted or found.quality)]
     columns = ("feature", "drifted", "Jensen–Shannon", "chance reaches", "test", "p (Holm)", "weight", "quality")
-    print_table(columns, [_row(found) for found in (*drifted, *others[:SHOWN])])
+    rows = [_row(found) for found in (*drifted, *others[:SHOWN])]
+    print_table(columns, rows, droppable=("test", "p (Holm)", "weight", "chance reaches", "quality"))
     if len(others) > SHOWN:
         echo(f"… and {len(others) - SHOWN} more without a change")
     if drift.domain is not None:

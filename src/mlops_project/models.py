@@ -27,7 +27,8 @@ def command(config: Config, name: str | None, as_json: bool) -> None:
     if as_json:
         print_json(versions)
     elif versions:
-        print_table(("model", "version", "alias", "metrics", "created (UTC)", "gate"), [_row(item) for item in versions])
+        columns = ("model", "version", "alias", "metrics", "created (UTC)", "gate")
+        print_table(columns, [_row(item) for item in versions], droppable=("created (UTC)", "gate"))
     else:
         echo("no model is registered yet; train one with `mlops train`")
 
@@ -63,7 +64,7 @@ def history_command(config: Config, name: str | None, as_json: bool) -> None:
         print_json([{"kind": _kind(item)} | msgspec.to_builtins(item) for item in story])
     elif story:
         columns = ("when (UTC)", "model", "what", "alias", "version", "who", "why")
-        print_table(columns, [_story_row(item) for item in story])
+        print_table(columns, [_story_row(item) for item in story], droppable=("who", "alias"))
     else:
         echo("no alias has moved yet")
     for stray in strays:

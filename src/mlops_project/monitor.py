@@ -136,10 +136,15 @@ class Monitor:
         self.watcher.reader.delete_old(oldest, self._overdue)
 
     def read_status(self) -> dict[str, Any]:
-        """Return how retraining stands, and what is wrong with the monitor itself."""
+        """Return how retraining stands, how far the next windows have come, and what is wrong with the monitor itself."""
         status = {self.config.model.name: self.trigger.read_status()}
-        problems = self.watcher.complaints.current
-        return {"retraining": status, "problems": problems, "log": self.watcher.read_state().describe()}
+        watcher = self.watcher
+        return {
+            "retraining": status,
+            "windows": watcher.next_windows.copy(),
+            "problems": watcher.complaints.current,
+            "log": watcher.read_state().describe(),
+        }
 
     def _show_retraining(self) -> None:
         status = self.trigger.read_status()

@@ -23,17 +23,19 @@ def main() -> None:
         sys.path.remove(HERE)
     from mlops_project.ui import document, view
 
-    st.set_page_config(page_title="mlops", page_icon=ICON, layout="wide")
-    st.html(STYLE)
+    st.set_page_config(page_title="mlops", page_icon=ICON, layout="wide")  # before the pages, whose icons would be fetched
     t = view.choose_language()
+    st.html(STYLE)
     document.complete_document(t.tag)
     pages = [
         st.Page(view.PAGES / f"{name}.py", title=t(f"page.{name}"), icon=icon, url_path=name, default=name == "predict")
         for name, icon in PAGES.items()
     ]
     page = st.navigation(pages, position="sidebar")
+    st.set_page_config(page_title=f"{page.title} · mlops")
     view.show_language_switch(t)
     page.run()
+    view.show_standing()
 
 
 if __name__ == "__main__":

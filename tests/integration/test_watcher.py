@@ -9,6 +9,7 @@ import pytest
 from mlops_project.bundle import load_bundle
 from mlops_project.monitor import Monitor
 from mlops_project.monitoring.bundles import name_version
+from mlops_project.monitoring.results import NextWindow
 from mlops_project.monitoring.windows import MARGIN
 from mlops_project.prediction_log.records import About
 from mlops_project.prediction_log.writer import LogWriter
@@ -32,8 +33,8 @@ def trained(tmp_path_factory):
 class World:
     """A project whose log is written as a server would, at any time."""
 
-    def __init__(self, root) -> None:
-        settings = {"min_rows": 30, "every_minutes": 1, "min_labels": 30, "on_alert": "report"}
+    def __init__(self, root, **changes: float) -> None:
+        settings = {"min_rows": 30, "every_minutes": 1, "min_labels": 30, "on_alert": "report"} | changes
         overrides = [f"monitoring.{name}={value}" for name, value in settings.items()]
         self.config = write_project(root, "tracking.enabled=false", *overrides)
         self.log = self.config.prediction_log_dir
@@ -220,3 +221,24 @@ def test_read_segments_and_nothing_else_are_told_to_the_writers(world):
     file = world.log_rows(ago(10))
     world.look()
     assert (world.log / ".ingested").read_text() == f"{file.stem}\n"
+
+
+def test_status_says_how_far_the_window_is_that_has_not_ended(world, tmp_path):
+    world = World(tmp_path / "project", every_minutes=60)
+    assert world.look() == []
+    assert world.status["windows"] == {}  # no prediction yet
+    begin = ago(10).replace(microsecond=0)
+    world.log_rows(begin, 10)
+    assert world.look() == []
+    found = world.status["windows"]["world"]
+    assert found == NextWindow(version=world.version, rows=10, needed=30, start=begin.isoformat())
+    world.log_rows(begin + MINUTE, 50)
+    assert world.look() == []
+    found = world.status["windows"]["world"]
+    assert (found.rows, found.end) == (60, (begin + 60 * MINUTE).isoformat())
+
+
+def test_status_after_a_window_is_about_the_next_one(world):
+    world.log_rows(ago(10))
+    assert len(world.look()) == 1
+    assert world.status["windows"]["world"] == NextWindow(version=world.version, rows=0, needed=30)

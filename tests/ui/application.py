@@ -26,6 +26,19 @@ def find_button(app: AppTest, label: str):
     return next(button for button in app.button if button.label == label)
 
 
+def find_numbers(app: AppTest):
+    """The inputs of numbers, in their order."""
+    return [item for item in app.text_input if item.key.startswith("input")]
+
+
+def find_number(app: AppTest, label: str):
+    return next(item for item in find_numbers(app) if item.label == label)
+
+
+def read_numbers(app: AppTest) -> tuple[float, ...]:
+    return tuple(float(item.value) for item in find_numbers(app))
+
+
 def press(app: AppTest, label: str) -> AppTest:
     find_button(app, label).click().run()
     assert not app.exception

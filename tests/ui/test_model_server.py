@@ -7,7 +7,7 @@ import pytest
 from mlops_project.prediction_log.records import read_segment
 from mlops_project.ui.client import ModelServer, ModelServerError
 from tests.servers import free_port, model_server
-from tests.ui.application import find_button, open_page, press, read_words, train_model
+from tests.ui.application import find_button, find_numbers, open_page, press, read_words, train_model
 
 
 @pytest.fixture
@@ -21,12 +21,19 @@ def read_bodies(project) -> bytes:
     return b"".join(file.read_bytes() for file in segments)
 
 
+def find_truth(widgets):
+    return next(item for item in widgets if item.key and item.key.startswith("truth/"))
+
+
 def test_prediction_goes_through_the_server_and_its_label_is_logged(start, project):
     with model_server(project) as server:
         app = press(start(UI_MODEL_SERVER=server.address), "Predict")
         caption = next(item.value for item in app.caption if item.value.startswith("Model server"))
         prediction_id = caption.rpartition("`")[0].rpartition("`")[2]
         assert prediction_id.encode() in read_bodies(project)
+        press(app, "Send")
+        assert "The true answer is missing." in read_words(app)
+        find_truth(app.selectbox).set_value(1)
         press(app, "Send")
         assert "Thank you, noted." in read_words(app)
         bodies = read_bodies(project)
@@ -64,8 +71,10 @@ def test_regression_is_served_too(start, tmp_path):
         app = press(start(UI_MODEL_SERVER=server.address), "Predict")
         assert "Model server" in read_words(app)
         assert app.metric[0].value
+        find_truth(app.text_input).set_value("151,5")
         press(app, "Send")
         assert "Thank you, noted." in read_words(app)
+        assert b"151.5" in read_bodies(tmp_path)
     open_page(app, "model")
 
 
@@ -134,7 +143,7 @@ def test_wrong_value_is_refused_with_the_servers_words(start, mixed_project, tmp
     shutil.copytree(mixed_project, tmp_path, dirs_exist_ok=True)
     with model_server(tmp_path) as server:
         app = start(UI_MODEL_SERVER=server.address)
-        app.number_input[1].set_value(1e300)
+        find_numbers(app)[1].set_value("1e300")
         press(app, "Predict")
         assert "is too large" in app.error[0].value
         assert find_button(app, "Predict")

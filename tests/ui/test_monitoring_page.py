@@ -13,7 +13,7 @@ import uvicorn
 
 from mlops_project.bundle import load_bundle
 from mlops_project.monitoring.exporter import MonitorMetrics
-from mlops_project.monitoring.results import Evaluation
+from mlops_project.monitoring.results import Evaluation, NextWindow
 from mlops_project.monitoring.service import Desk, build_service
 from mlops_project.monitoring.state import EvaluationStore
 from mlops_project.monitoring.summary import format_minute
@@ -63,12 +63,18 @@ def make_recent(evaluations) -> list[Evaluation]:
 
 
 @contextmanager
-def run_monitor(*evaluations: Evaluation, problems: dict[str, str] | None = None, running: bool = False) -> Iterator[str]:
+def run_monitor(
+    *evaluations: Evaluation,
+    problems: dict[str, str] | None = None,
+    running: bool = False,
+    window: NextWindow | None = None,
+) -> Iterator[str]:
     """Run the monitor's own service with what it would have found; give its address."""
     metrics = MonitorMetrics(MonitoringConfig())
     for evaluation in evaluations:
         metrics.show(evaluation)
-    status = {"retraining": {MODEL: {"running": running}}, "problems": problems or {}}
+    windows = {} if window is None else {MODEL: window}
+    status = {"retraining": {MODEL: {"running": running}}, "windows": windows, "problems": problems or {}}
     desk = Desk(metrics, lambda: True, lambda: status, lambda name: f"report of {name}".encode(), lambda _: {})
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(build_service(desk), port=port, log_config=None, lifespan="off"))
@@ -103,10 +109,49 @@ def test_without_windows_the_page_says_what_to_do(start, default_project):
     app = open_monitoring(start(default_project))
     words = read_words(app)
     assert "Nothing has been evaluated yet." in words
-    assert app.code[0].value == "mlops monitor"
+    assert app.code[0].value == "mlops monitor model.yaml"
     assert "at least 200 predictions" in words
     assert "Nothing has happened yet." in words
     assert not app.metric
+
+
+def test_command_is_the_one_for_this_configuration(start, default_project):
+    app = open_monitoring(start(default_project, "model.yaml", "--set", "monitoring.min_rows=300"))
+    assert app.code[0].value == "mlops monitor model.yaml --set monitoring.min_rows=300"
+
+
+@pytest.mark.parametrize(
+    ("window", "words"),
+    [
+        (None, ("has read no prediction yet",)),
+        (NextWindow(version="1", rows=0, needed=200), ("has read no prediction yet",)),
+        (
+            NextWindow(version="1", rows=50, needed=1200, start="2026-11-01T10:00:00+00:00"),
+            ("began 2026-11-01 10:00 UTC", "so far: 50", "1,150 more", "1,200 are needed"),
+        ),
+        (
+            NextWindow(version="1", rows=1500, needed=200, start="2026-11-01T10:00:00+00:00", end="2026-11-01T11:00:00+00:00"),
+            ("so far: 1,500", "verdict comes by 2026-11-01 11:"),
+        ),
+    ],
+)
+def test_monitor_that_runs_says_how_far_the_first_window_is(start, default_project, window, words):
+    with run_monitor(window=window) as address:
+        app = open_monitoring(start(default_project, UI_MONITOR=address))
+    said = read_words(app)
+    assert "Nothing has been evaluated yet." in said
+    assert "The monitor runs" in said
+    for text in words:
+        assert text in said
+    assert not app.code
+
+
+def test_old_evaluation_beside_a_running_monitor_says_what_it_waits_for(start, keep, tmp_path):
+    EvaluationStore(str(tmp_path / "artifacts/monitoring")).append(make_evaluation(-24 * 30, model=MODEL))
+    with run_monitor(window=NextWindow(version="2", rows=7, needed=200, start="2026-11-01T10:00:00+00:00")) as address:
+        app = open_monitoring(start(UI_MONITOR=address))
+    assert "this is old news" in app.warning[0].value
+    assert "193 more" in app.warning[0].value
 
 
 def test_log_that_is_off_is_named_as_the_reason(start, default_project):

@@ -128,6 +128,36 @@ def test_operations_without_server_or_key_say_what_to_set(start, tracked):
     assert not app.text_input
 
 
+@pytest.mark.parametrize("keys", ["admin:k", "admin", "amdin:hunter2-admin", "admin:hunter2-admin,predict:k"])
+def test_keys_that_cannot_be_read_are_a_sentence(start, tracked, keys):
+    app = open_page(start(SERVE_API_KEYS=keys), "operations")
+    assert "SERVE_API_KEYS" in app.error[0].value
+    assert not app.text_input
+
+
+def test_example_of_a_key_is_one_that_works(start, tracked):
+    words = read_words(open_page(start(), "operations"))
+    example = words.partition("SERVE_API_KEYS=")[2].partition("`")[0]
+    app = open_page(start(SERVE_API_KEYS=example), "operations")
+    assert not app.error
+    assert app.text_input(key="admin key")
+
+
+def test_version_that_is_not_the_champion_is_marked_on_every_page(start, tracked):
+    app = start()
+    for page in ("predict", "batch", "model", "monitoring", "operations"):
+        open_page(app, page)
+        assert [item.value for item in app.sidebar.warning] == ["This is not the champion: version 2 is."]
+
+
+def test_champion_is_not_marked(start, tracked):
+    from mlops_project.config import read_config
+    from mlops_project.promote import promote
+
+    promote(read_config(tracked / "model.yaml", root=tracked, env={}), "3", force=True, reason="test")
+    assert not start().sidebar.warning
+
+
 def test_audit_trail_lists_every_move_newest_first(start, tracked):
     app = open_page(start(), "operations")
     table = app.dataframe[0].value

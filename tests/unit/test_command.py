@@ -91,6 +91,33 @@ def test_table_outside_a_terminal_is_neither_wrapped_nor_cut(capsys):
     assert ("long " * 100).strip() in capsys.readouterr().out
 
 
+COLUMNS = ("feature", "drifted", "distance", "test", "p", "quality")
+ROWS = [("mean concave points of the largest nucleus", "yes", "0.123", "Kolmogorov-Smirnov", "0.01", "5% missing " * 9)] * 3
+
+
+def print_on_terminal(monkeypatch, capsys, width: int, droppable=("test", "p")) -> str:
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "NO_COLOR": "1", "COLUMNS": str(width)}.items():
+        monkeypatch.setenv(name, value)
+    print_table(COLUMNS, ROWS, droppable)
+    return click.unstyle(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 250])
+def test_table_on_a_terminal_cuts_no_cell_and_fits(monkeypatch, capsys, width):
+    out = print_on_terminal(monkeypatch, capsys, width)
+    assert "…" not in out
+    assert max(len(line) for line in out.splitlines()) <= width
+    squeezed = "".join(out.split())
+    for cell in ("meanconcave", "0.123", "yes"):
+        assert squeezed.count(cell) >= 3 or width < 60
+
+
+def test_narrow_terminal_leaves_columns_out_in_order_and_says_which(monkeypatch, capsys):
+    assert "left out" not in print_on_terminal(monkeypatch, capsys, 250)
+    assert "left out here: test; all of it with --json" in print_on_terminal(monkeypatch, capsys, 80)
+    assert "left out here: test, p; all of it with --json" in print_on_terminal(monkeypatch, capsys, 70)
+
+
 def test_progress_outside_a_terminal_is_a_line_a_step_and_nothing_if_hidden(capsys):
     with show_progress(2) as step:
         step("reading [bold]the table")

@@ -24,9 +24,9 @@ from mlops_project.monitoring.evaluate import evaluate_window
 from mlops_project.monitoring.exporter import MonitorMetrics
 from mlops_project.monitoring.log_state import ClockError, LogState, check_clocks
 from mlops_project.monitoring.report import build_report
-from mlops_project.monitoring.results import Evaluation
+from mlops_project.monitoring.results import Evaluation, NextWindow
 from mlops_project.monitoring.state import EvaluationStore
-from mlops_project.monitoring.windows import Pending, Progress, find_start, find_window, list_pending
+from mlops_project.monitoring.windows import Pending, Progress, describe_next, find_start, find_window, list_pending
 from mlops_project.prediction_log.ingest import Ingested, ingest, ingest_again
 from mlops_project.prediction_log.markers import list_done, read_damaged
 from mlops_project.prediction_log.reader import LogReader, Window
@@ -56,6 +56,8 @@ class Watcher:
     ----------
     metrics
         What Prometheus reads.
+    next_windows
+        Model → how far the window has come that ends next.
     bundles
         Where versions and their bundles are looked up.
     reader
@@ -65,6 +67,7 @@ class Watcher:
     def __init__(self, config: Config, segments: str) -> None:
         self.config, self.segments = config, segments
         self.metrics = MonitorMetrics(config.monitoring)
+        self.next_windows: dict[str, NextWindow] = {}
         self.bundles, self.complaints = BundleFinder(config), Complaints()
         self.reader = LogReader(config.monitoring_dir, mend=self._mend)
         self._unreadable: Mapping[str, str] = {}
@@ -252,6 +255,7 @@ class Watcher:
             progress = _find_progress(previous, model, version, bundle)
             window = find_window(self.reader, progress, watermark, self.config.monitoring)
             if window is None:
+                self.next_windows[model] = describe_next(self.reader, progress, self.config.monitoring)
                 return
             yield self._evaluate(bundle, window, previous)
 

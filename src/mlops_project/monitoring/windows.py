@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from mlops_project.monitoring.results import NextWindow
 from mlops_project.prediction_log.reader import LogReader, Window
 from mlops_project.prediction_log.store import Store
 from mlops_project.sections import MonitoringConfig, PredictionLogConfig
@@ -109,18 +110,40 @@ def find_window(reader: LogReader, progress: Progress, watermark: datetime, sett
     It begins where the last one ended (or with the first row) and ends after ``every_minutes``, or ``every_rows`` if they come
     first. With fewer than ``min_rows`` rows it goes on for as many times ``every_minutes`` as it takes.
     """
-    model, version, *_ = progress
     start, step = find_start(reader, progress, settings), timedelta(minutes=settings.every_minutes)
     if start is None or (start + step > watermark and not settings.every_rows):
         return None
-    enough = reader.find_end(model, version, start, settings.min_rows)
+    end = _find_end(reader, progress, start, settings)
+    return Window(progress.model, start, end, progress.version) if end is not None and end <= watermark else None
+
+
+def _find_end(reader: LogReader, progress: Progress, start: datetime, settings: MonitoringConfig) -> datetime | None:
+    """Return where a window ends, past or future; None while it has too few rows."""
+    step = timedelta(minutes=settings.every_minutes)
+    enough = reader.find_end(progress.model, progress.version, start, settings.min_rows)
     if enough is None:
         return None
     end = start + max(1, math.ceil((enough - start) / step)) * step
     if settings.every_rows:
-        full = reader.find_end(model, version, start, max(settings.every_rows, settings.min_rows))
+        full = reader.find_end(progress.model, progress.version, start, max(settings.every_rows, settings.min_rows))
         end = min(end, full) if full else end
-    return Window(model, start, end, version) if end <= watermark else None
+    return end
+
+
+def describe_next(reader: LogReader, progress: Progress, settings: MonitoringConfig) -> NextWindow:
+    """Return how far the window has come that ends next."""
+    start = find_start(reader, progress, settings)
+    if start is None:
+        return NextWindow(version=progress.version, rows=0, needed=settings.min_rows)
+    rows = reader.count(Window(progress.model, start, END, progress.version), labelled=False).rows
+    end = _find_end(reader, progress, start, settings)
+    return NextWindow(
+        version=progress.version,
+        rows=rows,
+        needed=settings.min_rows,
+        start=start.isoformat(),
+        end="" if end is None else end.isoformat(),
+    )
 
 
 def find_start(reader: LogReader, progress: Progress, settings: MonitoringConfig) -> datetime | None:

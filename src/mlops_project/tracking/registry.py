@@ -28,6 +28,9 @@ MOVE_TAG = "mlops.move."
 DIGEST_TAG, METRICS_TAG, VERDICT_TAG, REASON_TAG = "mlops.digest", "mlops.metrics", "mlops.verdict", "mlops.reason"
 COMPARISON_TAG = "mlops.comparison"
 RETRAINING_TAG = "mlops.retraining"
+CARD_FILE = "README.md"
+MAX_DESCRIPTION = 5000  # characters that MLflow's database keeps
+REST = f"\n\nThe whole card is `{CARD_FILE}` among the model's files.\n"
 Action = Literal["register", "promote", "force", "rollback"]
 Number = Annotated[int, msgspec.Meta(ge=1)]  # of a version
 
@@ -115,7 +118,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
 def register(store: Store, bundle: Bundle, *, run_id: str, model_id: str) -> Version:
     """Create a version for a logged bundle and point ``challenger`` to it; what is there already stays as it is."""
     name = bundle.metadata.name
-    _ensure_model(store, name)
+    _ensure_model(store, name, read_card(bundle))
     known = [version for version in list_versions(store, name) if version.digest == bundle.digest]
     version = known[0] if known else _create_version(store, bundle, run_id, model_id)
     if not any(move.action == "register" and move.target == version.number for move in read_moves(store, name)):
@@ -130,17 +133,40 @@ def _create_version(store: Store, bundle: Bundle, run_id: str, model_id: str) ->
         store.client.get_logged_model(model_id).artifact_location,  # `models:/…` would ask the global tracking address
         run_id=run_id,
         model_id=model_id,
-        tags={DIGEST_TAG: bundle.digest, METRICS_TAG: msgspec.json.encode(metadata.metrics).decode()},
-        description=f"{metadata.estimator} on {metadata.data_source}, {metadata.train_rows} rows",
+        tags={
+            DIGEST_TAG: bundle.digest,
+            METRICS_TAG: msgspec.json.encode(metadata.metrics).decode(),
+            "estimator": metadata.estimator,  # from here on for people
+            "data": metadata.data_source[:MAX_DESCRIPTION],
+            "rows": f"{metadata.train_rows} to learn, {metadata.test_rows} held out",
+            "metrics": ", ".join(f"{metric} {value:.4g}" for metric, value in metadata.metrics.items()),
+        },
+        description=read_card(bundle),
     )
     return find_version(store, metadata.name, str(created.version))
 
 
-def _ensure_model(store: Store, name: str) -> None:
+def read_card(bundle: Bundle, limit: int = MAX_DESCRIPTION) -> str:
+    """Return a bundle's model card, Markdown, for a description of at most so many characters; a line if it has none.
+
+    A longer card loses its last sections, and says where the whole is.
+    """
+    metadata, file = bundle.metadata, bundle.path / CARD_FILE
+    if CARD_FILE not in metadata.files:
+        return f"{metadata.estimator} on {metadata.data_source}, {metadata.train_rows} rows"
+    card = file.read_text(encoding="utf-8")
+    if len(card) <= limit:
+        return card
+    kept = card[: limit - len(REST)]
+    end = max(kept.rfind("\n## "), 0) or max(kept.rfind("\n"), 0)
+    return kept[: end or None] + REST
+
+
+def _ensure_model(store: Store, name: str, card: str) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        store.client.create_registered_model(name)
+        store.client.create_registered_model(name, description=card)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
@@ -275,7 +301,20 @@ def move_alias(store: Store, version: Version, alias: str, action: Action, reaso
     key = f"{MOVE_TAG}{move.at.removesuffix('+00:00')}.{secrets.token_hex(2)}"  # two users may move at the same time
     store.client.set_registered_model_tag(version.name, key, msgspec.json.encode(move).decode())
     store.client.set_registered_model_alias(version.name, alias, str(version.number))
+    if alias == CHAMPION:
+        _describe_model(store, version)
     return move
+
+
+def _describe_model(store: Store, champion: Version) -> None:
+    """Give a model the champion's card as its description, unless somebody wrote another one."""
+    quoted = champion.name.replace("'", "''")
+    found = _pages(store.client.search_model_versions, filter_string=f"name = '{quoted}'")
+    cards = {int(item.version): item.description or "" for item in found}
+    now = store.client.get_registered_model(champion.name).description or ""
+    card = cards.get(champion.number, "")
+    if card and now != card and (not now or now in cards.values()):
+        store.client.update_registered_model(champion.name, card)
 
 
 def finish_move(store: Store, move: Move) -> None:

@@ -19,7 +19,8 @@ STARTED, COMPLETED = "started", "completed"  # a run with the first tag only was
 MODEL_ID = "mlops.model_id"
 FOLD = "mlops.fold"
 PARENT = "mlflow.parentRunId"
-RUN_FILES = ("config.yaml", "report.html", "README.md", CROSS_VALIDATION_FILE)
+RUN_FILES = ("config.yaml", "report.html", registry.CARD_FILE, CROSS_VALIDATION_FILE)
+NOTE = "mlflow.note.content"  # what MLflow shows as the description of a run or a model
 BATCH = 100  # parameters and tags that MLflow takes at once
 
 
@@ -119,6 +120,7 @@ def _start_run(store: Store, experiment_id: str, bundle: Bundle) -> Any:
         "estimator": metadata.estimator,
         "data_digest": metadata.data_digest,
         "config_digest": metadata.config_digest,
+        NOTE: registry.read_card(bundle),
     }
     if metadata.git_commit:
         tags["mlflow.source.git.commit"] = metadata.git_commit
@@ -218,7 +220,11 @@ def _log_folds(store: Store, experiment_id: str, run_id: str, bundle: Bundle) ->
 def _log_model(store: Store, experiment_id: str, run_id: str, bundle: Bundle) -> str:
     """Upload the whole bundle as the run's model and return its id."""
     model = store.client.create_logged_model(
-        experiment_id, name=bundle.metadata.name, source_run_id=run_id, model_type=bundle.metadata.estimator
+        experiment_id,
+        name=bundle.metadata.name,
+        source_run_id=run_id,
+        model_type=bundle.metadata.estimator,
+        tags={NOTE: registry.read_card(bundle)},
     )
     with _linked(bundle, bundle.metadata.files) as folder:
         store.client.log_model_artifacts(model.model_id, folder)

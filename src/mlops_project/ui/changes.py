@@ -11,6 +11,7 @@ from mlops_project.contract import Contract
 from mlops_project.monitoring.results import Evaluation, FeatureDrift
 from mlops_project.monitoring.summary import format_minute, format_p, to_sentence
 from mlops_project.reference.profile import VALUE
+from mlops_project.ui.address import note, recall
 from mlops_project.ui.format import escape
 from mlops_project.ui.language import Translate
 from mlops_project.ui.monitoring import list_features, list_scores
@@ -54,6 +55,9 @@ def show_changes(newest: Evaluation, first: Mapping[str, str], contract: Contrac
         frame = list_scores(items, t)
     names = [item.name for item in items]
     table, choice = f"{TABLE}/{subject}/{newest.end}", f"{FEATURE}/{subject}"
+    if choice not in st.session_state and recall("feature", names, "") in names:
+        st.session_state[choice] = recall("feature", names, names[0])
+        _note_choice(subject)
     if st.session_state.get(choice) not in names or subject not in st.session_state.get(BY_HAND, ()):
         st.session_state[choice] = names[0]
     st.dataframe(
@@ -71,6 +75,8 @@ def show_changes(newest: Evaluation, first: Mapping[str, str], contract: Contrac
     with left:
         st.selectbox(t("distribution"), names, key=choice, on_change=_note_choice, args=(subject,))
         item = next(item for item in items if item.name == st.session_state[choice])
+        if subject in st.session_state.get(BY_HAND, ()):
+            note("feature", item.name, "")
         _show_comparison(item, t)
     with right:
         units = {feature.name: feature.unit for feature in contract.features} if subject == "features" else {}
@@ -86,9 +92,17 @@ def name_scores(scores: Sequence[FeatureDrift], contract: Contract) -> tuple[Fea
 
 
 def _choose_subject(words: dict[str, str], label: str) -> str:
-    st.session_state[SUBJECT] = st.session_state.get(SUBJECT) or "features"
-    st.segmented_control(label, list(words), key=SUBJECT, format_func=words.__getitem__, label_visibility="collapsed")
-    return st.session_state[SUBJECT] or "features"
+    chosen = st.segmented_control(
+        label,
+        list(words),
+        default=recall("subject", words, "features"),
+        required=True,
+        key=SUBJECT,
+        format_func=words.__getitem__,
+        label_visibility="collapsed",
+    )
+    note("subject", chosen or "features", "features")
+    return chosen or "features"
 
 
 def _choose(table: str, choice: str, names: list[str], subject: str) -> None:

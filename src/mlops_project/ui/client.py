@@ -12,7 +12,7 @@ import msgspec
 
 from mlops_project.contract import Contract, Label
 from mlops_project.errors import MLOpsError
-from mlops_project.monitoring.results import Evaluation
+from mlops_project.monitoring.results import Evaluation, NextWindow
 from mlops_project.timed_http import open_url
 
 TIMEOUT_SECONDS = 5.0
@@ -159,12 +159,15 @@ class MonitorStatus(msgspec.Struct, frozen=True):
         Model → its newest.
     retraining
         Model → how it stands.
+    windows
+        Model → how far the window has come that ends next.
     problems
         Subject → what is wrong with the monitor itself, in words.
     """
 
     evaluations: dict[str, Evaluation] = {}  # msgspec copies them
     retraining: dict[str, Retraining] = {}
+    windows: dict[str, NextWindow] = {}
     problems: dict[str, str] = {}
 
 

@@ -24,6 +24,16 @@ if (!region) {
   document.body.append(region);
 }
 """
+# Streamlit takes a field's value over first; its own shortcuts leave fields alone.
+_ENTER = """
+if (!window.mlopsEnter) {
+  window.mlopsEnter = true;
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.isComposing && event.target.closest(".st-key-{fields} .stTextInput"))
+      setTimeout(() => document.querySelector(".st-key-{button} button")?.click());
+  });
+}
+"""
 _SAY = "region.textContent = ''; setTimeout(() => region.textContent = {text}, 100); // {mark}"
 
 
@@ -42,6 +52,11 @@ def announce(text: str, mark: float) -> None:
     """
     words = json.dumps(" ".join(text.split())).replace("<", "\\u003c")  # never the end of the script
     _run("announcement", _ANNOUNCE + _SAY.replace("{mark}", str(mark)).replace("{text}", words))
+
+
+def press_on_enter(fields: str, button: str) -> None:
+    """Have Enter in a text field press a button, as in a form; both are keys of Streamlit's."""
+    _run("enter", _ENTER.replace("{fields}", fields).replace("{button}", button))
 
 
 def _run(key: str, script: str) -> None:

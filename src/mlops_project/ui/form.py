@@ -1,6 +1,5 @@
 """The inputs of one case: a widget per feature, chosen by the contract; their values outlive reruns, pages and a search."""
 
-import math
 from collections.abc import MutableMapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -12,11 +11,12 @@ from mlops_project.ui.format import escape, format_bound, format_value
 from mlops_project.ui.language import Translate
 from mlops_project.ui.model import Model
 from mlops_project.ui.reference import Row
+from mlops_project.ui.typed import InputError, read_number, write_number
 
 GROUP_SIZE = 12
-FEW = 15  # inputs, up to which there is no search and no scrolling
+FEW = 15  # inputs, up to which there is neither a search nor groups
 COLUMNS = 3
-FORM_HEIGHT = 560  # pixels
+MAX_WORD = 40  # characters of a text that is quoted
 
 
 class Case:
@@ -28,12 +28,14 @@ class Case:
         Whose inputs they are. When it is replaced by one that has the same inputs, the values stay.
     state
         The session's state.
+    decimal
+        The language's sign before the decimals.
     """
 
-    def __init__(self, model: Model, state: MutableMapping[Any, Any]) -> None:
-        self._contract, self._state = model.contract, state
-        self._prefix = f"input/{model.name}/"
-        self._name = f"case/{model.name}"
+    def __init__(self, model: Model, state: MutableMapping[Any, Any], decimal: str) -> None:
+        self._contract, self._state, self._decimal = model.contract, state, decimal
+        self._prefix = f"input{decimal}/{model.name}/"
+        self._name, self._unread_name, self._edition = (f"{kind}/{model.name}" for kind in ("case", "unread", "edition"))
         row = state.get(self._name)
         if not isinstance(row, dict) or not fits(row, model.contract):
             self.set(self._start(row if isinstance(row, dict) else {}))
@@ -45,31 +47,57 @@ class Case:
 
     @property
     def row(self) -> Row:
-        """Feature name → value."""
+        """Feature name → value; where ``find_problems`` finds a problem, the value before it."""
         row: Row = self._state[self._name]
         return row
 
+    @property
+    def _unread(self) -> dict[str, Any]:
+        """Feature name → what its widget holds, where that is no value of the feature."""
+        held: dict[str, Any] = self._state.get(self._unread_name, {})
+        return held
+
     def set(self, row: Row) -> None:
-        """Replace the values, in the widgets too."""
+        """Replace the values, in the widgets too: they become new ones."""
         self._state[self._name] = dict(row)
-        for feature in self._contract.features:
-            self._state.pop(self.key(feature), None)
+        self._state[self._unread_name] = {}
+        self._state[self._edition] = self._state.get(self._edition, 0) + 1
 
     def key(self, feature: Feature) -> str:
-        """Return a feature's widget key."""
-        return f"{self._prefix}{feature.name}"
+        """Return a feature's widget key.
 
-    def read_widgets(self) -> None:
-        """Take over what the shown widgets hold."""
-        values = {item.name: self._state[self.key(item)] for item in self._contract.features if self.key(item) in self._state}
-        self._state[self._name] = self.row | {name: from_widget(value) for name, value in values.items()}
+        A widget gets its first value as its default, under a key of its own. Setting it in the session will not do: if the
+        page is drawn again before the browser has shown it, streamlit forgets that it was set, and the browser sends nothing.
+        """
+        return f"{self._prefix}{self._state[self._edition]}/{feature.name}"
 
-    def prepare(self, feature: Feature) -> str:
-        """Give a widget its value before it is drawn; returns its key."""
-        key = self.key(feature)
-        if key not in self._state:
-            self._state[key] = to_widget(self.row[feature.name], feature)
-        return key
+    def read(self) -> None:
+        """Take over what the shown widgets hold; again is no harm. Streamlit may leave a widget's own call out."""
+        row, unread = dict(self.row), dict(self._unread)
+        for feature in self._contract.features:
+            key = self.key(feature)
+            if key in self._state:
+                unread.pop(feature.name, None)
+                try:
+                    row[feature.name] = from_widget(self._state[key], feature, self._decimal)
+                except InputError:
+                    unread[feature.name] = self._state[key]
+        self._state[self._name], self._state[self._unread_name] = row, unread
+
+    def show(self, feature: Feature) -> Any:
+        """Return what a feature's widget holds at first."""
+        unread = self._unread
+        return unread[feature.name] if feature.name in unread else to_widget(self.row[feature.name], feature, self._decimal)
+
+    def find_problems(self, t: Translate) -> dict[str, str]:
+        """Return feature name → why its input cannot be used, escaped."""
+        problems = {}
+        for name, held in self._unread.items():
+            try:
+                from_widget(held, self._contract.feature(name), self._decimal)
+            except InputError as error:
+                problems[name] = t(error.key, **{key: escape(word[:MAX_WORD]) for key, word in error.words.items()})
+        return problems
 
 
 def fits(row: Row, contract: Contract) -> bool:
@@ -83,23 +111,47 @@ def is_kept(row: Row, feature: Feature) -> bool:
         return False
     value = row[feature.name]
     if value is None:
-        return feature.nullable or feature.default is None
+        return takes_none(feature)
     if feature.type == "category":
         return value in feature.categories
     kinds: dict[str, type] = {"float": float, "integer": int, "boolean": bool}
     return type(value) is kinds.get(feature.type, str)
 
 
-def to_widget(value: Any, feature: Feature) -> Any:
+def takes_none(feature: Feature) -> bool:
+    """Whether a feature's value may be missing."""
+    return feature.nullable or feature.default is None
+
+
+def is_number(feature: Feature) -> bool:
+    """Whether a feature's values are typed as numbers."""
+    return feature.type in ("float", "integer")
+
+
+def to_widget(value: Any, feature: Feature, decimal: str) -> Any:
     """Return a value as the feature's widget holds it."""
+    if is_number(feature):
+        return "" if value is None else write_number(value, decimal)
     if feature.type == "datetime" and value is not None:
         return datetime.fromisoformat(str(value)).replace(tzinfo=None)
     return value
 
 
-def from_widget(value: Any) -> Any:
-    """Return what a widget holds as a value of the row."""
-    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
+def from_widget(held: Any, feature: Feature, decimal: str) -> Any:
+    """Return what a widget holds as a value of the row; None if it is empty and may be.
+
+    Raises
+    ------
+    InputError
+        If it is empty and must not be, or a number's text is none.
+    """
+    if held is None or (isinstance(held, str) and not held.strip()):
+        if not takes_none(feature):
+            raise InputError("input.needed")
+        return None
+    if is_number(feature):
+        return read_number(held, decimal, whole=feature.type == "integer")
+    return held.isoformat(timespec="seconds") if isinstance(held, datetime) else held
 
 
 def show_inputs(case: Case, contract: Contract, t: Translate, wanted: str) -> None:
@@ -125,50 +177,42 @@ def find_features(contract: Contract, wanted: str) -> list[Feature]:
 
 def _show_grid(case: Case, features: Sequence[Feature], t: Translate) -> None:
     width = COLUMNS - any(feature.type == "datetime" for feature in features)  # date and time need room
+    problems = case.find_problems(t)
     for start in range(0, len(features), width):
         columns = st.columns(width, vertical_alignment="bottom")
         for column, feature in zip(columns, features[start : start + width], strict=False):
             with column:
-                _show_input(case.prepare(feature), feature, t)
+                if feature.name in problems:
+                    st.caption(f":red[{problems[feature.name]}]")
+                _show_input(case, feature, t)
 
 
-def _show_input(key: str, feature: Feature, t: Translate) -> None:
+def _show_input(case: Case, feature: Feature, t: Translate) -> None:
     label = escape(f"{feature.name} ({feature.unit})" if feature.unit else feature.name)
+    common: dict[str, Any] = {"key": case.key(feature), "on_change": case.read}
+    value = case.show(feature)
     note = _describe(feature, t)
     if feature.type == "boolean":
         if feature.nullable:
             words = {True: t("yes"), False: t("no"), None: t("missing")}
-            st.selectbox(label, [True, False, None], key=key, format_func=words.__getitem__)
+            st.selectbox(label, [*words], [*words].index(value), format_func=words.__getitem__, **common)
         else:
-            st.toggle(label, key=key)
+            st.toggle(label, value, **common)
     elif feature.is_text:
-        options: list[str | None] = [*feature.categories, *([None] if feature.nullable else [])]
+        options = [*dict.fromkeys([*feature.categories, *([None] if feature.nullable else []), value])]
         st.selectbox(
             label,
             options,
-            key=key,
+            options.index(value),
             format_func=lambda value: t("missing") if value is None else str(value),
             help=note,
             accept_new_options=feature.type == "string",
+            **common,
         )
     elif feature.type == "datetime":
-        st.datetime_input(label, value=None, key=key, help=note, min_value=datetime(1, 1, 1), max_value=datetime(9999, 1, 1))  # noqa: DTZ001 - UTC, as everywhere
-    else:
-        _show_number(label, key, feature, note, t)
-
-
-def _show_number(label: str, key: str, feature: Feature, note: str, t: Translate) -> None:
-    whole = feature.type == "integer"
-    step = find_step(feature)
-    st.number_input(
-        label,
-        value=None if feature.nullable or feature.default is None else "min",  # None can be cleared
-        key=key,
-        step=max(1, round(step)) if whole else step,
-        format="%d" if whole else "%.6g",
-        placeholder=t("missing"),
-        help=note,
-    )
+        st.datetime_input(label, value, help=note, min_value=datetime(1, 1, 1), max_value=datetime(9999, 1, 1), **common)  # noqa: DTZ001 - UTC, as everywhere
+    else:  # a browser's own number field drops the comma of 1,5 where its language writes a point
+        st.text_input(label, value, placeholder=t("missing") if feature.nullable else "", help=note, **common)
 
 
 def _describe(feature: Feature, t: Translate) -> str:
@@ -177,12 +221,6 @@ def _describe(feature: Feature, t: Translate) -> str:
     middle = feature.quantiles[len(feature.quantiles) // 2]
     ends = {"low": feature.minimum, "high": feature.maximum, "middle": middle}
     return escape(t("range", **{name: format_bound(value, feature, t) for name, value in ends.items()}))
-
-
-def find_step(feature: Feature) -> float:
-    """Return a power of ten, at most a fiftieth of the training range."""
-    width = (feature.maximum or 0.0) - (feature.minimum or 0.0)
-    return 10.0 ** math.floor(math.log10(width / 50)) if width > 0 else 1.0
 
 
 def find_outside(row: Row, contract: Contract, t: Translate) -> list[str]:

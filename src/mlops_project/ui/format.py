@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from mlops_project.ui.language import Translate
 
 LOSSES = ("log_loss", "brier", "calibration_error", "mae", "rmse")  # metrics of which less is better
-# Emphasis, code, links, HTML, formulas; colours, icons and bare addresses; entities; an underscore that is not inside a word.
-ANYWHERE = re.compile(r"[\\`*\[\]<>$~]|:(?=[A-Za-z/])|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])|(?<=\bwww)\.|@(?=\w)")
+# Emphasis, code, links, HTML, formulas; colours and icons; entities; an underscore that is not inside a word.
+ANYWHERE = re.compile(r"[\\`*\[\]<>$~]|:(?=[A-Za-z])|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
+# Markdown makes links of addresses, escaped or not, and cuts them at the port. Only in code do they stay as they are.
+ADDRESS = re.compile(r"((?:\bhttps?://|\bwww\.|[\w.+-]{1,64}@\w)[^\s`]*[\w/])", re.IGNORECASE)
 # Headings, lists, rules and tables, which only the start of a line makes.
 AT_START = re.compile(r"^(\d*)([#+=|.)-])")
 
@@ -23,7 +25,9 @@ def escape(text: object) -> str:
     Only what Markdown would read is escaped, because a widget's label reaches screen readers with the backslashes.
     """
     line = " ".join(str(text).split())
-    return AT_START.sub(r"\1\\\2", ANYWHERE.sub(r"\\\g<0>", line))
+    parts = ADDRESS.split(line)  # every second one is an address
+    written = (f"`{part}`" if number % 2 else ANYWHERE.sub(r"\\\g<0>", part) for number, part in enumerate(parts))
+    return AT_START.sub(r"\1\\\2", "".join(written))
 
 
 def format_number(value: float | None, digits: int = 5) -> str:

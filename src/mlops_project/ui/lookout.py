@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from mlops_project.errors import MLOpsError
-from mlops_project.monitoring.results import Bins, Evaluation
+from mlops_project.monitoring.results import Bins, Evaluation, NextWindow
 from mlops_project.monitoring.state import EvaluationStore
 from mlops_project.ui.client import ModelServerError, Monitor, MonitorStatus
 
@@ -29,6 +29,10 @@ class Seen:
         The last of them, whole; None if nothing was evaluated.
     running
         Whether the monitor says that a retraining runs.
+    is_watched
+        Whether a monitor answers.
+    next_window
+        How far the window has come that ends next; None if nobody says so.
     problems
         What the monitor says is wrong with itself: subject → in words.
     failure
@@ -38,6 +42,8 @@ class Seen:
     evaluations: tuple[Evaluation, ...] = ()
     newest: Evaluation | None = None
     running: bool = False
+    is_watched: bool = False
+    next_window: NextWindow | None = None
     problems: dict[str, str] = field(default_factory=dict)
     failure: str = ""
 
@@ -85,13 +91,14 @@ class Lookout:
 
     def _look(self) -> Seen:
         failures: list[str] = []
-        status, kept = MonitorStatus(), tuple[Evaluation, ...]()
+        status, kept, is_watched = MonitorStatus(), tuple[Evaluation, ...](), False
         try:
             kept = self._read_store()
         except (MLOpsError, OSError, ImportError, ValueError) as error:  # as fsspec's file systems fail
             failures.append(f"{self._place}: {error}")
         try:
-            status = self._monitor.read_status() if self._monitor else status
+            if self._monitor is not None:
+                status, is_watched = self._monitor.read_status(), True
         except ModelServerError as error:
             failures.append(str(error))
         told = status.evaluations.get(self._model)
@@ -99,7 +106,15 @@ class Lookout:
             kept = self._note(told)
         retraining = status.retraining.get(self._model)
         running = retraining is not None and retraining.running
-        return Seen(kept, self._newest if kept else None, running, status.problems, "; ".join(failures))
+        return Seen(
+            kept,
+            self._newest if kept else None,
+            running,
+            is_watched,
+            status.windows.get(self._model),
+            status.problems,
+            "; ".join(failures),
+        )
 
     def _read_store(self) -> tuple[Evaluation, ...]:
         self._store = store = self._store or EvaluationStore(self._place)

@@ -28,9 +28,22 @@ MONITORING_TEXTS: dict[str, tuple[str, str]] = {
         "Ou `mlops monitor` não está rodando, ou houve menos de {rows} previsões: janelas menores esperam.",
     ),
     "none.cure": (
-        "Start the monitor beside the model server; `mlops up` does so by itself:",
-        "Inicie o monitor ao lado do servidor de modelos; `mlops up` já o faz:",
+        "No monitor is known to run here. Start one beside the model server; `mlops up` does so by itself:",
+        "Nenhum monitor em execução é conhecido aqui. Inicie um ao lado do servidor de modelos; `mlops up` já o faz:",
     ),
+    "next.none": (
+        "The monitor runs, and has read no prediction yet. Predictions reach it up to {log} s after they were made.",
+        "O monitor está rodando e ainda não leu nenhuma previsão. As previsões chegam a ele até {log} s depois de feitas.",
+    ),
+    "next.begun": (
+        "The monitor runs. The window of version {version} began {start} UTC; predictions read so far: {rows}.",
+        "O monitor está rodando. A janela da versão {version} começou {start} UTC; previsões lidas até agora: {rows}.",
+    ),
+    "next.open": (
+        "It waits for {missing} more ({needed} are needed), then the verdict comes.",
+        "Ela espera mais {missing} (são necessárias {needed}); depois sai o veredito.",
+    ),
+    "next.verdict": ("Its verdict comes by {at} UTC.", "Seu veredito sai até {at} UTC."),
     "none.log": (
         "`prediction_log.enabled` is `false`, so what is answered is not kept and cannot be watched. Set it to `true`.",
         "`prediction_log.enabled` é `false`: o que é respondido não é guardado e não pode ser observado. Mude para `true`.",

@@ -12,6 +12,7 @@ from mlops_project.bundle import Tracking
 from mlops_project.config import Config
 from mlops_project.errors import TrackingError
 from mlops_project.formats import without_credentials
+from mlops_project.tracking.store import DATABASE_FILE
 
 if TYPE_CHECKING:
     from mlops_project.serving.settings import Settings
@@ -67,6 +68,11 @@ def _read(config: Config, name: str, address: str) -> Registered | str:  # noqa:
     except TrackingError as error:
         return str(error)  # cached as well: a server that is down costs one timeout, not one per visitor
     return Registered(versions, history[::-1], strays)
+
+
+def knows_registry(config: Config) -> bool:
+    """Whether there is a registry to ask; asking makes an embedded one."""
+    return config.tracking.enabled and ("MLFLOW_TRACKING_URI" in os.environ or (config.tracking_dir / DATABASE_FILE).exists())
 
 
 def read_registry(config: Config, name: str) -> Registered:

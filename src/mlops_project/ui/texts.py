@@ -17,11 +17,24 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Answers come from the model server and are logged.",
         "As respostas vêm do servidor de modelos e são registradas.",
     ),
+    "from.server.unlogged": (
+        "Answers come from the model server; `prediction_log.enabled` is `false`, so none is logged.",
+        "As respostas vêm do servidor de modelos; `prediction_log.enabled` é `false`: nenhuma é registrada.",
+    ),
+    "standing.other": (
+        "This is not the champion: version {number} is.",
+        "Este não é o campeão: o campeão é a versão {number}.",
+    ),
+    "standing.none": (
+        "This version was not promoted; there is no champion yet.",
+        "Esta versão não foi promovida; ainda não há campeão.",
+    ),
     "from.bundle": (
         "Answers come from the model on this machine; nothing is logged.",
         "As respostas vêm do modelo nesta máquina; nada é registrado.",
     ),
-    "server.down": (
+    "server.down.none": ("The model server does not answer. {reason}", "O servidor de modelos não responde. {reason}"),
+    "server.down.here": (
         "The model server does not answer, so the model on this machine does. {reason}",
         "O servidor de modelos não responde; o modelo desta máquina responde no lugar dele. {reason}",
     ),
@@ -57,6 +70,21 @@ TEXTS: dict[str, tuple[str, str]] = {
     "example": ("Example of", "Exemplo de"),
     "example.of": ("Example of a class …", "Exemplo de uma classe …"),
     "reset": ("Reset", "Redefinir"),
+    "link": ("Link", "Link"),
+    "link.lead": (
+        "Opens this page with these values. They stand in the address: whoever sees the link, the browser's history or a "
+        "proxy's log can read them. They enter no address unless you copy this one.",
+        "Abre esta página com estes valores. Eles ficam no endereço: quem vê o link, o histórico do navegador ou o registro "
+        "de um proxy pode lê-los. Nenhum valor entra em um endereço sem que você copie este.",
+    ),
+    "link.long": (
+        "With {length} characters the link would be too long to be passed on (at most {limit}).",
+        "Com {length} caracteres, o link seria longo demais para ser enviado (no máximo {limit}).",
+    ),
+    "link.unused": (
+        "The link has values that this model cannot use; these inputs have their usual ones: {names}",
+        "O link tem valores que este modelo não pode usar; estes campos têm os valores usuais: {names}",
+    ),
     "search": ("Find an input", "Buscar um campo"),
     "search.none": ("No input has this in its name.", "Nenhum campo tem isso no nome."),
     "search.count": (
@@ -75,9 +103,17 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The model has changed since; press **Predict** again.",
         "O modelo mudou desde então; pressione **Prever** de novo.",
     ),
+    "result.changed": (
+        "The inputs have changed since the last prediction; press **Predict** for a new one.",
+        "Os campos mudaram desde a última previsão; pressione **Prever** para obter outra.",
+    ),
     "answered.server": (
         "Model server, version {version}, {ms} ms, logged as `{id}`",
         "Servidor de modelos, versão {version}, {ms} ms, registrado como `{id}`",
+    ),
+    "answered.unlogged": (
+        "Model server, version {version}, {ms} ms, not logged",
+        "Servidor de modelos, versão {version}, {ms} ms, não registrado",
     ),
     "answered.bundle": ("Model on this machine, {ms} ms, not logged", "Modelo nesta máquina, {ms} ms, não registrado"),
     "from": ("from", "de"),
@@ -87,6 +123,20 @@ TEXTS: dict[str, tuple[str, str]] = {
     "share.of.actual": ("share of the actual class", "parcela da classe real"),
     "probability": ("probability", "probabilidade"),
     "probability.of": ("probability of {name}", "probabilidade de {name}"),
+    "decimal": (".", ","),  # before the decimals of a number
+    "number.none": ("“{text}” is no number", "“{text}” não é um número"),
+    "number.two": (
+        "“{text}” can mean {one} or {other}: write one of these",
+        "“{text}” pode ser {one} ou {other}: escreva um dos dois",
+    ),
+    "number.whole": ("“{text}” is no whole number", "“{text}” não é um número inteiro"),
+    "number.size": ("“{text}” is too large or too close to 0", "“{text}” é grande demais ou próximo demais de 0"),
+    "input.needed": ("needs a value", "precisa de um valor"),
+    "unread": (
+        "There is no prediction until these inputs are mended:",
+        "Não há previsão até que estes campos sejam corrigidos:",
+    ),
+    "unread.count": ("Inputs to mend: {count}", "Campos a corrigir: {count}"),
     "outside": (
         "Outside what training showed, so the answer is a guess there:",
         "Fora do que o treino mostrou; aí a resposta é um palpite:",
@@ -123,6 +173,9 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The true answer helps to watch how good the model is.",
         "A resposta verdadeira ajuda a acompanhar a qualidade do modelo.",
     ),
+    "feedback.choose": ("Choose the true answer", "Escolha a resposta verdadeira"),
+    "feedback.type": ("Type the true value", "Digite o valor verdadeiro"),
+    "feedback.needed": ("The true answer is missing.", "Falta a resposta verdadeira."),
     "feedback.send": ("Send", "Enviar"),
     "feedback.done": ("Thank you, noted.", "Obrigado, registrado."),
     # batch
@@ -136,6 +189,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "batch.checking": ("Checking … {rows} rows", "Verificando … {rows} linhas"),
     "batch.scoring": ("Scoring … {rows} of {all} rows", "Avaliando … {rows} de {all} linhas"),
     "batch.unreadable": ("This file cannot be read: {reason}", "Este arquivo não pode ser lido: {reason}"),
+    "batch.spreadsheet": (
+        "This is a spreadsheet (Excel, LibreOffice) or a ZIP file. Save the sheet as CSV and upload that.",
+        "Isto é uma planilha (Excel, LibreOffice) ou um arquivo ZIP. Salve a planilha como CSV e envie o CSV.",
+    ),
     "batch.problems": (
         "{count} problems must be mended before it can be scored:",
         "{count} problemas precisam ser corrigidos antes da avaliação:",
@@ -258,8 +315,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "operations.lead": ("What is served now, and how it came to be.", "O que é servido agora e como se chegou a isso."),
     "served.now": ("Served now", "Servido agora"),
     "served.none": (
-        "No model server is configured. `mlops up` starts one; or set {variable}=http://127.0.0.1:8000.",
-        "Nenhum servidor de modelos configurado. `mlops up` inicia um; ou defina {variable}=http://127.0.0.1:8000.",
+        "No model server is configured. `mlops up` starts one; or set `{variable}=http://127.0.0.1:8000`.",
+        "Nenhum servidor de modelos configurado. `mlops up` inicia um; ou defina `{variable}=http://127.0.0.1:8000`.",
     ),
     "since": ("Since (UTC)", "Desde (UTC)"),
     "role": ("Role", "Papel"),
@@ -292,8 +349,14 @@ TEXTS: dict[str, tuple[str, str]] = {
     "reason": ("Why", "Por quê"),
     "change": ("Promote or roll back", "Promover ou reverter"),
     "change.nokey": (
-        "To change the champion here, start the application with an admin key: {variable}=admin:KEY.",
-        "Para trocar o campeão aqui, inicie a aplicação com uma chave de administrador: {variable}=admin:CHAVE.",
+        "To change the champion here, start the application with an admin key of at least {length} characters: "
+        "`{variable}=admin:your-long-key`",
+        "Para trocar o campeão aqui, inicie a aplicação com uma chave de administrador de pelo menos {length} caracteres: "
+        "`{variable}=admin:sua-chave-longa`",
+    ),
+    "change.keys": (
+        "The keys of this application cannot be read, so nobody can change the champion here. {reason}",
+        "As chaves desta aplicação não podem ser lidas; ninguém pode trocar o campeão aqui. {reason}",
     ),
     "change.other": (
         "Start the application with this model's own configuration to change its champion here.",

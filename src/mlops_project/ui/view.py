@@ -1,5 +1,6 @@
 """What every page starts from: the configuration, the language, the chosen model, and what to say when there is none."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +11,18 @@ import streamlit as st
 
 from mlops_project.bundle import METADATA_FILE
 from mlops_project.config import Config
-from mlops_project.errors import BundleError, ConfigError
+from mlops_project.errors import BundleError, ConfigError, TrackingError
+from mlops_project.tables.locations import hide_credentials
+from mlops_project.ui.address import MODEL, note, recall
 from mlops_project.ui.client import ModelServer
 from mlops_project.ui.format import escape
 from mlops_project.ui.language import LANGUAGES, Translate, find_language
 from mlops_project.ui.model import MODELS_VARIABLE, Catalogue, Model, find_models, open_model
+from mlops_project.ui.registry import knows_registry, read_registry
 from mlops_project.utils import load_config
 
 POLL_SECONDS = 5.0  # how often to look for another model
-LANGUAGE, MODEL, SEEN = "language", "model", "seen model"
+LANGUAGE, SHOWN = "language", "shown view"
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,19 @@ def read_arguments(arguments: Sequence[str]) -> Config:
     return load_config(files[0] if files else None, overrides=overrides)
 
 
-def open_view() -> View:
-    """Return what the page shows; stops the page with what to do if there is nothing to show."""
+def write_command(verb: str) -> str:
+    """Return a command for the configuration that this application was started with."""
+    return shlex.join(["mlops", verb, *(hide_credentials(argument) for argument in sys.argv[1:])])
+
+
+def open_view(*, answers_here: bool = False) -> View:
+    """Return what the page shows; stops the page with what to do if there is nothing to show.
+
+    Parameters
+    ----------
+    answers_here
+        Whether the page asks the model on this machine, whoever answers elsewhere.
+    """
     t = choose_language()
     try:
         config = read_arguments(sys.argv[1:])
@@ -80,12 +95,19 @@ def open_view() -> View:
         _ = model.runtime
     except BundleError as error:
         present = any((path / METADATA_FILE).exists() for path in catalogue.paths.get(name, ()))
+        _warn_of_server(catalogue, t, "server.down.none")
         _stop(t("bad.model" if present else "no.model"), str(error), t("bad.model.cure" if present else "no.model.cure"))
     server = catalogue.server if model.served else None
-    _show_model(model, t)
+    view = View(config, t, model, server)
+    _show_model(view, logged=model.served and not answers_here)
+    _warn_of_server(catalogue, t, "server.down.here")
+    st.session_state[SHOWN] = view
+    return view
+
+
+def _warn_of_server(catalogue: Catalogue, t: Translate, key: str) -> None:
     if catalogue.problem:
-        st.warning(t("server.down", reason=escape(catalogue.problem)), icon=":material/cloud_off:")
-    return View(config, t, model, server)
+        st.warning(t(key, reason=escape(catalogue.problem)), icon=":material/cloud_off:")
 
 
 def _choose(catalogue: Catalogue, t: Translate) -> str:
@@ -95,10 +117,9 @@ def _choose(catalogue: Catalogue, t: Translate) -> str:
     if len(names) == 1:
         return names[0]
     with st.sidebar:
-        st.session_state.setdefault(MODEL, names[0])
-        st.session_state[MODEL] = st.session_state[MODEL]  # kept on pages that are left
-        chosen = st.selectbox(t("model"), names, key=MODEL)
-    return str(chosen or names[0])
+        chosen = st.selectbox(t("model"), names, names.index(recall(MODEL, names, names[0])), key=MODEL) or names[0]
+    note(MODEL, chosen, names[0])
+    return chosen
 
 
 def _stop(title: str, reason: str, cure: str = "") -> None:
@@ -106,17 +127,35 @@ def _stop(title: str, reason: str, cure: str = "") -> None:
     st.error("", icon=":material/error:") if not reason else st.error(escape(reason), icon=":material/error:")
     if cure:
         st.markdown(cure)
-        st.code("mlops train", language="sh")
+        st.code(write_command("train"), language="sh")
     _watch(None)
     st.stop()
 
 
-def _show_model(model: Model, t: Translate) -> None:
+def _show_model(view: View, *, logged: bool) -> None:
+    t, model = view.t, view.model
     with st.sidebar:
         version = t("version", version=model.version) if model.version else t("unnumbered")
         st.markdown(f"**{escape(model.name)}** · {escape(version)}")
-        st.caption(t("from.server" if model.served else "from.bundle"))
+        served = t("from.server") if view.config.prediction_log.enabled else t("from.server.unlogged")
+        st.caption(served if logged else t("from.bundle"))
         _watch(model.digest)
+
+
+def show_standing() -> None:
+    """Say in the sidebar if another version than the shown one is champion. Last: the registry may take its time."""
+    view = st.session_state.pop(SHOWN, None)
+    if view is None or not view.model.version or not knows_registry(view.config):
+        return
+    try:
+        registered = read_registry(view.config, view.model.name)
+    except TrackingError:
+        return  # who needs it says so on its page
+    champion = registered.find("champion")
+    if not registered.versions or (champion is not None and str(champion.number) == view.model.version):
+        return
+    words = view.t("standing.none") if champion is None else view.t("standing.other", number=champion.number)
+    st.sidebar.warning(words, icon=":material/flag:")
 
 
 @st.fragment(run_every=POLL_SECONDS)

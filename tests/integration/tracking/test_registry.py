@@ -93,3 +93,49 @@ def test_downloaded_bundle_is_the_registered_one_and_a_changed_one_is_refused(ma
         shutil.copytree(trained("poor"), stored)
         with pytest.raises(BundleError, match="the registry holds another bundle than was registered"):
             registry.download_bundle(store, version, project / "three")
+
+
+def read_descriptions(store) -> tuple[str, list[str]]:
+    versions = sorted(store.client.search_model_versions("name = 'cancer'"), key=lambda item: int(item.version))
+    return store.client.get_registered_model("cancer").description, [item.description for item in versions]
+
+
+def test_description_of_model_and_version_is_the_card_and_the_models_follows_the_champion(make):
+    cards = []
+    for recipe in ("good", "poor"):
+        bundle, config = make(recipe)
+        run = log_bundle(bundle, config)
+        cards.append((bundle.path / "README.md").read_text())
+    assert max(map(len, cards)) <= registry.MAX_DESCRIPTION
+    with open_store(config) as store:
+        assert read_descriptions(store) == (cards[0], cards)
+        assert store.client.get_run(run.run_id).data.tags["mlflow.note.content"] == cards[1]
+        for number in (2, 1):
+            version = registry.find_version(store, "cancer", str(number))
+            registry.move_alias(store, version, "champion", "force", "")
+            assert read_descriptions(store)[0] == cards[number - 1]
+        store.client.update_registered_model("cancer", "our own words")
+        registry.move_alias(store, registry.find_version(store, "cancer", "2"), "champion", "force", "")
+        assert read_descriptions(store)[0] == "our own words"
+
+
+def test_tags_of_a_version_can_be_read(make):
+    bundle, config = make("good")
+    log_bundle(bundle, config)
+    with open_store(config) as store:
+        tags = store.client.get_model_version("cancer", "1").tags
+    metadata = bundle.metadata
+    assert tags["estimator"] == metadata.estimator
+    assert tags["metrics"].startswith(", ".join(f"{name} {value:.4g}" for name, value in list(metadata.metrics.items())[:2]))
+    assert tags["rows"] == f"{metadata.train_rows} to learn, {metadata.test_rows} held out"
+
+
+def test_long_card_loses_its_last_sections_and_names_the_whole(make):
+    bundle, _ = make("good")
+    card = (bundle.path / "README.md").read_text()
+    for limit in (len(card), len(card) - 1, 600, 300):
+        short = registry.read_card(bundle, limit)
+        assert len(short) <= limit
+        assert (short == card) == (limit >= len(card))
+        assert short == card or short.endswith(registry.REST)
+        assert card.startswith(short.removesuffix(registry.REST))

@@ -8,7 +8,7 @@ import streamlit as st
 from mlops_project.contract import Contract
 from mlops_project.errors import ContractError, DataError
 from mlops_project.runtime import Runtime
-from mlops_project.scoring.files import TableFile
+from mlops_project.scoring.files import SpreadsheetError, TableFile
 from mlops_project.scoring.local import Check, check_file
 from mlops_project.ui import charts
 from mlops_project.ui.batch import Key, Result, score_upload
@@ -20,18 +20,17 @@ from mlops_project.ui.view import View, open_view, require_bundle
 
 CHECKED, SCORED = "batch check", "batch result"
 PREVIEW_ROWS = 50
-ENDINGS = ["csv", "tsv", "txt", "parquet", "pq"]
 
 
 def show() -> None:
     """Draw the page."""
-    view = open_view()
+    view = open_view(answers_here=True)
     t = view.t
     st.title(t("page.batch"))
     require_bundle(view)
     st.markdown(t("batch.lead"))
     size = st.get_option("server.maxUploadSize")
-    upload = st.file_uploader(t("batch.upload", size=size), type=ENDINGS, key="upload")
+    upload = st.file_uploader(t("batch.upload", size=size), key="upload")  # of any kind: a wrong one gets a sentence
     contract = view.model.contract
     with st.expander(t("batch.columns"), icon=":material/view_column:", expanded=False):
         st.dataframe(describe_inputs(contract, t), hide_index=True, width="stretch")
@@ -58,13 +57,15 @@ def _check(view: View, upload: Any, key: Key) -> Check | None:
     known = st.session_state.get(CHECKED)
     if known is None or known[0] != key:
         known = st.session_state[CHECKED] = (key, _run_check(view, upload))
-    if isinstance(known[1], str):
-        st.error(view.t("batch.unreadable", reason=escape(known[1])), icon=":material/error:")
+    if isinstance(known[1], DataError):
+        t, spreadsheet = view.t, isinstance(known[1], SpreadsheetError)
+        words = t("batch.spreadsheet") if spreadsheet else t("batch.unreadable", reason=escape(known[1]))
+        st.error(words, icon=":material/error:")
         return None
     return cast("Check", known[1])
 
 
-def _run_check(view: View, upload: Any) -> Check | str:
+def _run_check(view: View, upload: Any) -> Check | DataError:
     """Return what the check found, or why the file cannot be read."""
 
     def progress(rows: int) -> None:
@@ -74,7 +75,7 @@ def _run_check(view: View, upload: Any) -> Check | str:
     try:
         return check_file(TableFile(upload, view.model.contract), view.model.contract, progress)
     except DataError as error:
-        return str(error)
+        return error
     finally:
         bar.empty()
 

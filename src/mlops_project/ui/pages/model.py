@@ -9,6 +9,7 @@ from mlops_project.bundle import CONFIG_FILE, Bundle
 from mlops_project.comparison import Comparison
 from mlops_project.errors import TrackingError
 from mlops_project.ui import charts
+from mlops_project.ui.address import note, recall
 from mlops_project.ui.format import LOSSES, escape, format_moment
 from mlops_project.ui.inputs import describe_inputs
 from mlops_project.ui.language import Translate, name_metric
@@ -48,15 +49,16 @@ def show() -> None:
         "card": _show_card,
         "versions": _show_versions,
     }
-    st.session_state.setdefault("section", "quality")
-    st.session_state["section"] = st.session_state["section"] or "quality"
     chosen = st.segmented_control(
         t("section"),
         list(sections),
+        default=recall("section", sections, "quality"),
+        required=True,
         key="section",
         format_func=lambda name: t(f"tab.{name}"),
         label_visibility="collapsed",
     )
+    note("section", chosen or "quality", "quality")
     sections[chosen or "quality"](view, bundle)
 
 

@@ -1,7 +1,7 @@
 """Monitoring: is the model still what it was, what changed, and what was done about it."""
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import streamlit as st
 
@@ -30,7 +30,7 @@ from mlops_project.ui.monitoring import (
 from mlops_project.ui.reasons import explain
 from mlops_project.ui.registry import Registered, read_registry
 from mlops_project.ui.timeline import LOOKS, Entry, derive, find_marks, tell
-from mlops_project.ui.view import View, open_view
+from mlops_project.ui.view import View, open_view, write_command
 
 REFRESH_SECONDS = 10.0
 BOXES = {
@@ -53,7 +53,7 @@ def show() -> None:
     seen, registered = lookout.look(), _ask_registry(view)
     _show_verdict(view, seen)
     if seen.newest is not None:
-        _show_window(view, seen.newest, lookout)
+        _show_window(view, seen, seen.newest, lookout)
         _show_metrics(view, seen.newest)
         _show_over_time(view, seen, registered)
         show_changes(seen.newest, find_first_changes(seen.evaluations), view.model.contract, t)
@@ -81,7 +81,7 @@ def _stamp(seen: Seen, config: Config) -> tuple[object, ...]:
     """Return what must differ before the page is drawn anew."""
     newest = seen.newest
     when = newest and (newest.end, newest.version, newest.evaluated_at, is_stale(newest, config, datetime.now(UTC)))
-    return when, seen.running, seen.failure, tuple(seen.problems.items())
+    return when, seen.running, seen.is_watched, seen.next_window, seen.failure, tuple(seen.problems.items())
 
 
 def _newest_entry(registered: Registered | str) -> str | None:
@@ -109,14 +109,14 @@ def _show_verdict(view: View, seen: Seen) -> None:
     t, newest = view.t, seen.newest
     if newest is not None and is_stale(newest, view.config, datetime.now(UTC)):
         words = t("verdict.stale", at=format_minute(newest.evaluated_at))
-        cure = t("stale.cure", rows=view.config.monitoring.min_rows)
+        cure = _describe_next(view, seen) or t("stale.cure", rows=view.config.monitoring.min_rows)
         st.warning(f"**{words}** {cure}", icon=":material/history_toggle_off:")
     level, alert = judge_level(newest)
     draw, icon, key = BOXES[level]
     sentence = f"**{t(key, what=t(f'alert.{alert.name}') if alert else '')}** {_explain(view, newest, alert)}"
     draw(f"{sentence}\n\n{_advise(alert, t)}" if alert else sentence, icon=icon)
     if newest is None:
-        _show_start(view)
+        _show_start(view, seen)
     for other in newest.alerts if newest else ():
         if other is not alert:
             icon = ":orange[:material/warning:]" if other.firing else ":gray[:material/visibility:]"
@@ -151,13 +151,16 @@ def _capitalise(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _show_start(view: View) -> None:
+def _show_start(view: View, seen: Seen) -> None:
     t, settings = view.t, view.config.monitoring
     if not view.config.prediction_log.enabled:
         st.markdown(t("none.log"))
         return
-    st.markdown(t("none.cure"))
-    st.code("mlops monitor", language="sh")
+    if seen.is_watched:
+        st.markdown(_describe_next(view, seen))
+    else:
+        st.markdown(t("none.cure"))
+        st.code(write_command("monitor"), language="sh")
     log = t.number(view.config.prediction_log.segment_seconds)
     words = [t("none.window", minutes=t.number(settings.every_minutes), rows=settings.min_rows, log=log)]
     if settings.every_rows:
@@ -165,12 +168,27 @@ def _show_start(view: View) -> None:
     st.caption(" ".join(words))
 
 
-def _show_window(view: View, newest: Evaluation, lookout: Lookout) -> None:
+def _describe_next(view: View, seen: Seen) -> str:
+    """Say how far the window has come that ends next, and when its verdict is to be expected; empty if no monitor answers."""
+    t, found = view.t, seen.next_window
+    if not seen.is_watched:
+        return ""
+    if found is None or not found.start:
+        return t("next.none", log=t.number(view.config.prediction_log.segment_seconds))
+    begun = t("next.begun", start=format_minute(found.start), rows=found.rows, version=escape(found.version))
+    if not found.end:
+        return f"{begun} {t('next.open', missing=found.needed - found.rows, needed=found.needed)}"
+    delay = view.config.prediction_log.segment_seconds + view.config.monitoring.poll_seconds
+    at = datetime.fromisoformat(found.end) + timedelta(seconds=delay)
+    return f"{begun} {t('next.verdict', at=format_minute(at.isoformat()))}"
+
+
+def _show_window(view: View, seen: Seen, newest: Evaluation, lookout: Lookout) -> None:
     t = view.t
     start, end = describe_window(newest)
     words = t("window", version=escape(newest.version), start=start, end=end, at=format_moment(newest.evaluated_at))
     if view.model.version and view.model.version != newest.version:
-        words = f"{words} {t('window.other', now=escape(view.model.version))}"
+        words = f"{words} {t('window.other', now=escape(view.model.version))} {_describe_next(view, seen)}"
     st.caption(words)
     with st.container(horizontal=True):
         address = link_report(dict(os.environ), newest.model)

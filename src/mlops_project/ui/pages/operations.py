@@ -3,7 +3,8 @@
 import pandas as pd
 import streamlit as st
 
-from mlops_project.errors import MLOpsError, TrackingError
+from mlops_project.errors import ConfigError, MLOpsError, TrackingError
+from mlops_project.serving.settings import MIN_KEY_LENGTH
 from mlops_project.ui.client import ModelServerError
 from mlops_project.ui.format import escape, format_moment
 from mlops_project.ui.language import Translate
@@ -99,8 +100,13 @@ def _show_moves(registered: Registered, t: Translate) -> None:
 
 def _show_change(view: View, registered: Registered) -> None:
     t = view.t
-    if not has_admin_key(view.config):
-        st.info(t("change.nokey", variable=KEYS_VARIABLE), icon=":material/lock:")
+    try:
+        has_key = has_admin_key(view.config)
+    except ConfigError as error:
+        st.error(t("change.keys", reason=escape(error)), icon=":material/key_off:")
+        return
+    if not has_key:
+        st.info(t("change.nokey", variable=KEYS_VARIABLE, length=MIN_KEY_LENGTH), icon=":material/lock:")
         return
     if view.model.name != view.config.model.name:  # whose gates and table would judge it
         st.info(t("change.other"), icon=":material/lock:")

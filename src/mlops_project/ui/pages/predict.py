@@ -9,32 +9,41 @@ import streamlit as st
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ContractError
 from mlops_project.ui import charts
+from mlops_project.ui.address import CASE, MAX_LINK, read_case, write_link
 from mlops_project.ui.client import Answer, ModelServer, ModelServerError
-from mlops_project.ui.document import announce
+from mlops_project.ui.document import announce, press_on_enter
 from mlops_project.ui.drawing import PERCENT, shorten
 from mlops_project.ui.explain import Explanation
-from mlops_project.ui.form import FEW, FORM_HEIGHT, Case, find_features, find_outside, show_inputs
+from mlops_project.ui.form import FEW, MAX_WORD, Case, find_features, find_outside, show_inputs
 from mlops_project.ui.format import escape, format_value
+from mlops_project.ui.language import Translate
 from mlops_project.ui.predict import Asked, ask, compute_what_if, explain, is_measured
 from mlops_project.ui.reference import Row, take_row
+from mlops_project.ui.typed import InputError, read_number
 from mlops_project.ui.view import View, open_view
 
-ANSWER, DRAWS, FEEDBACK = "answer", "draws", "feedback sent"
+ANSWER, DRAWS, FEEDBACK, OPENED = "answer", "draws", "feedback sent", "opened link"
+MAX_NAMES = 10  # of inputs that a message lists
 
 
 def show() -> None:
     """Draw the page."""
     view = open_view()
-    case = Case(view.model, st.session_state)
+    case = Case(view.model, st.session_state, view.t("decimal"))
+    case.read()
+    unused = _open_link(view, case)
     contract, t = view.model.contract, view.t
     st.title(t("page.predict"))
     st.markdown(t("predict.lead", model=escape(view.model.name), target=escape(contract.target)))
+    if unused:
+        names = ", ".join(escape(name[:MAX_WORD]) for name in unused[:MAX_NAMES])
+        st.warning(t("link.unused", names=names), icon=":material/link_off:")
     _show_fillers(view, case)
     left, right = st.columns([3, 2], gap="large")
     with right:  # first: the answer need not wait for the inputs to be drawn
-        asked = _show_result(view)
+        asked = _show_result(view, case)
     with left:
-        _show_form(view, case)
+        _show_form(view, case, asked)
     if asked is not None:
         with right:
             _show_why(view, asked)
@@ -61,6 +70,39 @@ def _show_fillers(view: View, case: Case) -> None:
                     width=260,
                 )
         st.button(t("reset"), icon=":material/restart_alt:", on_click=_fill_default, args=(view, case))
+        with st.popover(t("link"), icon=":material/link:"):
+            _show_link(view, case)
+
+
+def _open_link(view: View, case: Case) -> list[str]:
+    """Fill the form with the case that the address brings, once; return the names in it that could not be used."""
+    text, state = st.query_params.get(CASE), st.session_state
+    if text is None:
+        return []
+    name, contract = view.model.name, view.model.contract
+    opened = state.get(OPENED)
+    if opened is None or opened[:2] != (name, text):
+        row, unused = read_case(text, contract)
+        case.set(row)
+        state.pop(ANSWER, None)
+        opened = state[OPENED] = (name, text, row, unused)
+    if case.row != opened[2]:  # the address no longer tells what is shown
+        del st.query_params[CASE]
+        return []
+    return list(opened[3])
+
+
+def _show_link(view: View, case: Case) -> None:
+    t, problems = view.t, case.find_problems(view.t)
+    page = (st.context.url or "").partition("?")[0]
+    link = write_link(page, view.model.name, case.row, view.model.contract)
+    st.caption(t("link.lead"))
+    if problems:
+        st.info(t("unread.count", count=len(problems)))
+    elif len(link) > MAX_LINK:
+        st.info(t("link.long", length=len(link), limit=MAX_LINK))
+    else:
+        st.code(link, language=None, wrap_lines=True)
 
 
 def _fill(view: View, case: Case, wanted: int | None) -> None:
@@ -90,41 +132,56 @@ def _fill_default(view: View, case: Case) -> None:
     st.session_state.pop(ANSWER, None)
 
 
-def _show_form(view: View, case: Case) -> None:
+def _show_form(view: View, case: Case, asked: Asked | None) -> None:
     t, contract = view.t, view.model.contract
-    many = len(contract.features) > FEW
     wanted = ""
-    if many:
+    if len(contract.features) > FEW:
         wanted = st.text_input(
-            t("search"),
-            key="search",
-            placeholder=t("search"),
-            icon=":material/search:",
-            label_visibility="collapsed",
-            on_change=case.read_widgets,
+            t("search"), key="search", type="search", placeholder=t("search"), label_visibility="collapsed", live=True
         )
-    with st.form("case", enter_to_submit=True, border=True):
-        with st.container(height=FORM_HEIGHT if many and not wanted else "content", border=False):
-            show_inputs(case, contract, t, wanted)
+    with st.container(key="inputs", border=True):
+        show_inputs(case, contract, t, wanted or "")
         if wanted:
             shown = len(find_features(contract, wanted))
             st.caption(t("search.count", shown=shown, all=len(contract.features)))
-        st.form_submit_button(
-            t("predict"), type="primary", icon=":material/play_arrow:", on_click=_ask, args=(view, case), width="stretch"
-        )
+    with st.container(key="ask", horizontal=True, vertical_alignment="center"):  # stays in sight: see style.css
+        st.button(t("predict"), type="primary", icon=":material/play_arrow:", on_click=_ask, args=(view, case), key="predict")
+        st.markdown(_sum_up(view, case, asked))
+    press_on_enter("inputs", "predict")
+
+
+def _sum_up(view: View, case: Case, asked: Asked | None) -> str:
+    """Return the answer in a few words: on a phone, and with many inputs, the whole of it is out of sight."""
+    t, contract, answer = view.t, view.model.contract, asked and asked.answer
+    count = len(case.find_problems(t))
+    if count:
+        return f":red[{t('unread.count', count=count)}]"
+    if not answer:
+        return ""
+    if answer.value is not None:
+        return f"**{t.number(answer.value)}**"
+    return f"**{escape(contract.class_names[answer.index])}** · {t.percent(answer.probabilities[answer.index])}"
 
 
 def _ask(view: View, case: Case) -> None:
-    case.read_widgets()
-    st.session_state[ANSWER] = ask(view.model, view.server, case.row)
+    case.read()
+    if not case.find_problems(view.t):
+        st.session_state[ANSWER] = ask(view.model, view.server, case.row)
 
 
-def _show_result(view: View) -> Asked | None:
+def _show_result(view: View, case: Case) -> Asked | None:
     """Draw the answer; returns what there is to explain."""
-    t = view.t
+    t, problems = view.t, case.find_problems(view.t)
+    if problems:
+        lines = [f"- **{escape(name)}**: {problem}" for name, problem in problems.items()]
+        st.error("\n".join([t("unread"), "", *lines]), icon=":material/error:")
+        return None
     asked = st.session_state.get(ANSWER)
     if asked is None or asked.digest != view.model.digest:
         st.info(t("result.none" if asked is None else "result.stale"), icon=":material/arrow_back:")
+        return None
+    if asked.row != case.row:
+        st.info(t("result.changed"), icon=":material/arrow_back:")
         return None
     answer: Answer | None = asked.answer
     if answer is None:
@@ -152,7 +209,7 @@ def _show_answer(view: View, answer: Answer) -> None:
         st.altair_chart(charts.draw_probabilities(names, shares, order.index(answer.index), t), width="stretch")
     announce(said, answer.seconds)
     words = {"version": escape(answer.version), "ms": t.number(1000 * answer.seconds, 3), "id": answer.id}
-    st.caption(t(f"answered.{answer.origin}", **words))
+    st.caption(t("answered.unlogged" if answer.origin == "server" and not answer.id else f"answered.{answer.origin}", **words))
 
 
 def _show_why(view: View, asked: Asked) -> None:
@@ -247,18 +304,31 @@ def _show_feedback(view: View, answer: Answer) -> None:
             key = f"truth/{answer.id}"
             if contract.is_classification:
                 names, options = contract.class_names, range(len(contract.classes))
-                st.selectbox(t("feedback"), options, key=key, format_func=names.__getitem__, label_visibility="collapsed")
+                st.selectbox(
+                    t("feedback"),
+                    options,
+                    None,  # a preset one would be sent unseen
+                    key=key,
+                    format_func=names.__getitem__,
+                    placeholder=t("feedback.choose"),
+                    label_visibility="collapsed",
+                )
             else:
-                st.number_input(t("feedback"), value=float(answer.value or 0.0), key=key, label_visibility="collapsed")
-            st.form_submit_button(t("feedback.send"), on_click=_send_label, args=(view.server, contract, answer.id, key))
+                st.text_input(t("feedback"), key=key, placeholder=t("feedback.type"), label_visibility="collapsed")
+            st.form_submit_button(t("feedback.send"), on_click=_send_label, args=(view.server, contract, answer.id, key, t))
         if sent_id == answer.id:
             st.error(t("failed", reason=escape(problem)))
 
 
-def _send_label(server: ModelServer, contract: Contract, prediction_id: str, key: str) -> None:
+def _send_label(server: ModelServer, contract: Contract, prediction_id: str, key: str, t: Translate) -> None:
     truth = st.session_state[key]
     try:
-        server.send_label(prediction_id, contract.classes[truth] if contract.is_classification else truth)
+        if truth is None or truth == "":
+            raise InputError("feedback.needed")
+        label = contract.classes[truth] if contract.is_classification else read_number(truth, t("decimal"))
+        server.send_label(prediction_id, label)
+    except InputError as error:
+        st.session_state[FEEDBACK] = (prediction_id, t(error.key, **error.words))
     except ModelServerError as error:
         st.session_state[FEEDBACK] = (prediction_id, str(error))
     else:
