@@ -8,8 +8,9 @@ import pytest
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 
-# A shell's background job ignores Ctrl-C, and so would every program that a test starts and interrupts.
+# A shell's background job ignores Ctrl-C, and one under nohup a closed terminal; so would every program that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
