@@ -159,7 +159,7 @@ def test_page_shows_hostile_names_as_text(tmp_path):
     page = Page(render_page(tmp_path, contract, findings, name=HOSTILE, data_source=HOSTILE, git_commit=HOSTILE))
     assert "script" not in page.tags
     assert sum(HOSTILE in text for text in page.texts) >= 8
-    assert {name for _, name, _ in page.attributes} <= {"lang", "charset", "name", "content", "class", "alt", "src"}
+    assert {name for _, name, _ in page.attributes} <= {"lang", "charset", "name", "content", "class", "alt", "src", "tabindex"}
 
 
 def test_page_shows_the_configuration_that_the_bundle_holds_and_no_secret(tmp_path):

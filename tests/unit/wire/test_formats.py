@@ -23,12 +23,17 @@ SPELLING = "a number in CSV is text: one that is no category keeps its spelling"
 NO_DATES = "a number in a date column of CSV is text: ISO 8601, or refused"
 WORDS = "`True` and `False` in a column of numbers are words in CSV"
 INSTANT = "an instant in a text column is refused in Parquet, which has no text for it"
+GAPS = "a gap in a column that had none in training is a problem in Batch"
 STRICT = "`/predict` is strict"
 Outcome = tuple[Any, Any] | str
 
 
 def is_number(value: Any) -> bool:
     return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+
+
+def is_gap(value: Any) -> bool:
+    return value is None or repr(value) == "nan"
 
 
 # (formats, types of column, values, reason); docs/serving.md gives users the same reasons.
@@ -38,18 +43,20 @@ DIFFERENCES: tuple[tuple[tuple[str, ...], tuple[str, ...], Callable[[Any], bool]
     (("csv",), ("datetime",), is_number, NO_DATES),
     (("csv",), ("float", "integer"), lambda value: isinstance(value, bool), WORDS),
     (("parquet", "batch"), ("category", "string"), lambda value: isinstance(value, datetime), INSTANT),
+    (("batch",), TYPES, is_gap, GAPS),
     (("typed",), TYPES, lambda _: True, STRICT),
 )
 SHOWN = [
     ("csv", "boolean", "yes", CELLS),
     ("parquet", "boolean", "no", CELLS),
-    ("batch", "float", "?", CELLS),
+    ("batch", "boolean", "yes", CELLS),
     ("csv", "category", "1.50", CELLS),
     ("csv", "string", Decimal("4.00"), SPELLING),
     ("csv", "datetime", 1_700_000_000_000_000_000, NO_DATES),
     ("csv", "datetime", 20261123, NO_DATES),
     ("csv", "float", True, WORDS),
     ("parquet", "category", datetime(2026, 11, 23, tzinfo=UTC), INSTANT),
+    ("batch", "float", None, GAPS),
     ("typed", "float", "1.5", STRICT),
 ]
 
