@@ -306,7 +306,7 @@ def test_model_server_answers_every_probe_path_without_a_key(objects: list[Objec
     assert len(set(paths.values())) == 3, "a probe that asks what another asks says nothing of its own"
     for path in paths.values():
         route, _ = find_route("GET", path)
-        assert route.open
+        assert not route.roles
         assert route.template == path
     assert find_route("GET", "/healthy")[0] is UNKNOWN
 
