@@ -8,8 +8,9 @@ import pytest
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 
-# A shell's background job ignores Ctrl-C, and one under nohup a closed terminal; so would every program that a test starts.
+# A shell's background job ignores Ctrl-C and Ctrl-\, and one under nohup a closed terminal; so would all that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
