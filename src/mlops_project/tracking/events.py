@@ -10,7 +10,8 @@ from typing import Literal
 
 import msgspec
 
-from mlops_project.tracking.registry import MOVE_TAG, Move, Number, decode_records, find_user
+from mlops_project.tracking.records import decode_records
+from mlops_project.tracking.registry import MOVE_TAG, Move, Number, find_user
 from mlops_project.tracking.store import Store
 
 EVENT_TAG = "mlops.event."

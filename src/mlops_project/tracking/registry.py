@@ -4,23 +4,21 @@ A move is recorded as a tag of the registered model *before* the alias moves: a 
 ``read_moves`` reports as unfinished, never a move without a record.
 """
 
-import functools
 import getpass
-import logging
 import os
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from mlops_project.bundle import Bundle, load_bundle
 from mlops_project.comparison import Comparison
 from mlops_project.errors import BundleError, TrackingError
-from mlops_project.formats import plain
+from mlops_project.tracking.records import UNREADABLE, decode_records
 from mlops_project.tracking.store import Store
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -33,8 +31,6 @@ MAX_DESCRIPTION = 5000  # characters that MLflow's database keeps
 REST = f"\n\nThe whole card is `{CARD_FILE}` among the model's files.\n"
 Action = Literal["register", "promote", "force", "rollback"]
 Number = Annotated[int, msgspec.Meta(ge=1)]  # of a version
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -232,10 +228,10 @@ def _version(item: Any, aliases: dict[str, int]) -> Version:
         run_id=item.run_id or "",
         created_at=_format_instant(item.creation_timestamp),
         digest=tags.get(DIGEST_TAG, ""),
-        metrics=_decode_metrics(tags.get(METRICS_TAG, "")),
+        metrics=_decode(tags.get(METRICS_TAG, ""), dict[str, float], {}),
         verdict=tags.get(VERDICT_TAG, ""),
         reason=tags.get(REASON_TAG, ""),
-        comparison=_decode_comparison(tags.get(COMPARISON_TAG, "")),
+        comparison=_decode(tags.get(COMPARISON_TAG, "null"), Comparison | None, None),
         source=item.source,
     )
 
@@ -248,18 +244,12 @@ def _format_instant(milliseconds: float | None) -> str:
         return ""
 
 
-def _decode_comparison(text: str) -> Comparison | None:
+def _decode(text: str, kind: Any, otherwise: Any) -> Any:
+    """Return what a tag holds; a version that was registered by other means has no such tag, or another text in it."""
     try:
-        return msgspec.json.decode(text, type=Comparison) if text else None
+        return msgspec.json.decode(text, type=kind)
     except UNREADABLE:
-        return None
-
-
-def _decode_metrics(text: str) -> dict[str, float]:
-    try:
-        return msgspec.json.decode(text, type=dict[str, float])
-    except UNREADABLE:  # a version that was registered by other means has no such tag
-        return {}
+        return otherwise
 
 
 def note_verdict(
@@ -329,38 +319,6 @@ def find_user() -> str:
         return os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
     except (KeyError, OSError):  # a container's user id without a name
         return f"uid {os.getuid()}"
-
-
-UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)  # what decoding a text of others may raise
-Record = TypeVar("Record", bound=msgspec.Struct)
-
-
-def decode_records(name: str, tags: dict[str, str], prefix: str, kind: type[Record]) -> list[Record]:
-    """Return the records among a registered model's tags, by key; one that cannot be read is left out, with a warning.
-
-    Anybody who may write to the registry may write a tag. The record's own model name is not taken: models can be renamed.
-
-    Parameters
-    ----------
-    prefix, kind
-        Of the tags' keys, and what they hold: a ``Move`` or an ``Event``.
-    """
-    found = []
-    for key in sorted(key for key in tags if key.startswith(prefix)):
-        try:
-            record = msgspec.json.decode(tags[key], type=kind)
-            if datetime.fromisoformat(record.at).utcoffset() is None:  # type: ignore[attr-defined] # both kinds have it
-                raise msgspec.ValidationError("its time has no zone")
-        except (*UNREADABLE, ValueError) as error:
-            _warn_once(f"{name}: tag {key} is left out, it cannot be read: {error}; delete it on the model's page in MLflow")
-        else:
-            found.append(msgspec.structs.replace(record, model=name))
-    return found
-
-
-@functools.lru_cache(maxsize=1000)  # a monitor reads the same tags every few seconds
-def _warn_once(text: str) -> None:
-    logger.warning("%s", plain(text))
 
 
 def read_moves(store: Store, name: str) -> list[Move]:
