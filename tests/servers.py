@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 BIN = Path(sys.executable).parent
@@ -41,6 +42,22 @@ def wait_for(url: str, process: "subprocess.Popen[bytes]", seconds: float = 90) 
             assert process.poll() is None, f"the server ended with {process.returncode}"
             assert time.monotonic() < deadline, f"no answer from {url}"
             threading.Event().wait(0.1)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process runs; one that is dead and waits for init to reap it does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def find_alive(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Return the processes that have not ended after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while (alive := list(filter(is_alive, processes))) and time.monotonic() < deadline:
+        threading.Event().wait(0.02)
+    return alive
 
 
 class RunningServer:

@@ -15,7 +15,7 @@ import pytest
 
 from mlops_project.prediction_log.records import read_segment
 from tests.load import Answers, build_request, keep_asking, read_response, read_row
-from tests.servers import model_server, plain_environment
+from tests.servers import find_alive, model_server, plain_environment
 
 MODEL = ("--model", "artifacts/model")
 
@@ -87,7 +87,7 @@ def test_workers_of_a_killed_supervisor_end_and_give_up_the_port(trained_project
         workers = workers_of(server)
         assert len(workers) == 2
         server.process.kill()
-        assert psutil.wait_procs(workers, timeout=20)[1] == []
+        assert find_alive(workers, 20) == []
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", server.port), timeout=5)
 

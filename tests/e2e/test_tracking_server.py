@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.servers import TrackingServer, free_port, plain_environment, start_tracking_server, wait_until
+from tests.servers import TrackingServer, find_alive, free_port, plain_environment, start_tracking_server, wait_until
 
 ONE_RUN_AT_A_TIME = {"MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "1", "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "1"}
 ADMIN = {
@@ -179,7 +179,7 @@ def test_workers_of_a_killed_supervisor_end(tmp_path):
         workers = [psutil.Process(pid) for pid in find_workers(server)]
         assert len(workers) == 2
         workers[0].parent().kill()
-        assert psutil.wait_procs(workers, timeout=20)[1] == []
+        assert find_alive(workers, 20) == []
 
 
 def is_answering(server: TrackingServer) -> bool:

@@ -12,7 +12,7 @@ import urllib.request
 import psutil
 import pytest
 
-from tests.servers import wait_until
+from tests.servers import find_alive, is_alive, wait_until
 
 QUICK = ["--set", "model.estimator=decision_tree", "--set", "model.params={max_depth: 3}", "--set", "gates.minimum={}"]
 FREE = ["--set", "serving.port=0", "--set", "stack.ui_port=0", "--set", "monitoring.port=0"]
@@ -98,14 +98,14 @@ def test_stack_trains_serves_mlflow_and_stops_on_ctrl_c_without_leaving_a_proces
     assert children
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
-    assert psutil.wait_procs(children, timeout=5)[1] == []
+    assert find_alive(children, 5) == []
     assert "stopped" in process.stdout.read()
 
 
 def assert_everything_ends(children: list[psutil.Process], output: str) -> None:
     """All processes are gone, and the ports in the table of addresses are free."""
     assert len(children) >= 5
-    assert psutil.wait_procs(children, timeout=20)[1] == []
+    assert find_alive(children, 20) == []
     ports = {int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", output)}
     assert len(ports) == 4
     for port in ports:
@@ -127,8 +127,7 @@ def test_impatient_ctrl_c_does_not_cut_the_end_short(start, trained_project):
         process.send_signal(signal.SIGINT)
         threading.Event().wait(0.1)
     rest = process.stdout.read()
-    alive = [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
-    assert alive == []
+    assert list(filter(is_alive, children)) == []
     assert rest.splitlines()[-1] == "stopped"
     assert process.wait(10) == 0
     assert_everything_ends(children, output)
@@ -145,7 +144,7 @@ def test_ctrl_c_while_services_start_leaves_no_process(project, trained_project,
         children += [child for child in family(process) if child not in children]
         assert "stopped" in process.stderr.read()
         assert process.wait(30) == 0
-    assert psutil.wait_procs(children, timeout=1)[1] == []
+    assert find_alive(children, 1) == []
 
 
 def test_terminal_that_closes_on_a_suspended_stack_leaves_no_process(project, trained_project, environment):
@@ -178,7 +177,7 @@ def test_existing_model_is_kept_and_sigterm_stops_the_stack_as_ctrl_c_does(start
     children = family(process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0
-    assert psutil.wait_procs(children, timeout=5)[1] == []
+    assert find_alive(children, 5) == []
     assert (project / "artifacts" / "model" / "metadata.json").read_bytes() == before
 
 

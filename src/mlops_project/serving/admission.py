@@ -59,6 +59,10 @@ class Admission:
         self._answers = self._answers * kept + n_answers
         self.allowed = self._count_allowed()
 
+    @property
+    def answer_seconds(self) -> float:
+        """What an answer took lately, with all that turns had to do besides."""
+        return self._seconds / max(self._answers, 1.0)
+
     def _count_allowed(self) -> int:
-        each = self._seconds / max(self._answers, 1.0)
-        return min(self._max_waiting, max(FEW, int(self._turn_seconds / each)))
+        return min(self._max_waiting, max(FEW, int(self._turn_seconds / self.answer_seconds)))

@@ -44,6 +44,7 @@ class ConnectionPlaces:
     def __init__(self, settings: ServingConfig, connections: "set[GuardedProtocol]") -> None:
         self._settings, self._connections = settings, connections
         self._next_scan = 0.0
+        self._in_vain: set[str] = set()  # addresses for whose connections no room was found a moment ago
         self.reserved: dict[GuardedProtocol, None] = {}
         self.lingering: set[GuardedProtocol] = set()
 
@@ -81,11 +82,14 @@ class ConnectionPlaces:
         n_over = len(self._connections) - len(self.reserved) - len(self.lingering) - self._settings.max_connections
         if n_over <= 0:
             return True
-        if now < self._next_scan:
+        if now >= self._next_scan:
+            self._in_vain.clear()
+            self._next_scan = now + RESCAN_SECONDS
+        if connection.address in self._in_vain:
             return False
         chosen = choose_waiting(self._connections - self.reserved.keys() - self.lingering - {connection}, connection, now)
         if not chosen:
-            self._next_scan = now + RESCAN_SECONDS
+            self._in_vain.add(connection.address)
         for held in chosen[: n_over + self._settings.max_connections // 20]:
             held.make_room(busy())
         return len(chosen) >= n_over

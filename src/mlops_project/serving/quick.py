@@ -140,7 +140,7 @@ class Desk:
     def refuse(self, call: RefusedCall) -> None:
         """Refuse a request because of overload."""
         self._begin_turn()
-        self.refusals.hold(call, asyncio.get_running_loop())
+        self.refusals.hold(call, self.admission.answer_seconds, asyncio.get_running_loop())
 
     def _begin_turn(self) -> None:
         """Note when the turn began, and with it how long the one before took."""

@@ -1,7 +1,8 @@
-"""Requests that are refused because too many came: by their head, for next to nothing, and a moment later.
+"""Requests that are refused because too many came: by their head, for little, and a moment later.
 
 Clients that are refused often ask again at once, and a thousand of them would keep a server busy with refusing. Their answers
-are therefore held back for a tenth of a second, which costs the server nothing, written from a template, and counted together.
+are therefore held back, the longer the more there are, which costs the server nothing; written from a template; and counted
+together.
 """
 
 import json
@@ -24,13 +25,30 @@ if TYPE_CHECKING:
 
     from mlops_project.serving.protocol import GuardedProtocol
 
-HOLD_SECONDS = 0.1
-TOGETHER, STEP_SECONDS = 50, 0.002  # so many are let go at once, the next ones a moment later: they will ask again together
+MIN_HOLD_SECONDS, MAX_HOLD_SECONDS = 0.1, 1.5
+COST, SHARE = 0.4, 0.15  # what refusing costs: as a share of answering, measured; and at most of the worker's time
+TOGETHER = 16  # so many are sent at once; they will ask again together
 OVERLOAD = RefusedError(503, "overload", "too many requests at once; try again soon")
 PLACEHOLDER = b"0123456789abcdef"  # as long as our own request ids
 
 access_logger = logging.getLogger("mlops_project.access")
 Defaults = list[tuple[bytes, bytes]]
+
+
+class Pace:
+    """When refusals are sent: so that refusing those who then ask again takes a small share of the worker's time."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def choose_time(self, now: float) -> float:
+        """Return when to send what is held from now on: after what is held already, and not too late."""
+        self._next = min(now + MAX_HOLD_SECONDS, max(now + MIN_HOLD_SECONDS, self._next))
+        return self._next
+
+    def count(self, answer_seconds: float) -> None:
+        """Note one refusal that is held, and what an answer takes; what comes later waits for it."""
+        self._next += answer_seconds * COST / SHARE
 
 
 class RefusedCall:
@@ -85,24 +103,24 @@ class Refusals:
     def __init__(self, metrics: ServerMetrics, *, logged: bool) -> None:
         self._metrics, self._logged = metrics, logged
         self._held: list[RefusedCall] = []  # the last ones of this turn
-        self._n_lists = 0
+        self._pace = Pace()
         self._defaults: Defaults | None = None
         self._templates: dict[tuple[Wire | None, bool], list[bytes]] = {}
         self._unsaid: Counter[Route] = Counter()
         self.draining = False
 
-    def hold(self, call: RefusedCall, loop: "asyncio.AbstractEventLoop") -> None:
+    def hold(self, call: RefusedCall, answer_seconds: float, loop: "asyncio.AbstractEventLoop") -> None:
         """Refuse a request, in a moment."""
         if not self._held or len(self._held) >= TOGETHER:
             self._held = []
-            loop.call_later(HOLD_SECONDS + self._n_lists * STEP_SECONDS, self._send, self._held, time.perf_counter())
-            self._n_lists += 1
+            loop.call_at(self._pace.choose_time(loop.time()), self._send, self._held, time.perf_counter())
+        self._pace.count(answer_seconds)
         self._held.append(call)
 
     def end_turn(self) -> None:
         """Let the next refusals have a time of their own."""
-        if self._n_lists:
-            self._held, self._n_lists = [], 0
+        if self._held:
+            self._held = []
 
     def _send(self, calls: list[RefusedCall], started: float) -> None:
         for call in calls:

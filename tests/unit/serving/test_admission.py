@@ -1,7 +1,7 @@
 import pytest
 
 from mlops_project.serving.admission import FEW, Admission
-from mlops_project.serving.refusals import HOLD_SECONDS, STEP_SECONDS, TOGETHER
+from mlops_project.serving.refusals import MAX_HOLD_SECONDS, MIN_HOLD_SECONDS, TOGETHER, Pace
 
 LIMIT = 0.03
 
@@ -69,12 +69,24 @@ def test_slow_model_is_known_after_its_first_turn():
     assert admission.allowed == FEW
 
 
+def test_refusals_are_held_the_longer_the_more_there_are():
+    pace = Pace()
+    times = []
+    for _ in range(20_000):
+        times.append(pace.choose_time(5.0) - 5.0)
+        pace.count(50e-6)
+    assert times[0] == pytest.approx(MIN_HOLD_SECONDS)
+    assert times[3000] == pytest.approx(MIN_HOLD_SECONDS + 3000 * 50e-6 * 0.4 / 0.15)
+    assert times[-1] == MAX_HOLD_SECONDS
+    assert pace.choose_time(60.0) == 60.0 + MIN_HOLD_SECONDS
+
+
 @pytest.mark.parametrize("clients", [16, 160, 400, 1000, 5000])
-@pytest.mark.parametrize("answer_seconds", [30e-6, 45e-6, 150e-6])
+@pytest.mark.parametrize("answer_seconds", [30e-6, 45e-6, 150e-6, 400e-6])
 def test_clients_that_ask_again_at_once_get_most_of_the_capacity_and_in_time(clients, answer_seconds):
-    """A simulation: refusing takes 10 µs, is held back, and every client asks again with its answer."""
-    refuse_seconds = 10e-6
-    admission = Admission(LIMIT, 256)
+    """A simulation: refusing takes a third of answering, is held back, and every client asks again with its answer."""
+    refuse_seconds = 0.35 * answer_seconds
+    admission, pace = Admission(LIMIT, 256), Pace()
     now, before, ready, held = 0.0, 0.0, clients, []
     answered, waited, begun_at = 0, 0.0, 1.0  # the first second is for learning
     while now < 3:
@@ -86,10 +98,11 @@ def test_clients_that_ask_again_at_once_get_most_of_the_capacity_and_in_time(cli
         seconds = max(1e-6, taken * answer_seconds + refused * refuse_seconds)
         admission.learn(seconds, taken)
         now += seconds
-        held += [
-            (now + HOLD_SECONDS + STEP_SECONDS * index, min(TOGETHER, refused - start))
-            for index, start in enumerate(range(0, refused, TOGETHER))
-        ]
+        for start in range(0, refused, TOGETHER):
+            n = min(TOGETHER, refused - start)
+            held.append((pace.choose_time(now), n))
+            for _ in range(n):
+                pace.count(admission.answer_seconds)
         if now > begun_at and taken:
             answered += taken
             waited = max(waited, before + seconds)

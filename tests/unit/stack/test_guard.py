@@ -11,6 +11,7 @@ import pytest
 
 from mlops_project.stack import guard as module
 from mlops_project.stack.guard import Guard, interrupted_once
+from tests.servers import find_alive
 
 # Prints its own number and a child's; both ignore SIGTERM if told so. The child is in its group, as uvicorn's workers are.
 FAMILY = textwrap.dedent("""
@@ -34,21 +35,21 @@ def test_processes_and_their_children_end_with_the_block():
         family = start_family(guard) + start_family(guard)
         assert all(process.is_running() for process in family)
         assert os.getpgid(family[0].pid) == family[0].pid == os.getsid(family[1].pid)
-    assert psutil.wait_procs(family, timeout=0.5)[1] == []
+    assert find_alive(family, 0.5) == []
 
 
 def test_process_that_ignores_sigterm_is_killed(monkeypatch):
     monkeypatch.setattr(module, "STOP_SECONDS", 0.3)
     with Guard() as guard:
         family = start_family(guard, "stubborn")
-    assert psutil.wait_procs(family, timeout=0.5)[1] == []
+    assert find_alive(family, 0.5) == []
 
 
 def test_child_of_a_process_that_ended_is_ended_too():
     with Guard() as guard:
         leader, child = start_family(guard)
         leader.kill()
-    assert psutil.wait_procs([child], timeout=0.5)[1] == []
+    assert find_alive([child], 0.5) == []
 
 
 STARTER = textwrap.dedent(f"""
@@ -67,7 +68,7 @@ def test_everything_ends_when_the_starter_is_killed(number):
         family = [psutil.Process(int(word)) for word in starter.stdout.readline().split()]
         starter.send_signal(number)
         starter.wait(10)
-        assert psutil.wait_procs(family, timeout=10)[1] == []
+        assert find_alive(family, 10) == []
 
 
 def test_everything_ends_when_a_suspended_starter_is_killed():
@@ -76,7 +77,7 @@ def test_everything_ends_when_a_suspended_starter_is_killed():
         starter.send_signal(signal.SIGSTOP)  # Ctrl-Z
         assert all(process.status() != psutil.STATUS_STOPPED for process in family)
         starter.kill()
-        assert psutil.wait_procs(family, timeout=10)[1] == []
+        assert find_alive(family, 10) == []
 
 
 def test_guarded_process_gets_neither_the_pipe_nor_an_ignored_sigpipe():
@@ -106,7 +107,7 @@ def test_signals_while_everything_is_ended_change_nothing(monkeypatch):
 
     with Impatient() as guard:
         family = start_family(guard, "stubborn")
-    assert psutil.wait_procs(family, timeout=0.5)[1] == []
+    assert find_alive(family, 0.5) == []
 
 
 def test_only_the_first_signal_interrupts():
