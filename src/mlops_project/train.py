@@ -138,8 +138,9 @@ def build(
     from mlops_project.data_prep import build_contract, join_production, load_table, split_table
     from mlops_project.modeling.evaluation import check_gates, evaluate
     from mlops_project.modeling.pipeline import build_pipeline, fit_pipeline
+    from mlops_project.process import return_large_blocks
     from mlops_project.proof import note_proven
-    from mlops_project.tables.memory import release_memory, return_large_blocks
+    from mlops_project.tables.memory import release_memory
 
     return_large_blocks()
     started = _now()

@@ -5,18 +5,8 @@ table let go once it is split.
 """
 
 import ctypes
-import sys
 
 import pyarrow as pa
-
-M_MMAP_THRESHOLD = -3  # malloc.h of glibc
-LARGE_BYTES = 1 << 20
-
-
-def return_large_blocks() -> None:
-    """Make glibc hand back every freed block of a megabyte at once; by default it raises that bound to the largest it saw."""
-    if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
 
 
 def release_memory() -> None:

@@ -292,25 +292,28 @@ def move_alias(store: Store, version: Version, alias: str, action: Action, reaso
     store.client.set_registered_model_tag(version.name, key, msgspec.json.encode(move).decode())
     store.client.set_registered_model_alias(version.name, alias, str(version.number))
     if alias == CHAMPION:
-        _describe_model(store, version)
+        _describe_model(store, version.name, version.number)
     return move
 
 
-def _describe_model(store: Store, champion: Version) -> None:
+def _describe_model(store: Store, model: str, champion: int) -> None:
     """Give a model the champion's card as its description, unless somebody wrote another one."""
-    quoted = champion.name.replace("'", "''")
+    quoted = model.replace("'", "''")
     found = _pages(store.client.search_model_versions, filter_string=f"name = '{quoted}'")
     cards = {int(item.version): item.description or "" for item in found}
-    now = store.client.get_registered_model(champion.name).description or ""
-    card = cards.get(champion.number, "")
+    now = store.client.get_registered_model(model).description or ""
+    card = cards.get(champion, "")
     if card and now != card and (not now or now in cards.values()):
-        store.client.update_registered_model(champion.name, card)
+        store.client.update_registered_model(model, card)
 
 
 def finish_move(store: Store, move: Move) -> None:
-    """Point the alias where a record says, if it was left where it was: the process was killed between the two."""
-    if _aliases(store, move.model).get(move.alias) == move.source:
+    """Do what is missing of a move that was recorded: the process was killed before the alias or the description was set."""
+    now = _aliases(store, move.model).get(move.alias)
+    if now == move.source:
         store.client.set_registered_model_alias(move.model, move.alias, str(move.target))
+    if move.alias == CHAMPION and now in (move.source, move.target):
+        _describe_model(store, move.model, move.target)
 
 
 def find_user() -> str:

@@ -119,6 +119,30 @@ def test_description_of_model_and_version_is_the_card_and_the_models_follows_the
         assert read_descriptions(store)[0] == "our own words"
 
 
+@pytest.mark.parametrize("killed_at", ["set_registered_model_alias", "update_registered_model"])
+def test_move_that_was_cut_short_is_finished_with_its_description(make, monkeypatch, killed_at):
+    for recipe in ("good", "poor"):
+        log_bundle(*make(recipe))
+    from mlflow import MlflowClient
+
+    def die(*arguments, **options):
+        raise ConnectionError("pulled the plug")
+
+    with open_store(config := make("good")[1]) as store:
+        registry.move_alias(store, registry.find_version(store, "cancer", "1"), "champion", "force", "")
+        version = registry.find_version(store, "cancer", "2")
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, killed_at, die)
+        with pytest.raises(TrackingError, match="pulled the plug"), open_store(config) as store:
+            registry.move_alias(store, version, "champion", "promote", "good")
+    with open_store(config) as store:
+        first, cards = read_descriptions(store)
+        assert first == cards[0]
+        registry.finish_move(store, registry.read_moves(store, "cancer")[-1])
+        assert registry.find_champion(store, "cancer").number == 2
+        assert read_descriptions(store)[0] == cards[1]
+
+
 def test_tags_of_a_version_can_be_read(make):
     bundle, config = make("good")
     log_bundle(bundle, config)
