@@ -24,6 +24,7 @@ FLAGS = (
     "--disable-sync",
 )
 IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
+PLACEHOLDER = '[data-testid="stSkeleton"]'  # of a widget, or of code in a text, whose own script is still to come
 
 
 @contextlib.contextmanager
@@ -86,6 +87,7 @@ class Visit:
         """Wait until the script has run and the page has drawn it."""
         self.page.wait_for_timeout(150)  # until the browser has sent what was clicked
         self.page.wait_for_selector(IDLE)
+        self.page.wait_for_function("placeholder => !document.querySelector(placeholder)", arg=PLACEHOLDER)
         return self
 
     def press(self, name: str) -> "Visit":

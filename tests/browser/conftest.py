@@ -22,8 +22,9 @@ SECONDS = 60
 def browser() -> Iterator[object]:
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=SECONDS * 1000)  # as long as every other wait
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield started
@@ -88,6 +89,14 @@ def mixed_application(mixed_folder) -> Iterator[str]:
 def monitored_application(monitored_folder) -> Iterator[str]:
     """The application beside what a monitor found."""
     with run_application(monitored_folder, "model.yaml") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def lonely_application(default_folder) -> Iterator[str]:
+    """The application whose servers do not answer."""
+    nobody = "http://127.0.0.1:9"
+    with run_application(default_folder, UI_MODEL_SERVER=nobody, UI_MONITOR=nobody, MLFLOW_TRACKING_URI=nobody) as address:
         yield address
 
 

@@ -1,4 +1,5 @@
 import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -73,3 +74,40 @@ def test_parquet_comes_back_as_parquet(visit, mixed_application, mixed_folder):
     assert {f"predicted {bundle.contract.target}", *(f"probability {name}" for name in bundle.contract.class_names)} <= set(
         result
     )
+
+
+def as_xlsx() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "locale", "words"),
+    [
+        ("cases.xlsx", as_xlsx(), "en-US", "Save the sheet as CSV"),
+        ("cases.ods", as_xlsx(), "pt-BR", "Salve a planilha como CSV"),
+        ("cases.xls", b"\xd0\xcf\x11\xe0" + bytes(600), "en-US", "Save the sheet as CSV"),
+    ],
+)
+def test_spreadsheet_gets_a_sentence(visit, default_application, name, content, locale, words):
+    page = visit(default_application, "batch", locale=locale)
+    upload(page, name, content)
+    page.page.get_by_text(words).wait_for()
+
+
+def test_excels_line_with_the_separator_and_decimal_commas_are_read(visit, default_application, default_folder):
+    page = visit(default_application, "batch")
+    rows = reference(default_folder)
+    upload(page, "cases.csv", b"sep=;\r\n" + rows.to_csv(index=False, sep=";", decimal=",").encode())
+    page.page.get_by_text(f"{len(rows)} rows, nothing wrong.").wait_for()
+
+
+def test_column_that_was_emptied_is_a_problem(visit, default_application, default_folder):
+    page = visit(default_application, "batch")
+    upload(page, "cases.csv", reference(default_folder).assign(**{"mean area": None}).to_csv(index=False).encode())
+    page.page.get_by_test_id("stAlert").filter(has_text="must be mended").wait_for()
+    cell = page.page.get_by_role("gridcell", name="mean area", exact=True, include_hidden=True)  # tables are pictures
+    cell.wait_for(state="attached")
+    assert page.page.get_by_role("button", name="Score").count() == 0
