@@ -1,7 +1,7 @@
 """Retrain in a child that kills itself with SIGKILL before its n-th write to MLflow; then retrain again.
 
-Run as a script by ``test_retrain_kill.py``: forking wants a process without threads. Prints one JSON line per kill. The project
-is put back to where it was before each.
+Run as a script by ``test_retrain_kill.py``: forking wants a process without threads. Arguments: the project, the first n, and
+the step to the next. Prints one JSON line per kill. The project is put back to where it was before each.
 """
 
 import contextlib
@@ -122,7 +122,7 @@ def look(config) -> dict:
         }
 
 
-def main(root: Path) -> None:
+def main(root: Path, first_fatal: int, step: int) -> None:
     config = write_project(root)
     log = Log()
     log.add(draw(1500, moved, 2))
@@ -130,7 +130,7 @@ def main(root: Path) -> None:
     pristine = root.with_name("pristine")
     shutil.copytree(root, pristine)
     warm_up(in_child(lambda: rehearse(config, log)))
-    for fatal in range(1, 100):
+    for fatal in range(first_fatal, 100, step):
         shutil.rmtree(root)
         shutil.copytree(pristine, root)
         first = in_child(lambda: run(config, log, fatal))  # noqa: B023 - called at once
@@ -141,4 +141,4 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
