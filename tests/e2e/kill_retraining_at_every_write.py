@@ -1,20 +1,15 @@
 """Retrain in a child that kills itself with SIGKILL before its n-th write to MLflow; then retrain again.
 
-Run as a script by ``test_retrain_kill.py``: forking wants a process without threads. Arguments: the project, the first n, and
+Arguments: the project, the first n, and
 the step to the next. Prints one JSON line per kill. The project is put back to where it was before each.
 """
 
-import contextlib
-import importlib
 import json
 import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from mlflow import MlflowClient
 
@@ -26,6 +21,7 @@ from mlops_project.tracking import registry
 from mlops_project.tracking.events import read_history
 from mlops_project.tracking.store import open_store
 from mlops_project.train import train
+from tests.e2e.killing import in_child, warm_up
 from tests.integration.tracking.production import Log, draw, moved, write_project
 
 CAUSE = "alert:performance-loss:1:x"
@@ -47,37 +43,9 @@ RUN_WRITES = (  # the first of each kind: those after it only add to the same ru
 )
 
 
-def in_child(action: Callable[[], object]) -> object:
-    """Run an action in a forked child; return what it returned, or None if it was killed."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(writer, json.dumps(action()).encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as stream:
-        said = stream.read()
-    _, status = os.waitpid(child, 0)
-    assert said or os.WIFSIGNALED(status), "the child failed; its traceback is above"
-    return json.loads(said) if said else None
-
-
 def start(config) -> bool:
     train(config)
     return promote(config, "challenger")[1].promote
-
-
-def rehearse(config, log) -> list[str]:
-    """Retrain in a copy of the project; return the modules that took."""
-    assert run(config, log, None) == "promoted"
-    return sorted(sys.modules)
-
-
-def warm_up(modules: list[str]) -> None:
-    """Import what every child would import anew, before it does anything: that is two thirds of its time."""
-    for name in modules:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
 
 
 def run(config, log, fatal: int | None) -> str:
@@ -129,7 +97,7 @@ def main(root: Path, first_fatal: int, step: int) -> None:
     in_child(lambda: start(config))
     pristine = root.with_name("pristine")
     shutil.copytree(root, pristine)
-    warm_up(in_child(lambda: rehearse(config, log)))
+    warm_up(lambda: run(config, log, None))
     for fatal in range(first_fatal, 100, step):
         shutil.rmtree(root)
         shutil.copytree(pristine, root)

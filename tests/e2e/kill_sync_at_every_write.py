@@ -1,58 +1,25 @@
-"""Sync again and again in a child that kills itself with SIGKILL before its n-th change of the served folder.
+"""Sync again and again in a child that is killed before its n-th change of the served folder.
 
-Run as a script by ``test_sync.py``: forking wants a process without threads. Arguments: configuration, versions to promote
-in turn. Prints one JSON line per kill: which version the champion's link led to then, and after one more sync.
+Arguments: configuration, versions to promote in turn. Prints one JSON line per kill: which version the champion's link led to
+then, and after one more sync.
 """
 
 import json
-import os
 import shutil
-import signal
 import sys
+from functools import partial
 from pathlib import Path
-
-import mlflow.artifacts
-import mlflow.store.model_registry.sqlalchemy_store
-import mlflow.store.tracking.sqlalchemy_store  # noqa: F401 - imported before forking, so that each child starts at once
-import onnxruntime  # noqa: F401
 
 from mlops_project.bundle import load_bundle
 from mlops_project.config import Config, read_config
 from mlops_project.errors import BundleError
 from mlops_project.promote import promote
 from mlops_project.tracking.sync import Follower
-
-CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.symlink", "os.chmod", "shutil.rmtree", "shutil.copyfile"}
-
-
-def is_change(event: str, arguments: tuple, served: str) -> bool:
-    if event == "open":
-        return str(arguments[0]).startswith(served) and bool(arguments[2] & (os.O_WRONLY | os.O_RDWR))
-    return event in CHANGES and any(str(value).startswith(served) for value in arguments)
+from tests.e2e.killing import in_child, is_change, run_child, warm_up
 
 
-def run_child(work, served: Path, fatal: int) -> int | None:
-    """Do the work in a forked child that dies before its ``fatal``-th change; return how many it made if it got to the end."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        seen = 0
-
-        def watch(event: str, arguments: tuple) -> None:
-            nonlocal seen
-            if is_change(event, arguments, str(served)):
-                seen += 1
-                if seen == fatal:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(watch)
-        work()
-        os.write(writer, str(seen).encode())
-        os._exit(0)
-    os.close(writer)
-    _, status = os.waitpid(child, 0)
-    with os.fdopen(reader) as pipe:
-        return int(pipe.read()) if os.WIFEXITED(status) else None
+def is_change_below(folder: Path, event: str, arguments: tuple) -> bool:
+    return is_change(event, arguments) and any(str(value).startswith(str(folder)) for value in arguments)
 
 
 def sync(config: Config) -> None:
@@ -79,17 +46,19 @@ def restore(served: Path, snapshot: Path) -> None:
 def main(config: Config, versions: list[str]) -> None:
     """Kill at every tenth change, which are mostly downloaded files, and at each of the last ones, from the same start."""
     served = config.served_models_dir / config.model.name
+    is_counted = partial(is_change_below, served)
     for version in versions:
         snapshot = served.with_name(f"before {version}")
         if served.exists():
             shutil.copytree(served, snapshot, symlinks=True)
-        run_child(lambda version=version: promote(config, version, force=True, reason="test"), served, 0)
-        total = run_child(lambda: sync(config), served, 0)
+        warm_up(lambda version=version: (promote(config, version, force=True, reason="test"), sync(config)))
+        restore(served, snapshot)
+        total = run_child(lambda: sync(config), 0, is_counted)
         for fatal in [*range(1, total - 14, 10), *range(total - 14, total + 1)]:
             restore(served, snapshot)
-            survived = run_child(lambda: sync(config), served, fatal) is not None
+            survived = run_child(lambda: sync(config), fatal, is_counted) is not None
             after_kill = read_champion(served)
-            run_child(lambda: sync(config), served, 0)
+            in_child(lambda: sync(config))
             left = [path.name for path in served.glob(".sync-*")]
             line = {"version": version, "survived": survived, "champion": after_kill, "left": left}
             print(json.dumps(line | {"recovered": read_champion(served)}), flush=True)

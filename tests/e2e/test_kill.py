@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 CONFIG = """
 data: {source: "sklearn:iris"}
 model: {name: iris, estimator: decision_tree, params: {max_depth: 2}}
@@ -19,9 +20,8 @@ def test_kill_before_any_change_of_the_file_system_leaves_the_old_bundle_or_the_
     (project / "model.yaml").write_text(CONFIG)
     if old_model:
         subprocess.run(["mlops", "train", "--quiet", "model.yaml"], cwd=project, env=environment, check=True)
-    script = Path(__file__).with_name("kill_at_every_write.py")
-    command = [sys.executable, str(script), str(project)]
-    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    command = [sys.executable, "-m", "tests.e2e.kill_at_every_write", str(project)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     results = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(results) > 10  # there are that many moments to die at

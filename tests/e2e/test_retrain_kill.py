@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("first", [1, 2])
 def test_retraining_killed_at_any_write_to_mlflow_and_started_again_promotes_exactly_once(project, environment, first):
-    script = Path(__file__).with_name("kill_retraining_at_every_write.py")
-    command = [sys.executable, str(script), str(project), str(first), "2"]
+    command = [sys.executable, "-m", "tests.e2e.kill_retraining_at_every_write", str(project), str(first), "2"]
     done = subprocess.run(
         command,
+        cwd=ROOT,
         env=os.environ | environment | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -12,6 +12,7 @@ from mlops_project.bundle import load_bundle
 from tests.integration.tracking.stores import FaultyProxy
 from tests.servers import plain_environment, tracking_server
 
+ROOT = Path(__file__).parents[2]
 CONFIG = """
 data: {source: "sklearn:iris"}
 model: {name: my iris, estimator: decision_tree, params: {max_depth: 1}}
@@ -176,9 +177,9 @@ def test_two_processes_on_one_folder_leave_it_whole(embedded, tmp_path):
 
 
 def test_kill_before_any_change_of_the_folder_leaves_the_link_on_a_whole_bundle(embedded):
-    script = Path(__file__).with_name("kill_sync_at_every_write.py")
-    command = [sys.executable, str(script), str(embedded.root / "model.yaml"), "2", "1"]  # in this order each is downloaded
-    done = subprocess.run(command, env=embedded.environment, capture_output=True, text=True, timeout=280, check=False)
+    # in this order each version is downloaded
+    command = [sys.executable, "-m", "tests.e2e.kill_sync_at_every_write", str(embedded.root / "model.yaml"), "2", "1"]
+    done = subprocess.run(command, cwd=ROOT, env=embedded.environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     results = [json.loads(line) for line in done.stdout.splitlines()]
     killed = [item for item in results if not item["survived"]]  # not all: how many changes a download makes differs by some
