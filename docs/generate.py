@@ -10,7 +10,7 @@ import msgspec
 
 from mlops_project.cli import COMMANDS, main
 from mlops_project.config import ENV_PREFIX, Config
-from mlops_project.monitoring.exporter import METRICS as MONITOR_METRICS
+from mlops_project.monitoring.service.metrics import METRICS as MONITOR_METRICS
 from mlops_project.sections import Section
 from mlops_project.serving.metrics import METRICS
 from mlops_project.tracking.server_metrics import METRICS as TRACKING_METRICS

@@ -24,7 +24,7 @@ from mlops_project.bundle import load_bundle
 from mlops_project.command import WorkflowCommand, print_table
 from mlops_project.config import Config
 from mlops_project.errors import StackError
-from mlops_project.monitoring.state import EvaluationStore
+from mlops_project.monitoring.store import EvaluationStore
 from mlops_project.stack.guard import Guard, interrupted_once
 from mlops_project.timed_http import open_url
 from mlops_project.up import build_services, running

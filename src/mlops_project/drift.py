@@ -229,7 +229,7 @@ def command(
 
 
 def _write_report(file: Path, drift: "Drift", title: str) -> None:
-    from mlops_project.monitoring.report import write_drift_report
+    from mlops_project.monitoring.report.page import write_drift_report
 
     try:
         write_drift_report(file, drift, title)

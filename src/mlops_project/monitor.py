@@ -50,7 +50,7 @@ class Monitor:
     """
 
     def __init__(self, config: Config, segments: str) -> None:
-        from mlops_project.monitoring.watcher import Watcher
+        from mlops_project.monitoring.service.rounds import Watcher
         from mlops_project.retraining.trigger import Trigger
 
         self.config, self.watcher, self.trigger = config, Watcher(config, segments), Trigger(config)
@@ -184,7 +184,7 @@ def serve(monitor: Monitor, host: str, port: int) -> None:
     StackError
         If the port is taken.
     """
-    from mlops_project.monitoring.service import Desk, build_service
+    from mlops_project.monitoring.service.http import Desk, build_service
 
     watcher = monitor.watcher
     desk = Desk(watcher.metrics, lambda: monitor.is_ready, monitor.read_status, watcher.read_report, monitor.handle_alert)
@@ -263,7 +263,7 @@ def find_exit_code(evaluations: Sequence["Evaluation"]) -> int:
 def _print_summary(evaluations: Sequence["Evaluation"], skipped: dict[str, str]) -> None:
     from rich.console import Console
 
-    from mlops_project.monitoring.summary import format_minute, judge
+    from mlops_project.monitoring.report.summary import format_minute, judge
 
     console = Console(highlight=False)
     colours = {"quiet": "green", "changed": "yellow", "alert": "red"}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mlops_project.monitoring.state import EvaluationStore
+from mlops_project.monitoring.store import EvaluationStore
 from tests.browser.application import Visit
 from tests.browser.axe import find_barriers
 from tests.browser.conftest import open_visits

@@ -4,7 +4,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mlops_project.monitoring.state import EvaluationStore
+from mlops_project.monitoring.store import EvaluationStore
 
 pytestmark = pytest.mark.xdist_group("browser")  # one worker starts the servers
 MODEL = "breast-cancer"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlops_project.monitoring.report import build_report
+from mlops_project.monitoring.report.page import build_report
 from mlops_project.sections import MonitoringConfig
 from tests.evaluations import make_alert, make_drift, make_evaluation, make_feature
 

@@ -19,7 +19,7 @@ import psutil
 
 from examples.demo.machines import make_machines
 from mlops_project.monitoring.results import Evaluation
-from mlops_project.monitoring.state import EvaluationStore
+from mlops_project.monitoring.store import EvaluationStore
 from mlops_project.prediction_log.reader import Counts, LogReader, Window
 from tests.servers import free_port, plain_environment, wait_for
 

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mlops_project.bundle import load_bundle
 from mlops_project.monitoring.results import Evaluation
-from mlops_project.monitoring.state import EvaluationStore
+from mlops_project.monitoring.store import EvaluationStore
 from mlops_project.monitoring.windows import MARGIN
 from tests.servers import ModelServer, free_port, model_server, plain_environment, wait_for, wait_until
 

@@ -16,7 +16,7 @@ from mlops_project.bundle import load_bundle
 from mlops_project.config import Config, read_config
 from mlops_project.monitoring.evaluate import evaluate_window
 from mlops_project.monitoring.results import Evaluation
-from mlops_project.monitoring.state import EvaluationStore
+from mlops_project.monitoring.store import EvaluationStore
 from mlops_project.prediction_log.ingest import ingest
 from mlops_project.prediction_log.reader import LogReader, Window, read_records
 from mlops_project.reference.profile import load_reference

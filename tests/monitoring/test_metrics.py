@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mlops_project.monitoring.exporter import METRICS as MONITOR_METRICS
+from mlops_project.monitoring.service.metrics import METRICS as MONITOR_METRICS
 from mlops_project.serving.metrics import METRICS as SERVER_METRICS
 from mlops_project.tracking.server_metrics import METRICS as TRACKING_METRICS
 from tests.monitoring.files import DASHBOARDS, EXPORTERS, queries, read_dashboard, read_rules, substitute

@@ -12,9 +12,9 @@ import pandas as pd
 
 from mlops_project.bundle import load_bundle
 from mlops_project.config import Config, read_config
-from mlops_project.monitoring.bundles import name_version
 from mlops_project.monitoring.results import Evaluation
-from mlops_project.monitoring.watcher import Watcher
+from mlops_project.monitoring.service.bundles import name_version
+from mlops_project.monitoring.service.rounds import Watcher
 from mlops_project.prediction_log import ids
 from mlops_project.prediction_log.records import About
 from mlops_project.prediction_log.writer import LogWriter

@@ -12,11 +12,11 @@ import pytest
 import uvicorn
 
 from mlops_project.bundle import load_bundle
-from mlops_project.monitoring.exporter import MonitorMetrics
+from mlops_project.monitoring.report.summary import format_minute
 from mlops_project.monitoring.results import Evaluation, NextWindow
-from mlops_project.monitoring.service import Desk, build_service
-from mlops_project.monitoring.state import EvaluationStore
-from mlops_project.monitoring.summary import format_minute
+from mlops_project.monitoring.service.http import Desk, build_service
+from mlops_project.monitoring.service.metrics import MonitorMetrics
+from mlops_project.monitoring.store import EvaluationStore
 from mlops_project.sections import MonitoringConfig
 from tests.evaluations import make_alert, make_drift, make_evaluation, make_feature, make_performance
 from tests.servers import free_port

@@ -8,8 +8,8 @@ import msgspec
 import streamlit as st
 
 from mlops_project.contract import Contract
+from mlops_project.monitoring.report.summary import format_minute, format_p, to_sentence
 from mlops_project.monitoring.results import Evaluation, FeatureDrift
-from mlops_project.monitoring.summary import format_minute, format_p, to_sentence
 from mlops_project.reference.profile import VALUE
 from mlops_project.ui.address import note, recall
 from mlops_project.ui.format import escape

@@ -8,7 +8,7 @@ import msgspec
 
 from mlops_project.errors import MLOpsError
 from mlops_project.monitoring.results import Bins, Evaluation, NextWindow
-from mlops_project.monitoring.state import EvaluationStore
+from mlops_project.monitoring.store import EvaluationStore
 from mlops_project.ui.client import ModelServerError, Monitor, MonitorStatus
 
 FRESH_SECONDS = 5.0  # what was read counts for so long, for all visitors together

@@ -10,8 +10,8 @@ from urllib.parse import quote, urlsplit
 import pandas as pd
 
 from mlops_project.config import Config
+from mlops_project.monitoring.report.summary import format_minute
 from mlops_project.monitoring.results import Alert, Evaluation, FeatureDrift, MetricValue, Performance, Source
-from mlops_project.monitoring.summary import format_minute
 from mlops_project.ui.language import Translate
 
 MONITOR_VARIABLE, BROWSER_VARIABLE = "UI_MONITOR", "UI_MONITOR_URL"

@@ -14,10 +14,10 @@ import pytest
 
 from mlops_project.bundle import PROFILE_FILE, Bundle, load_bundle, publish, stage
 from mlops_project.config import Config, read_config
-from mlops_project.monitoring import watcher as watching
-from mlops_project.monitoring.bundles import name_version
 from mlops_project.monitoring.evaluate import evaluate_window
-from mlops_project.monitoring.watcher import Watcher
+from mlops_project.monitoring.service import rounds as watching
+from mlops_project.monitoring.service.bundles import name_version
+from mlops_project.monitoring.service.rounds import Watcher
 from mlops_project.monitoring.windows import Progress, find_window
 from mlops_project.prediction_log import ids
 from mlops_project.prediction_log.ingest import ingest

@@ -7,8 +7,8 @@ import streamlit as st
 
 from mlops_project.config import Config
 from mlops_project.errors import TrackingError
+from mlops_project.monitoring.report.summary import format_duration, format_minute, format_percent, to_sentence
 from mlops_project.monitoring.results import Alert, Drift, Evaluation, MetricValue, Source
-from mlops_project.monitoring.summary import format_duration, format_minute, format_percent, to_sentence
 from mlops_project.ui import monitoring_charts as charts
 from mlops_project.ui.changes import show_changes
 from mlops_project.ui.format import LOSSES, escape, format_moment

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mlops_project.errors import ContractError
-from mlops_project.monitoring.exporter import MonitorMetrics
+from mlops_project.monitoring.service.metrics import MonitorMetrics
 
 TOKEN_VARIABLE = "MONITOR_WEBHOOK_TOKEN"  # noqa: S105 - the name of a variable
 MAX_BODY_BYTES = 1 << 20  # Alertmanager groups alerts; a thousand of them take less

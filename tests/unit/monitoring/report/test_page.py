@@ -6,10 +6,10 @@ import pytest
 
 from mlops_project.contract import Contract, Feature
 from mlops_project.monitoring.alerts import decide_alerts
-from mlops_project.monitoring.plots import Line, Mark, Point, draw_bins, draw_lines
-from mlops_project.monitoring.report import build_report, write_drift_report, write_report
+from mlops_project.monitoring.report.page import build_report, write_drift_report, write_report
+from mlops_project.monitoring.report.plots import Line, Mark, Point, draw_bins, draw_lines
+from mlops_project.monitoring.report.summary import judge
 from mlops_project.monitoring.results import Bins, Drift
-from mlops_project.monitoring.summary import judge
 from mlops_project.sections import MonitoringConfig
 from tests.evaluations import NOON, make_alert, make_drift, make_evaluation, make_feature, make_performance
 

@@ -8,7 +8,7 @@ import fsspec
 import pytest
 
 from mlops_project.errors import ConfigError, StackError
-from mlops_project.monitoring.state import EvaluationStore
+from mlops_project.monitoring.store import EvaluationStore
 from tests.evaluations import make_alert, make_evaluation
 
 
@@ -98,7 +98,7 @@ def test_name_that_would_lead_elsewhere_is_refused(store, model):
 KILLED = """
 import os, sys
 from pathlib import Path
-from mlops_project.monitoring.state import EvaluationStore
+from mlops_project.monitoring.store import EvaluationStore
 from tests.evaluations import make_evaluation
 at = sys.argv[2]
 if at == "rename":

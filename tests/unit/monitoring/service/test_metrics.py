@@ -3,8 +3,8 @@ import math
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from mlops_project.monitoring import exporter
-from mlops_project.monitoring.exporter import METRICS, MonitorMetrics
+from mlops_project.monitoring.service import metrics as exporter
+from mlops_project.monitoring.service.metrics import METRICS, MonitorMetrics
 from mlops_project.sections import MonitoringConfig
 from tests.evaluations import NOON, make_alert, make_drift, make_evaluation, make_feature, make_performance
 

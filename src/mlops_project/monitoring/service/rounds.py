@@ -16,16 +16,16 @@ from pathlib import Path
 from mlops_project.bundle import Bundle
 from mlops_project.config import Config
 from mlops_project.errors import BundleError, TrackingError
-from mlops_project.monitoring import exporter
 from mlops_project.monitoring.alerts import TITLES, find_changes
-from mlops_project.monitoring.bundles import BundleFinder
-from mlops_project.monitoring.complaints import Complaints
 from mlops_project.monitoring.evaluate import evaluate_window
-from mlops_project.monitoring.exporter import MonitorMetrics
 from mlops_project.monitoring.log_state import ClockError, LogState, check_clocks
-from mlops_project.monitoring.report import build_report
+from mlops_project.monitoring.report.page import build_report
 from mlops_project.monitoring.results import Evaluation, NextWindow
-from mlops_project.monitoring.state import EvaluationStore
+from mlops_project.monitoring.service import metrics as exporter
+from mlops_project.monitoring.service.bundles import BundleFinder
+from mlops_project.monitoring.service.metrics import MonitorMetrics
+from mlops_project.monitoring.service.problems import Complaints
+from mlops_project.monitoring.store import EvaluationStore
 from mlops_project.monitoring.windows import Pending, Progress, describe_next, find_start, find_window, list_pending
 from mlops_project.prediction_log.ingest import Ingested, ingest, ingest_again
 from mlops_project.prediction_log.markers import list_done, read_damaged

@@ -14,9 +14,8 @@ from mlops_project.modeling.evaluation import TITLES as METRIC_TITLES
 from mlops_project.modeling.evaluation import format_number
 from mlops_project.modeling.metrics import higher_is_better
 from mlops_project.monitoring import alerts
-from mlops_project.monitoring.plots import BROAD, WIDTH, Line, Mark, Point, draw_bins, draw_lines
-from mlops_project.monitoring.results import Alert, Drift, Evaluation, FeatureDrift, MetricValue, Performance
-from mlops_project.monitoring.summary import (
+from mlops_project.monitoring.report.plots import BROAD, WIDTH, Line, Mark, Point, draw_bins, draw_lines
+from mlops_project.monitoring.report.summary import (
     Verdict,
     describe_domain,
     describe_labels,
@@ -28,6 +27,7 @@ from mlops_project.monitoring.summary import (
     judge,
     to_sentence,
 )
+from mlops_project.monitoring.results import Alert, Drift, Evaluation, FeatureDrift, MetricValue, Performance
 from mlops_project.sections import MonitoringConfig
 
 MAX_PLOTS = 16  # of changed features: more are not looked at
@@ -105,9 +105,11 @@ _FIRST_NOTE = (
 
 @cache
 def _environment() -> jinja2.Environment:
-    rooms = [jinja2.PackageLoader(f"mlops_project.{room}") for room in ("monitoring", "modeling")]  # modeling has the style
+    rooms = [
+        jinja2.PackageLoader(f"mlops_project.{room}") for room in ("monitoring.report", "modeling")
+    ]  # modeling has the style
     options: dict[str, Any] = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
-    return jinja2.Environment(loader=jinja2.ChoiceLoader(rooms), undefined=jinja2.StrictUndefined, **options)  # noqa: S701
+    return jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, **options)  # noqa: S701
 
 
 def _render(facts: Mapping[str, Any]) -> str:

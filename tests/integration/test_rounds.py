@@ -8,8 +8,8 @@ import pytest
 
 from mlops_project.bundle import load_bundle
 from mlops_project.monitor import Monitor
-from mlops_project.monitoring.bundles import name_version
 from mlops_project.monitoring.results import NextWindow
+from mlops_project.monitoring.service.bundles import name_version
 from mlops_project.monitoring.windows import MARGIN
 from mlops_project.prediction_log.records import About
 from mlops_project.prediction_log.writer import LogWriter
@@ -172,7 +172,7 @@ def test_clock_far_behind_takes_nothing_back(world, monkeypatch):
         def now(cls, tz=None):  # noqa: ARG003 - the clock's own way
             return before_training
 
-    monkeypatch.setattr("mlops_project.monitoring.watcher.datetime", Clock)
+    monkeypatch.setattr("mlops_project.monitoring.service.rounds.datetime", Clock)
     assert world.look() == evaluations
 
 

@@ -8,8 +8,8 @@ import pytest
 from starlette.applications import Starlette
 
 from mlops_project.errors import ContractError
-from mlops_project.monitoring.exporter import MonitorMetrics
-from mlops_project.monitoring.service import MAX_BODY_BYTES, TOKEN_VARIABLE, Desk, build_service
+from mlops_project.monitoring.service.http import MAX_BODY_BYTES, TOKEN_VARIABLE, Desk, build_service
+from mlops_project.monitoring.service.metrics import MonitorMetrics
 from mlops_project.sections import MonitoringConfig
 from tests.evaluations import make_evaluation
 
