@@ -26,8 +26,9 @@ from mlops_project.config import Config
 from mlops_project.errors import StackError
 from mlops_project.monitoring.store import EvaluationStore
 from mlops_project.stack.guard import Guard, interrupted_once
+from mlops_project.stack.processes import running
+from mlops_project.stack.services import build_services
 from mlops_project.timed_http import open_url
-from mlops_project.up import build_services, running
 from mlops_project.utils import load_config
 
 HERE = Path(__file__).parent

@@ -17,9 +17,9 @@ import msgspec
 from mlops_project.config import Config
 from mlops_project.errors import StackError, TrackingError
 from mlops_project.monitoring.results import Evaluation, MetricValue
+from mlops_project.stack.processes import Child
 from mlops_project.tracking.events import read_history
 from mlops_project.tracking.store import open_store
-from mlops_project.up import Child
 
 POLL_SECONDS = 0.5
 SHOWN_LETTERS = 150  # of a reason

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from mlops_project.errors import ConfigError, MLOpsError
 from mlops_project.formats import plain, without_credentials
+from mlops_project.stack.services import MLFLOW_ENVIRONMENT, application_command, mlflow_command, workflow_command
 from mlops_project.timed_http import open_url
 
 BAKED_IN_MODEL = "/opt/mlops/model"  # the Dockerfile trains it there
@@ -87,15 +88,13 @@ def _is_yes(env: Mapping[str, str], variable: str) -> bool:
 
 
 def _user_interface(env: Mapping[str, str]) -> Role:
-    script = Path(__file__).with_name("streamlit_app.py")
     host, port = env.get("UI_HOST") or "0.0.0.0", env.get("UI_PORT") or "8501"  # noqa: S104
-    where = ("--server.headless", "true", "--server.address", host, "--server.port", port)
     server = env.get("UI_MODEL_SERVER")
     reason = f"SERVE_UI=1; {f'{server} answers' if server else 'no UI_MODEL_SERVER is set, so it predicts by itself'}"
     return Role(
         "user interface",
         reason,
-        (sys.executable, "-m", "streamlit", "run", str(script), *where),
+        application_command(host, port),
         f"http://127.0.0.1:{port}/_stcore/health",
         environment={"MLOPS_PATHS__EXPORTED_MODEL_DIR": env.get("SERVE_MODEL_PATH") or BAKED_IN_MODEL},
     )
@@ -104,14 +103,14 @@ def _user_interface(env: Mapping[str, str]) -> Role:
 def _model_server(env: Mapping[str, str], reason: str) -> Role:
     model = env.get("SERVE_MODEL_PATH") or BAKED_IN_MODEL
     host, port = env.get("SERVE_HOST") or "0.0.0.0", env.get("SERVE_PORT") or "8000"  # noqa: S104 - a container's own network
-    command = [sys.executable, "-m", "mlops_project.serve", "--model", model, "--host", host, "--port", port]
+    options = ["--model", model, "--host", host, "--port", port]
     reason = f"{reason}; the model is {model}"
     if folder := env.get("SERVE_MODELS_DIR"):
-        command += ["--models", folder]
+        options += ["--models", folder]
         reason = f"{reason} until {folder} holds a champion"
     if workers := env.get("SERVE_WORKERS"):
-        command += ["--workers", workers]
-    return Role("model server", reason, tuple(command), f"http://127.0.0.1:{port}/ping", Path(model))
+        options += ["--workers", workers]
+    return Role("model server", reason, workflow_command("serve", *options), f"http://127.0.0.1:{port}/ping", Path(model))
 
 
 def _tracking_server(env: Mapping[str, str]) -> Role:
@@ -119,22 +118,17 @@ def _tracking_server(env: Mapping[str, str]) -> Role:
     database = _sqlite_file(store)
     host, port = env.get("MLFLOW_HOST") or "0.0.0.0", env.get("MLFLOW_PORT") or "5000"  # noqa: S104
     artifacts = _artifact_options(env, database)
-    command = (
-        *(sys.executable, "-m", "mlflow", "server", "--host", host, "--port", port),
-        *("--workers", env.get("MLFLOW_WORKERS") or ("1" if database else "2")),
-        *("--app-name", env.get("MLFLOW_APP_NAME") or "mlops", *artifacts),
-    )
+    workers, name = env.get("MLFLOW_WORKERS") or ("1" if database else "2"), env.get("MLFLOW_APP_NAME") or "mlops"
     local = [Path(urlsplit(artifacts[-1]).path)] if _is_local(artifacts[-1]) else []
     return Role(
         "tracking server",
         f"MLFLOW_BACKEND_STORE_URI is set; runs go to {without_credentials(store)}, files to {artifacts[-1]}",
-        command,
+        mlflow_command(host, port, "--workers", workers, "--app-name", name, *artifacts),
         health=f"http://127.0.0.1:{port}/health",
         database=database,
         folders=(*([database.parent] if database else []), *local),
-        # MLflow's job runners are several further processes that nothing here uses. A database that is gone without a word is
-        # given up before the client gives up the request.
-        environment={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PGCONNECT_TIMEOUT": "5"},
+        # A database that is gone without a word is given up before the client gives up the request.
+        environment=MLFLOW_ENVIRONMENT | {"PGCONNECT_TIMEOUT": "5"},
     )
 
 

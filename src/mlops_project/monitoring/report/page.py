@@ -105,9 +105,8 @@ _FIRST_NOTE = (
 
 @cache
 def _environment() -> jinja2.Environment:
-    rooms = [
-        jinja2.PackageLoader(f"mlops_project.{room}") for room in ("monitoring.report", "modeling")
-    ]  # modeling has the style
+    rooms = ("monitoring.report", "modeling")  # modeling has the style
+    loader = jinja2.ChoiceLoader([jinja2.PackageLoader(f"mlops_project.{room}") for room in rooms])
     options: dict[str, Any] = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
     return jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, **options)  # noqa: S701
 

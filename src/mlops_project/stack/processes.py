@@ -1,0 +1,135 @@
+"""The stack's processes on this machine: started, waited for, watched, and ended together."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlops_project.command import echo
+from mlops_project.errors import StackError
+from mlops_project.stack.guard import Guard
+from mlops_project.stack.services import Service
+from mlops_project.timed_http import open_url
+
+START_SECONDS = 90.0
+POLL_SECONDS = 0.2
+TAIL_LINES = 15
+
+
+@dataclass(frozen=True)
+class Child:
+    """A started service."""
+
+    service: Service
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+
+def check_ports(services: Sequence[Service]) -> None:
+    """Raise if a service's port is taken.
+
+    Raises
+    ------
+    StackError
+        Naming each taken port and the setting that changes it.
+    """
+    taken = [service for service in services if service.port and not _is_free(service.host, service.port)]
+    if taken:
+        raise StackError("\n".join(_explain_taken(service) for service in taken))
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just given back is free
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _explain_taken(service: Service) -> str:
+    other = service.port + 1
+    variable = f"MLOPS_{service.setting.replace('.', '__').upper()}={other}"
+    return (
+        f"port {service.port}, where {service.name} would listen, is taken by another program; stop that, or choose another "
+        f"port: mlops up --set {service.setting}={other} (with make: {variable} make up)"
+    )
+
+
+@contextlib.contextmanager
+def running(services: Sequence[Service], logs: Path) -> Iterator[list[Child]]:
+    """Start services, wait until each is up, and stop them when the block ends, or this process, however it ends.
+
+    Raises
+    ------
+    StackError
+        If one does not come up; shows the end of its log.
+    """
+    with Guard() as guard:
+        children = [_start(guard, service, logs) for service in services]
+        for child in children:
+            _wait_until_up(child)
+        try:
+            yield children
+        finally:
+            say("stopping …")
+
+
+def _start(guard: Guard, service: Service, logs: Path) -> Child:
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / f"{service.name.lower().replace(' ', '-')}.log"
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    environment |= service.environment
+    with log.open("wb") as file:
+        process = guard.start(service.command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment)
+    return Child(service, process, log)
+
+
+def _wait_until_up(child: Child) -> None:
+    if not child.service.port:
+        return
+    deadline = time.monotonic() + START_SECONDS
+    while not _answers(child.service):
+        check_alive(child)
+        if time.monotonic() > deadline:
+            raise StackError(f"{child.service.name} did not answer within {START_SECONDS:.0f} s{_tail(child.log)}")
+        time.sleep(POLL_SECONDS)
+
+
+def _answers(service: Service) -> bool:
+    try:
+        with open_url(f"{service.address}{service.health}", 2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def check_alive(child: Child) -> None:
+    """Raise if a service has ended.
+
+    Raises
+    ------
+    StackError
+        With how it ended and the end of its log.
+    """
+    code = child.process.poll()
+    if code is not None:
+        how = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+        raise StackError(f"{child.service.name} stopped by itself ({how}){_tail(child.log)}")
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]
+    return f"; the end of {log}:\n" + "\n".join(f"  {line}" for line in lines) if lines else f"; {log} is empty"
+
+
+def say(text: str) -> None:
+    """Print a line to stderr; the terminal may be closed."""
+    with contextlib.suppress(OSError):
+        echo(text, err=True)
