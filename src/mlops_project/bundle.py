@@ -16,13 +16,11 @@ What both JSON files must say is in ``metadata.py``.
 """
 
 import contextlib
-import ctypes
 import errno
 import hashlib
 import os
 import shutil
 import stat
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -46,6 +44,9 @@ from mlops_project.metadata import (
     read_tracking,
     seal,
 )
+from mlops_project.process import is_process_alive
+from mlops_project.storage.files import sync
+from mlops_project.storage.swap import name_previous, swap
 
 __all__ = [  # the files of a bundle and what they say are `metadata.py`'s; who uses bundles finds them here
     "FORMAT_VERSION",
@@ -56,7 +57,6 @@ __all__ = [  # the files of a bundle and what they say are `metadata.py`'s; who 
     "Metadata",
     "Tracking",
     "install",
-    "is_process_alive",
     "load_bundle",
     "publish",
     "stage",
@@ -67,8 +67,6 @@ PROFILE_FILE = "profile.json"
 CROSS_VALIDATION_FILE = "cross_validation.json"
 CONFIG_FILE = "config.yaml"
 
-AT_FDCWD, RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
-RENAME_SWAP = 2  # macOS sys/stdio.h
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
@@ -273,14 +271,17 @@ def publish(folder: Path, target: Path, metadata: Metadata) -> Bundle:
 def _place(folder: Path, target: Path, files: Iterable[str]) -> None:
     """Swap a whole directory in as ``target``, once it is on the disk."""
     for name in (*files, METADATA_FILE):
-        _sync(folder / name)
+        sync(folder / name)
     for directory in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
-        _sync(directory)
+        sync(directory)
     if target.exists():
-        _swap(folder, target)
+        try:
+            swap(folder, target)
+        except OSError as error:
+            raise BundleError(f"{target}: cannot be replaced: {error.strerror}") from error
     else:
         folder.rename(target)
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def install(bundle: Bundle, target: Path) -> Bundle:
@@ -302,47 +303,11 @@ def install(bundle: Bundle, target: Path) -> Bundle:
     return copy
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _swap(folder: Path, target: Path) -> None:
-    """Exchange two directories in one step; where the file system cannot, in two that ``load_bundle`` can finish."""
-    try:
-        _exchange(folder, target)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EXDEV):
-            raise BundleError(f"{target}: cannot be replaced: {error.strerror}") from error
-        target.rename(_previous(target))
-        folder.rename(target)
-        shutil.rmtree(_previous(target), ignore_errors=True)
-
-
-def _exchange(folder: Path, target: Path) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if sys.platform == "darwin":
-        failed = libc.renamex_np(os.fsencode(folder), os.fsencode(target), ctypes.c_uint(RENAME_SWAP))
-    elif hasattr(libc, "renameat2"):
-        failed = libc.renameat2(AT_FDCWD, os.fsencode(folder), AT_FDCWD, os.fsencode(target), ctypes.c_uint(RENAME_EXCHANGE))
-    else:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    if failed:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-
-def _previous(target: Path) -> Path:
-    return target.with_name(f".{target.name}.previous")
-
-
 def _finish_interrupted_swap(target: Path) -> None:
     """Put the old bundle back where a two-step swap was killed between its steps."""
-    if not target.exists() and (_previous(target) / METADATA_FILE).exists():
+    if not target.exists() and (name_previous(target) / METADATA_FILE).exists():
         with contextlib.suppress(OSError):  # another process was faster, or the directory is read-only
-            _previous(target).rename(target)
+            name_previous(target).rename(target)
 
 
 def _remove_stale(target: Path) -> None:
@@ -351,17 +316,6 @@ def _remove_stale(target: Path) -> None:
         writer = folder.name.removeprefix(f".{target.name}.").split(".")[0]
         if writer.isdigit() and not is_process_alive(int(writer)):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def is_process_alive(process: int) -> bool:
-    """Whether a process with this id runs on this machine."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _identity(folder: Path) -> int | None:

@@ -1,12 +1,12 @@
 """``mlops init`` writes a commented configuration for a table; ``mlops config check`` explains what is wrong with one."""
 
-import os
 from pathlib import Path
 
 import click
 
 from mlops_project.command import WorkflowCommand, echo
 from mlops_project.errors import ConfigError
+from mlops_project.storage.files import replacing
 from mlops_project.utils import load_config
 
 
@@ -23,10 +23,9 @@ def command(source: str, target: str | None, query: str | None, output: Path, fo
     if output.exists() and not force:
         raise ConfigError(f"{output}: exists already; choose another name with -o, or replace it with --force")
     text = draft_config(source, target, query=query, folder=output.resolve().parent)
-    temporary = output.with_name(f".{output.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(output)
+        with replacing(output) as stream:
+            stream.write(text.encode())
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written: {error.strerror}") from error
     echo(f"wrote {output}; look through it, then: mlops train {output}")

@@ -31,3 +31,14 @@ def return_large_blocks() -> None:
     """Make glibc hand back every freed block of a megabyte at once; by default it raises that bound to the largest it saw."""
     if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+
+
+def is_process_alive(process: int) -> bool:
+    """Whether a process with this id runs on this machine."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

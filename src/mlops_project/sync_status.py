@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from mlops_project.storage.files import replacing
+
 STATUS_FILE = "sync.json"
 MAX_BYTES = 1 << 20
 Cause = Literal["time", "memory", "crash", "refused", "damaged", "name", "other"]
@@ -66,6 +68,5 @@ def read_status(folder: Path) -> Status | None:
 
 def write_status(folder: Path, status: Status, temporary_name: str) -> None:
     """Write ``sync.json``, in one rename."""
-    temporary = folder / temporary_name
-    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(status), indent=2) + b"\n")
-    temporary.replace(folder / STATUS_FILE)
+    with replacing(folder / STATUS_FILE, temporary_name) as stream:
+        stream.write(msgspec.json.format(msgspec.json.encode(status), indent=2) + b"\n")

@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mlops_project import bundle as bundle_module
 from mlops_project.bundle import FORMAT_VERSION, METADATA_FILE, MODEL_FILE, load_bundle, publish, stage
 from mlops_project.errors import BundleError
 from mlops_project.metadata import Tracking, seal
+from mlops_project.storage import swap as swap_module
 
 
 def test_published_bundle_reads_back_whole(tiny_bundle, tiny_contract):
@@ -60,7 +60,7 @@ def test_publish_works_where_directories_cannot_be_exchanged(tiny_bundle, tiny_m
     def refuse(folder, target):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(bundle_module, "_exchange", refuse)
+    monkeypatch.setattr(swap_module, "exchange", refuse)
     newer = msgspec.structs.replace(tiny_metadata, name="newer")
     with stage(tiny_bundle.path) as folder:
         (folder / MODEL_FILE).write_bytes(tiny_model)

@@ -8,7 +8,6 @@ A file is there whole or not at all, and its name follows from the window: evalu
 """
 
 import contextlib
-import fcntl
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -20,7 +19,8 @@ import msgspec
 
 from mlops_project.errors import ConfigError, StackError
 from mlops_project.monitoring.results import Evaluation
-from mlops_project.prediction_log.store import Store
+from mlops_project.storage.directory import Directory
+from mlops_project.storage.locks import try_lock
 
 FOLDER = "evaluations"
 LOCK_FILE = ".monitor"
@@ -49,7 +49,7 @@ class EvaluationStore:
     """
 
     def __init__(self, place: str, *, storage_options: Mapping[str, Any] | None = None, kept: int = KEPT) -> None:
-        self._store, self._kept = Store(place, storage_options), kept
+        self._store, self._kept = Directory(place, storage_options), kept
         self.damaged: dict[str, str] = {}
         self._known: dict[str, Evaluation] = {}
 
@@ -130,13 +130,9 @@ class EvaluationStore:
             return
         file = Path(self._store.path(LOCK_FILE))
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise StackError(
-                    f"another monitor works on {file.parent}; stop it, or look only: --once --since 24h"
-                ) from error
+        with file.open("ab") as stream:
+            if not try_lock(stream):
+                raise StackError(f"another monitor works on {file.parent}; stop it, or look only: --once --since 24h")
             yield  # closing the file, or the end of the process, gives the lock back
 
     def _list(self, model: str, version: str | None = None) -> list[str]:

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from mlops_project.monitoring.results import NextWindow
 from mlops_project.prediction_log.reader import LogReader, Window
-from mlops_project.prediction_log.store import Store
 from mlops_project.sections import MonitoringConfig, PredictionLogConfig
+from mlops_project.storage.directory import Directory
 
 SEGMENT = re.compile(r"(\d{8}T\d{6})-.+\.(open|new|log)")
 # How much older than its segment a prediction may be: its time is that of its id, and then the answer is written.
@@ -75,7 +75,7 @@ def list_pending(segments: str, read: "set[str]", *, storage_options: Mapping[st
     read
         Names of those that are, without ending.
     """
-    store, now = Store(segments, storage_options), datetime.now(UTC)
+    store, now = Directory(segments, storage_options), datetime.now(UTC)
     begun: dict[str, tuple[datetime, bool]] = {}
     for match in filter(None, map(SEGMENT.fullmatch, store.names(""))):
         name = match[0].rpartition(".")[0]

@@ -18,8 +18,8 @@ from mlops_project.prediction_log.markers import FOLDER as MARKERS
 from mlops_project.prediction_log.markers import NOTHING, Marker, list_done, read_waiting, write_marker
 from mlops_project.prediction_log.parts import Begin, Find, Scorers, SegmentParts, UnreadableSegmentError
 from mlops_project.prediction_log.segments import CLOSED, NAME, READ_FILE
-from mlops_project.prediction_log.store import Store
 from mlops_project.sections import ServingConfig
+from mlops_project.storage.directory import Directory
 
 COUNTS = ("rows", "labels", "undecodable", "lost", "lost_bytes", "late", "ahead")
 # A segment whose model is not to be had is read again after 1 minute, then 4, 16, … and after that as well as it goes.
@@ -98,7 +98,7 @@ def ingest(
     OSError
         If the store cannot be written.
     """
-    source, target = Store(segments, storage_options), Store(store, storage_options)
+    source, target = Directory(segments, storage_options), Directory(store, storage_options)
     scorers, unreadable = Scorers(find, serving), {}
     with target.lock(MARKERS):
         done, before = list_done(target), read_waiting(target)
@@ -144,7 +144,7 @@ def ingest_again(
     file
         As ``LogReader.left_out`` names it.
     """
-    source, target = Store(segments, storage_options), Store(store, storage_options)
+    source, target = Directory(segments, storage_options), Directory(store, storage_options)
     stem = file.rpartition("/")[2].removesuffix(".parquet")
     name = next((name for name in list_closed(source) if stem == name or stem.startswith(f"{name}-v")), None)
     if name is None:
@@ -158,13 +158,13 @@ def ingest_again(
     return True
 
 
-def list_closed(source: Store) -> list[str]:
+def list_closed(source: Directory) -> list[str]:
     """Return the names, without ending, of the closed segments; files with other names are none."""
     names = (file.removesuffix(CLOSED) for file in source.names("", CLOSED))
     return [name for name in names if NAME.fullmatch(name)]
 
 
-def _note_read(source: Store, names: set[str]) -> None:
+def _note_read(source: Directory, names: set[str]) -> None:
     """Tell the writers which of their segments are read, so that they keep the others for longer."""
     if not source.is_local:
         return
@@ -176,7 +176,7 @@ def _note_read(source: Store, names: set[str]) -> None:
 
 
 def _ingest_segment(
-    source: Store, name: str, store: Store, scorers: Scorers, last: Marker, begin: Begin
+    source: Directory, name: str, store: Directory, scorers: Scorers, last: Marker, begin: Begin
 ) -> tuple[Marker, frozenset[str]]:
     attempt = last.attempts + 1
     with ExitStack() as stack:

@@ -9,7 +9,7 @@
 import msgspec
 
 from mlops_project.prediction_log.records import Losses
-from mlops_project.prediction_log.store import Store
+from mlops_project.storage.directory import Directory
 
 FOLDER = "ingested"
 DONE, WAITING, DAMAGED = ".json", ".waiting", ".damaged"
@@ -43,12 +43,12 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True):
 NOTHING = Marker(rows=0, labels=0, undecodable=0, attempts=0)
 
 
-def list_done(store: Store) -> set[str]:
+def list_done(store: Directory) -> set[str]:
     """Return the names, without ending, of the segments that are wholly in the Parquet log."""
     return {name.removesuffix(DONE) for name in store.names(FOLDER, DONE)}
 
 
-def read_waiting(store: Store) -> dict[str, Marker]:
+def read_waiting(store: Directory) -> dict[str, Marker]:
     """Return the segments that are to be read again."""
     waiting = {}
     for name in store.names(FOLDER, WAITING):
@@ -59,7 +59,7 @@ def read_waiting(store: Store) -> dict[str, Marker]:
     return waiting
 
 
-def read_damaged(store: Store) -> dict[str, Losses]:
+def read_damaged(store: Directory) -> dict[str, Losses]:
     """Return what was lost of each damaged segment."""
     found = {}
     for name in store.names(FOLDER, DAMAGED):
@@ -70,7 +70,7 @@ def read_damaged(store: Store) -> dict[str, Losses]:
     return found
 
 
-def write_marker(store: Store, name: str, marker: Marker) -> None:
+def write_marker(store: Directory, name: str, marker: Marker) -> None:
     """Note what was found in a segment; unless it is to be read again, it counts as read from now on."""
     if marker.lost:
         with store.write(f"{FOLDER}/{name}{DAMAGED}") as stream:
@@ -81,7 +81,7 @@ def write_marker(store: Store, name: str, marker: Marker) -> None:
         store.delete(f"{FOLDER}/{name}{WAITING}")
 
 
-def forget_marker(store: Store, name: str) -> None:
+def forget_marker(store: Directory, name: str) -> None:
     """Let a segment be read again."""
     for ending in (DONE, WAITING, DAMAGED):
         store.delete(f"{FOLDER}/{name}{ending}")

@@ -21,7 +21,6 @@ from mlops_project.errors import BundleError
 from mlops_project.prediction_log.ids import read_time_ms
 from mlops_project.prediction_log.records import About, Losses, Record, SegmentReader
 from mlops_project.prediction_log.scorer import Scored, Scorer
-from mlops_project.prediction_log.store import Store
 from mlops_project.prediction_log.typed import (
     ID,
     INSTANT,
@@ -31,6 +30,7 @@ from mlops_project.prediction_log.typed import (
     build_batch,
 )
 from mlops_project.sections import ServingConfig
+from mlops_project.storage.directory import Directory
 
 Find = Callable[[str, str], Bundle | None]  # (model, version) → the bundle that served
 Begin = Callable[[str, str], datetime | None]  # (model, version) → where its next window begins at the earliest
@@ -80,7 +80,7 @@ class SegmentParts:
     """One segment on its way into the Parquet log; its files appear when ``stack`` is closed."""
 
     name: str
-    store: Store
+    store: Directory
     scorers: Scorers
     stack: ExitStack
     begin: Begin
@@ -223,7 +223,7 @@ class _Output:
 
 
 @contextmanager
-def _open_output(store: Store, path: str, schema: pa.Schema, group_rows: int) -> Iterator[_Output]:
+def _open_output(store: Directory, path: str, schema: pa.Schema, group_rows: int) -> Iterator[_Output]:
     # Numbers in dictionaries took more time and hardly less room.
     texts = [item.name for item in schema if item.type == pa.string() and item.name != ID]
     options: dict[str, Any] = {"compression": "zstd", "use_dictionary": texts, "write_page_checksum": True}

@@ -37,7 +37,6 @@ from mlops_project.prediction_log.scan import (
     to_span,
 )
 from mlops_project.prediction_log.segments import CLOSED
-from mlops_project.prediction_log.store import Store
 from mlops_project.prediction_log.typed import (
     ID,
     INSTANT,
@@ -52,6 +51,7 @@ from mlops_project.prediction_log.typed import (
     to_predictions,
     to_truth,
 )
+from mlops_project.storage.directory import Directory
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -99,7 +99,7 @@ class LogReader:
         memory_limit: str = "512MB",
         mend: Callable[[str], bool] | None = None,
     ) -> None:
-        self._files = Files(Store(store, storage_options))
+        self._files = Files(Directory(store, storage_options))
         self._joins, self._mend = Joins(memory_limit), mend
         self._mended: set[str] = set()
 
@@ -356,7 +356,7 @@ def _empty(columns: Sequence[str] | None, *more: str) -> Any:
 
 def read_records(segments: str | Path, *, storage_options: Mapping[str, Any] | None = None) -> Iterator[Record]:
     """Yield the records of every closed segment, as they were written: the raw view."""
-    source = Store(segments, storage_options)
+    source = Directory(segments, storage_options)
     for name in source.names("", CLOSED):
         with source.open(name) as stream:
             yield from SegmentReader(stream)

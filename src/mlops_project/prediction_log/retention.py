@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from mlops_project.prediction_log.markers import FOLDER as MARKERS
 from mlops_project.prediction_log.overdue import Overdue
 from mlops_project.prediction_log.parts import LABELS, LOG
-from mlops_project.prediction_log.store import Store
+from mlops_project.storage.directory import Directory
 
 
-def delete_dates(store: Store, older_than: datetime, overdue: Overdue | None = None) -> int:
+def delete_dates(store: Directory, older_than: datetime, overdue: Overdue | None = None) -> int:
     """Delete the rows and labels of the dates before that of ``older_than``, and their segments' markers.
 
     Parameters

@@ -20,8 +20,8 @@ from pyarrow.parquet import ParquetFile
 
 from mlops_project.errors import DataError
 from mlops_project.prediction_log.parts import LABEL_SCHEMA, LABELS, LOG
-from mlops_project.prediction_log.store import Store
 from mlops_project.prediction_log.typed import ID, KEY_SCHEMA, LABEL, LABEL_TIME, ROLE, ROW, TIME, VERSION
+from mlops_project.storage.directory import Directory
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -131,7 +131,7 @@ class Files:
         File → why it is not read.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Directory) -> None:
         self.store = store
         self.left_out: dict[str, str] = {}
         self._known: dict[str, list[Piece]] = {}

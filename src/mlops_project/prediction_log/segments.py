@@ -6,7 +6,6 @@ oldest go, read ones first.
 """
 
 import contextlib
-import fcntl
 import re
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 from mlops_project.prediction_log.overdue import Overdue
 from mlops_project.sections import PredictionLogConfig
+from mlops_project.storage.locks import try_lock
 
 OPEN, CLOSED = ".open", ".log"
 NAME = re.compile(r"(\d{8}T\d{6})-.+")  # without its ending
@@ -29,9 +29,9 @@ def close_abandoned(folder: Path) -> int:
     found = 0
     for file in folder.glob(f"*{OPEN}"):
         with contextlib.suppress(OSError), file.open("rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises while the writer lives
-            file.rename(file.with_suffix(CLOSED))
-            found += 1
+            if try_lock(stream):  # not while the writer lives
+                file.rename(file.with_suffix(CLOSED))
+                found += 1
     return found
 
 

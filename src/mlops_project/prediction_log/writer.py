@@ -9,7 +9,6 @@ A segment that is deleted while it is written is written again, from what its op
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import secrets
@@ -25,6 +24,7 @@ from typing import Literal
 from mlops_project.prediction_log.records import HEADER_BYTES, MARKER_BYTES, SegmentReader, pack
 from mlops_project.prediction_log.segments import CLOSED, OPEN
 from mlops_project.sections import PredictionLogConfig
+from mlops_project.storage.locks import wait_for_lock
 
 MAX_RECORDS = 256  # of one writev, four pieces each: Linux's IOV_MAX is 1024
 COPY_BYTES = 1 << 20
@@ -132,7 +132,7 @@ class LogWriter:
         unlocked = file.with_suffix(".new")
         descriptor = os.open(unlocked, os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_RDWR | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            wait_for_lock(descriptor)
             unlocked.rename(file)
         except OSError:
             os.close(descriptor)

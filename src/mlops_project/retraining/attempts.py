@@ -12,10 +12,9 @@
 """
 
 import contextlib
-import fcntl
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -23,6 +22,8 @@ from typing import Literal
 import msgspec
 
 from mlops_project.config import Config
+from mlops_project.storage.files import replacing
+from mlops_project.storage.locks import locked, try_lock
 
 CauseKind = Literal["alert", "webhook", "schedule", "manual"]
 # `ready`: the gate agrees, and a person is to promote; `rolled-back`: promoted, and then worse than its predecessor.
@@ -150,12 +151,10 @@ class Attempts:
         """Take the lock; return its descriptor, or None if a retraining runs. Closing every copy of it frees the lock."""
         self.folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        return descriptor
+        if try_lock(descriptor):
+            return descriptor
+        os.close(descriptor)
+        return None
 
     def inherit(self) -> int | None:
         """Return the lock that this process was started with, or take it; None if a retraining runs."""
@@ -222,25 +221,13 @@ class Attempts:
         self._change(lambda state: _replace(state, watch=watch))
 
     def _change(self, change: Callable[[State], State]) -> None:
-        with self._exclusive():
+        with locked(self.folder / "state.lock"):
             before = self.read()
             after = change(before)
             if after == before:
                 return
-            temporary = self._file.with_suffix(f".{os.getpid()}")
-            with temporary.open("wb") as stream:
+            with replacing(self._file) as stream:
                 stream.write(msgspec.json.format(msgspec.json.encode(after), indent=1))
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(self._file)
-
-    @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """Let one process change the file at a time."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "state.lock").open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            yield
 
 
 def _replace(state: State, **changes: object) -> State:

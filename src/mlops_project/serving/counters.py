@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from mlops_project.bundle import is_process_alive
+from mlops_project.process import is_process_alive
 
 SLOTS = 1 << 17  # a sparse megabyte; pages that are not used take no memory
 NAMES, VALUES = ".names", ".values"

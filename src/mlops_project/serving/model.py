@@ -1,6 +1,5 @@
 """A loaded model: everything about it that can be done once is done here, not per request."""
 
-import fcntl
 import logging
 import time
 from typing import Literal
@@ -13,6 +12,7 @@ from mlops_project.runtime import Runtime, import_onnxruntime
 from mlops_project.sections import ServingConfig
 from mlops_project.serving.metrics import ModelMetrics, ServerMetrics
 from mlops_project.serving.settings import Settings
+from mlops_project.storage.locks import locked
 from mlops_project.wire.limits import Limits
 from mlops_project.wire.protocols import build_protocols
 
@@ -115,8 +115,7 @@ def load_model(bundle: Bundle, role: Role, settings: Settings, metrics: ServerMe
 
 def _prove_once(bundle: Bundle, settings: Settings) -> None:
     """Prove a model in one of the workers; the others wait, and take its word."""
-    with (settings.metrics_dir / PROOF_LOCK).open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(settings.metrics_dir / PROOF_LOCK):
         mark = settings.metrics_dir / f"{bundle.digest}.proven"
         if not mark.exists():
             prove(bundle, settings.proof, meanwhile=import_onnxruntime)

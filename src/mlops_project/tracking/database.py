@@ -5,7 +5,6 @@ database from ``MLFLOW_BACKEND_STORE_URI``.
 """
 
 import contextlib
-import fcntl
 import functools
 import os
 import re
@@ -21,6 +20,7 @@ import click
 
 from mlops_project.command import WorkflowCommand, echo
 from mlops_project.errors import ConfigError, TrackingError
+from mlops_project.storage.locks import try_lock
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -181,7 +181,7 @@ class Database:
         """Hold a lock that a second upgrade waits for and that ends with this process, or its connection to the server."""
         if self._file:
             with self._open_folder(self._file.parent) as descriptor:
-                self._poll(lambda: _try_flock(descriptor), deadline)
+                self._poll(lambda: try_lock(descriptor), deadline)
                 yield
         elif self._engine.dialect.name == "postgresql":
             self._wait_for(_is_there, deadline)
@@ -243,14 +243,6 @@ def _load_migrations() -> Any:
     if spec is None or not spec.submodule_search_locations:
         raise ConfigError("MLflow is not installed; pip install 'mlops_project[tracking]'")
     return ScriptDirectory(str(Path(spec.submodule_search_locations[0]) / "store" / "db_migrations"))
-
-
-def _try_flock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def find_database() -> Database:

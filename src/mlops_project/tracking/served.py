@@ -13,7 +13,6 @@ A kill at any moment leaves each link on a whole bundle.
 """
 
 import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -22,12 +21,12 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from mlops_project.bundle import METADATA_FILE
 from mlops_project.errors import BundleError, ConfigError, TrackingError
 from mlops_project.metadata import SHA256
 from mlops_project.names import MAX_MODEL_NAME, is_plain, show
+from mlops_project.storage.locks import try_lock
 from mlops_project.sync_status import STATUS_FILE, RefusedVersion, Status, read_status, write_status
 
 VERSIONS_FOLDER = "versions"
@@ -92,8 +91,8 @@ class ServedFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + LOCK_SECONDS
-        with (self.path / LOCK_FILE).open("a") as file:
-            while not _try_lock(file):
+        with (self.path / LOCK_FILE).open("ab") as file:
+            while not try_lock(file):
                 if time.monotonic() > deadline:
                     raise TrackingError(f"another `mlops sync` has held {self.path / LOCK_FILE} for {LOCK_SECONDS:.0f} s")
                 time.sleep(0.05)
@@ -177,11 +176,3 @@ class ServedFolder:
             refused=tuple(refused),
         )
         write_status(self.path, status, f"{TEMPORARY}{STATUS_FILE}")
-
-
-def _try_lock(file: Any) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from mlops_project.bundle import is_process_alive
 from mlops_project.errors import StackError
+from mlops_project.process import is_process_alive
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own
 FOLDER_PREFIX = "mlops-tracking-metrics"

@@ -140,9 +140,9 @@ def test_training_into_the_served_directory_brings_the_new_model(serve, tmp_path
     async def ask(client):
         before = await version_of(client)
         fresh = copy_bundle(other_bundle, "fresh")
-        from mlops_project.bundle import _exchange
+        from mlops_project.storage.swap import exchange
 
-        _exchange(fresh, served)
+        exchange(fresh, served)
 
         async def arrived():
             return await version_of(client) != before

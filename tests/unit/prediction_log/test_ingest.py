@@ -18,10 +18,10 @@ from mlops_project.prediction_log.ingest import Ingested, ingest
 from mlops_project.prediction_log.markers import read_damaged
 from mlops_project.prediction_log.records import Losses
 from mlops_project.prediction_log.segments import list_read
-from mlops_project.prediction_log.store import Store
 from mlops_project.prediction_log.typed import to_columns, to_predictions
 from mlops_project.runtime import Runtime
 from mlops_project.sections import ServingConfig
+from mlops_project.storage.directory import Directory
 from tests.unit.prediction_log.segments import JSON, NOON, make_id
 
 LENIENT = ServingConfig()
@@ -172,7 +172,7 @@ def test_torn_end_counts_for_nothing_and_damage_is_counted(segments, store, run)
     done = run()
     assert (done.segments, done.rows, done.undecodable) == (4, 2, 0)
     assert (done.lost, done.lost_bytes) == (2, 50 + 320)
-    damaged = read_damaged(Store(store))
+    damaged = read_damaged(Directory(store))
     assert damaged == {"20260101T000000-a-1-1": Losses(1, 50), "20260101T000000-a-1-2": Losses(1, 320)}
     assert run().lost == 0
 

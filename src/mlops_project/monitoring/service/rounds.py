@@ -31,7 +31,7 @@ from mlops_project.prediction_log.ingest import Ingested, ingest, ingest_again
 from mlops_project.prediction_log.markers import list_done, read_damaged
 from mlops_project.prediction_log.reader import LogReader, Window
 from mlops_project.prediction_log.segments import close_abandoned
-from mlops_project.prediction_log.store import Store
+from mlops_project.storage.directory import Directory
 from mlops_project.tracking.evaluations import Logged, log_windows
 from mlops_project.tracking.events import EventKind
 
@@ -75,7 +75,7 @@ class Watcher:
         self._vanished: list[str] = []
         self._late = self._ahead = 0
         self.store = EvaluationStore(config.monitoring_dir)
-        self._kept = Store(config.monitoring_dir)
+        self._kept = Directory(config.monitoring_dir)
 
     def restore(self) -> None:
         """Show what was found before, and bring report and MLflow in step with it."""

@@ -1,8 +1,6 @@
-"""A directory that the log is kept in: a local path or an fsspec URL. Files are read whole or appear whole."""
+"""A directory, wherever it is: a local path or an fsspec URL. Files are read whole or appear whole."""
 
 import contextlib
-import fcntl
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,10 +9,13 @@ from typing import Any, BinaryIO, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from mlops_project.storage.files import replacing
+from mlops_project.storage.locks import locked
+
 LOCK_FILE = ".lock"
 
 
-class Store:
+class Directory:
     """Names below one place, with ``/`` between folders.
 
     Parameters
@@ -91,7 +92,9 @@ class Store:
         piece under its own name: object stores show it when it is whole.
         """
         if self.is_local:
-            with self._write_local(Path(self.path(name))) as stream:
+            file = Path(self.path(name))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(file) as stream:
                 yield stream
             return
         with tempfile.NamedTemporaryFile() as stream:
@@ -101,34 +104,9 @@ class Store:
             self._system.makedirs(path.rpartition("/")[0], exist_ok=True)
             self._system.put_file(stream.name, path)
 
-    @staticmethod
-    @contextlib.contextmanager
-    def _write_local(file: Path) -> Iterator[BinaryIO]:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f".{file.name}.tmp")
-        try:
-            with temporary.open("wb") as stream:
-                yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(file)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        descriptor = os.open(file.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
     @contextlib.contextmanager
     def lock(self, folder: str) -> Iterator[None]:
         """Let one at a time in, as far as the place allows it: elsewhere than on a local disk nothing is locked."""
-        if not self.is_local:
-            yield
-            return
         file = Path(self.path(f"{folder}/{LOCK_FILE}"))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("ab") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+        with locked(file) if self.is_local else contextlib.nullcontext():
             yield

@@ -1,0 +1,1 @@
+"""How files and folders are kept: written whole, replaced in one step, locked."""

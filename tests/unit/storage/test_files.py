@@ -1,0 +1,30 @@
+import pytest
+
+from mlops_project.storage.files import replacing
+
+
+def test_readers_find_the_old_content_until_the_new_one_is_whole(tmp_path):
+    file = tmp_path / "state.json"
+    file.write_bytes(b"old")
+    with replacing(file) as stream:
+        stream.write(b"new")
+        stream.flush()
+        assert file.read_bytes() == b"old"
+    assert file.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_error_leaves_the_old_content_and_nothing_else(tmp_path):
+    file = tmp_path / "state.json"
+    file.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), replacing(file) as stream:
+        stream.write(b"half")
+        raise ZeroDivisionError
+    assert file.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_folder_that_is_not_there_is_not_made(tmp_path):
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "no" / "file"):
+        pytest.fail("the block must not begin")
+    assert list(tmp_path.iterdir()) == []
