@@ -17,9 +17,14 @@ def test_readers_find_the_old_content_until_the_new_one_is_whole(tmp_path):
 def test_error_leaves_the_old_content_and_nothing_else(tmp_path):
     file = tmp_path / "state.json"
     file.write_bytes(b"old")
-    with pytest.raises(ZeroDivisionError), replacing(file) as stream:
-        stream.write(b"half")
-        raise ZeroDivisionError
+
+    def write_half() -> None:
+        with replacing(file) as stream:
+            stream.write(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
     assert file.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [file]
 
