@@ -9,13 +9,12 @@ import argparse
 import json
 import statistics
 import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 from serve import serving
 from serving.contestants import CONTESTANTS
 from serving.isolation import isolate
-from serving.load import require_wrk
 from serving.models import build_model
 from serving.places import HERE
 from serving.table import describe_machine, draw
@@ -23,17 +22,12 @@ from serving.table import describe_machine, draw
 CONNECTIONS = (16, 400, 1000)
 
 
-def measure(port: int, path: str, body_file: Path, connections: int, seconds: int) -> dict[str, Any]:
-    """Load the server with wrk; return answered and refused requests per second and the 99th percentile of answers."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s", "-s", str(HERE / "overload.lua")]
-    done = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}{path}", "--", str(body_file)], capture_output=True, text=True, check=True
-    )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    if found["others"] or found["socket_errors"]:
-        raise SystemExit(f"{connections} connections: neither answered nor refused: {found}")
-    per_second = {name: found[name] / found["seconds"] for name in ("answered", "refused")}
-    return per_second | {"p99_ms": found["p99_ms"]}
+def measure(port: int, path: str, body_file: Path, connections: int, seconds: int) -> dict[str, float]:
+    """Return answered and refused requests per second and the 99th percentile of answers."""
+    command = [sys.executable, "-m", "serving.crowd", str(port), path, str(body_file), str(connections), str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
 
 
 def main() -> None:
@@ -42,7 +36,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4, help="per measurement")
     options = parser.parse_args()
-    require_wrk()
     ours = next(contestant for contestant in CONTESTANTS if contestant.name == "ours")
     model = build_model("forest")
     isolate()

@@ -12,7 +12,7 @@ from uvicorn.supervisors import Multiprocess
 
 from mlops_project.errors import StackError
 from mlops_project.formats import PlainFormatter
-from mlops_project.process import end_with_parent, return_large_blocks
+from mlops_project.process import end_with_parent
 from mlops_project.serving.app import App
 from mlops_project.serving.protocol import GuardedProtocol
 from mlops_project.serving.settings import Settings
@@ -32,7 +32,6 @@ class ServerConfig(uvicorn.Config):
 
 def _build_app(settings: Settings) -> App:
     end_with_parent()
-    return_large_blocks()
     return App(settings)
 
 
