@@ -283,7 +283,7 @@ def test_server_that_is_down_or_silent_is_reported_in_time_and_followed_when_it_
     world, tracking_server, proxy, monkeypatch
 ):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.address)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
     log_bundle(world.bundle, world.config)
     world.promote(registry_newest(world.config))
     assert world.follower.attempt().problem is None
