@@ -1,6 +1,8 @@
 """Write the documentation pages that the code knows better: ``make docs``; ``make docs-check`` fails if they are stale."""
 
+import ast
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -16,6 +18,8 @@ from mlops_project.serving.metrics import METRICS
 from mlops_project.tracking.server_metrics import METRICS as TRACKING_METRICS
 
 DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+PACKAGE = ROOT / "src" / "mlops_project"
 NOTE = "<!-- Written by docs/generate.py; change the code, then run `make docs`. -->\n"
 
 
@@ -147,7 +151,41 @@ def _metric_rows(metrics: Iterable[tuple[str, str, tuple[str, ...], str]]) -> It
     yield ""
 
 
+def write_architecture() -> str:
+    """Return the page of the rooms: written by hand, but for the picture and the table of what may import what."""
+    start, end = "<!-- rooms: written by docs/generate.py from the import contracts -->\n", "<!-- end of rooms -->"
+    before, _, rest = (DOCS / "architecture.md").read_text(encoding="utf-8").partition(start)
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    floors = [layer.replace(":", "|").replace(" ", "").split("|") for layer in layers]
+    picture = [f'  floor{number}["{" · ".join(floor)}"]' for number, floor in enumerate(floors)]
+    arrows = " --> ".join(f"floor{number}" for number in range(len(floors)))
+    table = [f"| `{room}` | {_read_summary(room)} |" for floor in floors for room in floor]
+    lines = [
+        "",
+        "```mermaid",
+        "flowchart TB",
+        *picture,
+        f"  {arrows}",
+        "```",
+        "",
+        "| room | what it is |",
+        "| --- | --- |",
+        *table,
+    ]
+    return "\n".join([before + start, *lines, "", end + rest.partition(end)[2]])
+
+
+def _read_summary(room: str) -> str:
+    """Return the first sentence of a room's docstring."""
+    folder = PACKAGE / room
+    file = folder / "__init__.py" if folder.is_dir() else PACKAGE / f"{room}.py"
+    doc = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    return doc.partition("\n")[0].replace("``", "`").replace("|", r"\|")
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "architecture.md": write_architecture,
     "configuration.md": write_configuration,
     "commands.md": write_commands,
     "metrics.md": write_metrics,
