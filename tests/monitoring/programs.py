@@ -24,7 +24,7 @@ def find_program(name: str) -> str:
     return found
 
 
-def run(name: str, *arguments: str | Path, cwd: Path | None = None, seconds: float = 120) -> "subprocess.CompletedProcess[str]":
+def run(name: str, *arguments: str | Path, cwd: Path | None = None, seconds: float = 240) -> "subprocess.CompletedProcess[str]":
     """Run a program to its end; its output and errors are text."""
     command = [find_program(name), *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=seconds, check=False)
