@@ -1,7 +1,7 @@
 """Many clients that ask again as soon as they have an answer: how long answers take, and how many requests are refused.
 
-``wrk`` does not tell answers from refusals, and adds to its latencies what it believes was left out. They are a process
-of their own: ``python -m serving.crowd PORT PATH BODY_FILE CONNECTIONS SECONDS`` prints JSON.
+``wrk`` does not tell answers from refusals, and adds to its latencies what it believes was left out. The clients run in
+a process of their own: ``python -m serving.crowd PORT PATH BODY_FILE CONNECTIONS SECONDS`` prints JSON.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ class Client(asyncio.Protocol):
 
     def __init__(self, request: bytes, latencies: dict[int, list[float]]) -> None:
         self._request, self._latencies = request, latencies
-        self._asked, self._missing = 0.0, 0
+        self._asked = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for the first time."""
@@ -35,6 +35,10 @@ class Client(asyncio.Protocol):
             raise SystemExit(f"not a whole response: {data[:100]!r}")
         self._latencies.setdefault(int(data[9:12]), []).append(time.perf_counter() - self._asked)
         self._ask()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note it as status 0: the server is to keep its connections."""
+        self._latencies.setdefault(0, []).append(0.0)
 
 
 async def send_for(port: int, request: bytes, connections: int, seconds: float) -> dict[int, list[float]]:

@@ -1,5 +1,6 @@
 """``mlops init`` writes a commented configuration for a table; ``mlops config check`` explains what is wrong with one."""
 
+import os
 from pathlib import Path
 
 import click
@@ -24,7 +25,7 @@ def command(source: str, target: str | None, query: str | None, output: Path, fo
         raise ConfigError(f"{output}: exists already; choose another name with -o, or replace it with --force")
     text = draft_config(source, target, query=query, folder=output.resolve().parent)
     try:
-        with replacing(output) as stream:
+        with replacing(output, f".{output.name}.{os.getpid()}") as stream:
             stream.write(text.encode())
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written: {error.strerror}") from error

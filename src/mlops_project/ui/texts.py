@@ -1,5 +1,6 @@
 """Every sentence of the pages but Monitoring's, in English and Brazilian Portuguese; ``language.Translate`` finds them."""
 
+from mlops_project.ui.metric_texts import METRIC_TEXTS
 from mlops_project.ui.monitoring_texts import MONITORING_TEXTS
 
 # key: (English, Brazilian Portuguese). Braces are filled in; what fills them is escaped by the caller where it is a visitor's.
@@ -390,18 +391,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "done.rolledback": ("Version {number} is the champion again.", "A versão {number} é o campeão de novo."),
     "failed": ("That did not work. {reason}", "Não funcionou. {reason}"),
     "no.target": ("There is no version to change to.", "Não há versão para a qual mudar."),
-    # metrics' names
-    "metric.accuracy": ("accuracy", "acurácia"),
-    "metric.precision": ("precision", "precisão"),
-    "metric.recall": ("recall", "revocação"),
-    "metric.f1": ("F1", "F1"),
-    "metric.roc_auc": ("ROC AUC", "AUC ROC"),
-    "metric.pr_auc": ("PR AUC", "AUC PR"),
-    "metric.log_loss": ("log loss", "perda logarítmica"),
-    "metric.brier": ("Brier score", "escore de Brier"),
-    "metric.calibration_error": ("calibration error", "erro de calibração"),
-    "metric.mae": ("MAE", "MAE"),
-    "metric.rmse": ("RMSE", "RMSE"),
-    "metric.r2": ("R²", "R²"),
+    **METRIC_TEXTS,
     **MONITORING_TEXTS,
 }

@@ -1,7 +1,6 @@
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import msgspec
@@ -19,34 +18,10 @@ from mlops_project.modeling.export import export_onnx
 from mlops_project.modeling.pipeline import build_pipeline
 from mlops_project.modeling.report import Findings, write_card, write_report
 from mlops_project.runtime import Predictions
+from tests.pages import Page
 
 HOSTILE = "<script>alert('x')</script> | `b` *c* _d_ [e](javascript:f) $g$ &amp; {{ 7 * 7 }}"
-VOID = {"meta", "img", "br", "link", "input", "hr"}
 CONFIG = Config(evaluation=EvaluationConfig(bootstrap_rounds=20))
-
-
-class Page(HTMLParser):
-    """Checks that tags nest, and collects texts and attributes."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.attributes, self.texts = [], [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, *pair) for pair in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if data.strip() and self.open[-1] != "style":
-            self.texts.append(data)
 
 
 def build_findings(contract, slices=None, **more):

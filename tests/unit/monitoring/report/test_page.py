@@ -1,6 +1,5 @@
 import re
 from datetime import timedelta
-from html.parser import HTMLParser
 
 import pytest
 
@@ -12,39 +11,15 @@ from mlops_project.monitoring.report.summary import judge
 from mlops_project.monitoring.results import Bins, Drift
 from mlops_project.sections import MonitoringConfig
 from tests.evaluations import NOON, make_alert, make_drift, make_evaluation, make_feature, make_performance
+from tests.pages import Page
 
 HOSTILE = "<script>alert('x')</script> \"&amp; {{ 7 * 7 }}"
-VOID = {"meta", "img", "br", "link", "input", "hr"}
 SETTINGS = MonitoringConfig()
 
 
-class Page(HTMLParser):
-    """Checks that tags nest, and collects texts and attributes."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.attributes, self.texts = [], [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, *pair) for pair in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if data.strip() and self.open[-1] != "style":
-            self.texts.append(data.strip())
-
-    @property
-    def titles(self):
-        """Texts of the headings."""
-        return [text for text in self.texts if text in HEADINGS]
+def find_titles(page: Page) -> list[str]:
+    """Return the texts of the headings."""
+    return [text for text in page.texts if text in HEADINGS]
 
 
 HEADINGS = ("Alerts", "What to do next", "Over time", "What changed first", "Changed features", "Predictions", "Performance")
@@ -66,14 +41,14 @@ def make_history(names, hours=12, model="churn"):
 def test_quiet_window_says_so_first_and_shows_no_alert():
     page = Page(build_report([make_evaluation()], SETTINGS))
     assert page.texts[page.texts.index("churn", 1) + 2] == "All is quiet"
-    assert page.titles == ["Over time", "Performance"]
+    assert find_titles(page) == ["Over time", "Performance"]
     assert "No feature has more missing, unseen or out-of-range values than it should." in page.texts
 
 
 def test_alert_is_the_verdict_with_reason_and_next_steps():
     page = Page(build_report(make_history(["age", "income", "city"]), SETTINGS))
     assert any(text.startswith("Alert: the inputs changed, for 8 windows, since 2026-11-24 15:00 UTC") for text in page.texts)
-    assert page.titles == [*HEADINGS[:5], "Performance"]
+    assert find_titles(page) == [*HEADINGS[:5], "Performance"]
     assert 'mlops retrain --reason "drift"' in page.texts
 
 
@@ -148,7 +123,7 @@ def test_comparison_of_two_tables_has_the_same_look_and_only_drift(tmp_path):
         "The tables differ",
         "age changed",
     ]
-    assert page.titles == ["Changed features"]
+    assert find_titles(page) == ["Changed features"]
     write_drift_report(tmp_path / "drift.html", make_drift(), "same")
     assert "No change that matters" in Page((tmp_path / "drift.html").read_text()).texts
 
