@@ -24,6 +24,10 @@ FLAGS = (
     "--disable-sync",
 )
 IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
+# What still moves scrolls its parts, and a list of choices closes when what is around it scrolls.
+IS_STILL = """() => !document.getAnimations().some(
+    item => item.playState === "running" && item.effect.getComputedTiming().endTime < Infinity
+)"""
 PLACEHOLDER = '[data-testid="stSkeleton"]'  # of a widget, or of code in a text, whose own script is still to come
 
 
@@ -84,10 +88,11 @@ class Visit:
         return self.settle()
 
     def settle(self) -> "Visit":
-        """Wait until the script has run and the page has drawn it."""
+        """Wait until the script has run, the page has drawn it and nothing on it moves."""
         self.page.wait_for_timeout(150)  # until the browser has sent what was clicked
         self.page.wait_for_selector(IDLE)
         self.page.wait_for_function("placeholder => !document.querySelector(placeholder)", arg=PLACEHOLDER)
+        self.page.wait_for_function(IS_STILL)
         return self
 
     def press(self, name: str) -> "Visit":

@@ -1,12 +1,12 @@
-import functools
 import itertools
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from mlops_project.monitoring.store import EvaluationStore
-from tests.browser.application import Visit
+from tests.browser.application import IS_STILL, Visit
 from tests.browser.axe import find_barriers
 from tests.browser.conftest import open_visits
 from tests.browser.test_batch import reference, upload
@@ -17,11 +17,10 @@ THEMES = ("light", "dark")
 SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 SMALLEST = 24  # pixels of what is pressed: WCAG 2.2, 2.5.8
 # The page has the theme's colours, and none is still fading into another.
-IS_DRAWN = """theme => {
+HAS_COLOURS = """theme => {
     const page = document.querySelector("[data-testid=stApp]") ?? document.body;
     const [red, green, blue] = getComputedStyle(page).backgroundColor.match(/\\d+/g).map(Number);
-    const moves = item => item.playState === "running" && item.effect.getComputedTiming().endTime < Infinity;
-    return (red + green + blue < 384) === (theme === "dark") && !document.getAnimations().some(moves);
+    return (red + green + blue < 384) === (theme === "dark");
 }"""
 PREDICT = {"en": "Predict", "pt": "Prever"}
 
@@ -47,51 +46,45 @@ PAGES: dict[str, tuple[str, Callable[[Visit, str], None]]] = {
     "monitoring": ("monitored_application", wait_for_charts(3)),
     "operations": ("default_application", wait_for_nothing),
 }
-every_page = pytest.mark.parametrize("path", PAGES)
-every_language = pytest.mark.parametrize("language", ["en", "pt"])
 every_size = pytest.mark.parametrize("size", SIZES)
 
 
+def on_pages(*languages: str) -> pytest.MarkDecorator:
+    """Run a test on every page in these languages; tests of one page run one after another, so that it is opened once."""
+    views = [(path, language) for language in languages for path in PAGES]
+    return pytest.mark.parametrize("opened", views, indirect=True, ids=str)
+
+
 @pytest.fixture(scope="module")
-def open_once(browser, request):
-    with open_visits(browser) as start:
-
-        @functools.cache
-        def open_page(path: str, language: str) -> Visit:
-            application, act = PAGES[path]
-            page = start(request.getfixturevalue(application), f"{path}?lang={language}")
-            act(page, language)
-            return page
-
-        yield open_page
-
-
-@pytest.fixture
-def opened(open_once):
+def opened(browser, request):
     """Give a page that the tests share: they look at it and change nothing but its size and its colours."""
+    path, language = request.param
+    application, act = PAGES[path]
+    with open_visits(browser) as start:
+        visit = start(request.getfixturevalue(application), f"{path}?lang={language}")
+        act(visit, language)
+        yield visit
 
-    def open_page(path: str, language: str, size: str) -> Visit:
-        visit = open_once(path, language)
-        visit.page.set_viewport_size(SIZES[size])
-        return visit.settle()
 
-    return open_page
+def resize(visit: Visit, size: str) -> Any:
+    visit.page.set_viewport_size(SIZES[size])
+    return visit.settle().page
 
 
 def look_in_both_themes(page) -> list[str]:
     found = []
     for theme in THEMES:
         page.emulate_media(color_scheme=theme)
-        page.wait_for_function(IS_DRAWN, arg=theme)
+        page.wait_for_function(HAS_COLOURS, arg=theme)
+        page.wait_for_function(IS_STILL)
         found += [f"{theme}: {line}" for line in find_barriers(page)]
     return found
 
 
-@every_page
-@every_language
+@on_pages("en", "pt")
 @every_size
-def test_page_has_no_barriers(opened, path, language, size):
-    assert look_in_both_themes(opened(path, language, size).page) == []
+def test_page_has_no_barriers(opened, size):
+    assert look_in_both_themes(resize(opened, size)) == []
 
 
 def test_inputs_of_every_type_have_no_barriers(visit, mixed_application):
@@ -129,10 +122,10 @@ def test_report_has_no_barriers(browser, reports, name, size):
         assert look_in_both_themes(page) == []
 
 
-@every_language
-def test_document_says_its_language(opened, language):
-    page = opened("model", language, "desktop").page
-    assert page.evaluate("document.documentElement.lang") == {"en": "en", "pt": "pt-BR"}[language]
+@on_pages("en", "pt")
+def test_document_says_its_language(opened):
+    language = "pt-BR" if "lang=pt" in opened.page.url else "en"
+    assert opened.page.evaluate("document.documentElement.lang") == language
 
 
 def test_language_of_the_document_follows_the_switch(visit, default_application):
@@ -141,21 +134,20 @@ def test_language_of_the_document_follows_the_switch(visit, default_application)
     page.settle().page.wait_for_function("document.documentElement.lang === 'pt-BR'")
 
 
-@every_page
-@every_language
-def test_every_chart_says_what_it_shows(opened, path, language):
-    charts = opened(path, language, "desktop").page.get_by_test_id("stVegaLiteChart")
+@on_pages("en", "pt")
+def test_every_chart_says_what_it_shows(opened):
+    charts = resize(opened, "desktop").get_by_test_id("stVegaLiteChart")
     names = charts.evaluate_all("charts => charts.map(chart => chart.getAttribute('aria-label'))")
     assert all(re.search(r": .*\d", name) for name in names)
     assert len(set(names)) == len(names)
-    comma = re.compile(r"\d,\d" if language == "pt" else r"\d\.\d")
+    comma = re.compile(r"\d,\d" if "lang=pt" in opened.page.url else r"\d\.\d")
     assert not names or any(map(comma.search, names))
 
 
-@every_page
+@on_pages("en")
 @every_size
-def test_what_is_pressed_is_large_enough(opened, path, size):
-    buttons = opened(path, "en", size).page.locator("[data-testid=stMain] button:visible")
+def test_what_is_pressed_is_large_enough(opened, size):
+    buttons = resize(opened, size).locator("[data-testid=stMain] button:visible")
     sizes = buttons.evaluate_all(
         """all => all.map(one => {
             const box = one.getBoundingClientRect();
@@ -165,9 +157,9 @@ def test_what_is_pressed_is_large_enough(opened, path, size):
     assert [item for item in sizes if min(item[:2]) < SMALLEST] == []
 
 
-@every_page
-def test_headings_go_down_step_by_step(opened, path):
-    levels = opened(path, "en", "desktop").page.locator("h1,h2,h3,h4").evaluate_all("all => all.map(one => +one.tagName[1])")
+@on_pages("en")
+def test_headings_go_down_step_by_step(opened):
+    levels = resize(opened, "desktop").locator("h1,h2,h3,h4").evaluate_all("all => all.map(one => +one.tagName[1])")
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(below - above <= 1 for above, below in itertools.pairwise(levels))

@@ -90,6 +90,7 @@ def as_xlsx() -> bytes:
         ("cases.ods", as_xlsx(), "pt-BR", "Salve a planilha como CSV"),
         ("cases.xls", b"\xd0\xcf\x11\xe0" + bytes(600), "en-US", "Save the sheet as CSV"),
     ],
+    ids=["xlsx", "ods", "xls"],
 )
 def test_spreadsheet_gets_a_sentence(visit, default_application, name, content, locale, words):
     page = visit(default_application, "batch", locale=locale)

@@ -20,7 +20,7 @@ def test_fill_in_predict_and_send_the_true_label(visit, default_application, def
     assert "add up exactly" in words
     prediction_id = page.page.get_by_test_id("stMain").locator("code").first.inner_text()
     page.page.get_by_text("What was it really?").first.click()
-    page.page.get_by_label("What was it really?", exact=True).last.click()
+    page.settle().page.get_by_label("What was it really?", exact=True).last.click()
     page.page.get_by_role("option", name="malignant").click()
     page.press("Send")
     page.page.get_by_text("Thank you, noted.").wait_for()
