@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from mlops_project.prediction_log.records import HEADER_BYTES, MARKER_BYTES, SegmentReader, pack
+from mlops_project.prediction_log.records import MARKER_BYTES, SegmentReader, pack
 from mlops_project.prediction_log.segments import CLOSED, OPEN
 from mlops_project.sections import PredictionLogConfig
 from mlops_project.storage.locks import wait_for_lock
@@ -87,16 +87,15 @@ class LogWriter:
             return [self._write([record]) for record in records]
 
     def _write(self, records: Sequence[tuple[bytes, bytes, bytes]]) -> bool:
-        length = sum([HEADER_BYTES + len(about) + len(request) + len(response) for about, request, response in records])
+        pieces = self._pack(records)
+        length = sum(map(len, pieces))
         written = 0
         try:
             if self._file is None or self._size + length > self.settings.segment_bytes:
                 self._start_segment()
+                pieces = self._pack(records)  # their numbers begin anew
             if not self._is_stuck:
-                numbered = enumerate(records, self._in_segment)
-                written = os.writev(
-                    self._descriptor, [part for n, record in numbered for part in pack(*record, self._marker, n)]
-                )
+                written = os.writev(self._descriptor, pieces)
         except OSError:
             written = 0
         if written != length:
@@ -110,6 +109,12 @@ class LogWriter:
         self.records += len(records)
         self.bytes += length
         return True
+
+    def _pack(self, records: Sequence[tuple[bytes, bytes, bytes]]) -> list[bytes]:
+        pieces: list[bytes] = []
+        for number, (about, request, response) in enumerate(records, self._in_segment):
+            pieces += pack(about, request, response, self._marker, number)
+        return pieces
 
     def _start_segment(self) -> None:
         self._close()

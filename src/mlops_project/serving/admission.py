@@ -40,7 +40,7 @@ class Admission:
     @property
     def is_full(self) -> bool:
         """Whether one more request would wait too long, or be one too many."""
-        return self.n_begun >= self.allowed or not self.has_place
+        return self.n_begun >= self.allowed or self.n_working >= self._max_waiting
 
     @property
     def has_place(self) -> bool:

@@ -168,7 +168,7 @@ class DataPlane:
     def _record_all(self, asked: "Sequence[tuple[ServedModel, Question]]", results: "list[Answer | Exception | None]") -> None:
         """Log and count answers; one that had to be logged and could not be becomes an error."""
         answers = [(position, item) for position, item in enumerate(results) if isinstance(item, Answer)]
-        logged = [(position, answer) for position, answer in answers if answer.logged]
+        logged = answers if self._sample >= 1 else [(position, answer) for position, answer in answers if answer.logged]
         written = self._append_all([(asked[position][1], answer, _role(answer)) for position, answer in logged])
         for (position, _), whole in zip(logged, written, strict=True):
             if not whole and self.settings.log.on_failure == "refuse":

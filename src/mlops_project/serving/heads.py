@@ -18,16 +18,9 @@ ABSOLUTE = re.compile(rb"https?://([^/?#]+)([^#]*).*", re.IGNORECASE | re.DOTALL
 Headers = list[tuple[bytes, bytes]]
 
 
-def check_version(version: str) -> None:
-    """Refuse a request in another version of HTTP than 1.0 and 1.1.
-
-    Raises
-    ------
-    RefusedError
-        With status 505.
-    """
-    if version not in VERSIONS:
-        raise RefusedError(505, "http", f"this server speaks HTTP/1.1, not HTTP/{version}; let your client use HTTP/1.1")
+def refuse_version(version: str) -> RefusedError:
+    """Return the refusal of a request in another version of HTTP than ``VERSIONS``."""
+    return RefusedError(505, "http", f"this server speaks HTTP/1.1, not HTTP/{version}; let your client use HTTP/1.1")
 
 
 def check_host(headers: Headers, found: dict[bytes, bytes], version: str) -> None:
@@ -123,7 +116,7 @@ def check_progress(url: bytes, headers: Headers, n_bytes: int, limit: int) -> No
 def explain_garbage(data: bytes, reason: str) -> RefusedError:
     """Return the refusal of what the parser does not take for a request."""
     if data.startswith(PREFACE):
-        return RefusedError(505, "http", "this server speaks HTTP/1.1, not HTTP/2; let your client use HTTP/1.1")
+        return refuse_version("2")
     if data.startswith(TLS_RECORD):
         return RefusedError(400, "http", "this looks like TLS, and this port speaks plain HTTP; ask for http://, not https://")
     return RefusedError(400, "http", f"this is no valid HTTP/1.1 request: {reason}")

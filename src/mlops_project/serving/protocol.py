@@ -12,12 +12,13 @@ from mlops_project.serving.connections import busy
 from mlops_project.serving.errors import RefusedError
 from mlops_project.serving.heads import (
     MAX_HEADERS,
+    VERSIONS,
     check_host,
     check_progress,
     check_size,
-    check_version,
     explain_garbage,
     find_target,
+    refuse_version,
     write_head,
 )
 from mlops_project.serving.quick import QUICK_ROUTES, QuickCall, find_quick_route
@@ -44,6 +45,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.since: float | None = self.loop.time()
+        self._idle_since = math.inf  # loop time since which all is answered; infinite while something is not
         self._blocked_since: float | None = None
         self._refusal: RefusedError | None = None  # why nothing more is read; sent once what came before is answered
         self._in_head = self._upgrading = False
@@ -71,7 +73,6 @@ class GuardedProtocol(HttpToolsProtocol):
         """Parse what came; nothing after a refusal."""
         if self._refusal is not None:
             return
-        self._unset_keepalive_if_required()
         if self.since is None:
             self.since = self.loop.time()
         self._n_new = len(data)
@@ -90,8 +91,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Start the clock of a request."""
-        super().on_message_begin()
-        self.since, self._in_head = self.loop.time(), True
+        self.url, self.headers, self.expect_100_continue = b"", [], False
+        self.since, self._idle_since, self._in_head = self.loop.time(), math.inf, True
 
     def on_headers_complete(self) -> None:
         """Check the head; send small predictions the short way, everything else the long one."""
@@ -101,7 +102,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._n_silent + self._n_new > self._max_head or len(headers) > MAX_HEADERS:
             check_size(self.url, headers, self._max_head)
         version, method = parser.get_http_version(), parser.get_method()
-        check_version(version)
+        if version not in VERSIONS:
+            raise refuse_version(version)
         check_host(headers, found, version)
         if parser.should_upgrade():
             if method == b"CONNECT":
@@ -116,6 +118,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if method == b"POST":
             self._desk.begin()
         if route is None:
+            self._begin_scope()
             super().on_headers_complete()
         else:
             self.cycle = QuickCall(self, self._desk, route, found, parser.should_keep_alive())  # type: ignore[assignment]
@@ -123,6 +126,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self.headers = []  # what comes now are trailers, which are no headers
         if probing:
             self.cycle.keep_alive = False
+
+    def _begin_scope(self) -> None:
+        """Let uvicorn make the request's scope, which only the long way needs; keep what was read of the head."""
+        head = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = head
+        self.scope["headers"] = self.headers
 
     def _refuse_by_head(self) -> bool:
         """Refuse a request because of overload before anything else is looked at; return whether that was done.
@@ -158,7 +168,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
         self._n_silent = 0
-        if not isinstance(self.cycle, RefusedCall):
+        call: Any = self.cycle
+        if type(call) is QuickCall:
+            call.body += body  # no longer than its Content-Length, which is small
+        elif type(call) is not RefusedCall:
             super().on_body(body)
 
     def _decline_upgrade(self, rest: bytes) -> None:
@@ -194,10 +207,16 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with the next request; after the last one, send the refusal of what came behind it."""
-        if self._refusal is None or self.pipeline:
+        if self.pipeline:
             super().on_response_complete()
-        else:
+        elif self._refusal is not None:
             self._send_refusal()
+        else:  # as uvicorn does, but for its timer: ``close_if_slow`` closes what is idle for too long
+            self.server_state.total_requests += 1
+            if not self.transport.is_closing():
+                self.flow.resume_reading()
+            if self.since is None:
+                self._idle_since = self.loop.time()
 
     # --- refusals ---
 
@@ -209,10 +228,7 @@ class GuardedProtocol(HttpToolsProtocol):
     @property
     def waiting_since(self) -> float:
         """Loop time since which the client is to send something; infinite while a request is at work."""
-        if self.since is not None:
-            return self.since
-        timer = self.timeout_keep_alive_task
-        return math.inf if timer is None else timer.when() - self.timeout_keep_alive
+        return self._idle_since if self.since is None else self.since
 
     def idle_seconds(self, now: float) -> float:
         """Return for how long the client has sent no further request; 0 while one is coming in or at work."""
@@ -265,13 +281,15 @@ class GuardedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def close_if_slow(self, now: float, seconds: float) -> None:
-        """Close the connection if a request has been coming in, or a response going out, for too long."""
+        """Close the connection if a request has been coming in, or a response going out, for too long; or if it is unused."""
         if self.transport is None or self.transport.is_closing():
             return
         if self.since is not None and now - self.since > seconds:
             self.refuse(SLOW)
             return
-        if not self.flow.write_paused:
+        if self.since is None and now - self._idle_since > self.timeout_keep_alive:
+            self.transport.close()
+        elif not self.flow.write_paused:
             self._blocked_since = None
         elif self._blocked_since is None:  # the client does not read: count from when this is first seen
             self._blocked_since = now

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PATHS = (b"/invocations", b"/predict")
 QUICK_ROUTES: dict[bytes, Route] = {path: find_route("POST", path.decode())[0] for path in PATHS}
 MAX_BODY_BYTES = 32 * 1024
-LONG_WAY_HEADERS = (b"transfer-encoding", b"content-encoding", b"expect")
+LONG_WAY_HEADERS = frozenset((b"transfer-encoding", b"content-encoding", b"expect"))
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def find_quick_route(url: bytes, method: bytes, headers: dict[bytes, bytes]) -> 
     length = headers.get(b"content-length")
     if length is None or len(length) > 5 or int(length) > MAX_BODY_BYTES:
         return None
-    return None if any(name in headers for name in LONG_WAY_HEADERS) else route
+    return route if LONG_WAY_HEADERS.isdisjoint(headers) else None
 
 
 class Desk:
@@ -119,14 +119,16 @@ class Desk:
 
     def begin(self) -> None:
         """Note that a request has begun."""
-        self._begin_turn()
+        if self._started is None:
+            self._begin_turn()
         self.admission.n_begun += 1
 
     def take(self, call: QuickCall) -> None:
         """Answer a request, let it wait, or refuse it if too many have become whole at once."""
         self._n_this_turn += 1
         if self._n_this_turn == 1:
-            self._begin_turn()
+            if self._started is None:
+                self._begin_turn()
             if self._single:
                 self._answer([call])
                 return
@@ -139,15 +141,15 @@ class Desk:
 
     def refuse(self, call: RefusedCall) -> None:
         """Refuse a request because of overload."""
-        self._begin_turn()
+        if self._started is None:
+            self._begin_turn()
         self.refusals.hold(call, self.admission.answer_seconds, asyncio.get_running_loop())
 
     def _begin_turn(self) -> None:
         """Note when the turn began, and with it how long the one before took."""
-        if self._started is None:
-            self._started = time.perf_counter()
-            self._learn(self._started)
-            asyncio.get_running_loop().call_soon(self._end_turn)
+        self._started = time.perf_counter()
+        self._learn(self._started)
+        asyncio.get_running_loop().call_soon(self._end_turn)
 
     def _end_turn(self) -> None:
         """Answer what waits; whatever the loop has read by now is here."""
