@@ -95,7 +95,7 @@ def main(root: Path, first_fatal: int, step: int) -> None:
     log = Log()
     log.add(draw(1500, moved, 2))
     in_child(lambda: start(config))
-    pristine = root.with_name("pristine")
+    pristine = root.with_name(f"{root.name}-pristine")
     shutil.copytree(root, pristine)
     warm_up(lambda: run(config, log, None))
     for fatal in range(first_fatal, 100, step):
