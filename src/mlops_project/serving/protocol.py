@@ -204,6 +204,8 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self.since, self._n_silent = None, 0
         super().on_message_complete()
+        if self.cycle.response_complete:  # it was answered before its body had come
+            self._idle_since = self.loop.time()
 
     def on_response_complete(self) -> None:
         """Go on with the next request; after the last one, send the refusal of what came behind it."""

@@ -13,6 +13,7 @@ from mlops_project.serving.settings import build_settings
 
 KEEP_ALIVE_SECONDS = 1
 PING = b"GET /ping HTTP/1.1\r\nHost: here\r\n\r\n"
+EARLY = b"POST /nothing HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n"  # answered before its body is there
 SLOW = b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n"
 
 
@@ -30,20 +31,24 @@ async def measure_end(reader, asked: float) -> float:
 
 
 async def try_connections(port: int) -> None:
-    idle, busy, slow, piped = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+    idle, busy, slow, piped, early = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5)]
     for reader, writer in (idle, busy, slow):
         assert await ask(reader, writer, PING) == b"HTTP/1.1 200 OK"
     slow[1].write(SLOW)  # its body is still to come
     for _ in range(2):  # each is read before the other is answered
         piped[1].write(PING * 2)
+    assert await ask(*early, EARLY) == b"HTTP/1.1 404 Not Found"
+    early[1].write(b"{}")
+    early_end = asyncio.create_task(measure_end(early[0], time.monotonic()))
     end = asyncio.create_task(measure_end(idle[0], time.monotonic()))
     for _ in range(8):
         await asyncio.sleep(KEEP_ALIVE_SECONDS / 2)
         assert await ask(*busy, PING) == b"HTTP/1.1 200 OK"
     assert KEEP_ALIVE_SECONDS <= await end < KEEP_ALIVE_SECONDS + 2.5  # it looks about once a second
+    assert await asyncio.wait_for(early_end, 1) < KEEP_ALIVE_SECONDS + 2.5
     assert (await ask(*slow, b"{}")).startswith(b"HTTP/1.1 4")
     assert (await piped[0].read()).count(b"HTTP/1.1 200 OK") == 4
-    for _, writer in (idle, busy, slow, piped):
+    for _, writer in (idle, busy, slow, piped, early):
         writer.close()
 
 
