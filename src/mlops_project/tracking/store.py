@@ -4,12 +4,13 @@ Nothing here changes MLflow's global state: every call goes through a client mad
 """
 
 import contextlib
+import functools
 import logging
 import os
 import urllib.error
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 from mlops_project.config import Config
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 DATABASE_FILE = "mlflow.db"
 ARTIFACTS_FOLDER = "artifacts"
+OVERTAKEN = ("UNIQUE constraint failed", "duplicate key value", "Duplicate entry")  # SQLite, PostgreSQL, MySQL
 RETRIES = 4  # with a back-off of 0, 2, 4 and 8 s: a tracking server that restarts is waited for
 
 
@@ -78,9 +80,44 @@ def open_store(config: Config) -> Iterator[Store]:
             _probe(address, config.tracking.timeout_seconds)
         elif address == database_uri(config):
             config.tracking_dir.mkdir(parents=True, exist_ok=True)
-        client = MlflowClient(tracking_uri=address, registry_uri=address)
+        client = cast("MlflowClient", _RepeatingClient(MlflowClient(tracking_uri=address, registry_uri=address)))
         experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or config.tracking.experiment
-        yield Store(client, shown, experiment, artifact_root(config) if address == database_uri(config) else None)
+        yield Store(
+            cast("MlflowClient", _RepeatingClient(client)),
+            shown,
+            experiment,
+            artifact_root(config) if address == database_uri(config) else None,
+        )
+
+
+class _RepeatingClient:
+    """A client whose calls are made once more if another process wrote the same row first.
+
+    MLflow looks rows up (data sets, tags, aliases) and then adds what it did not find, in a transaction that is undone when
+    somebody added it between the two; the second time, it is found.
+    """
+
+    def __init__(self, client: "MlflowClient") -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        return _repeated(found) if callable(found) else found
+
+
+def _repeated(call: Callable[..., Any]) -> Callable[..., Any]:
+    from mlflow.exceptions import MlflowException
+
+    @functools.wraps(call)
+    def repeat(*arguments: Any, **options: Any) -> Any:
+        try:
+            return call(*arguments, **options)
+        except MlflowException as error:
+            if error.error_code != "BAD_REQUEST" or not any(sign in str(error) for sign in OVERTAKEN):
+                raise
+        return call(*arguments, **options)
+
+    return repeat
 
 
 def _probe(address: str, timeout_seconds: float) -> None:

@@ -2,6 +2,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from mlops_project.errors import TrackingError
 from mlops_project.tracking.evaluations import Logged, log_windows
@@ -58,14 +59,12 @@ def test_report_of_the_newest_window_takes_the_place_of_the_last(config, any_sto
 
 def test_crash_before_the_mark_logs_the_same_again_and_changes_nothing(config, make, monkeypatch):
     log_bundle(*make("good"))
-    with open_store(config) as store:
-        client = type(store.client)
 
     def die(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(client, "set_tag", die)
+        patch.setattr(MlflowClient, "set_tag", die)
         with pytest.raises(KeyboardInterrupt):
             log_windows(config, "cancer", "1", [make_window(0, ALERT)])
     log_windows(

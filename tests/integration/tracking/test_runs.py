@@ -2,6 +2,7 @@ import base64
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from mlops_project.bundle import load_bundle
 from mlops_project.errors import TrackingError
 from mlops_project.runtime import Runtime
 from mlops_project.tracking import registry
-from mlops_project.tracking.runs import log_bundle
+from mlops_project.tracking.runs import find_experiment, log_bundle
 from mlops_project.tracking.store import open_store
 from tests.integration.tracking.stores import reseal
 from tests.servers_slow import slow_server
@@ -245,6 +246,36 @@ def test_bundle_replaced_during_logging_is_not_registered_as_the_old_one(make, t
         log_bundle(bundle, config)
     with open_store(config) as store:
         assert registry.list_versions(store, "cancer") == []
+
+
+def test_another_process_that_names_the_same_table_first_costs_nothing(make, trained):
+    """MLflow looks a data set up and then adds it; here another process adds it between the two, once."""
+    import sqlalchemy
+    from mlflow.store.tracking.dbmodels.models import SqlDataset
+
+    bundle, config = make("good")
+    added = []
+
+    def add_first(session, _context, _instances):
+        mine = next((item for item in session.new if isinstance(item, SqlDataset)), None)
+        if mine is None or added:
+            return
+        row = {column.name: getattr(mine, column.name) for column in SqlDataset.__table__.columns} | {"dataset_uuid": "0" * 32}
+        with sqlite3.connect(config.tracking_dir / "mlflow.db", timeout=20) as other:
+            other.execute(f"INSERT INTO datasets ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", [*row.values()])
+        added.append(row["digest"])
+
+    sqlalchemy.event.listen(sqlalchemy.orm.Session, "before_flush", add_first)
+    try:
+        logged = log_bundle(bundle, config)
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.orm.Session, "before_flush", add_first)
+    assert added == [bundle.metadata.data_digest[:36]]
+    with open_store(config) as store:
+        (dataset,) = store.client.get_run(logged.run_id).inputs.dataset_inputs
+        assert [version.number for version in registry.list_versions(store, "cancer")] == [1]
+        assert len(store.client.search_runs([find_experiment(store)], "tags.started != ''")) == 1
+    assert dataset.dataset.digest == bundle.metadata.data_digest[:36]
 
 
 def test_two_processes_log_at_the_same_time(make, trained, project):
