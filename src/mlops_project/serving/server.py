@@ -60,7 +60,7 @@ def run_server(settings: Settings) -> None:
         port=serving.port,
         workers=serving.workers,
         http=GuardedProtocol,
-        loop="auto" if sys.platform == "win32" else "uvloop",
+        loop="auto" if sys.platform == "win32" else "mlops_project.serving.loop:DrainingLoop",
         ws="none",
         lifespan="on",
         log_config=_log_config(),
