@@ -52,6 +52,14 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
+def read_command(process: psutil.Process) -> str:
+    """Return a process's command line; empty if it ended meanwhile."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
 def find_alive(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
     """Return the processes that have not ended after so many seconds."""
     deadline = time.monotonic() + seconds

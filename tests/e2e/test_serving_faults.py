@@ -15,7 +15,7 @@ import pytest
 
 from mlops_project.prediction_log.records import read_segment
 from tests.load import Answers, build_request, keep_asking, read_response, read_row
-from tests.servers import find_alive, model_server, plain_environment
+from tests.servers import find_alive, model_server, plain_environment, read_command
 
 MODEL = ("--model", "artifacts/model")
 
@@ -51,7 +51,7 @@ def read_metrics(server) -> str:
 def workers_of(server) -> list[psutil.Process]:
     """Return the processes that answer: they hold the listening socket, and are not the first."""
     family = psutil.Process(server.process.pid).children(recursive=True)
-    return [process for process in family if "spawn_main" in " ".join(process.cmdline())]
+    return [process for process in family if "spawn_main" in read_command(process)]
 
 
 def test_killed_worker_loses_no_acknowledged_prediction_and_comes_back(trained_project):

@@ -6,7 +6,6 @@ import socket
 
 import uvloop
 
-from mlops_project.process import listen
 from mlops_project.serving.loop import DrainingLoop
 
 N_CLIENTS = 20
@@ -27,7 +26,7 @@ def close_while_they_wait(loop: uvloop.Loop) -> list[bytes | None]:
     """Connect and send while the loop is busy, then close the server; return each client's answer, None if it was reset."""
 
     async def run() -> list[bytes | None]:
-        listener = listen("127.0.0.1", 0)
+        listener = socket.create_server(("127.0.0.1", 0))
         server = await loop.create_server(Echo, sock=listener, backlog=N_CLIENTS)
         with contextlib.ExitStack() as stack:
             clients = [
@@ -66,7 +65,7 @@ def test_nobody_can_connect_after_it():
     loop = DrainingLoop()
 
     async def run() -> int:
-        listener = listen("127.0.0.1", 0)
+        listener = socket.create_server(("127.0.0.1", 0))
         address = listener.getsockname()
         server = await loop.create_server(Echo, sock=listener)
         server.close()
