@@ -15,29 +15,41 @@ class DrainingLoop(uvloop.Loop):
     heard yet that it is to end.
     """
 
-    async def create_server(self, protocol_factory: Any, *args: Any, sock: Any = None, **options: Any) -> Any:
+    async def create_server(
+        self, protocol_factory: Any, *args: Any, sock: Any = None, backlog: int = 100, **options: Any
+    ) -> Any:
         """Create a server as uvloop does, for a socket that is bound already."""
-        server = await super().create_server(protocol_factory, *args, sock=sock, **options)
-        return server if sock is None else _DrainingServer(server, sock, protocol_factory, self)
+        server = await super().create_server(protocol_factory, *args, sock=sock, backlog=backlog, **options)
+        return server if sock is None else _DrainingServer(server, sock, backlog, protocol_factory, self)
 
 
 class _DrainingServer:
     """An ``asyncio.Server`` of one listening socket."""
 
     def __init__(
-        self, server: Any, listener: socket.socket, protocol_factory: Callable[[], Any], loop: asyncio.AbstractEventLoop
+        self,
+        server: Any,
+        listener: socket.socket,
+        backlog: int,
+        protocol_factory: Callable[[], Any],
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self._server, self._listener, self._protocol_factory, self._loop = server, listener, protocol_factory, loop
+        self._server, self._listener, self._backlog = server, listener, backlog
+        self._protocol_factory, self._loop = protocol_factory, loop
         self._accepted: set[asyncio.Task[Any]] = set()
 
     def close(self) -> None:
-        """Let no more connections wait, accept those that do, and close."""
-        self._listener.listen(0)
+        """Accept the connections that wait, at most so many as may, and close.
+
+        Other workers may go on with the same socket: nothing about it is changed.
+        """
         self._listener.setblocking(False)
-        while True:
+        for _ in range(self._backlog):
             try:
-                connection, _ = self._listener.accept()
-            except OSError:
+                connection, _address = self._listener.accept()
+            except ConnectionAbortedError:  # the client gave up
+                continue
+            except OSError:  # nobody waits
                 break
             opening = self._loop.connect_accepted_socket(self._protocol_factory, connection)
             self._accepted.add(self._loop.create_task(opening))

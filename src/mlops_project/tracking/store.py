@@ -82,12 +82,7 @@ def open_store(config: Config) -> Iterator[Store]:
             config.tracking_dir.mkdir(parents=True, exist_ok=True)
         client = cast("MlflowClient", _RepeatingClient(MlflowClient(tracking_uri=address, registry_uri=address)))
         experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or config.tracking.experiment
-        yield Store(
-            cast("MlflowClient", _RepeatingClient(client)),
-            shown,
-            experiment,
-            artifact_root(config) if address == database_uri(config) else None,
-        )
+        yield Store(client, shown, experiment, artifact_root(config) if address == database_uri(config) else None)
 
 
 class _RepeatingClient:
