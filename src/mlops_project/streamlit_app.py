@@ -28,7 +28,7 @@ def main() -> None:
     st.html(STYLE)
     document.complete_document(t.tag)
     pages = [
-        st.Page(view.PAGES / f"{name}.py", title=t(f"page.{name}"), icon=icon, url_path=name, default=name == "predict")
+        st.Page(view.FOLDER / name / "page.py", title=t(f"page.{name}"), icon=icon, url_path=name, default=name == "predict")
         for name, icon in PAGES.items()
     ]
     page = st.navigation(pages, position="sidebar")

@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 import mlops_project
 
 APP = Path(mlops_project.__file__).parent / "streamlit_app.py"
-PAGES = APP.parent / "ui" / "pages"
+PAGES = APP.parent / "ui"
 SECONDS = 60
 QUICK = "model: {{name: {name}, estimator: {estimator}}}\nevaluation: {{bootstrap_rounds: 20, importance_repeats: 0}}\n"
 
@@ -46,7 +46,7 @@ def press(app: AppTest, label: str) -> AppTest:
 
 
 def open_page(app: AppTest, name: str) -> AppTest:
-    app.switch_page(str(PAGES / f"{name}.py")).run()
+    app.switch_page(str(PAGES / name / "page.py")).run()
     assert not app.exception
     return app
 

@@ -14,10 +14,10 @@ from mlops_project.config import Config
 from mlops_project.errors import BundleError, ConfigError, TrackingError
 from mlops_project.tables.locations import hide_credentials
 from mlops_project.ui.address import MODEL, note, recall
+from mlops_project.ui.catalogue import MODELS_VARIABLE, Catalogue, Model, find_models, open_model
 from mlops_project.ui.client import ModelServer
 from mlops_project.ui.format import escape
 from mlops_project.ui.language import LANGUAGES, Translate, find_language
-from mlops_project.ui.model import MODELS_VARIABLE, Catalogue, Model, find_models, open_model
 from mlops_project.ui.registry import knows_registry, read_registry
 from mlops_project.utils import load_config
 
@@ -188,4 +188,4 @@ def require_bundle(view: View) -> None:
         st.stop()
 
 
-PAGES = Path(__file__).parent / "pages"
+FOLDER = Path(__file__).parent  # one folder for each page

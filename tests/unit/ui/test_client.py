@@ -1,7 +1,7 @@
 import pytest
 
 from mlops_project.ui.client import ModelServer, ModelServerError, Sample, parse_metrics
-from mlops_project.ui.traffic import find_quantile, summarise
+from mlops_project.ui.operations.traffic import find_quantile, summarise
 
 METRICS = r"""# HELP http_requests_total Requests answered.
 # TYPE http_requests_total counter

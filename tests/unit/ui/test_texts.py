@@ -12,8 +12,8 @@ from mlops_project.monitoring.results import AlertName, Source
 from mlops_project.streamlit_app import PAGES
 from mlops_project.ui.format import escape, format_moment, format_number
 from mlops_project.ui.language import LANGUAGES, Translate, find_language, name_metric
+from mlops_project.ui.monitoring.timeline import LOOKS
 from mlops_project.ui.texts import TEXTS
-from mlops_project.ui.timeline import LOOKS
 
 FILES = [*Path(mlops_project.ui.__file__).parent.rglob("*.py"), Path(mlops_project.ui.__file__).parents[1] / "streamlit_app.py"]
 

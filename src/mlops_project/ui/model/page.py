@@ -13,7 +13,7 @@ from mlops_project.ui.address import note, recall
 from mlops_project.ui.format import LOSSES, escape, format_moment
 from mlops_project.ui.inputs import describe_inputs
 from mlops_project.ui.language import Translate, name_metric
-from mlops_project.ui.quality import (
+from mlops_project.ui.model.quality import (
     compute_calibration,
     compute_class_curves,
     compute_importances,

@@ -14,8 +14,8 @@ from mlops_project.reference.profile import VALUE
 from mlops_project.ui.address import note, recall
 from mlops_project.ui.format import escape
 from mlops_project.ui.language import Translate
-from mlops_project.ui.monitoring import list_features, list_scores
-from mlops_project.ui.monitoring_charts import draw_bins
+from mlops_project.ui.monitoring.charts import draw_bins
+from mlops_project.ui.monitoring.evaluations import list_features, list_scores
 from mlops_project.ui.reasons import explain
 
 FEATURE, TABLE, SUBJECT = "monitored feature", "monitored features", "monitored subject"

@@ -10,7 +10,7 @@ import streamlit as st
 
 from mlops_project.config import Config
 from mlops_project.runtime import Floats, Predictions
-from mlops_project.ui.model import Model
+from mlops_project.ui.catalogue import Model
 
 if TYPE_CHECKING:
     from mlops_project.modeling.importance import Importance

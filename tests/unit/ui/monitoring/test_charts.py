@@ -5,8 +5,8 @@ import pytest
 
 from mlops_project.monitoring.results import Bins
 from mlops_project.ui.language import Translate
-from mlops_project.ui.monitoring import Mark, list_points, list_shares
-from mlops_project.ui.monitoring_charts import MAX_NAMED, draw_bins, draw_metric, draw_share
+from mlops_project.ui.monitoring.charts import MAX_NAMED, draw_bins, draw_metric, draw_share
+from mlops_project.ui.monitoring.evaluations import Mark, list_points, list_shares
 from tests.evaluations import NOON, make_evaluation, make_feature, make_performance
 
 ENGLISH = Translate("en")

@@ -25,7 +25,7 @@ from mlops_project.ui.drawing import (
     tip,
 )
 from mlops_project.ui.language import Translate
-from mlops_project.ui.monitoring import Mark
+from mlops_project.ui.monitoring.evaluations import Mark
 
 Marks = Sequence[tuple[Mark, str]]  # oldest first, each with its text
 Span = tuple[datetime, datetime]

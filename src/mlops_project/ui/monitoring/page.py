@@ -9,12 +9,11 @@ from mlops_project.config import Config
 from mlops_project.errors import TrackingError
 from mlops_project.monitoring.report.summary import format_duration, format_minute, format_percent, to_sentence
 from mlops_project.monitoring.results import Alert, Drift, Evaluation, MetricValue, Source
-from mlops_project.ui import monitoring_charts as charts
-from mlops_project.ui.changes import show_changes
 from mlops_project.ui.format import LOSSES, escape, format_moment
 from mlops_project.ui.language import Translate, name_metric
-from mlops_project.ui.lookout import Lookout, Seen
-from mlops_project.ui.monitoring import (
+from mlops_project.ui.monitoring import charts
+from mlops_project.ui.monitoring.changes import show_changes
+from mlops_project.ui.monitoring.evaluations import (
     MONITOR_VARIABLE,
     Mark,
     describe_window,
@@ -27,9 +26,10 @@ from mlops_project.ui.monitoring import (
     list_points,
     list_shares,
 )
+from mlops_project.ui.monitoring.lookout import Lookout, Seen
+from mlops_project.ui.monitoring.timeline import LOOKS, Entry, derive, find_marks, tell
 from mlops_project.ui.reasons import explain
 from mlops_project.ui.registry import Registered, read_registry
-from mlops_project.ui.timeline import LOOKS, Entry, derive, find_marks, tell
 from mlops_project.ui.view import View, open_view, write_command
 
 REFRESH_SECONDS = 10.0

@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_auc_score
 
 from mlops_project.runtime import Predictions
-from mlops_project.ui.quality import compute_calibration, compute_class_curves, compute_curves, count_confusion
+from mlops_project.ui.model.quality import compute_calibration, compute_class_curves, compute_curves, count_confusion
 
 
 def make_predictions(rng, n_rows: int, n_classes: int) -> tuple[Predictions, np.ndarray]:

@@ -4,8 +4,8 @@ from typing import get_args
 from mlops_project.tracking.events import Event, EventKind
 from mlops_project.tracking.registry import Action, Move, Version
 from mlops_project.ui.language import Translate
+from mlops_project.ui.monitoring.timeline import LOOKS, derive, find_marks, tell
 from mlops_project.ui.registry import Registered
-from mlops_project.ui.timeline import LOOKS, derive, find_marks, tell
 from tests.evaluations import NOON, make_alert, make_evaluation
 
 

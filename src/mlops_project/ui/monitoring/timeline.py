@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mlops_project.monitoring.alerts import find_changes
 from mlops_project.monitoring.results import Alert, Evaluation
 from mlops_project.ui.language import Translate
-from mlops_project.ui.monitoring import Mark
+from mlops_project.ui.monitoring.evaluations import Mark
 from mlops_project.ui.reasons import explain
 
 if TYPE_CHECKING:

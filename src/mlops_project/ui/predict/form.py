@@ -7,9 +7,9 @@ from typing import Any
 import streamlit as st
 
 from mlops_project.contract import Contract, Feature
+from mlops_project.ui.catalogue import Model
 from mlops_project.ui.format import escape, format_bound, format_value
 from mlops_project.ui.language import Translate
-from mlops_project.ui.model import Model
 from mlops_project.ui.reference import Row
 from mlops_project.ui.typed import InputError, read_number, write_number
 

@@ -6,7 +6,7 @@ import pytest
 from mlops_project.config import Config
 from mlops_project.sections import MonitoringConfig, PredictionLogConfig
 from mlops_project.ui.language import Translate
-from mlops_project.ui.monitoring import (
+from mlops_project.ui.monitoring.evaluations import (
     describe_window,
     find_changes_of_version,
     find_first_changes,

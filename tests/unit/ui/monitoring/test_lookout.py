@@ -3,8 +3,8 @@
 import pytest
 
 from mlops_project.monitoring.store import EvaluationStore
-from mlops_project.ui import lookout as module
-from mlops_project.ui.lookout import HISTORY, Lookout, trim
+from mlops_project.ui.monitoring import lookout as module
+from mlops_project.ui.monitoring.lookout import HISTORY, Lookout, trim
 from tests.evaluations import make_drift, make_evaluation, make_feature
 
 

@@ -5,12 +5,12 @@ import streamlit as st
 
 from mlops_project.errors import ConfigError, MLOpsError, TrackingError
 from mlops_project.serving.settings import MIN_KEY_LENGTH
+from mlops_project.ui.catalogue import SERVER_VARIABLE, find_server
 from mlops_project.ui.client import ModelServerError
 from mlops_project.ui.format import escape, format_moment
 from mlops_project.ui.language import Translate
-from mlops_project.ui.model import SERVER_VARIABLE, find_server
+from mlops_project.ui.operations.traffic import Traffic, summarise
 from mlops_project.ui.registry import KEYS_VARIABLE, Registered, forget_registry, has_admin_key, is_admin, read_registry
-from mlops_project.ui.traffic import Traffic, summarise
 from mlops_project.ui.view import View, choose_language, open_view
 
 REFRESH_SECONDS = 5.0

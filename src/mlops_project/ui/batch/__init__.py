@@ -1,0 +1,1 @@
+"""The page Batch: a file of cases, checked and scored."""

@@ -1,0 +1,1 @@
+"""The page Operations: what is served and registered; promote and roll back."""

@@ -1,0 +1,1 @@
+"""The page Predict: one case, its prediction, why, and what if."""
