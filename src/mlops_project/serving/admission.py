@@ -27,6 +27,8 @@ class Admission:
         Requests begun in this turn.
     n_working
         Requests on the long way that are not answered: their body is coming in, or they are at work, perhaps in a thread.
+    n_waiting
+        Requests on the short way that wait for the end of this turn.
     allowed
         How many may be begun in one turn.
     """
@@ -34,7 +36,7 @@ class Admission:
     def __init__(self, max_wait_seconds: float, max_waiting: int) -> None:
         self._turn_seconds, self._max_waiting = max_wait_seconds * TURN_SHARE, max_waiting
         self._seconds, self._answers = GUESS_SECONDS, float(GUESS_ANSWERS)
-        self.n_begun = self.n_working = 0
+        self.n_begun = self.n_working = self.n_waiting = 0
         self.allowed = self._count_allowed()
 
     @property

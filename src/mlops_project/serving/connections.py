@@ -5,17 +5,38 @@ make room for new ones, those of the address that has most of them and the longe
 """
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from mlops_project.sections import ServingConfig
 from mlops_project.serving.errors import RefusedError
 
-if TYPE_CHECKING:
-    from mlops_project.serving.protocol import GuardedProtocol
-
 GRACE_SECONDS = 1.0  # a client that has just connected may be about to send
 RESCAN_SECONDS = 0.1  # looking through a thousand connections takes half a millisecond
 MAX_LINGERING = 256  # refused clients that are still given time to read why
+
+
+class Connection(Protocol):
+    """What is asked of a connection here."""
+
+    address: str
+    transport: Any
+
+    @property
+    def waits(self) -> bool:
+        """Whether the client is to send the rest of a request, or its first."""
+
+    @property
+    def waiting_since(self) -> float:
+        """Loop time since which the client is to send something."""
+
+    def idle_seconds(self, now: float) -> float:
+        """Return for how long the client has sent no further request."""
+
+    def make_room(self, refusal: RefusedError) -> None:
+        """End the connection."""
+
+    def refuse(self, refusal: RefusedError) -> None:
+        """Read no more, and say why."""
 
 
 def busy() -> RefusedError:
@@ -41,14 +62,14 @@ class ConnectionPlaces:
         Refused connections that are read until their client has had time to read the refusal.
     """
 
-    def __init__(self, settings: ServingConfig, connections: "set[GuardedProtocol]") -> None:
+    def __init__(self, settings: ServingConfig, connections: set[Connection]) -> None:
         self._settings, self._connections = settings, connections
         self._next_scan = 0.0
         self._in_vain: set[str] = set()  # addresses for whose connections no room was found a moment ago
-        self.reserved: dict[GuardedProtocol, None] = {}
-        self.lingering: set[GuardedProtocol] = set()
+        self.reserved: dict[Connection, None] = {}
+        self.lingering: set[Connection] = set()
 
-    def enter(self, connection: "GuardedProtocol", now: float) -> None:
+    def enter(self, connection: Connection, now: float) -> None:
         """Give a new connection a place: an ordinary one, or one for probes, out of which the oldest has to go."""
         if self.has_room(connection, now):
             return
@@ -57,19 +78,19 @@ class ConnectionPlaces:
             oldest = next((held for held in self.reserved if held.waits), connection)
             oldest.refuse(busy())
 
-    def linger(self, connection: "GuardedProtocol") -> bool:
+    def linger(self, connection: Connection) -> bool:
         """Say whether a refused connection may stay until its client has read the refusal."""
         self.reserved.pop(connection, None)
         if len(self.lingering) < MAX_LINGERING:
             self.lingering.add(connection)
         return connection in self.lingering
 
-    def leave(self, connection: "GuardedProtocol") -> None:
+    def leave(self, connection: Connection) -> None:
         """Forget a connection that has ended."""
         self.reserved.pop(connection, None)
         self.lingering.discard(connection)
 
-    def promote(self, connection: "GuardedProtocol", now: float) -> bool:
+    def promote(self, connection: Connection, now: float) -> bool:
         """Move a connection from the places for probes to an ordinary one, if there is one by now."""
         del self.reserved[connection]
         if self.has_room(connection, now):
@@ -77,7 +98,7 @@ class ConnectionPlaces:
         self.reserved[connection] = None
         return False
 
-    def has_room(self, connection: "GuardedProtocol", now: float) -> bool:
+    def has_room(self, connection: Connection, now: float) -> bool:
         """Say whether this open connection fits into the ordinary places; make room for it if that can be."""
         n_over = len(self._connections) - len(self.reserved) - len(self.lingering) - self._settings.max_connections
         if n_over <= 0:
@@ -101,7 +122,7 @@ class ConnectionPlaces:
             held.refuse(busy())
 
 
-def choose_waiting(connections: "set[GuardedProtocol]", newcomer: "GuardedProtocol", now: float) -> "list[GuardedProtocol]":
+def choose_waiting(connections: set[Connection], newcomer: Connection, now: float) -> list[Connection]:
     """Return which connections may make room for a newcomer: those that wait for their client, the longest first.
 
     Only those of the address with most connections are chosen; if that is the newcomer's own, only those that have waited for
@@ -119,9 +140,9 @@ def choose_waiting(connections: "set[GuardedProtocol]", newcomer: "GuardedProtoc
     return sorted(waiting, key=lambda held: (not held.waits, held.waiting_since))
 
 
-def choose_excess(connections: "set[GuardedProtocol]", limit: int, now: float) -> "list[GuardedProtocol]":
+def choose_excess(connections: set[Connection], limit: int, now: float) -> list[Connection]:
     """Return the connections that have been half open for a second beyond so many of one address, the oldest first."""
-    by_address: dict[str, list[GuardedProtocol]] = {}
+    by_address: dict[str, list[Connection]] = {}
     for held in connections:
         if held.waits and now - held.waiting_since > GRACE_SECONDS:
             by_address.setdefault(held.address, []).append(held)

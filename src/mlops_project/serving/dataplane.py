@@ -19,7 +19,7 @@ from mlops_project.serving.counters import Key
 from mlops_project.serving.errors import RefusedError
 from mlops_project.serving.metrics import ServerMetrics
 from mlops_project.serving.model import ServedModel
-from mlops_project.serving.reload import Shelf
+from mlops_project.serving.models import LoadedModels
 from mlops_project.serving.settings import Settings
 from mlops_project.serving.wires import READ, TAKE, WRITE, Question, Wire, Write
 
@@ -66,12 +66,12 @@ class DataPlane:
     ----------
     settings, metrics
         The server's.
-    shelf
+    models
         The loaded models.
     """
 
-    def __init__(self, settings: Settings, shelf: Shelf, metrics: ServerMetrics) -> None:
-        self.settings, self.shelf, self.metrics = settings, shelf, metrics
+    def __init__(self, settings: Settings, models: LoadedModels, metrics: ServerMetrics) -> None:
+        self.settings, self.models, self.metrics = settings, models, metrics
         self._values = metrics.values
         self._slots = metrics.counters.slots(Key(metric.name, ()) for metric in (names.LOG_RECORDS, names.LOG_BYTES))
         self._random = random.Random()  # noqa: S311 - sampling, not secrets
@@ -180,7 +180,7 @@ class DataPlane:
     def _choose_canary(self, champion: ServedModel) -> ServedModel | None:
         """Return the challenger for its share of requests in canary mode."""
         if self._canary and self._random.random() < self.settings.serving.challenger_share:
-            return self.shelf.challengers.get(champion.name)
+            return self.models.challengers.get(champion.name)
         return None
 
     def _answer(self, model: ServedModel, question: Question, started: float) -> Answer:
@@ -240,7 +240,7 @@ class DataPlane:
         """Return the challenger if it is to score this request unseen, and has room for it."""
         if self.settings.serving.challenger != "shadow" or model.role != "champion":
             return None
-        challenger = self.shelf.challengers.get(model.name)
+        challenger = self.models.challengers.get(model.name)
         if challenger is None or self._random.random() >= self.settings.serving.challenger_share:
             return None
         if self._pending_shadows >= MAX_PENDING_SHADOWS:

@@ -3,7 +3,7 @@
 from mlops_project.errors import MLOpsError
 from mlops_project.prediction_log.ids import UnknownPredictionError
 from mlops_project.serving.model import NotReadyError
-from mlops_project.serving.reload import NoModelError, UnknownModelError
+from mlops_project.serving.models import NoModelError, UnknownModelError
 from mlops_project.wire.limits import TooLargeError
 from mlops_project.wire.mlflow import UnsupportedTypeError
 

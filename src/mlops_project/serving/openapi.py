@@ -7,6 +7,7 @@ import orjson
 from mlops_project import __version__
 from mlops_project.contract import Contract, Feature
 from mlops_project.serving.model import ServedModel
+from mlops_project.serving.models import LoadedModels
 from mlops_project.wire.mlflow import CSV, JSON, PARQUET
 from mlops_project.wire.parquet import has_parquet
 
@@ -215,3 +216,20 @@ def _post(summary: str, tag: str, request: dict[str, Any], response: dict[str, A
         "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
         "responses": _responses(response, "The predictions.", error),
     }
+
+
+class ApiViews:
+    """The API's description as those see it who may ask the model, and as everybody does; each is made once per model."""
+
+    def __init__(self, models: LoadedModels, *, secured: bool) -> None:
+        self._models, self._secured = models, secured
+        self._views: dict[bool, tuple[object, bytes]] = {}
+
+    def find(self, *, whole: bool) -> bytes:
+        """Return the description: with the loaded model's columns, or without."""
+        model = self._models.find() if self._models.champions else None
+        known = model and whole and (model.bundle.digest, model.version)  # not the model itself, which would stay in memory
+        view = self._views.get(whole)
+        if view is None or view[0] != known:
+            view = self._views[whole] = (known, describe_api(model if whole else None, secured=self._secured))
+        return view[1]

@@ -5,11 +5,12 @@ are therefore held back, the longer the more there are, which costs the server n
 together.
 """
 
+import asyncio
 import json
 import logging
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -17,13 +18,8 @@ from mlops_project.serving import metrics as names
 from mlops_project.serving.errors import RefusedError
 from mlops_project.serving.metrics import ServerMetrics
 from mlops_project.serving.replies import build_response, check_request_id, new_request_id, reply_error
-from mlops_project.serving.routes import Route
+from mlops_project.serving.route import Route
 from mlops_project.serving.wires import Wire
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from mlops_project.serving.protocol import GuardedProtocol
 
 MIN_HOLD_SECONDS, MAX_HOLD_SECONDS = 0.1, 1.5
 COST, SHARE = 0.4, 0.15  # what refusing costs: as a share of answering, measured; and at most of the worker's time
@@ -51,24 +47,33 @@ class Pace:
         self._next += answer_seconds * COST / SHARE
 
 
+class Connection(Protocol):
+    """What is asked of a refused request's connection."""
+
+    server_state: Any
+
+    def finish(self, call: Any, response: bytes, *, close: bool) -> None:
+        """Write a whole response; go on with the next request, or end the connection."""
+
+
 class RefusedCall:
     """One refused request. uvicorn's protocol treats it as its own request-response cycle; its body is skipped."""
 
     __slots__ = (
         "body",
+        "connection",
         "disconnected",
         "keep_alive",
         "message_event",
         "more_body",
-        "protocol",
         "request_id",
         "response_complete",
         "response_started",
         "route",
     )
 
-    def __init__(self, protocol: "GuardedProtocol", route: Route, request_id: bytes | None, keep_alive: bool) -> None:
-        self.protocol, self.route, self.request_id, self.keep_alive = protocol, route, request_id, keep_alive
+    def __init__(self, connection: Connection, route: Route, request_id: bytes | None, keep_alive: bool) -> None:
+        self.connection, self.route, self.request_id, self.keep_alive = connection, route, request_id, keep_alive
         self.body = b""
         self.more_body = True
         self.response_started = self.response_complete = self.disconnected = False
@@ -78,7 +83,7 @@ class RefusedCall:
         """Nothing waits for the rest of this request."""
 
 
-def begin_refusal(protocol: "GuardedProtocol", route: Route, headers: Defaults, *, keep_alive: bool) -> RefusedCall:
+def begin_refusal(connection: Connection, route: Route, headers: Defaults, *, keep_alive: bool) -> RefusedCall:
     """Return the cycle of a request that is to be refused; with `Expect` its body may never come, so the connection ends."""
     request_id = None
     for name, value in headers:
@@ -86,7 +91,7 @@ def begin_refusal(protocol: "GuardedProtocol", route: Route, headers: Defaults, 
             request_id = check_request_id(value)
         elif name == b"expect":
             keep_alive = False
-    return RefusedCall(protocol, route, request_id, keep_alive)
+    return RefusedCall(connection, route, request_id, keep_alive)
 
 
 class Refusals:
@@ -109,7 +114,7 @@ class Refusals:
         self._unsaid: Counter[Route] = Counter()
         self.draining = False
 
-    def hold(self, call: RefusedCall, answer_seconds: float, loop: "asyncio.AbstractEventLoop") -> None:
+    def hold(self, call: RefusedCall, answer_seconds: float, loop: asyncio.AbstractEventLoop) -> None:
         """Refuse a request, in a moment."""
         if not self._held or len(self._held) >= TOGETHER:
             self._held = []
@@ -125,7 +130,9 @@ class Refusals:
     def _send(self, calls: list[RefusedCall], started: float) -> None:
         for call in calls:
             call.response_started = call.response_complete = True
-            call.protocol.finish(call, self.write(call, call.protocol.server_state.default_headers), close=self._closes(call))
+            call.connection.finish(
+                call, self.write(call, call.connection.server_state.default_headers), close=self._closes(call)
+            )
         counts = Counter(call.route for call in calls)
         self._unsaid += counts
         self._metrics.add(names.REFUSED, len(calls), OVERLOAD.reason)

@@ -1,43 +1,7 @@
 """Every path the server answers, as templates: metrics and logs name these, never what a client sent."""
 
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
-
-from mlops_project.serving import handlers
-from mlops_project.serving.replies import Reply
-from mlops_project.serving.settings import Role
-from mlops_project.serving.wires import Wire
-
-Handler = Callable[[handlers.Call], Reply | Awaitable[Reply]]
-OPEN: frozenset[Role] = frozenset()
-PREDICT: frozenset[Role] = frozenset({"predict", "admin"})  # may also read what the model's columns are
-LABEL: frozenset[Role] = frozenset({"label", "admin"})
-
-
-class Route(NamedTuple):
-    """One method and path.
-
-    Attributes
-    ----------
-    method, template
-        What it answers to; ``{name}`` stands for one segment.
-    handle
-        Who answers, unless it predicts.
-    wire
-        The protocol that a prediction speaks, and that errors are written in.
-    roles
-        A key must have one of these; none: it answers without a key, as probes and metrics do.
-    max_body_bytes
-        The largest body that it takes, where that is less than the server's limit.
-    """
-
-    method: str
-    template: str
-    handle: Handler = handlers.fixed(handlers.NOT_FOUND)
-    wire: Wire | None = None
-    roles: frozenset[Role] = PREDICT
-    max_body_bytes: int | None = None
-
+from mlops_project.serving import endpoints
+from mlops_project.serving.route import LABEL, OPEN, Route
 
 MODEL = "/v2/models/{name}"
 VERSION = "/v2/models/{name}/versions/{version}"
@@ -48,28 +12,28 @@ ROUTES = (
     Route("POST", "/models/{name}/predict", wire="native"),
     Route("POST", f"{MODEL}/infer", wire="open_inference"),
     Route("POST", f"{VERSION}/infer", wire="open_inference"),
-    Route("GET", "/ping", handlers.ping, roles=OPEN),
-    Route("GET", "/health", handlers.ping, roles=OPEN),
-    Route("GET", "/ready", handlers.ready, roles=OPEN),
-    Route("GET", "/version", handlers.fixed(handlers.VERSION), roles=OPEN),
-    Route("GET", "/metrics", handlers.metrics, roles=OPEN),
-    Route("GET", "/models", handlers.models),
-    Route("POST", "/feedback", handlers.feedback, roles=LABEL, max_body_bytes=handlers.MAX_FEEDBACK_BYTES),
-    Route("GET", "/v2", handlers.fixed(handlers.V2_SERVER), roles=OPEN),
-    Route("GET", "/v2/", handlers.fixed(handlers.V2_SERVER), roles=OPEN),
-    Route("GET", "/v2/health/live", handlers.fixed(handlers.V2_LIVE), roles=OPEN),
-    Route("GET", "/v2/health/ready", handlers.v2_ready, roles=OPEN),
-    Route("GET", MODEL, handlers.v2_model),
-    Route("GET", VERSION, handlers.v2_model),
-    Route("GET", f"{MODEL}/ready", handlers.v2_model_ready, roles=OPEN),
-    Route("GET", f"{VERSION}/ready", handlers.v2_model_ready, roles=OPEN),
-    Route("GET", "/openapi.json", handlers.openapi, roles=OPEN),
-    Route("GET", "/docs", handlers.fixed(handlers.DOCS), roles=OPEN),
-    Route("GET", "/docs/{file}", handlers.docs_file, roles=OPEN),
-    Route("GET", "/favicon.ico", handlers.fixed(handlers.FAVICON), roles=OPEN),
-    Route("GET", "/", handlers.fixed(handlers.HOME), roles=OPEN),
+    Route("GET", "/ping", endpoints.ping, roles=OPEN),
+    Route("GET", "/health", endpoints.ping, roles=OPEN),
+    Route("GET", "/ready", endpoints.ready, roles=OPEN),
+    Route("GET", "/version", endpoints.fixed(endpoints.VERSION), roles=OPEN),
+    Route("GET", "/metrics", endpoints.metrics, roles=OPEN),
+    Route("GET", "/models", endpoints.models),
+    Route("POST", "/feedback", endpoints.feedback, roles=LABEL, max_body_bytes=endpoints.MAX_FEEDBACK_BYTES),
+    Route("GET", "/v2", endpoints.fixed(endpoints.V2_SERVER), roles=OPEN),
+    Route("GET", "/v2/", endpoints.fixed(endpoints.V2_SERVER), roles=OPEN),
+    Route("GET", "/v2/health/live", endpoints.fixed(endpoints.V2_LIVE), roles=OPEN),
+    Route("GET", "/v2/health/ready", endpoints.v2_ready, roles=OPEN),
+    Route("GET", MODEL, endpoints.v2_model),
+    Route("GET", VERSION, endpoints.v2_model),
+    Route("GET", f"{MODEL}/ready", endpoints.v2_model_ready, roles=OPEN),
+    Route("GET", f"{VERSION}/ready", endpoints.v2_model_ready, roles=OPEN),
+    Route("GET", "/openapi.json", endpoints.openapi, roles=OPEN),
+    Route("GET", "/docs", endpoints.fixed(endpoints.DOCS), roles=OPEN),
+    Route("GET", "/docs/{file}", endpoints.docs_file, roles=OPEN),
+    Route("GET", "/favicon.ico", endpoints.fixed(endpoints.FAVICON), roles=OPEN),
+    Route("GET", "/", endpoints.fixed(endpoints.HOME), roles=OPEN),
 )
-UNKNOWN = Route("other", "other", roles=OPEN)
+UNKNOWN = Route("other", "other", endpoints.fixed(endpoints.NOT_FOUND), roles=OPEN)
 PLAIN = {(route.method, route.template): (route, dict[str, str]()) for route in ROUTES if "{" not in route.template}
 PATTERNS = [(route, route.template.split("/")) for route in ROUTES if "{" in route.template]
 
@@ -89,7 +53,7 @@ def find_route(method: str, path: str) -> tuple[Route, dict[str, str]]:
                 return route, arguments
     allowed = [verb for verb in ("GET", "POST") if verb != method and _answers(verb, path, parts)]
     if allowed:
-        return Route("other", "other", handlers.wrong_method(allowed), roles=OPEN), {}
+        return Route("other", "other", endpoints.wrong_method(allowed), roles=OPEN), {}
     return UNKNOWN, {}
 
 

@@ -14,7 +14,7 @@ from mlops_project.errors import StackError
 from mlops_project.formats import PlainFormatter
 from mlops_project.process import end_with_parent
 from mlops_project.serving.app import App
-from mlops_project.serving.protocol import GuardedProtocol
+from mlops_project.serving.connection import GuardedProtocol
 from mlops_project.serving.settings import Settings
 
 KEEP_ALIVE_SECONDS = 75  # longer than the usual load balancer's 60, which then closes first

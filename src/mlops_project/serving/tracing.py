@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlops_project.serving.routes import Route
+    from mlops_project.serving.route import Route
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 SHUTDOWN_SECONDS = 2.0  # with the collector down the exporter would go on trying for half a minute

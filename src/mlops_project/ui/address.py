@@ -10,7 +10,7 @@ from urllib.parse import quote
 import streamlit as st
 
 from mlops_project.contract import Contract, Feature
-from mlops_project.ui.predict.form import is_kept, takes_none
+from mlops_project.ui.inputs import is_kept, takes_none
 from mlops_project.ui.reference import Row
 
 CASE, MODEL = "case", "model"

@@ -1,14 +1,8 @@
 """Numbers, dates and other people's words, fit to be shown."""
 
 import re
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from mlops_project.contract import Feature
-
-if TYPE_CHECKING:
-    from mlops_project.ui.language import Translate
 
 LOSSES = ("log_loss", "brier", "calibration_error", "mae", "rmse")  # metrics of which less is better
 # Emphasis, code, links, HTML, formulas; colours and icons; entities; an underscore that is not inside a word.
@@ -39,25 +33,6 @@ def format_number(value: float | None, digits: int = 5) -> str:
         text = f"{value:,.{min(decimals, 12)}f}"
         return text.rstrip("0").rstrip(".") if "." in text else text
     return f"{value:.{digits}g}"
-
-
-def format_value(value: Any, feature: Feature, t: "Translate") -> str:
-    """Return one input as people read it."""
-    if value is None:
-        return t("missing")
-    if isinstance(value, bool):
-        return t("yes" if value else "no")
-    if isinstance(value, int | float):
-        return t.localise(format_number(value))
-    return format_moment(value) if feature.type == "datetime" else str(value)
-
-
-def format_bound(value: float | None, feature: Feature, t: "Translate") -> str:
-    """Return an end of the training range."""
-    if value is None:
-        return "-"
-    is_date = feature.type == "datetime"
-    return format_moment(str(np.datetime64(round(value), "s"))) if is_date else t.localise(format_number(value))
 
 
 def format_moment(text: str) -> str:

@@ -1,6 +1,11 @@
 """A visitor's language: its texts, and numbers as it writes them."""
 
-from mlops_project.ui.format import format_number
+from typing import Any
+
+import numpy as np
+
+from mlops_project.contract import Feature
+from mlops_project.ui.format import format_moment, format_number
 from mlops_project.ui.texts import TEXTS
 
 LANGUAGES = {"en": "English", "pt": "Português"}
@@ -53,3 +58,22 @@ def name_metric(t: Translate, metric: str) -> str:
     """Return what people call a metric; its own name if nobody has named it."""
     key = f"metric.{metric}"
     return t(key) if key in TEXTS else metric
+
+
+def format_value(value: Any, feature: Feature, t: Translate) -> str:
+    """Return one input as people read it."""
+    if value is None:
+        return t("missing")
+    if isinstance(value, bool):
+        return t("yes" if value else "no")
+    if isinstance(value, int | float):
+        return t.localise(format_number(value))
+    return format_moment(value) if feature.type == "datetime" else str(value)
+
+
+def format_bound(value: float | None, feature: Feature, t: Translate) -> str:
+    """Return an end of the training range."""
+    if value is None:
+        return "-"
+    is_date = feature.type == "datetime"
+    return format_moment(str(np.datetime64(round(value), "s"))) if is_date else t.localise(format_number(value))

@@ -492,7 +492,7 @@ READY_PATHS = ("/ready", "/v2/health/ready", "/v2/models/tree/ready")
 
 def test_probe_gives_the_outcome_that_is_kept_and_computes_nothing(serve, tree_bundle, monkeypatch, caplog):
     async def ask(client):
-        model = client.app.shelf.find()
+        model = client.app.service.models.find()
         path = (*READY_PATHS, f"/v2/models/tree/versions/{model.version}/ready")
 
         async def statuses():
@@ -518,7 +518,7 @@ def test_models_are_tried_again_by_themselves(serve, tree_bundle, monkeypatch):
     monkeypatch.setattr("mlops_project.serving.app.TRY_SECONDS", 0.01)
 
     async def ask(client):
-        model = client.app.shelf.find()
+        model = client.app.service.models.find()
         real = model.runtime.predict
         for predict, status in ((lambda _: 1 / 0, 503), (real, 200)):
             model.runtime.predict = predict
@@ -563,7 +563,7 @@ def test_fault_of_ours_is_a_500_that_tells_nothing(serve, tree_bundle):
         def fail(*_):
             raise RuntimeError("secret hunter2")
 
-        client.app.plane.answer = fail
+        client.app.service.plane.answer = fail
         for path in ("/invocations", "/predict", "/v2/models/tree/infer"):
             answer = await client.post(path, {"a": 1})
             assert answer.status == 500
@@ -585,7 +585,7 @@ def test_metrics_have_the_walkthroughs_names_and_only_known_labels(serve, tree_b
         requests = ("http_requests_total", ("method", "POST"), ("path", "/invocations"))
         assert values[*requests, ("status", "200")] == 1
         assert values[*requests, ("status", "400")] == 1
-        version = next(iter(client.app.shelf.champions.values())).version
+        version = next(iter(client.app.service.models.champions.values())).version
         assert values["mlflow_predictions_total", ("model", "tree"), ("role", "champion"), ("version", version)] == 4
         assert values["mlflow_model_request_duration_seconds_count", ("model", "tree"), ("version", version)] == 1
         assert values["mlops_request_rows_sum", ("model", "tree")] == 4

@@ -7,7 +7,7 @@ import pytest
 import uvicorn
 
 from mlops_project.config import read_config
-from mlops_project.serving.protocol import GuardedProtocol
+from mlops_project.serving.connection import GuardedProtocol
 from mlops_project.serving.server import ServerConfig
 from mlops_project.serving.settings import build_settings
 

@@ -17,7 +17,7 @@ JSON = "application/json"
 def make_questions(client, n: int) -> list[Question]:
     """Return a mix of formats and protocols for rows near the example's."""
     rng = np.random.default_rng(3)
-    row = client.app.shelf.find().contract.example_row()
+    row = client.app.service.models.find().contract.example_row()
     questions = []
     for index in range(n):
         mine = {name: float(value * rng.uniform(0.5, 1.5)) for name, value in row.items()}
@@ -48,7 +48,7 @@ def read_log(folder) -> list:
 
 def test_together_and_alone_give_the_same_and_are_logged_in_order(serve, tree_bundle):
     async def ask(client):
-        plane, model = client.app.plane, client.app.shelf.find()
+        plane, model = client.app.service.plane, client.app.service.models.find()
         questions = make_questions(client, 40)
         alone = [plane.answer(model, question) for question in questions]
         together = plane.answer_together([(model, question) for question in questions])
@@ -63,7 +63,7 @@ def test_together_and_alone_give_the_same_and_are_logged_in_order(serve, tree_bu
 
 def test_bad_questions_spoil_only_themselves(serve, tree_bundle):
     async def ask(client):
-        model = client.app.shelf.find()
+        model = client.app.service.models.find()
         good = make_questions(client, 6)
         row = model.contract.example_row()
         bad = [
@@ -75,7 +75,7 @@ def test_bad_questions_spoil_only_themselves(serve, tree_bundle):
             Question("native", b"[" * 9000),
         ]
         mixed = [item for pair in zip(good, bad, strict=True) for item in pair]
-        results = client.app.plane.answer_together([(model, question) for question in mixed])
+        results = client.app.service.plane.answer_together([(model, question) for question in mixed])
         assert all(isinstance(result, Answer) for result in results[::2])
         assert all(isinstance(result, ContractError) for result in results[1::2])
         assert len(read_log(client.folder)) == 6
@@ -99,10 +99,10 @@ def test_row_without_an_answer_spoils_only_itself(serve, tmp_path):
     train(config)
 
     async def ask(client):
-        model = client.app.shelf.find()
+        model = client.app.service.models.find()
         bodies = [{"dataframe_records": [{"a": a, "b": 1.0}]} for a in (1.0, None, -1.0)]
         questions = [Question("mlflow", json.dumps(body).encode(), JSON) for body in bodies]
-        first, second, third = client.app.plane.answer_together([(model, question) for question in questions])
+        first, second, third = client.app.service.plane.answer_together([(model, question) for question in questions])
         assert (first.indices, third.indices) == ([1], [0])
         assert isinstance(second, ContractError)
         assert "no value in a" in str(second)
@@ -114,8 +114,8 @@ def test_log_that_must_be_written_and_cannot_refuses_each(serve, tree_bundle, tm
     (tmp_path / "logs").touch()
 
     async def ask(client):
-        model = client.app.shelf.find()
-        results = client.app.plane.answer_together([(model, question) for question in make_questions(client, 5)])
+        model = client.app.service.models.find()
+        results = client.app.service.plane.answer_together([(model, question) for question in make_questions(client, 5)])
         assert all(isinstance(result, RefusedError) and result.status == 503 for result in results)
         assert "mlops_prediction_log_lost_total 5.0" in (await client.get("/metrics")).body.decode()
 

@@ -14,8 +14,7 @@ from mlops_project.errors import ContractError
 from mlops_project.runtime import Predictions
 from mlops_project.ui.catalogue import Model
 from mlops_project.ui.client import Answer, ModelServer, ModelServerError
-from mlops_project.ui.format import format_value
-from mlops_project.ui.language import Translate
+from mlops_project.ui.language import Translate, format_value
 from mlops_project.ui.predict.explain import Explanation, compute_curve, explain_row, take_output
 from mlops_project.ui.reference import Row
 

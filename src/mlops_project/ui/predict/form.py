@@ -8,8 +8,9 @@ import streamlit as st
 
 from mlops_project.contract import Contract, Feature
 from mlops_project.ui.catalogue import Model
-from mlops_project.ui.format import escape, format_bound, format_value
-from mlops_project.ui.language import Translate
+from mlops_project.ui.format import escape
+from mlops_project.ui.inputs import fits, is_kept, takes_none
+from mlops_project.ui.language import Translate, format_bound, format_value
 from mlops_project.ui.reference import Row
 from mlops_project.ui.typed import InputError, read_number, write_number
 
@@ -98,29 +99,6 @@ class Case:
             except InputError as error:
                 problems[name] = t(error.key, **{key: escape(word[:MAX_WORD]) for key, word in error.words.items()})
         return problems
-
-
-def fits(row: Row, contract: Contract) -> bool:
-    """Whether a row has just this contract's inputs, each of its type."""
-    return row.keys() == set(contract.names) and all(is_kept(row, feature) for feature in contract.features)
-
-
-def is_kept(row: Row, feature: Feature) -> bool:
-    """Whether a row's value for a feature can be a value of this feature."""
-    if feature.name not in row:
-        return False
-    value = row[feature.name]
-    if value is None:
-        return takes_none(feature)
-    if feature.type == "category":
-        return value in feature.categories
-    kinds: dict[str, type] = {"float": float, "integer": int, "boolean": bool}
-    return type(value) is kinds.get(feature.type, str)
-
-
-def takes_none(feature: Feature) -> bool:
-    """Whether a feature's value may be missing."""
-    return feature.nullable or feature.default is None
 
 
 def is_number(feature: Feature) -> bool:

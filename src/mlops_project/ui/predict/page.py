@@ -13,8 +13,8 @@ from mlops_project.ui.address import CASE, MAX_LINK, read_case, write_link
 from mlops_project.ui.client import Answer, ModelServer, ModelServerError
 from mlops_project.ui.document import announce, press_on_enter
 from mlops_project.ui.drawing import PERCENT, shorten
-from mlops_project.ui.format import escape, format_value
-from mlops_project.ui.language import Translate
+from mlops_project.ui.format import escape
+from mlops_project.ui.language import Translate, format_value
 from mlops_project.ui.predict.answers import Asked, ask, compute_what_if, explain, is_measured
 from mlops_project.ui.predict.explain import Explanation
 from mlops_project.ui.predict.form import FEW, MAX_WORD, Case, find_features, find_outside, show_inputs

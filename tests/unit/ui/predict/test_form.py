@@ -4,8 +4,9 @@ import pytest
 
 from mlops_project.contract import Contract, Feature
 from mlops_project.ui.catalogue import Model
+from mlops_project.ui.inputs import is_kept
 from mlops_project.ui.language import Translate
-from mlops_project.ui.predict.form import Case, find_features, find_outside, from_widget, is_kept, to_widget
+from mlops_project.ui.predict.form import Case, find_features, find_outside, from_widget, to_widget
 
 T = Translate("en")
 AGE = Feature("age", "integer", minimum=18, maximum=90, default=40)

@@ -3,7 +3,7 @@
 import asyncio
 import importlib.resources
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -13,16 +13,12 @@ from mlops_project.prediction_log.ids import UnknownPredictionError
 from mlops_project.serving.errors import RefusedError
 from mlops_project.serving.metrics import render
 from mlops_project.serving.model import ServedModel
-from mlops_project.serving.openapi import describe_api
 from mlops_project.serving.replies import JSON, Reply, reply_json
+from mlops_project.serving.service import Service
 from mlops_project.serving.settings import Role
 from mlops_project.wire import open_inference
 from mlops_project.wire.limits import count_values
 from mlops_project.wire.mlflow import PROTOCOL_VERSION
-
-if TYPE_CHECKING:
-    from mlops_project.serving.app import App
-    from mlops_project.serving.reload import Shelf
 
 METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 SERVER_NAME = "mlops_project"
@@ -65,27 +61,10 @@ CACHED = [(b"cache-control", b"max-age=86400")]
 PRIVATE = [(b"vary", b"authorization")]  # what it says depends on the key
 
 
-class ApiViews:
-    """The API's description as those see it who may ask the model, and as everybody does; each is made once per model."""
-
-    def __init__(self, shelf: "Shelf", *, secured: bool) -> None:
-        self._shelf, self._secured = shelf, secured
-        self._views: dict[bool, tuple[object, bytes]] = {}
-
-    def find(self, *, whole: bool) -> bytes:
-        """Return the description: with the loaded model's columns, or without."""
-        model = self._shelf.find() if self._shelf.champions else None
-        known = model and whole and (model.bundle.digest, model.version)  # not the model itself, which would stay in memory
-        view = self._views.get(whole)
-        if view is None or view[0] != known:
-            view = self._views[whole] = (known, describe_api(model if whole else None, secured=self._secured))
-        return view[1]
-
-
 class Call(NamedTuple):
-    """A request: the application, what stands in the path's places, the body, the roles of the caller's key."""
+    """A request: the service, what stands in the path's places, the body, the roles of the caller's key."""
 
-    app: "App"
+    service: Service
     arguments: dict[str, str]
     body: bytes
     roles: frozenset[Role]
@@ -113,18 +92,20 @@ def wrong_method(allowed: list[str]) -> Callable[[Call], Reply]:
 
 def ping(call: Call) -> Reply:
     """Answer as MLflow's server: 200 if a model is loaded, else 404."""
-    return Reply(200 if call.app.shelf.champions else 404, JSON, b"\n")
+    return Reply(200 if call.service.models.champions else 404, JSON, b"\n")
 
 
 def ready(call: Call) -> Reply:
     """Say whether every model answered its example row lately; 503 if there is none, or the server is about to end."""
-    call.app.shelf.find()
-    _check_ready(call, *call.app.shelf.champions.values())
-    return reply_json({"status": "ready", "models": {model.name: model.version for model in call.app.shelf.champions.values()}})
+    call.service.models.find()
+    _check_ready(call, *call.service.models.champions.values())
+    return reply_json(
+        {"status": "ready", "models": {model.name: model.version for model in call.service.models.champions.values()}}
+    )
 
 
 def _check_ready(call: Call, *models: ServedModel) -> None:
-    if call.app.draining:
+    if call.service.draining:
         raise RefusedError(503, "drain", "the server is ending")
     for model in models:
         model.check_ready()
@@ -132,13 +113,13 @@ def _check_ready(call: Call, *models: ServedModel) -> None:
 
 def metrics(call: Call) -> Reply:
     """Answer Prometheus."""
-    call.app.note_load()
-    return Reply(200, METRICS_TYPE, render(call.app.settings.metrics_dir))
+    call.service.note_load()
+    return Reply(200, METRICS_TYPE, render(call.service.settings.metrics_dir))
 
 
 def models(call: Call) -> Reply:
     """List the loaded models with their contracts."""
-    loaded = [*call.app.shelf.champions.values(), *call.app.shelf.challengers.values()]
+    loaded = [*call.service.models.champions.values(), *call.service.models.challengers.values()]
     return reply_json({"models": [_describe(model) for model in loaded]})
 
 
@@ -161,23 +142,23 @@ def _describe(model: ServedModel) -> dict[str, Any]:
 async def feedback(call: Call) -> Reply:
     """Note true labels by prediction id; the same again changes nothing. Many are checked in a thread and logged in turns."""
     many = len(call.body) > SMALL_FEEDBACK_BYTES
-    labels = await call.app.in_thread(_check_labels, call) if many else _check_labels(call)
+    labels = await call.service.in_thread(_check_labels, call) if many else _check_labels(call)
     for start in range(0, len(labels), LABELS_TOGETHER):
         if start:
             await asyncio.sleep(0)  # others' requests come between
-        call.app.plane.record_labels(labels[start : start + LABELS_TOGETHER])
+        call.service.plane.record_labels(labels[start : start + LABELS_TOGETHER])
     return reply_json({"accepted": len(labels)})
 
 
 def _check_labels(call: Call) -> list[tuple[str, bytes]]:
     """Return prediction id and JSON of each label, if all of them are good."""
     labels = _read_labels(call.body)
-    checked = [(call.app.plane.ids.check(item["id"]), item) for item in labels]
+    checked = [(call.service.plane.ids.check(item["id"]), item) for item in labels]
     unlogged = sum(not found.logged for found, _ in checked)
     if unlogged:
         raise UnknownPredictionError(f"{unlogged} of these predictions are not in the log: sampling left them out")
     for _, item in checked:
-        _check_label(call.app, item["label"])
+        _check_label(call.service, item["label"])
     return [(item["id"], orjson.dumps(item["label"])) for item in labels]
 
 
@@ -198,9 +179,9 @@ def _read_labels(body: bytes) -> list[dict[str, Any]]:
     return labels
 
 
-def _check_label(app: "App", label: Any) -> None:
+def _check_label(service: Service, label: Any) -> None:
     """Refuse a label that is no class of any loaded model; numbers go where a regression model is loaded."""
-    contracts = [model.contract for model in app.shelf.champions.values()]
+    contracts = [model.contract for model in service.models.champions.values()]
     for contract in contracts:
         if contract.is_classification and any(label == known and type(label) is type(known) for known in contract.classes):
             return
@@ -219,21 +200,21 @@ def v2_ready(call: Call) -> Reply:
 
 def v2_model(call: Call) -> Reply:
     """Open Inference Protocol: a model's metadata."""
-    model = call.app.shelf.find(call.arguments["name"], call.arguments.get("version"))
-    loaded = (call.app.shelf.champions.get(model.name), call.app.shelf.challengers.get(model.name))
+    model = call.service.models.find(call.arguments["name"], call.arguments.get("version"))
+    loaded = (call.service.models.champions.get(model.name), call.service.models.challengers.get(model.name))
     return reply_json(model.inference.describe(model.name, [item.version for item in loaded if item is not None]))
 
 
 def v2_model_ready(call: Call) -> Reply:
     """Open Inference Protocol: a model is ready."""
-    model = call.app.shelf.find(call.arguments["name"], call.arguments.get("version"))
+    model = call.service.models.find(call.arguments["name"], call.arguments.get("version"))
     _check_ready(call, model)
     return reply_json({"name": model.name, "ready": True})
 
 
 def openapi(call: Call) -> Reply:
     """Describe the API: of the loaded model to whoever may ask it, else what all models have in common."""
-    return Reply(200, JSON, call.app.api.find(whole="predict" in call.roles or "admin" in call.roles), PRIVATE)
+    return Reply(200, JSON, call.service.api.find(whole="predict" in call.roles or "admin" in call.roles), PRIVATE)
 
 
 def docs_file(call: Call) -> Reply:

@@ -279,7 +279,7 @@ def test_champion_that_takes_the_stand_ins_place_is_the_only_one_and_the_old_mod
     serve, tmp_path, tree_bundle, other_bundle, copy_bundle
 ):
     async def ask(client):
-        first = weakref.ref(client.app.shelf.champions["tree"])
+        first = weakref.ref(client.app.service.models.champions["tree"])
         await client.get("/openapi.json")
         await client.post("/predict", row_of(tree_bundle))
         copy_bundle(other_bundle, "models/tree/versions/7-x", "7")
@@ -296,7 +296,7 @@ def test_champion_that_takes_the_stand_ins_place_is_the_only_one_and_the_old_mod
         gc.collect()
         assert first() is None
         (tmp_path / "models/tree/champion").unlink()  # the registry's model stays, the image's does not come back
-        await asyncio.get_running_loop().run_in_executor(None, client.app.shelf.refresh)
+        await asyncio.get_running_loop().run_in_executor(None, client.app.service.models.refresh)
         assert await version_of(client) == "7"
 
     serve(ask, "poll_seconds=0.03", models_dir=tmp_path / "models", model_dir=tree_bundle)
@@ -440,7 +440,7 @@ def test_version_that_sync_refused_is_a_metric_with_its_cause_until_it_is_over(s
 
         await wait_until(over)
         file.write_text("{")  # half written by whoever: the last word stays
-        await asyncio.get_running_loop().run_in_executor(None, client.app.shelf.refresh)
+        await asyncio.get_running_loop().run_in_executor(None, client.app.service.models.refresh)
 
     serve(ask, "poll_seconds=0.03", models_dir=tmp_path / "models")
 

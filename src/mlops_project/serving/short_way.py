@@ -9,19 +9,16 @@ long way, through the ASGI application; both give the same answers. Measured wit
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from mlops_project.errors import MLOpsError
-from mlops_project.serving.admission import Admission
 from mlops_project.serving.dataplane import Answer
-from mlops_project.serving.refusals import Refusals, RefusedCall, begin_refusal
+from mlops_project.serving.refusals import RefusedCall, begin_refusal
 from mlops_project.serving.replies import Reply, check_request_id, new_request_id, reply_answer, reply_error, reply_fault
-from mlops_project.serving.routes import Route, find_route
+from mlops_project.serving.route import Route
+from mlops_project.serving.routes import find_route
+from mlops_project.serving.service import Service
 from mlops_project.serving.wires import Question
-
-if TYPE_CHECKING:
-    from mlops_project.serving.app import App
-    from mlops_project.serving.protocol import GuardedProtocol
 
 PATHS = (b"/invocations", b"/predict")
 QUICK_ROUTES: dict[bytes, Route] = {path: find_route("POST", path.decode())[0] for path in PATHS}
@@ -29,6 +26,21 @@ MAX_BODY_BYTES = 32 * 1024
 LONG_WAY_HEADERS = frozenset((b"transfer-encoding", b"content-encoding", b"expect"))
 
 logger = logging.getLogger(__name__)
+
+
+class Connection(Protocol):
+    """What is asked of a connection here."""
+
+    client: Any
+    cycle: Any
+    server_state: Any
+    transport: Any
+
+    def finish(self, call: Any, response: bytes, *, close: bool) -> None:
+        """Write a whole response; go on with the next request, or end the connection."""
+
+    def respond(self, call: "QuickCall", reply: Reply, request_id: bytes, *, draining: bool) -> None:
+        """Write the response to a request that went the short way."""
 
 
 class QuickCall:
@@ -48,13 +60,13 @@ class QuickCall:
 
     __slots__ = (
         "body",
-        "desk",
+        "connection",
         "disconnected",
         "headers",
         "keep_alive",
         "message_event",
         "more_body",
-        "protocol",
+        "queue",
         "response_complete",
         "response_started",
         "route",
@@ -63,9 +75,9 @@ class QuickCall:
     )
 
     def __init__(
-        self, protocol: "GuardedProtocol", desk: "Desk", route: Route, headers: dict[bytes, bytes], keep_alive: bool
+        self, connection: Connection, queue: "RequestQueue", route: Route, headers: dict[bytes, bytes], keep_alive: bool
     ) -> None:
-        self.protocol, self.desk, self.route, self.headers, self.keep_alive = protocol, desk, route, headers, keep_alive
+        self.connection, self.queue, self.route, self.headers, self.keep_alive = connection, queue, route, headers, keep_alive
         self.body = bytearray()
         self.more_body = True
         self.response_started = self.response_complete = self.disconnected = self.taken = False
@@ -73,10 +85,10 @@ class QuickCall:
         self.started = time.perf_counter()
 
     def set(self) -> None:
-        """Go to the desk once the request is whole."""
+        """Join the queue once the request is whole."""
         if not self.more_body and not self.taken:
             self.taken = True
-            self.desk.take(self)
+            self.queue.take(self)
 
 
 def find_quick_route(url: bytes, method: bytes, headers: dict[bytes, bytes]) -> Route | None:
@@ -90,32 +102,21 @@ def find_quick_route(url: bytes, method: bytes, headers: dict[bytes, bytes]) -> 
     return route if LONG_WAY_HEADERS.isdisjoint(headers) else None
 
 
-class Desk:
+class RequestQueue:
     """Where whole requests wait for the event loop to come round. One per worker.
 
     While requests come one at a time, each is answered where it stands; once a turn of the loop brings several, those of the
     next turn wait for each other.
 
-    Attributes
-    ----------
-    admission
-        Which of them are taken.
-    refusals
-        Where the others go.
     """
 
-    def __init__(self, app: "App", admission: Admission, refusals: Refusals) -> None:
-        self._app, self.admission, self.refusals = app, admission, refusals
+    def __init__(self, service: Service) -> None:
+        self._service, self.admission, self._refusals = service, service.admission, service.refusals
         self._waiting: list[QuickCall] = []
         self._n_this_turn = 0
         self._single = True  # whether the last turn brought one request only
         self._started: float | None = None  # when this turn brought the first
         self._last: tuple[float, int] | None = None  # the turn before, if it is not known yet how long it took
-
-    @property
-    def n_waiting(self) -> int:
-        """Requests that wait now."""
-        return len(self._waiting)
 
     def begin(self) -> None:
         """Note that a request has begun."""
@@ -132,18 +133,19 @@ class Desk:
             if self._single:
                 self._answer([call])
                 return
-        if len(self._waiting) >= self.admission.allowed:
-            refused = begin_refusal(call.protocol, call.route, list(call.headers.items()), keep_alive=call.keep_alive)
-            call.protocol.cycle = refused  # type: ignore[assignment]
+        if self.admission.n_waiting >= self.admission.allowed:
+            refused = begin_refusal(call.connection, call.route, list(call.headers.items()), keep_alive=call.keep_alive)
+            call.connection.cycle = refused
             self.refuse(refused)
             return
+        self.admission.n_waiting += 1
         self._waiting.append(call)
 
     def refuse(self, call: RefusedCall) -> None:
         """Refuse a request because of overload."""
         if self._started is None:
             self._begin_turn()
-        self.refusals.hold(call, self.admission.answer_seconds, asyncio.get_running_loop())
+        self._refusals.hold(call, self.admission.answer_seconds, asyncio.get_running_loop())
 
     def _begin_turn(self) -> None:
         """Note when the turn began, and with it how long the one before took."""
@@ -155,14 +157,14 @@ class Desk:
         """Answer what waits; whatever the loop has read by now is here."""
         n_taken, self._n_this_turn = self._n_this_turn, 0
         self._single = n_taken == 1
-        self.refusals.end_turn()
+        self._refusals.end_turn()
         n_begun = self.admission.end_turn()
         started, self._started = self._started, None
         if started is not None and n_begun > 1:
             self._last = started, n_begun
             asyncio.get_running_loop().call_soon(self._settle)  # after what else this turn has to do, and the next reading
         if self._waiting:
-            calls, self._waiting = self._waiting, []
+            calls, self._waiting, self.admission.n_waiting = self._waiting, [], 0
             self._answer(calls)
 
     def _settle(self) -> None:
@@ -177,7 +179,7 @@ class Desk:
         asked, askers = [], []
         for call in calls:
             try:
-                model = self._app.admit(call.route, call.headers)
+                model = self._service.admit(call.route, call.headers)
             except MLOpsError as error:
                 self._reply(call, error)
                 continue
@@ -186,17 +188,17 @@ class Desk:
             asked.append((model, question))
             askers.append(call)
         try:
-            results: list[Answer | Exception] = self._app.plane.answer_together(asked)
+            results: list[Answer | Exception] = self._service.plane.answer_together(asked)
         except Exception as error:  # noqa: BLE001 - a fault of ours; it is logged with each request's id
             results = [error] * len(asked)
         for call, (_, question), result in zip(askers, asked, results, strict=True):
             try:
                 self._reply(call, result)
                 if isinstance(result, Answer):
-                    self._app.shadow(question, result)
+                    self._service.shadow(question, result)
             except Exception:
                 logger.exception("a response could not be written")
-                call.protocol.transport.abort()
+                call.connection.transport.abort()
 
     def _reply(self, call: QuickCall, result: "Answer | Exception") -> None:
         given = call.headers.get(b"x-request-id")
@@ -207,12 +209,12 @@ class Desk:
         else:
             request_id = request_id or new_request_id()
             reply = self._explain(call, result, request_id)
-        call.protocol.respond(call, reply, request_id, draining=self._app.draining)
-        self._app.count(call.route, reply.status, request_id, call.started, call.headers, call.protocol.client)
+        call.connection.respond(call, reply, request_id, draining=self._service.draining)
+        self._service.count(call.route, reply.status, request_id, call.started, call.headers, call.connection.client)
 
     def _explain(self, call: QuickCall, error: Exception, request_id: bytes) -> Reply:
         if isinstance(error, MLOpsError):
-            self._app.count_refusal(error)
+            self._service.count_refusal(error)
             return reply_error(error, call.route.wire, request_id)
         logger.error("request %s failed", request_id.decode(), exc_info=error)
         return reply_fault(call.route.wire, request_id)

@@ -21,10 +21,11 @@ from mlops_project.serving.heads import (
     refuse_version,
     write_head,
 )
-from mlops_project.serving.quick import QUICK_ROUTES, QuickCall, find_quick_route
 from mlops_project.serving.refusals import RefusedCall, begin_refusal
 from mlops_project.serving.replies import Reply, build_response, new_request_id, reply_error
-from mlops_project.serving.routes import UNKNOWN, Route, find_route
+from mlops_project.serving.route import Route
+from mlops_project.serving.routes import UNKNOWN, find_route
+from mlops_project.serving.short_way import QUICK_ROUTES, QuickCall, find_quick_route
 
 DRAIN_IDLE_SECONDS = 1.0  # a client may be sending on a connection that looks idle here
 LINGER_SECONDS = 2.0  # a connection closed with unread data is reset, and its client may lose the answer it has not read yet
@@ -53,8 +54,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self.url, self.headers = b"", []
         self.address = ""
         self._max_head = config.app_settings.max_head_bytes
-        self._desk = config.loaded_app.desk
-        self._places = config.loaded_app.watch(server_state)
+        self._service, self._queue = config.loaded_app.service, config.loaded_app.queue
+        self._places = self._service.watch(server_state)
 
     # --- what comes in ---
 
@@ -96,7 +97,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Check the head; send small predictions the short way, everything else the long one."""
-        if self._desk.admission.is_full and self._refuse_by_head():
+        if self._service.admission.is_full and self._refuse_by_head():
             return
         headers, found, parser = self.headers, dict(self.headers), self.parser
         if self._n_silent + self._n_new > self._max_head or len(headers) > MAX_HEADERS:
@@ -116,12 +117,12 @@ class GuardedProtocol(HttpToolsProtocol):
         free = (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
         route = find_quick_route(self.url, method, found) if free else None
         if method == b"POST":
-            self._desk.begin()
+            self._queue.begin()
         if route is None:
             self._begin_scope()
             super().on_headers_complete()
         else:
-            self.cycle = QuickCall(self, self._desk, route, found, parser.should_keep_alive())  # type: ignore[assignment]
+            self.cycle = QuickCall(self, self._queue, route, found, parser.should_keep_alive())  # type: ignore[assignment]
         self._in_head = False
         self.headers = []  # what comes now are trailers, which are no headers
         if probing:
@@ -148,7 +149,7 @@ class GuardedProtocol(HttpToolsProtocol):
             return False
         call = begin_refusal(self, route, self.headers, keep_alive=parser.should_keep_alive())
         self.cycle = call  # type: ignore[assignment]
-        self._desk.refuse(call)
+        self._queue.refuse(call)
         self._in_head = False
         self.headers = []
         return True
@@ -267,8 +268,8 @@ class GuardedProtocol(HttpToolsProtocol):
             reply = reply_error(self._refusal, None, request_id)
             defaults = self.server_state.default_headers
             self.transport.write(build_response(reply, request_id, STATUS_LINE[reply.status], defaults, close=True))
-            self.config.loaded_app.count_refusal(self._refusal)
-            self.config.loaded_app.count(UNKNOWN, reply.status, request_id, time.perf_counter(), {}, self.client)
+            self._service.count_refusal(self._refusal)
+            self._service.count(UNKNOWN, reply.status, request_id, time.perf_counter(), {}, self.client)
         if not self._places.linger(self):
             self.transport.close()
             return
@@ -277,7 +278,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         """Start answering; whether a place is free is decided as requests come in, so that the first ones keep theirs."""
-        admission = self._desk.admission
+        admission = self._service.admission
         cycle.scope["admitted"] = admission.has_place
         admission.n_working += cycle.scope["admitted"]
         super()._start_asgi_task(cycle, app)
@@ -296,12 +297,12 @@ class GuardedProtocol(HttpToolsProtocol):
         elif self._blocked_since is None:  # the client does not read: count from when this is first seen
             self._blocked_since = now
         elif now - self._blocked_since > seconds:
-            self.config.loaded_app.count_refusal(SLOW)
+            self._service.count_refusal(SLOW)
             self.transport.abort()
 
     def shutdown(self) -> None:
         """Answer what comes within a moment with ``Connection: close``; then close."""
-        self.config.loaded_app.drain()
+        self._service.drain()
         self.loop.call_later(DRAIN_IDLE_SECONDS, self._close_if_idle)
 
     def _close_if_idle(self) -> None:

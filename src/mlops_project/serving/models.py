@@ -82,7 +82,7 @@ class _Failure:
     retry_at: float
 
 
-class Shelf:
+class LoadedModels:
     """The loaded models. ``refresh`` may run in another thread than the readers.
 
     Attributes

@@ -1,0 +1,171 @@
+"""What every way of a request shares: the key, the model, counting, the shadow, threads; and whether the server is ending."""
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from mlops_project.errors import MLOpsError
+from mlops_project.serving import metrics as names
+from mlops_project.serving.admission import Admission
+from mlops_project.serving.connections import ConnectionPlaces
+from mlops_project.serving.dataplane import Answer, DataPlane
+from mlops_project.serving.errors import RefusedError
+from mlops_project.serving.metrics import ServerMetrics
+from mlops_project.serving.model import ServedModel
+from mlops_project.serving.models import LoadedModels
+from mlops_project.serving.openapi import ApiViews
+from mlops_project.serving.refusals import Refusals
+from mlops_project.serving.route import Route
+from mlops_project.serving.settings import ALL_ROLES, Role, Settings
+from mlops_project.serving.tracing import build_tracer
+from mlops_project.serving.wires import Question
+from mlops_project.wire.limits import TooLargeError
+
+Result = TypeVar("Result")
+
+access_logger = logging.getLogger("mlops_project.access")
+
+
+class Service:
+    """One worker's models, log, metrics and limits.
+
+    Attributes
+    ----------
+    models
+        The loaded ones.
+    plane
+        What answers and logs predictions.
+    api
+        The API's description.
+    admission
+        How many requests are taken on at once, on both ways.
+    refusals
+        Where the others go.
+    draining
+        Whether the server is ending: responses then close their connection.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.draining = False
+        self.metrics = ServerMetrics(settings.metrics_dir)
+        self.models = LoadedModels(settings, self.metrics)
+        self.plane = DataPlane(settings, self.models, self.metrics)
+        self.api = ApiViews(self.models, secured=bool(settings.keys))
+        self.admission = Admission(settings.serving.max_wait_seconds, settings.serving.max_waiting)
+        self.refusals = Refusals(self.metrics, logged=settings.serving.access_log != "none")
+        self._threads = ThreadPoolExecutor(max(1, os.cpu_count() or 1), "batch")
+        self._tracer = build_tracer()
+        self._state: Any = None
+        self._places: ConnectionPlaces | None = None
+        self._keys = bool(settings.keys)
+        self._shadows = settings.serving.challenger == "shadow"
+        self._log_all, self._log_errors = (settings.serving.access_log == "all", settings.serving.access_log != "none")
+
+    def admit(self, route: Route, headers: dict[bytes, bytes], arguments: "dict[str, str] | None" = None) -> ServedModel:
+        """Check the key and return the model that is asked for.
+
+        Raises
+        ------
+        RefusedError, NoModelError, UnknownModelError
+            If the key does not fit, or there is no such model.
+        """
+        self.check_key(route, headers)
+        return self.models.find(arguments.get("name"), arguments.get("version")) if arguments else self.models.find()
+
+    def check_key(self, route: Route, headers: dict[bytes, bytes]) -> frozenset[Role]:
+        """Return the roles of the caller's key; all where this server asks for none."""
+        if not self._keys:
+            return ALL_ROLES
+        roles = self.settings.find_roles(headers.get(b"authorization", b"").decode("latin-1"))
+        if not route.roles or roles & route.roles:
+            return roles
+        if not roles:
+            raise RefusedError(401, "key", "this server asks for a key: send it as `Authorization: Bearer KEY`")
+        own, asked = " and ".join(sorted(roles)), " or ".join(sorted(route.roles, reverse=True))
+        raise RefusedError(403, "key", f"this key has the role {own}, and this asks for {asked}; use another key")
+
+    def shadow(self, question: Question, answer: Answer) -> None:
+        """Let the challenger answer as well, if it is to, once the response has left."""
+        challenger = self.plane.wants_shadow(answer.model) if self._shadows else None
+        if challenger is None:
+            return
+        loop = asyncio.get_running_loop()
+
+        def work() -> None:
+            shadow = self.plane.shadow(challenger, question)
+            loop.call_soon_threadsafe(self.plane.record_shadow, question, shadow, answer.id)
+
+        self._threads.submit(work)
+
+    async def in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Do what takes long without holding up other requests.
+
+        Raises
+        ------
+        RefusedError
+            If it takes longer than a request may.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self.settings.serving.request_seconds):
+                # Without a name for the future: with one, an error that it holds would keep this frame, and the body, alive.
+                return await loop.run_in_executor(self._threads, work, *arguments)
+        except TimeoutError:
+            raise RefusedError(504, "slow", "the answer took too long; send fewer rows") from None
+
+    def count_refusal(self, error: MLOpsError) -> None:
+        """Count a request that is refused before the model sees it."""
+        if isinstance(error, RefusedError | TooLargeError):
+            self.metrics.add(names.REFUSED, 1.0, error.reason)
+
+    def count(
+        self, route: Route, status: int, request_id: bytes, started: float, headers: dict[bytes, bytes], client: Any
+    ) -> None:
+        """Count a request that was answered; log and trace it if it is to be."""
+        seconds = time.perf_counter() - started
+        self.metrics.count_request(route.method, route.template, status, seconds)
+        if self._tracer is not None:
+            self._tracer.record(route, status, request_id, seconds, headers.get(b"traceparent"))
+        if self._log_all or (status >= 400 and self._log_errors):
+            entry = {"request_id": request_id.decode(), "method": route.method, "path": route.template, "status": status}
+            more = {"milliseconds": round(seconds * 1e3, 3), "client": client[0] if client else ""}
+            access_logger.info(json.dumps(entry | more))
+
+    def drain(self) -> None:
+        """Close connections with their next response."""
+        self.draining = self.refusals.draining = True
+
+    def watch(self, state: Any) -> ConnectionPlaces:
+        """Remember uvicorn's sets of connections and tasks; return the places of its connections."""
+        if self._state is not state or self._places is None:
+            self._state, self._places = state, ConnectionPlaces(self.settings.serving, state.connections)
+        return self._places
+
+    def note_load(self) -> None:
+        """Set the gauges of what is going on now."""
+        self.metrics.put_time(names.CLOCK)
+        if self._state is not None:
+            self.metrics.put(names.IN_FLIGHT, len(self._state.tasks) + self.admission.n_waiting)
+            self.metrics.put(names.CONNECTIONS, len(self._state.connections))
+
+    def watch_connections(self, now: float) -> None:
+        """Close slow and unused connections; about once a second."""
+        if self._state is None or self._places is None:
+            return
+        for connection in list(self._state.connections):
+            connection.close_if_slow(now, self.settings.serving.request_seconds)
+        self._places.sweep(now)
+        self.note_load()
+
+    def close(self) -> None:
+        """Stop the threads, and close the log and the traces."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self.plane.close()
+        if self._tracer is not None:
+            self._tracer.close()
