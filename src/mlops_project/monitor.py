@@ -5,7 +5,6 @@ import logging
 import os
 import re
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,9 +17,10 @@ import click
 
 from mlops_project.command import WorkflowCommand, config_options, print_json
 from mlops_project.config import Config
-from mlops_project.errors import MLOpsError, StackError
+from mlops_project.errors import MLOpsError
 from mlops_project.formats import PlainFormatter, plain
 from mlops_project.prediction_log.overdue import Overdue
+from mlops_project.process import listen
 
 if TYPE_CHECKING:
     from mlops_project.monitoring.results import Evaluation
@@ -188,7 +188,7 @@ def serve(monitor: Monitor, host: str, port: int) -> None:
 
     watcher = monitor.watcher
     desk = Desk(watcher.metrics, lambda: monitor.is_ready, monitor.read_status, watcher.read_report, monitor.handle_alert)
-    listener = _listen(host, port)
+    listener = listen(host, port)
     server = _build_server(build_service(desk))
     stop = threading.Event()
     worker = threading.Thread(target=monitor.run, args=(stop,), name="monitor", daemon=True)
@@ -207,17 +207,6 @@ def serve(monitor: Monitor, host: str, port: int) -> None:
     if worker.is_alive():  # in the middle of a window, which the next start evaluates anew
         logging.shutdown()
         os._exit(0)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise StackError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from error
-    return listener
 
 
 def evaluate_once(monitor: Monitor, since: timedelta | None, *, act: bool) -> tuple[list["Evaluation"], dict[str, str]]:

@@ -1,11 +1,14 @@
-"""What a process asks of its parent and of the C library."""
+"""What a process asks of its parent, of the C library and of the network: ports, memory, its end."""
 
 import ctypes
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
+
+from mlops_project.errors import StackError
 
 M_MMAP_THRESHOLD = -3  # malloc.h of glibc
 LARGE_BYTES = 1 << 20
@@ -42,3 +45,43 @@ def is_process_alive(process: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound to a port and that child processes may use; 0 takes a free port.
+
+    Raises
+    ------
+    StackError
+        If the port is taken, or the host is none of this machine.
+    """
+    listener = _open_socket(host)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise StackError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether nothing else listens on a port."""
+    with _open_socket(host) as probe:
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def find_free_port(host: str) -> int:
+    """Return a port on which nothing listens at the moment."""
+    with listen(host, 0) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _open_socket(host: str) -> socket.socket:
+    opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just given back is free
+    return opened

@@ -269,13 +269,14 @@ def read_labelled(config: Config, champion: Bundle, oldest: datetime, reader: "L
         If too many labels are none of its classes, or the log is of another model.
     """
     from mlops_project.data_prep import read_production
+    from mlops_project.prediction_log.layout import LABEL
     from mlops_project.prediction_log.reader import LogReader, to_truth
 
     reader = reader or LogReader(config.monitoring_dir)
     rows = reader.newest_labelled(config.model.name, None, MAX_ROWS, since=oldest)
     if not rows.num_rows:
         return read_production(rows, np.empty(0, np.int64), champion.contract)
-    labels = rows["mlops.label"].to_pylist()
+    labels = rows[LABEL].to_pylist()
     truth = to_truth(labels, champion.contract)
     strange = np.flatnonzero(truth < 0 if champion.contract.is_classification else np.isnan(truth))
     if len(strange) > STRANGE_LABELS * len(truth):

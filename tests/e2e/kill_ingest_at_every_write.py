@@ -9,8 +9,8 @@ from pathlib import Path
 
 from mlops_project.bundle import load_bundle
 from mlops_project.prediction_log.ingest import ingest
+from mlops_project.prediction_log.layout import ID
 from mlops_project.prediction_log.segments import READ_FILE
-from mlops_project.prediction_log.typed import ID
 from mlops_project.sections import ServingConfig
 from tests.e2e.killing import in_child, run_child, warm_up
 

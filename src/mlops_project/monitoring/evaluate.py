@@ -16,6 +16,7 @@ from mlops_project.monitoring.estimate import Estimator
 from mlops_project.monitoring.performance import compute_performance
 from mlops_project.monitoring.reasons import say
 from mlops_project.monitoring.results import Drift, Evaluation, Reason
+from mlops_project.prediction_log.layout import LABEL, TIME
 from mlops_project.prediction_log.reader import Labels, LogReader, Window, to_columns, to_predictions, to_truth
 from mlops_project.reference.performance import read_reference_performance
 from mlops_project.reference.profile import Profiler, ReferenceProfile, load_reference
@@ -136,7 +137,7 @@ def _read_labelled(config: Config, reader: LogReader, window: Window, bundle: Bu
     table = reader.newest_labelled(window.model, window.version, config.monitoring.label_rows, until=window.end)
     if not table.num_rows:
         return None, Labels(0)
-    oldest, newest = (table.column("mlops.time")[place].as_py() for place in (0, -1))
+    oldest, newest = (table.column(TIME)[place].as_py() for place in (0, -1))
     labels = reader.describe_labels(Window(window.model, oldest, newest + timedelta(microseconds=1), window.version))
-    truth = to_truth(table.column("mlops.label"), bundle.contract)
+    truth = to_truth(table.column(LABEL), bundle.contract)
     return score_rows(to_predictions(table, bundle.contract), truth, bundle.contract), labels

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlops_project.prediction_log.markers import FOLDER as MARKERS
+from mlops_project.prediction_log.layout import MARKERS
 from mlops_project.prediction_log.markers import NOTHING, Marker, list_done, read_waiting, write_marker
 from mlops_project.prediction_log.parts import Begin, Find, Scorers, SegmentParts, UnreadableSegmentError
 from mlops_project.prediction_log.segments import CLOSED, NAME, READ_FILE

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from mlops_project.prediction_log.layout import ID, LABEL, LABEL_TIME, ROW
 from mlops_project.prediction_log.scan import UnreadablePartError
-from mlops_project.prediction_log.typed import ID, LABEL, LABEL_TIME, ROW
 
 JOIN = f"""
     SELECT position, time, last.label, last.label_time

@@ -8,10 +8,10 @@
 
 import msgspec
 
+from mlops_project.prediction_log.layout import MARKERS
 from mlops_project.prediction_log.records import Losses
 from mlops_project.storage.directory import Directory
 
-FOLDER = "ingested"
 DONE, WAITING, DAMAGED = ".json", ".waiting", ".damaged"
 
 
@@ -45,15 +45,15 @@ NOTHING = Marker(rows=0, labels=0, undecodable=0, attempts=0)
 
 def list_done(store: Directory) -> set[str]:
     """Return the names, without ending, of the segments that are wholly in the Parquet log."""
-    return {name.removesuffix(DONE) for name in store.names(FOLDER, DONE)}
+    return {name.removesuffix(DONE) for name in store.names(MARKERS, DONE)}
 
 
 def read_waiting(store: Directory) -> dict[str, Marker]:
     """Return the segments that are to be read again."""
     waiting = {}
-    for name in store.names(FOLDER, WAITING):
+    for name in store.names(MARKERS, WAITING):
         try:
-            waiting[name.removesuffix(WAITING)] = msgspec.json.decode(store.read(f"{FOLDER}/{name}"), type=Marker)
+            waiting[name.removesuffix(WAITING)] = msgspec.json.decode(store.read(f"{MARKERS}/{name}"), type=Marker)
         except (OSError, msgspec.MsgspecError, ValueError, RecursionError):  # then it is read once more
             continue
     return waiting
@@ -62,9 +62,9 @@ def read_waiting(store: Directory) -> dict[str, Marker]:
 def read_damaged(store: Directory) -> dict[str, Losses]:
     """Return what was lost of each damaged segment."""
     found = {}
-    for name in store.names(FOLDER, DAMAGED):
+    for name in store.names(MARKERS, DAMAGED):
         try:
-            found[name.removesuffix(DAMAGED)] = msgspec.json.decode(store.read(f"{FOLDER}/{name}"), type=Losses)
+            found[name.removesuffix(DAMAGED)] = msgspec.json.decode(store.read(f"{MARKERS}/{name}"), type=Losses)
         except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
             found[name.removesuffix(DAMAGED)] = Losses()  # that it is damaged is still known
     return found
@@ -73,15 +73,15 @@ def read_damaged(store: Directory) -> dict[str, Losses]:
 def write_marker(store: Directory, name: str, marker: Marker) -> None:
     """Note what was found in a segment; unless it is to be read again, it counts as read from now on."""
     if marker.lost:
-        with store.write(f"{FOLDER}/{name}{DAMAGED}") as stream:
+        with store.write(f"{MARKERS}/{name}{DAMAGED}") as stream:
             stream.write(msgspec.json.encode(Losses(marker.lost, marker.lost_bytes)))
-    with store.write(f"{FOLDER}/{name}{WAITING if marker.retry_at else DONE}") as stream:
+    with store.write(f"{MARKERS}/{name}{WAITING if marker.retry_at else DONE}") as stream:
         stream.write(msgspec.json.encode(marker))
     if not marker.retry_at and marker.attempts > 1:
-        store.delete(f"{FOLDER}/{name}{WAITING}")
+        store.delete(f"{MARKERS}/{name}{WAITING}")
 
 
 def forget_marker(store: Directory, name: str) -> None:
     """Let a segment be read again."""
     for ending in (DONE, WAITING, DAMAGED):
-        store.delete(f"{FOLDER}/{name}{ending}")
+        store.delete(f"{MARKERS}/{name}{ending}")

@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, BinaryIO
-from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -19,23 +18,16 @@ from pyarrow.parquet import ParquetWriter
 from mlops_project.bundle import Bundle
 from mlops_project.errors import BundleError
 from mlops_project.prediction_log.ids import read_time_ms
+from mlops_project.prediction_log.layout import ID, INSTANT, LABEL_SCHEMA, labels_file, rows_file
 from mlops_project.prediction_log.records import About, Losses, Record, SegmentReader
 from mlops_project.prediction_log.scorer import Scored, Scorer
-from mlops_project.prediction_log.typed import (
-    ID,
-    INSTANT,
-    LABEL,
-    LABEL_TIME,
-    ROW,
-    build_batch,
-)
+from mlops_project.prediction_log.typed import build_batch
 from mlops_project.sections import ServingConfig
 from mlops_project.storage.directory import Directory
 
 Find = Callable[[str, str], Bundle | None]  # (model, version) → the bundle that served
 Begin = Callable[[str, str], datetime | None]  # (model, version) → where its next window begins at the earliest
 
-LOG, LABELS = "log", "labels"
 CHUNK_ROWS = 8192  # read and scored together
 ROW_GROUP_ROWS = 1 << 16
 LABEL_GROUP_ROWS = 1 << 14  # small, because labels are looked up by time
@@ -43,8 +35,6 @@ DAY_MS = 86_400_000
 LARGEST_ROW = 2**31 - 1
 END_MS = 253_402_300_800_000  # of the year 9999: later times are those of no clock
 AHEAD_MS = 60_000  # a row from later than this after now was stamped by a clock that was wrong
-
-LABEL_SCHEMA = pa.schema([(ID, pa.string()), (ROW, pa.int32()), (LABEL, pa.string()), (LABEL_TIME, INSTANT)])
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +84,7 @@ class SegmentParts:
         self._outputs: dict[str, _Output] = {}
         self._pending: dict[tuple[str, str], list[Record]] = defaultdict(list)
         self._rows: dict[tuple[str, str], int] = defaultdict(int)
-        self._labels: dict[str, list[tuple[str, int, str, int]]] = defaultdict(list)
+        self._labels: dict[int, list[tuple[str, int, str, int]]] = defaultdict(list)
 
     def read(self, stream: BinaryIO) -> None:
         """Read every record."""
@@ -134,7 +124,7 @@ class SegmentParts:
         self._count_times(key, times, scored)
         days = np.repeat(times // DAY_MS, scored.counts)
         for day in np.unique(days):
-            path = f"{LOG}/model={quote(key[0], safe='')}/date={_date(day)}/{self.name}-v{quote(key[1], safe='')}.parquet"
+            path = rows_file(key[0], int(day), self.name, key[1])
             whole = len(batch) and bool((days == day).all())
             self._write(path, batch if whole else batch.filter(pa.array(days == day)), ROW_GROUP_ROWS)
 
@@ -163,18 +153,18 @@ class SegmentParts:
         except (ValueError, RecursionError):
             self.counts["undecodable"] += 1
             return
-        self._labels[_date(day)].append((base, position, text, about.time_ns // 1000))
+        self._labels[day].append((base, position, text, about.time_ns // 1000))
         self.counts["labels"] += 1
 
     def write_labels(self) -> None:
         """Write the labels, sorted by id and so by the prediction's time."""
-        for date, labels in self._labels.items():
+        for day, labels in self._labels.items():
             ids, rows, texts, times = zip(*sorted(labels), strict=True)
             columns = [pa.array(ids), pa.array(rows, pa.int32()), pa.array(texts), pa.array(times, pa.int64()).cast(INSTANT)]
             batch = pa.RecordBatch.from_arrays(columns, schema=LABEL_SCHEMA)
             for start in range(0, len(labels), LABEL_GROUP_ROWS):
                 part = batch.slice(start, LABEL_GROUP_ROWS)
-                self._write(f"{LABELS}/date={date}/{self.name}.parquet", part, LABEL_GROUP_ROWS)
+                self._write(labels_file(day, self.name), part, LABEL_GROUP_ROWS)
 
 
 def _read_all(segment: SegmentReader) -> Iterator[Record]:
@@ -194,10 +184,6 @@ def _time_ms(about: About) -> int:
         return read_time_ms(about.id)
     except ValueError:
         return about.time_ns // 1_000_000
-
-
-def _date(day: int) -> str:
-    return str(np.datetime64(int(day), "D"))
 
 
 class _Output:

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from mlops_project.prediction_log.counts import Counts, Labels
 from mlops_project.prediction_log.joins import Joins
+from mlops_project.prediction_log.layout import ID, INSTANT, LABEL, LABEL_TIME, ROLE, ROW, TIME, VERSION
 from mlops_project.prediction_log.overdue import Overdue
 from mlops_project.prediction_log.records import Record, SegmentReader
 from mlops_project.prediction_log.retention import delete_dates
@@ -37,20 +38,7 @@ from mlops_project.prediction_log.scan import (
     to_span,
 )
 from mlops_project.prediction_log.segments import CLOSED
-from mlops_project.prediction_log.typed import (
-    ID,
-    INSTANT,
-    LABEL,
-    LABEL_TIME,
-    ROLE,
-    ROW,
-    TIME,
-    VERSION,
-    concat,
-    to_columns,
-    to_predictions,
-    to_truth,
-)
+from mlops_project.prediction_log.typed import concat, to_columns, to_predictions, to_truth
 from mlops_project.storage.directory import Directory
 
 T = TypeVar("T")

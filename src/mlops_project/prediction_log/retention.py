@@ -2,9 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from mlops_project.prediction_log.markers import FOLDER as MARKERS
+from mlops_project.prediction_log.layout import LABELS, LOG, MARKERS
 from mlops_project.prediction_log.overdue import Overdue
-from mlops_project.prediction_log.parts import LABELS, LOG
 from mlops_project.storage.directory import Directory
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +18,27 @@ import pyarrow.compute as pc
 from pyarrow.parquet import ParquetFile
 
 from mlops_project.errors import DataError
-from mlops_project.prediction_log.parts import LABEL_SCHEMA, LABELS, LOG
-from mlops_project.prediction_log.typed import ID, KEY_SCHEMA, LABEL, LABEL_TIME, ROLE, ROW, TIME, VERSION
+from mlops_project.prediction_log.layout import (
+    DAY_US,
+    ID,
+    KEY_SCHEMA,
+    LABEL,
+    LABEL_SCHEMA,
+    LABEL_TIME,
+    LABELS,
+    LOG,
+    ROLE,
+    ROW,
+    TIME,
+    VERSION,
+    find_day,
+    find_models,
+    model_folder,
+)
 from mlops_project.storage.directory import Directory
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-DAY_US = 86_400_000_000
 SHADOW = "shadow"  # its answers went to nobody, so they are no traffic
 # So many rows are joined with their labels, or put in order, at a time.
 SLICE_ROWS = 250_000
@@ -138,15 +151,14 @@ class Files:
 
     def models(self) -> list[str]:
         """Return the models that have a log."""
-        return [unquote(name.removeprefix("model=")) for name in self.store.names(LOG) if name.startswith("model=")]
+        return find_models(self.store.names(LOG))
 
     def days(self, model: str, span: Span) -> list[tuple[str, Span]]:
         """Return the dates that have rows in a span, oldest first, each with its part of the span."""
         days = []
-        for name in self.store.names(_folder(model)):
-            try:
-                start = int(np.datetime64(name.removeprefix("date="), "us").astype(np.int64))
-            except ValueError:  # something else that someone put there
+        for name in self.store.names(model_folder(model)):
+            start = find_day(name)
+            if start is None:
                 continue
             part = Span(max(start, span.start), min(start + DAY_US, span.end))
             if part.start < part.end:
@@ -155,7 +167,7 @@ class Files:
 
     def pieces(self, model: str, day: str, span: Span, version: str | None) -> list[Piece]:
         """Return the pieces of a date that may hold rows of a span, by file."""
-        return [piece for piece in self._list(f"{_folder(model)}/{day}") if piece.may_hold(span, version)]
+        return [piece for piece in self._list(f"{model_folder(model)}/{day}") if piece.may_hold(span, version)]
 
     def label_pieces(self, day: str) -> list[Piece]:
         """Return the pieces of a date's labels."""
@@ -239,10 +251,6 @@ class Files:
         finally:
             if parquet is not None:
                 parquet.close(force=True)
-
-
-def _folder(model: str) -> str:
-    return f"{LOG}/model={quote(model, safe='')}"
 
 
 @contextlib.contextmanager

@@ -17,14 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops_project.contract import DATETIME_PARTS, Contract, Feature
+from mlops_project.prediction_log.layout import INSTANT, KEY_SCHEMA, PREDICTION, PROBABILITY
 from mlops_project.prediction_log.scorer import Scored
 from mlops_project.runtime import MISSING_TEXT, Floats, Predictions
-
-ID, ROW, TIME, VERSION, ROLE = "mlops.id", "mlops.row", "mlops.time", "mlops.version", "mlops.role"
-PREDICTION, PROBABILITY = "mlops.prediction", "mlops.probability"
-LABEL, LABEL_TIME = "mlops.label", "mlops.label_time"
-INSTANT = pa.timestamp("us", "UTC")
-KEY_SCHEMA = pa.schema([(ID, pa.string()), (ROW, pa.int32()), (TIME, INSTANT), (VERSION, pa.string()), (ROLE, pa.string())])
 
 
 def build_schema(contract: Contract) -> pa.Schema:

@@ -14,6 +14,7 @@ import numpy as np
 from mlops_project.config import Config
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ExportError
+from mlops_project.prediction_log.layout import PREDICTION
 from mlops_project.proof import prove_model
 from mlops_project.runtime import Floats, Predictions, Runtime
 
@@ -21,7 +22,6 @@ MIN_ROWS = 200  # held-out rows; fewer teach nothing about the error's size
 FOLDS = 5
 MIN_SKILL = 0.01  # share of the variance of |error| that the model must explain, cross-fitted
 MIN_SIZE = 0.05  # of the mean size: no row is taken to be nearly without error
-PREDICTION = "mlops.prediction"
 PARAMS = {"max_iter": 120, "learning_rate": 0.05, "max_leaf_nodes": 4, "min_samples_leaf": 30, "early_stopping": False}
 
 

@@ -64,6 +64,7 @@ def compare_champions(
     """
     from mlops_project.data_prep import read_production
     from mlops_project.modeling.gate import Decision
+    from mlops_project.prediction_log.layout import LABEL
     from mlops_project.prediction_log.reader import to_truth
     from mlops_project.retraining.gate import decide_rollback
 
@@ -72,7 +73,7 @@ def compare_champions(
         for number in (promotion.target, promotion.source)
     )
     contract = champion.contract
-    labelled = read_production(rows, to_truth(rows["mlops.label"].to_pylist(), contract), contract)
+    labelled = read_production(rows, to_truth(rows[LABEL].to_pylist(), contract), contract)
     try:
         if previous.contract.classes != contract.classes:
             raise ContractError(f"its classes were {previous.contract.classes!r}")

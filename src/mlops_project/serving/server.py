@@ -2,7 +2,6 @@
 
 import logging
 import logging.config
-import socket
 import sys
 from functools import partial
 from typing import Any
@@ -10,9 +9,8 @@ from typing import Any
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from mlops_project.errors import StackError
 from mlops_project.formats import PlainFormatter
-from mlops_project.process import end_with_parent
+from mlops_project.process import end_with_parent, listen
 from mlops_project.serving.app import App
 from mlops_project.serving.connection import GuardedProtocol
 from mlops_project.serving.settings import Settings
@@ -72,7 +70,7 @@ def run_server(settings: Settings) -> None:
         timeout_graceful_shutdown=int(serving.drain_seconds) or None,
     )
     _allow_files(serving.max_connections + serving.probe_connections + OTHER_FILES)
-    listener = _listen(serving.host, serving.port)
+    listener = listen(serving.host, serving.port)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     logging.getLogger("mlops_project").info("listening on http://%s:%d", shown, port)
@@ -95,19 +93,6 @@ def _allow_files(n_files: int) -> None:
     if allowed < n_files:
         text = "%d files may be open at once, and serving.max_connections takes up to %d; raise `ulimit -n` or lower it"
         logging.getLogger("mlops_project").warning(text, allowed, n_files)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise StackError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from error
-    listener.set_inheritable(True)
-    return listener
 
 
 def _log_config() -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from mlops_project.command import echo
 from mlops_project.errors import StackError
+from mlops_project.process import is_free
 from mlops_project.stack.guard import Guard
 from mlops_project.stack.services import Service
 from mlops_project.timed_http import open_url
@@ -38,19 +38,9 @@ def check_ports(services: Sequence[Service]) -> None:
     StackError
         Naming each taken port and the setting that changes it.
     """
-    taken = [service for service in services if service.port and not _is_free(service.host, service.port)]
+    taken = [service for service in services if service.port and not is_free(service.host, service.port)]
     if taken:
         raise StackError("\n".join(_explain_taken(service) for service in taken))
-
-
-def _is_free(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just given back is free
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
 
 
 def _explain_taken(service: Service) -> str:

@@ -1,7 +1,6 @@
 """The services of the stack and their command lines; ``mlops up`` starts them here, a container becomes one of them."""
 
 import os
-import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from mlops_project.formats import without_credentials
+from mlops_project.process import find_free_port
 
 if TYPE_CHECKING:
     from mlops_project.config import Config  # the image's health check would wait for it
@@ -101,7 +101,7 @@ def remote_tracking() -> str | None:
 def _mlflow(config: "Config") -> Service:
     from mlops_project.tracking.store import artifact_root, database_uri
 
-    host, port = config.stack.host, config.stack.mlflow_port or _free_port(config.stack.host)
+    host, port = config.stack.host, config.stack.mlflow_port or find_free_port(config.stack.host)
     options = ("--workers", "1", "--app-name", "mlops", "--default-artifact-root", artifact_root(config))
     command = mlflow_command(host, str(port), *options)
     # The database is not on the command line, where everybody on this machine may read a password.
@@ -126,28 +126,22 @@ def _sync(config: "Config", overrides: Sequence[str]) -> Service:
 
 
 def _model_server(config: "Config", overrides: Sequence[str]) -> Service:
-    host, port = config.stack.host, config.serving.port or _free_port(config.stack.host)
+    host, port = config.stack.host, config.serving.port or find_free_port(config.stack.host)
     folders = ("--models", str(config.served_models_dir), "--model", str(config.model_dir))
     command = (*workflow_command("serve", *_arguments(config, overrides)), *folders, "--host", host, "--port", str(port))
     return Service("model server", "predictions; /docs to try them", command, {}, host, port, "serving.port", "/ping")
 
 
 def _monitor(config: "Config", overrides: Sequence[str]) -> Service:
-    host, port = config.stack.host, config.monitoring.port or _free_port(config.stack.host)
+    host, port = config.stack.host, config.monitoring.port or find_free_port(config.stack.host)
     command = (*workflow_command("monitor", *_arguments(config, overrides)), "--host", host, "--port", str(port))
     purpose = f"drift and performance; /report/{quote(config.model.name)} once there is one"
     return Service("monitor", purpose, command, _tracking_variable(), host, port, "monitoring.port", "/health")
 
 
 def _application(config: "Config", overrides: Sequence[str], addresses: dict[str, str]) -> Service:
-    host, port = config.stack.host, config.stack.ui_port or _free_port(config.stack.host)
+    host, port = config.stack.host, config.stack.ui_port or find_free_port(config.stack.host)
     command = application_command(host, str(port), *_arguments(config, overrides))
     environment = addresses | _tracking_variable()
     purpose = "predict, score a file, look at the model, promote"
     return Service("application", purpose, command, environment, host, port, "stack.ui_port", "/_stcore/health")
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])

@@ -1,0 +1,53 @@
+"""How the Parquet log is laid out: the names, folders and columns on which those who write it and those who read it agree.
+
+``log/model=<name>/date=<day>/<segment>-v<version>.parquet`` holds the predictions of a segment, ``labels/date=<day>/…`` the
+labels of that day's predictions, ``ingested/`` says which segments have been read. Names are percent-encoded, days are UTC.
+"""
+
+from urllib.parse import quote, unquote
+
+import numpy as np
+import pyarrow as pa
+
+LOG, LABELS, MARKERS = "log", "labels", "ingested"
+DAY_US = 86_400_000_000
+
+ID, ROW, TIME, VERSION, ROLE = "mlops.id", "mlops.row", "mlops.time", "mlops.version", "mlops.role"
+PREDICTION, PROBABILITY = "mlops.prediction", "mlops.probability"
+LABEL, LABEL_TIME = "mlops.label", "mlops.label_time"
+INSTANT = pa.timestamp("us", "UTC")
+KEY_SCHEMA = pa.schema([(ID, pa.string()), (ROW, pa.int32()), (TIME, INSTANT), (VERSION, pa.string()), (ROLE, pa.string())])
+LABEL_SCHEMA = pa.schema([(ID, pa.string()), (ROW, pa.int32()), (LABEL, pa.string()), (LABEL_TIME, INSTANT)])
+
+
+def model_folder(model: str) -> str:
+    """Return the folder of a model's predictions."""
+    return f"{LOG}/model={quote(model, safe='')}"
+
+
+def find_models(names: list[str]) -> list[str]:
+    """Return the models among the names in ``LOG``."""
+    return [unquote(name.removeprefix("model=")) for name in names if name.startswith("model=")]
+
+
+def day_folder(day: int) -> str:
+    """Return the name of a day's folder, given in days since 1970."""
+    return f"date={np.datetime64(int(day), 'D')}"
+
+
+def find_day(name: str) -> int | None:
+    """Return when a day's folder begins, in microseconds since 1970; None if it is something that someone else put there."""
+    try:
+        return int(np.datetime64(name.removeprefix("date="), "us").astype(np.int64))
+    except ValueError:
+        return None
+
+
+def rows_file(model: str, day: int, segment: str, version: str) -> str:
+    """Return the file of a segment's predictions of one day, in days since 1970."""
+    return f"{model_folder(model)}/{day_folder(day)}/{segment}-v{quote(version, safe='')}.parquet"
+
+
+def labels_file(day: int, segment: str) -> str:
+    """Return the file of a segment's labels for predictions of one day, in days since 1970."""
+    return f"{LABELS}/{day_folder(day)}/{segment}.parquet"
