@@ -14,6 +14,7 @@ DAY_US = 86_400_000_000
 
 ID, ROW, TIME, VERSION, ROLE = "mlops.id", "mlops.row", "mlops.time", "mlops.version", "mlops.role"
 PREDICTION, PROBABILITY = "mlops.prediction", "mlops.probability"
+RECOMPUTED = "mlops.recomputed"
 LABEL, LABEL_TIME = "mlops.label", "mlops.label_time"
 INSTANT = pa.timestamp("us", "UTC")
 KEY_SCHEMA = pa.schema([(ID, pa.string()), (ROW, pa.int32()), (TIME, INSTANT), (VERSION, pa.string()), (ROLE, pa.string())])

@@ -1,7 +1,8 @@
 """The typed view: one row per predicted row, every feature a column. Arrow in and out.
 
 ``mlops.id`` (string), ``mlops.row`` (int32), ``mlops.time`` (timestamp[us, UTC]), ``mlops.version``, ``mlops.role``; then every
-feature under its own name; then ``mlops.prediction`` (int64 class index, or float64 value) and, for classes,
+feature under its own name; then ``mlops.recomputed`` (bool: probabilities or value are the model's of when the log was read,
+because the response did not carry them), ``mlops.prediction`` (int64 class index, or float64 value) and, for classes,
 ``mlops.probability.<i>`` (float64). Numbers are float64, and NaN where missing: null says that the version which answered does
 not have the feature. Texts are null where missing, dates are timestamp[us, UTC] and null where missing.
 """
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops_project.contract import DATETIME_PARTS, Contract, Feature
-from mlops_project.prediction_log.layout import INSTANT, KEY_SCHEMA, PREDICTION, PROBABILITY
+from mlops_project.prediction_log.layout import INSTANT, KEY_SCHEMA, PREDICTION, PROBABILITY, RECOMPUTED
 from mlops_project.prediction_log.scorer import Scored
 from mlops_project.runtime import MISSING_TEXT, Floats, Predictions
 
@@ -27,6 +28,7 @@ def build_schema(contract: Contract) -> pa.Schema:
     kinds = {"category": pa.string(), "string": pa.string(), "datetime": INSTANT}
     fields = [*((item.name, item.type) for item in KEY_SCHEMA)]
     fields += [(feature.name, kinds.get(feature.type, pa.float64())) for feature in contract.features]
+    fields += [(RECOMPUTED, pa.bool_())]
     if not contract.is_classification:
         return pa.schema([*fields, (PREDICTION, pa.float64())])
     fields += [(PREDICTION, pa.int64())]
@@ -49,7 +51,7 @@ def build_batch(scored: Scored, times_ms: npt.NDArray[np.int64], contract: Contr
     texts = [[item.id.lower() for item in about], [item.version for item in about], [item.role for item in about]]
     ids, versions, roles = (pa.array(values, pa.string()).take(pa.array(owner)) for values in texts)
     time = pa.array(times_ms[owner] * 1000, pa.int64()).cast(INSTANT)
-    answers = _list_answers(scored.predictions)
+    answers = [pa.array(scored.recomputed), *_list_answers(scored.predictions)]
     columns = [ids, pa.array(rows, pa.int32()), time, versions, roles, *_list_features(scored, contract), *answers]
     return pa.RecordBatch.from_arrays(columns, schema=build_schema(contract))
 

@@ -15,6 +15,7 @@ import orjson
 from mlops_project.contract import Contract
 from mlops_project.errors import ContractError
 from mlops_project.runtime import Predictions
+from mlops_project.wire.answers import Answers, LabelIndex, to_float_rows, to_floats
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.csv_rows import read_blocks
 from mlops_project.wire.limits import NO_LIMITS, Limits
@@ -77,6 +78,8 @@ class ScoringProtocol:
         labels = [json.dumps(label) for label in contract.classes]
         self._labels = labels
         self._single = [f'{{"predictions": [{label}]}}'.encode() for label in labels]
+        self._singles = {body: Answers([index]) for index, body in enumerate(self._single)}
+        self._known = LabelIndex(contract.classes)
 
     def read(self, body: bytes, content_type: str | None) -> Encoded:
         """Read a request body.
@@ -254,6 +257,23 @@ class ScoringProtocol:
             return self._single[int(predictions.indices[0])]
         labels = self._labels
         return f'{{"predictions": [{", ".join([labels[index] for index in predictions.indices.tolist()])}]}}'.encode()
+
+    def read_answers(self, body: bytes) -> Answers | None:
+        """Return what a response says, labels or probabilities; None if it is none of this model's."""
+        if body in self._singles:
+            return self._singles[body]
+        try:
+            said = json.loads(body)["predictions"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return None
+        if not self.contract.is_classification:
+            values = to_floats(said)
+            return None if values is None else Answers(values=values)
+        probabilities = to_float_rows(said, len(self.contract.classes))
+        if probabilities is not None:
+            return Answers(probabilities=probabilities)
+        indices = self._known.find(said) if type(said) is list else None
+        return None if indices is None else Answers(indices)
 
 
 def _dump(values: Any) -> bytes:

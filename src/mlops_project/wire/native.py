@@ -7,6 +7,7 @@ import orjson
 from mlops_project.contract import Contract
 from mlops_project.errors import ContractError
 from mlops_project.runtime import Predictions
+from mlops_project.wire.answers import Answers, LabelIndex, to_float_rows, to_floats
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.limits import NO_LIMITS, Limits
 from mlops_project.wire.problems import RowsError, at_rows
@@ -33,6 +34,7 @@ class NativeProtocol:
     def __init__(self, contract: Contract, rules: Rules, limits: Limits = NO_LIMITS) -> None:
         self.contract, self.limits = contract, limits
         self.reader = RowReader(contract, rules, limits)
+        self._known = LabelIndex(contract.classes)
 
     def read(self, body: bytes) -> Encoded:
         """Read a row (an object) or several (a list of objects).
@@ -78,6 +80,20 @@ class NativeProtocol:
         items = [{"id": item, **answer} for item, answer in zip(ids, answers, strict=True)]
         body: bytes = orjson.dumps({"model": name, "version": version, "predictions": items})
         return body
+
+    def read_answers(self, body: bytes) -> Answers | None:
+        """Return what a response says; None if it is none of this model's."""
+        names = self.contract.class_names
+        try:
+            items = orjson.loads(body)["predictions"]
+            if not self.contract.is_classification:
+                values = to_floats([item["value"] for item in items])
+                return None if values is None else Answers(values=values)
+            indices = self._known.find([item["label"] for item in items])
+            probabilities = to_float_rows([[item["probabilities"][name] for name in names] for item in items], len(names))
+        except (ValueError, TypeError, KeyError):
+            return None
+        return None if indices is None or probabilities is None else Answers(indices, probabilities)
 
     def _list_answers(self, predictions: Predictions) -> list[dict[str, Any]]:
         if predictions.indices is None or predictions.probabilities is None:

@@ -5,6 +5,7 @@ https://github.com/kserve/open-inference-protocol, binary tensors: Triton's ``ex
 """
 
 import base64
+import json
 import math
 import struct
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ import orjson
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ContractError
 from mlops_project.runtime import Predictions
+from mlops_project.wire.answers import Answers, LabelIndex, to_float_rows, to_floats
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.limits import NO_LIMITS, Limits
 from mlops_project.wire.problems import shorten
@@ -62,7 +64,12 @@ class _Request(msgspec.Struct):
     outputs: list[_OutputTensor] | None = None
 
 
+class _Response(msgspec.Struct):
+    outputs: list[_InputTensor]
+
+
 _DECODER = msgspec.json.Decoder(_Request)
+_RESPONSES = msgspec.json.Decoder(_Response)
 
 
 class InferenceRequest(NamedTuple):
@@ -101,6 +108,7 @@ class InferenceProtocol:
         self.reader = RowReader(contract, rules, limits)
         self.outputs = _list_outputs(contract)
         self._classes = np.array(contract.classes, object)
+        self._known = LabelIndex(contract.classes)
 
     def describe(self, name: str, versions: Sequence[str]) -> dict[str, Any]:
         """Return the model's metadata: a tensor per column, the outputs."""
@@ -196,6 +204,22 @@ class InferenceProtocol:
             response["id"] = request.id
         head = orjson.dumps(response)
         return (head + b"".join(tail), len(head)) if tail else (head, None)
+
+    def read_answers(self, body: bytes) -> Answers | None:
+        """Return what a response says, as far as the outputs go that were asked for; None if it is none of this model's."""
+        try:
+            _, length = json.JSONDecoder().raw_decode(body.decode("latin-1"))  # binary tensors may follow
+            said = _read_tensors(_RESPONSES.decode(body[:length]).outputs, memoryview(body)[length:])
+        except (ContractError, ValueError, msgspec.MsgspecError, RecursionError):
+            return None
+        values = {name: tensor.tolist() for name, tensor in said.items()}
+        if not self.contract.is_classification:
+            numbers = to_floats(values.get("value"))
+            return None if numbers is None else Answers(values=numbers)
+        labels, shares = values.get("label"), values.get("probabilities")
+        indices = None if labels is None else self._known.find(labels) or self._known.find_texts(labels)
+        probabilities = None if shares is None else to_float_rows(shares, len(self.contract.classes))
+        return None if indices is None and probabilities is None else Answers(indices, probabilities)
 
     def _values(self, key: str, predictions: Predictions) -> npt.NDArray[Any]:
         if key == "label":

@@ -40,14 +40,15 @@ class Segments:
         content_type: str = "",
         role: str = "champion",
         key: str | None = None,
+        response: bytes = b"",
     ) -> str:
-        """Log a prediction and return its id."""
+        """Log a prediction and return its id; without a response, as no server writes it, the model must say it again."""
         key = key or make_id(at)
         body = rows if isinstance(rows, bytes) else json.dumps(rows).encode()
         n_rows = len(rows) if isinstance(rows, list) else 1
         time_ns = round(at.timestamp() * 1e9)
         about = About(key, time_ns, model=model, version=version, role=role, wire=wire, content_type=content_type, rows=n_rows)
-        assert self._writer.append(msgspec.json.encode(about), body, b"")
+        assert self._writer.append(msgspec.json.encode(about), body, response)
         return key
 
     def label(self, key: str, label: Any, at: datetime = NOON) -> None:

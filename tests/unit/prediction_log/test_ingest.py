@@ -117,6 +117,42 @@ def test_every_wire_format_is_read_as_it_was_served(segments, store, run, mixed_
     assert (said.probabilities == expected.probabilities).all()
 
 
+def test_answers_are_those_that_were_given_and_not_the_models_of_today(segments, store, run, tiny_bundle):
+    names = tiny_bundle.contract.class_names
+    items = [{"label": "yes", "probabilities": dict(zip(names, (0.9, 0.1), strict=True))}]
+    segments.predict({"x": 0.25}, response=json.dumps({"predictions": items}).encode())
+    labels = {"wire": "mlflow", "content_type": JSON}
+    segments.predict(
+        {"dataframe_split": {"columns": ["x"], "data": [[0.25], [0.75]]}}, response=b'{"predictions": ["yes", "no"]}', **labels
+    )
+    segments.predict({"instances": [{"x": 0.75}]}, response=b'{"predictions": [[0.8, 0.2]]}', **labels)
+    segments.close()
+    assert run().rows == 4
+    rows = read_log(store)
+    said = [(row["mlops.prediction"], row["mlops.probability.1"], row["mlops.recomputed"]) for row in rows]
+    assert said == [(1, 0.1, False), (1, 0.25, True), (0, 0.75, True), (0, 0.2, False)]
+
+
+def test_response_of_other_rows_than_the_request_has_is_not_taken(segments, store, run):
+    segments.predict({"x": 0.25}, wire="mlflow", content_type=JSON, response=b'{"predictions": ["yes", "yes"]}')
+    segments.predict(
+        {"instances": [{"x": 0.25}]}, wire="mlflow", content_type=JSON, response=b'{"predictions": ["yes", "yes"]}'
+    )
+    segments.close()
+    assert run().rows == 1
+    (row,) = read_log(store)
+    assert (row["mlops.prediction"], row["mlops.recomputed"]) == (0, True)
+
+
+def test_model_is_not_loaded_where_every_response_says_everything(segments, run, tiny_bundle, monkeypatch):
+    monkeypatch.setattr("mlops_project.prediction_log.scorer.load_runtime", lambda _bundle: pytest.fail("the model was loaded"))
+    items = [{"label": "no", "probabilities": dict(zip(tiny_bundle.contract.class_names, (0.75, 0.25), strict=True))}]
+    for _ in range(3):
+        segments.predict({"x": 0.25}, response=json.dumps({"predictions": items}).encode())
+    segments.close()
+    assert run().rows == 3
+
+
 def test_missing_text_and_date_are_null(segments, store, run, mixed_bundle):
     row = mixed_bundle.contract.example_row() | {"town": None, "when": "1969-12-31T23:59:59.999999"}
     segments.predict({"dataframe_records": [row]}, model="mixed", wire="mlflow", content_type=JSON)
