@@ -1,9 +1,14 @@
-"""One window of one version's log → an ``Evaluation``: drift, performance, alerts. Each row is read once."""
+"""One window of one version's log → an ``Evaluation``: drift, performance, alerts.
+
+The window's rows are read once; then the keys of the newest labelled predictions, which may be older, and of these the rows.
+"""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mlops_project.bundle import REFERENCE_FILE, Bundle
@@ -16,12 +21,44 @@ from mlops_project.monitoring.estimate import Estimator
 from mlops_project.monitoring.performance import compute_performance
 from mlops_project.monitoring.reasons import say
 from mlops_project.monitoring.results import Drift, Evaluation, Reason
-from mlops_project.prediction_log.layout import LABEL, TIME
+from mlops_project.prediction_log.layout import LABEL
 from mlops_project.prediction_log.reader import Labels, LogReader, Window, to_columns, to_predictions, to_truth
 from mlops_project.reference.performance import read_reference_performance
 from mlops_project.reference.profile import Profiler, ReferenceProfile, load_reference
 
 DOMAIN_ROWS = 2000  # of the window, for the classifier that tells it from the reference
+Columns = dict[str, npt.NDArray[Any]]
+
+
+class RowSample:
+    """Rows drawn at random from all that are added, each as likely as any other; the same for the same seed and batches.
+
+    Parameters
+    ----------
+    n_rows
+        How many are kept.
+
+    Attributes
+    ----------
+    columns
+        Feature → ``(n_rows,)``, or fewer if fewer were added. In random order, so the first of them are a smaller sample.
+    """
+
+    def __init__(self, n_rows: int, seed: int) -> None:
+        self.columns: Columns = {}
+        self._n_rows, self._random = n_rows, np.random.default_rng(seed)
+        self._keys = np.empty(0)  # a number per kept row; the rows with the smallest are kept
+
+    def add(self, columns: Columns) -> None:
+        """Let a batch take part."""
+        keys = self._random.random(len(next(iter(columns.values()))))
+        is_full = len(self._keys) == self._n_rows
+        chosen = np.flatnonzero(keys < self._keys[-1]) if is_full else np.arange(len(keys))
+        keys = np.concatenate([self._keys, keys[chosen]])
+        order = np.argsort(keys, kind="stable")[: self._n_rows]
+        before = self.columns or {name: values[:0] for name, values in columns.items()}
+        self._keys = keys[order]
+        self.columns = {name: np.concatenate([before[name], values[chosen]])[order] for name, values in columns.items()}
 
 
 def evaluate_window(
@@ -47,11 +84,12 @@ def evaluate_window(
     reference, seed = (profile and profile.performance) or read_reference_performance(bundle.metadata), config.random_state
     profiler = Profiler(profile) if profile else None
     estimator = Estimator(reference, bundle.contract, seed=seed) if profile and profile.performance else None
-    rows = _read_rows(reader, window, bundle, profiler, estimator)
+    sample = RowSample(DOMAIN_ROWS, seed) if profile and REFERENCE_FILE in bundle.metadata.files else None
+    rows = _read_rows(reader, window, bundle, [item for item in (profiler, estimator) if item], sample)
     if profile is None or profiler is None:
         drift = _no_drift(rows, why)
     else:
-        samples = _draw_samples(reader, window, bundle, seed)
+        samples = _pair_samples(sample, bundle) if sample and rows else {}
         drift = compute_drift(profile, profiler, config.monitoring, **samples, seed=seed)
     labelled, labels = _read_labelled(config, reader, window, bundle)
     performance = compute_performance(
@@ -103,30 +141,27 @@ def _no_drift(rows: int, why: Reason) -> Drift:
 
 
 def _read_rows(
-    reader: LogReader, window: Window, bundle: Bundle, profiler: Profiler | None, estimator: Estimator | None
+    reader: LogReader, window: Window, bundle: Bundle, counters: Sequence[Profiler | Estimator], sample: RowSample | None
 ) -> int:
-    """Show every row of the window to those who count; return how many there are."""
-    if profiler is None and estimator is None:
+    """Show every row of the window to those who count and to the sample; return how many there are."""
+    if not counters:
         return reader.count(window, labelled=False).rows
     rows = 0
     for batch in reader.batches(window):
         columns, predictions = to_columns(batch, bundle.contract), to_predictions(batch, bundle.contract)
-        if profiler is not None:
-            profiler.add(columns, predictions)
-        if estimator is not None:
-            estimator.add(columns, predictions)
+        for counter in counters:
+            counter.add(columns, predictions)
+        if sample is not None:
+            sample.add(columns)
         rows += batch.num_rows
     return rows
 
 
-def _draw_samples(reader: LogReader, window: Window, bundle: Bundle, seed: int) -> dict[str, Any]:
-    """Return rows of the window and reference rows for the domain classifier; none if the bundle holds no rows, for privacy."""
-    if REFERENCE_FILE not in bundle.metadata.files:
-        return {}
-    contract = bundle.contract
+def _pair_samples(sample: RowSample, bundle: Bundle) -> dict[str, Columns]:
+    """Return rows of the window and reference rows for the domain classifier."""
     frame = pd.read_parquet(bundle.path / REFERENCE_FILE)
-    sample = to_columns(reader.sample(window, DOMAIN_ROWS, seed=seed), contract)
-    return {"sample": sample, "reference_sample": {name: frame[name].to_numpy() for name in contract.names}}
+    reference = {name: frame[name].to_numpy() for name in bundle.contract.names}
+    return {"sample": sample.columns, "reference_sample": reference}
 
 
 def _read_labelled(config: Config, reader: LogReader, window: Window, bundle: Bundle) -> tuple[Scored | None, Labels]:
@@ -135,9 +170,8 @@ def _read_labelled(config: Config, reader: LogReader, window: Window, bundle: Bu
     Later ones belong to later windows: a monitor that catches up must not count the same labels for a row of windows.
     """
     table = reader.newest_labelled(window.model, window.version, config.monitoring.label_rows, until=window.end)
+    labels = reader.describe_labels(table, window.model, window.version)
     if not table.num_rows:
-        return None, Labels(0)
-    oldest, newest = (table.column(TIME)[place].as_py() for place in (0, -1))
-    labels = reader.describe_labels(Window(window.model, oldest, newest + timedelta(microseconds=1), window.version))
+        return None, labels
     truth = to_truth(table.column(LABEL), bundle.contract)
     return score_rows(to_predictions(table, bundle.contract), truth, bundle.contract), labels

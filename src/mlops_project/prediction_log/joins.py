@@ -1,16 +1,12 @@
-"""DuckDB's part of reading the log: labels are joined to predictions, and samples are drawn, on the key columns only."""
+"""DuckDB's part of reading the log: labels are joined to predictions on the key columns only."""
 
 import secrets
 import tempfile
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow as pa
-
 from mlops_project.prediction_log.layout import ID, LABEL, LABEL_TIME, ROW
-from mlops_project.prediction_log.scan import UnreadablePartError
 
 JOIN = f"""
     SELECT position, time, last.label, last.label_time
@@ -20,7 +16,6 @@ JOIN = f"""
     ) AS last USING (id, row)
     ORDER BY position
 """  # noqa: S608 - names of ours
-SAMPLE = "SELECT position FROM keys ORDER BY hash(id, row, $seed), position LIMIT $n_rows"
 
 
 class Joins:
@@ -45,38 +40,10 @@ class Joins:
 
     def join(self, keys: Any, labels: Any, kind: Literal["INNER", "LEFT"]) -> Any:
         """Return position, time, label and label_time of the keys, ordered by position; each key with its newest label."""
-        return self._query(JOIN.format(kind=kind), {}, keys=keys, labels=labels)
+        return self._query(JOIN.format(kind=kind), keys=keys, labels=labels)
 
-    def sample(self, batches: Iterator[Any], schema: pa.Schema, n_rows: int, seed: int) -> Any:
-        """Return the positions of keys drawn at random, in random order, from record batches that are read once.
-
-        Raises
-        ------
-        UnreadablePartError
-            If that is what the batches raise: DuckDB hides it behind an error of its own.
-        """
-        import duckdb
-
-        failed: list[UnreadablePartError] = []
-        keys = pa.RecordBatchReader.from_batches(schema, _note_failure(batches, failed))
-        try:
-            (drawn,) = self._query(SAMPLE, {"seed": seed, "n_rows": n_rows}, keys=keys).columns
-        except duckdb.Error:
-            if failed:
-                raise failed[0] from None
-            raise
-        return drawn
-
-    def _query(self, query: str, values: dict[str, Any], **tables: Any) -> Any:
+    def _query(self, query: str, **tables: Any) -> Any:
         with self._duckdb.cursor() as cursor:
             for name, table in tables.items():
                 cursor.register(name, table)
-            return cursor.sql(query, params=values).to_arrow_table()
-
-
-def _note_failure(batches: Iterator[Any], failed: list[UnreadablePartError]) -> Iterator[Any]:
-    try:
-        yield from batches
-    except UnreadablePartError as error:
-        failed.append(error)
-        raise
+            return cursor.sql(query).to_arrow_table()

@@ -47,7 +47,6 @@ P = ParamSpec("P")
 __all__ = ["Counts", "Labels", "LogReader", "Window", "read_records", "to_columns", "to_predictions", "to_truth"]
 
 BATCH_ROWS = 1 << 16
-MAX_DELAYS = 2_000_000  # that a median is taken of
 END = datetime(9999, 1, 1, tzinfo=UTC)
 KEYS = pa.schema([("id", pa.string()), ("row", pa.int32()), ("time", INSTANT), ("position", pa.int64())])
 
@@ -196,21 +195,6 @@ class LogReader:
                     yield select(batch, columns)
 
     @_insistent
-    def sample(self, window: Window, n_rows: int, *, seed: int, columns: Sequence[str] | None = None) -> Any:
-        """Return rows drawn at random, each as likely as any other; all if there are no more. The same for the same seed.
-
-        Their order is random as well, so the first of them are a smaller sample.
-        """
-        days = list(self._days(window))
-        pieces = [piece for _, found, _ in days for piece in found]
-        if not pieces:
-            return _empty(columns)
-        drawn = self._joins.sample(self._number_keys(pieces, to_span(window), window.version), KEYS, n_rows, seed)
-        positions = drawn.to_numpy()
-        tables = list(self._files.fetch(pieces, np.sort(positions), columns))
-        return concat(tables).take(pa.array(np.argsort(np.argsort(positions)))) if tables else _empty(columns)
-
-    @_insistent
     def newest_labelled(
         self,
         model: str,
@@ -251,22 +235,14 @@ class LogReader:
             n_rows -= found.num_rows
         return None
 
-    @_insistent
-    def describe_labels(self, window: Window) -> Labels:
-        """Return what is known of a window's labels."""
-        rows, first, last, newest, delays = 0, None, None, None, [np.empty(0)]
-        step = 1 + self.count(window, labelled=False).rows // MAX_DELAYS
-        for _, found in self._join(window, "INNER"):
-            times, came = _times(found, "time"), _times(found, "label_time")
-            rows += len(times)
-            first, last = min(times.min(), first or times.min()), max(times.max(), last or times.max())
-            newest = max(came.max(), newest or came.max())
-            delays.append((came - times)[::step] / 1e6)
-        if first is None or last is None or newest is None:
+    def describe_labels(self, labelled: Any, model: str, version: str | None) -> Labels:
+        """Return what is known of the labels of the newest labelled predictions, as ``newest_labelled`` returns them."""
+        if not labelled.num_rows:
             return Labels(0)
-        between = Window(window.model, to_datetime(first), to_datetime(last) + MICROSECOND, window.version)
-        coverage = rows / self.count(between, labelled=False).rows
-        return Labels(rows, to_datetime(newest), float(np.median(np.concatenate(delays))), coverage)
+        times, came = _times(labelled), _times(labelled, LABEL_TIME)
+        between = Window(model, to_datetime(times.min()), to_datetime(times.max()) + MICROSECOND, version)
+        coverage = labelled.num_rows / self.count(between, labelled=False).rows
+        return Labels(labelled.num_rows, to_datetime(came.max()), float(np.median(came - times)) / 1e6, coverage)
 
     def _days(self, window: Window) -> Iterator[tuple[str, list[Piece], Span]]:
         for day, span in self._files.days(window.model, to_span(window)):

@@ -5,7 +5,7 @@ MLflow's protocol writes them), for many records at once; such rows are marked.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -78,6 +78,11 @@ class Scorer:
         self.contract = bundle.contract
         self._bundle = bundle
         self._scoring, self._inference, self._native = build_protocols(bundle.contract, settings)
+        self._read_answers: dict[str, Callable[[bytes], Answers | None]] = {
+            "mlflow": self._scoring.read_answers,
+            "native": self._native.read_answers,
+            "open_inference": self._inference.read_answers,
+        }
 
     @cached_property
     def _runtime(self) -> Runtime:
@@ -176,8 +181,7 @@ class Scorer:
         )
 
     def _find_answers(self, record: Record, count: int) -> Answers:
-        protocol = {"mlflow": self._scoring, "native": self._native}.get(record.about.wire, self._inference)
-        said = protocol.read_answers(record.response)
+        said = self._read_answers[record.about.wire](record.response)
         return said if said is not None and said.n_rows == count else Answers()
 
     def _is_complete(self, said: Answers) -> bool:

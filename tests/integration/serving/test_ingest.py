@@ -3,11 +3,13 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 
 from mlops_project.bundle import load_bundle
 from mlops_project.prediction_log.ingest import ingest
 from mlops_project.prediction_log.reader import LogReader, Window, to_columns, to_predictions, to_truth
 from mlops_project.prediction_log.scan import EPOCH
+from mlops_project.prediction_log.typed import concat
 from mlops_project.runtime import Runtime
 from mlops_project.sections import ServingConfig
 
@@ -69,7 +71,7 @@ def test_every_answer_of_every_protocol_is_in_the_typed_view(serve, tmp_path, tr
     }
     assert sorted(tuple(row[name] for name in names) for row in seen) == sorted(tuple(row.values()) for row in rows)
     assert sum(row["mlops.label"] == "1" for row in seen) == 10
-    sample = reader.sample(window, 100, seed=0)
+    sample = concat([pa.Table.from_batches([batch]) for batch in reader.batches(window)])
     expected = Runtime.load(bundle).predict(to_columns(sample, bundle.contract))
     assert (to_predictions(sample, bundle.contract).probabilities == expected.probabilities).all()
     assert to_truth(reader.newest_labelled("tree", None, 99)["mlops.label"], bundle.contract).tolist() == [1] * 10

@@ -9,12 +9,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
+import numpy as np
 import pandas as pd
 import pytest
 
 from mlops_project.bundle import PROFILE_FILE, Bundle, load_bundle, publish, stage
 from mlops_project.config import Config, read_config
-from mlops_project.monitoring.evaluate import evaluate_window
+from mlops_project.monitoring.evaluate import RowSample, evaluate_window
 from mlops_project.monitoring.service import rounds as watching
 from mlops_project.monitoring.service.bundles import name_version
 from mlops_project.monitoring.service.rounds import Watcher
@@ -23,6 +24,7 @@ from mlops_project.prediction_log import ids
 from mlops_project.prediction_log.ingest import ingest
 from mlops_project.prediction_log.reader import LogReader, Window
 from mlops_project.prediction_log.records import About
+from mlops_project.prediction_log.scan import Files
 from mlops_project.prediction_log.writer import LogWriter
 from mlops_project.sections import MonitoringConfig, PredictionLogConfig
 
@@ -97,6 +99,49 @@ def log(trained, tmp_path, monkeypatch) -> Iterator[Log]:
     shutil.copytree(trained.root / "artifacts", tmp_path / "artifacts")
     shutil.copy(trained.file, tmp_path / "model.yaml")
     return Log(read_config(tmp_path / "model.yaml", root=tmp_path, env={}), monkeypatch)
+
+
+def test_rows_of_a_window_are_read_once_and_keys_once_more_for_the_labels(log, monkeypatch):
+    log.send(400, NOON, labels="true")
+    reader, passes, read, fetch = log.read(), [], Files.read, Files.fetch
+
+    def note_read(files, pieces, columns=None, *options):
+        passes.append("every column" if columns is None else "keys")
+        return read(files, pieces, columns, *options)
+
+    def note_fetch(files, pieces, positions, columns):
+        passes.append(f"{len(positions)} rows")
+        return fetch(files, pieces, positions, columns)
+
+    monkeypatch.setattr(Files, "read", note_read)
+    monkeypatch.setattr(Files, "fetch", note_fetch)
+    found = evaluate_window(log.config, log.bundle, reader, Window("churn", NOON, NOON + HOUR, log.version))
+    assert (found.rows, found.performance.label_coverage) == (400, 1.0)
+    assert found.drift.domain is not None
+    assert passes == ["every column", "keys", "400 rows"]
+
+
+def draw(n_rows: int, seed: int, sizes: tuple[int, ...]) -> list[float]:
+    sample, first = RowSample(n_rows, seed), 0
+    for size in sizes:
+        numbers = np.arange(first, first + size)
+        sample.add({"x": numbers.astype(np.float64), "text": numbers.astype(str).astype(object)})
+        first += size
+    assert sample.columns["text"].tolist() == [str(int(value)) for value in sample.columns["x"]]
+    return sample.columns["x"].tolist()
+
+
+def test_sample_is_uniform_and_the_same_for_the_same_seed():
+    sizes = (700, 1, 299, 1500, 500)
+    first = draw(300, 1, sizes)
+    assert draw(300, 1, sizes) == first != draw(300, 2, sizes)
+    assert len(set(first)) == 300
+    assert draw(100, 1, sizes) == first[:100]
+    assert sorted(draw(9999, 3, sizes)) == list(range(3000))
+    counts = np.histogram(np.concatenate([draw(300, seed, sizes) for seed in range(40)]), 10, (0, 3000))[0]
+    assert (
+        abs(counts - 1200).max() < 150
+    )  # of a binomial with a standard deviation of 33, and fewer because none is drawn twice
 
 
 def test_held_out_rows_again_are_quiet_in_every_respect(log):

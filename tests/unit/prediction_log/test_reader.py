@@ -22,6 +22,7 @@ from mlops_project.prediction_log.reader import (
     to_predictions,
     to_truth,
 )
+from mlops_project.prediction_log.typed import concat
 from mlops_project.runtime import Runtime
 from mlops_project.sections import ServingConfig
 from tests.unit.prediction_log.segments import NOON, make_id
@@ -155,33 +156,16 @@ def test_versions_with_other_columns_stand_side_by_side(segments, read, tmp_path
     pq.write_table(text, file.with_name("other-v2.parquet"))
     rows = collect(reader.batches(ALWAYS, ["x", "X", "new"]))
     assert sorted(rows, key=str) == sorted([{"x": 0.5, "X": None, "new": None}, {"x": "0.25", "X": 7.0, "new": None}], key=str)
-    sample = reader.sample(ALWAYS, 10, seed=0)
-    assert sorted(sample["x"].to_pylist()) == ["0.25", "0.5"]
+    table = concat([pa.Table.from_batches([batch]) for batch in reader.batches(ALWAYS)])
+    assert sorted(table["x"].to_pylist()) == ["0.25", "0.5"]
     contract = Contract((Feature("x", "float"), Feature("X", "float"), Feature("town", "category")), "y", "regression")
-    columns = to_columns(sample, contract)
+    columns = to_columns(table, contract)
     assert sorted(columns["x"]) == [0.25, 0.5]
     assert np.isnan(columns["X"]).sum() == 1
     assert columns["town"].tolist() == [None, None]
 
 
-def test_sample_is_uniform_and_the_same_for_the_same_seed(segments, read, small_slices):
-    for start in range(0, 3000, 100):
-        segments.predict([{"x": index / 10_000} for index in range(start, start + 100)], at=NOON + start * timedelta(minutes=1))
-        segments.close() if start % 500 == 0 else None
-    reader = read()
-    first, again, other = (reader.sample(ALWAYS, 300, seed=seed, columns=["x"])["x"].to_pylist() for seed in (1, 1, 2))
-    assert first == again
-    assert len(set(first)) == 300
-    assert first != other
-    assert reader.sample(ALWAYS, 100, seed=1, columns=["x"])["x"].to_pylist() == first[:100]
-    draws = np.concatenate([reader.sample(ALWAYS, 300, seed=seed, columns=["x"])["x"].to_numpy() for seed in range(20)])
-    counts = np.histogram(draws, 10, (0, 0.3))[0]
-    assert abs(counts - 600).max() < 100  # of a binomial with a standard deviation of 22
-    assert sorted(reader.sample(ALWAYS, 9999, seed=3)["x"].to_pylist()) == [index / 10_000 for index in range(3000)]
-
-
-def test_sample_of_nothing_is_an_empty_table(read):
-    assert read().sample(ALWAYS, 10, seed=0, columns=["x"]).num_rows == 0
+def test_nothing_labelled_is_an_empty_table(read):
     assert read().newest_labelled("tiny", None, 10).column_names[-2:] == ["mlops.label", "mlops.label_time"]
 
 
@@ -216,9 +200,11 @@ def test_delay_and_coverage_of_labels(segments, read, small_slices):
     for index in range(20, 60, 4):
         segments.label(ids[index], "yes", NOON + index * HOUR + timedelta(seconds=90))
     reader = read()
-    found = reader.describe_labels(ALWAYS)
+    labelled = reader.newest_labelled("tiny", None, 99)
+    found = reader.describe_labels(labelled, "tiny", None)
     assert found == Labels(10, NOON + 56 * HOUR + timedelta(seconds=90), 90.0, 10 / 37)
-    assert reader.describe_labels(Window("tiny", NOON, NOON + HOUR)) == Labels(0)
+    assert reader.describe_labels(reader.newest_labelled("tiny", None, 4), "tiny", None).coverage == 4 / 13
+    assert reader.describe_labels(reader.newest_labelled("tiny", None, 99, until=NOON), "tiny", None) == Labels(0)
 
 
 def test_old_dates_are_deleted_with_their_labels_and_markers(segments, read, tmp_path):
@@ -393,27 +379,24 @@ def test_file_that_cannot_be_read_is_named_and_left_out(segments, read, tmp_path
     assert rows == [index / 1000 for index in range(len(rows))]
     assert len(rows) in range(20, 40) if gone is None else len(rows) == 40 - gone
     assert reader.count(ALWAYS).rows == len(rows)
-    assert reader.sample(ALWAYS, 100, seed=1).num_rows == len(rows)
     assert reader.newest_labelled("tiny", None, 10)["x"].to_pylist() == [0.0, 0.03] or len(rows) <= 30
     broken.rmdir() if kind == "folder" else broken.unlink()
     reader.recheck()
     assert reader.left_out == {}
 
 
-@pytest.mark.parametrize("first", ["count", "sample", "newest_labelled", "find_end", "describe_labels", "versions"])
+@pytest.mark.parametrize("first", ["count", "newest_labelled", "find_end", "versions"])
 def test_every_way_to_read_leaves_out_what_cannot_be_read(segments, read, tmp_path, first):
     keys = fill(segments, 40)
     for key in keys:
         segments.label(key, 1)
     reader = read()
     (broken,) = sorted((tmp_path / "store/log").rglob("*.parquet"))[:1]
-    damage(broken, "page" if first in ("sample", "newest_labelled") else "cut")
+    damage(broken, "page" if first == "newest_labelled" else "cut")
     ways = {
         "count": lambda: reader.count(ALWAYS),
-        "sample": lambda: reader.sample(ALWAYS, 40, seed=1),
         "newest_labelled": lambda: reader.newest_labelled("tiny", None, 40),
         "find_end": lambda: reader.find_end("tiny", None, NOON, 1),
-        "describe_labels": lambda: reader.describe_labels(ALWAYS),
         "versions": lambda: reader.versions(ALWAYS),
     }
     ways[first]()
