@@ -27,7 +27,7 @@ Columns = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class Baseline:
     """What a table is compared with.
 
     Attributes
@@ -52,7 +52,7 @@ class Yardstick:
     missing: tuple[Any, ...] = ()
 
 
-def compare(current: Path, yardstick: Yardstick, config: Config) -> "Drift":
+def compare(current: Path, baseline: Baseline, config: Config) -> "Drift":
     """Compare a CSV or Parquet file with a model's held-out rows, or with another table; it is read in pieces.
 
     Raises
@@ -60,28 +60,29 @@ def compare(current: Path, yardstick: Yardstick, config: Config) -> "Drift":
     DataError, ContractError
         If the file cannot be read, its columns are not the reference's, or it has too few rows.
     """
+    from mlops_project.monitoring.domain import RowSample
     from mlops_project.monitoring.drift import compute_drift
     from mlops_project.reference.profile import MIN_REFERENCE_ROWS, Profiler
 
-    profiler, sample = Profiler(yardstick.profile), _Sample(config.random_state)
-    for rows in _read(current, yardstick):
-        columns = _as_columns(rows, yardstick.contract)
-        predictions = yardstick.runtime.run(*rows) if yardstick.runtime is not None else None
+    profiler, sample = Profiler(baseline.profile), RowSample(config.random_state)
+    for rows in _read(current, baseline):
+        columns = _as_columns(rows, baseline.contract)
+        predictions = baseline.runtime.run(*rows) if baseline.runtime is not None else None
         profiler.add(columns, predictions)
         sample.add(columns)
     if profiler.rows < MIN_REFERENCE_ROWS:
         raise DataError(f"{current}: {profiler.rows} rows are too few to compare; {MIN_REFERENCE_ROWS} is the least")
     return compute_drift(
-        yardstick.profile,
+        baseline.profile,
         profiler,
         config.monitoring,
         sample=sample.columns,
-        reference_sample=yardstick.sample,
+        reference_sample=baseline.sample,
         seed=config.random_state,
     )
 
 
-def load_model(folder: Path, config: Config) -> Yardstick:
+def load_model(folder: Path, config: Config) -> Baseline:
     """Return the held-out rows of a bundle.
 
     Raises
@@ -106,10 +107,10 @@ def load_model(folder: Path, config: Config) -> Yardstick:
         frame = pd.read_parquet(bundle.path / REFERENCE_FILE)
         sample = {name: frame[name].to_numpy() for name in bundle.contract.names}
     missing = tuple(bundle.metadata.config.get("data", {}).get("missing", ()))
-    return Yardstick(bundle.metadata.name, bundle.contract, profile, sample, load_runtime(bundle, config.proof), missing)
+    return Baseline(bundle.metadata.name, bundle.contract, profile, sample, load_runtime(bundle, config.proof), missing)
 
 
-def load_table(source: str, dropped: tuple[str, ...], config: Config) -> Yardstick:
+def load_table(source: str, dropped: tuple[str, ...], config: Config) -> Baseline:
     """Return a table as a reference.
 
     A random quarter of its rows tells ranges and categories, the rest is counted: nothing in the rows that told a range is
@@ -130,33 +131,33 @@ def load_table(source: str, dropped: tuple[str, ...], config: Config) -> Yardsti
         )
     columns = {name: table.rows[name].to_numpy() for name in table.contract.names}
     profile = build_reference(columns, None, table.contract, seed=config.random_state)
-    return Yardstick(Path(source).name, table.contract, profile, columns, missing=config.data.missing)
+    return Baseline(Path(source).name, table.contract, profile, columns, missing=config.data.missing)
 
 
-def _read(file: Path, yardstick: Yardstick) -> "Iterator[Encoded]":
+def _read(file: Path, baseline: Baseline) -> "Iterator[Encoded]":
     """Yield the file's rows in pieces, as the model reads them."""
     from mlops_project.scoring.files import TableFile
     from mlops_project.scoring.local import RULES, encode_frame
     from mlops_project.tables.types import mark_missing
     from mlops_project.wire.rows import RowReader
 
-    reader, done = RowReader(yardstick.contract, RULES), 0
+    reader, done = RowReader(baseline.contract, RULES), 0
     try:
         stream = file.open("rb")
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}; expected a CSV or Parquet file") from error
     with stream:
         try:
-            for frame in TableFile(stream, yardstick.contract).read_chunks():
+            for frame in TableFile(stream, baseline.contract).read_chunks():
                 if not len(frame):
                     continue
-                yield encode_frame(frame.apply(mark_missing, marks=yardstick.missing) if yardstick.missing else frame, reader)
+                yield encode_frame(frame.apply(mark_missing, marks=baseline.missing) if baseline.missing else frame, reader)
                 done += len(frame)
         except DataError as error:
             raise DataError(f"{file}: {error}") from error
         except ContractError as error:
             place = f", in the rows from row {done + 1} on" if done else ""
-            raise ContractError(f"{file}: does not fit {yardstick.name}{place}: {error}") from error
+            raise ContractError(f"{file}: does not fit {baseline.name}{place}: {error}") from error
 
 
 def _as_columns(rows: "Encoded", contract: Contract) -> Columns:
@@ -167,29 +168,6 @@ def _as_columns(rows: "Encoded", contract: Contract) -> Columns:
         feature.name: rows.numbers[:, place] for feature, place in zip(contract.numbers, places[:-1].tolist(), strict=True)
     }
     return columns | {feature.name: rows.texts[:, index] for index, feature in enumerate(contract.texts)}
-
-
-class _Sample:
-    """Keeps a uniform sample of rows that pass in pieces: each gets a random key, and the smallest stay.
-
-    Attributes
-    ----------
-    columns
-        Feature name → ``(n_rows,)`` of the rows kept.
-    """
-
-    def __init__(self, seed: int) -> None:
-        from mlops_project.monitoring.domain import CURRENT_ROWS
-
-        self.columns: Columns = {}
-        self._limit, self._keys, self._rng = CURRENT_ROWS, np.empty(0), np.random.default_rng(seed)
-
-    def add(self, columns: Columns) -> None:
-        """Show rows."""
-        keys = np.concatenate([self._keys, self._rng.random(len(next(iter(columns.values()), ())))])
-        kept = np.sort(np.argsort(keys)[: self._limit])
-        whole = {name: np.concatenate([self.columns[name], new]) if self.columns else new for name, new in columns.items()}
-        self.columns, self._keys = {name: values[kept] for name, values in whole.items()}, keys[kept]
 
 
 @click.command(cls=WorkflowCommand, name="drift")
@@ -217,10 +195,10 @@ def command(
         raise ConfigError("--reference and --model exclude each other: compare with a table or with a model")
     if dropped and reference is None:
         raise ConfigError("--drop and --target go with --reference; a model knows its columns, and others are ignored anyway")
-    yardstick = load_model(model or config.model_dir, config) if reference is None else load_table(reference, dropped, config)
-    drift = compare(current, yardstick, config)
+    baseline = load_model(model or config.model_dir, config) if reference is None else load_table(reference, dropped, config)
+    drift = compare(current, baseline, config)
     if report is not None:
-        _write_report(report, drift, f"{current.name} against {yardstick.name}")
+        _write_report(report, drift, f"{current.name} against {baseline.name}")
     if as_json:
         print_json(drift)
     else:

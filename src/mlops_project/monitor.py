@@ -142,7 +142,7 @@ class Monitor:
         return {
             "retraining": status,
             "windows": watcher.next_windows.copy(),
-            "problems": watcher.complaints.current,
+            "problems": watcher.problems.current,
             "log": watcher.read_state().describe(),
         }
 
@@ -157,9 +157,9 @@ class Monitor:
         try:
             work()
         except Exception as error:  # noqa: BLE001 - the service's edge: the other pieces go on
-            self.watcher.complaints.note(subject, error)
+            self.watcher.problems.note(subject, error)
             return False
-        self.watcher.complaints.settle(subject)
+        self.watcher.problems.settle(subject)
         return True
 
 
@@ -184,12 +184,14 @@ def serve(monitor: Monitor, host: str, port: int) -> None:
     StackError
         If the port is taken.
     """
-    from mlops_project.monitoring.service.http import Desk, build_service
+    from mlops_project.monitoring.service.http import MonitorBackend, build_service
 
     watcher = monitor.watcher
-    desk = Desk(watcher.metrics, lambda: monitor.is_ready, monitor.read_status, watcher.read_report, monitor.handle_alert)
+    backend = MonitorBackend(
+        watcher.metrics, lambda: monitor.is_ready, monitor.read_status, watcher.read_report, monitor.handle_alert
+    )
     listener = listen(host, port)
-    server = _build_server(build_service(desk))
+    server = _build_server(build_service(backend))
     stop = threading.Event()
     worker = threading.Thread(target=monitor.run, args=(stop,), name="monitor", daemon=True)
 

@@ -14,7 +14,7 @@ import uvicorn
 from mlops_project.bundle import load_bundle
 from mlops_project.monitoring.report.summary import format_minute
 from mlops_project.monitoring.results import Evaluation, NextWindow
-from mlops_project.monitoring.service.http import Desk, build_service
+from mlops_project.monitoring.service.http import MonitorBackend, build_service
 from mlops_project.monitoring.service.metrics import MonitorMetrics
 from mlops_project.monitoring.store import EvaluationStore
 from mlops_project.sections import MonitoringConfig
@@ -75,9 +75,9 @@ def run_monitor(
         metrics.show(evaluation)
     windows = {} if window is None else {MODEL: window}
     status = {"retraining": {MODEL: {"running": running}}, "windows": windows, "problems": problems or {}}
-    desk = Desk(metrics, lambda: True, lambda: status, lambda name: f"report of {name}".encode(), lambda _: {})
+    backend = MonitorBackend(metrics, lambda: True, lambda: status, lambda name: f"report of {name}".encode(), lambda _: {})
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(build_service(desk), port=port, log_config=None, lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(build_service(backend), port=port, log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -8,9 +8,9 @@ from line import serve, time_each
 
 from mlops_project.bundle import REFERENCE_FILE, load_bundle
 from mlops_project.modeling.metrics import score_rows
+from mlops_project.monitoring.domain import CURRENT_ROWS
 from mlops_project.monitoring.drift import compute_drift
 from mlops_project.monitoring.estimate import Estimator
-from mlops_project.monitoring.evaluate import DOMAIN_ROWS
 from mlops_project.monitoring.performance import compute_performance
 from mlops_project.reference.profile import Profiler, load_reference
 from mlops_project.runtime import Predictions
@@ -51,7 +51,7 @@ class Watch:
         profiler.add(self.take(rows), self.predictions(rows))
         samples = {}
         if domain:
-            sample = self.take(rows.sample(min(DOMAIN_ROWS, len(rows)), random_state=SEED))
+            sample = self.take(rows.sample(min(CURRENT_ROWS, len(rows)), random_state=SEED))
             samples = {"sample": sample, "reference_sample": self.reference}
         drift = compute_drift(self.profile, profiler, SETTINGS, **samples, seed=SEED)
         return {

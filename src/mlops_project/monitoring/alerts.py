@@ -23,7 +23,7 @@ TITLES: dict[AlertName, str] = {
 def decide_alerts(
     drift: Drift, performance: Performance, previous: Sequence[Evaluation], settings: MonitoringConfig, start: str
 ) -> tuple[Alert, ...]:
-    """Return everything that is wrong in a window, the gravest first.
+    """Return everything that is wrong in a window, the most severe first.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def decide_alerts(
     """
     before = {alert.name: alert for alert in previous[-1].alerts} if previous else {}
     alerts = []
-    for name, reasons in _find_wrongs(drift, performance):
+    for name, reasons in _find_alerts(drift, performance):
         last = before.get(name)
         windows = last.windows + 1 if last else 1
         since = last.since if last else start
@@ -43,7 +43,7 @@ def decide_alerts(
     return tuple(alerts)
 
 
-def _find_wrongs(drift: Drift, performance: Performance) -> Iterator[tuple[AlertName, tuple[Reason, ...]]]:
+def _find_alerts(drift: Drift, performance: Performance) -> Iterator[tuple[AlertName, tuple[Reason, ...]]]:
     if performance.lost and performance.live_reason:
         yield "performance-loss", (performance.live_reason,)
     if performance.estimated_lost and performance.estimated_reason:

@@ -30,6 +30,32 @@ TEXT_VALUES = 10  # of a text column; the others count as one
 NAMES = 5
 
 
+class RowSample:
+    """Rows drawn at random from all that are added, each as likely as any other; the same for the same seed and batches.
+
+    Attributes
+    ----------
+    columns
+        Feature → ``(n_rows,)``, or fewer if fewer were added. In random order, so the first of them are a smaller sample.
+    """
+
+    def __init__(self, seed: int, n_rows: int = CURRENT_ROWS) -> None:
+        self.columns: dict[str, npt.NDArray[Any]] = {}
+        self._n_rows, self._random = n_rows, np.random.default_rng(seed)
+        self._keys = np.empty(0)  # a number per kept row; the rows with the smallest are kept
+
+    def add(self, columns: Mapping[str, Any]) -> None:
+        """Let a batch take part."""
+        keys = self._random.random(len(next(iter(columns.values()), ())))
+        is_full = len(self._keys) == self._n_rows
+        chosen = np.flatnonzero(keys < self._keys[-1]) if is_full else np.arange(len(keys))
+        keys = np.concatenate([self._keys, keys[chosen]])
+        order = np.argsort(keys, kind="stable")[: self._n_rows]
+        before = self.columns or {name: values[:0] for name, values in columns.items()}
+        self._keys = keys[order]
+        self.columns = {name: np.concatenate([before[name], values[chosen]])[order] for name, values in columns.items()}
+
+
 def compare_rows(
     reference: Mapping[str, Any],
     current: Mapping[str, Any],

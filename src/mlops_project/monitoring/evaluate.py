@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from mlops_project.bundle import REFERENCE_FILE, Bundle
@@ -16,6 +14,7 @@ from mlops_project.config import Config
 from mlops_project.errors import BundleError
 from mlops_project.modeling.metrics import Scored, score_rows
 from mlops_project.monitoring.alerts import decide_alerts
+from mlops_project.monitoring.domain import RowSample
 from mlops_project.monitoring.drift import compute_drift
 from mlops_project.monitoring.estimate import Estimator
 from mlops_project.monitoring.performance import compute_performance
@@ -25,40 +24,6 @@ from mlops_project.prediction_log.layout import LABEL
 from mlops_project.prediction_log.reader import Labels, LogReader, Window, to_columns, to_predictions, to_truth
 from mlops_project.reference.performance import read_reference_performance
 from mlops_project.reference.profile import Profiler, ReferenceProfile, load_reference
-
-DOMAIN_ROWS = 2000  # of the window, for the classifier that tells it from the reference
-Columns = dict[str, npt.NDArray[Any]]
-
-
-class RowSample:
-    """Rows drawn at random from all that are added, each as likely as any other; the same for the same seed and batches.
-
-    Parameters
-    ----------
-    n_rows
-        How many are kept.
-
-    Attributes
-    ----------
-    columns
-        Feature → ``(n_rows,)``, or fewer if fewer were added. In random order, so the first of them are a smaller sample.
-    """
-
-    def __init__(self, n_rows: int, seed: int) -> None:
-        self.columns: Columns = {}
-        self._n_rows, self._random = n_rows, np.random.default_rng(seed)
-        self._keys = np.empty(0)  # a number per kept row; the rows with the smallest are kept
-
-    def add(self, columns: Columns) -> None:
-        """Let a batch take part."""
-        keys = self._random.random(len(next(iter(columns.values()))))
-        is_full = len(self._keys) == self._n_rows
-        chosen = np.flatnonzero(keys < self._keys[-1]) if is_full else np.arange(len(keys))
-        keys = np.concatenate([self._keys, keys[chosen]])
-        order = np.argsort(keys, kind="stable")[: self._n_rows]
-        before = self.columns or {name: values[:0] for name, values in columns.items()}
-        self._keys = keys[order]
-        self.columns = {name: np.concatenate([before[name], values[chosen]])[order] for name, values in columns.items()}
 
 
 def evaluate_window(
@@ -84,7 +49,7 @@ def evaluate_window(
     reference, seed = (profile and profile.performance) or read_reference_performance(bundle.metadata), config.random_state
     profiler = Profiler(profile) if profile else None
     estimator = Estimator(reference, bundle.contract, seed=seed) if profile and profile.performance else None
-    sample = RowSample(DOMAIN_ROWS, seed) if profile and REFERENCE_FILE in bundle.metadata.files else None
+    sample = RowSample(seed) if profile and REFERENCE_FILE in bundle.metadata.files else None
     rows = _read_rows(reader, window, bundle, [item for item in (profiler, estimator) if item], sample)
     if profile is None or profiler is None:
         drift = _no_drift(rows, why)
@@ -157,7 +122,7 @@ def _read_rows(
     return rows
 
 
-def _pair_samples(sample: RowSample, bundle: Bundle) -> dict[str, Columns]:
+def _pair_samples(sample: RowSample, bundle: Bundle) -> dict[str, dict[str, Any]]:
     """Return rows of the window and reference rows for the domain classifier."""
     frame = pd.read_parquet(bundle.path / REFERENCE_FILE)
     reference = {name: frame[name].to_numpy() for name in bundle.contract.names}

@@ -51,20 +51,21 @@ END = datetime(9999, 1, 1, tzinfo=UTC)
 KEYS = pa.schema([("id", pa.string()), ("row", pa.int32()), ("time", INSTANT), ("position", pa.int64())])
 
 
-def _insistent(method: "Callable[Concatenate[LogReader, P], T]") -> "Callable[Concatenate[LogReader, P], T]":
+def _leaving_out_unreadable(method: "Callable[Concatenate[LogReader, P], T]") -> "Callable[Concatenate[LogReader, P], T]":
     """Let a method of the reader begin again without a file that turns out to be unreadable."""
 
     @wraps(method)
-    def insist(self: "LogReader", /, *arguments: P.args, **options: P.kwargs) -> T:
-        return self.insist(lambda: method(self, *arguments, **options))
+    def leave_out_unreadable(self: "LogReader", /, *arguments: P.args, **options: P.kwargs) -> T:
+        return self.leave_out_unreadable(lambda: method(self, *arguments, **options))
 
-    return insist
+    return leave_out_unreadable
 
 
 class LogReader:
     """Reads the Parquet log. Not for several threads at once.
 
-    A file that cannot be read is left out, logged and kept in ``left_out``; a caller of ``batches`` does that with ``insist``.
+    A file that cannot be read is left out, logged and kept in ``left_out``; a caller of ``batches`` does that with
+    ``leave_out_unreadable``.
 
     Parameters
     ----------
@@ -105,7 +106,7 @@ class LogReader:
         self._files.forget()
         return dates
 
-    def insist(self, work: Callable[[], T]) -> T:
+    def leave_out_unreadable(self, work: Callable[[], T]) -> T:
         """Do what reads the log; begin again without a file that cannot be read, or with it once it is mended."""
         while True:
             try:
@@ -121,7 +122,7 @@ class LogReader:
         """Return the models that have a log."""
         return self._files.models()
 
-    @_insistent
+    @_leaving_out_unreadable
     def versions(self, window: Window) -> dict[str, int]:
         """Return the rows of each version in a window."""
         found: dict[str, int] = {}
@@ -134,7 +135,7 @@ class LogReader:
                 found |= {version: found.get(version, 0) + rows for version, rows in counts.items()}
         return found
 
-    @_insistent
+    @_leaving_out_unreadable
     def count(self, window: Window, *, labelled: bool = True) -> Counts:
         """Count the predictions of a window, without shadows.
 
@@ -194,7 +195,7 @@ class LogReader:
                 if batch.num_rows:
                     yield select(batch, columns)
 
-    @_insistent
+    @_leaving_out_unreadable
     def newest_labelled(
         self,
         model: str,
@@ -223,7 +224,7 @@ class LogReader:
             missing -= kept.num_rows
         return concat(parts) if parts else _empty(columns, LABEL, LABEL_TIME)
 
-    @_insistent
+    @_leaving_out_unreadable
     def find_end(self, model: str, version: str | None, start: datetime, n_rows: int) -> datetime | None:
         """Return the time just after the ``n_rows``-th row from ``start``; None if there are fewer.
 

@@ -153,7 +153,7 @@ class Follower:
         for alias, target in self._ask().items():
             before = self.folder.find_link(alias)
             try:
-                after = self._bring(alias, target)
+                after = self._apply(alias, target)
             except TrackingError as error:
                 problems.append(str(error))
                 continue
@@ -173,7 +173,7 @@ class Follower:
             targets[CHALLENGER] = None
         return targets
 
-    def _bring(self, alias: str, target: Target | None) -> str | None:
+    def _apply(self, alias: str, target: Target | None) -> str | None:
         """Point an alias's link to its version, unless that failed a short time ago; return the version's folder name."""
         if target is None:
             self._refusals.pop(alias, None)

@@ -15,7 +15,8 @@ import pytest
 
 from mlops_project.bundle import PROFILE_FILE, Bundle, load_bundle, publish, stage
 from mlops_project.config import Config, read_config
-from mlops_project.monitoring.evaluate import RowSample, evaluate_window
+from mlops_project.monitoring.domain import RowSample
+from mlops_project.monitoring.evaluate import evaluate_window
 from mlops_project.monitoring.service import rounds as watching
 from mlops_project.monitoring.service.bundles import name_version
 from mlops_project.monitoring.service.rounds import Watcher
@@ -122,7 +123,7 @@ def test_rows_of_a_window_are_read_once_and_keys_once_more_for_the_labels(log, m
 
 
 def draw(n_rows: int, seed: int, sizes: tuple[int, ...]) -> list[float]:
-    sample, first = RowSample(n_rows, seed), 0
+    sample, first = RowSample(seed, n_rows), 0
     for size in sizes:
         numbers = np.arange(first, first + size)
         sample.add({"x": numbers.astype(np.float64), "text": numbers.astype(str).astype(object)})
@@ -298,7 +299,7 @@ def test_fault_with_one_model_is_counted_and_does_not_stop_the_others(log, watch
     shutil.copytree(source, source.with_name("model=another"))
     watcher.watch(NOON + 2 * HOUR)
     assert list(watcher.metrics.newest) == ["churn"]
-    assert "no champion is known" in watcher.complaints.current["another"]
+    assert "no champion is known" in watcher.problems.current["another"]
     assert b'mlops_monitor_runs_total{model="another",result="error"} 1.0' in watcher.metrics.render()
 
 

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Desk:
+class MonitorBackend:
     """What the service asks the monitor for. Each is called from several threads.
 
     Attributes
@@ -52,23 +52,23 @@ class Desk:
     handle_alert: Callable[[bytes], dict[str, Any]]
 
 
-def build_service(desk: Desk) -> Starlette:
+def build_service(backend: MonitorBackend) -> Starlette:
     """Return the ASGI application."""
 
     async def health(_: Request) -> Response:
-        return _answer(200, {"status": "ok"}) if desk.is_ready() else _answer(503, {"status": "starting"})
+        return _answer(200, {"status": "ok"}) if backend.is_ready() else _answer(503, {"status": "starting"})
 
     def metrics(_: Request) -> Response:
-        return Response(desk.metrics.render(), headers={"content-type": TEXT_FORMAT})
+        return Response(backend.metrics.render(), headers={"content-type": TEXT_FORMAT})
 
     def status(_: Request) -> Response:
-        return _answer(200, {"evaluations": desk.metrics.newest, **desk.read_status()})
+        return _answer(200, {"evaluations": backend.metrics.newest, **backend.read_status()})
 
     def report(request: Request) -> Response:
         model = request.path_params["model"]
-        page = desk.read_report(model) if model in desk.metrics.newest else None
+        page = backend.read_report(model) if model in backend.metrics.newest else None
         if page is None:
-            known = ", ".join(sorted(desk.metrics.newest)) or "none yet"
+            known = ", ".join(sorted(backend.metrics.newest)) or "none yet"
             raise HTTPException(404, f"no window of a model of this name was evaluated; models: {known}")
         return Response(page, media_type="text/html", headers=REPORT_HEADERS)
 
@@ -76,7 +76,7 @@ def build_service(desk: Desk) -> Starlette:
         _check_token(request.headers.get("authorization", ""))
         body = await _read_body(request)
         try:
-            done = await run_in_threadpool(desk.handle_alert, body)
+            done = await run_in_threadpool(backend.handle_alert, body)
         except ContractError as error:
             raise HTTPException(400, str(error)) from error
         return _answer(202, done)

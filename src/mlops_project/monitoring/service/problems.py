@@ -8,7 +8,7 @@ from mlops_project.errors import MLOpsError
 logger = logging.getLogger(__name__)
 
 
-class Complaints:
+class Problems:
     """The problems of a service, by what they are about. Safe to use from several threads."""
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ from mlops_project.monitoring.results import Evaluation, NextWindow
 from mlops_project.monitoring.service import metrics as exporter
 from mlops_project.monitoring.service.bundles import BundleFinder
 from mlops_project.monitoring.service.metrics import MonitorMetrics
-from mlops_project.monitoring.service.problems import Complaints
+from mlops_project.monitoring.service.problems import Problems
 from mlops_project.monitoring.store import EvaluationStore
 from mlops_project.monitoring.windows import Pending, Progress, describe_next, find_start, find_window, list_pending
 from mlops_project.prediction_log.ingest import Ingested, ingest, ingest_again
@@ -68,7 +68,7 @@ class Watcher:
         self.config, self.segments = config, segments
         self.metrics = MonitorMetrics(config.monitoring)
         self.next_windows: dict[str, NextWindow] = {}
-        self.bundles, self.complaints = BundleFinder(config), Complaints()
+        self.bundles, self.problems = BundleFinder(config), Problems()
         self.reader = LogReader(config.monitoring_dir, mend=self._mend)
         self._unreadable: Mapping[str, str] = {}
         self._waiting: set[str] = set()
@@ -135,9 +135,9 @@ class Watcher:
     def _check_clocks(self, pending: Pending) -> None:
         try:
             check_clocks(pending)
-            self.complaints.settle("the clock")
+            self.problems.settle("the clock")
         except ClockError as error:
-            self.complaints.note("the clock", error)
+            self.problems.note("the clock", error)
 
     def _find_begin(self, model: str, version: str) -> datetime | None:
         """Return where the next window of a version begins at the earliest; None if nothing is known of it."""
@@ -166,10 +166,10 @@ class Watcher:
             try:
                 for evaluation in self._evaluate_due(model, watermark):
                     self.keep(evaluation)
-                self.complaints.settle(model)
+                self.problems.settle(model)
             except Exception as error:  # noqa: BLE001 - the service's edge: tomorrow's window may be fine
                 self.metrics.add(exporter.RUNS, 1.0, model, "error")
-                self.complaints.note(model, error)
+                self.problems.note(model, error)
 
     def list_models(self) -> list[str]:
         """Return the models that the log knows."""
@@ -216,7 +216,7 @@ class Watcher:
         return self._evaluate(bundle, window, previous)
 
     def _evaluate(self, bundle: Bundle, window: Window, previous: Sequence[Evaluation]) -> Evaluation:
-        return self.reader.insist(lambda: evaluate_window(self.config, bundle, self.reader, window, previous))
+        return self.reader.leave_out_unreadable(lambda: evaluate_window(self.config, bundle, self.reader, window, previous))
 
     def keep(self, evaluation: Evaluation) -> None:
         """Keep an evaluation, which makes its window done, and show it."""
@@ -239,9 +239,9 @@ class Watcher:
             return
         try:
             _log(self.config, self.store.read(model, last=HISTORY), self.read_report(model) or b"")
-            self.complaints.settle("MLflow")
+            self.problems.settle("MLflow")
         except TrackingError as error:
-            self.complaints.note("MLflow", error)
+            self.problems.note("MLflow", error)
 
     def read_report(self, model: str) -> bytes | None:
         """Return a model's newest report; None if there is none."""

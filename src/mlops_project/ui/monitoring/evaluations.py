@@ -21,14 +21,14 @@ Level = Literal["none", "quiet", "changed", "drift", "loss"]
 
 
 def judge_level(evaluation: Evaluation | None) -> tuple[Level, Alert | None]:
-    """Return how grave the newest window is, and its gravest alert."""
+    """Return how severe the newest window is, and its most severe alert."""
     if evaluation is None:
         return "none", None
     if not evaluation.alerts:
         return "quiet", None
     if not evaluation.firing:
         return "changed", evaluation.alerts[0]
-    first = evaluation.firing[0]  # the gravest comes first
+    first = evaluation.firing[0]  # the most severe comes first
     return ("loss" if first.name in ("performance-loss", "estimated-loss") else "drift"), first
 
 

@@ -8,7 +8,7 @@ import pytest
 from starlette.applications import Starlette
 
 from mlops_project.errors import ContractError
-from mlops_project.monitoring.service.http import MAX_BODY_BYTES, TOKEN_VARIABLE, Desk, build_service
+from mlops_project.monitoring.service.http import MAX_BODY_BYTES, TOKEN_VARIABLE, MonitorBackend, build_service
 from mlops_project.monitoring.service.metrics import MonitorMetrics
 from mlops_project.sections import MonitoringConfig
 from tests.evaluations import make_evaluation
@@ -87,14 +87,14 @@ def monitor() -> Monitor:
 @pytest.fixture
 def client(monitor, monkeypatch) -> Client:
     monkeypatch.setenv(TOKEN_VARIABLE, "a secret")
-    desk = Desk(
+    backend = MonitorBackend(
         metrics=monitor.metrics,
         is_ready=lambda: monitor.ready,
         read_status=lambda: {"retraining": None},
         read_report=lambda model: b"<html>" if model == "my churn" else None,
         handle_alert=monitor.handle,
     )
-    return Client(build_service(desk))
+    return Client(build_service(backend))
 
 
 def test_health_is_503_until_the_last_evaluations_are_shown(client, monitor):
