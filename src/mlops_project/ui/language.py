@@ -1,16 +1,26 @@
-"""A visitor's language: its texts, and numbers as it writes them."""
+"""A visitor's language: its texts, which are in ``texts/``, and numbers as it writes them."""
 
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mlops_project.contract import Feature
 from mlops_project.ui.format import format_moment, format_number
-from mlops_project.ui.texts import TEXTS
 
 LANGUAGES = {"en": "English", "pt": "Português"}
 TAGS = {"en": "en", "pt": "pt-BR"}  # for `<html lang>`
 _COMMAS = str.maketrans(",.", ".,")
+
+
+def _read_texts(code: str) -> dict[str, Any]:
+    file = Path(__file__).parent / "texts" / f"{code}.toml"
+    return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
+# Language → key → text. Braces are filled in; what fills them is escaped by the caller where it is a visitor's.
+TEXTS = {code: _read_texts(code) for code in LANGUAGES}
 
 
 class Translate:
@@ -24,11 +34,11 @@ class Translate:
 
     def __init__(self, code: str) -> None:
         self.code, self.tag = code, TAGS[code]
-        self._place = list(LANGUAGES).index(code)
+        self._texts: dict[str, str] = TEXTS[code]
 
     def __call__(self, key: str, **values: object) -> str:
         """Return a text; numbers among the fillings are written as the language writes them."""
-        text = TEXTS[key][self._place]
+        text = self._texts[key]
         return text.format(**{name: self._fill(value) for name, value in values.items()}) if values else text
 
     def _fill(self, value: object) -> object:
@@ -57,7 +67,7 @@ def find_language(*wishes: str | None) -> str:
 def name_metric(t: Translate, metric: str) -> str:
     """Return what people call a metric; its own name if nobody has named it."""
     key = f"metric.{metric}"
-    return t(key) if key in TEXTS else metric
+    return t(key) if key in TEXTS[t.code] else metric
 
 
 def format_value(value: Any, feature: Feature, t: Translate) -> str:

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 from mlops_project.monitoring.reasons import ENGLISH, Words
 from mlops_project.monitoring.results import Reason
-from mlops_project.ui.language import Translate, name_metric
-from mlops_project.ui.reason_texts import PORTUGUESE
+from mlops_project.ui.language import TEXTS, Translate, name_metric
 
-TEXTS = {"en": ENGLISH, "pt": PORTUGUESE}
+REASONS: dict[str, dict[str, str]] = {"en": ENGLISH, "pt": TEXTS["pt"]["reasons"]}
 
 
 def explain(reasons: Sequence[Reason], text: str, t: Translate) -> str:
@@ -18,5 +17,5 @@ def explain(reasons: Sequence[Reason], text: str, t: Translate) -> str:
     text
         What an evaluation of an earlier release says in English instead: it holds no reasons.
     """
-    words = Words(TEXTS[t.code], t.localise, lambda metric: name_metric(t, metric))
+    words = Words(REASONS[t.code], t.localise, lambda metric: name_metric(t, metric))
     return words.say(*reasons) if reasons else text

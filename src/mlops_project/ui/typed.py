@@ -15,7 +15,7 @@ class InputError(ValueError):
     Attributes
     ----------
     key, words
-        The sentence of ``texts.TEXTS`` that says so, and its fillings.
+        The sentence of ``language.TEXTS`` that says so, and its fillings.
     """
 
     def __init__(self, key: str, **words: str) -> None:

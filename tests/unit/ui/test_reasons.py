@@ -3,9 +3,9 @@ import pytest
 from mlops_project.monitoring.reasons import ENGLISH, Words
 from mlops_project.monitoring.results import Reason
 from mlops_project.ui.language import Translate
-from mlops_project.ui.reason_texts import PORTUGUESE
-from mlops_project.ui.reasons import explain
+from mlops_project.ui.reasons import REASONS, explain
 
+PORTUGUESE = REASONS["pt"]
 LOST = Reason(
     kind="live-lost",
     values={
