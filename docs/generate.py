@@ -13,6 +13,7 @@ import msgspec
 from mlops_project.cli import COMMANDS, main
 from mlops_project.config import ENV_PREFIX, Config
 from mlops_project.monitoring.service.metrics import METRICS as MONITOR_METRICS
+from mlops_project.prometheus import Metric
 from mlops_project.sections import Section
 from mlops_project.serving.metrics import METRICS
 from mlops_project.tracking.server_metrics import METRICS as TRACKING_METRICS
@@ -129,7 +130,7 @@ def write_metrics() -> str:
         "loaded models, their features and classes; nothing that a request says becomes one.",
         "",
         *("## Metrics of the model server", ""),
-        *_metric_rows((metric.name, metric.kind, metric.labels, metric.help) for metric in METRICS),
+        *_metric_rows(METRICS),
         *("## Metrics of the tracking server", ""),
         "What `mlflow server --app-name mlops` adds; see [the tracking server](tracking-server.md).",
         "",
@@ -143,11 +144,11 @@ def write_metrics() -> str:
     return "\n".join(lines)
 
 
-def _metric_rows(metrics: Iterable[tuple[str, str, tuple[str, ...], str]]) -> Iterator[str]:
+def _metric_rows(metrics: Iterable[Metric]) -> Iterator[str]:
     yield from ("| metric | kind | labels | meaning |", "| --- | --- | --- | --- |")
-    for name, kind, labels, meaning in metrics:
-        shown = "gauge" if kind == "latest" else kind
-        yield f"| `{name}` | {shown} | {', '.join(f'`{label}`' for label in labels)} | {meaning} |"
+    for metric in metrics:
+        shown = "gauge" if metric.kind == "latest" else metric.kind
+        yield f"| `{metric.name}` | {shown} | {', '.join(f'`{label}`' for label in metric.labels)} | {metric.help} |"
     yield ""
 
 

@@ -4,26 +4,13 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
+from mlops_project.prometheus import Metric, build_family, write_families
 from mlops_project.serving.counters import Counters, Key, read_counters
 
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 ROWS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0, 100000.0)
-
-
-class Metric(NamedTuple):
-    """One metric's name, kind, labels and meaning.
-
-    Kinds: ``counter`` and ``histogram`` are summed over all workers that ever were; ``gauge`` is summed over the living ones;
-    ``latest`` is the highest of the living ones.
-    """
-
-    name: str
-    kind: Literal["counter", "histogram", "gauge", "latest"]
-    labels: tuple[str, ...]
-    help: str
-    buckets: tuple[float, ...] = ()
 
 
 # fmt: off
@@ -145,39 +132,24 @@ class ServerMetrics:
 
 def render(folder: Path) -> bytes:
     """Return all workers' metrics in Prometheus' text format."""
-    from prometheus_client import CollectorRegistry, generate_latest
-
-    registry = CollectorRegistry(auto_describe=False)
     total, living = read_counters(folder)
-    families = [_build_family(metric, total, living.values()) for metric in METRICS]
-
-    class Collected:
-        def collect(self) -> list[Any]:
-            return families
-
-    registry.register(Collected())
-    return generate_latest(registry)
+    return write_families([_fill_family(metric, total, living.values()) for metric in METRICS])
 
 
-def _build_family(metric: Metric, every: dict[Key, float], living: Iterable[dict[Key, float]]) -> Any:
-    """Return one metric with all its labels as ``prometheus_client`` has it."""
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-
+def _fill_family(metric: Metric, every: dict[Key, float], living: Iterable[dict[Key, float]]) -> Any:
+    """Return one metric with all its labels."""
+    family = build_family(metric)
     total = {key: value for key, value in every.items() if key.metric == metric.name}
     if metric.kind == "histogram":
-        histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
         for labels in dict.fromkeys(key.labels for key in total):
-            histogram.add_metric(labels, *_build_buckets(metric, labels, total))
-        return histogram
-    if metric.kind == "counter":
-        counter = CounterMetricFamily(metric.name.removesuffix("_total"), metric.help, labels=metric.labels)
+            family.add_metric(labels, *_build_buckets(metric, labels, total))
+    elif metric.kind == "counter":
         for key, value in total.items():
-            counter.add_metric(key.labels, value)
-        return counter
-    gauge = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
-    for labels, value in _join_living(metric, living).items():
-        gauge.add_metric(labels, value)
-    return gauge
+            family.add_metric(key.labels, value)
+    else:
+        for labels, value in _join_living(metric, living).items():
+            family.add_metric(labels, value)
+    return family
 
 
 def _build_buckets(

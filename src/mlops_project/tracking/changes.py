@@ -11,7 +11,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-from mlops_project.tracking.server_metrics import END_STATES, EXPERIMENTS, MODEL_VERSIONS, RUNS, RUNS_FINISHED, Metric
+from mlops_project.prometheus import Metric
+from mlops_project.tracking.server_metrics import END_STATES, EXPERIMENTS, MODEL_VERSIONS, RUNS, RUNS_FINISHED
 
 Change = tuple[Metric, *tuple[str, ...]]  # a metric and its labels
 

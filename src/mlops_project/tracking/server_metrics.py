@@ -12,10 +12,11 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from mlops_project.errors import StackError
 from mlops_project.process import is_process_alive
+from mlops_project.prometheus import Metric, write_families
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own
 FOLDER_PREFIX = "mlops-tracking-metrics"
@@ -23,20 +24,11 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 END_STATES = ("FINISHED", "FAILED", "KILLED")
 
 
-class Metric(NamedTuple):
-    """One metric's name, kind, labels and meaning."""
-
-    name: str
-    kind: Literal["counter", "histogram", "gauge"]
-    labels: tuple[str, ...]
-    help: str
-
-
 # fmt: off
 REQUESTS = Metric("http_requests_total", "counter", ("method", "path", "status"),
                   "Requests answered, by route and status; 499 if the client left before the answer.")
 REQUEST_SECONDS = Metric("http_request_duration_seconds", "histogram", ("method", "path"),
-                         "From the request's arrival to the response's last byte handed over.")
+                         "From the request's arrival to the response's last byte handed over.", SECONDS)
 IN_FLIGHT = Metric("mlops_requests_in_flight", "gauge", (), "Requests at work.")
 EXPERIMENTS = Metric("mlflow_experiment_created_total", "counter", (), "Experiments created.")
 RUNS = Metric("mlflow_runs_created_total", "counter", (), "Runs created.")
@@ -72,7 +64,7 @@ class TrackingMetrics:
         self._own = own = CollectorRegistry()
         self._requests = Counter(REQUESTS.name, REQUESTS.help, REQUESTS.labels, registry=own)
         self._seconds = Histogram(
-            REQUEST_SECONDS.name, REQUEST_SECONDS.help, REQUEST_SECONDS.labels, buckets=SECONDS, registry=own
+            REQUEST_SECONDS.name, REQUEST_SECONDS.help, REQUEST_SECONDS.labels, buckets=REQUEST_SECONDS.buckets, registry=own
         )
         self.in_flight = Gauge(IN_FLIGHT.name, IN_FLIGHT.help, registry=own, multiprocess_mode="livesum")
         self.in_flight.set(0)  # a dead worker with this process id may have left another number
@@ -95,20 +87,12 @@ class TrackingMetrics:
 
     def render(self) -> bytes:
         """Return all workers' metrics in Prometheus' text format; only ours: MLflow's own have the same registry."""
-        from prometheus_client import CollectorRegistry, generate_latest
-
         names = {metric.name.removesuffix("_total") for metric in METRICS}
         families = [family for family in self._collect() if family.name in names]
         for family in families:  # when each series began: one more series for each, and no help to rate()
             family.samples = [sample for sample in family.samples if sample.name != f"{family.name}_created"]
 
-        class Collected:
-            def collect(self) -> list[Any]:
-                return families
-
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(Collected())
-        return generate_latest(registry)
+        return write_families(families)
 
     def _collect(self) -> Iterable[Any]:
         if self._folder is None:

@@ -1,11 +1,10 @@
 """The model server and the monitor over HTTP, as the pages use them."""
 
-import re
 import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 import msgspec
@@ -13,11 +12,13 @@ import msgspec
 from mlops_project.contract import Contract, Label
 from mlops_project.errors import MLOpsError
 from mlops_project.monitoring.results import Evaluation, NextWindow
+from mlops_project.prometheus import read_samples
 from mlops_project.timed_http import open_url
 
+if TYPE_CHECKING:
+    from prometheus_client.samples import Sample
+
 TIMEOUT_SECONDS = 5.0
-SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
-LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 class ModelServerError(MLOpsError):
@@ -86,15 +87,6 @@ class _Models(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One sample of the server's metrics."""
-
-    name: str
-    labels: dict[str, str]
-    value: float
-
-
-@dataclass(frozen=True)
 class ModelServer:
     """A model server.
 
@@ -136,9 +128,12 @@ class ModelServer:
         """Tell the true label of a prediction."""
         self._ask("/feedback", msgspec.json.encode({"id": prediction_id, "label": label}))
 
-    def read_metrics(self) -> list[Sample]:
+    def read_metrics(self) -> "list[Sample]":
         """Return the server's metrics."""
-        return parse_metrics(self._ask("/metrics").decode())
+        try:
+            return read_samples(self._ask("/metrics").decode())
+        except ValueError as error:
+            raise ModelServerError(f"{self.address} does not answer as a model server does ({error})") from error
 
     def _ask(self, path: str, body: bytes | None = None) -> bytes:
         return _ask(self.address, path, body, self.key)
@@ -219,15 +214,3 @@ def _read_refusal(error: urllib.error.HTTPError) -> str:
             said = None
     message = said.get("error") if isinstance(said, dict) else None
     return message if isinstance(message, str) else f"{error.url} answered {error.code}"
-
-
-def parse_metrics(text: str) -> list[Sample]:
-    """Read Prometheus' text format."""
-    found = (SAMPLE.match(line) for line in text.splitlines() if not line.startswith("#"))
-    return [Sample(item[1], _read_labels(item[2] or ""), float(item[3])) for item in found if item]
-
-
-def _read_labels(text: str) -> dict[str, str]:
-    return {
-        name: re.sub(r"\\(.)", lambda sign: {"n": "\n"}.get(sign[1], sign[1]), value) for name, value in LABEL.findall(text)
-    }

@@ -1,6 +1,8 @@
 import pytest
+from prometheus_client.samples import Sample
 
-from mlops_project.ui.client import ModelServer, ModelServerError, Sample, parse_metrics
+from mlops_project.prometheus import read_samples
+from mlops_project.ui.client import ModelServer, ModelServerError
 from mlops_project.ui.operations.traffic import find_quantile, summarise
 
 METRICS = r"""# HELP http_requests_total Requests answered.
@@ -21,14 +23,14 @@ mlops_model_loaded_timestamp_seconds{model="m",role="champion"} 1.7e+09
 
 
 def test_metrics_are_read_with_escaped_labels():
-    samples = parse_metrics(METRICS)
+    samples = read_samples(METRICS)
     assert Sample("mlflow_predictions_total", {"model": 'm "x"\\y', "version": "1", "role": "champion"}, 120.0) in samples
     assert Sample("mlops_prediction_log_lost_total", {}, 3.0) in samples
     assert len(samples) == 12
 
 
 def test_traffic_counts_only_what_predicts():
-    traffic = summarise(parse_metrics(METRICS))
+    traffic = summarise(read_samples(METRICS))
     assert (traffic.requests, traffic.refused, traffic.failed, traffic.rows, traffic.lost) == (100, 8, 2, 120, 3)
     assert traffic.latency_seconds == 0.01
     assert not traffic.reload_failed

@@ -6,25 +6,16 @@ Samples are made from the evaluations at each scrape, so that the series of a fe
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, get_args
+from typing import get_args
 
 from mlops_project.monitoring.results import AlertName, Evaluation
+from mlops_project.prometheus import Metric, build_family, write_families
 from mlops_project.sections import MonitoringConfig
 
 Labels = tuple[str, ...]
-Samples = Iterator[tuple["Metric", Labels, float]]
-
-
-class Metric(NamedTuple):
-    """One metric's name, kind, labels and meaning."""
-
-    name: str
-    kind: Literal["counter", "gauge"]
-    labels: Labels
-    help: str
+Samples = Iterator[tuple[Metric, Labels, float]]
 
 
 ROWS = Metric("mlops_monitor_rows", "gauge", ("model", "version"), "Predictions in the last window.")
@@ -220,39 +211,16 @@ class MonitorMetrics:
 
     def render(self) -> bytes:
         """Return everything in Prometheus' text format."""
-        from prometheus_client import CollectorRegistry, generate_latest
-
         self.put(CLOCK, time.time())
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Collected(self._build_families()))
-        return generate_latest(registry)
-
-    def _build_families(self) -> list[Any]:
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
         with self._lock:
             samples = [(metric, labels, value) for (metric, labels), value in self._values.items()]
             evaluations = list(self._newest.values())
         for evaluation in evaluations:
             samples += describe(evaluation)
-        families: dict[Metric, Any] = {}
-        for metric in METRICS:
-            is_counter = metric.kind == "counter"
-            build = CounterMetricFamily if is_counter else GaugeMetricFamily
-            families[metric] = build(metric.name.removesuffix("_total"), metric.help, labels=metric.labels)
+        families = {metric: build_family(metric) for metric in METRICS}
         for metric, labels, value in samples:
             families[metric].add_metric(labels, value)
-        return list(families.values())
-
-
-@dataclass(frozen=True, eq=False)
-class _Collected:
-    """What ``prometheus_client`` takes for a collector."""
-
-    families: Iterable[Any]
-
-    def collect(self) -> Iterable[Any]:
-        return self.families
+        return write_families(families.values())
 
 
 def describe(evaluation: Evaluation) -> Samples:

@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from mlops_project.ui.client import Sample
+if TYPE_CHECKING:
+    from prometheus_client.samples import Sample
 
 REQUESTS, DURATION = "http_requests_total", "http_request_duration_seconds_bucket"
 PREDICTING = ("/predict", "/invocations", "/infer")  # how the routes end that predict
@@ -40,7 +42,7 @@ class Traffic:
     loaded: dict[tuple[str, str], str]
 
 
-def summarise(samples: Sequence[Sample]) -> Traffic:
+def summarise(samples: "Sequence[Sample]") -> Traffic:
     """Return the traffic that a server's metrics tell of."""
     asked = [item for item in samples if item.name == REQUESTS and predicts(item)]
     statuses = [(item.labels.get("status", ""), item.value) for item in asked]
@@ -61,16 +63,16 @@ def summarise(samples: Sequence[Sample]) -> Traffic:
     )
 
 
-def predicts(sample: Sample) -> bool:
+def predicts(sample: "Sample") -> bool:
     """Whether a sample is of a route that predicts."""
     return sample.labels.get("path", "").endswith(PREDICTING)
 
 
-def _total(samples: Iterable[Sample], name: str) -> int:
+def _total(samples: "Iterable[Sample]", name: str) -> int:
     return int(sum(item.value for item in samples if item.name == name))
 
 
-def find_quantile(buckets: Iterable[Sample], level: float) -> float | None:
+def find_quantile(buckets: "Iterable[Sample]", level: float) -> float | None:
     """Return the upper bound of the bucket in which a quantile lies, in seconds; None without observations."""
     counts: dict[float, float] = {}
     for item in buckets:
