@@ -11,8 +11,8 @@ from mlops_project.config import Config
 from mlops_project.errors import ConfigError
 
 if TYPE_CHECKING:
+    from mlops_project.client.model_server import PatientModelServer, Protocol
     from mlops_project.contract import Contract
-    from mlops_project.simulation.client import Protocol, Server
     from mlops_project.simulation.faults import Fault
     from mlops_project.simulation.rows import Source
     from mlops_project.simulation.traffic import Outcome, Plan, Progress
@@ -160,7 +160,7 @@ def _list_faults(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         ctx.exit()
 
 
-def _run(plan: "Plan", source: "Source", faults: "Sequence[Fault]", server: "Server", *, quiet: bool) -> "Outcome":
+def _run(plan: "Plan", source: "Source", faults: "Sequence[Fault]", server: "PatientModelServer", *, quiet: bool) -> "Outcome":
     from mlops_project.simulation.traffic import Run
 
     run = Run(plan, source, faults, server)
@@ -240,13 +240,13 @@ def command(
     Rows are drawn from the configuration's table, and their truth is the table's own. --list-faults shows every fault with an
     example.
     """
-    from mlops_project.simulation.client import Server, check_url
+    from mlops_project.client.model_server import PatientModelServer, check_url
     from mlops_project.simulation.faults import parse_fault, resolve_faults
     from mlops_project.simulation.traffic import Plan
 
     faults = [parse_fault(text) for text in fault_texts]
     amount, pace = decide_amount(rows, seconds, rate)
-    server = Server(check_url(url or find_url(config)), api_key, protocol)
+    server = PatientModelServer(check_url(url or find_url(config)), api_key, protocol)
     contract = server.find_contract(config.model.name)
     source = build_source(config, contract, table=table, part=part, jitter=jitter)
     plan = Plan(config.model.name, amount, pace, batch, seed, label_delay, label_share)

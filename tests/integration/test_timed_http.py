@@ -8,12 +8,13 @@ import urllib.error
 import pytest
 
 from mlops_project import timed_http
+from mlops_project.client.http import ServerError
+from mlops_project.client.model_server import ModelServer
 from mlops_project.config import read_config
 from mlops_project.errors import TrackingError
 from mlops_project.timed_http import TimedResponse, open_url
 from mlops_project.tracking import registry
 from mlops_project.tracking.store import open_store
-from mlops_project.ui.client import ModelServer, ModelServerError
 from tests.servers_slow import HEAD, slow_server
 
 LISTED = b'{"files": [%s]}' % b",".join(b'{"path": "%c", "is_dir": false, "file_size": 9}' % letter for letter in b"abc")
@@ -120,8 +121,14 @@ def test_files_that_drip_are_given_up(config, monkeypatch, tmp_path):
 
 
 def test_model_server_that_drips_is_given_up_by_the_application(slow, monkeypatch):
-    monkeypatch.setattr("mlops_project.ui.client.TIMEOUT_SECONDS", SECONDS)
+    monkeypatch.setattr("mlops_project.client.http.TIMEOUT_SECONDS", SECONDS)
     began = time.monotonic()
-    with pytest.raises(ModelServerError, match="no answer from"):
+    with pytest.raises(ServerError, match="no answer from"):
         ModelServer(slow.address).list_models()
     assert time.monotonic() - began < ENOUGH
+
+
+def test_refusal_that_drips_is_given_up_too(monkeypatch):
+    monkeypatch.setattr("mlops_project.client.http.TIMEOUT_SECONDS", SECONDS)
+    with slow_server(HEAD.replace(b"200 OK", b"500 Oh"), b"x") as server, pytest.raises(ServerError, match="no answer from"):
+        ModelServer(server.address).list_models()

@@ -4,8 +4,11 @@ import shutil
 
 import pytest
 
+from mlops_project.client.http import ServerError
+from mlops_project.client.model_server import ModelServer
 from mlops_project.prediction_log.records import read_segment
-from mlops_project.ui.client import ModelServer, ModelServerError
+from mlops_project.ui.catalogue import Model
+from mlops_project.ui.predict.answers import predict_row
 from tests.servers import free_port, model_server
 from tests.ui.application import find_button, find_numbers, open_page, press, read_words, train_model
 
@@ -55,8 +58,9 @@ def test_server_and_bundle_give_the_same_probabilities(start, project):
 
     bundle = load_bundle(project / "artifacts/model")
     row = bundle.contract.example_row()
+    model = Model("breast-cancer", "", bundle.digest, bundle.contract, bundle, served=True)
     with model_server(project) as server:
-        answer = ModelServer(server.address).predict("breast-cancer", row, bundle.contract)
+        answer = predict_row(model, ModelServer(server.address), row)
     expected = Runtime.load(bundle).predict({name: [value] for name, value in row.items()})
     assert answer.probabilities == tuple(expected.probabilities[0])
     assert answer.index == expected.indices[0]
@@ -106,7 +110,7 @@ def test_server_that_ends_between_two_predictions_gives_a_sentence(start, projec
 
 def test_missing_key_is_said_not_guessed(project):
     with model_server(project, SERVE_API_KEYS="predict:hunter2-predict") as server:
-        with pytest.raises(ModelServerError, match="key") as caught:
+        with pytest.raises(ServerError, match="key") as caught:
             ModelServer(server.address).list_models()
         assert caught.value.status == 401
         assert ModelServer(server.address, "hunter2-predict").list_models()[0].name == "breast-cancer"

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mlops_project.client.http import Reply
+from mlops_project.client.model_server import Predicted
 from mlops_project.contract import Contract, Label
-from mlops_project.simulation.client import Answer, Reply
 from mlops_project.simulation.faults import Fault
 from mlops_project.simulation.rows import Rows, Source, to_labels, to_records
 
@@ -46,7 +47,7 @@ class WallClock:
 class Target(Protocol):
     """What is asked: a model server."""
 
-    def predict(self, model: str, records: Sequence[dict[str, Any]]) -> Answer:
+    def predict(self, model: str, records: Sequence[dict[str, Any]]) -> Predicted:
         """Ask for predictions."""
 
     def send_labels(self, labels: Sequence[tuple[str, Label]]) -> Reply:
@@ -193,7 +194,7 @@ class Run:
 
         Raises
         ------
-        NoAnswerError
+        ServerError
             If the server stays away.
         """
         started = self._clock.now()
@@ -227,7 +228,7 @@ class Run:
         outcome.sent += n_rows
         if answer.status != 200:
             outcome.refused[answer.status] += n_rows
-            outcome.complaint = outcome.complaint or answer.complaint
+            outcome.complaint = outcome.complaint or answer.refusal
             return
         outcome.answered += n_rows
         tallies = (outcome.whole, stage, outcome.versions.setdefault(answer.version, Tally()))
@@ -260,7 +261,7 @@ class Run:
                 self._send([label])
         else:
             self.outcome.labels_refused += len(labels)
-            self.outcome.complaint = self.outcome.complaint or reply.complaint
+            self.outcome.complaint = self.outcome.complaint or reply.refusal
 
     def _wait_for_labels(self, progress: Progress) -> None:
         while self._labels:

@@ -10,6 +10,8 @@ from pathlib import Path
 import streamlit as st
 
 from mlops_project.bundle import METADATA_FILE, Bundle, load_bundle
+from mlops_project.client.http import ServerError
+from mlops_project.client.model_server import ModelServer, Served
 from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import BundleError
@@ -17,7 +19,6 @@ from mlops_project.proof import DEFAULTS, load_runtime
 from mlops_project.runtime import Runtime
 from mlops_project.sections import ProofConfig
 from mlops_project.tracking.served import ServedFolder, parse_number
-from mlops_project.ui.client import ModelServer, ModelServerError, Served
 from mlops_project.ui.reference import Reference, read_reference
 
 SERVER_VARIABLE, MODELS_VARIABLE, KEY_VARIABLE = "UI_MODEL_SERVER", "SERVE_MODELS_DIR", "SERVE_API_KEY"
@@ -120,7 +121,7 @@ def _list_served(server: ModelServer) -> tuple[Served, ...] | str:
     """Return the server's models, or why it has none to tell of: one that hangs costs one timeout, not one per rerun."""
     try:
         return server.list_models()
-    except ModelServerError as error:
+    except ServerError as error:
         return str(error)
 
 

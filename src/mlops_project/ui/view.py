@@ -10,12 +10,12 @@ from pathlib import Path
 import streamlit as st
 
 from mlops_project.bundle import METADATA_FILE
+from mlops_project.client.model_server import ModelServer
 from mlops_project.config import Config
 from mlops_project.errors import BundleError, ConfigError, TrackingError
 from mlops_project.tables.locations import hide_credentials
 from mlops_project.ui.address import MODEL, note, recall
 from mlops_project.ui.catalogue import MODELS_VARIABLE, Catalogue, Model, find_models, open_model
-from mlops_project.ui.client import ModelServer
 from mlops_project.ui.format import escape
 from mlops_project.ui.language import LANGUAGES, Translate, find_language
 from mlops_project.ui.registry import knows_registry, read_registry

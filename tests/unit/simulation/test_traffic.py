@@ -2,7 +2,8 @@
 
 import pytest
 
-from mlops_project.simulation.client import Answer, Reply
+from mlops_project.client.http import Reply
+from mlops_project.client.model_server import Predicted
 from mlops_project.simulation.faults import parse_fault, resolve_faults
 from mlops_project.simulation.traffic import LABELS_AT_ONCE, Plan, Run, make_rows, score_output
 
@@ -40,10 +41,10 @@ class Server:
         self.asked.append((self.clock.now(), list(records)))
         self.clock.time += 0.01
         if self.status != 200:
-            return Answer(self.status, complaint="row 0: no")
+            return Predicted(self.status, refusal="row 0: no")
         ids = tuple(f"p{self.count + row}" for row in range(len(records)))
         self.count += len(records)
-        return Answer(200, "1" if len(self.asked) <= self.switch_after else "2", ids, ("yes",) * len(records))
+        return Predicted(200, "1" if len(self.asked) <= self.switch_after else "2", ids, ("yes",) * len(records))
 
     def send_labels(self, labels):
         if any(name in self.unlogged for name, _ in labels):

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from mlops_project.client.http import ServerError
 from mlops_project.errors import MLOpsError
 from mlops_project.monitoring.results import Bins, Evaluation, NextWindow
 from mlops_project.monitoring.store import EvaluationStore
-from mlops_project.ui.client import ModelServerError, Monitor, MonitorStatus
+from mlops_project.ui.monitoring.service import Monitor, MonitorStatus
 
 FRESH_SECONDS = 5.0  # what was read counts for so long, for all visitors together
 HISTORY = 300  # windows of the charts, as in the report
@@ -99,7 +100,7 @@ class Lookout:
         try:
             if self._monitor is not None:
                 status, is_watched = self._monitor.read_status(), True
-        except ModelServerError as error:
+        except ServerError as error:
             failures.append(str(error))
         told = status.evaluations.get(self._model)
         if not kept and told is not None:

@@ -3,10 +3,10 @@
 import pandas as pd
 import streamlit as st
 
+from mlops_project.client.http import ServerError
 from mlops_project.errors import ConfigError, MLOpsError, TrackingError
 from mlops_project.serving.settings import MIN_KEY_LENGTH
 from mlops_project.ui.catalogue import SERVER_VARIABLE, find_server
-from mlops_project.ui.client import ModelServerError
 from mlops_project.ui.format import escape, format_moment
 from mlops_project.ui.language import Translate
 from mlops_project.ui.operations.traffic import Traffic, summarise
@@ -45,7 +45,7 @@ def _show_served() -> None:
         return
     try:
         models, traffic = server.list_models(), summarise(server.read_metrics())
-    except ModelServerError as error:
+    except ServerError as error:
         st.error(t("failed", reason=escape(error)), icon=":material/cloud_off:")
         return
     rows = [

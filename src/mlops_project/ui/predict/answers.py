@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from http.client import OK
 from operator import attrgetter
 from typing import Any
 
@@ -9,16 +10,48 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from mlops_project.client.http import ServerError
+from mlops_project.client.model_server import ModelServer, Predicted
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ContractError
 from mlops_project.runtime import Predictions
 from mlops_project.ui.catalogue import Model
-from mlops_project.ui.client import Answer, ModelServer, ModelServerError
 from mlops_project.ui.language import Translate, format_value
 from mlops_project.ui.predict.explain import Explanation, compute_curve, explain_row, take_output
 from mlops_project.ui.reference import Row
 
 CACHED = 200  # explanations and curves
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One row's prediction.
+
+    Attributes
+    ----------
+    probabilities
+        One per class, in contract order, in [0, 1]; empty for regression.
+    index
+        Index of the predicted class; -1 for regression.
+    value
+        Regression: the predicted value.
+    origin
+        ``server`` or ``bundle``.
+    version
+        Of the model that answered.
+    id
+        For feedback; empty if nothing was logged.
+    seconds
+        How long it took.
+    """
+
+    probabilities: tuple[float, ...]
+    index: int
+    value: float | None
+    origin: str
+    version: str
+    id: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +68,7 @@ def ask(model: Model, server: ModelServer | None, row: Row) -> Asked:
     """Predict one row and keep whatever comes of it."""
     try:
         return Asked(row, model.digest, predict_row(model, server, row))
-    except (ContractError, ModelServerError) as error:
+    except (ContractError, ServerError) as error:
         return Asked(row, model.digest, None, str(error))
 
 
@@ -44,16 +77,28 @@ def predict_row(model: Model, server: ModelServer | None, row: Row) -> Answer:
 
     Raises
     ------
-    ModelServerError, ContractError
+    ServerError, ContractError
         If the server does not answer, or the row does not fit the model.
     """
+    started = time.perf_counter()
     if server is not None:
-        return server.predict(model.name, row, model.contract)
+        predicted = server.predict(model.name, [row])
+        if predicted.status != OK:
+            raise ServerError(predicted.refusal, predicted.status)
+        return _read_answer(predicted, model.contract, time.perf_counter() - started)
     if model.runtime is None:
         raise RuntimeError("neither a server nor a bundle")  # a model has one of the two
-    started = time.perf_counter()
     predictions = model.runtime.predict({name: [value] for name, value in row.items()})
     return _to_answer(predictions, model.version, time.perf_counter() - started)
+
+
+def _read_answer(predicted: Predicted, contract: Contract, seconds: float) -> Answer:
+    (row,), prediction_id = predicted.rows, next(iter(predicted.ids), "")
+    if not contract.is_classification:
+        return Answer((), -1, float(row["value"]), "server", predicted.version, prediction_id, seconds)
+    shares = tuple(float(row["probabilities"][class_name]) for class_name in contract.class_names)
+    index = contract.class_names.index(row["class"])
+    return Answer(shares, index, None, "server", predicted.version, prediction_id, seconds)
 
 
 def _to_answer(predictions: Predictions, version: str, seconds: float) -> Answer:

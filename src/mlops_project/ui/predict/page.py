@@ -6,16 +6,17 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from mlops_project.client.http import ServerError
+from mlops_project.client.model_server import ModelServer
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ContractError
 from mlops_project.ui import charts
 from mlops_project.ui.address import CASE, MAX_LINK, read_case, write_link
-from mlops_project.ui.client import Answer, ModelServer, ModelServerError
 from mlops_project.ui.document import announce, press_on_enter
 from mlops_project.ui.drawing import PERCENT, shorten
 from mlops_project.ui.format import escape
 from mlops_project.ui.language import Translate, format_value
-from mlops_project.ui.predict.answers import Asked, ask, compute_what_if, explain, is_measured
+from mlops_project.ui.predict.answers import Answer, Asked, ask, compute_what_if, explain, is_measured
 from mlops_project.ui.predict.explain import Explanation
 from mlops_project.ui.predict.form import FEW, MAX_WORD, Case, find_features, find_outside, show_inputs
 from mlops_project.ui.reference import Row, take_row
@@ -326,10 +327,10 @@ def _send_label(server: ModelServer, contract: Contract, prediction_id: str, key
         if truth is None or truth == "":
             raise InputError("feedback.needed")
         label = contract.classes[truth] if contract.is_classification else read_number(truth, t("decimal"))
-        server.send_label(prediction_id, label)
+        server.send_labels([(prediction_id, label)]).checked()
     except InputError as error:
         st.session_state[FEEDBACK] = (prediction_id, t(error.key, **error.words))
-    except ModelServerError as error:
+    except ServerError as error:
         st.session_state[FEEDBACK] = (prediction_id, str(error))
     else:
         st.session_state[FEEDBACK] = (prediction_id, "")

@@ -1,4 +1,4 @@
-"""The simulator's client against a server that is busy, breaks connections, or is something else; on loopback."""
+"""The client against a server that is busy, breaks connections, or is something else; on loopback."""
 
 import contextlib
 import json
@@ -8,9 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from mlops_project.client import model_server
+from mlops_project.client.http import ServerError
+from mlops_project.client.model_server import PatientModelServer
 from mlops_project.errors import ConfigError
-from mlops_project.simulation import client
-from mlops_project.simulation.client import NoAnswerError, Server
 
 OK = (200, {"x-prediction-id": "ab", "x-model-version": "3"}, {"predictions": [{"label": 1}, {"label": 0}]})
 CONTRACT = {"features": [{"name": "x", "type": "float"}], "target": "y", "task": "binary", "classes": [0, 1]}
@@ -44,14 +45,17 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def scripted(*script: object) -> Iterator[tuple[Server, ThreadingHTTPServer, list[float]]]:
+def scripted(
+    *script: object, protocol: str = "native"
+) -> Iterator[tuple[PatientModelServer, ThreadingHTTPServer, list[float]]]:
     """Run a server that answers so, the last one for ever; give a client with a clock of its own."""
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     http.script, http.asked = list(script), []
     thread = threading.Thread(target=http.serve_forever, args=(0.01,))
     thread.start()
     pauses: list[float] = []
-    server = Server(f"http://127.0.0.1:{http.server_port}", "hunter2", sleep=pauses.append, now=lambda: sum(pauses))
+    address = f"http://127.0.0.1:{http.server_port}"
+    server = PatientModelServer(address, "hunter2", protocol, sleep=pauses.append, now=lambda: sum(pauses))
     try:
         yield server, http, pauses
     finally:
@@ -64,13 +68,13 @@ def scripted(*script: object) -> Iterator[tuple[Server, ThreadingHTTPServer, lis
 def test_rows_are_asked_for_and_answered_with_ids_and_labels():
     with scripted(OK) as (server, http, _):
         answer = server.predict("my tree", [{"x": 1.0}, {"x": None}])
-    assert answer == (200, "3", ("ab.0", "ab.1"), (1, 0), "")
+    assert answer == (200, "3", ("ab.0", "ab.1"), ({"label": 1}, {"label": 0}), "")
+    assert answer.outputs == (1, 0)
     assert http.asked == [("/models/my%20tree/predict", [{"x": 1.0}, {"x": None}], "Bearer hunter2")]
 
 
 def test_mlflows_protocol_is_spoken_if_asked():
-    with scripted((200, OK[1], {"predictions": [1.5]})) as (server, http, _):
-        server.protocol = "mlflow"
+    with scripted((200, OK[1], {"predictions": [1.5]}), protocol="mlflow") as (server, http, _):
         assert server.predict("m", [{"x": 1.0}]) == (200, "3", ("ab",), (1.5,), "")
     assert http.asked[0][:2] == ("/models/m/invocations", {"dataframe_records": [{"x": 1.0}]})
 
@@ -80,13 +84,13 @@ def test_busy_server_is_asked_again_when_it_says(header, pause):
     with scripted((503, {"retry-after": header}, {}), OK) as (server, http, pauses):
         assert server.predict("m", [{}, {}]).status == 200
     assert pauses == [pause]
-    assert (server.waits, len(http.asked)) == (1, 2)
+    assert len(http.asked) == 2
 
 
 def test_server_that_stays_busy_is_a_refusal_in_the_end():
     with scripted((503, {"retry-after": "5"}, {"error": "too many requests"})) as (server, _, pauses):
         assert server.predict("m", [{}])[::4] == (503, "too many requests")
-    assert sum(pauses) == client.PATIENCE_SECONDS
+    assert sum(pauses) == model_server.PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize("status", [400, 404, 413, 415, 500])
@@ -99,7 +103,7 @@ def test_refusal_is_an_answer_in_the_servers_words(status):
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'{"error": 5}'])
 def test_refusal_without_words_names_the_status(body):
     with scripted((502, {}, body)) as (server, _, _):
-        assert server.predict("m", [{}]).complaint == "the server answered 502"
+        assert server.predict("m", [{}]).refusal == "the server answered 502"
 
 
 def test_broken_connection_is_made_anew():
@@ -112,9 +116,9 @@ def test_server_that_goes_away_is_waited_for_until_patience_ends():
     with scripted(OK) as (server, http, pauses):
         server.predict("m", [{}, {}])
         http.script[:] = [BREAK]
-        with pytest.raises(NoAnswerError, match="no model server answers at http"):
+        with pytest.raises(ServerError, match="no model server answers at http"):
             server.predict("m", [{}])
-    assert sum(pauses) >= client.PATIENCE_SECONDS
+    assert sum(pauses) >= model_server.PATIENCE_SECONDS
 
 
 def test_contract_of_the_model_is_read():
@@ -127,7 +131,7 @@ def test_contract_of_the_model_is_read():
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        ((401, {}, {"error": "this server asks for a key"}), "asks for a key; give one with --api-key or SIMULATE_API_KEY"),
+        ((401, {}, {"error": "this server asks for a key"}), "asks for a key; give a key with --api-key or SIMULATE_API_KEY"),
         ((404, {}, b"Not Found"), "answered 404"),
         ((200, {}, b"<html>"), "is no model server of this project"),
         ((200, {}, {"models": [{"name": 5}]}), "is no model server of this project"),
@@ -135,10 +139,10 @@ def test_contract_of_the_model_is_read():
     ],
 )
 def test_what_cannot_be_asked_is_explained_at_once(reply, message):
-    with scripted(reply) as (server, _, pauses), pytest.raises((NoAnswerError, ConfigError), match=message):
+    with scripted(reply) as (server, _, pauses), pytest.raises((ServerError, ConfigError), match=message):
         server.find_contract("tree")
     assert pauses == []
 
 
 def test_key_is_not_shown():
-    assert "hunter2" not in repr(Server("http://127.0.0.1:1", "hunter2"))
+    assert "hunter2" not in repr(PatientModelServer("http://127.0.0.1:1", "hunter2"))
