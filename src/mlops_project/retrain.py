@@ -205,7 +205,7 @@ class _Retraining:
         newest = HeldOut.predict(runtime, recent.features, encode_target(recent.target, bundle.contract))
         bundle = renew_reference(bundle, newest, runtime, self.config)
         self._step("logging to MLflow")
-        number = _insist(lambda: self._log(bundle, f"{self.cause.reason}; {said}"))
+        number = _retry(lambda: self._log(bundle, f"{self.cause.reason}; {said}"))
         self._step("comparing with the champion")
         decision = run_retraining_gate(self.config, bundle, number, newest, fixed, cause=self.cause.key, promote=self._promote)
         return self._conclude(decision, bundle, number)
@@ -243,7 +243,7 @@ class _Retraining:
         return open_store(self.config)
 
 
-def _insist(work: Callable[[], T]) -> T:
+def _retry(work: Callable[[], T]) -> T:
     """Do what needs MLflow, again and again for ``PATIENCE_SECONDS``; it must bear to be done twice."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:

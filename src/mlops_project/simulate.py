@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlops_project.contract import Contract
     from mlops_project.simulation.faults import Fault
     from mlops_project.simulation.rows import Source
-    from mlops_project.simulation.traffic import Outcome, Plan, Progress
+    from mlops_project.simulation.traffic import Plan, Progress, RunSummary
 
 DEFAULT_ROWS = 1000
 DEFAULT_RATE = 100.0  # where only the duration is given
@@ -89,7 +89,7 @@ def find_url(config: Config) -> str:
     return f"http://127.0.0.1:{config.serving.port}"
 
 
-def format_outcome(outcome: "Outcome") -> list[tuple[str, str]]:
+def format_outcome(outcome: "RunSummary") -> list[tuple[str, str]]:
     """Return what came of a run as (what, how much) rows."""
     pace = f", {outcome.sent / outcome.seconds:,.0f} per second" if outcome.seconds else ""
     ended = " (ended early)" if outcome.interrupted else ""
@@ -100,8 +100,8 @@ def format_outcome(outcome: "Outcome") -> list[tuple[str, str]]:
         lines.append(("labels refused", f"{outcome.labels_refused:,}"))
     if outcome.labels_left:
         lines.append(("labels not sent", f"{outcome.labels_left:,} were not due yet"))
-    if outcome.complaint:
-        lines.append(("first refusal", outcome.complaint))
+    if outcome.first_refusal:
+        lines.append(("first refusal", outcome.first_refusal))
     name = {"accuracy": "accuracy", "mae": "mean absolute error"}[outcome.metric]
     lines.append((name, _number(outcome.whole.mean)))
     lines.append((f"{name} by tenth", " ".join(_number(stage.mean) for stage in outcome.stages)))
@@ -111,7 +111,7 @@ def format_outcome(outcome: "Outcome") -> list[tuple[str, str]]:
     return lines
 
 
-def _versions(outcome: "Outcome") -> list[tuple[str, Any]]:
+def _versions(outcome: "RunSummary") -> list[tuple[str, Any]]:
     return list(outcome.versions.items()) if len(outcome.versions) > 1 else []
 
 
@@ -119,14 +119,14 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
-def outcome_as_json(outcome: "Outcome") -> dict[str, Any]:
+def outcome_as_json(outcome: "RunSummary") -> dict[str, Any]:
     """Return what came of a run for scripts."""
     tallies = {"accuracy": outcome.whole.mean} if outcome.metric == "accuracy" else {"mae": outcome.whole.mean}
     return {
         "rows_sent": outcome.sent,
         "rows_answered": outcome.answered,
         "rows_refused": {str(status): count for status, count in sorted(outcome.refused.items())},
-        "first_refusal": outcome.complaint,
+        "first_refusal": outcome.first_refusal,
         "labels_sent": outcome.labels_sent,
         "labels_refused": outcome.labels_refused,
         "labels_not_sent": outcome.labels_left,
@@ -142,7 +142,7 @@ def _show(step: Step) -> "Progress":
     """Return what moves the progress bar as rows are sent."""
     done = 0
 
-    def show(outcome: "Outcome") -> None:
+    def show(outcome: "RunSummary") -> None:
         nonlocal done
         while done < STEPS * outcome.sent // outcome.planned:
             done += 1
@@ -160,7 +160,9 @@ def _list_faults(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         ctx.exit()
 
 
-def _run(plan: "Plan", source: "Source", faults: "Sequence[Fault]", server: "PatientModelServer", *, quiet: bool) -> "Outcome":
+def _run(
+    plan: "Plan", source: "Source", faults: "Sequence[Fault]", server: "PatientModelServer", *, quiet: bool
+) -> "RunSummary":
     from mlops_project.simulation.traffic import Run
 
     run = Run(plan, source, faults, server)

@@ -16,7 +16,7 @@ from mlops_project.config import Config
 from mlops_project.errors import TrackingError
 
 if TYPE_CHECKING:
-    from mlops_project.tracking.sync import Follower, Outcome
+    from mlops_project.tracking.sync import Follower, SyncResult
 
 
 def sync_once(followers: "Sequence[Follower]") -> None:
@@ -52,7 +52,7 @@ def sync_forever(followers: "Sequence[Follower]") -> None:
         time.sleep(max(0.0, min(follower.due_seconds for follower in followers)))
 
 
-def _print_events(follower: "Follower", outcome: "Outcome") -> None:
+def _print_events(follower: "Follower", outcome: "SyncResult") -> None:
     for event in outcome.events:
         _print_line(follower, event, error=False)
 

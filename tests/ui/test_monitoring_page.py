@@ -213,7 +213,7 @@ def test_distribution_is_of_the_chosen_feature(start, monitored_project):
 
 
 def test_distribution_follows_the_most_important_change_until_somebody_chooses(start, keep, monkeypatch):
-    monkeypatch.setattr("mlops_project.ui.monitoring.lookout.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("mlops_project.ui.monitoring.watcher.FRESH_SECONDS", 0.0)
     windows = [make_drift([make_feature(name), *map(make_feature, "xyz")]) for name in ("age", "load", "speed")]
     keep(make_evaluation(0, drift=windows[0]))
     app = open_monitoring(start())

@@ -8,7 +8,7 @@ from mlops_project.cli import main
 from mlops_project.config import read_config
 from mlops_project.errors import ConfigError, ContractError
 from mlops_project.simulate import build_source, decide_amount, find_url, format_outcome, outcome_as_json
-from mlops_project.simulation.traffic import Outcome, Tally
+from mlops_project.simulation.traffic import RunSummary, Score
 from tests.servers import free_port
 
 TABLE = "x,y\n" + "".join(f"{number},{'yes' if number > 40 else 'no'}\n" for number in range(100))
@@ -103,13 +103,13 @@ def test_faults_are_listed_with_examples():
 
 
 @pytest.fixture
-def outcome() -> Outcome:
-    outcome = Outcome("accuracy", 100, sent=80, answered=60, labels_sent=30, labels_left=20, seconds=4.0, interrupted=True)
+def outcome() -> RunSummary:
+    outcome = RunSummary("accuracy", 100, sent=80, answered=60, labels_sent=30, labels_left=20, seconds=4.0, interrupted=True)
     outcome.refused.update({400: 15, 413: 5})
-    outcome.complaint = "row 0: column 'x': a value is missing"
-    outcome.whole = Tally(60, 45.0)
-    outcome.stages[0] = Tally(60, 45.0)
-    outcome.versions = {"1": Tally(20, 19.0), "2": Tally(40, 26.0)}
+    outcome.first_refusal = "row 0: column 'x': a value is missing"
+    outcome.whole = Score(60, 45.0)
+    outcome.stages[0] = Score(60, 45.0)
+    outcome.versions = {"1": Score(20, 19.0), "2": Score(40, 26.0)}
     return outcome
 
 
@@ -117,7 +117,7 @@ def test_summary_says_everything_that_people_need(outcome):
     lines = dict(format_outcome(outcome))
     assert lines["rows sent"] == "80 of 100 (ended early), 20 per second"
     assert lines["rows refused with 400"] == "15"
-    assert lines["first refusal"] == outcome.complaint
+    assert lines["first refusal"] == outcome.first_refusal
     assert lines["labels not sent"] == "20 were not due yet"
     assert lines["accuracy"] == "0.75"
     assert lines["accuracy by tenth"] == "0.75" + " –" * 9

@@ -17,7 +17,7 @@ from mlops_project.monitoring.reasons import NAMED, say, shorten_list
 from mlops_project.monitoring.results import Bins, DomainDrift, Drift, FeatureDrift, Reason
 from mlops_project.monitoring.two_sample import (
     NO_TEST,
-    Outcome,
+    TwoSampleTest,
     adjust_holm,
     compare_cells,
     compare_distributions,
@@ -99,7 +99,7 @@ def _compare_all(tallies: Sequence[Tally], settings: MonitoringConfig, alpha: fl
     ]
 
 
-def judge_change(tally: Tally) -> Outcome:
+def judge_change(tally: Tally) -> TwoSampleTest:
     """Test a feature's values and its gaps; return the test with the smallest p-value, multiplied by how many there were.
 
     Numbers: Mann–Whitney sees that they moved, Kolmogorov–Smirnov any other change. Categories: χ² over the frequent ones and
@@ -120,7 +120,9 @@ def judge_change(tally: Tally) -> Outcome:
     return strongest._replace(p_value=min(1.0, strongest.p_value * len(outcomes)))
 
 
-def _describe(tally: Tally, outcome: Outcome, p_adjusted: float, settings: MonitoringConfig, alpha: float) -> FeatureDrift:
+def _describe(
+    tally: Tally, outcome: TwoSampleTest, p_adjusted: float, settings: MonitoringConfig, alpha: float
+) -> FeatureDrift:
     profile = tally.profile
     cells = profile.merge(np.array(profile.counts, np.int64), profile.missing)
     current = profile.merge(tally.counts, tally.missing)

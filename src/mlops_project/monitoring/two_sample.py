@@ -16,7 +16,7 @@ LEAST_EXPECTED = 5.0  # rows per cell below which χ² is no longer χ²: Cochra
 STRAIGHT = 1e-3  # skewness below which a Pearson III curve is a normal one
 
 
-class Outcome(NamedTuple):
+class TwoSampleTest(NamedTuple):
     """A test's name, its statistic, and the probability of one as large by chance."""
 
     name: str
@@ -24,10 +24,10 @@ class Outcome(NamedTuple):
     p_value: float
 
 
-NO_TEST = Outcome("none", 0.0, 1.0)  # nothing to compare
+NO_TEST = TwoSampleTest("none", 0.0, 1.0)  # nothing to compare
 
 
-def compare_distributions(reference: Counts, current: Counts) -> Outcome:
+def compare_distributions(reference: Counts, current: Counts) -> TwoSampleTest:
     """Kolmogorov–Smirnov on ordered bins: the largest distance of the two cumulative shares (Smirnov 1948).
 
     Bins, and ties in general, make the distance smaller and the asymptotic p-value too large, never too small.
@@ -36,10 +36,10 @@ def compare_distributions(reference: Counts, current: Counts) -> Outcome:
     if not n or not m:
         return NO_TEST
     distance = float(np.abs(np.cumsum(reference) / n - np.cumsum(current) / m).max())
-    return Outcome("KS", distance, float(special.kolmogorov(np.sqrt(n * m / (n + m)) * distance)))
+    return TwoSampleTest("KS", distance, float(special.kolmogorov(np.sqrt(n * m / (n + m)) * distance)))
 
 
-def compare_ranks(reference: Counts, current: Counts) -> Outcome:
+def compare_ranks(reference: Counts, current: Counts) -> TwoSampleTest:
     """Mann–Whitney on ordered bins (Mann & Whitney 1947); rows of one bin are ties and share their mean rank.
 
     The statistic is the probability that a row of the window is larger than one of the reference, ties counting half. The
@@ -58,7 +58,7 @@ def compare_ranks(reference: Counts, current: Counts) -> Outcome:
     lean = float(ties @ centred**3) / total / variance**1.5
     skewness = (n - m) * np.sqrt(total - 1) / ((total - 2) * np.sqrt(n * m)) * lean if total > 2 else 0.0
     larger = 0.5 + shift / (n * m)
-    return Outcome("Mann–Whitney", larger, _two_sided_tail(shift / spread, skewness))
+    return TwoSampleTest("Mann–Whitney", larger, _two_sided_tail(shift / spread, skewness))
 
 
 def _two_sided_tail(score: float, skewness: float) -> float:
@@ -70,7 +70,7 @@ def _two_sided_tail(score: float, skewness: float) -> float:
     return float(min(1.0, 2 * min(special.gammainc(shape, place), special.gammaincc(shape, place))))
 
 
-def compare_cells(reference: Counts, current: Counts) -> Outcome:
+def compare_cells(reference: Counts, current: Counts) -> TwoSampleTest:
     """χ² test of homogeneity (Pearson 1900) on unordered cells.
 
     Cells that expect fewer than ``LEAST_EXPECTED`` rows in the smaller sample are joined, the rarest first; which these are
@@ -81,10 +81,10 @@ def compare_cells(reference: Counts, current: Counts) -> Outcome:
         return NO_TEST
     n, m = int(reference.sum()), int(current.sum())
     if len(reference) == 2:
-        return Outcome("Fisher", *_exact_share(int(reference[0]), n, int(current[0]), m))
+        return TwoSampleTest("Fisher", *_exact_share(int(reference[0]), n, int(current[0]), m))
     expected = (reference + current) * (m / (n + m))
     statistic = float(((current - expected) ** 2 / expected).sum() * (n + m) / n)  # both rows of the table
-    return Outcome("χ²", statistic, float(special.chdtrc(len(reference) - 1, statistic)))
+    return TwoSampleTest("χ²", statistic, float(special.chdtrc(len(reference) - 1, statistic)))
 
 
 def _join_rare(reference: Counts, current: Counts) -> tuple[Counts, Counts]:
@@ -104,11 +104,11 @@ def _join_rare(reference: Counts, current: Counts) -> tuple[Counts, Counts]:
     return np.add.reduceat(reference, starts), np.add.reduceat(current, starts)
 
 
-def compare_shares(hits: int, rows: int, current_hits: int, current_rows: int) -> Outcome:
+def compare_shares(hits: int, rows: int, current_hits: int, current_rows: int) -> TwoSampleTest:
     """Fisher's exact test (1922) of two shares, two-sided by doubling the smaller tail."""
     if not rows or not current_rows or not 0 < hits + current_hits < rows + current_rows:
         return NO_TEST
-    return Outcome("Fisher", *_exact_share(hits, rows, current_hits, current_rows))
+    return TwoSampleTest("Fisher", *_exact_share(hits, rows, current_hits, current_rows))
 
 
 def _exact_share(hits: int, rows: int, current_hits: int, current_rows: int) -> tuple[float, float]:

@@ -23,10 +23,10 @@ from mlops_project.prediction_log.retention import delete_dates
 from mlops_project.prediction_log.scan import (
     EPOCH,
     MICROSECOND,
-    PIECE_BITS,
+    ROW_BITS,
     SLICE_ROWS,
     Files,
-    Piece,
+    RowGroup,
     Span,
     UnreadablePartError,
     Window,
@@ -126,10 +126,10 @@ class LogReader:
     def versions(self, window: Window) -> dict[str, int]:
         """Return the rows of each version in a window."""
         found: dict[str, int] = {}
-        for _, pieces, span in self._days(window):
-            for piece in pieces:
-                counts = {str(piece.version): piece.rows} if piece.is_inside(span, window.version) else {}
-                for keys in [] if counts else self._read_keys([piece], span, window.version):
+        for _, row_groups, span in self._days(window):
+            for row_group in row_groups:
+                counts = {str(row_group.version): row_group.rows} if row_group.is_inside(span, window.version) else {}
+                for keys in [] if counts else self._read_keys([row_group], span, window.version):
                     for item in keys.column(VERSION).value_counts().to_pylist():
                         counts[item["values"]] = counts.get(item["values"], 0) + item["counts"]
                 found |= {version: found.get(version, 0) + rows for version, rows in counts.items()}
@@ -145,19 +145,19 @@ class LogReader:
             Whether to count labels as well: that reads every id, where footers tell most of the rest.
         """
         rows, first, last = 0, None, None
-        for _, pieces, span in self._days(window):
-            for piece in pieces:
-                for n_rows, low, high in self._count_piece(piece, span, window.version):
+        for _, row_groups, span in self._days(window):
+            for row_group in row_groups:
+                for n_rows, low, high in self._count_row_group(row_group, span, window.version):
                     rows += n_rows
                     first, last = min(low, first or low), max(high, last or high)
         n_labelled = sum(found.num_rows for _, found in self._join(window, "INNER")) if labelled and rows else 0
         return Counts(rows, n_labelled, *(None if at is None else to_datetime(at) for at in (first, last)))
 
-    def _count_piece(self, piece: Piece, span: Span, version: str | None) -> Iterator[tuple[int, int, int]]:
-        if piece.is_inside(span, version):
-            yield piece.rows, piece.first, piece.last
+    def _count_row_group(self, row_group: RowGroup, span: Span, version: str | None) -> Iterator[tuple[int, int, int]]:
+        if row_group.is_inside(span, version):
+            yield row_group.rows, row_group.first, row_group.last
             return
-        for keys in self._read_keys([piece], span, version):
+        for keys in self._read_keys([row_group], span, version):
             if keys.num_rows:
                 times = _times(keys)
                 yield len(times), int(times.min()), int(times.max())
@@ -183,14 +183,14 @@ class LogReader:
             By time.
         """
         if labelled or order:
-            for pieces, found in self._join(window, "LEFT") if labelled else self._list(window):
-                for table in self._fetch(pieces, found, columns, order=order):
+            for row_groups, found in self._join(window, "LEFT") if labelled else self._list(window):
+                for table in self._fetch(row_groups, found, columns, order=order):
                     yield from table.to_batches(batch_rows)
             return
         needed = None if columns is None else list({*columns, TIME, VERSION, ROLE})
-        for _, pieces, span in self._days(window):
-            for number, _, batch in self._files.read(pieces, needed, batch_rows):
-                if not pieces[number].is_inside(span, window.version):
+        for _, row_groups, span in self._days(window):
+            for number, _, batch in self._files.read(row_groups, needed, batch_rows):
+                if not row_groups[number].is_inside(span, window.version):
                     batch = batch.filter(find_rows(batch, span, window.version))  # noqa: PLW2901 - the rest of it
                 if batch.num_rows:
                     yield select(batch, columns)
@@ -215,12 +215,12 @@ class LogReader:
         """
         parts: list[Any] = []
         missing = n_rows
-        for pieces, found in self._join(Window(model, since or EPOCH, until or END, version), "INNER", newest_first=True):
+        for row_groups, found in self._join(Window(model, since or EPOCH, until or END, version), "INNER", newest_first=True):
             if missing <= 0:
                 break
             newest = np.sort(np.argsort(_times(found, "time"), kind="stable")[-missing:])
             kept = found.take(pa.array(newest))
-            parts.insert(0, concat(list(self._fetch(pieces, kept, columns, order=True))))
+            parts.insert(0, concat(list(self._fetch(row_groups, kept, columns, order=True))))
             missing -= kept.num_rows
         return concat(parts) if parts else _empty(columns, LABEL, LABEL_TIME)
 
@@ -245,56 +245,63 @@ class LogReader:
         coverage = labelled.num_rows / self.count(between, labelled=False).rows
         return Labels(labelled.num_rows, to_datetime(came.max()), float(np.median(came - times)) / 1e6, coverage)
 
-    def _days(self, window: Window) -> Iterator[tuple[str, list[Piece], Span]]:
+    def _days(self, window: Window) -> Iterator[tuple[str, list[RowGroup], Span]]:
         for day, span in self._files.days(window.model, to_span(window)):
-            yield day, self._files.pieces(window.model, day, span, window.version), span
+            yield day, self._files.row_groups(window.model, day, span, window.version), span
 
-    def _slices(self, window: Window, *, newest_first: bool = False) -> Iterator[tuple[str, list[Piece], Span, bool]]:
+    def _slices(self, window: Window, *, newest_first: bool = False) -> Iterator[tuple[str, list[RowGroup], Span, bool]]:
         """Yield parts of the dates in order of time, with whether a part is all that is wanted of its date."""
         days = list(self._files.days(window.model, to_span(window)))
         for day, span in reversed(days) if newest_first else days:
-            pieces = self._files.pieces(window.model, day, span, window.version)
-            parts = slice_day(pieces, span, SLICE_ROWS) if pieces else []
+            row_groups = self._files.row_groups(window.model, day, span, window.version)
+            parts = slice_day(row_groups, span, SLICE_ROWS) if row_groups else []
             for part in reversed(parts) if newest_first else parts:
-                yield day, [piece for piece in pieces if piece.may_hold(part, window.version)], part, len(parts) == 1
+                yield (
+                    day,
+                    [row_group for row_group in row_groups if row_group.may_hold(part, window.version)],
+                    part,
+                    len(parts) == 1,
+                )
 
-    def _read_keys(self, pieces: Sequence[Piece], span: Span, version: str | None) -> Iterator[Any]:
-        for _, _, batch in self._files.read(pieces, [TIME, VERSION, ROLE]):
+    def _read_keys(self, row_groups: Sequence[RowGroup], span: Span, version: str | None) -> Iterator[Any]:
+        for _, _, batch in self._files.read(row_groups, [TIME, VERSION, ROLE]):
             yield batch.filter(find_rows(batch, span, version))
 
-    def _number_keys(self, pieces: Sequence[Piece], span: Span, version: str | None) -> Iterator[Any]:
+    def _number_keys(self, row_groups: Sequence[RowGroup], span: Span, version: str | None) -> Iterator[Any]:
         """Yield the keys of the rows that count, with their positions."""
-        for number, row, batch in self._files.read(pieces, [ID, ROW, TIME, VERSION, ROLE], BATCH_ROWS):
-            first = (number << PIECE_BITS) + row
+        for number, row, batch in self._files.read(row_groups, [ID, ROW, TIME, VERSION, ROLE], BATCH_ROWS):
+            first = (number << ROW_BITS) + row
             positions = pa.array(np.arange(first, first + batch.num_rows))
             arrays = [batch.column(ID), batch.column(ROW), batch.column(TIME), positions]
             keys = pa.RecordBatch.from_arrays(
                 [array.cast(item.type) for array, item in zip(arrays, KEYS, strict=True)], schema=KEYS
             )
-            yield keys if pieces[number].is_inside(span, version) else keys.filter(find_rows(batch, span, version))
+            yield keys if row_groups[number].is_inside(span, version) else keys.filter(find_rows(batch, span, version))
 
-    def _list(self, window: Window) -> Iterator[tuple[list[Piece], Any]]:
+    def _list(self, window: Window) -> Iterator[tuple[list[RowGroup], Any]]:
         """Yield the keys of each slice, in order of time; positions ascend within one."""
-        for _, pieces, part, _ in self._slices(window):
-            yield pieces, pa.Table.from_batches(self._number_keys(pieces, part, window.version), KEYS)
+        for _, row_groups, part, _ in self._slices(window):
+            yield row_groups, pa.Table.from_batches(self._number_keys(row_groups, part, window.version), KEYS)
 
     def _join(
         self, window: Window, kind: Literal["INNER", "LEFT"], *, newest_first: bool = False
-    ) -> Iterator[tuple[list[Piece], Any]]:
+    ) -> Iterator[tuple[list[RowGroup], Any]]:
         """Yield the keys of each slice with label and label_time; positions ascend within one."""
-        for day, pieces, part, alone in self._slices(window, newest_first=newest_first):
+        for day, row_groups, part, alone in self._slices(window, newest_first=newest_first):
             labels = read_labels(self._files, day, part, whole=alone)
             if kind == "INNER" and not labels.num_rows:
                 continue
-            keys = pa.Table.from_batches(self._number_keys(pieces, part, window.version), KEYS)
+            keys = pa.Table.from_batches(self._number_keys(row_groups, part, window.version), KEYS)
             found = self._joins.join(keys, labels, kind)
             if found.num_rows:
-                yield pieces, found
+                yield row_groups, found
 
-    def _fetch(self, pieces: Sequence[Piece], found: Any, columns: Sequence[str] | None, *, order: bool) -> Iterator[Any]:
+    def _fetch(
+        self, row_groups: Sequence[RowGroup], found: Any, columns: Sequence[str] | None, *, order: bool
+    ) -> Iterator[Any]:
         """Yield the rows that were found as tables, with their labels if those were looked for."""
         names = None if columns is None else [name for name in columns if name not in (LABEL, LABEL_TIME)]
-        tables = self._files.fetch(pieces, found.column("position").to_numpy(), names)
+        tables = self._files.fetch(row_groups, found.column("position").to_numpy(), names)
         if order:
             by_time = pa.array(np.argsort(_times(found, "time"), kind="stable"))
             tables, found = iter([concat(list(tables)).take(by_time)] if len(by_time) else []), found.take(by_time)

@@ -1,7 +1,7 @@
-"""The log's Parquet files, read piece by piece: what a window needs of them, in bounded memory.
+"""The log's Parquet files, read row group by row group: what a window needs of them, in bounded memory.
 
-A piece is a row group. Footers alone tell its time, version and role, so most pieces are taken whole or not at all. Rows have a
-position (number of the piece, number of the row in it), by which what was found in the key columns is fetched later.
+Footers alone tell a row group's time, version and role, so most are read whole or not at all. A row has a position (number of
+its row group, number of the row in it), by which what was found in the key columns is fetched later.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ MICROSECOND = timedelta(microseconds=1)
 SHADOW = "shadow"  # its answers went to nobody, so they are no traffic
 # So many rows are joined with their labels, or put in order, at a time.
 SLICE_ROWS = 250_000
-PIECE_BITS = 32  # of a position, for the row in its piece
+ROW_BITS = 32  # of a position, for the row in its row group
 
 Positions = npt.NDArray[np.int64]
 
@@ -84,7 +84,7 @@ class Span(NamedTuple):
     end: int
 
 
-class Piece(NamedTuple):
+class RowGroup(NamedTuple):
     """One row group.
 
     Attributes
@@ -147,7 +147,7 @@ class Files:
     def __init__(self, store: Directory) -> None:
         self.store = store
         self.left_out: dict[str, str] = {}
-        self._known: dict[str, list[Piece]] = {}
+        self._known: dict[str, list[RowGroup]] = {}
 
     def models(self) -> list[str]:
         """Return the models that have a log."""
@@ -165,15 +165,15 @@ class Files:
                 days.append((name, part))
         return days
 
-    def pieces(self, model: str, day: str, span: Span, version: str | None) -> list[Piece]:
-        """Return the pieces of a date that may hold rows of a span, by file."""
-        return [piece for piece in self._list(f"{model_folder(model)}/{day}") if piece.may_hold(span, version)]
+    def row_groups(self, model: str, day: str, span: Span, version: str | None) -> list[RowGroup]:
+        """Return the row groups of a date that may hold rows of a span, by file."""
+        return [row_group for row_group in self._list(f"{model_folder(model)}/{day}") if row_group.may_hold(span, version)]
 
-    def label_pieces(self, day: str) -> list[Piece]:
-        """Return the pieces of a date's labels."""
+    def label_row_groups(self, day: str) -> list[RowGroup]:
+        """Return the row groups of a date's labels."""
         return self._list(f"{LABELS}/{day}")
 
-    def _list(self, folder: str) -> list[Piece]:
+    def _list(self, folder: str) -> list[RowGroup]:
         found = []
         for name in self.store.names(folder, ".parquet"):
             file = f"{folder}/{name}"
@@ -217,37 +217,37 @@ class Files:
         return ParquetFile(self.store.open(file), pre_buffer=True, **options)
 
     def read(
-        self, pieces: Iterable[Piece], columns: Sequence[str] | None, batch_rows: int = SLICE_ROWS
+        self, row_groups: Iterable[RowGroup], columns: Sequence[str] | None, batch_rows: int = SLICE_ROWS
     ) -> Iterator[tuple[int, int, Any]]:
-        """Yield record batches with the number of their piece and of their first row in it; columns that are there only."""
-        for number, (piece, parquet) in enumerate(self._open_each(pieces)):
+        """Yield record batches with the number of their row group and of their first row in it; columns that are there only."""
+        for number, (row_group, parquet) in enumerate(self._open_each(row_groups)):
             row = 0
-            batches = parquet.iter_batches(batch_rows, [piece.group], columns)
-            while (batch := _next_batch(piece.file, batches)) is not None:
+            batches = parquet.iter_batches(batch_rows, [row_group.group], columns)
+            while (batch := _next_batch(row_group.file, batches)) is not None:
                 yield number, row, batch
                 row += batch.num_rows
 
-    def fetch(self, pieces: Sequence[Piece], positions: Positions, columns: Sequence[str] | None) -> Iterator[Any]:
-        """Yield the rows at ascending positions, as a table per piece."""
-        numbers, rows = positions >> PIECE_BITS, positions & ((1 << PIECE_BITS) - 1)
+    def fetch(self, row_groups: Sequence[RowGroup], positions: Positions, columns: Sequence[str] | None) -> Iterator[Any]:
+        """Yield the rows at ascending positions, as a table per row group."""
+        numbers, rows = positions >> ROW_BITS, positions & ((1 << ROW_BITS) - 1)
         wanted, starts = np.unique(numbers, return_index=True)
         parts = np.split(rows, starts[1:])
-        for (piece, parquet), part in zip(self._open_each(pieces[item] for item in wanted), parts, strict=False):
-            with _reading(piece.file):
-                table = parquet.read_row_group(piece.group, columns)
+        for (row_group, parquet), part in zip(self._open_each(row_groups[item] for item in wanted), parts, strict=False):
+            with _reading(row_group.file):
+                table = parquet.read_row_group(row_group.group, columns)
             yield select(table if len(part) == table.num_rows else table.take(pa.array(part)), columns)
 
-    def _open_each(self, pieces: Iterable[Piece]) -> Iterator[tuple[Piece, Any]]:
-        """Yield the pieces with their files, each opened once if its pieces stand together."""
+    def _open_each(self, row_groups: Iterable[RowGroup]) -> Iterator[tuple[RowGroup, Any]]:
+        """Yield the row groups with their files, each opened once if its row groups stand together."""
         parquet, file = None, None
         try:
-            for piece in pieces:
-                if piece.file != file:
+            for row_group in row_groups:
+                if row_group.file != file:
                     if parquet is not None:
                         parquet.close(force=True)
-                    with _reading(piece.file):
-                        parquet, file = self.open(piece.file), piece.file
-                yield piece, parquet
+                    with _reading(row_group.file):
+                        parquet, file = self.open(row_group.file), row_group.file
+                yield row_group, parquet
         finally:
             if parquet is not None:
                 parquet.close(force=True)
@@ -269,7 +269,7 @@ def _next_batch(file: str, batches: Iterator[Any]) -> Any:
         return next(batches, None)
 
 
-def _describe(file: str, parquet: Any) -> Iterator[Piece]:
+def _describe(file: str, parquet: Any) -> Iterator[RowGroup]:
     is_log = file.startswith(f"{LOG}/")
     _check_schema(parquet.schema_arrow, KEY_SCHEMA if is_log else LABEL_SCHEMA)
     metadata = parquet.metadata
@@ -283,7 +283,7 @@ def _describe(file: str, parquet: Any) -> Iterator[Piece]:
             raise ValueError("it lacks the statistics that every file of this log has")
         first, last = (key.min_raw, key.max_raw) if is_log else (key.min, key.max)
         constants = [item.min if item and item.min == item.max else None for item in others]
-        yield Piece(file, group, row_group.num_rows, first, last, *constants)
+        yield RowGroup(file, group, row_group.num_rows, first, last, *constants)
 
 
 def _check_schema(found: Any, expected: Any) -> None:
@@ -309,14 +309,14 @@ def select(rows: Any, columns: Sequence[str] | None) -> Any:
     return type(rows).from_arrays(arrays, names=list(columns))
 
 
-def slice_day(pieces: Sequence[Piece], span: Span, rows: int = SLICE_ROWS) -> list[Span]:
+def slice_day(row_groups: Sequence[RowGroup], span: Span, rows: int = SLICE_ROWS) -> list[Span]:
     """Cut a date's span so that each part has about so many rows at most."""
     borders, n_rows = [span.start], 0
-    for piece in sorted(pieces, key=lambda item: item.first):
-        if n_rows + piece.rows > rows and piece.first > borders[-1]:
-            borders.append(piece.first)
+    for row_group in sorted(row_groups, key=lambda item: item.first):
+        if n_rows + row_group.rows > rows and row_group.first > borders[-1]:
+            borders.append(row_group.first)
             n_rows = 0
-        n_rows += piece.rows
+        n_rows += row_group.rows
     return [Span(*borders) for borders in zip(borders, [*borders[1:], span.end], strict=True)]
 
 
@@ -329,12 +329,12 @@ def read_labels(files: Files, day: str, span: Span, *, whole: bool) -> Any:
         Whether the span is the whole of what is wanted of that date, so that all its labels are looked at anyway.
     """
     columns = [ID, ROW, LABEL, LABEL_TIME]
-    pieces = files.label_pieces(day)
+    row_groups = files.label_row_groups(day)
     low, high = f"{span.start // 1000:012x}", f"{span.end // 1000 + 1:012x}"  # ids begin with the time
     if not whole:
-        pieces = [piece for piece in pieces if piece.last >= low and piece.first < high]
+        row_groups = [row_group for row_group in row_groups if row_group.last >= low and row_group.first < high]
     batches = []
-    for _, _, batch in files.read(pieces, columns):
+    for _, _, batch in files.read(row_groups, columns):
         if not whole:
             ids = batch.column(ID)
             batch = batch.filter(pc.and_(pc.greater_equal(ids, low), pc.less(ids, high)))  # noqa: PLW2901 - the rest of it

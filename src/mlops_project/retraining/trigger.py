@@ -24,7 +24,7 @@ from mlops_project.tracking.events import find_end
 from mlops_project.tracking.store import open_store
 from mlops_project.utils import load_config
 
-Outcome = Literal["started", "running", "cool-down", "duplicate", "off"]
+StartDecision = Literal["started", "running", "cool-down", "duplicate", "off"]
 # Broken data is no reason to learn from it.
 RETRAINING_ALERTS: tuple[AlertName, ...] = ("performance-loss", "estimated-loss", "data-drift", "prediction-drift")
 MAX_TRIES = 3  # of one cause whose retraining fails, not counting refusals
@@ -66,7 +66,7 @@ def find_causes(evaluation: Evaluation) -> tuple[Cause, ...]:
     )
 
 
-def decide_start(cause: Cause, state: State, now: datetime, *, cool_down_minutes: float) -> Outcome:
+def decide_start(cause: Cause, state: State, now: datetime, *, cool_down_minutes: float) -> StartDecision:
     """Decide whether a cause may start a retraining, given that none runs. Pure.
 
     A cause that was answered with a promotion, or with a challenger for a person to promote, is done. A refusal may have come
@@ -109,12 +109,12 @@ class Trigger:
         self._child: subprocess.Popen[bytes] | None = None
         self._first_look = datetime.now(UTC)
 
-    def request(self, cause: Cause, now: datetime | None = None) -> Outcome:
+    def request(self, cause: Cause, now: datetime | None = None) -> StartDecision:
         """Start a retraining for a cause, unless one runs, the cause is done, or it is too early.
 
         Returns
         -------
-        Outcome
+        StartDecision
             ``started``; ``running``: one runs; ``cool-down``: too soon after the last one; ``duplicate``: this cause was
             answered already, or failed ``MAX_TRIES`` times; ``off``: ``monitoring.on_alert`` is ``report``.
 
@@ -198,7 +198,7 @@ class Trigger:
         version = end.version if end else None
         self.attempts.finish(attempt.cause.key, cast("Result", result), text, now, version=version)
 
-    def _start_job(self, cluster: Cluster, cause: Cause, now: datetime) -> Outcome:
+    def _start_job(self, cluster: Cluster, cause: Cause, now: datetime) -> StartDecision:
         if cluster.is_retraining():  # started by another, or by the CronJob's clock
             return "running"
         name = build_job_name(cause.key, len(self.attempts.read().of(cause.key)) + 1)
@@ -207,7 +207,7 @@ class Trigger:
         self.attempts.begin(cause, now, job=name)  # if this is never reached, the next request gets a 409
         return "started"
 
-    def _start_process(self, cause: Cause, lock: int, now: datetime) -> Outcome:
+    def _start_process(self, cause: Cause, lock: int, now: datetime) -> StartDecision:
         """Start a process that holds the lock on, and lives on if this one dies.
 
         A monitor that leads a session was started by what ends whole groups (`mlops up`): the process stays in its group.

@@ -19,7 +19,7 @@ LABELS_AT_ONCE = 500
 GATHER_SECONDS = 0.25  # labels that are due wait for others this long
 STAGES = 10  # parts of the run that are judged apart
 NAP_SECONDS = 0.05
-Progress = Callable[["Outcome"], None]
+Progress = Callable[["RunSummary"], None]
 
 
 class Clock(Protocol):
@@ -84,7 +84,7 @@ class Plan:
 
 
 @dataclass
-class Tally:
+class Score:
     """Predictions beside the truth: how many, and how many are right, or how far they are off in sum."""
 
     rows: int = 0
@@ -97,7 +97,7 @@ class Tally:
 
 
 @dataclass
-class Outcome:
+class RunSummary:
     """What came of a run, also while it lasts.
 
     Attributes
@@ -108,7 +108,7 @@ class Outcome:
         Rows.
     refused
         HTTP status → rows that were refused with it.
-    complaint
+    first_refusal
         Why the first were refused, in the server's words.
     labels_sent, labels_refused, labels_left
         Labels; those left were not due when the run was ended early.
@@ -125,15 +125,15 @@ class Outcome:
     sent: int = 0
     answered: int = 0
     refused: Counter[int] = field(default_factory=Counter)
-    complaint: str = ""
+    first_refusal: str = ""
     labels_sent: int = 0
     labels_refused: int = 0
     labels_left: int = 0
     seconds: float = 0.0
     interrupted: bool = False
-    whole: Tally = field(default_factory=Tally)
-    stages: list[Tally] = field(default_factory=lambda: [Tally() for _ in range(STAGES)])
-    versions: dict[str, Tally] = field(default_factory=dict)
+    whole: Score = field(default_factory=Score)
+    stages: list[Score] = field(default_factory=lambda: [Score() for _ in range(STAGES)])
+    versions: dict[str, Score] = field(default_factory=dict)
 
 
 def make_rows(source: Source, faults: Sequence[Fault], n_rows: int, seed: int) -> Iterator[Rows]:
@@ -187,9 +187,9 @@ class Run:
         self._plan, self._source, self._faults, self._server = plan, source, faults, server
         self._clock = clock or WallClock()
         self._labels: deque[tuple[float, str, Label]] = deque()  # when due, prediction id, label; in the order of time
-        self.outcome = Outcome("accuracy" if source.contract.is_classification else "mae", plan.rows)
+        self.outcome = RunSummary("accuracy" if source.contract.is_classification else "mae", plan.rows)
 
-    def execute(self, progress: Progress = lambda _: None) -> Outcome:
+    def execute(self, progress: Progress = lambda _: None) -> RunSummary:
         """Send everything; Ctrl-C ends it early, after the labels that are due.
 
         Raises
@@ -228,10 +228,10 @@ class Run:
         outcome.sent += n_rows
         if answer.status != 200:
             outcome.refused[answer.status] += n_rows
-            outcome.complaint = outcome.complaint or answer.refusal
+            outcome.first_refusal = outcome.first_refusal or answer.refusal
             return
         outcome.answered += n_rows
-        tallies = (outcome.whole, stage, outcome.versions.setdefault(answer.version, Tally()))
+        tallies = (outcome.whole, stage, outcome.versions.setdefault(answer.version, Score()))
         due = self._clock.now() + self._plan.label_delay_seconds
         for name, output, truth, told in zip(answer.ids, answer.outputs, request.truth, request.told, strict=True):
             score = score_output(output, truth, self._source.contract)
@@ -261,7 +261,7 @@ class Run:
                 self._send([label])
         else:
             self.outcome.labels_refused += len(labels)
-            self.outcome.complaint = self.outcome.complaint or reply.refusal
+            self.outcome.first_refusal = self.outcome.first_refusal or reply.refusal
 
     def _wait_for_labels(self, progress: Progress) -> None:
         while self._labels:

@@ -30,7 +30,7 @@ MAX_PROOF_BACKOFF_SECONDS = 600.0  # a model that took all its time or memory ta
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SyncResult:
     """What one attempt did.
 
     Attributes
@@ -122,7 +122,7 @@ class Follower:
         """Seconds until the next attempt; zero or less if it is due."""
         return self._next_at - self._clock()
 
-    def attempt(self) -> Outcome:
+    def attempt(self) -> SyncResult:
         """Ask the registry once and bring the folder in step; whatever fails is in the outcome and in ``sync.json``."""
         events: list[str] = []
         problems: list[str] = []
@@ -145,7 +145,7 @@ class Follower:
             problems.append(explain(error, self.folder.path))
         self._failures = failures
         self._next_at = self._clock() + compute_delay(self._interval_seconds, failures)
-        return Outcome(tuple(events), "; ".join(problems) or None)
+        return SyncResult(tuple(events), "; ".join(problems) or None)
 
     def _follow(self, events: list[str], problems: list[str]) -> None:
         """Move the links that are not where their aliases are. Champion first: a promoted challenger never has no link."""

@@ -155,7 +155,7 @@ def test_label_that_sampling_kept_from_the_log_does_not_take_others_with_it(sour
     server.unlogged = {"p3", "p77"}
     outcome = execute(source, server, rows=100)
     assert (outcome.labels_sent, outcome.labels_refused) == (98, 2)
-    assert outcome.complaint == "not in the log"
+    assert outcome.first_refusal == "not in the log"
     assert len(server.labels) == 98
 
 
@@ -163,7 +163,7 @@ def test_refused_rows_are_counted_and_get_no_label(source, clock):
     server = Server(clock, status=400)
     outcome = execute(source, server, rows=100)
     assert (outcome.sent, outcome.answered, outcome.refused, outcome.labels_sent) == (100, 0, {400: 100}, 0)
-    assert outcome.complaint == "row 0: no"
+    assert outcome.first_refusal == "row 0: no"
     assert outcome.whole.mean is None
 
 

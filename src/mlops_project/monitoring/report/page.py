@@ -14,7 +14,7 @@ from mlops_project.modeling.evaluation import TITLES as METRIC_TITLES
 from mlops_project.modeling.evaluation import format_number
 from mlops_project.modeling.metrics import higher_is_better
 from mlops_project.monitoring import alerts
-from mlops_project.monitoring.report.plots import BROAD, WIDTH, Line, Mark, Point, draw_bins, draw_lines
+from mlops_project.monitoring.report.plots import BROAD, WIDTH, Annotation, Line, Point, draw_bins, draw_lines
 from mlops_project.monitoring.report.summary import (
     Verdict,
     describe_domain,
@@ -224,9 +224,9 @@ def _draw_share(evaluations: Sequence[Evaluation], settings: MonitoringConfig) -
     return {"title": title, **drawn, "caption": caption + _PROMOTIONS} if drawn["svg"] and len(points) > 1 else None
 
 
-def _find_promotions(evaluations: Sequence[Evaluation]) -> list[Mark]:
+def _find_promotions(evaluations: Sequence[Evaluation]) -> list[Annotation]:
     changes = [now for then, now in pairwise(evaluations) if then.version != now.version]
-    return [Mark(datetime.fromisoformat(now.start), f"version {now.version}") for now in changes]
+    return [Annotation(datetime.fromisoformat(now.start), f"version {now.version}") for now in changes]
 
 
 def _rank_first(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:

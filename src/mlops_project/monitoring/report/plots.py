@@ -37,7 +37,7 @@ class Line(NamedTuple):
     points: Sequence[Point]
 
 
-class Mark(NamedTuple):
+class Annotation(NamedTuple):
     """A moment with a name, such as a promotion."""
 
     at: datetime
@@ -122,7 +122,7 @@ def draw_lines(
     title: str,
     *,
     levels: Sequence[tuple[str, float]] = (),
-    marks: Sequence[Mark] = (),
+    marks: Sequence[Annotation] = (),
     width: int = BROAD,
 ) -> str:
     """Draw metrics over time.

@@ -80,10 +80,10 @@ def _describe_metric(frame: pd.DataFrame, marks: Marks, metric: str, t: Translat
         for when, value in sample(part)[["when", "value"]].itertuples(index=False)
     ]
     held_out = (t("held.out"), t.number(float(frame["reference"].iloc[-1]), 3))
-    return describe(metric, [*_tell_marks(marks), held_out, *said], t)
+    return describe(metric, [*_describe_marks(marks), held_out, *said], t)
 
 
-def _tell_marks(marks: Marks) -> list[tuple[str, str]]:
+def _describe_marks(marks: Marks) -> list[tuple[str, str]]:
     return [(text, f"{mark.at:%Y-%m-%d %H:%M}") for mark, text in marks[-2:]]
 
 
@@ -109,7 +109,7 @@ def draw_share(shares: pd.DataFrame, marks: Marks, span: Span, limit: float, t: 
     lines = base.mark_area(color=BLUE, opacity=0.15) + base.mark_line(color=BLUE, strokeWidth=2.5)
     points = base.mark_circle(size=70 if len(shares) <= MAX_POINTS else 30, opacity=1).encode(color=colour)
     said = [(when, t.percent(share)) for when, share in sample(shares)[["when", "share"]].itertuples(index=False)]
-    words = describe(t("share"), [*_tell_marks(marks), (t("tolerated.share"), t.percent(limit)), *said], t)
+    words = describe(t("share"), [*_describe_marks(marks), (t("tolerated.share"), t.percent(limit)), *said], t)
     return finish(alt.layer(lines, rule, points, *_draw_marks(marks)), HEIGHT, words, t)
 
 

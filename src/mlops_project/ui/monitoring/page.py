@@ -26,8 +26,8 @@ from mlops_project.ui.monitoring.evaluations import (
     list_points,
     list_shares,
 )
-from mlops_project.ui.monitoring.lookout import Lookout, Seen
-from mlops_project.ui.monitoring.timeline import LOOKS, Entry, derive, find_marks, tell
+from mlops_project.ui.monitoring.timeline import LOOKS, Entry, build_entries, derive, find_marks
+from mlops_project.ui.monitoring.watcher import EvaluationWatcher, Snapshot
 from mlops_project.ui.reasons import explain
 from mlops_project.ui.registry import Registered, read_registry
 from mlops_project.ui.view import View, open_view, write_command
@@ -49,22 +49,22 @@ def show() -> None:
     t = view.t
     st.title(t("page.monitoring"))
     st.markdown(t("monitoring.lead", model=escape(view.model.name)))
-    lookout = _find_lookout(view.config.monitoring_dir, os.environ.get(MONITOR_VARIABLE, ""), view.model.name)
-    seen, registered = lookout.look(), _ask_registry(view)
+    watcher = _find_watcher(view.config.monitoring_dir, os.environ.get(MONITOR_VARIABLE, ""), view.model.name)
+    seen, registered = watcher.read(), _ask_registry(view)
     _show_verdict(view, seen)
     if seen.newest is not None:
-        _show_window(view, seen, seen.newest, lookout)
+        _show_window(view, seen, seen.newest, watcher)
         _show_metrics(view, seen.newest)
         _show_over_time(view, seen, registered)
         show_changes(seen.newest, find_first_changes(seen.evaluations), view.model.contract, t)
     st.header(t("timeline"), anchor=False)
     _show_timeline(registered, seen, t)
-    _watch(view, lookout, _stamp(seen, view.config), _newest_entry(registered))
+    _watch(view, watcher, _stamp(seen, view.config), _newest_entry(registered))
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)
-def _find_lookout(place: str, address: str, model: str) -> Lookout:
-    return Lookout(place, address, model)
+def _find_watcher(place: str, address: str, model: str) -> EvaluationWatcher:
+    return EvaluationWatcher(place, address, model)
 
 
 def _ask_registry(view: View) -> Registered | str:
@@ -77,7 +77,7 @@ def _ask_registry(view: View) -> Registered | str:
         return str(error)
 
 
-def _stamp(seen: Seen, config: Config) -> tuple[object, ...]:
+def _stamp(seen: Snapshot, config: Config) -> tuple[object, ...]:
     """Return what must differ before the page is drawn anew."""
     newest = seen.newest
     when = newest and (newest.end, newest.version, newest.evaluated_at, is_stale(newest, config, datetime.now(UTC)))
@@ -92,20 +92,20 @@ def _newest_entry(registered: Registered | str) -> str | None:
 
 
 @st.fragment(run_every=REFRESH_SECONDS)
-def _watch(view: View, lookout: Lookout, stamp: tuple[object, ...], newest: str | None) -> None:
+def _watch(view: View, watcher: EvaluationWatcher, stamp: tuple[object, ...], newest: str | None) -> None:
     """Look now and then whether there is anything new; what did not change is neither read nor drawn again.
 
     A registry that cannot be asked is left alone until the page is drawn anew: each question would cost a timeout.
     """
     st.caption(view.t("refreshed", seconds=f"{REFRESH_SECONDS:g}"))
-    if _stamp(lookout.look(), view.config) != stamp or (newest is not None and _newest_entry(_ask_registry(view)) != newest):
+    if _stamp(watcher.read(), view.config) != stamp or (newest is not None and _newest_entry(_ask_registry(view)) != newest):
         st.rerun(scope="app")
 
 
 # The verdict ------------------------------------------------------------------------------------------------------------------
 
 
-def _show_verdict(view: View, seen: Seen) -> None:
+def _show_verdict(view: View, seen: Snapshot) -> None:
     t, newest = view.t, seen.newest
     if newest is not None and is_stale(newest, view.config, datetime.now(UTC)):
         words = t("verdict.stale", at=format_minute(newest.evaluated_at))
@@ -151,7 +151,7 @@ def _capitalise(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _show_start(view: View, seen: Seen) -> None:
+def _show_start(view: View, seen: Snapshot) -> None:
     t, settings = view.t, view.config.monitoring
     if not view.config.prediction_log.enabled:
         st.markdown(t("none.log"))
@@ -168,7 +168,7 @@ def _show_start(view: View, seen: Seen) -> None:
     st.caption(" ".join(words))
 
 
-def _describe_next(view: View, seen: Seen) -> str:
+def _describe_next(view: View, seen: Snapshot) -> str:
     """Say how far the window has come that ends next, and when its verdict is to be expected; empty if no monitor answers."""
     t, found = view.t, seen.next_window
     if not seen.is_watched:
@@ -183,7 +183,7 @@ def _describe_next(view: View, seen: Seen) -> str:
     return f"{begun} {t('next.verdict', at=format_minute(at.isoformat()))}"
 
 
-def _show_window(view: View, seen: Seen, newest: Evaluation, lookout: Lookout) -> None:
+def _show_window(view: View, seen: Snapshot, newest: Evaluation, watcher: EvaluationWatcher) -> None:
     t = view.t
     start, end = describe_window(newest)
     words = t("window", version=escape(newest.version), start=start, end=end, at=format_moment(newest.evaluated_at))
@@ -196,7 +196,7 @@ def _show_window(view: View, seen: Seen, newest: Evaluation, lookout: Lookout) -
             st.link_button(t("report.open"), address, icon=":material/open_in_new:")
         name = f"{newest.model}-monitoring.html"
         st.download_button(
-            t("report.download"), lookout.read_report, name, "text/html", icon=":material/download:", on_click="ignore"
+            t("report.download"), watcher.read_report, name, "text/html", icon=":material/download:", on_click="ignore"
         )
 
 
@@ -254,7 +254,7 @@ def _show_metric(t: Translate, metric: str, source: Source, found: MetricValue |
     )
 
 
-def _show_over_time(view: View, seen: Seen, registered: Registered | str) -> None:
+def _show_over_time(view: View, seen: Snapshot, registered: Registered | str) -> None:
     t, newest = view.t, seen.newest
     if newest is None:
         return
@@ -282,7 +282,7 @@ def _show_over_time(view: View, seen: Seen, registered: Registered | str) -> Non
             st.markdown("\n".join(f"- {escape(to_sentence(text))}" for text in lines))
 
 
-def _find_marks(seen: Seen, registered: Registered | str) -> list[Mark]:
+def _find_marks(seen: Snapshot, registered: Registered | str) -> list[Mark]:
     if isinstance(registered, str) or not registered.moves:
         return find_changes_of_version(seen.evaluations)
     return find_marks(registered, seen.evaluations[0].start)
@@ -291,10 +291,10 @@ def _find_marks(seen: Seen, registered: Registered | str) -> list[Mark]:
 # Timeline ---------------------------------------------------------------------------------------------------------------------
 
 
-def _show_timeline(registered: Registered | str, seen: Seen, t: Translate) -> None:
+def _show_timeline(registered: Registered | str, seen: Snapshot, t: Translate) -> None:
     if isinstance(registered, str) and registered:
         st.warning(t("registry.down", reason=escape(registered)), icon=":material/cloud_off:")
-    entries = [] if isinstance(registered, str) else tell(registered)
+    entries = [] if isinstance(registered, str) else build_entries(registered)
     if not entries:
         entries = derive(seen.evaluations, t)
         if entries:

@@ -59,28 +59,28 @@ class Entry:
     why: str = ""
 
 
-def tell(registered: "Registered") -> list[Entry]:
+def build_entries(registered: "Registered") -> list[Entry]:
     """Return the audit trail, newest first: alias moves, events, and what the gate refused."""
     from mlops_project.tracking.registry import Move
 
-    entries = [_tell_move(item) if isinstance(item, Move) else _tell_event(item) for item in registered.history]
+    entries = [_describe_move(item) if isinstance(item, Move) else _describe_event(item) for item in registered.history]
     known = {item.version for item in entries if item.kind.startswith("retraining-")}  # they end with the verdict
     known |= {str(move.target) for move in registered.moves if move.alias == "champion"}
-    entries += [_tell_refusal(item) for item in registered.versions if item.verdict and str(item.number) not in known]
+    entries += [_describe_refusal(item) for item in registered.versions if item.verdict and str(item.number) not in known]
     return sorted(entries, key=lambda entry: datetime.fromisoformat(entry.at), reverse=True)
 
 
-def _tell_move(move: "Move") -> Entry:
+def _describe_move(move: "Move") -> Entry:
     path = str(move.target) if move.source is None else f"{move.source} → {move.target}"
     return Entry(move.at, MOVES[move.action], path, move.user, move.reason)
 
 
-def _tell_event(event: "Event") -> Entry:
+def _describe_event(event: "Event") -> Entry:
     kind = f"retraining-{event.result or 'failed'}" if event.kind == "retraining-ended" else event.kind
     return Entry(event.at, kind, str(event.version or ""), event.user, event.text)
 
 
-def _tell_refusal(version: "Version") -> Entry:
+def _describe_refusal(version: "Version") -> Entry:
     """The gate notes no time; it judges a version when it is registered."""
     return Entry(version.created_at, "refused", str(version.number), "", version.reason)
 
@@ -92,12 +92,12 @@ def derive(evaluations: Sequence[Evaluation], t: Translate) -> list[Entry]:
         if now is None:
             continue
         changes = find_changes(before, now)
-        entries += [_tell_alert(now, "alert", alert, explain(alert.reasons, alert.reason, t), t) for alert in changes.began]
-        entries += [_tell_alert(now, "recovered", alert, t("no.longer"), t) for alert in changes.over]
+        entries += [_describe_alert(now, "alert", alert, explain(alert.reasons, alert.reason, t), t) for alert in changes.began]
+        entries += [_describe_alert(now, "recovered", alert, t("no.longer"), t) for alert in changes.over]
     return sorted(entries, key=lambda entry: datetime.fromisoformat(entry.at), reverse=True)
 
 
-def _tell_alert(now: Evaluation, kind: str, alert: Alert, why: str, t: Translate) -> Entry:
+def _describe_alert(now: Evaluation, kind: str, alert: Alert, why: str, t: Translate) -> Entry:
     return Entry(now.end, kind, now.version, "mlops monitor", f"{t(f'alert.{alert.name}')}: {why}")
 
 

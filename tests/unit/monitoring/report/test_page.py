@@ -6,7 +6,7 @@ import pytest
 from mlops_project.contract import Contract, Feature
 from mlops_project.monitoring.alerts import decide_alerts
 from mlops_project.monitoring.report.page import build_report, write_drift_report, write_report
-from mlops_project.monitoring.report.plots import Line, Mark, Point, draw_bins, draw_lines
+from mlops_project.monitoring.report.plots import Annotation, Line, Point, draw_bins, draw_lines
 from mlops_project.monitoring.report.summary import judge
 from mlops_project.monitoring.results import Bins, Drift
 from mlops_project.sections import MonitoringConfig
@@ -161,7 +161,7 @@ def test_rare_categories_are_joined():
 
 def test_line_is_broken_where_nothing_was_measured():
     points = [Point(NOON + timedelta(hours=hour), None if hour == 2 else 0.9, 0.8, 1.0) for hour in range(5)]
-    svg = draw_lines([Line("live", points)], "AUC", marks=[Mark(NOON, "version 2")])
+    svg = draw_lines([Line("live", points)], "AUC", marks=[Annotation(NOON, "version 2")])
     Page(svg)
     assert svg.count('class="line-live"') == svg.count('class="band-live"') == 2
 

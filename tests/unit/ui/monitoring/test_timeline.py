@@ -4,7 +4,7 @@ from typing import get_args
 from mlops_project.tracking.events import Event, EventKind
 from mlops_project.tracking.registry import Action, Move, Version
 from mlops_project.ui.language import Translate
-from mlops_project.ui.monitoring.timeline import LOOKS, derive, find_marks, tell
+from mlops_project.ui.monitoring.timeline import LOOKS, build_entries, derive, find_marks
 from mlops_project.ui.registry import Registered
 from tests.evaluations import NOON, make_alert, make_evaluation
 
@@ -45,7 +45,7 @@ def test_whole_loop_is_told_newest_first():
         make_event(16, "rollback-check", version=2),
         make_move(17, "rollback", 2, 1),
     )
-    entries = tell(story)
+    entries = build_entries(story)
     assert [(entry.kind, entry.version) for entry in entries] == [
         ("rolled-back", "2 → 1"),
         ("rollback-check", "2"),
@@ -66,7 +66,7 @@ def test_every_kind_that_the_audit_trail_knows_has_a_look():
     moves = [make_move(0, action, 1, 2) for action in get_args(Action)]
     ends = [make_event(0, "retraining-ended", result) for result in results]
     events = [make_event(0, kind) for kind in get_args(EventKind) if kind != "retraining-ended"]
-    assert {entry.kind for entry in tell(make_story(*moves, *ends, *events))} == LOOKS.keys() - {"refused"}
+    assert {entry.kind for entry in build_entries(make_story(*moves, *ends, *events))} == LOOKS.keys() - {"refused"}
 
 
 def test_version_that_the_gate_refused_is_told_once():
@@ -74,12 +74,12 @@ def test_version_that_the_gate_refused_is_told_once():
     story = make_story(
         make_move(1, "promote", None, 1), make_event(2, "retraining-ended", "refused", version=2), versions=versions
     )
-    refusals = [(entry.kind, entry.version) for entry in tell(story) if "refused" in entry.kind]
+    refusals = [(entry.kind, entry.version) for entry in build_entries(story) if "refused" in entry.kind]
     assert refusals == [("refused", "3"), ("retraining-refused", "2")]
 
 
 def test_version_without_a_verdict_is_not_refused():
-    assert tell(make_story(versions=[make_version(1, "")])) == []
+    assert build_entries(make_story(versions=[make_version(1, "")])) == []
 
 
 def test_alerts_are_derived_where_no_registry_is():

@@ -19,7 +19,7 @@ NO_BINS = Bins(labels=(), reference=(), current=())
 
 
 @dataclass(frozen=True)
-class Seen:
+class Snapshot:
     """What is known of a model.
 
     Attributes
@@ -49,8 +49,8 @@ class Seen:
     failure: str = ""
 
 
-class Lookout:
-    """Looks at one model's evaluations and remembers them: a look reads only what is new. Safe to use from several threads.
+class EvaluationWatcher:
+    """Looks at one model's evaluations and remembers them: each call reads only what is new. Safe to use from several threads.
 
     Parameters
     ----------
@@ -66,17 +66,17 @@ class Lookout:
         self._place, self._model = place, model
         self._monitor = Monitor(address) if address else None
         self._lock, self._due = threading.Lock(), 0.0
-        self._seen = Seen()
+        self._seen = Snapshot()
         self._store: EvaluationStore | None = None
         self._points: dict[str, Evaluation | None] = {}  # name in the store → evaluation; None: it is damaged
         self._told: list[Evaluation] = []  # by the monitor, one at a time
         self._newest: Evaluation | None = None
 
-    def look(self) -> Seen:
+    def read(self) -> Snapshot:
         """Return what is known, at most ``FRESH_SECONDS`` old."""
         with self._lock:
             if time.monotonic() >= self._due:
-                self._seen = self._look()
+                self._seen = self._read()
                 self._due = time.monotonic() + FRESH_SECONDS
             return self._seen
 
@@ -90,7 +90,7 @@ class Lookout:
             return f"The report cannot be had: {error}".encode()
         return content or b"There is no report yet."
 
-    def _look(self) -> Seen:
+    def _read(self) -> Snapshot:
         failures: list[str] = []
         status, kept, is_watched = MonitorStatus(), tuple[Evaluation, ...](), False
         try:
@@ -107,7 +107,7 @@ class Lookout:
             kept = self._note(told)
         retraining = status.retraining.get(self._model)
         running = retraining is not None and retraining.running
-        return Seen(
+        return Snapshot(
             kept,
             self._newest if kept else None,
             running,

@@ -3,8 +3,8 @@
 import pytest
 
 from mlops_project.monitoring.store import EvaluationStore
-from mlops_project.ui.monitoring import lookout as module
-from mlops_project.ui.monitoring.lookout import HISTORY, Lookout, trim
+from mlops_project.ui.monitoring import watcher as module
+from mlops_project.ui.monitoring.watcher import HISTORY, EvaluationWatcher, trim
 from tests.evaluations import make_drift, make_evaluation, make_feature
 
 
@@ -19,69 +19,69 @@ def store(tmp_path) -> EvaluationStore:
 
 
 @pytest.fixture
-def lookout(tmp_path) -> Lookout:
-    return Lookout(str(tmp_path), "", "churn")
+def watcher(tmp_path) -> EvaluationWatcher:
+    return EvaluationWatcher(str(tmp_path), "", "churn")
 
 
-def test_empty_place_is_no_failure(lookout):
-    seen = lookout.look()
+def test_empty_place_is_no_failure(watcher):
+    seen = watcher.read()
     assert (seen.evaluations, seen.newest, seen.failure) == ((), None, "")
-    assert b"no report yet" in lookout.read_report()
+    assert b"no report yet" in watcher.read_report()
 
 
-def test_new_evaluations_are_seen_and_the_newest_is_whole(store, lookout):
+def test_new_evaluations_are_seen_and_the_newest_is_whole(store, watcher):
     for hour in range(3):
         store.append(make_evaluation(hour))
-        seen = lookout.look()
+        seen = watcher.read()
         assert [item.end for item in seen.evaluations] == [make_evaluation(number).end for number in range(hour + 1)]
         assert seen.newest == make_evaluation(hour)
 
 
-def test_what_is_known_is_not_read_again(store, lookout, monkeypatch):
+def test_what_is_known_is_not_read_again(store, watcher, monkeypatch):
     store.append(make_evaluation(0))
-    lookout.look()
+    watcher.read()
     monkeypatch.setattr(EvaluationStore, "read_bytes", lambda *_: pytest.fail("read again"))
-    assert lookout.look().newest == make_evaluation(0)
+    assert watcher.read().newest == make_evaluation(0)
 
 
-def test_look_counts_for_a_while(store, lookout, monkeypatch):
+def test_look_counts_for_a_while(store, watcher, monkeypatch):
     monkeypatch.setattr(module, "FRESH_SECONDS", 60.0)
-    assert lookout.look().newest is None
+    assert watcher.read().newest is None
     store.append(make_evaluation(0))
-    assert lookout.look().newest is None
+    assert watcher.read().newest is None
 
 
-def test_damaged_file_is_left_out(store, lookout, tmp_path):
+def test_damaged_file_is_left_out(store, watcher, tmp_path):
     store.append(make_evaluation(0))
     place = tmp_path / store.append(make_evaluation(1))
     place.write_bytes(place.read_bytes()[:100])
-    seen = lookout.look()
+    seen = watcher.read()
     assert (len(seen.evaluations), seen.newest) == (1, make_evaluation(0))
 
 
-def test_other_models_do_not_count(store, lookout):
+def test_other_models_do_not_count(store, watcher):
     store.append(make_evaluation(0, model="other"))
-    assert lookout.look().newest is None
+    assert watcher.read().newest is None
 
 
-def test_history_has_an_end(store, lookout):
+def test_history_has_an_end(store, watcher):
     for hour in range(HISTORY + 3):
         store.append(make_evaluation(hour))
-    seen = lookout.look()
+    seen = watcher.read()
     assert len(seen.evaluations) == HISTORY
     assert seen.evaluations[-1].end == make_evaluation(HISTORY + 2).end
 
 
-def test_emptied_place_is_nothing_again(store, lookout, tmp_path):
+def test_emptied_place_is_nothing_again(store, watcher, tmp_path):
     place = tmp_path / store.append(make_evaluation(0))
-    assert lookout.look().newest
+    assert watcher.read().newest
     place.unlink()
-    assert lookout.look().newest is None
+    assert watcher.read().newest is None
 
 
 def test_place_that_cannot_be_read_is_told():
-    unknown = Lookout("nosuchprotocol://place", "", "churn")
-    assert "nosuchprotocol" in unknown.look().failure
+    unknown = EvaluationWatcher("nosuchprotocol://place", "", "churn")
+    assert "nosuchprotocol" in unknown.read().failure
     assert b"cannot be had" in unknown.read_report()
 
 
