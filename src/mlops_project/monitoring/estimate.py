@@ -32,7 +32,7 @@ class Estimate:
     Attributes
     ----------
     name, value
-        Which, and how much.
+        The metric and its estimate, in the metric's unit.
     low, high
         95 % interval for the metric that the window's own labels would show.
     error
@@ -50,7 +50,7 @@ class Estimator:
     """Takes a window's rows batch by batch and keeps a bounded uniform sample of them, whatever the batches' sizes.
 
     Each row draws a number, and the rows with the smallest numbers stay: the same rows in the same order give the same
-    sample, however they are cut into batches, and a row that does not stay costs next to nothing.
+    sample, however they are cut into batches; a row that is not kept is neither copied nor scored.
 
     Parameters
     ----------
@@ -83,8 +83,8 @@ class Estimator:
         Parameters
         ----------
         columns
-            Feature name → ``(n_rows,)``, as ``Runtime.predict`` takes them; only a regression's error model reads them, so
-            that an empty mapping does for classes.
+            Feature name → ``(n_rows,)``, as ``Runtime.predict`` takes them. Only a regression's error model reads them; may be
+            empty for classes.
         predictions
             What the model answered; rows with a probability or value that is not finite are left out.
         """
@@ -146,7 +146,8 @@ def _estimate_classes(kept: Floats, n_rows: int, calibrator: Calibrator, rng: np
 def _spread(kept: Floats, sample_rows: int, n_rows: int, calibrator: Calibrator, rng: np.random.Generator) -> Floats:
     """Return the standard error of every metric of ``NAMES``.
 
-    The labels' chance shrinks with the window, the sample's with the sample; the calibration's stays.
+    It has three parts: the labels' chance, which shrinks with the rows of the window; the sample's, which shrinks with the rows
+    of the sample; and the calibration's, which does not shrink.
     """
     indices, scores, used = kept[:, 0].astype(np.int64), kept[:, 1:], len(kept)
     replicates = calibrator.replicate(scores)
@@ -162,7 +163,22 @@ def _spread(kept: Floats, sample_rows: int, n_rows: int, calibrator: Calibrator,
 
 
 def draw_labels(probabilities: Floats, draws: int, rng: np.random.Generator) -> Floats:
-    """Draw a label per row: ones and zeros ``(draws, n_rows, n_classes)`` from probabilities ``(n_rows, n_classes)``."""
+    """Draw a label per row from its probabilities, several times.
+
+    Parameters
+    ----------
+    probabilities
+        ``(n_rows, n_classes)``; each row sums to 1.
+    draws
+        How many labels to draw for each row.
+    rng
+        Random numbers; the result follows from its state.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 ``(draws, n_rows, n_classes)``: 1 at the label, else 0.
+    """
     upper = np.cumsum(probabilities, axis=1)
     upper[:, -1] = 1.0
     drawn = (rng.random((draws, len(upper)))[:, :, None] >= upper).sum(axis=2)

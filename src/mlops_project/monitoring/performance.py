@@ -1,4 +1,4 @@
-"""How good the model is now: from labels where there are some, estimated where there are none."""
+"""How good the model is now: measured where labels are known, estimated where they are not."""
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def compute_performance(
     Returns
     -------
     Performance
-        ``lost`` and ``estimated_lost`` are of this window alone; how many in a row is decided elsewhere.
+        ``lost`` and ``estimated_lost`` are of this window alone; ``alerts`` counts how many windows in a row were lost.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def _judge_live(
     """Compute each metric that these rows and the reference define, with its bootstrap interval, against the reference."""
     n_rows = len(scored.truth)
     values = {name: value for name, value in compute_metrics(scored, contract.task).items() if name in reference.metrics}
-    if not values:  # a bundle that recorded no intervals says nothing to compare with
+    if not values:  # the bundle recorded no intervals, so there is nothing to compare with
         return ()
     bounds = bootstrap_metrics(scored, values, contract.task, rounds=rounds, confidence=CONFIDENCE, seed=seed)
     found = []
@@ -140,7 +140,17 @@ def _is_lost(name: str, reference: float, fall: float, error: float, settings: M
 
 
 def find_tolerance(name: str, reference: float, settings: MonitoringConfig) -> float:
-    """Return the tolerated loss in the metric's unit: a share of the reference for unbounded metrics, as in the gate."""
+    """Return the tolerated loss in the metric's unit: a share of the reference for unbounded metrics, as in the gate.
+
+    Parameters
+    ----------
+    name
+        Of the metric.
+    reference
+        The metric's value on the held-out rows.
+    settings
+        For ``monitoring.tolerance``.
+    """
     return settings.tolerance * (abs(reference) if name in UNBOUNDED else 1.0)
 
 
@@ -149,7 +159,7 @@ def _judge_estimates(
 ) -> tuple[MetricValue, ...]:
     """Set each estimate against the worse of the measured held-out value and the estimate of the held-out rows.
 
-    What the estimate misses on the held-out rows themselves, it misses on every window: that is no loss.
+    Where the estimate is worse than the measured value on the held-out rows, it is so on every window: that is no loss.
     """
     found = []
     for item in estimate.estimate():

@@ -1,10 +1,10 @@
-"""What was found so far: one JSON file per evaluation, in a directory or under an fsspec URL.
+"""The evaluations: one JSON file each, in a directory or under an fsspec URL.
 
 ::
 
     <monitoring_dir>/<model>/evaluations/20261124T100000000000Z-v3.json   end of the window, version
 
-A file is there whole or not at all, and its name follows from the window: evaluating a window again replaces its file.
+A file is written in one step, and its name follows from the window: evaluating a window again replaces its file.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ class EvaluationStore:
         self._known: dict[str, Evaluation] = {}
 
     def append(self, evaluation: Evaluation) -> str:
-        """Keep an evaluation, in one step; return where.
+        """Keep an evaluation, in one step; return its file.
 
         Raises
         ------
@@ -105,7 +105,24 @@ class EvaluationStore:
         return [name for name in self._store.names("") if self._store.names(f"{name}/{FOLDER}", ".json")]
 
     def write(self, model: str, name: str, content: bytes) -> None:
-        """Write a file that belongs to a model, such as its report: whole or not at all."""
+        """Write a file that belongs to a model, such as its report, in one step.
+
+        Parameters
+        ----------
+        model
+            The model's name.
+        name
+            Of the file, below the model's folder; may have folders itself. A file of this name is replaced.
+        content
+            The whole content.
+
+        Raises
+        ------
+        ConfigError
+            If the model's name cannot be a folder's.
+        OSError
+            If the place cannot be written.
+        """
         with self._store.write(f"{check_name(model)}/{name}") as stream:
             stream.write(content)
 
@@ -118,7 +135,9 @@ class EvaluationStore:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other monitors from evaluating the same windows. Object stores have no locks; there it is up to the user.
+        """Keep other monitors from evaluating the same windows.
+
+        Object stores have no locks: on these nothing stops a second monitor, so start only one.
 
         Raises
         ------

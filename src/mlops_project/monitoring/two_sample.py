@@ -73,8 +73,8 @@ def _two_sided_tail(score: float, skewness: float) -> float:
 def compare_cells(reference: Counts, current: Counts) -> TwoSampleTest:
     """χ² test of homogeneity (Pearson 1900) on unordered cells.
 
-    Cells that expect fewer than ``LEAST_EXPECTED`` rows in the smaller sample are joined, the rarest first; which these are
-    is the same however the rows are dealt to the two samples. If two are left, Fisher's exact test (1922) takes over.
+    Cells that expect fewer than ``LEAST_EXPECTED`` rows in the smaller sample are joined, the rarest first; which ones depends
+    only on the totals of both samples. If two cells are left, Fisher's exact test (1922) takes over.
     """
     reference, current = _join_rare(reference, current)
     if len(reference) < 2:
@@ -105,7 +105,20 @@ def _join_rare(reference: Counts, current: Counts) -> tuple[Counts, Counts]:
 
 
 def compare_shares(hits: int, rows: int, current_hits: int, current_rows: int) -> TwoSampleTest:
-    """Fisher's exact test (1922) of two shares, two-sided by doubling the smaller tail."""
+    """Fisher's exact test (1922) of two shares, two-sided by doubling the smaller tail.
+
+    Parameters
+    ----------
+    hits, rows
+        Of the reference: how many of its rows have the property, and how many rows there are.
+    current_hits, current_rows
+        The same of the window.
+
+    Returns
+    -------
+    TwoSampleTest
+        Its statistic is the window's share minus the reference's; ``NO_TEST`` if a side is empty, or all rows are alike.
+    """
     if not rows or not current_rows or not 0 < hits + current_hits < rows + current_rows:
         return NO_TEST
     return TwoSampleTest("Fisher", *_exact_share(hits, rows, current_hits, current_rows))
@@ -118,14 +131,25 @@ def _exact_share(hits: int, rows: int, current_hits: int, current_rows: int) -> 
 
 
 def compare_increase(hits: int, rows: int, current_hits: int, current_rows: int) -> float:
-    """Fisher's exact p-value (1922), one-sided: how likely the window holds so many hits by chance."""
+    """Fisher's exact p-value (1922), one-sided: how likely the window holds so many hits, or more, by chance.
+
+    Parameters
+    ----------
+    hits, rows
+        Of the reference: how many of its rows have the property, and how many rows there are.
+    current_hits, current_rows
+        The same of the window. Without a hit, or with an empty side, the p-value is 1.
+    """
     if not rows or not current_rows or not current_hits:
         return 1.0
     return float(stats.hypergeom.sf(current_hits - 1, rows + current_rows, hits + current_hits, current_rows))
 
 
 def adjust_holm(p_values: Floats) -> Floats:
-    """Return p-values ``(n,)`` corrected for being ``n`` (Holm 1979): those below α are right with a chance of 1 - α, all."""
+    """Return p-values ``(n,)`` corrected for testing ``n`` times (Holm 1979).
+
+    Of all that are then below α, the chance that even one is there by chance alone is at most α.
+    """
     order = np.argsort(p_values, kind="stable")
     steps = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
     adjusted = np.empty(len(p_values))

@@ -1,9 +1,9 @@
-"""Which rows are evaluated next: windows that follow one another without gap or overlap, and end where nothing can be missing.
+"""Which rows are evaluated next: windows that follow one another without gap or overlap, each once all its rows are in the log.
 
-A prediction gets its time, and at once after that its place in a segment, whose name says when it was begun. So up to the
-*watermark*, the begin of the oldest segment that is not yet read (open ones are among them), every row is in the Parquet log.
-No window ends later. A busy server closes a segment every ``prediction_log.segment_seconds``: at most so much later than it
-ended, a window is evaluated.
+A prediction gets its time, and right after that it is written to a segment, whose name says when the segment was begun. So
+every row before the *watermark*, the begin of the oldest segment that is not yet read (open or closed), is in the Parquet
+log. A window is evaluated only if it ends before the watermark. A busy server closes a segment every
+``prediction_log.segment_seconds``: a window is evaluated at most so much later than it ended.
 """
 
 import math
@@ -19,11 +19,11 @@ from mlops_project.sections import MonitoringConfig, PredictionLogConfig
 from mlops_project.storage.directory import Directory
 
 SEGMENT = re.compile(r"(\d{8}T\d{6})-.+\.(open|new|log)")
-# How much older than its segment a prediction may be: its time is that of its id, and then the answer is written.
+# How much older than its segment a prediction may be: it gets its time with its id, and is written after that.
 MARGIN = timedelta(seconds=5)
-# An open segment this much past its age has no living writer, and none that could close it: waiting for it would be for ever.
+# An open segment that is so much older than ``segment_seconds`` has no writer any more and will not be closed: it is ignored.
 GRACE = timedelta(seconds=60)
-# How long a closed segment that cannot be read (its model is not to be had) keeps windows from ending.
+# How long windows wait for a closed segment that cannot be read, such as one whose model cannot be downloaded.
 PATIENCE = timedelta(hours=1)
 END = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -39,7 +39,7 @@ class Pending:
     begun
         Segment's name without its ending → (when it was begun, whether it is closed).
     is_local
-        Whether open segments are to be seen; in an object store only closed ones are.
+        Whether open segments are listed; an object store holds closed ones only.
     """
 
     at: datetime
@@ -91,11 +91,11 @@ class Progress(NamedTuple):
     Attributes
     ----------
     model, version
-        Which.
+        Whose windows.
     last_end
-        End of the last one; None before the first.
+        End of the last window; None before the first.
     begin
-        No row is older.
+        The version's rows are all newer.
     """
 
     model: str
@@ -108,7 +108,18 @@ def find_window(reader: LogReader, progress: Progress, watermark: datetime, sett
     """Return the next window that is due; None if there is none.
 
     It begins where the last one ended (or with the first row) and ends after ``every_minutes``, or ``every_rows`` if they come
-    first. With fewer than ``min_rows`` rows it goes on for as many times ``every_minutes`` as it takes.
+    first. With fewer than ``min_rows`` rows it is longer: the smallest multiple of ``every_minutes`` that has as many.
+
+    Parameters
+    ----------
+    reader
+        Of the Parquet log.
+    progress
+        The version, and where its last window ended.
+    watermark
+        Time up to which every row is in the Parquet log, from ``Pending.find_watermark``.
+    settings
+        For ``every_minutes``, ``every_rows`` and ``min_rows``.
     """
     start, step = find_start(reader, progress, settings), timedelta(minutes=settings.every_minutes)
     if start is None or (start + step > watermark and not settings.every_rows):
@@ -131,7 +142,17 @@ def _find_end(reader: LogReader, progress: Progress, start: datetime, settings: 
 
 
 def describe_next(reader: LogReader, progress: Progress, settings: MonitoringConfig) -> NextWindow:
-    """Return how far the window has come that ends next."""
+    """Return how many rows the next window has so far, how many it needs, and when it begins and ends.
+
+    Parameters
+    ----------
+    reader
+        Of the Parquet log.
+    progress
+        The version, and where its last window ended.
+    settings
+        For ``every_minutes``, ``every_rows`` and ``min_rows``.
+    """
     start = find_start(reader, progress, settings)
     if start is None:
         return NextWindow(version=progress.version, rows=0, needed=settings.min_rows)
@@ -147,7 +168,19 @@ def describe_next(reader: LogReader, progress: Progress, settings: MonitoringCon
 
 
 def find_start(reader: LogReader, progress: Progress, settings: MonitoringConfig) -> datetime | None:
-    """Return where the next window begins: where the last ended or, after a pause, at the first row; None without rows."""
+    """Return where the next window begins; None if there are no rows for it.
+
+    It begins where the last one ended or, if no row follows that within ``every_minutes``, at the first row.
+
+    Parameters
+    ----------
+    reader
+        Of the Parquet log.
+    progress
+        The version, and where its last window ended.
+    settings
+        For ``every_minutes``.
+    """
     model, version, last_end, begin = progress
     first = reader.count(Window(model, last_end or begin, END, version), labelled=False).first
     if first is None or last_end is None:

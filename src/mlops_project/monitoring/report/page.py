@@ -1,4 +1,4 @@
-"""For people: one self-contained page per model, of the newest evaluation and what led to it; and one for two tables."""
+"""HTML pages, each a single file: a model's newest evaluation with those before it, and the comparison of two tables."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -30,7 +30,7 @@ from mlops_project.monitoring.report.summary import (
 from mlops_project.monitoring.results import Alert, Drift, Evaluation, FeatureDrift, MetricValue, Performance
 from mlops_project.sections import MonitoringConfig
 
-MAX_PLOTS = 16  # of changed features: more are not looked at
+MAX_PLOTS = 16  # of changed features; the page names how many more there are
 MAX_SCORES = 6
 MAX_FIRST = 20
 MAX_WINDOWS = 300  # of the plots over time
@@ -57,7 +57,19 @@ def build_report(
     contract: Contract | None = None,
     notes: Sequence[str] = (),
 ) -> str:
-    """Return what ``write_report`` writes, with what is to be known of the log that it is from."""
+    """Return the page that ``write_report`` writes, with notes on the log.
+
+    Parameters
+    ----------
+    evaluations
+        Of one model, oldest first, all versions, at least one; the last one is shown, the others are its history.
+    settings
+        For the tolerances that the plots show.
+    contract
+        Gives features their units and classes their names; None shows neither.
+    notes
+        Sentences on what the log lacks, such as segments that cannot be read; empty for none.
+    """
     now = evaluations[-1]
     shown = [*evaluations[-MAX_WINDOWS:]]
     window = f"version {now.version} · window {format_minute(now.start)} to {format_minute(now.end)} UTC"
@@ -81,7 +93,22 @@ def build_report(
 
 
 def write_drift_report(file: Path, drift: Drift, title: str) -> None:
-    """Write the page of a comparison of two tables."""
+    """Write the page of a comparison of two tables.
+
+    Parameters
+    ----------
+    file
+        Where to write; replaced if it exists.
+    drift
+        From ``compute_drift``.
+    title
+        Names the two tables.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
     level = "changed" if drift.drifted or drift.prediction_drifted else "quiet"
     heading = "The tables differ" if level == "changed" else "No change that matters"
     facts = {
