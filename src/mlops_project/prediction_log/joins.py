@@ -19,12 +19,12 @@ JOIN = f"""
 
 
 class Joins:
-    """A DuckDB of its own, made when it is first needed.
+    """A DuckDB connection of its own, made when it is first needed.
 
     Parameters
     ----------
     memory_limit
-        DuckDB's; what is more goes to a temporary directory.
+        DuckDB's, such as ``512MB``; what does not fit goes to a temporary directory.
     """
 
     def __init__(self, memory_limit: str) -> None:
@@ -39,7 +39,22 @@ class Joins:
         return duckdb.connect(":memory:", config={**settings, "autoinstall_known_extensions": False})
 
     def join(self, keys: Any, labels: Any, kind: Literal["INNER", "LEFT"]) -> Any:
-        """Return position, time, label and label_time of the keys, ordered by position; each key with its newest label."""
+        """Join each key with its newest label.
+
+        Parameters
+        ----------
+        keys
+            Arrow table of ``id``, ``row``, ``time`` and ``position``.
+        labels
+            Arrow table of the columns of ``LABEL_SCHEMA``; several of one id and row may be there.
+        kind
+            ``INNER``: only keys that have a label; ``LEFT``: all, with null where there is none.
+
+        Returns
+        -------
+        pyarrow.Table
+            ``position``, ``time``, ``label`` and ``label_time``, ordered by position.
+        """
         return self._query(JOIN.format(kind=kind), keys=keys, labels=labels)
 
     def _query(self, query: str, **tables: Any) -> Any:

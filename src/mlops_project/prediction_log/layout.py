@@ -1,4 +1,4 @@
-"""How the Parquet log is laid out: the names, folders and columns on which those who write it and those who read it agree.
+"""The folders, file names and columns of the Parquet log; those who write it and those who read it import them from here.
 
 ``log/model=<name>/date=<day>/<segment>-v<version>.parquet`` holds the predictions of a segment, ``labels/date=<day>/…`` the
 labels of that day's predictions, ``ingested/`` says which segments have been read. Names are percent-encoded, days are UTC.
@@ -37,7 +37,7 @@ def day_folder(day: int) -> str:
 
 
 def find_day(name: str) -> int | None:
-    """Return when a day's folder begins, in microseconds since 1970; None if it is something that someone else put there."""
+    """Return when a day's folder begins, in microseconds since 1970; None if the name is not that of a day's folder."""
     try:
         return int(np.datetime64(name.removeprefix("date="), "us").astype(np.int64))
     except ValueError:
@@ -45,7 +45,19 @@ def find_day(name: str) -> int | None:
 
 
 def rows_file(model: str, day: int, segment: str, version: str) -> str:
-    """Return the file of a segment's predictions of one day, in days since 1970."""
+    """Return the path of the file with a segment's predictions of one day, below ``monitoring_dir``.
+
+    Parameters
+    ----------
+    model
+        The model's name.
+    day
+        In days since 1970, UTC.
+    segment
+        The segment's name without its ending.
+    version
+        The version that answered.
+    """
     return f"{model_folder(model)}/{day_folder(day)}/{segment}-v{quote(version, safe='')}.parquet"
 
 

@@ -2,8 +2,9 @@
 
 ::
 
-    <monitoring_dir>/ingested/<segment>.json      wholly read; .waiting: to be read again, its model could not be had
-    <monitoring_dir>/ingested/<segment>.damaged   what of it could not be read
+    <monitoring_dir>/ingested/<segment>.json      the whole segment is in the Parquet log
+    <monitoring_dir>/ingested/<segment>.waiting   to be read again, since its model could not be loaded
+    <monitoring_dir>/ingested/<segment>.damaged   how much of it could not be read
 """
 
 import msgspec
@@ -23,7 +24,7 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True):
     rows, labels, undecodable, lost, lost_bytes, late, ahead
         Counts, as in ``ingest.Ingested``.
     missing
-        ``<model>/<version>`` that could not be had.
+        ``<model>/<version>`` of each model that could not be loaded.
     attempts, retry_at
         How often it was read, and when it is to be read again; seconds since 1970, 0 for never.
     """
@@ -71,7 +72,22 @@ def read_damaged(store: Directory) -> dict[str, Losses]:
 
 
 def write_marker(store: Directory, name: str, marker: Marker) -> None:
-    """Note what was found in a segment; unless it is to be read again, it counts as read from now on."""
+    """Write what was found in a segment. It counts as read from then on, unless it is to be read again.
+
+    Parameters
+    ----------
+    store
+        ``monitoring_dir``.
+    name
+        Of the segment, without its ending.
+    marker
+        With a ``retry_at`` the segment is to be read again then; with ``lost`` it is listed as damaged.
+
+    Raises
+    ------
+    OSError
+        If the store cannot be written.
+    """
     if marker.lost:
         with store.write(f"{MARKERS}/{name}{DAMAGED}") as stream:
             stream.write(msgspec.json.encode(Losses(marker.lost, marker.lost_bytes)))

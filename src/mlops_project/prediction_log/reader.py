@@ -1,4 +1,4 @@
-"""The log, read: windows of the typed view of any size in bounded memory, with labels, samples and counts; and raw records.
+"""Reading the log: windows of the typed view of any size in bounded memory, with labels, samples and counts; and raw records.
 
 Arrow streams the Parquet files: 10 million rows of 30 columns took 5.4 s and 250 MiB, with DuckDB's own scan 9.6 s and 430 MiB.
 DuckDB (``joins``) gets the key columns only: it takes ``x`` and ``X`` for one column, Arrow does not.
@@ -74,9 +74,9 @@ class LogReader:
     storage_options
         For the fsspec file system.
     memory_limit
-        DuckDB's; what is more goes to a temporary directory.
+        DuckDB's; what does not fit goes to a temporary directory.
     mend
-        Called once with a file that cannot be read, before it is left out; True if it was written anew.
+        Called once with a file that cannot be read, before it is left out; returns True if it wrote the file anew.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class LogReader:
         return dict(self._files.left_out)
 
     def recheck(self) -> None:
-        """Take back files that were left out and are whole by now."""
+        """Read files again that were left out; those that are whole, or gone, are not left out any more."""
         self._files.recheck()
 
     def delete_old(self, older_than: datetime, overdue: Overdue | None = None) -> int:
@@ -107,7 +107,7 @@ class LogReader:
         return dates
 
     def leave_out_unreadable(self, work: Callable[[], T]) -> T:
-        """Do what reads the log; begin again without a file that cannot be read, or with it once it is mended."""
+        """Call ``work``, which reads the log. If a file cannot be read, call it again without it, or with it once mended."""
         while True:
             try:
                 return work()
@@ -175,12 +175,16 @@ class LogReader:
 
         Parameters
         ----------
+        window
+            Model, version and span of time.
         columns
             Which; null where a version does not have one. None for all that each version has.
         labelled
             Add ``mlops.label`` (the last one that came; null if none) and ``mlops.label_time``.
         order
-            By time.
+            Whether rows come in the order of time.
+        batch_rows
+            Most rows of a batch.
         """
         if labelled or order:
             for row_groups, found in self._join(window, "LEFT") if labelled else self._list(window):
@@ -206,12 +210,18 @@ class LogReader:
         until: datetime | None = None,
         columns: Sequence[str] | None = None,
     ) -> Any:
-        """Return the newest predictions that have a label, with it: a table, oldest first.
+        """Return the newest predictions that have a label, with it: an Arrow table, oldest first.
 
         Parameters
         ----------
+        model, version
+            Whose predictions; None for those of all versions.
+        n_rows
+            Most rows.
         since, until
-            Predictions from then to before then; None for all.
+            Predictions from then to before then; None for no limit.
+        columns
+            Which, as of ``batches``; the labels' columns are added.
         """
         parts: list[Any] = []
         missing = n_rows
@@ -229,6 +239,15 @@ class LogReader:
         """Return the time just after the ``n_rows``-th row from ``start``; None if there are fewer.
 
         Rows of one instant stay together.
+
+        Parameters
+        ----------
+        model, version
+            Whose predictions; None for those of all versions.
+        start
+            UTC; rows before it do not count.
+        n_rows
+            At least 1.
         """
         for _, found in self._list(Window(model, start, END, version)):
             if found.num_rows >= n_rows:
@@ -237,7 +256,15 @@ class LogReader:
         return None
 
     def describe_labels(self, labelled: Any, model: str, version: str | None) -> Labels:
-        """Return what is known of the labels of the newest labelled predictions, as ``newest_labelled`` returns them."""
+        """Return how many labels there are, when the last one came, their median delay, and which share of predictions has one.
+
+        Parameters
+        ----------
+        labelled
+            Arrow table from ``newest_labelled``, of the same model and version.
+        model, version
+            Whose predictions to compare with; None for those of all versions.
+        """
         if not labelled.num_rows:
             return Labels(0)
         times, came = _times(labelled), _times(labelled, LABEL_TIME)
@@ -250,7 +277,7 @@ class LogReader:
             yield day, self._files.row_groups(window.model, day, span, window.version), span
 
     def _slices(self, window: Window, *, newest_first: bool = False) -> Iterator[tuple[str, list[RowGroup], Span, bool]]:
-        """Yield parts of the dates in order of time, with whether a part is all that is wanted of its date."""
+        """Yield parts of the dates in order of time: date, row groups, span, and whether the part is its date's only one."""
         days = list(self._files.days(window.model, to_span(window)))
         for day, span in reversed(days) if newest_first else days:
             row_groups = self._files.row_groups(window.model, day, span, window.version)
@@ -313,7 +340,7 @@ class LogReader:
 
 
 def _add_labels(table: Any, found: Any) -> Any:
-    times = found.column("label_time").cast(INSTANT)  # DuckDB says it in the machine's own zone
+    times = found.column("label_time").cast(INSTANT)  # DuckDB returns it in the machine's own zone
     return table.append_column(LABEL, found.column("label")).append_column(LABEL_TIME, times)
 
 

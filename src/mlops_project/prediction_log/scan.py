@@ -39,7 +39,7 @@ from mlops_project.storage.directory import Directory
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-SHADOW = "shadow"  # its answers went to nobody, so they are no traffic
+SHADOW = "shadow"  # answers of a challenger that no client got; they are not counted as traffic
 # So many rows are joined with their labels, or put in order, at a time.
 SLICE_ROWS = 250_000
 ROW_BITS = 32  # of a position, for the row in its row group
@@ -94,7 +94,7 @@ class RowGroup(NamedTuple):
     rows
         How many.
     first, last
-        Times in microseconds since 1970; of labels, the ids in their place.
+        Smallest and largest time, in microseconds since 1970; of labels, smallest and largest id.
     version, role
         None if there are several.
     """
@@ -136,7 +136,7 @@ def to_datetime(microseconds: int) -> datetime:
 class Files:
     """The Parquet files of one store. Remembers their footers' statistics: files never change.
 
-    Whatever reads one raises ``UnreadablePartError`` if that cannot be done.
+    Every method that reads a file raises ``UnreadablePartError`` if the file cannot be read.
 
     Attributes
     ----------
@@ -166,7 +166,19 @@ class Files:
         return days
 
     def row_groups(self, model: str, day: str, span: Span, version: str | None) -> list[RowGroup]:
-        """Return the row groups of a date that may hold rows of a span, by file."""
+        """Return the row groups of a date that may hold rows of a span, by file.
+
+        Parameters
+        ----------
+        model
+            The model's name.
+        day
+            Name of the date's folder, as ``days`` returns it.
+        span
+            In microseconds since 1970.
+        version
+            None for all.
+        """
         return [row_group for row_group in self._list(f"{model_folder(model)}/{day}") if row_group.may_hold(span, version)]
 
     def label_row_groups(self, day: str) -> list[RowGroup]:
@@ -186,17 +198,17 @@ class Files:
         return found
 
     def forget(self) -> None:
-        """Look at the files anew."""
+        """Forget the footers' statistics: the files are read anew."""
         self._known.clear()
 
     def leave_out(self, error: UnreadablePartError) -> None:
-        """Read a file no more, until ``recheck`` finds it whole."""
+        """Do not read a file any more, until ``recheck`` finds it whole."""
         logger.warning("%s; it is left out", error)
         self.left_out[error.file] = error.reason
         self._known.pop(error.file, None)
 
     def recheck(self) -> None:
-        """Take back those that were left out and are whole by now, or gone."""
+        """Read every left out file through; those that are whole, or gone, are not left out any more."""
         for file in [*self.left_out]:
             with contextlib.suppress(UnreadablePartError):
                 if self.store.exists(file):
@@ -210,7 +222,7 @@ class Files:
                 pass
 
     def open(self, file: str) -> Any:
-        """Open a Parquet file; to be closed."""
+        """Open a Parquet file; the caller closes it."""
         options = {"page_checksum_verification": True}
         if self.store.is_local:
             return ParquetFile(self.store.path(file), pre_buffer=False, **options)
@@ -219,7 +231,22 @@ class Files:
     def read(
         self, row_groups: Iterable[RowGroup], columns: Sequence[str] | None, batch_rows: int = SLICE_ROWS
     ) -> Iterator[tuple[int, int, Any]]:
-        """Yield record batches with the number of their row group and of their first row in it; columns that are there only."""
+        """Read row groups in their order, in batches.
+
+        Parameters
+        ----------
+        row_groups
+            Of any files; a file is opened once if its row groups follow one another.
+        columns
+            Which; those that a file does not have are missing in its batches. None for all.
+        batch_rows
+            Most rows of a batch.
+
+        Yields
+        ------
+        number, row, batch
+            Place of the row group in ``row_groups``, of the batch's first row in the row group, and the Arrow record batch.
+        """
         for number, (row_group, parquet) in enumerate(self._open_each(row_groups)):
             row = 0
             batches = parquet.iter_batches(batch_rows, [row_group.group], columns)
@@ -228,7 +255,17 @@ class Files:
                 row += batch.num_rows
 
     def fetch(self, row_groups: Sequence[RowGroup], positions: Positions, columns: Sequence[str] | None) -> Iterator[Any]:
-        """Yield the rows at ascending positions, as a table per row group."""
+        """Yield the rows at some positions, as an Arrow table per row group.
+
+        Parameters
+        ----------
+        row_groups
+            Those that the positions count from.
+        positions
+            int64 ``(n,)``, ascending: place in ``row_groups`` shifted left by ``ROW_BITS``, plus the row in the row group.
+        columns
+            Which, in this order; null where a file does not have one. None for all.
+        """
         numbers, rows = positions >> ROW_BITS, positions & ((1 << ROW_BITS) - 1)
         wanted, starts = np.unique(numbers, return_index=True)
         parts = np.split(rows, starts[1:])
@@ -293,7 +330,17 @@ def _check_schema(found: Any, expected: Any) -> None:
 
 
 def find_rows(batch: Any, span: Span, version: str | None) -> Any:
-    """Return which rows of a batch count, as a boolean array."""
+    """Return which rows of a batch are in a span, of a version and not a shadow's: an Arrow boolean array.
+
+    Parameters
+    ----------
+    batch
+        Record batch with ``mlops.time``, ``mlops.version`` and ``mlops.role``.
+    span
+        In microseconds since 1970.
+    version
+        None for all.
+    """
     times = batch.column(TIME).cast(pa.int64())
     wanted = pc.and_(pc.greater_equal(times, span.start), pc.less(times, span.end))
     wanted = pc.and_(wanted, pc.not_equal(batch.column(ROLE), SHADOW))
@@ -310,7 +357,17 @@ def select(rows: Any, columns: Sequence[str] | None) -> Any:
 
 
 def slice_day(row_groups: Sequence[RowGroup], span: Span, rows: int = SLICE_ROWS) -> list[Span]:
-    """Cut a date's span so that each part has about so many rows at most."""
+    """Cut a date's span so that each part has few enough rows to be held in memory.
+
+    Parameters
+    ----------
+    row_groups
+        All of the date that may hold rows of the span.
+    span
+        In microseconds since 1970.
+    rows
+        About the most rows of a part; more if a single row group has more.
+    """
     borders, n_rows = [span.start], 0
     for row_group in sorted(row_groups, key=lambda item: item.first):
         if n_rows + row_group.rows > rows and row_group.first > borders[-1]:
@@ -326,7 +383,7 @@ def read_labels(files: Files, day: str, span: Span, *, whole: bool) -> Any:
     Parameters
     ----------
     whole
-        Whether the span is the whole of what is wanted of that date, so that all its labels are looked at anyway.
+        Whether to read all labels of the date: the span is all that is wanted of it, so ids need not be compared.
     """
     columns = [ID, ROW, LABEL, LABEL_TIME]
     row_groups = files.label_row_groups(day)
