@@ -1,8 +1,9 @@
 """Direct loss estimation for values: a model of the error's size, learned from the held-out rows.
 
-How large |error| and error² are for a given size, a line through the held-out rows says, fitted to sizes by models that did not
-see the row: rows like the held-out ones get exactly the held-out error, however rough the model of the size is, and under a
-shift its flattening towards the mean is undone. The line's own error is White's (1980), right for errors of unequal spread.
+A line gives |error| and error² for a predicted size. It is fitted to the held-out rows and to sizes that come from models
+that did not see the row. So rows like the held-out ones get exactly the held-out error, however rough the model of the size
+is, and where rows shift, the line makes up for sizes that lie too near the mean. The line's own error is White's (1980),
+right for errors of unequal spread.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from mlops_project.prediction_log.layout import PREDICTION
 from mlops_project.proof import prove_model
 from mlops_project.runtime import Floats, Predictions, Runtime
 
-MIN_ROWS = 200  # held-out rows; fewer teach nothing about the error's size
+MIN_ROWS = 200  # held-out rows; with fewer the error's size cannot be learned
 FOLDS = 5
 MIN_SKILL = 0.01  # share of the variance of |error| that the model must explain, cross-fitted
 MIN_SIZE = 0.05  # of the mean size: no row is taken to be nearly without error
@@ -113,7 +114,21 @@ def extend_contract(contract: Contract) -> Contract:
 def fit_error_model(
     columns: Mapping[str, Any], predictions: Predictions, truth: Floats, contract: Contract, config: Config, *, seed: int
 ) -> ErrorModel:
-    """Fit on held-out rows ``(n_rows,)``; falls back to a constant size where a model explains nothing."""
+    """Fit on held-out rows; the size is constant where a model explains less than ``MIN_SKILL``, or cannot be exported.
+
+    Parameters
+    ----------
+    columns
+        Feature name → ``(n_rows,)``, as ``Runtime.predict`` takes them.
+    predictions, truth
+        Of the same rows; float64 values ``(n_rows,)`` in the target's unit, at least ``MIN_ROWS``.
+    contract
+        Of the model whose errors these are.
+    config
+        The pipeline's settings; estimator, parameters and calibration are replaced.
+    seed
+        Of the folds.
+    """
     values = np.asarray(predictions.values, np.float64)
     errors = np.abs(values - truth)
     mean = float(errors.mean())

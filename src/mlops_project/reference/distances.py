@@ -36,7 +36,20 @@ def stability_index(reference: Counts, current: Counts) -> float:
 
 
 def wasserstein(reference: Counts, reference_sums: Floats, current: Counts, current_sums: Floats) -> float:
-    """First Wasserstein distance in the values' unit, each bin's rows standing at their mean."""
+    """First Wasserstein distance in the values' unit, as if all rows of a bin lay at the bin's mean.
+
+    Parameters
+    ----------
+    reference, current
+        Counts ``(n_bins,)`` over the same bins.
+    reference_sums, current_sums
+        Sum of the values in each bin, ``(n_bins,)``, in the values' unit.
+
+    Returns
+    -------
+    float
+        0 if a side has no rows.
+    """
     left, right = reference > 0, current > 0
     if not left.any() or not right.any():
         return 0.0

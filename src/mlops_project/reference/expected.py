@@ -48,6 +48,14 @@ def compute_expected_sets(indices: npt.NDArray[np.int64], scores: Floats, probab
 
 
 def compute_expected(indices: npt.NDArray[np.int64], scores: Floats, probabilities: Floats) -> dict[str, float]:
-    """Return every metric that these rows define under probabilities ``(n_rows, n_classes)``."""
+    """Return metric → expected value; metrics that these rows do not define are left out.
+
+    Parameters
+    ----------
+    indices, scores
+        The model's answers: predicted class ``(n_rows,)`` and probabilities ``(n_rows, n_classes)``.
+    probabilities
+        Calibrated probability of each label, ``(n_rows, n_classes)``.
+    """
     values = compute_expected_sets(indices, scores, probabilities[None])[:, 0]
     return {name: float(value) for name, value in zip(NAMES, values, strict=True) if np.isfinite(value)}

@@ -53,9 +53,10 @@ class ReferencePerformance(msgspec.Struct, frozen=True, kw_only=True):
     error_model
         Regression: of the error's size. None with fewer than ``direct_loss.MIN_ROWS`` rows.
     estimated
-        Metric → what the estimate says of the held-out rows themselves: what it is compared with later, beside ``metrics``.
+        Metric → estimate for the held-out rows themselves; later estimates are compared with it and with ``metrics``.
     checked
-        The same from calibration that had not seen the row it judges: how far off the estimate is where nothing changed.
+        The same from calibration that had not seen the row it judges: its distance from ``metrics`` is the estimate's error
+        where nothing changed.
     """
 
     rows: int
@@ -79,7 +80,7 @@ def build_reference_performance(
 ) -> ReferencePerformance:
     """Measure the model on the held-out rows, and fit what estimates rest on: calibrator or error model.
 
-    The metrics are of the model's own answers, which no row here has shaped; calibration comes after and leaves them alone.
+    The metrics are of the model's own answers, and no held-out row was used in training; calibration changes none of them.
 
     Parameters
     ----------
@@ -118,7 +119,19 @@ def build_reference_performance(
 
 
 def measure(scored: Scored, contract: Contract, seed: int, evaluation: Evaluation | None) -> dict[str, ReferenceMetric]:
-    """Return every metric that these rows define, with its bootstrap standard error."""
+    """Return metric → value and bootstrap standard error, for every metric that these rows define.
+
+    Parameters
+    ----------
+    scored
+        Predictions and truth of the held-out rows.
+    contract
+        For the task.
+    seed
+        Of the bootstrap.
+    evaluation
+        Of the same rows; its metrics and errors are taken where it has them. None to compute both.
+    """
     values = evaluation.metrics if evaluation else compute_metrics(scored, contract.task)
     errors = evaluation.errors if evaluation else {}
     if not errors:
@@ -127,9 +140,9 @@ def measure(scored: Scored, contract: Contract, seed: int, evaluation: Evaluatio
 
 
 def read_reference_performance(metadata: Metadata) -> ReferencePerformance:
-    """Return what an older bundle, without a profile, says of its quality: live metrics can be judged, none estimated.
+    """Return the metrics that an older bundle, without a profile, recorded: live metrics can be judged, none estimated.
 
-    Standard errors come from the intervals that it recorded; metrics without one are left out.
+    Standard errors come from the recorded intervals; metrics without one are left out.
     """
     width = 2 * NORMAL_WIDTH
     metrics = {
