@@ -1,4 +1,4 @@
-"""The bundle: the directory that a model is. Written whole, swapped in whole, read with checks.
+"""The bundle: the directory that holds a model. Written beside its target, put there in one step, checked when it is read.
 
 ::
 
@@ -10,9 +10,9 @@
     ├── reference.parquet   held-out rows with their target (optional)
     ├── profile.json        what the held-out rows look like, for monitoring (optional)
     ├── report.html, plots/, README.md              for people
-    └── tracking.json       the MLflow run and version, once logged; not part of the model, so under a digest of its own
+    └── tracking.json       the MLflow run and version, once logged; not part of the model, so it has a digest of its own
 
-What both JSON files must say is in ``metadata.py``.
+``metadata.py`` has the fields and the checks of both JSON files.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ from mlops_project.process import is_process_alive
 from mlops_project.storage.files import sync
 from mlops_project.storage.swap import name_previous, swap
 
-__all__ = [  # the files of a bundle and what they say are `metadata.py`'s; who uses bundles finds them here
+__all__ = [  # some names are defined in `metadata.py`; modules that use bundles import all of them from here
     "FORMAT_VERSION",
     "METADATA_FILE",
     "MODEL_FILE",
@@ -100,12 +100,12 @@ class Bundle:
 
     @property
     def version(self) -> str:
-        """The registered version; a bundle that is in no registry has the first digits of its digest for one.
+        """The registered version; the first 12 digits of the digest if the bundle is in no registry.
 
         Raises
         ------
         BundleError
-            If the note of it is damaged.
+            If ``tracking.json`` is damaged.
         """
         return self.read_tracking().model_version or self.digest[:12]
 
@@ -117,12 +117,12 @@ class Bundle:
             return False
 
     def read_tracking(self) -> Tracking:
-        """Return what was noted when the bundle was logged to MLflow; nothing but empty texts if it was not.
+        """Return what ``tracking.json`` says; all fields are empty texts if the bundle was not logged to MLflow.
 
         Raises
         ------
         BundleError
-            If the note is damaged, or about another bundle.
+            If the file is damaged, or belongs to another bundle.
         """
         file = self.path / TRACKING_FILE
         if not file.exists():
@@ -135,7 +135,7 @@ class Bundle:
     def note_tracking(self, **values: str) -> None:
         """Record the MLflow run and version beside the model, in one rename."""
         raw = seal(msgspec.structs.replace(self.read_tracking(), **values | {"bundle": self.digest}))
-        read_tracking(raw, self.metadata, self.digest)  # what is written can be read
+        read_tracking(raw, self.metadata, self.digest)  # fails here if it could not be read back
         temporary = self.path / f".{TRACKING_FILE}.{os.getpid()}"
         temporary.write_bytes(raw)
         temporary.replace(self.path / TRACKING_FILE)
@@ -146,8 +146,10 @@ def load_bundle(path: str | Path, *, check_files: bool = True) -> Bundle:
 
     Parameters
     ----------
+    path
+        The bundle's directory.
     check_files
-        Whether to read all files; without, only what the bundle says of itself is checked.
+        False: only ``metadata.json`` and ``tracking.json`` are read and checked, the other files are not opened.
 
     Raises
     ------
@@ -218,12 +220,12 @@ def _opened(file: Path, folder: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def stage(target: Path) -> Iterator[Path]:
-    """Give an empty directory beside ``target`` to write a bundle in; whatever ``publish`` did not take is removed.
+    """Yield an empty directory beside ``target`` to write a bundle in; it is removed afterwards unless ``publish`` moved it.
 
     Raises
     ------
     BundleError
-        If ``target`` holds something that is not a bundle, or cannot be written beside.
+        If ``target`` holds something that is not a bundle, or its parent directory cannot be written.
     """
     if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / METADATA_FILE).exists())):
         raise BundleError(f"{target}: holds files that are not a bundle, and would be replaced; choose another directory")
@@ -250,10 +252,24 @@ def publish(folder: Path, target: Path, metadata: Metadata) -> Bundle:
 
     A reader, or a kill -9 at any moment, finds the old bundle or the new one.
 
+    Parameters
+    ----------
+    folder
+        The directory that ``stage(target)`` gave, with every file of the bundle except ``metadata.json``.
+    target
+        Where the bundle is to be; a bundle that is there is replaced.
+    metadata
+        Of the model; its ``files`` are filled in here.
+
+    Returns
+    -------
+    Bundle
+        The bundle at ``target``.
+
     Raises
     ------
     BundleError
-        If the metadata say what no reader would take.
+        If ``check_metadata`` refuses a field, or ``target`` cannot be replaced.
     """
     files = {
         file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
@@ -269,7 +285,7 @@ def publish(folder: Path, target: Path, metadata: Metadata) -> Bundle:
 
 
 def _place(folder: Path, target: Path, files: Iterable[str]) -> None:
-    """Swap a whole directory in as ``target``, once it is on the disk."""
+    """Write a directory's files through to the disk, then swap it in as ``target``."""
     for name in (*files, METADATA_FILE):
         sync(folder / name)
     for directory in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
@@ -285,7 +301,7 @@ def _place(folder: Path, target: Path, files: Iterable[str]) -> None:
 
 
 def install(bundle: Bundle, target: Path) -> Bundle:
-    """Make ``target`` hold this bundle: the same files under the same digest, swapped in whole.
+    """Copy a bundle to ``target``, with the same files and digest, in one step for its readers.
 
     Raises
     ------

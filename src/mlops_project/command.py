@@ -23,14 +23,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class WorkflowCommand(click.Command):
-    """A command that prints errors for people: one message, exit 2 for the user's error, 1 for a fault."""
+    """A command that prints an error as one message: exit 2 for the user's error, 1 for a fault."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params.append(click.Option(["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error."))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; errors raised on purpose end it with their exit code."""
+        """Run the command; an ``MLOpsError`` ends it with that error's exit code, any other exception with 1."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow reports its use to its makers unless told not to
         debug = "--debug" in ctx.obj if isinstance(ctx.obj, list) else "--debug" in sys.argv
         try:
@@ -44,7 +44,22 @@ class WorkflowCommand(click.Command):
 
 
 def fail(message: str, exit_code: int, *, debug: bool = False) -> None:
-    """Print an error to stderr and leave with ``exit_code``."""
+    """Print an error to stderr and leave with ``exit_code``.
+
+    Parameters
+    ----------
+    message
+        Without the leading ``error:``; may have several lines.
+    exit_code
+        2 for the user's error, 1 for a fault.
+    debug
+        Print the traceback of the exception that is being handled first.
+
+    Raises
+    ------
+    SystemExit
+        Always.
+    """
     if debug:
         echo(*traceback.format_exc().splitlines(), err=True)
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
@@ -73,9 +88,9 @@ def print_json(value: Any, *, indent: int | None = None) -> None:
     click.echo("\n".join(plain_json(line) for line in lines))
 
 
-Step = Callable[[str], None]  # called with what is done next
+Step = Callable[[str], None]  # called at the beginning of each step with what it does
 WIDE = 10_000  # columns
-FLOWING, PADDING = 24, 2  # a cell beyond the first may be wrapped; blanks between two columns
+FLOWING, PADDING = 24, 2  # characters: longer cells may be wrapped; blanks between two columns
 
 
 @contextlib.contextmanager
@@ -107,7 +122,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], droppable
     Parameters
     ----------
     droppable
-        Columns to leave out of a narrow terminal, the first first; a line below names those that are.
+        Columns that may be left out of a narrow terminal, in this order; a line below names those that were.
     """
     from rich.box import SIMPLE_HEAD
     from rich.cells import cell_len
@@ -132,7 +147,19 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], droppable
 
 
 def choose_left_out(columns: Sequence[str], widths: Sequence[int], droppable: Sequence[str], width: int) -> list[str]:
-    """Return which columns of a table do not fit into so many characters; a long cell may be wrapped."""
+    """Return which columns of a table do not fit into the width; a long cell may be wrapped.
+
+    Parameters
+    ----------
+    columns
+        Names of all columns.
+    widths
+        Longest cell or heading of each column, in characters.
+    droppable
+        Names of columns that may be left out, in the order in which they are.
+    width
+        Of the terminal, in characters.
+    """
     needed = {name: min(cell, FLOWING) + PADDING for name, cell in zip(columns, widths, strict=True)}
     left_out: list[str] = []
     for name in droppable:

@@ -1,4 +1,4 @@
-"""``mlops drift``: does a table look like the rows that a model was judged on, or like another table? No log needed."""
+"""``mlops drift``: compare a table with a model's held-out rows, or with another table. It reads no prediction log."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DRIFTED = 3  # exit code
 SHOWN = 5  # features that did not drift, in the table
-RANGE_SHARE = 0.25  # of a reference table's rows tell ranges and categories; the others are counted
+RANGE_SHARE = 0.25  # share of a reference table's rows that sets ranges and categories; the others are counted
 Columns = dict[str, Any]
 
 
@@ -37,11 +37,11 @@ class Baseline:
     contract, profile
         How its columns are read, and what its rows look like.
     sample
-        Feature name → ``(n_rows,)`` of some rows; None if there are none to be had.
+        Feature name → ``(n_rows,)`` of some rows; None if the reference keeps no rows.
     runtime
         The model, for its predictions; None if there is none.
     missing
-        What stands for a missing value in tables of this kind.
+        Values that mark a missing one in the table to compare, as ``data.missing``.
     """
 
     name: str
@@ -54,6 +54,15 @@ class Baseline:
 
 def compare(current: Path, baseline: Baseline, config: Config) -> "Drift":
     """Compare a CSV or Parquet file with a model's held-out rows, or with another table; it is read in pieces.
+
+    Parameters
+    ----------
+    current
+        The file to judge; columns that the baseline does not have are ignored.
+    baseline
+        From ``load_model`` or ``load_table``.
+    config
+        For ``monitoring``, and ``random_state`` as the seed.
 
     Raises
     ------
@@ -113,13 +122,22 @@ def load_model(folder: Path, config: Config) -> Baseline:
 def load_table(source: str, dropped: tuple[str, ...], config: Config) -> Baseline:
     """Return a table as a reference.
 
-    A random quarter of its rows tells ranges and categories, the rest is counted: nothing in the rows that told a range is
-    outside it, so they would make any other table look strange.
+    A random quarter of its rows (``RANGE_SHARE``) sets ranges and categories, and only the others are counted. A row that set a
+    range is never outside it: if it were counted, every other table would seem to leave the range too often.
+
+    Parameters
+    ----------
+    source
+        CSV or Parquet file, folder, glob or fsspec URL.
+    dropped
+        Columns to leave out; empty for none.
+    config
+        For ``data`` (types, missing values), and ``random_state`` as the seed.
 
     Raises
     ------
     DataError, ConfigError
-        If it cannot be read, has too few rows or no column that can be compared, or lacks a column that is to be left out.
+        If it cannot be read, has too few rows or no column that can be compared, or lacks a column of ``dropped``.
     """
     from mlops_project.reference.profile import MIN_REFERENCE_ROWS, build_reference
     from mlops_project.tables.reference import read_reference_table

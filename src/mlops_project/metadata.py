@@ -1,7 +1,7 @@
 """What a bundle says of itself: ``metadata.json`` and ``tracking.json``, sealed with their own digest and checked on reading.
 
-A sealed file ends in a line ``"sha256": "…"``, the digest of every byte before that line. Files from before there were seals
-have no such line; they are read as strictly as they were written: without a field that is not known here.
+A sealed file ends in a line ``"sha256": "…"``, the digest of every byte before that line. Older files have no such line; in
+these an unknown field is an error.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     format_version
-        Raised when an older reader could no longer understand the bundle.
+        Increased when an older reader could no longer read the bundle.
     name
         Name in the model registry.
     started_at, created_at
@@ -84,7 +84,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _UnsealedMetadata(Metadata, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``Metadata`` from before there were seals."""
+    """``Metadata`` of an older file, without a seal: unknown fields are refused."""
 
 
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{0,256}\Z")]
@@ -104,7 +104,7 @@ class Tracking(msgspec.Struct, frozen=True, kw_only=True):
     model_version
         Registered version, in digits.
     bundle
-        Digest of the bundle that this was noted for; empty in files from before there were seals.
+        Digest of the bundle that this belongs to; empty in older files, without a seal.
     """
 
     tracking_uri: str = ""
@@ -116,25 +116,25 @@ class Tracking(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _UnsealedTracking(Tracking, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``Tracking`` from before there were seals."""
+    """``Tracking`` of an older file, without a seal: unknown fields are refused."""
 
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
 def seal(content: Any) -> bytes:
-    """Return a description as JSON that carries its own digest."""
+    """Return metadata as JSON that ends in its own digest."""
     head = msgspec.json.format(msgspec.json.encode(content), indent=2).removesuffix(b"\n}")
     return head + SEAL + hashlib.sha256(head).hexdigest().encode() + b'"\n}\n'
 
 
 def is_sealed(raw: bytes) -> bool:
-    """Whether a file carries a digest.
+    """Return whether a file ends in a digest.
 
     Raises
     ------
     BundleError
-        If it is not the digest of this content.
+        If the digest is not that of the content.
     """
     head, mark, tail = raw.rpartition(SEAL)
     if mark and (not AFTER_SEAL.fullmatch(tail) or hashlib.sha256(head).hexdigest().encode() != tail[:64]):
@@ -148,7 +148,7 @@ def read_metadata(raw: bytes) -> Metadata:
     Raises
     ------
     BundleError
-        If it is damaged, of an unknown format, or says what no bundle of ours would.
+        If it is damaged, of an unknown format, lists no model, or ``check_metadata`` refuses a field.
     """
     try:
         version = json.loads(raw).get("format_version")
@@ -165,12 +165,21 @@ def read_metadata(raw: bytes) -> Metadata:
 
 
 def read_tracking(raw: bytes, metadata: Metadata, digest: str) -> Tracking:
-    """Read and check what ``tracking.json`` says of the bundle with this digest.
+    """Read and check what ``tracking.json`` says.
+
+    Parameters
+    ----------
+    raw
+        The file's content.
+    metadata
+        Of the bundle that the file lies in.
+    digest
+        Of the same bundle, ``Bundle.digest``.
 
     Raises
     ------
     BundleError
-        If it is damaged, or speaks of another model.
+        If it is damaged, or belongs to another model or bundle.
     """
     tracking = _decode(raw, Tracking, _UnsealedTracking)
     if not is_plain(tracking.tracking_uri):
@@ -192,12 +201,12 @@ def _decode(raw: bytes, kind: type[T], unsealed: type[T]) -> T:
 
 
 def check_metadata(metadata: Metadata) -> None:
-    """Check every text: those that people and programs read as names hold nothing that acts on a terminal or a header.
+    """Check every text, the contract and the list of files: names hold nothing that acts on a terminal or in a header.
 
     Raises
     ------
     BundleError
-        Naming the field and the value.
+        If a field is refused; the message names it and the value.
     """
     if not is_model_name(metadata.name):
         raise BundleError(f"name is {show(repr(metadata.name), 80)}; expected {EXPECTED_MODEL_NAME}")
@@ -209,7 +218,7 @@ def check_metadata(metadata: Metadata) -> None:
 
 
 def _check_names(names: Iterable[tuple[str, str]], allowed: str = "") -> None:
-    """Check what people and programs read as names; each comes with what it is."""
+    """Check texts that are names; each comes with its description for the message."""
     for field, text in names:
         if not is_plain(text, allowed=allowed):
             raise BundleError(
@@ -279,8 +288,8 @@ def check_contract(contract: Contract) -> None:
     Raises
     ------
     BundleError
-        If a name holds control characters other than line ends and tabs, a column stands there twice, or classes and their
-        names are not as many as the task needs.
+        If a name holds control characters other than line ends and tabs, a column is listed twice, or the number of classes or
+        of their names does not fit the task.
     """
     _check_names(_list_contract_names(contract), allowed=LINES)  # spreadsheets break the lines of long headers
     _check_values(_list_values(contract))

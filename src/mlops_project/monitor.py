@@ -1,4 +1,4 @@
-"""Monitor: watch what models answer, say when that is no longer what it should be, and act. ``mlops monitor``."""
+"""Monitor: evaluate what models answer, raise alerts, retrain and roll back. ``mlops monitor``."""
 
 import contextlib
 import logging
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
     from mlops_project.monitoring.results import Evaluation
 
 CLEANING_SECONDS = 3600.0
-OVERDUE_SECONDS = 6 * 3600.0  # what is too old is deleted after this time, in which an alert can tell that it is the clock
-END_SECONDS = 3.0  # for what is under way after SIGTERM; a kill does it no harm
+OVERDUE_SECONDS = 6 * 3600.0  # rows too old are deleted so much later: if only the clock is wrong, an alert comes first
+END_SECONDS = 3.0  # how long work under way may go on after SIGTERM; nothing is half-written if it is killed then
 QUIET, DRIFT, LOSS = 0, 3, 4  # exit codes
 
 logger = logging.getLogger(__name__)
 
 
 class Monitor:
-    """Watches, and acts on what it sees.
+    """Evaluates every model in the log, and starts retrainings and rollbacks of the configuration's own.
 
     Parameters
     ----------
     config
-        The configuration. Only its own model is retrained and rolled back; all in the log are watched.
+        The configuration. Only its own model is retrained and rolled back.
     segments
         The prediction log: absolute path or fsspec URL.
 
     Raises
     ------
     ConfigError
-        If retrainings are to run as Jobs of a cluster, and this is no pod of one.
+        If retrainings are to run as Jobs of a cluster, and this process does not run in a pod.
     """
 
     def __init__(self, config: Config, segments: str) -> None:
@@ -59,13 +59,16 @@ class Monitor:
         self._next_cleaning, self._overdue = 0.0, Overdue(OVERDUE_SECONDS)
 
     def run(self, stop: threading.Event) -> None:
-        """Work round by round until told to stop."""
+        """Call ``step`` every ``monitoring.poll_seconds`` until ``stop`` is set."""
         while not stop.is_set():
             self.step()
             stop.wait(self.config.monitoring.poll_seconds)
 
     def step(self) -> None:
-        """Do what is due. Whatever fails is logged, shown in ``/status`` and tried again in the next round."""
+        """Do one round: read the log, evaluate, retrain, roll back, delete old rows.
+
+        Whatever fails is logged, shown in ``/status`` and tried again in the next round.
+        """
         watcher = self.watcher
         if not self.is_ready:
             self.is_ready = self._attempt("what was found before", watcher.restore)
@@ -104,12 +107,13 @@ class Monitor:
         Returns
         -------
         dict
-            ``result``: the strongest of what its alerts brought about; ``causes``: each one's.
+            ``result``: the first of ``started``, ``running``, ``cool-down``, ``duplicate``, ``off`` that an alert in it led
+            to, ``ignored`` if none did; ``causes``: key of each cause → its own result.
 
         Raises
         ------
         WebhookError
-            If it is none.
+            If the body is no notification of Alertmanager.
         """
         from mlops_project.retraining.webhook import parse_webhook
 
@@ -136,7 +140,7 @@ class Monitor:
         self.watcher.reader.delete_old(oldest, self._overdue)
 
     def read_status(self) -> dict[str, Any]:
-        """Return how retraining stands, how far the next windows have come, and what is wrong with the monitor itself."""
+        """Return the state of retraining, the next windows' progress, the monitor's problems, and the state of the log."""
         status = {self.config.model.name: self.trigger.read_status()}
         watcher = self.watcher
         return {
@@ -164,7 +168,7 @@ class Monitor:
 
 
 def _build_server(app: Any) -> Any:
-    """Return uvicorn's server, without its way of ending: it would end the process with the signal's code, not with 0."""
+    """Return uvicorn's server without its signal handlers: they would end the process with the signal's code, not with 0."""
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -178,6 +182,15 @@ def _build_server(app: Any) -> Any:
 
 def serve(monitor: Monitor, host: str, port: int) -> None:
     """Answer over HTTP while the monitor works in a thread, until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    monitor
+        Its ``run`` is the thread's work.
+    host
+        Name or IP address to listen on.
+    port
+        0 for any free port; the log's first line has the one that was taken.
 
     Raises
     ------
@@ -206,7 +219,7 @@ def serve(monitor: Monitor, host: str, port: int) -> None:
     worker.start()
     server.run(sockets=[listener])
     worker.join(END_SECONDS)
-    if worker.is_alive():  # in the middle of a window, which the next start evaluates anew
+    if worker.is_alive():  # it is evaluating a window; the next start evaluates that window again
         logging.shutdown()
         os._exit(0)
 
@@ -216,10 +229,24 @@ def evaluate_once(monitor: Monitor, since: timedelta | None, *, act: bool) -> tu
 
     A window since the last evaluation is kept, as the service would keep it; a chosen span overlaps others and is only shown.
 
+    Parameters
+    ----------
+    monitor
+        Not running: its ``run`` is not called.
+    since
+        Length of the span up to now; None for the rows since the last evaluation.
+    act
+        Whether to retrain and roll back afterwards, as the service would.
+
     Returns
     -------
     evaluations, skipped
-        What was found, and model → why nothing was.
+        One evaluation per model, and model → why it has none.
+
+    Raises
+    ------
+    MLOpsError
+        If the log cannot be read, or the configuration's own model cannot be evaluated.
     """
     watcher, evaluations, skipped = monitor.watcher, [], {}
     watermark = watcher.read_log()
@@ -245,7 +272,7 @@ def evaluate_once(monitor: Monitor, since: timedelta | None, *, act: bool) -> tu
 
 
 def find_exit_code(evaluations: Sequence["Evaluation"]) -> int:
-    """Return what a script wants to know: 4 for lost performance, 3 for any other finding, 0 for none."""
+    """Return the command's exit code: 4 for lost performance, 3 for any other finding, 0 for none."""
     if any(item.performance.lost for item in evaluations):
         return LOSS
     return DRIFT if any(item.alerts for item in evaluations) else QUIET

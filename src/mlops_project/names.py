@@ -1,4 +1,4 @@
-"""Names and texts that come from elsewhere: which are taken, and how the others are shown."""
+"""Names and texts that come from elsewhere: which are accepted, and how the others are shown."""
 
 import re
 import unicodedata
@@ -15,14 +15,24 @@ LINES = "\t\n\r"
 
 
 def is_model_name(text: str) -> bool:
-    """Whether a model may be called so: its name is a folder's, a route's, a metric's label and a header's value."""
+    """Whether a text can be a model's name, which is used as a folder, in routes, in metric labels and in headers."""
     return (
         re.fullmatch(MODEL_NAME, text) is not None and len(text.encode(errors="replace")) <= MAX_MODEL_NAME and is_plain(text)
     )
 
 
 def is_plain(text: str, *, limit: int = MAX_NAME, allowed: str = "") -> bool:
-    """Whether a text is short enough and holds nothing that a terminal, a log or a header would act on."""
+    """Whether a text is short enough and holds nothing that a terminal, a log or a header would act on.
+
+    Parameters
+    ----------
+    text
+        What to check.
+    limit
+        Most characters.
+    allowed
+        Control characters to accept nevertheless, such as ``LINES``; empty for none.
+    """
     return len(text) <= limit and (text.isprintable() or not any(_is_unsafe(sign) for sign in text if sign not in allowed))
 
 
@@ -36,5 +46,5 @@ def show(text: str, limit: int = 300) -> str:
 
 
 def fold(name: str) -> str:
-    """Return what two names have in common that differ in case or in Unicode's normal forms only: people take them for one."""
+    """Return a name's key for comparing: names that differ only in case, or in Unicode's normal forms, have the same one."""
     return unicodedata.normalize("NFKC", name).casefold()

@@ -1,4 +1,4 @@
-"""A model that arrives is tried in a child process before it is published, served or used.
+"""A model that comes from elsewhere has to answer in a child process before it is published, served or used.
 
 ``python -m mlops_project.proof`` is that child.
 """
@@ -26,7 +26,7 @@ _proven: set[str] = set()  # digests of what has answered since this process sta
 
 
 class _Task(msgspec.Struct, frozen=True):
-    """What the child tries: a model, as bytes or as a file with its sha256, and the contract that it is to fulfil."""
+    """What the child tries: a model, as bytes or as a file with its sha256, and the contract that it has to fit."""
 
     contract: Contract
     model: bytes = b""
@@ -42,7 +42,7 @@ def prove(bundle: Bundle, limits: ProofConfig = DEFAULTS, *, meanwhile: Callable
     limits
         Time and memory that it may take.
     meanwhile
-        What to do here while the child works.
+        Called in this process while the child works.
 
     Raises
     ------
@@ -54,7 +54,16 @@ def prove(bundle: Bundle, limits: ProofConfig = DEFAULTS, *, meanwhile: Callable
 
 
 def prove_model(model: bytes, contract: Contract, limits: ProofConfig = DEFAULTS) -> None:
-    """Do the same with a model that is no bundle's own, such as the one that estimates its errors.
+    """Let a model that is not a bundle's own, such as one that estimates errors, answer in a child process, once per process.
+
+    Parameters
+    ----------
+    model
+        ONNX.
+    contract
+        Its inputs and outputs; the example row is made from it.
+    limits
+        Time and memory that it may take.
 
     Raises
     ------
@@ -81,7 +90,7 @@ def _prove(task: _Task, key: str, limits: ProofConfig, meanwhile: Callable[[], o
 
 
 def note_proven(bundle: Bundle) -> None:
-    """Take a bundle's model for proven: this process has made it and compared its answers."""
+    """Count a bundle's model as proven without a child: this process made it and compared its answers."""
     _proven.add(bundle.digest)
 
 
@@ -98,7 +107,7 @@ def load_runtime(bundle: Bundle, limits: ProofConfig = DEFAULTS) -> Runtime:
 
 
 def main(arguments: list[str]) -> None:
-    """Be the child: load the model from memory, where it finds no files but its own, and let it answer once."""
+    """Run as the child: load the model from memory, in a directory without other model files, and let it answer once."""
     writer = restrict_self(arguments)
     try:
         task = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=_Task)

@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 5.0
 
 
 class ServerError(MLOpsError):
-    """The model server, or the monitor, did not answer, or refused; the message is its own where it gave one.
+    """The model server or the monitor did not answer, or refused; the message is the server's own if it sent one.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Reply(NamedTuple):
 
     @property
     def refusal(self) -> str:
-        """Why it was refused, in the server's own words if it gave any."""
+        """Why the request was refused: the server's message if it sent one, else the status."""
         try:
             said = msgspec.json.decode(self.body)
         except msgspec.DecodeError:
@@ -49,12 +49,12 @@ class Reply(NamedTuple):
         return words if isinstance(words, str) else f"the server answered {self.status}"
 
     def checked(self) -> "Reply":
-        """Return this response if it is no refusal.
+        """Return this response if its status is 200.
 
         Raises
         ------
         ServerError
-            If it is.
+            If it is another status.
         """
         if self.status != http.client.OK:
             raise ServerError(self.refusal, self.status)
@@ -68,12 +68,28 @@ def build_headers(body: bytes | None, key: str) -> dict[str, str]:
 
 
 def send(address: str, path: str, body: bytes | None = None, key: str = "") -> Reply:
-    """Send one request on a connection of its own: POST if there is a body.
+    """Send one request on a connection of its own: POST if there is a body, else GET.
+
+    Parameters
+    ----------
+    address
+        Of the server, such as ``http://127.0.0.1:8000``.
+    path
+        Begins with ``/``; may have a query.
+    body
+        JSON; None sends a GET.
+    key
+        Sent as a bearer token; empty sends none.
+
+    Returns
+    -------
+    Reply
+        The response, whatever its status.
 
     Raises
     ------
     ServerError
-        If there is no answer within ``TIMEOUT_SECONDS``.
+        If there is no answer within ``TIMEOUT_SECONDS``, or the address is not valid.
     """
     headers = {**build_headers(body, key), "Connection": "close"}
     try:
