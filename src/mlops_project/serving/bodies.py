@@ -24,6 +24,15 @@ class Disconnected(Exception):  # noqa: N818 - not an error
 async def read_body(headers: dict[bytes, bytes], receive: Receive, limit: int) -> bytes:
     """Return a request's body as it was sent.
 
+    Parameters
+    ----------
+    headers
+        Name in lower case → value.
+    receive
+        Of ASGI: waits for the next message.
+    limit
+        Most bytes.
+
     Raises
     ------
     RefusedError
@@ -37,7 +46,7 @@ async def read_body(headers: dict[bytes, bytes], receive: Receive, limit: int) -
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
-        buffer = BytesIO()  # gives its memory away without a copy
+        buffer = BytesIO()  # returns its content without a copy
         buffer.write(body)
         while message.get("more_body"):
             message = await receive()

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with what it lacks: checks of a request's head, limits on clients, a drain that drops no request."""
+"""uvicorn's HTTP protocol with checks of a request's head, limits on clients, and a shutdown that drops no request."""
 
 import asyncio
 import math
@@ -60,7 +60,7 @@ class GuardedProtocol(HttpToolsProtocol):
     # --- what comes in ---
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        """Take the connection; if there are too many, another one makes room, or it may only probe."""
+        """Accept the connection. If there are too many, another one is closed for it, or it gets a place for probes only."""
         super().connection_made(transport)
         self.address = self.client[0] if self.client else ""
         self._places.enter(self, self.loop.time())
@@ -71,7 +71,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came; nothing after a refusal."""
+        """Parse the bytes that came; those after a refusal are dropped."""
         if self._refusal is not None:
             return
         if self.since is None:
@@ -129,16 +129,16 @@ class GuardedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def _begin_scope(self) -> None:
-        """Let uvicorn make the request's scope, which only the long way needs; keep what was read of the head."""
+        """Let uvicorn make the request's scope, which only the ASGI application needs; keep what was read of the head."""
         head = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
         self.url, self.headers, self.expect_100_continue = head
         self.scope["headers"] = self.headers
 
     def _refuse_by_head(self) -> bool:
-        """Refuse a request because of overload before anything else is looked at; return whether that was done.
+        """Refuse a request because of overload before its head is checked; return whether that was done.
 
-        Whatever answers without a key (probes, metrics) is not refused, nor is what the long way must sort out first.
+        Not refused here: routes without a key (probes, metrics), and requests that the ASGI application has to handle.
         """
         parser = self.parser
         is_free = (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
@@ -158,7 +158,7 @@ class GuardedProtocol(HttpToolsProtocol):
         return find_route("POST", self.url.partition(b"?")[0].decode("latin-1"))[0]
 
     def _check_probe(self, method: bytes) -> bool:
-        """Refuse all but probes in a place that is for these; or move to an ordinary place, if there is one by now."""
+        """Move to an ordinary place if one is free, and return False; else refuse all but probes, and return True."""
         if self._places.promote(self, self.loop.time()):
             return False
         path = self.url.partition(b"?")[0].decode("latin-1")
@@ -200,7 +200,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.on_response_complete()
 
     def on_message_complete(self) -> None:
-        """Stop the clock."""
+        """Stop the clock of a request: it is whole."""
         if self._upgrading:
             return
         self.since, self._n_silent = None, 0
@@ -209,7 +209,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._idle_since = self.loop.time()
 
     def on_response_complete(self) -> None:
-        """Go on with the next request; after the last one, send the refusal of what came behind it."""
+        """Go on with the next request; after the last one, send the refusal that ended reading, if there is one."""
         if self.pipeline:
             super().on_response_complete()
         elif self._refusal is not None:
@@ -238,14 +238,14 @@ class GuardedProtocol(HttpToolsProtocol):
         return 0.0 if self.since is not None else max(0.0, now - self.waiting_since)
 
     def make_room(self, refusal: RefusedError) -> None:
-        """End the connection: with a refusal if a request is coming in, else without a word."""
+        """End the connection: with a refusal if a request is coming in, else without an answer."""
         if self.since is None:
             self.transport.close()
         else:
             self.refuse(refusal)
 
     def refuse(self, refusal: RefusedError) -> None:
-        """Read no more; answer with a refusal what is coming in, after the answers to the requests before it."""
+        """Read no more; answer the request that is coming in with a refusal, after the answers to the requests before it."""
         self._refusal = refusal
         own = None if self._in_head or self.since is None else self.cycle  # the request that is coming in, if it was begun
         self.since = None
@@ -277,7 +277,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        """Start answering; whether a place is free is decided as requests come in, so that the first ones keep theirs."""
+        """Start answering; whether the request has a place is decided now, so that earlier requests keep theirs."""
         admission = self._service.admission
         cycle.scope["admitted"] = admission.has_place
         admission.n_working += cycle.scope["admitted"]
@@ -301,7 +301,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def shutdown(self) -> None:
-        """Answer what comes within a moment with ``Connection: close``; then close."""
+        """Answer what comes within ``DRAIN_IDLE_SECONDS`` with ``Connection: close``; then close."""
         self._service.drain()
         self.loop.call_later(DRAIN_IDLE_SECONDS, self._close_if_idle)
 

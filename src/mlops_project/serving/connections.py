@@ -1,7 +1,7 @@
-"""Which connections a worker holds when clients open more than it has places for; it never answers a request.
+"""Which connections a worker keeps when clients open more than it has places for. No request is answered here.
 
-A connection costs its client nothing, so one client could take every place. Connections that wait for their client therefore
-make room for new ones, those of the address that has most of them and the longest first; and some places are for probes only.
+Opening a connection costs a client nothing, so one client could take every place. Of too many, those are closed that wait for
+their client: only of the address with the most connections, the longest waiting first. Some places are for probes only.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ MAX_LINGERING = 256  # refused clients that are still given time to read why
 
 
 class Connection(Protocol):
-    """What is asked of a connection here."""
+    """What this module uses of a connection."""
 
     address: str
     transport: Any
@@ -36,7 +36,7 @@ class Connection(Protocol):
         """End the connection."""
 
     def refuse(self, refusal: RefusedError) -> None:
-        """Read no more, and say why."""
+        """Read no more, and answer with the refusal."""
 
 
 def busy() -> RefusedError:
@@ -65,12 +65,12 @@ class ConnectionPlaces:
     def __init__(self, settings: ServingConfig, connections: set[Connection]) -> None:
         self._settings, self._connections = settings, connections
         self._next_scan = 0.0
-        self._in_vain: set[str] = set()  # addresses for whose connections no room was found a moment ago
+        self._in_vain: set[str] = set()  # addresses for which no room was found since the last scan
         self.reserved: dict[Connection, None] = {}
         self.lingering: set[Connection] = set()
 
     def enter(self, connection: Connection, now: float) -> None:
-        """Give a new connection a place: an ordinary one, or one for probes, out of which the oldest has to go."""
+        """Give a new connection an ordinary place, or one for probes; if those are full, the oldest that waits is refused."""
         if self.has_room(connection, now):
             return
         self.reserved[connection] = None
@@ -79,7 +79,7 @@ class ConnectionPlaces:
             oldest.refuse(busy())
 
     def linger(self, connection: Connection) -> bool:
-        """Say whether a refused connection may stay until its client has read the refusal."""
+        """Return whether a refused connection may stay until its client has read the refusal."""
         self.reserved.pop(connection, None)
         if len(self.lingering) < MAX_LINGERING:
             self.lingering.add(connection)
@@ -91,7 +91,7 @@ class ConnectionPlaces:
         self.lingering.discard(connection)
 
     def promote(self, connection: Connection, now: float) -> bool:
-        """Move a connection from the places for probes to an ordinary one, if there is one by now."""
+        """Move a connection from the places for probes to an ordinary one, if one is free; return whether it was moved."""
         del self.reserved[connection]
         if self.has_room(connection, now):
             return True
@@ -99,7 +99,7 @@ class ConnectionPlaces:
         return False
 
     def has_room(self, connection: Connection, now: float) -> bool:
-        """Say whether this open connection fits into the ordinary places; make room for it if that can be."""
+        """Return whether this open connection fits into the ordinary places; others are closed for it where that is allowed."""
         n_over = len(self._connections) - len(self.reserved) - len(self.lingering) - self._settings.max_connections
         if n_over <= 0:
             return True
@@ -116,17 +116,26 @@ class ConnectionPlaces:
         return len(chosen) >= n_over
 
     def sweep(self, now: float) -> None:
-        """End what one address holds half open beyond its share, and what waits in the places for probes."""
+        """Refuse what one address holds half open beyond its share, and what waits too long in the places for probes."""
         late = [held for held in self.reserved if held.waits and now - held.waiting_since > GRACE_SECONDS]
         for held in late + choose_excess(self._connections - self.lingering, self._settings.max_half_open, now):
             held.refuse(busy())
 
 
 def choose_waiting(connections: set[Connection], newcomer: Connection, now: float) -> list[Connection]:
-    """Return which connections may make room for a newcomer: those that wait for their client, the longest first.
+    """Return which connections may be closed for a new one: those that wait for their client, the longest waiting first.
 
-    Only those of the address with most connections are chosen; if that is the newcomer's own, only those that have waited for
-    a second, for the others may be as new as it is.
+    Only those of the address with most connections are chosen. If that is the newcomer's own address, only those that have
+    waited for ``GRACE_SECONDS``, since the others may be as new as it is.
+
+    Parameters
+    ----------
+    connections
+        Those in ordinary places, without the newcomer.
+    newcomer
+        The new connection.
+    now
+        Loop time, in seconds.
     """
     counts = Counter(held.address for held in connections)
     if not counts:
@@ -141,7 +150,17 @@ def choose_waiting(connections: set[Connection], newcomer: Connection, now: floa
 
 
 def choose_excess(connections: set[Connection], limit: int, now: float) -> list[Connection]:
-    """Return the connections that have been half open for a second beyond so many of one address, the oldest first."""
+    """Return the connections of each address that are half open beyond the limit: those that have waited longest.
+
+    Parameters
+    ----------
+    connections
+        All that are not closing.
+    limit
+        How many of one address may be half open for more than ``GRACE_SECONDS``.
+    now
+        Loop time, in seconds.
+    """
     by_address: dict[str, list[Connection]] = {}
     for held in connections:
         if held.waits and now - held.waiting_since > GRACE_SECONDS:

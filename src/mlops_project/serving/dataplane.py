@@ -24,7 +24,7 @@ from mlops_project.serving.settings import Settings
 from mlops_project.serving.wires import READ, TAKE, WRITE, Question, Wire, Write
 
 MAX_PENDING_SHADOWS = 64
-MAX_ROWS_TOGETHER = 64  # larger requests gain nothing from company
+MAX_ROWS_TOGETHER = 64  # larger requests are not faster when they share a run of the model
 RETENTION_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Answer(NamedTuple):
     id
         Prediction id.
     model
-        Who answered.
+        The model that answered.
     body, header_length
         Raw bytes; the length of their JSON part if binary tensors follow.
     n_rows, indices
@@ -60,7 +60,7 @@ class Answer(NamedTuple):
 
 
 class DataPlane:
-    """One worker's way from a question to an answer.
+    """Answers the questions of one worker, and logs and counts the answers.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ class DataPlane:
         if challenger is not None:
             try:
                 return self._answer(challenger, question, started)
-            except ContractError:  # it may want other columns; nobody should notice
+            except ContractError:  # it may want other columns: then the champion answers
                 pass
         return self._answer(champion, question, started)
 
@@ -142,7 +142,7 @@ class DataPlane:
             end = 0
             for position, rows in entries:
                 question, start, end = asked[position][1], end, end + len(rows)
-                if predictions is None:  # one of them is odd; each gets its own answer
+                if predictions is None:  # the shared run failed: each is answered by itself
                     results[position] = self._try_answer(model, question)
                     continue
                 own = predictions if len(entries) == 1 else predictions.take(start, end)
@@ -162,7 +162,7 @@ class DataPlane:
     def _try_answer(self, champion: ServedModel, question: Question) -> "Answer | Exception":
         try:
             return self.answer(champion, question)
-        except Exception as error:  # noqa: BLE001 - handed on; one question's fault is no other's
+        except Exception as error:  # noqa: BLE001 - returned, so that the other questions are answered
             return error
 
     def _record_all(self, asked: "Sequence[tuple[ServedModel, Question]]", results: "list[Answer | Exception | None]") -> None:
@@ -237,7 +237,7 @@ class DataPlane:
         return b'{"id":"%b","time_ns":%d,"rows":%d,%b' % (answer.id.encode(), time.time_ns(), answer.n_rows, fixed)
 
     def wants_shadow(self, model: ServedModel) -> ServedModel | None:
-        """Return the challenger if it is to score this request unseen, and has room for it."""
+        """Return the challenger if it is to score this request as a shadow, and has room in ``MAX_PENDING_SHADOWS``."""
         if self.settings.serving.challenger != "shadow" or model.role != "champion":
             return None
         challenger = self.models.challengers.get(model.name)
@@ -260,7 +260,17 @@ class DataPlane:
             return None
 
     def record_shadow(self, question: Question, answer: Answer | None, prediction_id: str) -> None:
-        """Log a challenger's answer under the champion's prediction id. Only in the server's own thread."""
+        """Log a challenger's answer under the champion's prediction id. Only in the server's own thread.
+
+        Parameters
+        ----------
+        question
+            The request that both answered.
+        answer
+            From ``shadow``; None if it could not answer: then nothing is logged.
+        prediction_id
+            Of the champion's answer.
+        """
         self._pending_shadows -= 1
         if answer is None:
             return
@@ -282,7 +292,7 @@ class DataPlane:
         self.metrics.add(names.LABELS, len(labels))
 
     def tick(self, now: float) -> None:
-        """Do what is due about once a second: close old segments; now and then delete what is past its retention."""
+        """Do what is due about once a second: close old segments; every ``RETENTION_SECONDS``, delete those past retention."""
         if self.log is None:
             return
         self.log.tick()
@@ -314,7 +324,7 @@ class DataPlane:
             return
         try:
             key = keep_key(self.settings.log_dir, self.ids.key)
-        except OSError:  # said at the start, or PredictionLogLoss says it
+        except OSError:  # logged at the start, or the alert PredictionLogLoss fires
             return
         if key != self.ids.key:
             said = "%s holds another key for ids by now; labels for those given out so far will be refused after a restart"

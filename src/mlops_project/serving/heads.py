@@ -1,4 +1,4 @@
-"""What a request's head (request line and headers) must be before anything else looks at it: RFC 9112, and of bounded size."""
+"""Checks of a request's head (request line and headers) before anything else reads it: RFC 9112, and limits on its size."""
 
 import re
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from mlops_project.serving.errors import RefusedError
 VERSIONS = ("1.1", "1.0")
 MAX_HEADERS = 256  # each costs 200 bytes of memory here, however short it is; browsers send about 20
 MAX_TARGET_BYTES = 2**16 - 1  # httptools' parser of targets counts in 16 bits
-PREFACE = b"PRI * HTTP/2"  # how a client begins that takes it for granted that HTTP/2 is spoken
+PREFACE = b"PRI * HTTP/2"  # how a client begins that speaks HTTP/2 without asking first
 TLS_RECORD = b"\x16\x03"  # how a TLS client begins
 # RFC 3986: a name, an IPv4 address or an IPv6 address in brackets; then a port. Empty is allowed.
 HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")
@@ -72,7 +72,16 @@ def find_target(url: bytes) -> bytes:
 
 
 def check_size(url: bytes, headers: Headers, limit: int) -> None:
-    """Refuse a whole head with a target or headers of more than so many bytes each, or too many headers.
+    """Refuse a whole head that is too large.
+
+    Parameters
+    ----------
+    url
+        The target, as it came.
+    headers
+        As they came.
+    limit
+        Most bytes of the target, and of all headers together.
 
     Raises
     ------
@@ -92,7 +101,7 @@ def check_progress(url: bytes, headers: Headers, n_bytes: int, limit: int) -> No
     headers
         The headers or trailers so far.
     n_bytes
-        How many bytes in a row were no body's: the head so far, trailers, or what stands between chunks.
+        Bytes that came since the last part of a body: the head so far, trailers, or what stands between chunks.
     limit
         Of the target, and of the rest, in bytes.
 
@@ -114,7 +123,7 @@ def check_progress(url: bytes, headers: Headers, n_bytes: int, limit: int) -> No
 
 
 def explain_garbage(data: bytes, reason: str) -> RefusedError:
-    """Return the refusal of what the parser does not take for a request."""
+    """Return the refusal of bytes that are no HTTP/1.1 request."""
     if data.startswith(PREFACE):
         return refuse_version("2")
     if data.startswith(TLS_RECORD):
@@ -123,7 +132,17 @@ def explain_garbage(data: bytes, reason: str) -> RefusedError:
 
 
 def write_head(method: bytes, url: bytes, version: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return the head as it came but for ``Upgrade``: the same request without its offer to speak another protocol."""
+    """Return a request's head without its ``Upgrade`` header, as bytes to be parsed again.
+
+    Parameters
+    ----------
+    method, url
+        As they came.
+    version
+        Of HTTP, such as ``1.1``.
+    headers
+        As they came, with names in lower case.
+    """
     lines = [b"%b %b HTTP/%b" % (method, url, version.encode())]
     lines += [b"%b: %b" % pair for pair in headers if pair[0] != b"upgrade"]
     return b"\r\n".join(lines) + b"\r\n\r\n"

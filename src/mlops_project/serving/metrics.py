@@ -1,4 +1,4 @@
-"""What Prometheus reads at ``/metrics``, summed over the workers. Labels are what the server knows, never a request's."""
+"""What Prometheus reads at ``/metrics``, summed over the workers. Labels are what the server knows, never text of a request."""
 
 import time
 from bisect import bisect_left
@@ -67,14 +67,14 @@ class Histogram:
         self._buckets, self._sum = slots[:-1], slots[-1]
 
     def observe(self, value: float, count: int = 1) -> None:
-        """Count a value that came so often."""
+        """Count a value ``count`` times."""
         values = self._values
         values[self._buckets[bisect_left(self._bounds, value)]] += count
         values[self._sum] += value * count
 
 
 class ModelMetrics:
-    """The numbers of one loaded model in one role, found once."""
+    """The metrics of one loaded model in one role; their places in the counters are looked up once."""
 
     def __init__(self, counters: Counters, model: str, version: str, role: str, classes: Sequence[str]) -> None:
         self._values = counters.values
@@ -84,7 +84,17 @@ class ModelMetrics:
         self._classes = counters.slots(Key(CLASSES.name, (model, version, name)) for name in classes)
 
     def count(self, n_rows: int, indices: "list[int] | None", seconds: float) -> None:
-        """Count a request that was answered: rows, each row's class, and how long it took."""
+        """Count a request that was answered.
+
+        Parameters
+        ----------
+        n_rows
+            Rows of the request.
+        indices
+            Predicted class of each row; None for regression.
+        seconds
+            How long decoding, validation and prediction took.
+        """
         values = self._values
         values[self._rows] += n_rows
         if indices is not None:
@@ -95,7 +105,7 @@ class ModelMetrics:
 
 
 class ServerMetrics:
-    """The numbers of this worker."""
+    """The metrics of this worker."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -106,7 +116,21 @@ class ServerMetrics:
             self.counters.slot(Key(metric.name, ()))
 
     def count_request(self, method: str, path: str, status: int, seconds: float, count: int = 1) -> None:
-        """Count an answered request, or several that took as long. ``path`` is a route's template."""
+        """Count an answered request, or several that took as long.
+
+        Parameters
+        ----------
+        method
+            Of HTTP.
+        path
+            The route's template, never the request's own path: each value makes a series.
+        status
+            Of HTTP.
+        seconds
+            From arrival to the response's last byte handed over.
+        count
+            How many requests.
+        """
         route = self._routes.get((method, path))
         if route is None:
             route = self._routes[method, path] = (Histogram(self.counters, REQUEST_SECONDS, (method, path)), {})
@@ -164,7 +188,7 @@ def _build_buckets(
 
 
 def _join_living(metric: Metric, living: "Iterable[dict[Key, float]]") -> dict[tuple[str, ...], float]:
-    """Join a gauge's values; one that a worker set to 0 where it was information is left out."""
+    """Join a gauge's values of the living workers; a value of kind ``latest`` that is 0 is left out."""
     joined: dict[tuple[str, ...], float] = {}
     for own in living:
         for key, value in own.items():

@@ -1,4 +1,4 @@
-"""A loaded model: everything about it that can be done once is done here, not per request."""
+"""A loaded model, with everything that can be computed once per model and not per request."""
 
 import logging
 import time
@@ -45,7 +45,7 @@ class ServedModel:
     metrics
         Its numbers.
     failure, tried_at
-        Why it did not answer its example row when it was last tried, or nothing; and when that was, on the monotonic clock.
+        Why it did not answer its example row when it was last tried, empty if it did; and when that was, monotonic seconds.
     """
 
     def __init__(self, bundle: Bundle, runtime: Runtime, role: Role, settings: ServingConfig, metrics: ServerMetrics) -> None:
@@ -73,7 +73,7 @@ class ServedModel:
             raise BundleError(f"{self.bundle.path}: {error}") from error
 
     def try_example(self) -> None:
-        """Score the example row and keep the outcome for probes, which then cost nothing. May run in any thread."""
+        """Score the example row and keep the outcome, which probes then read at no cost. May run in any thread."""
         before = self.failure
         try:
             self.check_example()
@@ -85,7 +85,7 @@ class ServedModel:
             logger.log(logging.ERROR if self.failure else logging.INFO, "%s: %s", self.name, self.failure or "answers again")
 
     def check_ready(self) -> None:
-        """Look at the kept outcome.
+        """Check the kept outcome of ``try_example``.
 
         Raises
         ------
@@ -102,10 +102,21 @@ class ServedModel:
 def load_model(bundle: Bundle, role: Role, settings: Settings, metrics: ServerMetrics) -> ServedModel:
     """Let a checked bundle's model answer in a child process, and load it.
 
+    Parameters
+    ----------
+    bundle
+        From ``load_bundle``.
+    role
+        In which it answers.
+    settings
+        For the proof's limits, the protocols' rules, and the folder that the workers share.
+    metrics
+        Of this worker, where its answers are counted.
+
     Raises
     ------
     BundleError
-        If any of that fails.
+        If the model does not answer, or ONNX Runtime cannot load it.
     """
     _prove_once(bundle, settings)
     model = ServedModel(bundle, Runtime.load(bundle), role, settings.serving, metrics)
@@ -114,7 +125,7 @@ def load_model(bundle: Bundle, role: Role, settings: Settings, metrics: ServerMe
 
 
 def _prove_once(bundle: Bundle, settings: Settings) -> None:
-    """Prove a model in one of the workers; the others wait, and take its word."""
+    """Prove a model in one of the workers; the others wait for the lock, and find its mark."""
     with locked(settings.metrics_dir / PROOF_LOCK):
         mark = settings.metrics_dir / f"{bundle.digest}.proven"
         if not mark.exists():

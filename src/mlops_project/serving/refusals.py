@@ -1,7 +1,7 @@
-"""Requests that are refused because too many came: by their head, for little, and a moment later.
+"""Requests that are refused because of overload: by their head alone, at little cost, and with a delay.
 
 Clients that are refused often ask again at once, and a thousand of them would keep a server busy with refusing. Their answers
-are therefore held back, the longer the more there are, which costs the server nothing; written from a template; and counted
+are therefore delayed, the longer the more there are, which costs the server nothing; written from a template; and counted
 together.
 """
 
@@ -22,8 +22,8 @@ from mlops_project.serving.route import Route
 from mlops_project.serving.wires import Wire
 
 MIN_HOLD_SECONDS, MAX_HOLD_SECONDS = 0.1, 1.5
-COST, SHARE = 0.4, 0.15  # what refusing costs: as a share of answering, measured; and at most of the worker's time
-TOGETHER = 16  # so many are sent at once; they will ask again together
+COST, SHARE = 0.4, 0.15  # of one refusal, as a share of one answer's time (measured); of all, most of the worker's time
+TOGETHER = 16  # refusals that are sent at the same time: their clients may all ask again at once
 OVERLOAD = RefusedError(503, "overload", "too many requests at once; try again soon")
 PLACEHOLDER = b"0123456789abcdef"  # as long as our own request ids
 
@@ -38,22 +38,32 @@ class Pace:
         self._next = 0.0
 
     def choose_time(self, now: float) -> float:
-        """Return when to send what is held from now on: after what is held already, and not too late."""
+        """Return when to send the refusals held from now on: after those held before, at most ``MAX_HOLD_SECONDS`` from now."""
         self._next = min(now + MAX_HOLD_SECONDS, max(now + MIN_HOLD_SECONDS, self._next))
         return self._next
 
     def count(self, answer_seconds: float) -> None:
-        """Note one refusal that is held, and what an answer takes; what comes later waits for it."""
+        """Note one refusal that is held, and how long an answer takes; refusals held later are sent later by a part of it."""
         self._next += answer_seconds * COST / SHARE
 
 
 class Connection(Protocol):
-    """What is asked of a refused request's connection."""
+    """What this module uses of a refused request's connection."""
 
     server_state: Any
 
     def finish(self, call: Any, response: bytes, *, close: bool) -> None:
-        """Write a whole response; go on with the next request, or end the connection."""
+        """Write a whole response; go on with the next request, or end the connection.
+
+        Parameters
+        ----------
+        call
+            The request that it answers.
+        response
+            Head and body, as they go over the wire.
+        close
+            Whether to end the connection.
+        """
 
 
 class RefusedCall:
@@ -84,7 +94,19 @@ class RefusedCall:
 
 
 def begin_refusal(connection: Connection, route: Route, headers: Defaults, *, keep_alive: bool) -> RefusedCall:
-    """Return the cycle of a request that is to be refused; with `Expect` its body may never come, so the connection ends."""
+    """Return the cycle of a request that is to be refused. With ``Expect`` its body may never come, so the connection ends.
+
+    Parameters
+    ----------
+    connection
+        On which it came.
+    route
+        That it asks for.
+    headers
+        As they came, with names in lower case.
+    keep_alive
+        Whether the client lets the connection stay open.
+    """
     request_id = None
     for name, value in headers:
         if name == b"x-request-id":
@@ -115,7 +137,17 @@ class Refusals:
         self.draining = False
 
     def hold(self, call: RefusedCall, answer_seconds: float, loop: asyncio.AbstractEventLoop) -> None:
-        """Refuse a request, in a moment."""
+        """Refuse a request after a delay.
+
+        Parameters
+        ----------
+        call
+            From ``begin_refusal``.
+        answer_seconds
+            What an answer takes at present; the delays grow with it.
+        loop
+            The running one.
+        """
         if not self._held or len(self._held) >= TOGETHER:
             self._held = []
             loop.call_at(self._pace.choose_time(loop.time()), self._send, self._held, time.perf_counter())
@@ -123,7 +155,7 @@ class Refusals:
         self._held.append(call)
 
     def end_turn(self) -> None:
-        """Let the next refusals have a time of their own."""
+        """Send later refusals at another time; called at the end of each turn of the event loop."""
         if self._held:
             self._held = []
 

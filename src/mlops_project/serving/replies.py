@@ -44,7 +44,7 @@ def new_request_id() -> bytes:
 
 
 def check_request_id(given: bytes) -> bytes | None:
-    """Return the caller's ``X-Request-Id`` if it is a decent one: up to 64 letters, digits and ``. _ : -``."""
+    """Return the caller's ``X-Request-Id`` if it is valid (up to 64 letters, digits and ``. _ : -``), else None."""
     return given if REQUEST_ID.fullmatch(given) else None
 
 
@@ -63,7 +63,17 @@ def reply_answer(answer: Answer) -> Reply:
 
 
 def reply_error(error: MLOpsError, wire: Wire | None, request_id: bytes) -> Reply:
-    """Return the reply to a request that failed, in its protocol's form."""
+    """Return the reply to a request that failed, in its protocol's form.
+
+    Parameters
+    ----------
+    error
+        Its class decides on the status, see ``serving.errors``.
+    wire
+        Protocol of the request; None, or ``native``: this product's form, with the request id.
+    request_id
+        That the response will have.
+    """
     status = find_status(error)
     headers: Headers = [(b"retry-after", RETRY_SECONDS)] if status == 503 else []
     if status == 401:
@@ -86,7 +96,21 @@ def reply_error(error: MLOpsError, wire: Wire | None, request_id: bytes) -> Repl
 
 
 def build_response(reply: Reply, request_id: bytes, status_line: bytes, defaults: Any, *, close: bool) -> bytes:
-    """Return a response as it goes over the wire, in one piece."""
+    """Return a response as it goes over the wire, in one piece.
+
+    Parameters
+    ----------
+    reply
+        Status, content type, body and headers.
+    request_id
+        For ``X-Request-Id``.
+    status_line
+        uvicorn's, with its line end.
+    defaults
+        uvicorn's headers for every response: (name, value) pairs of bytes, such as the date.
+    close
+        Whether to add ``Connection: close``.
+    """
     parts = [status_line]
     for name, value in defaults:
         parts += (name, b": ", value, b"\r\n")
@@ -100,5 +124,5 @@ def build_response(reply: Reply, request_id: bytes, status_line: bytes, defaults
 
 
 def reply_fault(wire: Wire | None, request_id: bytes) -> Reply:
-    """Return the reply to a request that met a fault of ours: a fixed sentence and the request id."""
+    """Return the reply to a request that failed by a fault of the server: a fixed sentence and the request id."""
     return reply_error(RefusedError(500, "fault", f"{INTERNAL} ({request_id.decode()})"), wire, request_id)

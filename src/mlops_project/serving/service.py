@@ -1,4 +1,4 @@
-"""What every way of a request shares: the key, the model, counting, the shadow, threads; and whether the server is ending."""
+"""What both ways of answering a request share: the key, the model, counting, the shadow, threads, and the state of shutdown."""
 
 import asyncio
 import json
@@ -43,9 +43,9 @@ class Service:
     api
         The API's description.
     admission
-        How many requests are taken on at once, on both ways.
+        How many requests are accepted at once, on the short and the long way together.
     refusals
-        Where the others go.
+        Answers the requests beyond that.
     draining
         Whether the server is ending: responses then close their connection.
     """
@@ -70,6 +70,15 @@ class Service:
     def admit(self, route: Route, headers: dict[bytes, bytes], arguments: "dict[str, str] | None" = None) -> ServedModel:
         """Check the key and return the model that is asked for.
 
+        Parameters
+        ----------
+        route
+            That the request asks for.
+        headers
+            Name in lower case → value.
+        arguments
+            What the path names: ``name`` and ``version`` of a model. None, or empty: the default model.
+
         Raises
         ------
         RefusedError, NoModelError, UnknownModelError
@@ -79,7 +88,13 @@ class Service:
         return self.models.find(arguments.get("name"), arguments.get("version")) if arguments else self.models.find()
 
     def check_key(self, route: Route, headers: dict[bytes, bytes]) -> frozenset[Role]:
-        """Return the roles of the caller's key; all where this server asks for none."""
+        """Return the roles of the caller's key; all roles if this server asks for no key.
+
+        Raises
+        ------
+        RefusedError
+            If the key is none of this server's, or has no role for this route.
+        """
         if not self._keys:
             return ALL_ROLES
         roles = self.settings.find_roles(headers.get(b"authorization", b"").decode("latin-1"))
@@ -127,7 +142,23 @@ class Service:
     def count(
         self, route: Route, status: int, request_id: bytes, started: float, headers: dict[bytes, bytes], client: Any
     ) -> None:
-        """Count a request that was answered; log and trace it if it is to be."""
+        """Count a request that was answered; log and trace it where the settings say so.
+
+        Parameters
+        ----------
+        route
+            That it asked for.
+        status
+            Of HTTP.
+        request_id
+            That the response has.
+        started
+            When it arrived, as ``time.perf_counter()``.
+        headers
+            Name in lower case → value; read for ``traceparent``.
+        client
+            (address, port) of the client; None if it is not known.
+        """
         seconds = time.perf_counter() - started
         self.metrics.count_request(route.method, route.template, status, seconds)
         if self._tracer is not None:

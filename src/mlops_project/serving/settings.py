@@ -37,7 +37,7 @@ class Settings:
     metrics_dir
         Where the workers share their counters.
     keys
-        (roles, BLAKE2b digest) of every key; empty: no key is asked for.
+        (roles, BLAKE2b digest) of every key; if there are none, requests need no key.
     """
 
     model_dir: Path | None
@@ -72,6 +72,17 @@ def build_settings(
     workers: int | None = None,
 ) -> Settings:
     """Return the settings of a server; options win over the configuration.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    metrics_dir
+        An existing folder for the workers' counters, of this server alone.
+    model_dir, models_dir
+        See ``Settings``. If both are None, ``config.model_dir`` is served.
+    host, port, workers
+        None for those of ``serving``.
 
     Raises
     ------

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class Connection(Protocol):
-    """What is asked of a connection here."""
+    """What this module uses of a connection."""
 
     client: Any
     cycle: Any
@@ -37,10 +37,32 @@ class Connection(Protocol):
     transport: Any
 
     def finish(self, call: Any, response: bytes, *, close: bool) -> None:
-        """Write a whole response; go on with the next request, or end the connection."""
+        """Write a whole response; go on with the next request, or end the connection.
+
+        Parameters
+        ----------
+        call
+            The request that it answers.
+        response
+            Head and body, as they go over the wire.
+        close
+            Whether to end the connection.
+        """
 
     def respond(self, call: "QuickCall", reply: Reply, request_id: bytes, *, draining: bool) -> None:
-        """Write the response to a request that went the short way."""
+        """Write the response to a request that went the short way.
+
+        Parameters
+        ----------
+        call
+            The request that it answers.
+        reply
+            Status, content type, body and headers.
+        request_id
+            For ``X-Request-Id``.
+        draining
+            Whether the server is ending: then the response closes the connection.
+        """
 
 
 class QuickCall:
@@ -92,7 +114,17 @@ class QuickCall:
 
 
 def find_quick_route(url: bytes, method: bytes, headers: dict[bytes, bytes]) -> Route | None:
-    """Return the route of a request that may go the short way."""
+    """Return the route of a request that may go the short way; None if it must go the long one.
+
+    Parameters
+    ----------
+    url
+        The target, as it came; with a query the request goes the long way.
+    method
+        Of HTTP.
+    headers
+        Name in lower case → value.
+    """
     route = QUICK_ROUTES.get(url)
     if route is None or method != b"POST":
         return None
@@ -103,11 +135,9 @@ def find_quick_route(url: bytes, method: bytes, headers: dict[bytes, bytes]) -> 
 
 
 class RequestQueue:
-    """Where whole requests wait for the event loop to come round. One per worker.
+    """Where whole requests wait until the event loop's turn ends, to be answered together. One per worker.
 
-    While requests come one at a time, each is answered where it stands; once a turn of the loop brings several, those of the
-    next turn wait for each other.
-
+    The first request of a turn is answered at once if the turn before brought only one. All others wait until the turn ends.
     """
 
     def __init__(self, service: Service) -> None:
@@ -116,7 +146,7 @@ class RequestQueue:
         self._n_this_turn = 0
         self._single = True  # whether the last turn brought one request only
         self._started: float | None = None  # when this turn brought the first
-        self._last: tuple[float, int] | None = None  # the turn before, if it is not known yet how long it took
+        self._last: tuple[float, int] | None = None  # begin and requests of the turn before, until its length is known
 
     def begin(self) -> None:
         """Note that a request has begun."""
@@ -154,7 +184,7 @@ class RequestQueue:
         asyncio.get_running_loop().call_soon(self._end_turn)
 
     def _end_turn(self) -> None:
-        """Answer what waits; whatever the loop has read by now is here."""
+        """Answer the requests that wait: the loop has by now read all that had come."""
         n_taken, self._n_this_turn = self._n_this_turn, 0
         self._single = n_taken == 1
         self._refusals.end_turn()
