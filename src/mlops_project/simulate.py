@@ -25,6 +25,15 @@ STEPS = 20  # of the progress bar
 def decide_amount(rows: int | None, seconds: float | None, rate: float | None) -> tuple[int, float | None]:
     """Return how many rows to send, and how many per second (None: as many as the server answers).
 
+    Parameters
+    ----------
+    rows
+        How many rows; None: ``DEFAULT_ROWS``, or as many as ``seconds`` and ``rate`` make.
+    seconds
+        For how long; None: until the rows are sent.
+    rate
+        Rows per second; None: as many as are answered, or with ``seconds`` alone ``DEFAULT_RATE``.
+
     Raises
     ------
     ConfigError
@@ -45,12 +54,16 @@ def build_source(config: Config, contract: "Contract", *, table: str | None, par
 
     Parameters
     ----------
+    config
+        For ``data`` and the split.
     contract
-        Of the model that is asked.
+        Of the model that the rows are sent to.
     table
-        Another table than ``data.source``, as that setting writes it; all its rows count.
+        Another table than ``data.source``, written like that setting; all its rows are used. None for ``data.source``.
     part
-        ``held-out``: rows that the model did not learn from. ``all``.
+        ``held-out``: only rows that the model did not learn from; or ``all``.
+    jitter
+        Noise on values of type float, in standard deviations of their column; 0 for none.
 
     Raises
     ------
@@ -90,7 +103,7 @@ def find_url(config: Config) -> str:
 
 
 def format_outcome(outcome: "RunSummary") -> list[tuple[str, str]]:
-    """Return what came of a run as (what, how much) rows."""
+    """Return a run's result as rows (what, how much)."""
     pace = f", {outcome.sent / outcome.seconds:,.0f} per second" if outcome.seconds else ""
     ended = " (ended early)" if outcome.interrupted else ""
     lines = [("rows sent", f"{outcome.sent:,} of {outcome.planned:,}{ended}{pace}"), ("rows answered", f"{outcome.answered:,}")]
@@ -120,7 +133,7 @@ def _number(value: float | None) -> str:
 
 
 def outcome_as_json(outcome: "RunSummary") -> dict[str, Any]:
-    """Return what came of a run for scripts."""
+    """Return a run's result as JSON objects, for scripts."""
     tallies = {"accuracy": outcome.whole.mean} if outcome.metric == "accuracy" else {"mae": outcome.whole.mean}
     return {
         "rows_sent": outcome.sent,
@@ -139,7 +152,7 @@ def outcome_as_json(outcome: "RunSummary") -> dict[str, Any]:
 
 
 def _show(step: Step) -> "Progress":
-    """Return what moves the progress bar as rows are sent."""
+    """Return the function that moves the progress bar as rows are sent."""
     done = 0
 
     def show(outcome: "RunSummary") -> None:

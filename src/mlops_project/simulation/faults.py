@@ -1,7 +1,7 @@
-"""What may go wrong with a model's world and its data, as pure functions of rows, their place in the run, and a generator.
+"""Faults in a model's world and in its data: pure functions of rows, their place in the run, and a random generator.
 
 A fault is written ``KIND:option=value,…``. ``KINDS`` is also the order in which several are applied: first what happens in the
-world (who comes, what they are like, what becomes of them), then how it is written down.
+world (which rows come, their values, their truth), then how it is written down.
 """
 
 import re
@@ -47,7 +47,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     share: Annotated[float, Meta(gt=0, le=1, description="Share of the rows that it befalls at full strength.")] = 1.0
 
     def resolve(self, source: Source) -> Self:
-        """Return the fault with everything that was left open chosen.
+        """Return the fault with every open option chosen for this table.
 
         Raises
         ------
@@ -57,12 +57,18 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         return self
 
     def apply(self, rows: Rows, positions: Floats, rng: np.random.Generator, source: Source) -> Rows:
-        """Return the rows as the fault leaves them.
+        """Return the rows with the fault.
 
         Parameters
         ----------
+        rows
+            Not changed: other values come in new arrays.
         positions
             Where in the run each row is, ``(n_rows,)`` in [0, 1).
+        rng
+            This fault's own random numbers.
+        source
+            The table that rows are drawn from, with its contract and statistics.
         """
         raise NotImplementedError
 
@@ -79,7 +85,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         return np.where((within >= 0) & (within < 1), shapes[self.shape], 0.0)
 
     def hits(self, positions: Floats, rng: np.random.Generator) -> Mask:
-        """Return which rows it befalls, ``(n_rows,)``."""
+        """Return which rows are changed, bool ``(n_rows,)``, drawn with ``share`` times the strength."""
         struck: Mask = rng.random(len(positions)) < self.share * self.strength(positions)
         return struck
 
@@ -108,7 +114,7 @@ class LabelShift(Fault, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, class_=str(source.contract.classes[index]))
 
     def apply(self, rows: Rows, positions: Floats, rng: np.random.Generator, source: Source) -> Rows:
-        """Put rows of the class in the place of others, or the other way round, just as many as the new share needs."""
+        """Replace as many rows as the new share needs: others by rows of the class, or rows of the class by others."""
         pool = self._belongs(source.rows.truth, source)
         old = float(pool.mean())
         new = old + self.share * np.clip(self.strength(positions), 0, 1) * (self.prior - old)
@@ -127,7 +133,7 @@ class LabelShift(Fault, frozen=True, kw_only=True):
 
 
 class CovariateShift(Fault, frozen=True, kw_only=True):
-    """A numeric feature moves; what becomes of the rows stays what it was."""
+    """A numeric feature moves; the truth of the rows stays what it was."""
 
     kind = "covariate"
     summary = "a numeric feature moves by so many standard deviations; with share, only in a segment of the rows"
@@ -142,7 +148,7 @@ class CovariateShift(Fault, frozen=True, kw_only=True):
 
     def apply(self, rows: Rows, positions: Floats, rng: np.random.Generator, source: Source) -> Rows:
         """Add the shift; whole numbers stay whole."""
-        befallen = rng.random(len(rows)) < self.share  # who is in the segment does not depend on how strong it is
+        befallen = rng.random(len(rows)) < self.share  # which rows are in the segment does not depend on the strength
         shift = befallen * self.size * source.deviation(self.feature) * self.strength(positions)
         return _with_numbers(rows, self.feature, rows.columns[self.feature] + shift, source)
 
@@ -270,7 +276,7 @@ def parse_fault(text: str) -> Fault:
     Raises
     ------
     ConfigError
-        Listing every problem.
+        If the kind or an option is wrong; the message lists every problem.
     """
     name, _, options = text.partition(":")
     kind = KINDS.get(name.strip())
@@ -323,7 +329,7 @@ def _expected(value: str, wanted: Any) -> str:
 
 
 def resolve_faults(faults: Sequence[Fault], source: Source) -> list[Fault]:
-    """Return the faults in the order in which they are applied, with everything that was left open chosen.
+    """Return the faults in the order in which they are applied, with every open option chosen.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Rows drawn from a table with their truth, and what of the table is needed to harm them."""
+"""Rows drawn from a table with their truth, and the statistics of the table that faults need."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ TEXTS: tuple[FeatureType, ...] = ("category", "string")
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a table. Nothing changes an array in place: who wants other values makes another one.
+    """Rows of a table. Arrays are never changed in place: other values come in new arrays.
 
     Attributes
     ----------
@@ -74,7 +74,17 @@ class Source:
         self.rows, self.contract, self.jitter = rows, contract, jitter
 
     def draw(self, n_rows: int, rng: np.random.Generator, pool: npt.NDArray[np.intp] | None = None) -> Rows:
-        """Return so many rows, of those at the positions ``pool`` if given."""
+        """Return rows drawn with replacement.
+
+        Parameters
+        ----------
+        n_rows
+            How many.
+        rng
+            Random numbers; the rows follow from its state.
+        pool
+            Positions in the table to draw from, ``(n,)``; None for all.
+        """
         picked = rng.integers(len(self.rows) if pool is None else len(pool), size=n_rows)
         drawn = self.rows.take(picked if pool is None else pool[picked])
         for feature in self.contract.features if self.jitter else ():
@@ -93,16 +103,16 @@ class Source:
         return {name: float(np.nanstd(column)) for name, column in columns.items()}
 
     def find_feature(self, wanted: str, types: tuple[FeatureType, ...], *, nullable: bool = False) -> Feature:
-        """Return the feature that a fault is about: the wanted one, or the one that goes most with the target.
+        """Return the feature that a fault changes: the wanted one, or the one that correlates most with the target.
 
         Parameters
         ----------
         wanted
-            Its name; empty for a choice.
+            Its name; empty to choose one.
         types
-            What the fault can be done to.
+            That the fault can be done to.
         nullable
-            Whether to choose one that may be missing, if there is any.
+            Whether to prefer features that may be missing.
 
         Raises
         ------
@@ -157,6 +167,15 @@ def _correlate(one: Floats, other: Floats) -> float:
 
 def read_rows(features: pd.DataFrame, target: "pd.Series[Any]", contract: Contract) -> Rows:
     """Return a typed table's rows in the contract's columns.
+
+    Parameters
+    ----------
+    features
+        Typed as training types them; other columns than the contract's are ignored.
+    target
+        Labels, or values, of the same rows.
+    contract
+        Of the model that the rows are sent to.
 
     Raises
     ------

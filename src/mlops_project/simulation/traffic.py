@@ -17,7 +17,7 @@ from mlops_project.simulation.rows import Rows, Source, to_labels, to_records
 BLOCK_ROWS = 512  # rows are made so many at a time, whatever the size of a request: the same seed gives the same rows
 LABELS_AT_ONCE = 500
 GATHER_SECONDS = 0.25  # labels that are due wait for others this long
-STAGES = 10  # parts of the run that are judged apart
+STAGES = 10  # parts of the run that are scored apart
 NAP_SECONDS = 0.05
 Progress = Callable[["RunSummary"], None]
 
@@ -45,13 +45,13 @@ class WallClock:
 
 
 class Target(Protocol):
-    """What is asked: a model server."""
+    """The model server, as a run uses it."""
 
     def predict(self, model: str, records: Sequence[dict[str, Any]]) -> Predicted:
         """Ask for predictions."""
 
     def send_labels(self, labels: Sequence[tuple[str, Label]]) -> Reply:
-        """Tell the truth by prediction id."""
+        """Send true labels by prediction id."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Plan:
     Attributes
     ----------
     model
-        Whom to ask.
+        Name of the model to ask.
     rows
         How many rows.
     rate
@@ -71,7 +71,7 @@ class Plan:
     seed
         Of everything random.
     label_delay_seconds, label_share
-        When the truth of a row is known after its prediction, and of how many rows.
+        How long after its prediction a row's label is sent, and share of the rows whose label is sent.
     """
 
     model: str
@@ -85,7 +85,7 @@ class Plan:
 
 @dataclass
 class Score:
-    """Predictions beside the truth: how many, and how many are right, or how far they are off in sum."""
+    """How good predictions are: how many there are, and how many are right (regression: the sum of their absolute errors)."""
 
     rows: int = 0
     total: float = 0.0
@@ -98,7 +98,7 @@ class Score:
 
 @dataclass
 class RunSummary:
-    """What came of a run, also while it lasts.
+    """The result of a run, also while it lasts.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ class RunSummary:
     refused
         HTTP status → rows that were refused with it.
     first_refusal
-        Why the first were refused, in the server's words.
+        Message of the server to the first that were refused.
     labels_sent, labels_refused, labels_left
         Labels; those left were not due when the run was ended early.
     seconds
@@ -137,12 +137,18 @@ class RunSummary:
 
 
 def make_rows(source: Source, faults: Sequence[Fault], n_rows: int, seed: int) -> Iterator[Rows]:
-    """Yield the run's rows in blocks; a fault more does not change which rows are drawn, nor what the others do.
+    """Yield the run's rows in blocks; one more fault changes neither which rows are drawn nor what the other faults do.
 
     Parameters
     ----------
+    source
+        The table to draw from.
     faults
         From ``resolve_faults``.
+    n_rows
+        Rows of the whole run.
+    seed
+        The same seed gives the same rows.
     """
     drawing, *harming = (np.random.default_rng([seed, number]) for number in range(len(faults) + 1))
     for start in range(0, n_rows, BLOCK_ROWS):
@@ -155,7 +161,7 @@ def make_rows(source: Source, faults: Sequence[Fault], n_rows: int, seed: int) -
 
 @dataclass(frozen=True)
 class _Request:
-    """Rows as they are sent, with their truth and whether it will be told."""
+    """Rows as they are sent, with their true labels and whether those will be sent."""
 
     records: list[dict[str, Any]]
     truth: list[Label]
@@ -195,7 +201,7 @@ class Run:
         Raises
         ------
         ServerError
-            If the server stays away.
+            If the server cannot be reached any more.
         """
         started = self._clock.now()
         try:
@@ -256,7 +262,7 @@ class Run:
         reply = self._server.send_labels(labels)
         if reply.status == 200:
             self.outcome.labels_sent += len(labels)
-        elif len(labels) > 1 and reply.status not in (401, 403):  # one refuses all: that of a prediction that is not logged
+        elif len(labels) > 1 and reply.status not in (401, 403):  # a single bad label has all refused: send each by itself
             for label in labels:
                 self._send([label])
         else:
@@ -271,7 +277,17 @@ class Run:
 
 
 def score_output(output: Any, truth: Label, contract: Contract) -> float:
-    """Return 1 or 0 for a right or wrong label (or the likeliest of several probabilities), else the absolute error."""
+    """Return 1 or 0 for a right or wrong class, else the absolute error.
+
+    Parameters
+    ----------
+    output
+        What the model answered: a label, one probability per class (the largest counts), or a number.
+    truth
+        The true label or value.
+    contract
+        For the task and the classes.
+    """
     if not contract.is_classification:
         return abs(float(output) - float(truth))
     if isinstance(output, list):  # serving.predict_method: predict_proba
