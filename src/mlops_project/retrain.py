@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from mlops_project.tracking.store import Store
 
 STEPS = 12
-MAX_ROWS = 1_000_000  # the newest; more do not fit beside a table
+MAX_ROWS = 1_000_000  # labelled predictions, the newest; more do not fit into memory beside a table
 STRANGE_LABELS = 0.01  # share of labels outside the known classes that may be left out
 EXIT_NOT_DONE = 3
-# A tracking server that restarts is waited for: what was trained for hours is not thrown away for that.
+# How long to try again while a tracking server restarts, so that hours of training are not lost; and the time between tries.
 PATIENCE_SECONDS, PAUSE_SECONDS = 60.0, 1.0
 
 T = TypeVar("T")
@@ -86,6 +86,8 @@ def retrain(
         Whether to move ``champion`` if the gates agree, or leave that to a person.
     reader
         Of the prediction log; default the one in ``config.monitoring_dir``.
+    step
+        Called at the beginning of each of ``STEPS`` steps with what it does.
 
     Raises
     ------
@@ -141,7 +143,7 @@ class _Retraining:
         self._step = step
 
     def run(self, oldest: datetime) -> _End:
-        """Do all of it, and record how it ended, whatever it was."""
+        """Retrain, and record in the registry how it ended, a failure as well."""
         try:
             with tempfile.TemporaryDirectory() as folder:
                 champion, answered = self._find_champion(Path(folder))
@@ -244,7 +246,7 @@ class _Retraining:
 
 
 def _retry(work: Callable[[], T]) -> T:
-    """Do what needs MLflow, again and again for ``PATIENCE_SECONDS``; it must bear to be done twice."""
+    """Call ``work`` until MLflow answers, for at most ``PATIENCE_SECONDS``; it may be called again after it was half done."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
@@ -263,10 +265,26 @@ def _span(rows: "ProductionRows") -> str:
 def read_labelled(config: Config, champion: Bundle, oldest: datetime, reader: "LogReader | None" = None) -> "ProductionRows":
     """Read labelled predictions from the log, typed by the champion's contract.
 
+    Parameters
+    ----------
+    config
+        For the model's name and, without a reader, ``monitoring_dir``.
+    champion
+        Its contract gives columns and classes; predictions of all versions are read.
+    oldest
+        Predictions before it are left out.
+    reader
+        Of the prediction log; default the one in ``config.monitoring_dir``.
+
+    Returns
+    -------
+    ProductionRows
+        At most the newest ``MAX_ROWS``; empty if there are none.
+
     Raises
     ------
     DataError
-        If too many labels are none of its classes, or the log is of another model.
+        If more than ``STRANGE_LABELS`` of the labels are no class of the champion, or the log is of another model.
     """
     from mlops_project.data_prep import read_production
     from mlops_project.prediction_log.layout import LABEL

@@ -4,11 +4,12 @@
 
     <monitoring_dir>/<model>/retrainings/
     ├── lock          held (flock) by the retraining that runs, inherited by it from whoever started it
-    ├── state.json    attempts, counts, the watch over the last promotion; replaced whole, under state.lock
+    ├── state.json    attempts, counts, comparisons after the last promotion; replaced whole, under state.lock
     ├── model/        the newest challenger's bundle
     └── <time>.log    what a retraining printed
 
-``kill -9`` leaves an attempt without an end and a free lock: the next look counts it as failed.
+After ``kill -9`` an attempt has no end and the lock is free: the monitor's next round, or the next retraining, counts it as
+failed.
 """
 
 import contextlib
@@ -60,11 +61,11 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cause
         Why.
     started_at, ended_at
-        ISO 8601, UTC; no end while it runs, or if it died and nobody has looked yet.
+        ISO 8601, UTC; no end while it runs, or if it died and ``Attempts.fail_dead`` was not called since.
     result, text
         How it ended, and the same in words.
     version
-        The version that it made, if it came so far.
+        The version that it made; None if it made none.
     job
         The Kubernetes Job that it runs as; empty for a process of this machine.
     """
@@ -104,7 +105,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     counts
         Result → how many attempts ever ended so; for the metrics.
     watch
-        Over the last promotion, if it was compared yet.
+        Comparisons of the champion with its predecessor; None if there were none yet.
     """
 
     attempts: tuple[Attempt, ...] = ()
@@ -117,12 +118,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def open(self) -> tuple[Attempt, ...]:
-        """Attempts without an end: one that runs, or that died since the last look."""
+        """Attempts without an end: one that runs, or that died and was not yet counted as failed."""
         return tuple(attempt for attempt in self.attempts if attempt.result is None)
 
     @property
     def last_end(self) -> datetime | None:
-        """When the last attempt ended that did not fail; a failed one waits by itself."""
+        """When the last attempt ended that did not fail; the pause after a failed one is counted apart."""
         ends = [attempt.ended_at for attempt in self.attempts if attempt.ended_at and attempt.result != "failed"]
         return datetime.fromisoformat(max(ends)) if ends else None
 
@@ -165,7 +166,7 @@ class Attempts:
         return int(given)
 
     def read(self) -> State:
-        """Return what is recorded; empty if nothing is. A damaged file is set aside, and the service's log says so."""
+        """Return what is recorded; empty if nothing is. A damaged file is renamed, and the service's log says so."""
         try:
             return msgspec.json.decode(self._file.read_bytes(), type=State)
         except FileNotFoundError:
@@ -179,12 +180,34 @@ class Attempts:
             return State()
 
     def begin(self, cause: Cause, now: datetime, *, job: str = "") -> None:
-        """Record that an attempt starts."""
+        """Record that an attempt starts.
+
+        Parameters
+        ----------
+        cause
+            Why.
+        now
+            With a time zone.
+        job
+            Name of the Kubernetes Job that it runs as; empty for a process of this machine.
+        """
         attempt = Attempt(cause=cause, started_at=_text(now), job=job)
         self._change(lambda state: _replace(state, attempts=(*state.attempts, attempt)[-KEPT_ATTEMPTS:]))
 
     def finish(self, key: str, result: Result, text: str, now: datetime, *, version: int | None = None) -> None:
-        """Record how the last attempt for a cause ended; a second time changes nothing."""
+        """Record how the last attempt for a cause ended; if it has an end already, nothing changes.
+
+        Parameters
+        ----------
+        key
+            Of the cause.
+        result, text
+            How it ended, and the same in words.
+        now
+            With a time zone.
+        version
+            The version that it made; None if it made none.
+        """
 
         def change(state: State) -> State:
             open_ones = [index for index, item in enumerate(state.attempts) if item.cause.key == key and item.result is None]
@@ -193,7 +216,7 @@ class Attempts:
         self._change(change)
 
     def fail_dead(self, now: datetime, *, but: str = "") -> None:
-        """Count attempts of this machine without an end as failed, ``but`` for one cause's.
+        """Count attempts of this machine without an end as failed, except those for the cause ``but``.
 
         To be called with the lock held: no other can be running.
         """
@@ -206,7 +229,17 @@ class Attempts:
         self._change(change)
 
     def note_rollback(self, version: int, text: str, now: datetime) -> None:
-        """Record that the attempt that made ``version`` was rolled back; the pause starts anew."""
+        """Record that the attempt that made a version was rolled back; the pause before the next attempt starts anew.
+
+        Parameters
+        ----------
+        version
+            The version that was promoted and rolled back.
+        text
+            Why, in words.
+        now
+            With a time zone.
+        """
 
         def change(state: State) -> State:
             found = [

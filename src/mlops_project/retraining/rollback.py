@@ -1,6 +1,7 @@
-"""The watch over a retrained champion: whether it is worse than its predecessor on the labelled rows that it answered.
+"""Rollback of a retrained champion that is worse than its predecessor on the labelled rows that it answered.
 
-A few looks, each on at least twice the rows of the one before: asking after every row would sooner or later say yes by chance.
+The two are compared a few times, each time on at least twice as many rows: comparisons after every row would find a
+difference by chance sooner or later.
 """
 
 import tempfile
@@ -41,9 +42,18 @@ def find_watched(moves: Sequence[Move], champion: Version | None, now: datetime,
 
 
 def is_look_due(watch: Watch, n_rows: int, settings: MonitoringConfig) -> bool:
-    """Whether there are enough labelled rows for the next look: at first ``min_labels``, then twice as many each time. Pure.
+    """Whether there are enough labelled rows for the next comparison. Pure.
 
-    The last look is on ``label_rows``, or on as many as that allows.
+    The first is on ``min_labels`` rows, each further one on twice as many, the last one on ``label_rows``.
+
+    Parameters
+    ----------
+    watch
+        The comparisons so far.
+    n_rows
+        Labelled rows that the champion answered, at most ``label_rows``.
+    settings
+        For ``min_labels`` and ``label_rows``.
     """
     return n_rows > watch.rows and n_rows >= min(max(settings.min_labels, 2 * watch.rows), settings.label_rows)
 
@@ -97,8 +107,17 @@ def _score(bundle: Bundle, rows: "ProductionRows", config: Config) -> "Scored":
 def check_rollback(config: Config, reader: "LogReader", now: datetime | None = None) -> Move | None:
     """Compare a retrained champion with its predecessor on the labelled rows that it answered; roll back if it does worse.
 
-    To be called at every round of the monitor. Nothing happens unless the champion was promoted by a retraining in the last
-    ``retraining.watch_hours``, and has ``monitoring.min_labels`` labelled rows, or twice as many as at the last look.
+    Called in every round of the monitor. Nothing happens unless the champion was promoted by a retraining in the last
+    ``retraining.watch_hours``, and has ``monitoring.min_labels`` labelled rows, or twice as many as at the last comparison.
+
+    Parameters
+    ----------
+    config
+        For the model's name, ``retraining``, ``monitoring`` and ``gates``.
+    reader
+        Of the prediction log.
+    now
+        With a time zone; None for the present.
 
     Returns
     -------
@@ -140,7 +159,13 @@ def check_rollback(config: Config, reader: "LogReader", now: datetime | None = N
 
 
 def install_champion(config: Config, bundle: Bundle) -> str:
-    """Put the champion where training exports to; return a note if that cannot be written, which undoes no promotion."""
+    """Copy the champion to ``model_dir``, where training exports to.
+
+    Returns
+    -------
+    str
+        Empty, or why it could not be copied, for the message; the promotion stands nevertheless.
+    """
     try:
         install(bundle, config.model_dir)
     except (BundleError, OSError) as error:

@@ -1,4 +1,4 @@
-"""What sets a retraining off: at most one at a time, with a pause between two, and never a second promotion for one cause.
+"""When a retraining starts: at most one at a time, with a pause between two, and never a second promotion for one cause.
 
 ``decide_start`` is pure; ``Trigger`` keeps the record and starts what runs: a process of this machine that outlives the
 monitor, or a Job of the cluster.
@@ -25,7 +25,7 @@ from mlops_project.tracking.store import open_store
 from mlops_project.utils import load_config
 
 StartDecision = Literal["started", "running", "cool-down", "duplicate", "off"]
-# Broken data is no reason to learn from it.
+# Not `data-quality`: a model must not learn from broken data.
 RETRAINING_ALERTS: tuple[AlertName, ...] = ("performance-loss", "estimated-loss", "data-drift", "prediction-drift")
 MAX_TRIES = 3  # of one cause whose retraining fails, not counting refusals
 RETRY_MINUTES = 1.0  # after the first failure; doubled after each further one
@@ -69,8 +69,24 @@ def find_causes(evaluation: Evaluation) -> tuple[Cause, ...]:
 def decide_start(cause: Cause, state: State, now: datetime, *, cool_down_minutes: float) -> StartDecision:
     """Decide whether a cause may start a retraining, given that none runs. Pure.
 
-    A cause that was answered with a promotion, or with a challenger for a person to promote, is done. A refusal may have come
-    for lack of new labels: the same cause may ask again after the pause. A failure may be tried ``MAX_TRIES`` times.
+    A cause that led to a promotion, or to a challenger for a person to promote, starts no other. After a refusal, which may
+    have come for lack of new labels, it may start one again after the pause. A failure may be tried ``MAX_TRIES`` times.
+
+    Parameters
+    ----------
+    cause
+        Why a retraining is asked for.
+    state
+        The record of attempts.
+    now
+        With a time zone.
+    cool_down_minutes
+        Pause after the last attempt that did not fail; one asked for by hand does not wait for it.
+
+    Returns
+    -------
+    StartDecision
+        ``started``: it may start; ``cool-down``: too soon; ``duplicate``: the cause is done, or failed too often.
     """
     own = state.of(cause.key)
     failures = sum(attempt.result == "failed" for attempt in own)
@@ -155,7 +171,7 @@ class Trigger:
         return Cause(kind="schedule", key=f"schedule:{last.isoformat(timespec='seconds')}", reason=f"every {hours:g} hours")
 
     def settle(self, now: datetime | None = None) -> None:
-        """Record the end of retrainings that died or, on the cluster, have ended. To be called at every round.
+        """Record the end of retrainings that died or, on the cluster, have ended. Called in every round of the monitor.
 
         Raises
         ------
@@ -187,7 +203,7 @@ class Trigger:
                 self._settle_job(attempt, now)
 
     def _settle_job(self, attempt: Attempt, now: datetime) -> None:
-        """Record how a Job ended: its pod's last word is in the registry, unless it shares the folder and recorded it here."""
+        """Record how a Job ended: its pod recorded that in the registry, and in this folder if it shares it."""
         try:
             with open_store(self.config) as store:
                 end = find_end(store, self.config.model.name, attempt.cause.key, attempt.started_at)
@@ -208,10 +224,10 @@ class Trigger:
         return "started"
 
     def _start_process(self, cause: Cause, lock: int, now: datetime) -> StartDecision:
-        """Start a process that holds the lock on, and lives on if this one dies.
+        """Start a process that keeps the lock, and goes on if this one ends.
 
-        A monitor that leads a session was started by what ends whole groups (`mlops up`): the process stays in its group.
-        Otherwise it gets a session of its own, and Ctrl-C on the monitor does not reach it.
+        If the monitor leads its session, `mlops up` started it and ends its whole group: the process stays in that group.
+        Otherwise it gets a session of its own, so that Ctrl-C on the monitor does not reach it.
         """
         self.attempts.begin(cause, now)
         file = Path(self.config.file)
@@ -242,13 +258,13 @@ class Trigger:
         return "started"
 
     def _arguments(self, cause: Cause) -> list[str]:
-        """Return what the retraining is told; only who was asked to may promote by itself."""
+        """Return the retraining's arguments; it promotes if a person asked for it, or ``monitoring.on_alert`` says so."""
         promote = cause.kind == "manual" or self.config.monitoring.on_alert == "retrain-and-promote"
         return [f"--cause={cause.key}", f"--reason={cause.reason}", "--promote" if promote else "--no-promote"]
 
 
 def _find_overrides(config: Config) -> list[str]:
-    """Return the options that make of the configuration's file what this process was given with ``--set``."""
+    """Return the ``--set`` options that turn the configuration's file into the configuration of this process."""
     file, given = load_config(config.file).to_dict(), config.to_dict()
     options: list[str] = []
     for name, value in given.items():
