@@ -1,4 +1,4 @@
-"""How the last attempt of ``mlops sync`` went: ``sync.json``, written beside a served model and read by whoever watches it."""
+"""How the last attempt of ``mlops sync`` went: ``sync.json``, written beside a served model."""
 
 import contextlib
 from pathlib import Path
@@ -60,13 +60,28 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_status(folder: Path) -> Status | None:
-    """Return how the last attempt for the model in this folder went, if that can be read."""
+    """Return how the last attempt for the model in this folder went; None if ``sync.json`` is not there or cannot be read."""
     with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
         return msgspec.json.decode((folder / STATUS_FILE).read_bytes()[:MAX_BYTES], type=Status)
     return None
 
 
 def write_status(folder: Path, status: Status, temporary_name: str) -> None:
-    """Write ``sync.json``, in one rename."""
+    """Write ``sync.json``, in one rename.
+
+    Parameters
+    ----------
+    folder
+        Of the served model.
+    status
+        What to write.
+    temporary_name
+        Name in the same folder that the file has until it is whole.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written.
+    """
     with replacing(folder / STATUS_FILE, temporary_name) as stream:
         stream.write(msgspec.json.format(msgspec.json.encode(status), indent=2) + b"\n")

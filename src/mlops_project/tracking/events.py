@@ -32,7 +32,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version
         The version that it is about, if any.
     user
-        Who, or whose process.
+        The user whose process recorded it.
     text
         In words.
     cause
@@ -112,6 +112,18 @@ def read_history(store: Store, model: str) -> list[Move | Event]:
 
 
 def find_end(store: Store, model: str, cause: str, since: str) -> Event | None:
-    """Return how the newest retraining for a cause ended; None if none did since this instant (ISO 8601, UTC)."""
+    """Return the newest event that a retraining for a cause ended; None if none ended since an instant.
+
+    Parameters
+    ----------
+    store
+        The registry.
+    model
+        The registered model's name.
+    cause
+        Key of the cause.
+    since
+        ISO 8601 with a time zone.
+    """
     ends = [event for event in read_events(store, model) if event.kind == "retraining-ended" and event.cause == cause]
     return ends[-1] if ends and datetime.fromisoformat(ends[-1].at) >= datetime.fromisoformat(since) else None

@@ -39,18 +39,12 @@ class Version:
 
     Attributes
     ----------
-    name, number
-        Registered model and version.
-    aliases
-        Names that point to it.
-    run_id
-        The run that made it.
-    created_at
-        ISO 8601, UTC.
-    digest
-        The bundle's; see ``Bundle.digest``.
-    metrics
-        On its held-out rows.
+    name, number, aliases
+        Registered model and version, and the names that point to it.
+    run_id, created_at
+        The run that made it, and when it was registered; ISO 8601, UTC.
+    digest, metrics
+        Of its bundle (see ``Bundle.digest``), and on its held-out rows.
     verdict, reason
         What the gate said last; empty if it was never asked.
     comparison
@@ -73,7 +67,7 @@ class Version:
 
 
 class OtherNameError(BundleError):
-    """A registered version's bundle is another model's by its own word."""
+    """A registered version's bundle has another model's name."""
 
     code = "bundle_name"
 
@@ -83,18 +77,14 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    at
-        ISO 8601, UTC.
+    at, user
+        When (ISO 8601, UTC), and who moved it.
     alias, action
         Which alias, and why it moved: ``register``, ``promote``, ``force`` or ``rollback``.
     source, target
         Version that it left (None: the alias was new) and version that it went to.
-    user
-        Who moved it.
-    reason
-        In words.
-    metrics
-        Of the version that it went to.
+    reason, metrics
+        In words; metrics of the version that it went to.
     cause
         Promotion by a retraining: the key of what asked for it. One cause is promoted at most once.
     """
@@ -112,7 +102,13 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def register(store: Store, bundle: Bundle, *, run_id: str, model_id: str) -> Version:
-    """Create a version for a logged bundle and point ``challenger`` to it; what is there already stays as it is."""
+    """Create a version for a logged bundle and point ``challenger`` to it; what is there already stays as it is.
+
+    Parameters
+    ----------
+    run_id, model_id
+        MLflow's ids of the run and of the logged model.
+    """
     name = bundle.metadata.name
     _ensure_model(store, name, read_card(bundle))
     known = [version for version in list_versions(store, name) if version.digest == bundle.digest]
@@ -143,10 +139,7 @@ def _create_version(store: Store, bundle: Bundle, run_id: str, model_id: str) ->
 
 
 def read_card(bundle: Bundle, limit: int = MAX_DESCRIPTION) -> str:
-    """Return a bundle's model card, Markdown, for a description of at most so many characters; a line if it has none.
-
-    A longer card loses its last sections, and says where the whole is.
-    """
+    """Return a bundle's model card, Markdown, cut after a section to at most ``limit`` characters; a line if it has none."""
     metadata, file = bundle.metadata, bundle.path / CARD_FILE
     if CARD_FILE not in metadata.files:
         return f"{metadata.estimator} on {metadata.data_source}, {metadata.train_rows} rows"
@@ -182,7 +175,12 @@ def list_versions(store: Store, name: str) -> list[Version]:
 
 
 def find_version(store: Store, name: str, which: str) -> Version:
-    """Return the version with this number or alias; ``latest`` is the newest.
+    """Return the version with this number or alias.
+
+    Parameters
+    ----------
+    which
+        Number in digits, alias, or ``latest`` for the newest.
 
     Raises
     ------
@@ -260,7 +258,15 @@ def note_verdict(
     comparison: Comparison | None = None,
     champion: Version | None = None,
 ) -> None:
-    """Write on a version what the gate said of it, and the figures of its comparison with the champion if there was one."""
+    """Write on a version what the gate said of it.
+
+    Parameters
+    ----------
+    verdict, reason
+        In one word, and in full.
+    comparison, champion
+        Figures of the comparison, and with which version; None if there was none: figures that are there stay.
+    """
     tags = {VERDICT_TAG: verdict, REASON_TAG: reason}
     if comparison is not None:
         figures = msgspec.structs.replace(comparison, against=champion.number if champion else None)
@@ -275,7 +281,13 @@ def note_retraining(store: Store, version: Version, text: str) -> None:
 
 
 def move_alias(store: Store, version: Version, alias: str, action: Action, reason: str, *, cause: str = "") -> Move:
-    """Record a move, then point ``alias`` to ``version``."""
+    """Record a move, then point ``alias`` to ``version``.
+
+    Parameters
+    ----------
+    reason, cause
+        In words; of a promotion by a retraining, the key of what asked for it, else empty.
+    """
     move = Move(
         at=datetime.now(UTC).isoformat(timespec="microseconds"),
         model=version.name,
@@ -308,7 +320,7 @@ def _describe_model(store: Store, model: str, champion: int) -> None:
 
 
 def finish_move(store: Store, move: Move) -> None:
-    """Do what is missing of a move that was recorded: the process was killed before the alias or the description was set."""
+    """Finish a move that was recorded, if the process was killed before the alias or the description was set."""
     now = _aliases(store, move.model).get(move.alias)
     if now == move.source:
         store.client.set_registered_model_alias(move.model, move.alias, str(move.target))
@@ -317,7 +329,7 @@ def finish_move(store: Store, move: Move) -> None:
 
 
 def find_user() -> str:
-    """Return who is at work: MLflow's user, else the system's."""
+    """Return the user's name: MLflow's user, else the system's."""
     try:
         return os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
     except (KeyError, OSError):  # a container's user id without a name
@@ -330,7 +342,7 @@ def read_moves(store: Store, name: str) -> list[Move]:
 
 
 def find_strays(store: Store, name: str, moves: list[Move]) -> list[str]:
-    """Return one sentence per alias that is not where its last record says: moved by other means, or left unfinished."""
+    """Return one sentence per alias that is not where the last of ``moves`` says: moved by other means, or left unfinished."""
     last = {move.alias: move.target for move in moves}
     actual = _aliases(store, name)
     return [
@@ -365,7 +377,7 @@ def find_previous_champion(moves: list[Move], existing: Collection[int] | None =
 
 
 def download_bundle(store: Store, version: Version, folder: Path) -> Bundle:
-    """Fetch a version's bundle into ``folder`` and check it.
+    """Fetch a version's bundle into ``folder``, an existing directory, and check it.
 
     Raises
     ------

@@ -51,12 +51,12 @@ def build_folder_name(number: int, digest: str) -> str:
 
 
 def parse_number(folder_name: str | None) -> int | None:
-    """Return the version that a folder name stands for."""
+    """Return the version that a folder's name begins with; None for None."""
     return None if folder_name is None else int(folder_name.partition("-")[0])
 
 
 class ServedFolder:
-    """One model's folder. Everything that changes it wants the lock held.
+    """One model's folder. The methods that change it are to be called with the lock held.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class ServedFolder:
     Raises
     ------
     ConfigError
-        If the name is none that MLflow takes, or would lead out of ``models``.
+        If MLflow does not accept the name, or it would lead out of ``models``.
     """
 
     def __init__(self, models: Path, name: str) -> None:
@@ -124,12 +124,12 @@ class ServedFolder:
 
     @contextlib.contextmanager
     def stage(self) -> Iterator[Path]:
-        """Give a path on the same file system to put a bundle at; whatever ``place`` did not take is removed."""
+        """Yield a path on the same file system for a bundle; it is removed afterwards unless ``place`` moved it."""
         with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=self.path, ignore_cleanup_errors=True) as temporary:
             yield Path(temporary) / "bundle"  # not mkdtemp's own: its 0700 would lock out a server that runs as another user
 
     def place(self, staged: Path, folder_name: str) -> None:
-        """Rename a staged bundle to its version's folder; a damaged one that is there goes."""
+        """Rename a staged bundle to its version's folder; a damaged one there is moved away, and removed by ``prune``."""
         target = self.path / VERSIONS_FOLDER / folder_name
         target.parent.mkdir(exist_ok=True)
         if target.exists():
@@ -137,7 +137,7 @@ class ServedFolder:
         staged.rename(target)
 
     def prune(self, *kept: str | None) -> None:
-        """Remove all versions but those that a link points to and ``kept``, and what killed syncs left."""
+        """Remove all versions except those that a link points to and ``kept``, and what killed syncs left."""
         versions = self.path / VERSIONS_FOLDER
         pointed = {str(path.readlink()).rpartition("/")[2] for path in self.path.iterdir() if path.is_symlink()}
         for path in sorted(versions.iterdir()) if versions.exists() else ():
@@ -154,7 +154,7 @@ class ServedFolder:
                 path.unlink(missing_ok=True)
 
     def read_status(self) -> Status | None:
-        """Return how the last attempt went, if that can be read."""
+        """Return how the last attempt went; None if there was none, or ``sync.json`` cannot be read."""
         return read_status(self.path)
 
     def write_status(
@@ -165,7 +165,19 @@ class ServedFolder:
         previous: str | None,
         refused: Sequence[RefusedVersion] = (),
     ) -> None:
-        """Write ``sync.json``; an empty ``problem`` means that all is well. The links are folder names."""
+        """Write ``sync.json``.
+
+        Parameters
+        ----------
+        problem
+            Why the links are not where the registry's aliases are; empty if they are.
+        champion, challenger
+            Names of the folders that the links point to; None without a link.
+        previous
+            Name of the folder of the champion before this one; None if there is none.
+        refused
+            Versions that are not published although an alias points to them.
+        """
         status = Status(
             time=datetime.now(UTC).isoformat(timespec="milliseconds"),
             result="error" if problem else "ok",

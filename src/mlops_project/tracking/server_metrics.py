@@ -1,7 +1,7 @@
 """What Prometheus reads from the tracking server, summed over its workers.
 
-A server of one process keeps its numbers in memory. The workers of one keep them in a folder that they share
-(``prometheus_client``'s multiprocess mode), so that any of them can answer for all, and what a worker counted outlives it.
+A server of one process keeps its numbers in memory. With several workers they are in a folder that all share
+(``prometheus_client``'s multiprocess mode): any worker can return the sums, and what a worker counted stays when it ends.
 """
 
 import contextlib
@@ -40,9 +40,9 @@ METRICS = (REQUESTS, REQUEST_SECONDS, IN_FLIGHT, EXPERIMENTS, RUNS, RUNS_FINISHE
 
 
 class TrackingMetrics:
-    """The numbers of this process, and the way to those of all workers.
+    """The metrics of this process, and of all workers.
 
-    Made before anything else of this process imports ``prometheus_client``, which decides on import how it counts.
+    To be made before anything else in this process imports ``prometheus_client``, which decides on import how it counts.
 
     Parameters
     ----------
@@ -76,17 +76,29 @@ class TrackingMetrics:
             self._changes[RUNS_FINISHED].labels(state)
 
     def count_request(self, method: str, path: str, status: int, seconds: float) -> None:
-        """Count an answered request. ``path`` is a route's template."""
+        """Count an answered request.
+
+        Parameters
+        ----------
+        method
+            Of HTTP.
+        path
+            The route's template, never the request's own path: each value makes a series.
+        status
+            Of HTTP; 499 if the client left before the answer.
+        seconds
+            From arrival to the response's last byte handed over.
+        """
         self._requests.labels(method, path, str(status)).inc()
         self._seconds.labels(method, path).observe(seconds)
 
     def count_change(self, metric: Metric, *labels: str) -> None:
-        """Count something that came to be in MLflow."""
+        """Count something that was created, or ended, in MLflow."""
         counter = self._changes[metric]
         (counter.labels(*labels) if labels else counter).inc()
 
     def render(self) -> bytes:
-        """Return all workers' metrics in Prometheus' text format; only ours: MLflow's own have the same registry."""
+        """Return all workers' metrics of ``METRICS`` in Prometheus' text format; MLflow's own share the registry."""
         names = {metric.name.removesuffix("_total") for metric in METRICS}
         families = [family for family in self._collect() if family.name in names]
         for family in families:  # when each series began: one more series for each, and no help to rate()

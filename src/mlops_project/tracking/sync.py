@@ -66,7 +66,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A version that could not be published: why, how often, and when to try again (the clock's seconds)."""
+    """A version that could not be published: why, how often in a row, and when to try again (in the clock's seconds)."""
 
     target: Target
     message: str
@@ -80,7 +80,17 @@ class NothingYetError(TrackingError):
 
 
 def compute_delay(interval_seconds: float, failures: int, most_seconds: float = MAX_BACKOFF_SECONDS) -> float:
-    """Return how long to wait after so many failures in a row: twice as long each time, up to ``most_seconds``."""
+    """Return the seconds to wait before the next attempt: the interval, doubled with each failure.
+
+    Parameters
+    ----------
+    interval_seconds
+        Without a failure.
+    failures
+        How many in a row.
+    most_seconds
+        Most to wait, unless the interval itself is longer.
+    """
     return float(min(interval_seconds * 2 ** min(failures, 30), max(interval_seconds, most_seconds)))
 
 
@@ -123,7 +133,7 @@ class Follower:
         return self._next_at - self._clock()
 
     def attempt(self) -> SyncResult:
-        """Ask the registry once and bring the folder in step; whatever fails is in the outcome and in ``sync.json``."""
+        """Ask the registry once and move the links; whatever fails is in the result and in ``sync.json``."""
         events: list[str] = []
         problems: list[str] = []
         failures = self._failures + 1
@@ -148,7 +158,7 @@ class Follower:
         return SyncResult(tuple(events), "; ".join(problems) or None)
 
     def _follow(self, events: list[str], problems: list[str]) -> None:
-        """Move the links that are not where their aliases are. Champion first: a promoted challenger never has no link."""
+        """Move the links that are not where their aliases are. Champion first: so a promoted challenger always has a link."""
         self.folder.remove_stale()
         for alias, target in self._ask().items():
             before = self.folder.find_link(alias)
@@ -232,7 +242,7 @@ class Follower:
         return name
 
     def _is_good(self, path: Path, digest: str) -> bool:
-        """Whether a folder holds this bundle, whole, with a model that answers; one that is too slow now is not damaged."""
+        """Whether a folder holds this bundle, whole, with a model that answers; raises if the model was only too slow."""
         try:
             bundle = load_bundle(path)
             if bundle.digest == digest and bundle.metadata.name == self.name:
@@ -291,7 +301,7 @@ def _describe(folder_name: str | None) -> str:
 
 @contextlib.contextmanager
 def _few_retries(config: Config) -> Iterator[None]:
-    """Leave trying again to our own backoff while MLflow is asked; what the user has set stays.
+    """Let MLflow try only once more while it is asked, since ``compute_delay`` spaces our own attempts; users' settings stay.
 
     One retry remains: uvicorn closes a connection that was idle for 5 s, which may be just when it is used again.
     """
