@@ -1,4 +1,4 @@
-"""What the address tells: which choices were made, and the case that a link brings."""
+"""What a page's address holds: the choices that were made, and the case that a link brings."""
 
 import json
 import math
@@ -18,13 +18,33 @@ MAX_LINK = 4000  # characters; longer ones are cut by mail and chat programs, an
 
 
 def recall(name: str, options: Collection[str], default: str) -> str:
-    """Return a choice as the address tells it, else as it was made on this page before; for a widget's first value."""
+    """Return a choice: the address's, else the one made on this page before, else the default; for a widget's first value.
+
+    Parameters
+    ----------
+    name
+        Of the choice in the address.
+    options
+        Possible values; others are ignored.
+    default
+        If neither has one of them.
+    """
     wishes = (st.query_params.get(name), st.session_state.get(f"address/{name}"))
     return next((wish for wish in wishes if wish is not None and wish in options), default)
 
 
 def note(name: str, chosen: str, default: str) -> None:
-    """Put a choice into the address, unless it is the one that is made anyway; it outlives a reload and other pages."""
+    """Put a choice into the address, so that it is kept on a reload and on other pages.
+
+    Parameters
+    ----------
+    name
+        Of the choice in the address.
+    chosen
+        The value.
+    default
+        A value equal to it is left out of the address.
+    """
     st.session_state[f"address/{name}"] = chosen
     if chosen != default:
         st.query_params[name] = chosen
@@ -38,7 +58,13 @@ def write_link(page: str, model: str, row: Row, contract: Contract) -> str:
     Parameters
     ----------
     page
-        Address of the page, without what may stand behind its path.
+        Address of the page, without query and fragment.
+    model
+        The model's name.
+    row
+        The case.
+    contract
+        Of the model.
     """
     example = contract.example_row()
     values = {name: value for name, value in row.items() if value != example[name]}
@@ -47,7 +73,7 @@ def write_link(page: str, model: str, row: Row, contract: Contract) -> str:
 
 
 def read_case(text: str, contract: Contract) -> tuple[Row, list[str]]:
-    """Return the row that a link's ``case`` means, and the names in it that the model cannot use.
+    """Return the row of a link's ``case``, and the names in it that the model cannot use.
 
     Parameters
     ----------
@@ -73,7 +99,7 @@ def read_case(text: str, contract: Contract) -> tuple[Row, list[str]]:
 
 
 def _fit(value: Any, feature: Feature) -> Any:
-    """Return a JSON value as a value of a feature; None if it is none."""
+    """Return a JSON value as a value of a feature; None if the feature cannot have it."""
     if feature.type == "float" and type(value) is int and abs(value) <= 2**53:
         value = float(value)
     if feature.type == "datetime":

@@ -34,7 +34,15 @@ Kind = Literal["quantitative", "temporal", "nominal"]  # Vega's
 
 
 def draw_probabilities(names: Sequence[str], values: Sequence[float], predicted: int, t: Translate) -> Any:
-    """Draw a bar per class; the predicted one stands out."""
+    """Draw a bar per class; the predicted one has another colour.
+
+    Parameters
+    ----------
+    names, values
+        Of the classes, in the same order; probabilities in [0, 1].
+    predicted
+        Index of the predicted class.
+    """
     labels = distinct(names)
     frame = pd.DataFrame({"name": labels, "value": values, "predicted": [i == predicted for i in range(len(names))]})
     base = alt.Chart(frame).encode(
@@ -50,7 +58,22 @@ def draw_probabilities(names: Sequence[str], values: Sequence[float], predicted:
 
 
 def list_steps(labels: Sequence[str], changes: Floats, base: float, others: str) -> pd.DataFrame:
-    """Return the steps from ``base`` on, the largest first: ``name``, ``start``, ``end``, ``change``; the smallest are one."""
+    """Return the steps of a waterfall from ``base`` on, the largest first, at most ``MAX_STEPS`` and one for all others.
+
+    Parameters
+    ----------
+    labels, changes
+        Of the features, in the same order; changes of the answer, float64 ``(n_features,)``.
+    base
+        Where the first step starts.
+    others
+        Name of the step for all others.
+
+    Returns
+    -------
+    DataFrame
+        ``name``, ``start``, ``end`` and ``change``, a row per step.
+    """
     order = np.argsort(-np.abs(changes), kind="stable")
     shown, rest = order[:MAX_STEPS], order[MAX_STEPS:]
     steps = [float(changes[index]) for index in shown] + ([float(changes[rest].sum())] if len(rest) else [])
@@ -170,7 +193,13 @@ def _describe_curves(frame: pd.DataFrame, titles: tuple[str, str], form: str, t:
 
 
 def draw_intervals(names: Sequence[str], values: Sequence[float], bounds: Sequence[tuple[float, float]], t: Translate) -> Any:
-    """Draw metrics as points with their intervals."""
+    """Draw metrics as points with their intervals.
+
+    Parameters
+    ----------
+    names, values, bounds
+        Of the metrics, in the same order; bounds are (low, high).
+    """
     frame = pd.DataFrame({"name": names, "value": values, "low": [b[0] for b in bounds], "high": [b[1] for b in bounds]})
     y = alt.Y("name:N", sort=None, title=None, axis=name_axis())
     tips = [tip("value:Q", t("value"), ".4f"), tip("low:Q", t("from"), ".4f"), tip("high:Q", t("to"), ".4f")]
@@ -209,7 +238,17 @@ def draw_bars(
 
 
 def draw_histogram(edges: Floats, counts: Sequence[int], titles: tuple[str, str], form: str, t: Translate) -> Any:
-    """Draw counts between edges; ``titles`` are the axes'."""
+    """Draw counts between edges.
+
+    Parameters
+    ----------
+    edges, counts
+        float64 ``(n_bins + 1,)``, ascending, and one count per bin.
+    titles
+        Of the horizontal and of the vertical axis.
+    form
+        Number format of the edges, d3's.
+    """
     frame = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "count": counts, "zero": 0})
     tips = [tip("low:Q", t("from"), form), tip("high:Q", t("to"), form), tip("count:Q", titles[1], ",")]
     x = alt.X("low:Q", title=titles[0], scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(format=form, tickCount=6))
@@ -227,7 +266,15 @@ def draw_histogram(edges: Floats, counts: Sequence[int], titles: tuple[str, str]
 
 
 def draw_matrix(names: Sequence[str], counts: Any, t: Translate) -> Any:
-    """Draw a confusion matrix; the colour is the share of the actual class."""
+    """Draw a confusion matrix; the colour is the share of the actual class.
+
+    Parameters
+    ----------
+    names
+        Of the classes.
+    counts
+        Integers ``(n_classes, n_classes)``: rows by actual and predicted class.
+    """
     labels, size = distinct(names), len(names)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     cells = pd.DataFrame(
@@ -295,7 +342,17 @@ def draw_lines(
 
 
 def draw_points(frame: pd.DataFrame, titles: tuple[str, str], t: Translate, *, square: bool) -> Any:
-    """Draw ``x`` against ``y`` as points; ``square`` adds the line where both are equal, else a line at zero."""
+    """Draw ``x`` against ``y`` as points.
+
+    Parameters
+    ----------
+    frame
+        Has no other columns than ``x`` and ``y``.
+    titles
+        Of the horizontal and of the vertical axis.
+    square
+        Adds the line where both are equal; else a line at zero.
+    """
     x = alt.X("x:Q", title=titles[0], scale=alt.Scale(zero=False))
     points = (
         alt.Chart(frame)
@@ -317,7 +374,7 @@ def draw_points(frame: pd.DataFrame, titles: tuple[str, str], t: Translate, *, s
 
 
 def draw_calibration(frame: pd.DataFrame, t: Translate) -> Any:
-    """Draw said against happened per bin, area by rows; ``frame`` has ``x``, ``y`` and ``rows``."""
+    """Draw predicted probability ``x`` against observed share ``y`` per bin of ``frame``; areas show its ``rows``."""
     domain, axis = alt.Scale(domain=[0, 1]), alt.Axis(format="%")
     titles = t("calibration.x"), t("calibration.y")
     points = (

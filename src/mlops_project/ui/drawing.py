@@ -44,7 +44,17 @@ def finish(chart: Any, height: int, description: str, t: Translate) -> Any:
 
 
 def describe(title: str, marks: Sequence[tuple[str, str]], t: Translate) -> str:
-    """Return a chart in words: its title, then the name and value of its marks, the first ``MAX_DESCRIBED`` of them."""
+    """Return a chart in words: its title, then the name and value of its marks, the first ``MAX_DESCRIBED`` of them.
+
+    Parameters
+    ----------
+    title
+        What the chart shows.
+    marks
+        (name, value) as texts in the visitor's language.
+    t
+        The visitor's language.
+    """
     said = [f"{name} {value}" for name, value in marks[:MAX_DESCRIBED]]
     if len(marks) > MAX_DESCRIBED:
         said.append(t("others", count=len(marks) - MAX_DESCRIBED))
@@ -52,17 +62,37 @@ def describe(title: str, marks: Sequence[tuple[str, str]], t: Translate) -> str:
 
 
 def sample(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return so many rows of a curve that its course can be told, the ends among them."""
+    """Return at most ``SAMPLED`` rows of a curve, evenly spaced, with both ends: enough to describe it."""
     return frame.iloc[np.unique(np.linspace(0, len(frame) - 1, min(SAMPLED, len(frame))).round().astype(int))]
 
 
 def write(value: float, form: str, t: Translate) -> str:
-    """Return a number as a chart with this d3 format shows it: per cent, else its significant digits."""
+    """Return a number as a chart with this format shows it: per cent, else four significant digits.
+
+    Parameters
+    ----------
+    value
+        In [0, 1] for per cent.
+    form
+        Number format, d3's; ``.1%`` and the like are per cent.
+    t
+        The visitor's language.
+    """
     return t.percent(value, int(form[-2])) if form.endswith("%") else t.number(float(value), 4)
 
 
 def tip(field: str, title: str, form: str = "") -> Any:
-    """Return one line of what appears under the pointer."""
+    """Return one line of a chart's tooltip.
+
+    Parameters
+    ----------
+    field
+        Column with Vega's type, such as ``value:Q``.
+    title
+        Shown before the value.
+    form
+        Number format, d3's; empty for Vega's own.
+    """
     return alt.Tooltip(field, title=title, format=form) if form else alt.Tooltip(field, title=title)
 
 
@@ -78,6 +108,6 @@ def shorten(text: str, limit: int = 34) -> str:
 
 
 def distinct(labels: Iterable[str]) -> list[str]:
-    """Shorten labels; those that then look alike get a number, as charts join what has one name."""
+    """Shorten labels; those that are then equal get a number, because charts draw equal names as one."""
     short = [shorten(label) for label in labels]
     return [label if short.count(label) == 1 else f"{label} #{place + 1}" for place, label in enumerate(short)]

@@ -19,7 +19,7 @@ def _read_texts(code: str) -> dict[str, Any]:
     return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
-# Language → key → text. Braces are filled in; what fills them is escaped by the caller where it is a visitor's.
+# Language → key → text. Braces are filled in; the caller escapes values that come from a visitor.
 TEXTS = {code: _read_texts(code) for code in LANGUAGES}
 
 
@@ -37,7 +37,7 @@ class Translate:
         self._texts: dict[str, str] = TEXTS[code]
 
     def __call__(self, key: str, **values: object) -> str:
-        """Return a text; numbers among the fillings are written as the language writes them."""
+        """Return a text; numbers that fill its braces are written as the language writes them."""
         text = self._texts[key]
         return text.format(**{name: self._fill(value) for name, value in values.items()}) if values else text
 
@@ -59,19 +59,29 @@ class Translate:
 
 
 def find_language(*wishes: str | None) -> str:
-    """Return the first wish (a code such as ``pt-BR``) that there is a language for; English if there is none."""
+    """Return the first of several codes (such as ``pt-BR``) that there is a language for; English if there is none."""
     codes = [(wish or "").lower().partition("-")[0] for wish in wishes]
     return next((code for code in codes if code in LANGUAGES), "en")
 
 
 def name_metric(t: Translate, metric: str) -> str:
-    """Return what people call a metric; its own name if nobody has named it."""
+    """Return a metric's name in the language; its own name if the texts have none."""
     key = f"metric.{metric}"
     return t(key) if key in TEXTS[t.code] else metric
 
 
 def format_value(value: Any, feature: Feature, t: Translate) -> str:
-    """Return one input as people read it."""
+    """Return one input as people read it.
+
+    Parameters
+    ----------
+    value
+        As a form holds it: a plain Python value, a date as ISO 8601 text, None where missing.
+    feature
+        That it is a value of.
+    t
+        The visitor's language.
+    """
     if value is None:
         return t("missing")
     if isinstance(value, bool):
@@ -82,7 +92,17 @@ def format_value(value: Any, feature: Feature, t: Translate) -> str:
 
 
 def format_bound(value: float | None, feature: Feature, t: Translate) -> str:
-    """Return an end of the training range."""
+    """Return an end of the training range as people read it.
+
+    Parameters
+    ----------
+    value
+        Of a date, seconds since 1970; None if training saw no value, shown as ``-``.
+    feature
+        Whose range.
+    t
+        The visitor's language.
+    """
     if value is None:
         return "-"
     is_date = feature.type == "datetime"

@@ -26,7 +26,7 @@ class Reference:
     truth
         int64 class indices or float64 values, ``(n_rows,)``; None for drawn rows.
     drawn
-        Whether they were drawn column by column, so that no two columns go together as they do in reality.
+        Whether they were drawn column by column, so that columns are not related as they are in real rows.
     """
 
     columns: dict[str, Any]
@@ -70,7 +70,17 @@ def _draw(feature: Feature, n_rows: int, rng: np.random.Generator) -> npt.NDArra
 
 
 def take_row(reference: Reference, index: int, contract: Contract) -> Row:
-    """Return one reference row as a form holds it: plain Python values, None where missing, dates as ISO 8601 text."""
+    """Return one reference row as a form holds it: plain Python values, None where missing, dates as ISO 8601 text.
+
+    Parameters
+    ----------
+    reference
+        The rows.
+    index
+        Of the row, from 0.
+    contract
+        Of the model.
+    """
     return {feature.name: to_plain(reference.columns[feature.name][index], feature) for feature in contract.features}
 
 

@@ -1,4 +1,4 @@
-"""The registry as the pages read and change it; asked at most every few seconds, and only by the pages that need it."""
+"""The registry as the pages read it; asked at most every ``FRESH_SECONDS``, and only by the pages that need it."""
 
 import os
 from collections.abc import Sequence
@@ -71,7 +71,7 @@ def _read(config: Config, name: str, address: str) -> Registered | str:  # noqa:
 
 
 def knows_registry(config: Config) -> bool:
-    """Whether there is a registry to ask; asking makes an embedded one."""
+    """Whether there is a registry to ask; to ask for one on this machine that does not exist would create it."""
     return config.tracking.enabled and ("MLFLOW_TRACKING_URI" in os.environ or (config.tracking_dir / DATABASE_FILE).exists())
 
 
@@ -90,24 +90,34 @@ def read_registry(config: Config, name: str) -> Registered:
 
 
 def forget_registry() -> None:
-    """Make the next look a fresh one."""
+    """Empty the cache, so that the registry is asked again."""
     _read.clear()
 
 
 def find_mlflow(tracking_uri: str = "") -> str:
-    """Return where a browser finds MLflow; empty if nothing says so."""
+    """Return the address at which a browser finds MLflow; empty if none is configured."""
     candidates = (os.environ.get(MLFLOW_VARIABLE, ""), os.environ.get("MLFLOW_TRACKING_URI", ""), tracking_uri)
     return next((without_credentials(item.rstrip("/")) for item in candidates if item.startswith(("http://", "https://"))), "")
 
 
 def link_run(mlflow: str, tracking: Tracking) -> str:
-    """Return the page in MLflow of the run that a bundle notes."""
+    """Return the address in MLflow of the run that made a bundle."""
     experiment = quote(tracking.experiment_id or "0", safe="")
     return f"{mlflow}/#/experiments/{experiment}/runs/{quote(tracking.run_id, safe='')}"
 
 
 def link_version(mlflow: str, name: str, number: str) -> str:
-    """Return a version's page in MLflow."""
+    """Return the address of a version's page in MLflow.
+
+    Parameters
+    ----------
+    mlflow
+        From ``find_mlflow``.
+    name
+        Of the registered model.
+    number
+        Of the version, in digits.
+    """
     return f"{mlflow}/#/models/{quote(name, safe='')}/versions/{quote(number, safe='')}"
 
 

@@ -23,7 +23,7 @@ MAX_CLASSES = 6
 
 @st.cache_data(max_entries=CACHED, show_spinner=False, hash_funcs={Model: attrgetter("digest")})
 def predict_reference(model: Model) -> tuple[Predictions, npt.NDArray[Any]] | None:
-    """Return what the model says of its reference rows and the truth; None without real reference rows."""
+    """Return the model's answers for its reference rows, and the truth; None without real reference rows."""
     reference = model.reference
     if model.runtime is None or reference is None or reference.truth is None:
         return None
@@ -31,7 +31,22 @@ def predict_reference(model: Model) -> tuple[Predictions, npt.NDArray[Any]] | No
 
 
 def count_confusion(predictions: Predictions, truth: npt.NDArray[Any], n_classes: int) -> npt.NDArray[np.int64]:
-    """Return int64 ``(n_classes, n_classes)``: rows by actual and predicted class."""
+    """Count rows by actual and predicted class.
+
+    Parameters
+    ----------
+    predictions
+        With class indices.
+    truth
+        int64 class indices ``(n_rows,)`` of the same rows.
+    n_classes
+        Of the contract.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64 ``(n_classes, n_classes)``.
+    """
     cells = np.asarray(truth, np.int64) * n_classes + np.asarray(predictions.indices)
     return np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes)
 
@@ -64,7 +79,22 @@ def _thin(curve: pd.DataFrame) -> pd.DataFrame:
 def compute_class_curves(
     predictions: Predictions, truth: npt.NDArray[Any], names: tuple[str, ...]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return ROC and precision-recall curves with a ``series`` per class: the positive one, or the most frequent of many."""
+    """Return ROC and precision-recall curves: of the positive class, or of the ``MAX_CLASSES`` most frequent of several.
+
+    Parameters
+    ----------
+    predictions
+        With probabilities.
+    truth
+        int64 class indices ``(n_rows,)`` of the same rows.
+    names
+        Of all classes, in contract order.
+
+    Returns
+    -------
+    roc, precision_recall
+        ``x``, ``y``, ``order`` and ``series`` (the class's name); empty if no class has rows both in it and outside it.
+    """
     rows = np.bincount(truth, minlength=len(names))
     chosen = [1] if len(names) == 2 else sorted(np.argsort(-rows, kind="stable")[:MAX_CLASSES].tolist())
     drawable = [index for index in chosen if 0 < rows[index] < len(truth)]
@@ -80,7 +110,10 @@ def compute_class_curves(
 
 
 def compute_calibration(predictions: Predictions, truth: npt.NDArray[Any]) -> pd.DataFrame:
-    """Return ``x`` (said), ``y`` (happened) and ``rows`` per bin: of the positive class, or of the predicted one of several."""
+    """Return ``x`` (mean probability), ``y`` (share that was right) and ``rows`` per bin.
+
+    The probability is that of the positive class; of several classes, that of the predicted one.
+    """
     shares = np.asarray(predictions.probabilities)
     said = shares[:, 1] if shares.shape[1] == 2 else shares.max(axis=1)
     happened = truth == 1 if shares.shape[1] == 2 else predictions.indices == truth

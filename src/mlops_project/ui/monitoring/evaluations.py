@@ -16,7 +16,7 @@ from mlops_project.ui.language import Translate
 
 MONITOR_VARIABLE, BROWSER_VARIABLE = "UI_MONITOR", "UI_MONITOR_URL"
 GRACE_SECONDS = 60.0  # for reading the log and evaluating
-SHORT = timedelta(minutes=10)  # windows below it are told by the second
+SHORT = timedelta(minutes=10)  # shorter windows are shown with seconds
 Level = Literal["none", "quiet", "changed", "drift", "loss"]
 
 
@@ -33,7 +33,17 @@ def judge_level(evaluation: Evaluation | None) -> tuple[Level, Alert | None]:
 
 
 def is_stale(evaluation: Evaluation, config: Config, now: datetime) -> bool:
-    """Whether the newest evaluation is older than two windows, beside the time until the log's segment is closed."""
+    """Whether the newest evaluation is older than two windows, plus the time until the log's segment is closed.
+
+    Parameters
+    ----------
+    evaluation
+        The newest one.
+    config
+        For the lengths of windows and segments.
+    now
+        With a time zone.
+    """
     patience = 120 * config.monitoring.every_minutes + config.prediction_log.segment_seconds + GRACE_SECONDS
     return (now - datetime.fromisoformat(evaluation.evaluated_at)).total_seconds() > patience
 
@@ -96,7 +106,7 @@ class Mark:
 
 
 def find_changes_of_version(evaluations: Sequence[Evaluation]) -> list[Mark]:
-    """Return when the evaluated version changed: what there is to mark where no registry tells of promotions."""
+    """Return when the evaluated version changed, to be marked where there is no registry that records promotions."""
     changes = [now for then, now in pairwise(evaluations) if then.version != now.version]
     return [Mark(datetime.fromisoformat(now.start), now.version, "promoted") for now in changes]
 

@@ -1,4 +1,4 @@
-"""One row's prediction, by the model server or here, and what explains it; each computed once per row and model."""
+"""One row's prediction, by the model server or the bundle, and its explanation; each is computed once per row and model."""
 
 import time
 from dataclasses import dataclass
@@ -65,7 +65,17 @@ class Asked:
 
 
 def ask(model: Model, server: ModelServer | None, row: Row) -> Asked:
-    """Predict one row and keep whatever comes of it."""
+    """Predict one row; return the answer, or why there is none.
+
+    Parameters
+    ----------
+    model
+        Whose answer.
+    server
+        That answers; None for the bundle on this machine.
+    row
+        Feature name → value, as a form holds it.
+    """
     try:
         return Asked(row, model.digest, predict_row(model, server, row))
     except (ContractError, ServerError) as error:
@@ -73,7 +83,16 @@ def ask(model: Model, server: ModelServer | None, row: Row) -> Asked:
 
 
 def predict_row(model: Model, server: ModelServer | None, row: Row) -> Answer:
-    """Predict one row: the model server, if there is one, else the bundle.
+    """Predict one row.
+
+    Parameters
+    ----------
+    model
+        Whose answer.
+    server
+        That answers; None for the bundle on this machine.
+    row
+        Feature name → value, as a form holds it.
 
     Raises
     ------
@@ -110,7 +129,16 @@ def _to_answer(predictions: Predictions, version: str, seconds: float) -> Answer
 
 @st.cache_data(max_entries=CACHED, show_spinner=False, hash_funcs={Model: attrgetter("digest")})
 def explain(model: Model, row: Row, output: int) -> Explanation | None:
-    """Return the row's explanation; None if the model is not on this machine.
+    """Return the row's explanation; None if the model is not on this machine. Cached.
+
+    Parameters
+    ----------
+    model
+        Whose answer.
+    row
+        Feature name → value, as a form holds it.
+    output
+        Index of the class; not looked at for regression.
 
     Raises
     ------
@@ -124,7 +152,23 @@ def explain(model: Model, row: Row, output: int) -> Explanation | None:
 
 @st.cache_data(max_entries=CACHED, show_spinner=False, hash_funcs={Model: attrgetter("digest")})
 def compute_what_if(model: Model, row: Row, name: str, language: str) -> pd.DataFrame | None:
-    """Return the columns ``x``, ``y`` and ``series`` of the curves of one feature; None if the model is not on this machine.
+    """Return how the answer changes with one feature; None if the model is not on this machine. Cached.
+
+    Parameters
+    ----------
+    model
+        Whose answer.
+    row
+        Feature name → value, as a form holds it.
+    name
+        Of the feature that is changed.
+    language
+        Code in which values that are no numbers or dates are written.
+
+    Returns
+    -------
+    DataFrame or None
+        ``x`` (the feature's value), ``y`` (the answer) and ``series`` (the output's name).
 
     Raises
     ------
@@ -152,7 +196,17 @@ def is_measured(feature: Feature) -> bool:
 
 
 def choose_outputs(contract: Contract, predictions: Predictions, limit: int = 6) -> dict[int, str]:
-    """Return the outputs worth a curve: the value, a binary task's positive class, or those that rise highest."""
+    """Return the outputs that get a curve, index → name: the value, the positive class, or of several those that rise highest.
+
+    Parameters
+    ----------
+    contract
+        Of the model.
+    predictions
+        Of all points of the curves.
+    limit
+        Most curves.
+    """
     if predictions.probabilities is None:
         return {0: contract.target}
     if contract.task == "binary":

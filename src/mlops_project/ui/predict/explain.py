@@ -66,7 +66,7 @@ def explain_row(
     output
         Index of the class; not looked at for regression.
     budget_seconds
-        No round of walks starts that would end later, going by the one before; the first is always walked.
+        A further round of walks starts only if it would end within this time, judged by the last round; one is always done.
 
     Raises
     ------
@@ -115,7 +115,7 @@ class _Walker:
         return take_output(self._runtime.run(numbers, texts), self._output)
 
     def _time(self, numbers: Floats, texts: npt.NDArray[np.object_]) -> tuple[Floats, float]:
-        """Return the answers and how long they take, the better of two attempts: the first may find everything cold."""
+        """Return the answers and the seconds they take, the shorter of two attempts: the first may find cold caches."""
         seconds = []
         for _ in range(2):
             started = time.perf_counter()
@@ -170,7 +170,16 @@ def take_output(predictions: Predictions, output: int) -> Floats:
 
 
 def compute_curve(runtime: Runtime, row: Row, name: str) -> tuple[list[Any], Predictions]:
-    """Return what a feature could be and what the model then says, everything else as in the row.
+    """Return the values to try for one feature, and the model's answers to them, everything else as in the row.
+
+    Parameters
+    ----------
+    runtime
+        The model.
+    row
+        Feature name → value.
+    name
+        Of the feature.
 
     Raises
     ------
