@@ -62,7 +62,7 @@ class NativeProtocol:
         return self.reader.read_records(rows)
 
     def take(self, body: bytes) -> list[Any] | None:
-        """Return the rows of an ordinary request in contract order, unread; None if ``read`` must look closer."""
+        """Return the rows' values in contract order without checking them; None if only ``read`` can read the request."""
         try:
             rows = orjson.loads(body)
         except ValueError:
@@ -73,7 +73,17 @@ class NativeProtocol:
         return self.reader.take_records(rows)
 
     def write(self, predictions: Predictions, name: str, version: str, prediction_id: str) -> bytes:
-        """Write a response; ids of further rows are the first one's with the row's position behind a dot."""
+        """Write a response.
+
+        Parameters
+        ----------
+        predictions
+            Of the request's rows.
+        name, version
+            Of the model that answered.
+        prediction_id
+            Of the first row; with several rows, each row's id is this one, a dot and the row's position from 0.
+        """
         n_rows = len(predictions.values if predictions.indices is None else predictions.indices)  # type: ignore[arg-type]
         ids = [prediction_id] if n_rows == 1 else [f"{prediction_id}.{row}" for row in range(n_rows)]
         answers = self._list_answers(predictions)
@@ -82,7 +92,7 @@ class NativeProtocol:
         return body
 
     def read_answers(self, body: bytes) -> Answers | None:
-        """Return what a response says; None if it is none of this model's."""
+        """Return what a response says; None if it is not a response of this model."""
         names = self.contract.class_names
         try:
             items = orjson.loads(body)["predictions"]

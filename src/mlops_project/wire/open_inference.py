@@ -73,17 +73,7 @@ _RESPONSES = msgspec.json.Decoder(_Response)
 
 
 class InferenceRequest(NamedTuple):
-    """A request, read.
-
-    Attributes
-    ----------
-    rows
-        What the model reads.
-    id
-        The caller's own, to be given back.
-    outputs
-        Names of the wanted outputs with whether each is to be binary.
-    """
+    """A request, read: its rows, its id (None without), and the wanted outputs, each name with whether it is binary."""
 
     rows: Encoded
     id: str | None
@@ -186,7 +176,15 @@ class InferenceProtocol:
         return self.reader.read_columns(dict(zip(names, matrix.T, strict=True)))
 
     def write(self, predictions: Predictions, request: InferenceRequest, name: str, version: str) -> tuple[bytes, int | None]:
-        """Write a response; the number is the JSON's length if binary tensors follow it."""
+        """Write a response: raw bytes, and the length of their JSON part if binary tensors follow it, else None.
+
+        Parameters
+        ----------
+        predictions, request
+            Of the same rows; the request says which outputs to write, and how.
+        name, version
+            Of the model that answered.
+        """
         outputs: list[dict[str, Any]] = []
         tail: list[bytes] = []
         for key, binary in request.outputs:

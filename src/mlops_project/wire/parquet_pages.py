@@ -1,6 +1,6 @@
-"""What a Parquet file's pages say they become, read from the headers that stand before them; no page is decompressed.
+"""How large a Parquet file's pages become when decompressed, as the headers before them say; no page is decompressed here.
 
-The footer's sizes do not bind: a reader makes room for what each page's own header says. Format: ``PageHeader`` of
+The sizes in the footer may be wrong: a reader allocates what each page's own header says. Format: ``PageHeader`` of
 https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift in Thrift's compact protocol,
 https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 MAX_PAGES = 100_000  # of a body; one is usually a megabyte
-MAX_DEPTH = 8  # of what stands in a header
+MAX_DEPTH = 8  # of nested structs and lists in a header
 DELTA_LENGTH_BYTE_ARRAY, DELTA_BYTE_ARRAY = 6, 7
 SIZE, COMPRESSED_SIZE, DATA, DICTIONARY, DATA_V2 = 2, 3, 5, 7, 8  # fields of PageHeader
 N_VALUES = 1  # field of each of the last three
@@ -21,7 +21,7 @@ Fields = dict[int, "int | Fields | None"]
 
 
 class PagesError(ValueError):
-    """These are no pages."""
+    """The bytes are not Parquet pages."""
 
 
 class Page(NamedTuple):
@@ -36,9 +36,9 @@ class Page(NamedTuple):
     is_dictionary
         Whether it holds the values that other pages point to.
     is_delta
-        Whether it holds texts one behind the other, which pyarrow cannot turn into a dictionary.
+        Whether its encoding is one of the two for texts that pyarrow cannot turn into a dictionary.
     repeats
-        Whether a value may repeat what stands in the one before, so that each may be as long as the page.
+        Whether a text may repeat the beginning of the one before, so that each may be as long as the page.
     """
 
     size: int
@@ -49,10 +49,12 @@ class Page(NamedTuple):
 
 
 def find_largest_pages(stream: BinaryIO, metadata: Any) -> list[Page]:
-    """Return for each column of a file the largest of its pages, with the values of all; it is a delta page if any is.
+    """Return for each column of a file the largest of its pages, with the values of all; ``is_delta`` if any page is.
 
     Parameters
     ----------
+    stream
+        The file, or its bytes in memory.
     metadata
         pyarrow's, of the file.
 
@@ -89,7 +91,7 @@ def list_pages(body: Bytes, column: Any) -> Iterator[Page]:
 
 
 def _map(stream: BinaryIO) -> Bytes:
-    """Return a file's bytes without reading them, or those of a stream in memory."""
+    """Return a file's bytes, mapped into memory, or those of a stream in memory."""
     if hasattr(stream, "getbuffer"):
         view: memoryview = stream.getbuffer()
         return view
@@ -99,10 +101,17 @@ def _map(stream: BinaryIO) -> Bytes:
 def read_pages(body: Bytes, start: int, end: int) -> Iterator[Page]:
     """Yield the pages whose headers begin between two positions.
 
+    Parameters
+    ----------
+    body
+        The whole file.
+    start, end
+        In bytes from the file's beginning; a header begins at ``start``, none at ``end`` or later is read.
+
     Raises
     ------
     PagesError
-        If something else stands there.
+        If there is something else than pages.
     """
     reader = _Reader(body, start)
     while reader.position < end:

@@ -12,7 +12,7 @@ MAX_PROBLEMS = 20
 MAX_ROWS = 5
 MAX_NAME = 64
 
-# Where a request fails: ``value``, a value cannot be read as its column's type; ``column``, columns are missing or stand there
+# Where a request fails: ``value``, a value cannot be read as its column's type; ``column``, columns are missing or given
 # twice; ``model``, all is readable but the model has no answer. MLflow's error codes differ by it.
 Stage = Literal["value", "column", "model"]
 
@@ -25,11 +25,11 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     column
         Which column; None if it is not one column's fault. Names are cut at 64 characters.
     message
-        What was expected, and the cure.
+        What was expected, and what to do.
     rows
-        The first rows where it is so, counted from 1; empty if it is not about rows.
+        The first rows that have it, counted from 1, at most ``MAX_ROWS``; empty if it is not about rows.
     count
-        How many rows there are.
+        How many rows have it.
     """
 
     column: str | None
@@ -64,14 +64,14 @@ class RowsError(ContractError):
 
 
 class Problems:
-    """Problems of rows that are read in blocks: the same one in several blocks is told once, with all its rows."""
+    """Problems of rows that are read in blocks: the same one in several blocks becomes one, with all its rows."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str | None, str], Problem] = {}
         self._stages: list[Stage] = []
 
     def add(self, error: RowsError, n_before: int) -> None:
-        """Note what is wrong with a block that has so many rows before it."""
+        """Note the problems of a block that has ``n_before`` rows before it."""
         self._stages.append(error.stage)
         for problem in error.problems:
             key = (problem.column, problem.message)
@@ -80,16 +80,16 @@ class Problems:
             self._found[key] = Problem(*key, rows, earlier.count + problem.count)
 
     def found(self) -> list[Problem]:
-        """Return each with the numbers that its rows have among all."""
+        """Return each problem, with its rows counted over all blocks."""
         return [*self._found.values()]
 
     def raise_if_any(self) -> None:
-        """Raise what was noted.
+        """Raise the problems that were noted.
 
         Raises
         ------
         RowsError
-            If anything was.
+            If there are any.
         """
         if self._found:
             raise RowsError(self.found(), "value" if "value" in self._stages else self._stages[0])
@@ -102,12 +102,28 @@ def shorten(name: object) -> str:
 
 
 def at_rows(column: str | None, message: str, rows: Sequence[int]) -> Problem:
-    """Return a problem of these rows, given as positions from 0."""
+    """Return a problem of some rows.
+
+    Parameters
+    ----------
+    column
+        Which column; None if it is not one column's fault.
+    message
+        What was expected, and what to do.
+    rows
+        Positions of all rows that have it, from 0.
+    """
     return Problem(column, message, tuple(row + 1 for row in rows[:MAX_ROWS]), len(rows))
 
 
 def check_once(names: Sequence[str]) -> None:
-    """Refuse names that stand there several times."""
+    """Refuse names that are given several times.
+
+    Raises
+    ------
+    RowsError
+        Naming each.
+    """
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise RowsError([Problem(shorten(name), "stands there twice; give it once") for name in twice], "column")

@@ -1,4 +1,4 @@
-"""The protocols of one model, as the server speaks them and as the prediction log is read back."""
+"""The protocols of one model, with which the server answers and the prediction log is read back."""
 
 from typing import NamedTuple
 
@@ -22,7 +22,14 @@ class Protocols(NamedTuple):
 def build_protocols(contract: Contract, settings: ServingConfig, limits: Limits = NO_LIMITS) -> Protocols:
     """Return the protocols of a model: MLflow's and V2 lenient as the settings say, this product's own exact.
 
-    What was answered and logged once is read without limits.
+    Parameters
+    ----------
+    contract
+        The model's inputs and outputs.
+    settings
+        For ``coercion``, ``missing_features`` and ``predict_method``.
+    limits
+        How much one request may hold; none by default, since the log holds only what was answered once.
     """
     lenient = Rules(coercion=settings.coercion, missing=settings.missing_features)
     exact = Rules(types="exact", extra="error", missing=settings.missing_features, gaps="error", categories="known")
