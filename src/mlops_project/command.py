@@ -68,7 +68,7 @@ def fail(message: str, exit_code: int, *, debug: bool = False) -> None:
 
 
 def echo(*lines: str, err: bool = False, **style: Any) -> None:
-    """Print lines. All output of commands that holds text from elsewhere goes through here, ``print_json`` or ``print_table``.
+    """Print lines, made safe by ``plain``; commands print text from elsewhere with it, ``print_json`` or ``print_table`` only.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ FLOWING, PADDING = 24, 2  # characters: longer cells may be wrapped; blanks betw
 
 @contextlib.contextmanager
 def show_progress(steps: int, *, hidden: bool = False) -> Iterator[Step]:
-    """Show a progress bar on stderr for work of so many steps; lines where stderr is no terminal.
+    """Show a progress bar of ``steps`` steps on stderr; a line per step if stderr is no terminal.
 
     Yields
     ------

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlops_project.monitoring.results import Evaluation
 
 CLEANING_SECONDS = 3600.0
-OVERDUE_SECONDS = 6 * 3600.0  # rows too old are deleted so much later: if only the clock is wrong, an alert comes first
+OVERDUE_SECONDS = 6 * 3600.0  # how much longer old rows are kept: if only the clock is wrong, an alert fires first
 END_SECONDS = 3.0  # how long work under way may go on after SIGTERM; nothing is half-written if it is killed then
 QUIET, DRIFT, LOSS = 0, 3, 4  # exit codes
 
@@ -135,7 +135,7 @@ class Monitor:
             logger.warning("%s: version %d is champion again: %s", move.model, move.target, move.reason)
 
     def clean(self) -> None:
-        """Delete what is older than the Parquet log is kept."""
+        """Delete the dates of the Parquet log that are older than ``monitoring.log_retention_days``."""
         oldest = datetime.now(UTC) - timedelta(days=self.config.monitoring.log_retention_days)
         self.watcher.reader.delete_old(oldest, self._overdue)
 
@@ -303,7 +303,7 @@ def _print_summary(evaluations: Sequence["Evaluation"], skipped: dict[str, str])
 
 
 def _show(text: str) -> str:
-    """Return text from elsewhere as it may stand in rich's markup."""
+    """Return text from elsewhere, escaped for rich's markup."""
     from rich.markup import escape
 
     return escape(plain(text))

@@ -20,7 +20,7 @@ from mlops_project.sandbox import LimitedProcess, ProofError, report, restrict_s
 from mlops_project.sections import ProofConfig
 
 DEFAULTS = ProofConfig()
-LACKS_MEMORY = ("bad_alloc", "bad allocation", "failed to allocate", "out of memory")  # how ONNX Runtime says it
+LACKS_MEMORY = ("bad_alloc", "bad allocation", "failed to allocate", "out of memory")  # in ONNX Runtime's messages
 
 _proven: set[str] = set()  # digests of what has answered since this process started
 

@@ -77,7 +77,7 @@ def retrain(
     Parameters
     ----------
     since_days
-        Use labelled predictions of so many days; default ``retraining.max_age_days``.
+        Age of the oldest labelled predictions to use, in days; default ``retraining.max_age_days``.
     reason
         Recorded in the audit trail.
     cause

@@ -43,13 +43,17 @@ def compute_performance(
     ----------
     reference
         ``profile.performance`` of the bundle; ``read_reference_performance(bundle.metadata)`` where it has no profile.
+    contract
+        Of the same bundle.
+    settings, gates
+        For the metric, its tolerance and ``min_labels``.
     labelled
         The newest labelled rows (at most ``settings.label_rows``): ``score_rows(to_predictions(table), truth, contract)``.
         Rows with an unknown label (-1, NaN) are dropped here. None, or fewer than ``settings.min_labels``: no live metric.
     estimate
         Fed with the window's rows (labelled or not). None, or one that saw too few rows: nothing is estimated.
     coverage, delay_seconds
-        Share of labelled predictions in [0, 1] and median seconds to the label, as ``LogReader`` tells; passed through.
+        Share of labelled predictions in [0, 1] and median seconds to the label, of ``describe_labels``; only passed on.
     rounds
         Resamples behind each live interval, at least 100.
     seed

@@ -77,6 +77,8 @@ class EvaluationStore:
         ----------
         last
             How many; None for all.
+        version
+            None for the evaluations of all versions.
         """
         found: list[Evaluation] = []
         for path in reversed(self._list(model, version)):
@@ -176,7 +178,7 @@ class EvaluationStore:
 
     def _prune(self, model: str) -> None:
         paths = self._list(model)
-        last = {path.rpartition("-v")[2]: path for path in paths}  # says how far a version has come
+        last = {path.rpartition("-v")[2]: path for path in paths}  # kept: the version's next window begins where it ends
         for path in set(paths[: -self._kept]).difference(last.values()):
             self._store.delete(path)
             self._known.pop(path, None)
@@ -193,7 +195,7 @@ def check_name(model: str) -> str:
     Raises
     ------
     ConfigError
-        If it would lead elsewhere.
+        If it cannot be the name of a single folder.
     """
     if not model.strip() or model.startswith(".") or re.search(r"[/\\\x00-\x1f]", model):
         raise ConfigError(f"{model!r} cannot be a model's name: expected one without / that does not start with a dot")

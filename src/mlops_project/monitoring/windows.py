@@ -3,7 +3,7 @@
 A prediction gets its time, and right after that it is written to a segment, whose name says when the segment was begun. So
 every row before the *watermark*, the begin of the oldest segment that is not yet read (open or closed), is in the Parquet
 log. A window is evaluated only if it ends before the watermark. A busy server closes a segment every
-``prediction_log.segment_seconds``: a window is evaluated at most so much later than it ended.
+``prediction_log.segment_seconds``: a window is evaluated at most that long after its end.
 """
 
 import math
@@ -74,6 +74,8 @@ def list_pending(segments: str, read: "set[str]", *, storage_options: Mapping[st
         ``prediction_log_dir``: absolute path or fsspec URL.
     read
         Names of those that are, without ending.
+    storage_options
+        For the fsspec file system.
     """
     store, now = Directory(segments, storage_options), datetime.now(UTC)
     begun: dict[str, tuple[datetime, bool]] = {}

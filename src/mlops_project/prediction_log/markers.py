@@ -55,7 +55,7 @@ def read_waiting(store: Directory) -> dict[str, Marker]:
     for name in store.names(MARKERS, WAITING):
         try:
             waiting[name.removesuffix(WAITING)] = msgspec.json.decode(store.read(f"{MARKERS}/{name}"), type=Marker)
-        except (OSError, msgspec.MsgspecError, ValueError, RecursionError):  # then it is read once more
+        except (OSError, msgspec.MsgspecError, ValueError, RecursionError):  # then the segment is read again
             continue
     return waiting
 

@@ -142,7 +142,7 @@ class LogReader:
         Parameters
         ----------
         labelled
-            Whether to count labels as well: that reads every id, where footers tell most of the rest.
+            Whether to count labels as well: that reads every id; the other counts are mostly in the footers.
         """
         rows, first, last = 0, None, None
         for _, row_groups, span in self._days(window):

@@ -1,7 +1,7 @@
 """The log's Parquet files, read row group by row group: what a window needs of them, in bounded memory.
 
-Footers alone tell a row group's time, version and role, so most are read whole or not at all. A row has a position (number of
-its row group, number of the row in it), by which what was found in the key columns is fetched later.
+The footers hold each row group's times, version and role, so most row groups are read whole or not at all. A row has a
+position (number of its row group, number of the row in it), by which rows found in the key columns are fetched later.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ from mlops_project.storage.directory import Directory
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 SHADOW = "shadow"  # answers of a challenger that no client got; they are not counted as traffic
-# So many rows are joined with their labels, or put in order, at a time.
+# Most rows that are joined with their labels, or sorted, at a time.
 SLICE_ROWS = 250_000
 ROW_BITS = 32  # of a position, for the row in its row group
 
@@ -66,7 +66,7 @@ class Window:
     model
         Name.
     start, end
-        UTC; without a zone they are taken for that.
+        Without a zone they count as UTC.
     version
         None for all.
     """
@@ -275,7 +275,7 @@ class Files:
             yield select(table if len(part) == table.num_rows else table.take(pa.array(part)), columns)
 
     def _open_each(self, row_groups: Iterable[RowGroup]) -> Iterator[tuple[RowGroup, Any]]:
-        """Yield the row groups with their files, each opened once if its row groups stand together."""
+        """Yield the row groups with their files, each opened once if its row groups follow one another."""
         parquet, file = None, None
         try:
             for row_group in row_groups:
@@ -378,7 +378,7 @@ def slice_day(row_groups: Sequence[RowGroup], span: Span, rows: int = SLICE_ROWS
 
 
 def read_labels(files: Files, day: str, span: Span, *, whole: bool) -> Any:
-    """Return the labels of predictions in a span of a date: a table of ``mlops.id``, ``row``, ``label``, ``label_time``.
+    """Return the labels of predictions in a span of a date: an Arrow table with the columns of ``LABEL_SCHEMA``.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mlops_project.modeling.metrics import CLASSIFICATION, Scored
 from mlops_project.runtime import Floats, Predictions
 
-# Calibration error is left out: how far calibrated probabilities are from themselves says nothing.
+# Calibration error is left out: it would compare the calibrated probabilities with themselves.
 NAMES = tuple(name for name in CLASSIFICATION if name != "calibration_error")
 
 
@@ -34,6 +34,8 @@ def compute_expected_sets(indices: npt.NDArray[np.int64], scores: Floats, probab
 
     Parameters
     ----------
+    indices, scores
+        As of ``expand``.
     probabilities
         ``(n_sets, n_rows, n_classes)``: calibrated probabilities, or drawn labels as ones and zeros.
 

@@ -3,7 +3,7 @@
 ::
 
     <monitoring_dir>/<model>/retrainings/
-    ├── lock          held (flock) by the retraining that runs, inherited by it from whoever started it
+    ├── lock          held (flock) by the retraining that runs, inherited from the process that started it
     ├── state.json    attempts, counts, comparisons after the last promotion; replaced whole, under state.lock
     ├── model/        the newest challenger's bundle
     └── <time>.log    what a retraining printed

@@ -27,12 +27,18 @@ if TYPE_CHECKING:
 
 
 def find_watched(moves: Sequence[Move], champion: Version | None, now: datetime, *, watch_hours: float) -> Move | None:
-    """Return the promotion that is to be watched: the last move of ``champion``, by a retraining, not long ago. Pure.
+    """Return the promotion to check: the last move of ``champion``, if a retraining made it not long ago. Pure.
 
     Parameters
     ----------
     moves
         Of the model, oldest first.
+    champion
+        The version that the alias points to; None if there is none.
+    now
+        With a time zone.
+    watch_hours
+        How long after the promotion it is checked.
     """
     last = next((move for move in reversed(moves) if move.alias == CHAMPION), None)
     if last is None or champion is None or champion.number != last.target or last.source is None:
@@ -65,6 +71,8 @@ def compare_champions(
 
     Parameters
     ----------
+    promotion
+        The move that made the champion; its ``source`` is the predecessor.
     rows
         Arrow table of the log's typed view with labels.
     looks

@@ -53,7 +53,7 @@ class RetrainingStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_causes(evaluation: Evaluation) -> tuple[Cause, ...]:
-    """Return what an evaluation's firing alerts ask for: live performance first, data quality never."""
+    """Return a cause for each firing alert of ``RETRAINING_ALERTS``, in that order."""
     firing = {alert.name: alert for alert in evaluation.firing}
     return tuple(
         Cause(

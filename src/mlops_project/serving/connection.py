@@ -124,7 +124,7 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             self.cycle = QuickCall(self, self._queue, route, found, parser.should_keep_alive())  # type: ignore[assignment]
         self._in_head = False
-        self.headers = []  # what comes now are trailers, which are no headers
+        self.headers = []  # for the trailers, which must not be added to the headers
         if probing:
             self.cycle.keep_alive = False
 

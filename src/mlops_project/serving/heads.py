@@ -103,7 +103,7 @@ def check_progress(url: bytes, headers: Headers, n_bytes: int, limit: int) -> No
     n_bytes
         Bytes that came since the last part of a body: the head so far, trailers, or what stands between chunks.
     limit
-        Of the target, and of the rest, in bytes.
+        Most bytes of the target, and most of all else.
 
     Raises
     ------

@@ -32,7 +32,7 @@ Defaults = list[tuple[bytes, bytes]]
 
 
 class Pace:
-    """When refusals are sent: so that refusing those who then ask again takes a small share of the worker's time."""
+    """Decides when refusals are sent, so that refusing clients that ask again takes a small share of the worker's time."""
 
     def __init__(self) -> None:
         self._next = 0.0

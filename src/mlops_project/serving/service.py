@@ -179,7 +179,7 @@ class Service:
         return self._places
 
     def note_load(self) -> None:
-        """Set the gauges of what is going on now."""
+        """Set the gauges: the clock, requests in flight, open connections."""
         self.metrics.put_time(names.CLOCK)
         if self._state is not None:
             self.metrics.put(names.IN_FLIGHT, len(self._state.tasks) + self.admission.n_waiting)

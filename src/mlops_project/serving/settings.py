@@ -27,7 +27,7 @@ class Settings:
     Attributes
     ----------
     model_dir
-        A single bundle; with ``models_dir``, what is served while that holds none.
+        A single bundle; with ``models_dir``, it is served only while that holds no model.
     models_dir
         A folder of models, each with ``champion`` and ``challenger`` pointers, or a bundle itself.
     default_model

@@ -73,7 +73,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         raise NotImplementedError
 
     def strength(self, positions: Floats) -> Floats:
-        """Return how strong the fault is at each position, ``(n_rows,)`` in [-1, 1]; only a season is ever negative."""
+        """Return how strong the fault is at each position, ``(n_rows,)`` in [-1, 1]; negative only with ``seasonal``."""
         within = (positions - self.from_) / (self.until - self.from_)
         phase = within * self.cycles
         shapes = {
@@ -182,7 +182,7 @@ class ConceptDrift(Fault, frozen=True, kw_only=True):
 
 
 class CategoryFault(Fault, frozen=True, kw_only=True):
-    """A text feature holds a value that nobody knows, or two values change places."""
+    """A text feature holds a value that training did not know, or two values change places."""
 
     kind = "category"
     summary = "a text feature holds a value that training did not know, or its two most frequent values change places"

@@ -14,7 +14,7 @@ from mlops_project.contract import Contract, Label
 from mlops_project.simulation.faults import Fault
 from mlops_project.simulation.rows import Rows, Source, to_labels, to_records
 
-BLOCK_ROWS = 512  # rows are made so many at a time, whatever the size of a request: the same seed gives the same rows
+BLOCK_ROWS = 512  # rows are made in blocks of this size, not of a request's, so that the same seed gives the same rows
 LABELS_AT_ONCE = 500
 GATHER_SECONDS = 0.25  # labels that are due wait for others this long
 STAGES = 10  # parts of the run that are scored apart
@@ -67,7 +67,7 @@ class Plan:
     rate
         Rows per second; None for as many as the server answers.
     batch
-        A request holds 1 to so many rows.
+        Most rows of a request; each holds a random number of them.
     seed
         Of everything random.
     label_delay_seconds, label_share

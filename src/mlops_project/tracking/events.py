@@ -69,6 +69,10 @@ def record_event(
     ----------
     text
         Becomes one line, cut at ``MAX_TEXT`` characters.
+    version
+        That it is about; None if it is about none.
+    cause, result
+        Of a retraining, see ``Event``; else empty.
     user
         Default: MLflow's user, else the system's.
     at

@@ -128,7 +128,7 @@ def _create_version(store: Store, bundle: Bundle, run_id: str, model_id: str) ->
         tags={
             DIGEST_TAG: bundle.digest,
             METRICS_TAG: msgspec.json.encode(metadata.metrics).decode(),
-            "estimator": metadata.estimator,  # from here on for people
+            "estimator": metadata.estimator,  # this tag and those below are for people
             "data": metadata.data_source[:MAX_DESCRIPTION],
             "rows": f"{metadata.train_rows} to learn, {metadata.test_rows} held out",
             "metrics": ", ".join(f"{metric} {value:.4g}" for metric, value in metadata.metrics.items()),

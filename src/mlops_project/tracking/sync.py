@@ -301,7 +301,7 @@ def _describe(folder_name: str | None) -> str:
 
 @contextlib.contextmanager
 def _few_retries(config: Config) -> Iterator[None]:
-    """Let MLflow try only once more while it is asked, since ``compute_delay`` spaces our own attempts; users' settings stay.
+    """Limit MLflow's own retries while it is asked, since ``Follower`` tries again; variables that the user set stay.
 
     One retry remains: uvicorn closes a connection that was idle for 5 s, which may be just when it is used again.
     """

@@ -134,7 +134,7 @@ def draw_curves(
     current
         This case's value of the feature; None if it is missing.
     titles
-        What is changed, and what is answered.
+        Of the axes: the feature, and the answer.
     kind
         Vega's type of ``x``: ``quantitative`` and ``temporal`` become lines, ``nominal`` becomes lying bars.
     names

@@ -32,7 +32,7 @@ def finish(chart: Any, height: int, description: str, t: Translate) -> Any:
     height
         In pixels, axes included.
     description
-        What a screen reader says; Vega's own words for axes and marks are English, so they are kept from it.
+        What a screen reader reads out; Vega's own descriptions are hidden from it, because they are in English.
     t
         Gives numbers their commas and points.
     """

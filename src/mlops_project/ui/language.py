@@ -50,7 +50,7 @@ class Translate:
         return text if self.code == "en" else text.translate(_COMMAS)
 
     def number(self, value: float | None, digits: int = 5) -> str:
-        """Return a number with so many significant digits; whole numbers with all of theirs."""
+        """Return a number with ``digits`` significant digits; integers with all of theirs."""
         return self.localise(f"{value:,}" if isinstance(value, int) else format_number(value, digits))
 
     def percent(self, share: float, decimals: int = 1) -> str:

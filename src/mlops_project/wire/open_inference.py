@@ -204,7 +204,7 @@ class InferenceProtocol:
         return (head + b"".join(tail), len(head)) if tail else (head, None)
 
     def read_answers(self, body: bytes) -> Answers | None:
-        """Return what a response says, as far as the outputs go that were asked for; None if it is none of this model's."""
+        """Return what a response says, of the outputs that it has; None if it is not a response of this model."""
         try:
             _, length = json.JSONDecoder().raw_decode(body.decode("latin-1"))  # binary tensors may follow
             said = _read_tensors(_RESPONSES.decode(body[:length]).outputs, memoryview(body)[length:])

@@ -61,7 +61,7 @@ def find_largest_pages(stream: BinaryIO, metadata: Any) -> list[Page]:
     Raises
     ------
     PagesError
-        If something else stands where the footer says that pages are.
+        If there are no pages where the footer says that they are.
     """
     body = _map(stream)
     largest = [Page(0, 0, False, False, False)] * metadata.num_columns

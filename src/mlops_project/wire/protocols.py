@@ -29,7 +29,7 @@ def build_protocols(contract: Contract, settings: ServingConfig, limits: Limits 
     settings
         For ``coercion``, ``missing_features`` and ``predict_method``.
     limits
-        How much one request may hold; none by default, since the log holds only what was answered once.
+        How much one request may hold; by default without limit, for requests that are read back from the log.
     """
     lenient = Rules(coercion=settings.coercion, missing=settings.missing_features)
     exact = Rules(types="exact", extra="error", missing=settings.missing_features, gaps="error", categories="known")

@@ -155,7 +155,7 @@ def list_scores(scores: Sequence[FeatureDrift], t: Translate) -> pd.DataFrame:
 
 
 def link_report(environment: dict[str, str], model: str) -> str:
-    """Return where a browser finds the report; empty if nobody says so.
+    """Return the address at which a browser finds the report; empty if none is configured.
 
     The monitor's own address counts only if it can be a browser's: ``http://monitor:8002`` is a name that only containers know.
     """

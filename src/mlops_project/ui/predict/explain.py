@@ -61,6 +61,8 @@ def explain_row(
 
     Parameters
     ----------
+    row
+        Feature name → value.
     background
         Feature name → array ``(n_rows,)`` of the reference rows to compare with.
     output
