@@ -106,20 +106,21 @@ def test_rows_of_a_window_are_read_once_and_keys_once_more_for_the_labels(log, m
     log.send(400, NOON, labels="true")
     reader, passes, read, fetch = log.read(), [], Files.read, Files.fetch
 
-    def note_read(files, pieces, columns=None, *options):
-        passes.append("every column" if columns is None else "keys")
-        return read(files, pieces, columns, *options)
+    def note_read(files, row_groups, columns=None, *options):
+        kind = "labels" if all("labels" in item.file for item in row_groups) else "keys"
+        passes.append("every column" if columns is None else kind)
+        return read(files, row_groups, columns, *options)
 
-    def note_fetch(files, pieces, positions, columns):
+    def note_fetch(files, row_groups, positions, columns):
         passes.append(f"{len(positions)} rows")
-        return fetch(files, pieces, positions, columns)
+        return fetch(files, row_groups, positions, columns)
 
     monkeypatch.setattr(Files, "read", note_read)
     monkeypatch.setattr(Files, "fetch", note_fetch)
     found = evaluate_window(log.config, log.bundle, reader, Window("churn", NOON, NOON + HOUR, log.version))
     assert (found.rows, found.performance.label_coverage) == (400, 1.0)
     assert found.drift.domain is not None
-    assert passes == ["every column", "keys", "400 rows"]
+    assert passes == ["every column", "labels", "keys", "400 rows"]
 
 
 def draw(n_rows: int, seed: int, sizes: tuple[int, ...]) -> list[float]:
