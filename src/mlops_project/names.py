@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable
 
 from mlops_project.formats import plain
 
@@ -12,6 +14,7 @@ MODEL_NAME = r"""^[^/:.%"'\s\x00-\x1f\x7f](?:[^/:.%"'\x00-\x1f\x7f]*[^/:.%"'\s\x
 EXPECTED_MODEL_NAME = "a name without / : . % quotes and control characters, at most 200 bytes long"
 DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # show letters in another order
 LINES = "\t\n\r"
+MAX_LABEL = 34  # of a chart
 
 
 def is_model_name(text: str) -> bool:
@@ -48,3 +51,16 @@ def show(text: str, limit: int = 300) -> str:
 def fold(name: str) -> str:
     """Return a name's key for comparing: names that differ only in case, or in Unicode's normal forms, have the same one."""
     return unicodedata.normalize("NFKC", name).casefold()
+
+
+def shorten(text: str, limit: int = MAX_LABEL) -> str:
+    """Shorten a text in its middle, as both its ends tell names apart."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else f"{line[: limit // 2]}…{line[limit // 2 + 1 - limit :]}"
+
+
+def distinct(labels: Iterable[str]) -> list[str]:
+    """Shorten labels; those that then look alike get a number from 1, as charts join what has one name."""
+    short = [shorten(label) for label in labels]
+    often = Counter(short)
+    return [label if often[label] == 1 else f"{label} #{place}" for place, label in enumerate(short, 1)]

@@ -1,6 +1,6 @@
 import pytest
 
-from mlops_project.names import fold, is_model_name, is_plain, show
+from mlops_project.names import distinct, fold, is_model_name, is_plain, shorten, show
 
 
 @pytest.mark.parametrize("name", ["iris", "my model", "modèle (2)", "价格", "a" * 200, "-rf", "*"])
@@ -62,3 +62,13 @@ def test_names_that_people_take_for_one_are_one():
     assert fold("\u00c9") == fold("e\u0301")
     assert fold("ﬁrst") == fold("FIRST")
     assert fold("a b") != fold("a_b")
+
+
+def test_long_names_keep_both_ends():
+    assert shorten("a" * 40 + "b" * 40, 20) == "a" * 10 + "…" + "b" * 9
+
+
+def test_names_that_look_alike_when_shortened_are_told_apart():
+    names = distinct(["x" * 40 + "1" + "y" * 40, "x" * 40 + "2" + "y" * 40, "z"])
+    assert len(set(names)) == 3
+    assert names[2] == "z"

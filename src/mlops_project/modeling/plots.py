@@ -1,4 +1,4 @@
-"""Plots of an evaluation as PNG files: the same input gives the same bytes; colours from the Okabe–Ito palette."""
+"""Plots of an evaluation as PNG files: the same input gives the same bytes."""
 
 import textwrap
 from collections import Counter
@@ -17,16 +17,18 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from PIL import Image
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
 from mlops_project.contract import Contract
 from mlops_project.modeling.evaluation import TITLES, Evaluation, format_number
 from mlops_project.modeling.importance import CORRELATED, Importance
 from mlops_project.modeling.metrics import Scored, calibration_bins, compute_metric
+from mlops_project.names import shorten
+from mlops_project.palette import OKABE_ITO
 from mlops_project.runtime import Floats, Predictions
 
-# Okabe & Ito (2008): distinct for the colour-blind too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = (*OKABE_ITO, "#000000")
 INK, SOFT, FAINT = "#33373d", "#6b7280", "#c9ced6"
 STYLE: Any = {  # the stubs list every key
     "text.parse_math": False,  # a column may be called price_$
@@ -44,7 +46,6 @@ STYLE: Any = {  # the stubs list every key
     "ytick.color": INK,
     "legend.fontsize": 9,
     "legend.edgecolor": "none",
-    "savefig.dpi": 110,
 }
 # Looked for where DejaVu Sans, which comes with matplotlib, lacks a character.
 FALLBACK_FONTS = (
@@ -55,6 +56,8 @@ FALLBACK_FONTS = (
     "PingFang SC",
     "Microsoft YaHei",
 )
+DPI = 144  # 1.5 pixels of the file and more per pixel of the report, on a wide screen
+PALETTE = 256  # colours of a file: none is off by more than 4 of 255, and a file has a third of its size
 MAX_CURVES = len(COLOURS)
 MAX_FEATURES = 20
 MAX_POINTS = 5000  # more rows are drawn as densities
@@ -74,7 +77,10 @@ def draw_plots(evaluation: Evaluation, importance: Importance | None, contract: 
 
 
 def _save(figure: Figure, file: Path) -> Path:
-    figure.savefig(file, metadata={"Software": None})
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    picture.quantize(PALETTE, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(file, optimize=True)
     return file
 
 
@@ -91,10 +97,10 @@ def _drawable() -> frozenset[int]:
 
 
 def _labels(names: Sequence[str], limit: int = 24) -> list[str]:
-    """Shorten names in their middle; those that then look alike, or that the fonts cannot write, get their number from 1."""
+    """Shorten names in their middle; those that then look alike, or that cannot be written, get their number from 1."""
     lines = [" ".join(name.split()) for name in names]
-    drawn = ["".join(char if ord(char) in _drawable() else "□" for char in line) for line in lines]
-    short = [text if len(text) <= limit else f"{text[: limit // 2]}…{text[limit // 2 + 1 - limit :]}" for text in drawn]
+    drawn = ["".join(char if ord(char) in _drawable() and char.isprintable() else "□" for char in line) for line in lines]
+    short = [shorten(text, limit) for text in drawn]
     often = Counter(short)
     return [
         text if often[text] == 1 and drawn[index] == lines[index] else f"{text} #{index + 1}"
@@ -108,8 +114,7 @@ def _start(
     """Return empty axes of that size, in inches, with margins for the labels: layout engines take twice the time."""
     lines = textwrap.wrap(note, int(13.5 * size[0]))
     width, height = left + size[0] + 0.25, bottom + size[1] + 0.45 + 0.17 * len(lines)
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
+    figure = Figure(figsize=(width, height), dpi=DPI)
     axes = figure.add_axes((left / width, bottom / height, size[0] / width, size[1] / height))
     axes.set_title(title, loc="left", fontsize=12, fontweight="bold", pad=10 + 12 * len(lines))
     axes.annotate(
@@ -153,7 +158,7 @@ def _draw_confusion(scored: Scored, contract: Contract) -> Figure:
     for row, column in np.ndindex(size, size) if size <= MAX_CELLS else ():
         text = f"{counts[row, column]:,}\n{shares[row, column]:.0%}" if size <= 8 else f"{counts[row, column]:,}"
         colour = "white" if shares[row, column] > 0.55 else INK
-        axes.text(column, row, text, ha="center", va="center", fontsize=10 if size <= 8 else 7, color=colour)
+        axes.text(column, row, text, ha="center", va="center", fontsize=10 if size <= 8 else 9, color=colour)
     return figure
 
 
@@ -261,8 +266,9 @@ def _draw_scores(scored: Scored, contract: Contract) -> Figure:
             axes.hist(chosen, color=colour, alpha=0.3, **options)
             axes.hist(chosen, color=colour, histtype="step", linewidth=1.4, label=f"{labels[kind]}: {len(chosen):,}", **options)
     axes.set(xlim=(-0.01, 1.01), ylim=(0, 1.25 * axes.get_ylim()[1]))  # room for the legend
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.set_yticks([share for share in axes.get_yticks() if share <= 1])
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.legend(loc="upper center")
     return figure
 

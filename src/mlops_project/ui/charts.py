@@ -7,20 +7,19 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from mlops_project.names import distinct
+from mlops_project.palette import BLUE, ORANGE
 from mlops_project.runtime import Floats
 from mlops_project.ui.drawing import (
-    BLUE,
     GREY,
     INK,
     LABEL_WIDTH,
-    ORANGE,
     PERCENT,
     ROW_HEIGHT,
     SERIES,
     describe,
-    distinct,
     finish,
-    name_axis,
+    name_rows,
     sample,
     tip,
     write,
@@ -46,7 +45,7 @@ def draw_probabilities(names: Sequence[str], values: Sequence[float], predicted:
     labels = distinct(names)
     frame = pd.DataFrame({"name": labels, "value": values, "predicted": [i == predicted for i in range(len(names))]})
     base = alt.Chart(frame).encode(
-        y=alt.Y("name:N", sort=None, title=None, axis=name_axis()),
+        y=name_rows(),
         x=alt.X("value:Q", title=None, scale=alt.Scale(domain=[0, 1.15]), axis=None),
         tooltip=[tip("name:N", " "), tip("value:Q", t("probability"), ".2%")],
     )
@@ -100,7 +99,7 @@ def draw_waterfall(steps: pd.DataFrame, axis: str, form: str, t: Translate) -> A
     low, high = float(np.minimum(frame["start"], frame["end"]).min()), float(frame["edge"].max())
     room = 0.25 * (high - low or 1.0)  # for the texts
     scale = alt.Scale(domain=[low - room / 3, high + room], nice=False, zero=False)
-    y = alt.Y("name:N", sort=[ends[0], *frame["name"], ends[1]], title=None, axis=name_axis())
+    y = name_rows(order=[ends[0], *frame["name"], ends[1]])
     bars = alt.Chart(frame).encode(y=y, tooltip=[tip("name:N", " "), tip("change:Q", "±", f"+{form}")])
     colour = alt.when("datum.up").then(alt.value(BLUE)).otherwise(alt.value(ORANGE))
     start = alt.X("start:Q", scale=scale, title=axis, axis=alt.Axis(format=form, tickCount=4, grid=True))
@@ -165,9 +164,8 @@ def _draw_choices(
     shown = frame.assign(x=frame["x"].map(label))
     domain = [0, 1.15] if form == PERCENT else [min(0.0, 1.15 * frame["y"].min()), max(0.0, 1.15 * frame["y"].max())]
     x = alt.X("y:Q", title=titles[1], scale=alt.Scale(domain=domain), axis=alt.Axis(format="%" if form == PERCENT else DIGITS))
-    y = alt.Y("x:N", sort=None, title=None, axis=name_axis())
     tips = [tip("x:N", titles[0]), tip("y:Q", titles[1], form)] + ([tip("series:N", " ")] if len(names) > 1 else [])
-    base = alt.Chart(shown).encode(x=x, y=y, yOffset=alt.YOffset("series:N", sort=list(names)), tooltip=tips)
+    base = alt.Chart(shown).encode(x=x, y=name_rows("x:N"), yOffset=alt.YOffset("series:N", sort=list(names)), tooltip=tips)
     colour = _colour_series(names)
     if len(names) == 1:
         colour = alt.when(alt.datum.x == label.get(current, "")).then(alt.value(BLUE)).otherwise(alt.value(GREY))
@@ -201,9 +199,8 @@ def draw_intervals(names: Sequence[str], values: Sequence[float], bounds: Sequen
         Of the metrics, in the same order; bounds are (low, high).
     """
     frame = pd.DataFrame({"name": names, "value": values, "low": [b[0] for b in bounds], "high": [b[1] for b in bounds]})
-    y = alt.Y("name:N", sort=None, title=None, axis=name_axis())
     tips = [tip("value:Q", t("value"), ".4f"), tip("low:Q", t("from"), ".4f"), tip("high:Q", t("to"), ".4f")]
-    base = alt.Chart(frame).encode(y=y, tooltip=[tip("name:N", " "), *tips])
+    base = alt.Chart(frame).encode(y=name_rows(), tooltip=[tip("name:N", " "), *tips])
     lines = base.mark_rule(color=BLUE, strokeWidth=3, opacity=0.45).encode(
         x=alt.X("low:Q", title=t("value"), scale=alt.Scale(zero=False)), x2="high:Q"
     )
@@ -228,8 +225,7 @@ def draw_bars(
     frame = pd.DataFrame({"name": distinct(names), "value": np.asarray(values, float)})
     spread = np.zeros(len(frame)) if errors is None else np.asarray(errors, float)
     frame["low"], frame["high"] = frame["value"] - spread, frame["value"] + spread
-    y = alt.Y("name:N", sort=None, title=None, axis=name_axis())
-    base = alt.Chart(frame).encode(y=y, tooltip=[tip("name:N", " "), tip("value:Q", titles[1], f",{DIGITS}")])
+    base = alt.Chart(frame).encode(y=name_rows(), tooltip=[tip("name:N", " "), tip("value:Q", titles[1], f",{DIGITS}")])
     bars = base.mark_bar(color=BLUE, height=15, cornerRadiusEnd=3).encode(x=alt.X("value:Q", title=titles[1]))
     whiskers = base.mark_rule(color=GREY, strokeWidth=2).encode(x="low:Q", x2="high:Q")
     chart = bars if errors is None else bars + whiskers
@@ -277,17 +273,8 @@ def draw_matrix(names: Sequence[str], counts: Any, t: Translate) -> Any:
     """
     labels, size = distinct(names), len(names)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    cells = pd.DataFrame(
-        [
-            {
-                "actual": labels[row],
-                "predicted": labels[column],
-                "count": int(counts[row, column]),
-                "share": float(shares[row, column]),
-            }
-            for row, column in np.ndindex(size, size)
-        ]
-    )
+    actual, predicted = (np.take(labels, places.ravel()) for places in np.indices((size, size)))
+    cells = pd.DataFrame({"actual": actual, "predicted": predicted, "count": counts.ravel(), "share": shares.ravel()})
     angle = 0 if size < 5 else -45
     tips = [tip("actual:N", t("actual")), tip("predicted:N", t("predicted")), tip("count:Q", t("rows"), ",")]
     base = alt.Chart(cells).encode(
@@ -321,24 +308,28 @@ def draw_lines(
     diagonal
         Names a line across.
     """
-    domain, axis = alt.Scale(domain=[0, 1]), alt.Axis(format="%")
-    lines = (
-        alt.Chart(frame)
-        .mark_line(strokeWidth=2.5, interpolate="linear")
-        .encode(
-            x=alt.X("x:Q", title=titles[0], scale=domain, axis=axis),
-            y=alt.Y("y:Q", title=titles[1], scale=domain, axis=axis),
-            order="order:Q",
-            color=_colour_series(names),
-            tooltip=[tip("series:N", " "), tip("x:Q", titles[0], PERCENT), tip("y:Q", titles[1], PERCENT)],
-        )
-    )
+    x, y, tips = _describe_square(titles[:2])
+    base = alt.Chart(frame).mark_line(strokeWidth=2.5, interpolate="linear")
+    lines = base.encode(x=x, y=y, order="order:Q", color=_colour_series(names), tooltip=[tip("series:N", " "), *tips])
     words = _describe_curves(frame, (titles[0], f"{titles[2]}, {titles[1]}"), PERCENT, t)
     if not diagonal:
         return finish(lines, 300, words, t)
-    ends = pd.DataFrame({"x": [0, 1], "y": [0, 1], "what": diagonal})
-    guess = alt.Chart(ends).mark_line(color=GREY, strokeDash=[5, 4]).encode(x="x:Q", y="y:Q", tooltip=tip("what:N", " "))
-    return finish(guess + lines, 300, words, t)
+    return finish(_draw_dashed([0, 1], [0, 1], diagonal) + lines, 300, words, t)
+
+
+def _describe_square(titles: tuple[str, str]) -> tuple[Any, Any, list[Any]]:
+    return _describe_plane(titles, PERCENT, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%"))
+
+
+def _describe_plane(titles: tuple[str, str], form: str, **look: Any) -> tuple[Any, Any, list[Any]]:
+    """Return the channels of ``x`` and ``y``, and what appears under the pointer."""
+    tips = [tip(f"{field}:Q", title, form) for field, title in zip("xy", titles, strict=True)]
+    return alt.X("x:Q", title=titles[0], **look), alt.Y("y:Q", title=titles[1], **look), tips
+
+
+def _draw_dashed(x: Sequence[float], y: Sequence[float], what: str = "") -> Any:
+    lines = alt.Chart(pd.DataFrame({"x": x, "y": y, "what": what})).mark_line(color=GREY, strokeDash=[5, 4])
+    return lines.encode(x="x:Q", y="y:Q", **({"tooltip": tip("what:N", " ")} if what else {}))
 
 
 def draw_points(frame: pd.DataFrame, titles: tuple[str, str], t: Translate, *, square: bool) -> Any:
@@ -353,19 +344,10 @@ def draw_points(frame: pd.DataFrame, titles: tuple[str, str], t: Translate, *, s
     square
         Adds the line where both are equal; else a line at zero.
     """
-    x = alt.X("x:Q", title=titles[0], scale=alt.Scale(zero=False))
-    points = (
-        alt.Chart(frame)
-        .mark_circle(color=BLUE, size=45, opacity=0.55)
-        .encode(
-            x=x,
-            y=alt.Y("y:Q", title=titles[1], scale=alt.Scale(zero=False)),
-            tooltip=[tip("x:Q", titles[0], f",{DIGITS}"), tip("y:Q", titles[1], f",{DIGITS}")],
-        )
-    )
+    x, y, tips = _describe_plane(titles, f",{DIGITS}", scale=alt.Scale(zero=False))
+    points = alt.Chart(frame).mark_circle(color=BLUE, size=45, opacity=0.55).encode(x=x, y=y, tooltip=tips)
     ends = [float(frame.to_numpy().min()), float(frame.to_numpy().max())]
-    line = pd.DataFrame({"x": ends if square else [frame["x"].min(), frame["x"].max()], "y": ends if square else [0.0, 0.0]})
-    rule = alt.Chart(line).mark_line(color=GREY, strokeDash=[5, 4]).encode(x="x:Q", y="y:Q")
+    rule = _draw_dashed(*((ends, ends) if square else ([frame["x"].min(), frame["x"].max()], [0.0, 0.0])))
     spans = [
         (title, _span(float(frame[name].min()), float(frame[name].max()), t)) for name, title in zip("xy", titles, strict=True)
     ]
@@ -375,19 +357,11 @@ def draw_points(frame: pd.DataFrame, titles: tuple[str, str], t: Translate, *, s
 
 def draw_calibration(frame: pd.DataFrame, t: Translate) -> Any:
     """Draw predicted probability ``x`` against observed share ``y`` per bin of ``frame``; areas show its ``rows``."""
-    domain, axis = alt.Scale(domain=[0, 1]), alt.Axis(format="%")
     titles = t("calibration.x"), t("calibration.y")
-    points = (
-        alt.Chart(frame)
-        .mark_circle(color=BLUE, opacity=0.9)
-        .encode(
-            x=alt.X("x:Q", title=titles[0], scale=domain, axis=axis),
-            y=alt.Y("y:Q", title=titles[1], scale=domain, axis=axis),
-            size=alt.Size("rows:Q", legend=None, scale=alt.Scale(range=[40, 500])),
-            tooltip=[tip("x:Q", titles[0], PERCENT), tip("y:Q", titles[1], PERCENT), tip("rows:Q", t("rows"), ",")],
-        )
-    )
-    ends = pd.DataFrame({"x": [0, 1], "y": [0, 1]})
-    perfect = alt.Chart(ends).mark_line(color=GREY, strokeDash=[5, 4]).encode(x="x:Q", y="y:Q")
+    x, y, tips = _describe_square(titles)
+    size = alt.Size("rows:Q", legend=None, scale=alt.Scale(range=[40, 500]))
+    points = alt.Chart(frame).mark_circle(color=BLUE, opacity=0.9)
+    points = points.encode(x=x, y=y, size=size, tooltip=[*tips, tip("rows:Q", t("rows"), ",")])
     said = [(t.percent(x), t.percent(y)) for x, y in frame[["x", "y"]].itertuples(index=False)]
-    return finish(perfect + points, 300, describe(f"{t('calibration')}, {titles[0]}, {titles[1]}", said, t), t)
+    words = describe(f"{t('calibration')}, {titles[0]}, {titles[1]}", said, t)
+    return finish(_draw_dashed([0, 1], [0, 1]) + points, 300, words, t)

@@ -1,16 +1,17 @@
-"""What every chart has in common: colours that the colour-blind tell apart (Okabe and Ito's), sizes, numbers, a description."""
+"""What every chart of the application has in common: sizes, axes, numbers, a description."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
+from mlops_project.palette import OKABE_ITO
 from mlops_project.ui.language import Translate
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#757A82"  # 3 : 1 or more on the light page and on the dark one
-SERIES = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", GREY)
+GREY = "#757A82"  # like blue, orange and green 3 : 1 or more on the light page and on the dark one
+SERIES = (*OKABE_ITO, GREY)
 INK = "currentColor"  # the page's own text colour, light or dark: the charts are SVG
 ROW_HEIGHT = 26
 LABEL_WIDTH = 190  # pixels for a bar's name
@@ -96,18 +97,7 @@ def tip(field: str, title: str, form: str = "") -> Any:
     return alt.Tooltip(field, title=title, format=form) if form else alt.Tooltip(field, title=title)
 
 
-def name_axis() -> Any:
-    """Return the axis of named bars: every name, no line."""
-    return alt.Axis(labelLimit=LABEL_WIDTH, labelOverlap=False, ticks=False, domain=False)
-
-
-def shorten(text: str, limit: int = 34) -> str:
-    """Shorten a text in its middle, as both its ends tell names apart."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else f"{line[: limit // 2]}…{line[limit // 2 + 1 - limit :]}"
-
-
-def distinct(labels: Iterable[str]) -> list[str]:
-    """Shorten labels; those that are then equal get a number, because charts draw equal names as one."""
-    short = [shorten(label) for label in labels]
-    return [label if short.count(label) == 1 else f"{label} #{place + 1}" for place, label in enumerate(short)]
+def name_rows(field: str = "name:N", order: Sequence[str] | None = None) -> Any:
+    """Return the vertical channel of lying bars: every name, no line."""
+    axis = alt.Axis(labelLimit=LABEL_WIDTH, labelOverlap=False, ticks=False, domain=False)
+    return alt.Y(field, sort=order, title=None, axis=axis)

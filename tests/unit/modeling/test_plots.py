@@ -103,6 +103,10 @@ def test_names_that_look_alike_or_cannot_be_written_get_their_number():
     assert all(len(label) <= 27 for label in long)
 
 
+def test_names_cannot_turn_the_direction_of_a_label():
+    assert module._labels(["a\u202eb", "plain"]) == ["a□b #1", "plain"]
+
+
 def test_dollars_and_underscores_are_written_as_they_are():
     contract = build_contract("binary", classes=("$a_1$", "$b_2$"))
     assert "$b_2$: AUC" in " ".join(read_text(module._draw_roc(evaluate_classes(contract).scored, contract)))
@@ -113,6 +117,16 @@ def test_same_evaluation_gives_the_same_bytes(tmp_path):
     evaluation = evaluate_classes(contract)
     one, two = (draw_plots(evaluation, rank(contract.names), contract, tmp_path / name) for name in ("one", "two"))
     assert [file.read_bytes() for file in one] == [file.read_bytes() for file in two]
+
+
+def test_palette_of_a_file_changes_no_colour_visibly_and_makes_it_small(tmp_path):
+    contract = build_contract("multiclass", classes=[f"class {number}" for number in range(10)])
+    figure = module._draw_confusion(evaluate_classes(contract, 1000).scored, contract)
+    file = module._save(figure, tmp_path / "palette.png")
+    figure.savefig(tmp_path / "whole.png")
+    palette, whole = (np.asarray(Image.open(tmp_path / name).convert("RGB"), int) for name in ("palette.png", "whole.png"))
+    assert np.abs(palette - whole).max() <= 4
+    assert file.stat().st_size < 0.6 * (tmp_path / "whole.png").stat().st_size
 
 
 def test_style_of_the_caller_is_left_alone(tmp_path):

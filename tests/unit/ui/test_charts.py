@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from mlops_project.ui.charts import MAX_STEPS, draw_waterfall, list_steps
-from mlops_project.ui.drawing import distinct, shorten
 from mlops_project.ui.language import Translate
 
 ENGLISH = Translate("en")
@@ -24,13 +23,3 @@ def test_few_features_are_all_shown():
 
 def test_waterfall_of_a_constant_model_is_drawn():
     assert draw_waterfall(list_steps(["a"], np.zeros(1), 0.5, ""), "p", ".1%", ENGLISH).to_dict()
-
-
-def test_long_names_keep_both_ends():
-    assert shorten("a" * 40 + "b" * 40, 20) == "a" * 10 + "…" + "b" * 9
-
-
-def test_names_that_look_alike_when_shortened_are_told_apart():
-    names = distinct(["x" * 40 + "1" + "y" * 40, "x" * 40 + "2" + "y" * 40, "z"])
-    assert len(set(names)) == 3
-    assert names[2] == "z"

@@ -10,6 +10,7 @@ from html import escape
 from typing import NamedTuple
 
 from mlops_project.monitoring.results import Bins
+from mlops_project.names import shorten
 
 WIDTH = 460
 BROAD = 940
@@ -102,7 +103,7 @@ def _draw_categories(shares: list[tuple[str, float, float]], title: str) -> str:
     shown, rest = ranked[:MAX_CATEGORIES], ranked[MAX_CATEGORIES:]
     if rest:
         shown.append((f"{len(rest)} others", sum(item[1] for item in rest), sum(item[2] for item in rest)))
-    names = [label if len(label) <= 24 else f"{label[:12]}…{label[-11:]}" for label, _, _ in shown]
+    names = [shorten(label, 24) for label, _, _ in shown]
     left = min(180.0, 12 + LETTER_WIDTH * max(map(len, names), default=1))
     peak = max([max(then, now) for _, then, now in shown] or [0.0]) or 1.0
     parts, y = [], 6.0

@@ -7,12 +7,12 @@ import streamlit as st
 
 from mlops_project.contract import Contract
 from mlops_project.errors import ContractError, DataError
+from mlops_project.names import shorten
 from mlops_project.runtime import Runtime
 from mlops_project.scoring.files import SpreadsheetError, TableFile
 from mlops_project.scoring.local import Check, check_file
 from mlops_project.ui import charts
 from mlops_project.ui.batch.score import Key, Result, score_upload
-from mlops_project.ui.drawing import shorten
 from mlops_project.ui.format import escape
 from mlops_project.ui.inputs import describe_inputs, make_template
 from mlops_project.ui.language import Translate

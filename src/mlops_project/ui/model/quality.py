@@ -15,7 +15,6 @@ from mlops_project.ui.catalogue import Model
 if TYPE_CHECKING:
     from mlops_project.modeling.importance import Importance
 
-BINS = 10
 CACHED = 16
 MAX_POINTS = 200  # of a curve, for a quick page
 MAX_CLASSES = 6
@@ -114,11 +113,12 @@ def compute_calibration(predictions: Predictions, truth: npt.NDArray[Any]) -> pd
 
     The probability is that of the positive class; of several classes, that of the predicted one.
     """
+    from mlops_project.modeling.metrics import calibration_bins
+
     shares = np.asarray(predictions.probabilities)
     said = shares[:, 1] if shares.shape[1] == 2 else shares.max(axis=1)
     happened = truth == 1 if shares.shape[1] == 2 else predictions.indices == truth
-    bins = np.clip((said * BINS).astype(np.int64), 0, BINS - 1)
-    frame = pd.DataFrame({"bin": bins, "x": said, "y": np.asarray(happened, np.float64), "rows": 1})
+    frame = pd.DataFrame({"bin": calibration_bins(said), "x": said, "y": np.asarray(happened, np.float64), "rows": 1})
     return frame.groupby("bin").agg({"x": "mean", "y": "mean", "rows": "sum"}).reset_index(drop=True)
 
 

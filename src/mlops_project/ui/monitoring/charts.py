@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import altair as alt
@@ -10,17 +10,15 @@ import numpy as np
 import pandas as pd
 
 from mlops_project.monitoring.results import Bins
+from mlops_project.names import distinct
+from mlops_project.palette import BLUE, GREEN, ORANGE
 from mlops_project.ui.drawing import (
-    BLUE,
-    GREEN,
     GREY,
-    LABEL_WIDTH,
-    ORANGE,
     PERCENT,
     ROW_HEIGHT,
     describe,
-    distinct,
     finish,
+    name_rows,
     sample,
     tip,
 )
@@ -114,15 +112,9 @@ def draw_share(shares: pd.DataFrame, marks: Marks, span: Span, limit: float, t: 
 
 
 def _time_axis(span: Span) -> Any:
-    scale = alt.Scale(type="utc", domain=[_to_vega(instant.astimezone(UTC)) for instant in span])
+    scale = alt.Scale(type="utc", domain=[round(1000 * instant.timestamp()) for instant in span])
     axis = alt.Axis(tickCount=6, labelOverlap=True, labelFlush=False, format=CLOCK)
     return alt.X("end:T", title=None, scale=scale, axis=axis)
-
-
-def _to_vega(instant: datetime) -> Any:
-    day = {"year": instant.year, "month": instant.month, "date": instant.day}
-    clock = {"hours": instant.hour, "minutes": instant.minute, "seconds": instant.second}
-    return alt.DateTime(**day, **clock, milliseconds=instant.microsecond // 1000, utc=True)
 
 
 def _draw_reference(points: pd.DataFrame, name: str) -> Any:
@@ -175,17 +167,17 @@ def draw_bins(bins: Bins, title: str, unit: str, t: Translate) -> Any:
     colour = alt.Color("who:N", scale=scale, legend=alt.Legend(title=None, orient="top"))
     tips = [tip("bin:N", " "), tip("who:N", " "), tip("share:Q", t("share.of.rows"), PERCENT), tip("rows:Q", t("rows"), ",")]
     base = alt.Chart(pd.DataFrame(rows)).mark_bar(cornerRadiusEnd=2).encode(color=colour, tooltip=tips)
-    axis = alt.Axis(format="%", tickCount=5)
+    beside: dict[str, Any] = {"shorthand": "who:N", "sort": list(names)}
+    along: dict[str, Any] = {"shorthand": "share:Q", "title": None, "axis": alt.Axis(format="%", tickCount=5)}
     said = [
         (labels[place], t("then.now", then=t.percent(shares[0][place]), now=t.percent(shares[1][place]))) for place in filled
     ]
     words = describe(f"{t('distribution')} {title}", said, t)
     if bins.edges:
         place = alt.X("bin:N", sort=None, title=unit or None, axis=alt.Axis(labelAngle=-45, labelLimit=120, labelOverlap=False))
-        chart = base.encode(x=place, xOffset=alt.XOffset("who:N", sort=list(names)), y=alt.Y("share:Q", title=None, axis=axis))
+        chart = base.encode(x=place, xOffset=alt.XOffset(**beside), y=alt.Y(**along))
         return finish(chart, HEIGHT + 40, words, t)
-    lying = alt.Y("bin:N", sort=None, title=None, axis=alt.Axis(labelLimit=LABEL_WIDTH, labelOverlap=False, ticks=False))
-    chart = base.encode(y=lying, yOffset=alt.YOffset("who:N", sort=list(names)), x=alt.X("share:Q", title=None, axis=axis))
+    chart = base.encode(y=name_rows("bin:N"), yOffset=alt.YOffset(**beside), x=alt.X(**along))
     return finish(chart, ROW_HEIGHT * max(len(filled), 3) + 70, words, t)
 
 

@@ -10,10 +10,11 @@ from mlops_project.client.http import ServerError
 from mlops_project.client.model_server import ModelServer
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ContractError
+from mlops_project.names import shorten
 from mlops_project.ui import charts
 from mlops_project.ui.address import CASE, MAX_LINK, read_case, write_link
 from mlops_project.ui.document import announce, press_on_enter
-from mlops_project.ui.drawing import PERCENT, shorten
+from mlops_project.ui.drawing import PERCENT
 from mlops_project.ui.format import escape
 from mlops_project.ui.language import Translate, format_value
 from mlops_project.ui.predict.answers import Answer, Asked, ask, compute_what_if, explain, is_measured
