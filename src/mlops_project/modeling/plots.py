@@ -77,7 +77,7 @@ def draw_plots(evaluation: Evaluation, importance: Importance | None, contract: 
 
 
 def _save(figure: Figure, file: Path) -> Path:
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)  # its methods have no types
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     picture.quantize(PALETTE, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(file, optimize=True)
