@@ -42,15 +42,23 @@ def test_debug_shows_the_traceback(monkeypatch):
     assert "Traceback" in done.stderr
 
 
-@pytest.mark.parametrize(("given", "seen"), [(None, "true"), ("false", "false")])
-def test_commands_report_to_nobody_unless_asked(monkeypatch, given, seen):
+@pytest.mark.parametrize(
+    ("variable", "given", "seen"),
+    [
+        ("MLFLOW_DISABLE_TELEMETRY", None, "true"),
+        ("MLFLOW_DISABLE_TELEMETRY", "false", "false"),
+        ("OMP_WAIT_POLICY", None, "PASSIVE"),
+        ("OMP_WAIT_POLICY", "ACTIVE", "ACTIVE"),
+    ],
+)
+def test_commands_report_to_nobody_and_their_threads_sleep_unless_asked(monkeypatch, variable, given, seen):
     @click.command(cls=WorkflowCommand)
     def command() -> None:
-        click.echo(os.environ["MLFLOW_DISABLE_TELEMETRY"])
+        click.echo(os.environ[variable])
 
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", given or "")
+    monkeypatch.setenv(variable, given or "")
     if given is None:
-        monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY")
+        monkeypatch.delenv(variable)
     assert CliRunner().invoke(command, []).output == f"{seen}\n"
 
 
