@@ -2,7 +2,9 @@
 
 from collections import Counter
 
+import importlib_metadata
 import pytest
+from mlflow.utils import requirements_utils
 
 from mlops_project import runtime
 from mlops_project.config import read_config
@@ -40,7 +42,22 @@ def looks(monkeypatch) -> Counter[str]:
     return found
 
 
-def test_held_out_rows_are_encoded_once_and_answered_once_by_each_engine(looks, tmp_path, monkeypatch):
+@pytest.fixture
+def maps(monkeypatch) -> Counter[str]:
+    """Count how often the files of all installed packages are read."""
+    found: Counter[str] = Counter()
+    original = importlib_metadata.packages_distributions
+
+    def counted():
+        found["packages_distributions"] += 1
+        return original()
+
+    monkeypatch.setattr(importlib_metadata, "packages_distributions", counted)
+    monkeypatch.setattr(requirements_utils, "_MODULES_TO_PACKAGES", None)
+    return found
+
+
+def test_held_out_rows_are_encoded_once_and_answered_once_by_each_engine(looks, maps, tmp_path, monkeypatch):
     file = tmp_path / "model.yaml"
     file.write_text(SETTINGS)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
@@ -48,3 +65,5 @@ def test_held_out_rows_are_encoded_once_and_answered_once_by_each_engine(looks, 
     assert result.decision is not None
     assert result.bundle.metadata.test_rows == HELD_OUT
     assert looks == {"encode": 1, "run": 1, "predict_frame": 1}
+    assert maps == {}  # MLflow would, for versions that are known
+    assert requirements_utils._MODULES_TO_PACKAGES is None  # later callers may need it

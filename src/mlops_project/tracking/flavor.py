@@ -1,9 +1,10 @@
 """The MLflow side of a bundle: ``MLmodel``, the pipeline in skops' format, requirements, signature and input example."""
 
+import contextlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.utils import requirements_utils
 
 from mlops_project.contract import Contract, Feature
 
@@ -37,7 +39,7 @@ def save_mlflow_model(
         ``model.estimator``: decides what must be installed to load the model.
     """
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # it notes every missing optional pip feature
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+    with tempfile.TemporaryDirectory(dir=folder) as temporary, _without_module_map():
         target = Path(temporary) / "model"
         mlflow.sklearn.save_model(
             pipeline,
@@ -49,6 +51,21 @@ def save_mlflow_model(
         )
         for file in target.iterdir():
             shutil.move(file, folder / file.name)
+
+
+@contextlib.contextmanager
+def _without_module_map() -> Iterator[None]:
+    """Keep MLflow from reading the list of files of every installed package, half a second's work or more.
+
+    It is to say which module belongs to a package whose version is not known; those that we require have one.
+    """
+    private: Any = requirements_utils
+    known = private._MODULES_TO_PACKAGES
+    private._MODULES_TO_PACKAGES = known or {}
+    try:
+        yield
+    finally:
+        private._MODULES_TO_PACKAGES = known
 
 
 def build_signature(contract: Contract) -> ModelSignature:
