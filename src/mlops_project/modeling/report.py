@@ -4,6 +4,7 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def write_card(file: Path, metadata: Metadata, config: Config, findings: Finding
     file.write_text(text.strip() + "\n", encoding="utf-8")
 
 
+@cache
 def _environment(*, page: bool) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("mlops_project.modeling"),
