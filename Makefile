@@ -14,6 +14,12 @@ INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url
 CONFIG ?=
 TESTS ?= tests/unit tests/integration tests/ui tests/walkthrough
+PYTEST := $(BIN)/python -m pytest
+PARALLEL := -n auto --dist loadgroup
+
+# Every core has a test process already. Threads of OpenMP and OpenBLAS would spin while they wait for a core: small gradient
+# boosting takes twenty times the processor time then.
+test test-e2e test-k8s test-monitoring test-browser: export OMP_NUM_THREADS = 1
 
 .PHONY: help
 help: ## List the targets
@@ -54,13 +60,13 @@ train: $(VENV)/.run ## Train the default model, or CONFIG=model.yaml
 
 .PHONY: test test-e2e test-containers test-k8s test-monitoring test-browser screenshots manifests check format lint types imports spelling secrets docs docs-check workflows compose lock lock-check
 test: $(VENV)/.dev ## Run the tests that need nothing but Python; TESTS=tests/unit runs some
-	$(BIN)/python -m pytest -n auto --dist loadgroup $(TESTS)
+	$(PYTEST) $(PARALLEL) $(TESTS)
 
 test-e2e: $(VENV)/.dev ## Whole processes: faults, kills, load, MLflow on PostgreSQL
-	$(BIN)/python -m pytest -n auto --dist loadgroup tests/e2e
+	$(PYTEST) $(PARALLEL) tests/e2e
 
 test-containers: $(VENV)/.dev ## Build the images and run them in a real Docker engine, Compose too
-	$(BIN)/python -m pytest --timeout 1800 tests/containers
+	$(PYTEST) --timeout 1800 tests/containers
 
 # The validators want older libraries than the product: they live in an environment of their own.
 build/k8s-tools/.installed: tests/k8s/requirements.txt | $(UV)
@@ -69,13 +75,13 @@ build/k8s-tools/.installed: tests/k8s/requirements.txt | $(UV)
 	@touch $@
 
 test-k8s: $(VENV)/.dev build/k8s-tools/.installed ## Validate the Kubernetes manifests; needs kubectl, no cluster
-	$(BIN)/python -m pytest -n auto tests/k8s
+	$(PYTEST) $(PARALLEL) tests/k8s
 
 test-monitoring: $(VENV)/.dev ## Prometheus, Alertmanager, rules and dashboards against the running servers
-	$(BIN)/python -m pytest tests/monitoring
+	$(PYTEST) $(PARALLEL) tests/monitoring
 
 test-browser: $(VENV)/.dev ## The application in a real Chromium
-	$(BIN)/python -m pytest -n auto --dist loadgroup tests/browser
+	$(PYTEST) $(PARALLEL) tests/browser
 
 screenshots: $(VENV)/.dev ## Take a picture of every page, light and dark, desktop and phone
 	$(BIN)/python -m tests.browser.screenshots
