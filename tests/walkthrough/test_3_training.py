@@ -1,5 +1,9 @@
+import itertools
 import json
+import subprocess
 import sys
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import joblib
 import pytest
@@ -7,8 +11,34 @@ from mlflow import MlflowClient
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.preprocessing import StandardScaler
 
+from mlops_project.train import train
+from mlops_project.utils import load_config
+from tests.walkthrough.conftest import make_project, run_in
+
 TRAIN = (sys.executable, "-m", "mlops_project.train")
 QUICK = ("--set", "model.params={n_estimators: 20}", "--set", "evaluation.importance_repeats=0")
+UNTRACKED = (*TRAIN, *QUICK, "--set", "tracking.enabled=false")
+
+
+class Trained(NamedTuple):
+    """What a training said, and the model it left."""
+
+    done: "subprocess.CompletedProcess[str]"
+    model: Path
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return json.loads((self.model / "metadata.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> dict[str, Trained]:
+    """The same training as scripts start it, once for each way of saying what came of it."""
+    found = {}
+    for option in ("--json", "--quiet"):
+        root = make_project(tmp_path_factory.mktemp("trained"))
+        found[option] = Trained(run_in(root, *UNTRACKED, option), root / "artifacts" / "model")
+    return found
 
 
 def test_default_training_prints_exports_and_logs_as_the_guide_says(run, project):
@@ -32,13 +62,12 @@ def test_default_training_prints_exports_and_logs_as_the_guide_says(run, project
     assert "gate: promoted" in done.stdout
 
 
-def test_same_training_twice_gives_the_same_metrics_and_model(run, project):
-    digests = []
-    for _ in range(2):
-        result = json.loads(run(*TRAIN, *QUICK, "--json", "--set", "tracking.enabled=false").stdout)
-        metadata = json.loads((project / "artifacts" / "model" / "metadata.json").read_text())
-        digests.append((result["metrics"], metadata["files"]["model.onnx"], metadata["files"]["plots/roc.png"]))
-    assert digests[0] == digests[1]
+@pytest.mark.xdist_group("scripts")
+def test_same_training_twice_gives_the_same_metrics_and_model(trained):
+    first, second = (training.metadata for training in trained.values())
+    assert json.loads(trained["--json"].done.stdout)["metrics"] == first["metrics"] == second["metrics"]
+    for file in ("model.onnx", "plots/roc.png"):
+        assert first["files"][file] == second["files"][file]
 
 
 def test_training_without_mlflow_finishes_and_says_what_was_not_logged(run, project, without):
@@ -68,23 +97,23 @@ def test_training_with_the_server_down_finishes_and_can_be_logged_later(run, pro
     assert "version 1 promoted" in run("mlops", "promote", "artifacts/model/config.yaml").stdout
 
 
+@pytest.mark.xdist_group("scripts")
 @pytest.mark.parametrize(("option", "expected"), [("--quiet", ""), ("--json", "{")])
-def test_scripts_get_nothing_or_json_and_no_progress(run, option, expected):
-    done = run(*TRAIN, *QUICK, option, "--set", "tracking.enabled=false")
+def test_scripts_get_nothing_or_json_and_no_progress(trained, option, expected):
+    done = trained[option].done
     assert done.stderr == ""
     assert done.stdout[:1] == expected
     if expected:
         assert json.loads(done.stdout)["not_logged"] == "tracking.enabled is false"
 
 
-def test_without_reference_rows_the_bundle_holds_nobodys_row(run, project):
-    run(*TRAIN, *QUICK, "--quiet", "--set", "tracking.enabled=false", "--set", "export.reference_rows=0")
+def test_without_reference_rows_the_bundle_holds_nobodys_row(project, monkeypatch):
+    monkeypatch.chdir(project)
+    overrides = [value for option, value in itertools.pairwise(QUICK) if option == "--set"]
+    train(load_config(overrides=[*overrides, "tracking.enabled=false", "export.reference_rows=0"]))
     model = project / "artifacts" / "model"
     assert not (model / "reference.parquet").exists()
     example = json.loads((model / "input_example.json").read_text())
     row = dict(zip(example["columns"], example["data"][0], strict=True))
-    assert all(row[item["name"]] == item["default"] for item in read_contract(model)["features"])
-
-
-def read_contract(model) -> dict:
-    return json.loads((model / "metadata.json").read_text())["contract"]
+    contract = json.loads((model / "metadata.json").read_text())["contract"]
+    assert all(row[item["name"]] == item["default"] for item in contract["features"])

@@ -5,6 +5,7 @@ import urllib.request
 import pytest
 
 from tests.servers import tracking_server
+from tests.walkthrough.conftest import QUICK
 
 
 @pytest.fixture
@@ -14,8 +15,8 @@ def server(tmp_path_factory):
 
 
 def test_training_logs_to_the_server_that_the_variables_name(run, project, server):
-    variables = {"MLFLOW_TRACKING_URI": server, "MLFLOW_EXPERIMENT_NAME": "Projeto10_MLOps"}
-    done = run(sys.executable, "-m", "mlops_project.train", "--set", "model.params={n_estimators: 20}", **variables)
+    variables = QUICK | {"MLFLOW_TRACKING_URI": server, "MLFLOW_EXPERIMENT_NAME": "Projeto10_MLOps"}
+    done = run(sys.executable, "-m", "mlops_project.train", **variables)
     assert f"in {server}, version 1 of breast-cancer" in done.stdout
     assert not (project / "mlruns").exists()
     query = f"{server}/api/2.0/mlflow/experiments/get-by-name?experiment_name=Projeto10_MLOps"

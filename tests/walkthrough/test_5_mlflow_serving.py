@@ -1,17 +1,30 @@
 import json
+import shutil
 import subprocess
 import urllib.request
+from pathlib import Path
 
 import pytest
 from sklearn.datasets import load_breast_cancer
 
 from tests.servers import free_port, model_server, plain_environment, wait_for
+from tests.walkthrough.conftest import make_project, run_in
+
+pytestmark = pytest.mark.xdist_group("mlflow-serving")  # they share the model
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory) -> Path:
+    """A project with a model trained with the default configuration, in artifacts/model; copy it."""
+    root = make_project(tmp_path_factory.mktemp("trained"))
+    run_in(root, "mlops", "train", "--quiet", "--set", "tracking.enabled=false", "--set", "evaluation.importance_repeats=0")
+    return root
 
 
 @pytest.fixture
-def trained(run, project) -> None:
-    """A model trained with the default configuration, in artifacts/model."""
-    run("mlops", "train", "--quiet", "--set", "tracking.enabled=false", "--set", "evaluation.importance_repeats=0")
+def trained(trained_once, project) -> None:
+    """The project with that model in it."""
+    shutil.copytree(trained_once / "artifacts", project / "artifacts")
 
 
 @pytest.fixture

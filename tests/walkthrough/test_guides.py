@@ -19,6 +19,7 @@ import yaml
 from mlops_project.cli import main as mlops
 from mlops_project.utils import load_config
 from tests.servers import model_server, start_tracking_server
+from tests.walkthrough.conftest import QUICK
 
 ROOT = Path(__file__).parents[2]
 ENGLISH, PORTUGUESE, CONTAINERS = (ROOT / "docs" / name for name in ("step-by-step.md", "passo-a-passo.md", "containers.md"))
@@ -373,12 +374,11 @@ def test_every_service_and_volume_of_the_compose_file_is_described() -> None:
 # --- running it ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(300)  # as every test has; those that say so are started first
 def test_every_block_that_needs_neither_docker_nor_a_cluster_runs(run: Callable[..., Any], project: Path) -> None:
     """In order, in one project, as a reader would; servers are started when a block first asks them."""
     blocks = [code for language, code in find_blocks(ENGLISH.read_text(encoding="utf-8")) if language == "bash"]
     assert len(blocks) == 8
-    quick = {f"MLOPS_EVALUATION__{name}": "0" for name in ("IMPORTANCE_REPEATS", "BOOTSTRAP_ROUNDS")}
-    quick |= {"MLOPS_MODEL__PARAMS__N_ESTIMATORS": "20"}
     addresses: dict[str, str] = {}
     outputs: list[str] = []
     with ExitStack() as servers:
@@ -391,7 +391,7 @@ def test_every_block_that_needs_neither_docker_nor_a_cluster_runs(run: Callable[
                 addresses["http://127.0.0.1:5000"] = tracking.address
             for written, real in addresses.items():
                 code = code.replace(written, real)  # noqa: PLW2901
-            outputs.append(run("bash", "-euo", "pipefail", "-c", code.replace("seq 200", "seq 20"), **quick).stdout)
+            outputs.append(run("bash", "-euo", "pipefail", "-c", code.replace("seq 200", "seq 20"), **QUICK).stdout)
         metrics = run("curl", "-s", f"{addresses['http://127.0.0.1:8000']}/metrics").stdout
     assert "gate: promoted" in outputs[1]
     assert "version 1 of wine" in outputs[3]

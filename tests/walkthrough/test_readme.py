@@ -1,6 +1,10 @@
 import re
 from pathlib import Path
 
+import pytest
+
+from tests.walkthrough.conftest import QUICK
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -9,12 +13,13 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.timeout(300)  # as every test has; those that say so are started first
 def test_every_line_of_the_readmes_shell_and_python_blocks_runs_in_an_empty_project(run):
     """In order, in one project: the blocks after training read what training wrote."""
     shell, python = blocks("bash"), blocks("python")
     assert len(shell) == 3
     for block in shell:
-        run("bash", "-euo", "pipefail", "-c", block)
+        run("bash", "-euo", "pipefail", "-c", block, **QUICK)
     for block in python:
         assert "Predictions(" in run("python", "-c", block).stdout
 
