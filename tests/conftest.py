@@ -16,8 +16,8 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 @pytest.hookimpl(trylast=True)  # after the order was drawn
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that may take longest, so that no core waits for the last of them; groups must stay together."""
-    items.sort(key=_most_seconds, reverse=True)
+    """Begin with what may take longest, so that no core waits for the last: long tests, then groups, which stay together."""
+    items.sort(key=lambda item: (_most_seconds(item), item.get_closest_marker("xdist_group") is not None), reverse=True)
     grouped = [item for item in items if item.get_closest_marker("xdist_group")]
     if items and items[0].config.getoption("loadgroup", False) and not all("@" in item.nodeid for item in grouped):
         raise pytest.UsageError("pytest-xdist lost the groups of this pytest: install what requirements-dev.txt names")

@@ -1,6 +1,7 @@
 """Real servers on free ports of this machine, polled until they answer."""
 
 import contextlib
+import functools
 import os
 import shutil
 import socket
@@ -99,11 +100,30 @@ class TrackingServer(RunningServer):
         return {(item.name, *sorted(item.labels.items())): item.value for family in families for item in family.samples}
 
 
+@functools.cache
+def _mlflow_tables() -> bytes:
+    """Return an SQLite database with MLflow's tables, made by MLflow's own migrations, which take seconds."""
+    from mlops_project.tracking.database import Database
+
+    with tempfile.TemporaryDirectory() as folder:
+        Database(f"sqlite:///{folder}/mlflow.db").upgrade(60)
+        return Path(folder, "mlflow.db").read_bytes()
+
+
+def write_mlflow_tables(file: Path) -> None:
+    """Write an MLflow database that holds nothing yet, unless there is one."""
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(_mlflow_tables())
+
+
 @contextlib.contextmanager
 def start_tracking_server(folder: Path, *options: str, database: str = "", **variables: str) -> Iterator[TrackingServer]:
     """Run ``mlflow server`` with one worker and these options; the database is ``mlflow.db`` in ``folder`` unless given."""
     port = free_port()
     command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    if not database:
+        write_mlflow_tables(folder / "mlflow.db")
     command += ["--backend-store-uri", database or f"sqlite:///{folder}/mlflow.db"]
     command += ["--artifacts-destination", str(folder / "stored"), *options]
     environment = plain_environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | variables

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.shared import make_once
 from tests.tables import MIXED_TARGET, make_mixed_table
 from tests.ui.application import APP, QUICK, SECONDS, train_model
 
@@ -16,22 +17,26 @@ from tests.ui.application import APP, QUICK, SECONDS, train_model
 @pytest.fixture(scope="session")
 def default_project(tmp_path_factory) -> Path:
     """A folder with a model of the default table; copy it."""
-    root = tmp_path_factory.mktemp("default")
-    (root / "pyproject.toml").touch()
-    train_model(root, QUICK.format(name="breast-cancer", estimator="decision_tree"))
-    return root
+
+    def make(root: Path) -> None:
+        (root / "pyproject.toml").touch()
+        train_model(root, QUICK.format(name="breast-cancer", estimator="decision_tree"))
+
+    return make_once(tmp_path_factory, "default", make)
 
 
 @pytest.fixture(scope="session")
 def mixed_project(tmp_path_factory) -> Path:
     """A folder with a model of every column type; copy it."""
-    root = tmp_path_factory.mktemp("mixed")
-    (root / "pyproject.toml").touch()
-    make_mixed_table(300).to_parquet(root / "mixed.parquet")
-    text = QUICK.format(name="mixed", estimator="hist_gradient_boosting")
-    text += f"data: {{source: mixed.parquet, target: {MIXED_TARGET!r}, types: {{note: string}}, units: {{age: years}}}}\n"
-    train_model(root, text)
-    return root
+
+    def make(root: Path) -> None:
+        (root / "pyproject.toml").touch()
+        make_mixed_table(300).to_parquet(root / "mixed.parquet")
+        text = QUICK.format(name="mixed", estimator="hist_gradient_boosting")
+        text += f"data: {{source: mixed.parquet, target: {MIXED_TARGET!r}, types: {{note: string}}, units: {{age: years}}}}\n"
+        train_model(root, text)
+
+    return make_once(tmp_path_factory, "mixed", make)
 
 
 @pytest.fixture

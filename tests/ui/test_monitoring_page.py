@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -19,7 +20,8 @@ from mlops_project.monitoring.service.metrics import MonitorMetrics
 from mlops_project.monitoring.store import EvaluationStore
 from mlops_project.sections import MonitoringConfig
 from tests.evaluations import make_alert, make_drift, make_evaluation, make_feature, make_performance
-from tests.servers import free_port
+from tests.servers import free_port, write_mlflow_tables
+from tests.shared import make_once
 from tests.ui.application import QUICK, open_page, read_words, train_model
 from tests.ui.monitored import ROWS, monitor_past_hours
 
@@ -30,11 +32,13 @@ MOVED = ("mean area", "mean texture")
 @pytest.fixture(scope="session")
 def monitored_project(tmp_path_factory, default_project):
     """The default model, and a log of eight hours in which two features moved and the labels changed their mind."""
-    root = tmp_path_factory.mktemp("monitored")
-    shutil.copytree(default_project, root, dirs_exist_ok=True)
-    (root / "model.yaml").write_text((root / "model.yaml").read_text() + "tracking: {enabled: false}\n")
-    monitor_past_hours(root, moved=MOVED)
-    return root
+
+    def make(root: Path) -> None:
+        shutil.copytree(default_project, root, dirs_exist_ok=True)
+        (root / "model.yaml").write_text((root / "model.yaml").read_text() + "tracking: {enabled: false}\n")
+        monitor_past_hours(root, moved=MOVED)
+
+    return make_once(tmp_path_factory, "monitored", make)
 
 
 @pytest.fixture
@@ -248,8 +252,9 @@ def test_without_a_registry_alerts_make_the_timeline(start, monitored_project):
 
 def test_registry_tells_the_whole_story(start, tmp_path):
     (tmp_path / "pyproject.toml").touch()
-    for estimator in ("decision_tree", "random_forest"):
-        train_model(tmp_path, QUICK.format(name=MODEL, estimator=estimator), **{"tracking.enabled": "true"})
+    write_mlflow_tables(tmp_path / "mlruns" / "mlflow.db")
+    for estimator, trees in (("decision_tree", {}), ("random_forest", {"model.params.n_estimators": "20"})):
+        train_model(tmp_path, QUICK.format(name=MODEL, estimator=estimator), **{"tracking.enabled": "true"} | trees)
     monitor_past_hours(tmp_path, hours=7, moved=MOVED)
     words = read_words(open_monitoring(start()))
     for title in ("Registered", "Promoted", "Alert"):

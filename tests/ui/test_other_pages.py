@@ -2,26 +2,32 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
 from mlops_project.bundle import load_bundle
+from tests.servers import write_mlflow_tables
+from tests.shared import make_once
 from tests.ui.application import QUICK, find_button, open_page, press, read_words, train_model
 
 ADMIN = "hunter2-admin"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tracked_project(tmp_path_factory):
     """A project with three registered versions: 1 was champion, 2 is, 3 was not good enough."""
-    root = tmp_path_factory.mktemp("tracked")
-    (root / "pyproject.toml").touch()
-    settings = {"tracking.enabled": "true", "gates.tolerance": "0.0"}
-    for estimator in ("decision_tree", "random_forest"):
-        train_model(root, QUICK.format(name="breast-cancer", estimator=estimator), **settings)
-    text = QUICK.format(name="breast-cancer", estimator="decision_tree").replace("}\nev", ", params: {max_depth: 1}}\nev", 1)
-    train_model(root, text, **settings)
-    return root
+
+    def make(root: Path) -> None:
+        (root / "pyproject.toml").touch()
+        write_mlflow_tables(root / "mlruns" / "mlflow.db")
+        settings = {"tracking.enabled": "true", "gates.tolerance": "0.0"}
+        for estimator in ("decision_tree", "logistic_regression"):
+            train_model(root, QUICK.format(name="breast-cancer", estimator=estimator), **settings)
+        text = QUICK.format(name="breast-cancer", estimator="decision_tree")
+        train_model(root, text.replace("}\nev", ", params: {max_depth: 1}}\nev", 1), **settings)
+
+    return make_once(tmp_path_factory, "tracked", make)
 
 
 @pytest.fixture
