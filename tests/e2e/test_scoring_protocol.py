@@ -6,11 +6,14 @@ What may differ is listed here, with the reason that docs/serving.md gives to us
 import http.client
 import json
 import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from mlops_project.bundle import load_bundle
@@ -26,6 +29,7 @@ model: {name: mixed, estimator: hist_gradient_boosting, params: {max_iter: 20}}
 """
 NUMERIC = "model: {estimator: decision_tree, params: {max_depth: 5}}\n"
 QUICK = "evaluation: {bootstrap_rounds: 0, importance_repeats: 0}\n"
+SHARED = pytest.mark.xdist_group("scoring-mixed")  # of MLflow's answers
 Answer = tuple[int, bytes]
 
 
@@ -109,51 +113,60 @@ def ask(port: int, request: Request) -> Answer:
 
 
 def write_mixed_table(folder) -> None:
-    script = """
-import numpy as np, pandas as pd
-rng = np.random.default_rng(0); n = 400
-f = pd.DataFrame({
-    "size": rng.normal(10, 3, n).round(3), "gap": np.where(rng.random(n) < .2, np.nan, rng.normal(0, 1, n)),
-    "count": rng.integers(0, 50, n), "flag": rng.random(n) < .5, "colour": rng.choice(["red", "green", "blue"], n),
-    "note": [None if rng.random() < .2 else f"t{rng.integers(0, 120)}" for _ in range(n)],
-    "day": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 2000, n), "D")})
-y = f["size"] + f["count"] / 10 + (f.colour == "red") * 3 + f.flag * 2 + f.day.dt.month / 4
-f["kind"] = np.where(y > y.quantile(.66), "high", np.where(y > y.quantile(.33), "middle", "low"))
-f.to_csv("mixed.csv", index=False)
-"""
-    subprocess.run([sys.executable, "-c", script], cwd=folder, check=True)
+    rng = np.random.default_rng(0)
+    n = 400
+    table = pd.DataFrame(
+        {
+            "size": rng.normal(10, 3, n).round(3),
+            "gap": np.where(rng.random(n) < 0.2, np.nan, rng.normal(0, 1, n)),
+            "count": rng.integers(0, 50, n),
+            "flag": rng.random(n) < 0.5,
+            "colour": rng.choice(["red", "green", "blue"], n),
+            "note": [None if rng.random() < 0.2 else f"t{rng.integers(0, 120)}" for _ in range(n)],
+            "day": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 2000, n), "D"),
+        }
+    )
+    score = table["size"] + table["count"] / 10 + (table.colour == "red") * 3 + table.flag * 2 + table.day.dt.month / 4
+    table["kind"] = np.where(score > score.quantile(0.66), "high", np.where(score > score.quantile(0.33), "middle", "low"))
+    table.to_csv(folder / "mixed.csv", index=False)
 
 
-@pytest.fixture
-def make_bundle(tmp_path):
-    def make(settings: str):
-        write_mixed_table(tmp_path)
-        file = tmp_path / "model.yaml"
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory) -> Callable[[str], tuple[Path, list[tuple[Request, Answer]]]]:
+    """Train with these settings and ask MLflow's server everything, once; give the project and MLflow's answers."""
+
+    @cache
+    def ask_mlflow(settings: str) -> tuple[Path, list[tuple[Request, Answer]]]:
+        folder = tmp_path_factory.mktemp("answered")
+        write_mixed_table(folder)
+        file = folder / "model.yaml"
         file.write_text(settings + QUICK)
-        config = read_config(file, root=tmp_path, overrides=["tracking.enabled=false", "gates.minimum={}"], env={})
-        train(config)
-        return config.model_dir
+        config = read_config(file, root=folder, overrides=["tracking.enabled=false", "gates.minimum={}"], env={})
+        contract = train(config).bundle.contract
+        with mlflow_server(folder, config.model_dir) as port:
+            return folder, [(request, ask(port, request)) for request in Generator(contract, seed=7).all(ROUNDS)]
 
-    return make
+    return ask_mlflow
 
 
 @pytest.mark.timeout(280)
 @pytest.mark.parametrize(
     ("settings", "coercion"),
-    [(NUMERIC, "strict"), (MIXED, "strict"), (MIXED, "mlflow")],
-    ids=["numeric", "mixed", "mixed-coerced"],
+    [
+        pytest.param(NUMERIC, "strict", id="numeric"),
+        pytest.param(MIXED, "strict", id="mixed", marks=SHARED),
+        pytest.param(MIXED, "mlflow", id="mixed-coerced", marks=SHARED),
+    ],
 )
-def test_thousands_of_requests_are_answered_as_by_mlflow(make_bundle, tmp_path, monkeypatch, settings, coercion):
-    monkeypatch.chdir(tmp_path)
-    bundle = make_bundle(settings)
-    contract = load_bundle(bundle).contract
+def test_thousands_of_requests_are_answered_as_by_mlflow(answered, settings, coercion):
+    folder, asked = answered(settings)
+    contract = load_bundle(folder / "artifacts/model").contract
     dates = any(feature.type == "datetime" for feature in contract.features)
     reasons: Counter[str] = Counter()
     faults, total, good = [], 0, 0
-    ours = model_server(tmp_path, "--model", str(bundle), "--set", f"serving.coercion={coercion}")
-    with mlflow_server(tmp_path, bundle) as their_port, ours as own:
-        for request in Generator(contract, seed=7).all(ROUNDS):
-            theirs, own_answer = ask(their_port, request), ask(own.port, request)
+    with model_server(folder, "--model", "artifacts/model", "--set", f"serving.coercion={coercion}") as ours:
+        for request, theirs in asked:
+            own_answer = ask(ours.port, request)
             total += 1
             good += theirs[0] == 200
             if code(theirs) == code(own_answer):
