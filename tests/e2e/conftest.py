@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import plain_environment
+from tests.shared import make_once
 
 
 @pytest.fixture
@@ -26,11 +27,12 @@ def trained_artifacts(tmp_path_factory) -> Path:
     from mlops_project.config import read_config
     from mlops_project.train import train
 
-    root = tmp_path_factory.mktemp("trained")
-    file = root / "model.yaml"
-    file.write_text("model: {estimator: decision_tree}\nevaluation: {bootstrap_rounds: 0, importance_repeats: 0}\n")
-    train(read_config(file, root=root, overrides=["tracking.enabled=false"], env={}))
-    return root / "artifacts"
+    def make(root: Path) -> None:
+        file = root / "model.yaml"
+        file.write_text("model: {estimator: decision_tree}\nevaluation: {bootstrap_rounds: 0, importance_repeats: 0}\n")
+        train(read_config(file, root=root, overrides=["tracking.enabled=false"], env={}))
+
+    return make_once(tmp_path_factory, "trained", make) / "artifacts"
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from examples.demo.machines import make_machines
 from mlops_project.monitoring.results import Evaluation
 from mlops_project.monitoring.store import EvaluationStore
 from mlops_project.prediction_log.reader import Counts, LogReader, Window
-from tests.servers import free_port, plain_environment, wait_for
+from tests.servers import free_port, plain_environment, wait_for, write_mlflow_tables
 
 MODEL = "machines"
 CONFIG = f"""
@@ -239,6 +239,7 @@ def prepare(folder: Path) -> None:
     """Write tables and configuration, and train a first champion under a tracking server."""
     (folder / "pyproject.toml").touch()
     (folder / "m.yaml").write_text(CONFIG)
+    write_mlflow_tables(folder / "mlflow.db")
     make_machines(1500, seed=1).to_csv(folder / "machines.csv", index=False)
     make_machines(20_000, seed=2).to_csv(folder / "fresh.csv", index=False)
     loop = Loop(folder)

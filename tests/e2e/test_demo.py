@@ -11,6 +11,7 @@ import pytest
 
 from tests.servers import find_alive, plain_environment
 
+pytestmark = pytest.mark.timeout(300)  # as every test has; those that say so are started first
 SCRIPT = Path(__file__).parents[2] / "examples" / "demo" / "demo.py"
 
 

@@ -5,9 +5,12 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from mlops_project.bundle import load_bundle
 from tests.unit.prediction_log.segments import NOON, Segments
 
+pytestmark = pytest.mark.timeout(300)  # as every test has; those that say so are started first
 ROOT = Path(__file__).parents[2]
 
 

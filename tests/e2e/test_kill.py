@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from mlops_project.config import read_config
+from mlops_project.train import train
+
+pytestmark = pytest.mark.timeout(300)  # as every test has; those that say so are started first
 ROOT = Path(__file__).parents[2]
 CONFIG = """
 data: {source: "sklearn:iris"}
@@ -19,7 +23,7 @@ tracking: {enabled: false}
 def test_kill_before_any_change_of_the_file_system_leaves_the_old_bundle_or_the_new_one(project, environment, old_model):
     (project / "model.yaml").write_text(CONFIG)
     if old_model:
-        subprocess.run(["mlops", "train", "--quiet", "model.yaml"], cwd=project, env=environment, check=True)
+        train(read_config(project / "model.yaml", root=project, env={}))
     command = [sys.executable, "-m", "tests.e2e.kill_at_every_write", str(project)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from tests.e2e.loop import BATCH, CHANGE, LABEL_DELAY_SECONDS, SERVERS, Loop, Sent, prepare
+from tests.shared import make_once
 
 pytestmark = pytest.mark.timeout(600)  # of which an idle machine takes a tenth
 SERVED_SECONDS, ALERT_SECONDS, PROMOTION_SECONDS = 60, 200, 300  # at most, on a machine that has much else to do
@@ -17,9 +18,7 @@ BAD = {
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
     """A project with a champion, made once; copy it."""
-    folder = tmp_path_factory.mktemp("loop")
-    prepare(folder)
-    return folder
+    return make_once(tmp_path_factory, "loop", prepare)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 
 from tests.servers import model_server, wait_until
 
+pytestmark = pytest.mark.xdist_group("simulate")  # they share a model server
 QUICK = (
     "model: {name: m, estimator: decision_tree, params: {max_depth: 5}}\ntracking: {enabled: false}\n"
     "evaluation: {bootstrap_rounds: 0, importance_repeats: 0}\n"

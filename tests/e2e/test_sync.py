@@ -1,16 +1,21 @@
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from mlops_project.bundle import load_bundle
+from mlops_project.config import Config, read_config
+from mlops_project.promote import promote
+from mlops_project.train import train
 from tests.integration.tracking.stores import FaultyProxy
-from tests.servers import plain_environment, tracking_server
+from tests.servers import plain_environment, tracking_server, write_mlflow_tables
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """
@@ -35,14 +40,17 @@ class Registry:
             ["mlops", *command], cwd=self.root, env=self.environment, text=True, capture_output=True, timeout=120, check=False
         )
 
+    def read_config(self, *overrides: str) -> Config:
+        return read_config(self.root / "model.yaml", root=self.root, overrides=overrides, env={})
+
     def train(self) -> None:
-        for depth in (1, 2):
-            done = self.run("train", "--quiet", "model.yaml", "--set", f"model.params.max_depth={depth}")
-            assert done.returncode == 0, done.stderr
+        with mock.patch.dict(os.environ, self.environment, clear=True):
+            for depth in (1, 2):
+                assert train(self.read_config(f"model.params.max_depth={depth}")).run is not None
 
     def promote(self, version: int) -> None:
-        done = self.run("promote", "model.yaml", "--version", str(version), "--force", "--reason", "test")
-        assert done.returncode == 0, done.stderr
+        with mock.patch.dict(os.environ, self.environment, clear=True):
+            promote(self.read_config(), str(version), force=True, reason="test")
 
 
 pytestmark = pytest.mark.xdist_group("sync")  # they share what was trained
@@ -51,6 +59,7 @@ pytestmark = pytest.mark.xdist_group("sync")  # they share what was trained
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory) -> Registry:
     registry = Registry(tmp_path_factory.mktemp("embedded"))
+    write_mlflow_tables(registry.root / "mlruns" / "mlflow.db")
     registry.train()
     return registry
 

@@ -15,6 +15,7 @@ from mlflow.exceptions import RestException
 
 from tests.servers import PostgreSQL, TrackingServer, plain_environment, postgresql_server, start_tracking_server
 
+pytestmark = pytest.mark.xdist_group("postgresql")  # they share the servers
 N_RUNS, N_STEPS = 50, 3
 MODEL = "cancer"
 REPLICA = {"MLFLOW_FLASK_SERVER_SECRET_KEY": "hunter2-shared-by-all-replicas", "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "5"}

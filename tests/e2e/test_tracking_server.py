@@ -20,6 +20,7 @@ import pytest
 from tests.servers import TrackingServer, find_alive, free_port, plain_environment, start_tracking_server, wait_until
 
 ONE_RUN_AT_A_TIME = {"MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "1", "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "1"}
+on_server, on_private = (pytest.mark.xdist_group(name) for name in ("tracking-server", "tracking-private"))  # started once
 ADMIN = {
     "MLFLOW_AUTH_ADMIN_USERNAME": "admin",
     "MLFLOW_AUTH_ADMIN_PASSWORD": "hunter2-hunter2",
@@ -69,6 +70,7 @@ def find_workers(server: TrackingServer) -> list[int]:
     return workers
 
 
+@on_server
 def test_metrics_are_there_from_the_start(server):
     metrics = server.read_metrics()
     for name in ("mlflow_experiment_created_total", "mlflow_runs_created_total", "mlflow_model_versions_created_total"):
@@ -77,6 +79,7 @@ def test_metrics_are_there_from_the_start(server):
         assert ("mlflow_runs_finished_total", ("status", state)) in metrics
 
 
+@on_server
 @pytest.mark.parametrize(("path", "status"), [("/api/2.0/mlflow/experiments/get?experiment_id=0", 403), ("/", 403)])
 def test_foreign_host_is_refused_and_counted(server, path, status):
     key = ("http_requests_total", ("method", "GET"), ("path", path.partition("?")[0]), ("status", "403"))
@@ -85,11 +88,13 @@ def test_foreign_host_is_refused_and_counted(server, path, status):
     wait_until(lambda: server.read_metrics().get(key, 0) == before + 1, 10)
 
 
+@on_server
 @pytest.mark.parametrize("path", ["/metrics", "/health"])
 def test_foreign_host_may_scrape_and_probe(server, path):
     assert ask(server, path, Host="10.1.2.3:5000")[0] == 200
 
 
+@on_server
 def test_neither_ids_nor_random_paths_become_series(server):
     ask(server, "/health")
     words = [uuid.uuid4().hex for _ in range(500)]
@@ -122,6 +127,7 @@ def test_neither_ids_nor_random_paths_become_series(server):
     assert sum(value for key, value in metrics.items() if key[0] == "http_requests_total" and ("path", "other") in key) >= 200
 
 
+@on_server
 def test_run_that_ends_twice_counts_once(server):
     finished = ("mlflow_runs_finished_total", ("status", "FAILED"))
     before = server.read_metrics()
@@ -133,6 +139,7 @@ def test_run_that_ends_twice_counts_once(server):
     assert after["mlflow_runs_created_total",] == before["mlflow_runs_created_total",] + 1
 
 
+@on_server
 def test_what_fails_creates_nothing_that_counts(server):
     name = uuid.uuid4().hex
     before = server.read_metrics()
@@ -142,6 +149,7 @@ def test_what_fails_creates_nothing_that_counts(server):
     assert after["mlflow_experiment_created_total",] == before["mlflow_experiment_created_total",] + 1
 
 
+@on_server
 def test_requests_that_need_two_connections_do_not_wait_for_each_other(server):
     runs = [create_run(server) for _ in range(12)]
     begun = time.monotonic()
@@ -151,6 +159,7 @@ def test_requests_that_need_two_connections_do_not_wait_for_each_other(server):
     assert time.monotonic() - begun < 25  # SQLAlchemy gives up after 30
 
 
+@on_server
 def test_counters_stay_when_workers_die(server):
     def create(number: int) -> None:
         call(server, "experiments/create", {"name": f"{number} {uuid.uuid4().hex}"})
@@ -189,6 +198,7 @@ def is_answering(server: TrackingServer) -> bool:
         return False
 
 
+@on_server
 def test_client_that_leaves_in_the_middle_of_an_upload_is_counted_and_nothing_hangs(server):
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     connection.putrequest("PUT", "/api/2.0/mlflow-artifacts/artifacts/0/left.bin")
@@ -250,6 +260,7 @@ def list_routes() -> list[tuple[str, str]]:
     return sorted({(method, rule) for rule, methods in rules for method in (methods or {"GET"}) - {"HEAD", "OPTIONS"}})
 
 
+@on_private
 @pytest.mark.filterwarnings("ignore:starlette.middleware.wsgi is deprecated")  # MLflow's own import
 def test_no_route_answers_without_a_password(private):
     routes = list_routes()
@@ -269,6 +280,7 @@ def test_no_route_answers_without_a_password(private):
     assert (status, "store_type" in json.loads(answer)) == (200, True)
 
 
+@on_private
 def test_users_do_not_see_what_others_made(private):
     admin = {"Authorization": "Basic " + base64.b64encode(b"admin:hunter2-hunter2").decode()}
     users = {}

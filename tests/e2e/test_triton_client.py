@@ -6,10 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from mlops_project.bundle import load_bundle
+from mlops_project.config import read_config
 from mlops_project.runtime import Runtime
+from mlops_project.train import train
 from tests.servers import BIN, model_server
 
 CLIENT = "tritonclient[http]==2.73.0"  # wants an older ml-dtypes than training does
@@ -59,24 +63,22 @@ def triton_python(tmp_path_factory) -> str:
     return str(python)
 
 
-TABLE = """
-import numpy as np, pandas as pd
-rng = np.random.default_rng(0)
-towns = rng.choice(["Köln", "Rio"], 300)
-frame = pd.DataFrame({"size": rng.normal(50, 9, 300), "rooms": rng.integers(1, 6, 300), "town": towns})
-frame["dear"] = np.where(frame["size"] + frame["rooms"] * 5 > 65, "yes", "no")
-frame.to_csv("t.csv", index=False)
-"""
+def write_table(file) -> None:
+    rng = np.random.default_rng(0)
+    towns = rng.choice(["Köln", "Rio"], 300)
+    table = pd.DataFrame({"size": rng.normal(50, 9, 300), "rooms": rng.integers(1, 6, 300), "town": towns})
+    table["dear"] = np.where(table["size"] + table["rooms"] * 5 > 65, "yes", "no")
+    table.to_csv(file, index=False)
 
 
 @pytest.mark.xdist_group("triton")
-def test_tritons_client_gets_the_runtimes_answers_as_json_and_binary(project, environment, triton_python):
-    subprocess.run([sys.executable, "-c", TABLE], cwd=project, check=True)
+def test_tritons_client_gets_the_runtimes_answers_as_json_and_binary(project, triton_python):
+    write_table(project / "t.csv")
     (project / "t.yaml").write_text(
         "data: {source: t.csv, target: dear}\nmodel: {name: towns, estimator: decision_tree}\n"
         "evaluation: {bootstrap_rounds: 0, importance_repeats: 0}\ntracking: {enabled: false}\n"
     )
-    subprocess.run(["mlops", "train", "--quiet", "t.yaml"], cwd=project, env=environment, check=True)
+    train(read_config(project / "t.yaml", root=project, env={}))
     rows = [{"size": 40.5, "rooms": 2, "town": "Köln"}, {"size": 70.25, "rooms": 5, "town": "nowhere"}]
     bundle = load_bundle(project / "artifacts" / "model")
     expected = Runtime.load(bundle).predict({name: [row[name] for row in rows] for name in rows[0]})

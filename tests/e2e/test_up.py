@@ -12,8 +12,9 @@ import urllib.request
 import psutil
 import pytest
 
-from tests.servers import find_alive, is_alive, wait_until
+from tests.servers import find_alive, is_alive, wait_until, write_mlflow_tables
 
+pytestmark = pytest.mark.timeout(300)  # as every test has; those that say so are started first
 QUICK = ["--set", "model.estimator=decision_tree", "--set", "model.params={max_depth: 3}", "--set", "gates.minimum={}"]
 FREE = ["--set", "serving.port=0", "--set", "stack.ui_port=0", "--set", "monitoring.port=0"]
 QUICK += ["--set", "evaluation.importance_repeats=0", "--set", "evaluation.bootstrap_rounds=0"]
@@ -27,6 +28,13 @@ def read_until_up(process: "subprocess.Popen[str]") -> str:
         if line.startswith("Ctrl-C"):
             return output
     return pytest.fail(f"mlops up ended with {process.wait()}:\n{output}")
+
+
+@pytest.fixture
+def trained_project(trained_project):
+    """A project with a model and an empty registry, as after an earlier start."""
+    write_mlflow_tables(trained_project / "mlruns" / "mlflow.db")
+    return trained_project
 
 
 @pytest.fixture
@@ -53,8 +61,16 @@ def start(project, environment):
         process.stdout.close()
 
 
-def test_model_server_predicts_and_follows_the_champion(start, project, environment):
-    _, output = start()
+def test_stack_of_a_local_address_in_the_environment_trains_and_its_model_server_follows_the_champion(
+    start, project, environment
+):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    _, output = start(port, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}")  # nothing answers there until the stack is up
+    assert f"http://127.0.0.1:{port}" in output
+    assert "not logged" not in output
+    assert (project / "mlruns" / "mlflow.db").exists()
     address = re.search(r"model server +(http://127\.0\.0\.1:\d+)", output).group(1)
     contract = json.loads((project / "artifacts/model/metadata.json").read_text())["contract"]
     row = json.dumps({feature["name"]: feature["default"] for feature in contract["features"]}).encode()
@@ -188,16 +204,6 @@ def test_child_that_dies_is_reported_with_the_end_of_its_log(start, trained_proj
     rest = process.stdout.read()
     assert "MLflow stopped by itself (signal SIGKILL)" in rest
     assert "logs/mlflow.log" in rest
-
-
-def test_local_address_in_the_environment_does_not_keep_the_stack_from_starting(start, project):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    _, output = start(port, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}")
-    assert f"http://127.0.0.1:{port}" in output
-    assert "not logged" not in output
-    assert (project / "mlruns" / "mlflow.db").exists()
 
 
 def test_taken_port_is_reported_with_the_setting_that_changes_it(project, environment):

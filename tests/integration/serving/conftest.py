@@ -16,6 +16,7 @@ from mlops_project.config import read_config
 from mlops_project.serving.app import App
 from mlops_project.serving.settings import build_settings
 from mlops_project.train import train
+from tests.shared import make_once
 
 QUICK = ["tracking.enabled=false", "evaluation.bootstrap_rounds=0", "evaluation.importance_repeats=0", "gates.minimum={}"]
 
@@ -111,44 +112,47 @@ def serve(tmp_path) -> Callable[..., Any]:
     return run
 
 
-def _train(root: Path, settings: str) -> Path:
-    file = root / "model.yaml"
-    file.write_text(settings)
-    train(read_config(file, root=root, overrides=QUICK, env={}))
-    return root / "artifacts" / "model"
+def _train(factory: pytest.TempPathFactory, name: str, settings: str, table: pd.DataFrame | None = None) -> Path:
+    def make(root: Path) -> None:
+        if table is not None:
+            table.to_csv(root / "table.csv", index=False)
+        file = root / "model.yaml"
+        file.write_text(settings)
+        train(read_config(file, root=root, overrides=QUICK, env={}))
+
+    return make_once(factory, name, make) / "artifacts" / "model"
 
 
 @pytest.fixture(scope="session")
 def tree_bundle(tmp_path_factory) -> Path:
     """Breast cancer, a small tree; do not change it."""
-    return _train(tmp_path_factory.mktemp("tree"), "model: {name: tree, estimator: decision_tree, params: {max_depth: 4}}")
+    return _train(tmp_path_factory, "tree", "model: {name: tree, estimator: decision_tree, params: {max_depth: 4}}")
 
 
 @pytest.fixture(scope="session")
 def other_bundle(tmp_path_factory) -> Path:
     """The same columns, another model."""
     settings = "model: {name: tree, estimator: logistic_regression}"
-    return _train(tmp_path_factory.mktemp("other"), settings)
+    return _train(tmp_path_factory, "other", settings)
 
 
 @pytest.fixture(scope="session")
 def wine_bundle(tmp_path_factory) -> Path:
     """Another table."""
     settings = "data: {source: 'sklearn:wine'}\nmodel: {name: wine, estimator: decision_tree}"
-    return _train(tmp_path_factory.mktemp("wine"), settings)
+    return _train(tmp_path_factory, "wine", settings)
 
 
 @pytest.fixture(scope="session")
 def prices_bundle(tmp_path_factory) -> Path:
     """Regression on a mixed table."""
-    root = tmp_path_factory.mktemp("prices")
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
         {"size": rng.normal(50, 9, 300), "rooms": rng.integers(1, 6, 300), "town": rng.choice(["A", "B"], 300)}
     )
     frame["price"] = frame["size"] * 3 + frame["rooms"] * 10 + (frame["town"] == "A") * 20 + rng.normal(0, 1, 300)
-    frame.to_csv(root / "prices.csv", index=False)
-    return _train(root, "data: {source: prices.csv, target: price}\nmodel: {name: prices, estimator: hist_gradient_boosting}")
+    settings = "data: {source: table.csv, target: price}\nmodel: {name: prices, estimator: hist_gradient_boosting}"
+    return _train(tmp_path_factory, "prices", settings, frame)
 
 
 @pytest.fixture
