@@ -78,17 +78,23 @@ def test_oldest_events_are_deleted_and_moves_never(config, monkeypatch):
 
 
 def test_writers_at_the_same_time_lose_nothing(config, project):
-    program = (
-        "import sys; from pathlib import Path\n"
+    program = (  # imports first, so that what is slow happens once
+        "import os, sys; from pathlib import Path\n"
         "from mlops_project.config import read_config\n"
         "from mlops_project.tracking.events import record_event\n"
         "from mlops_project.tracking.store import open_store\n"
-        "with open_store(read_config(Path(sys.argv[1]), root=Path(sys.argv[2]), env={})) as store:\n"
-        "    for number in range(10): record_event(store, 'cancer', 'alert', f'{sys.argv[3]} {number}')\n"
+        "import mlflow.store.tracking.sqlalchemy_store, mlflow.store.model_registry.sqlalchemy_store\n"
+        "config = read_config(Path(sys.argv[1]), root=Path(sys.argv[2]), env={})\n"
+        "writers = []\n"
+        "for writer in range(3):\n"
+        "    writers.append(os.fork())\n"
+        "    if not writers[-1]:\n"
+        "        with open_store(config) as store:\n"
+        "            for number in range(10): record_event(store, 'cancer', 'alert', f'{writer} {number}')\n"
+        "        os._exit(0)\n"
+        "sys.exit(any([os.waitpid(writer, 0)[1] for writer in writers]))\n"
     )
-    command = [sys.executable, "-c", program, config.file, project]
-    writers = [subprocess.Popen([*command, str(number)]) for number in range(3)]
-    assert [writer.wait(120) for writer in writers] == [0, 0, 0]
+    subprocess.run([sys.executable, "-c", program, config.file, project], check=True, timeout=120)
     with open_store(config) as store:
         texts = {event.text for event in read_events(store, "cancer")}
     assert texts == {f"{writer} {number}" for writer in range(3) for number in range(10)}
