@@ -78,7 +78,7 @@ test-k8s: $(VENV)/.dev build/k8s-tools/.installed ## Validate the Kubernetes man
 	$(PYTEST) $(PARALLEL) tests/k8s
 
 test-monitoring: $(VENV)/.dev ## Prometheus, Alertmanager, rules and dashboards against the running servers
-	$(PYTEST) $(PARALLEL) tests/monitoring
+	$(PYTEST) tests/monitoring
 
 test-browser: $(VENV)/.dev ## The application in a real Chromium
 	$(PYTEST) $(PARALLEL) tests/browser
