@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from mlops_project.errors import ConfigError, suggest
 from mlops_project.sections import (
+    ChecksConfig,
     DataConfig,
     EvaluationConfig,
     ExportConfig,
@@ -53,6 +54,7 @@ class Config(Section, frozen=True, dict=True):
     test_size: Annotated[float, Meta(gt=0, lt=1, description="Share of rows held out for evaluation.")] = 0.2
     random_state: Annotated[int, Meta(ge=0, lt=2**32, description="Seed of everything random.")] = 42
     data: DataConfig = msgspec.field(default_factory=DataConfig)
+    checks: ChecksConfig = msgspec.field(default_factory=ChecksConfig)
     model: ModelConfig = msgspec.field(default_factory=ModelConfig)
     evaluation: EvaluationConfig = msgspec.field(default_factory=EvaluationConfig)
     gates: GatesConfig = msgspec.field(default_factory=GatesConfig)

@@ -77,6 +77,22 @@ class DataConfig(Section, frozen=True, dict=True):
     ] = 50
 
 
+class ChecksConfig(Section, frozen=True, dict=True):
+    """Findings about the table and the model, each with a code; `docs/checks.md` explains every code."""
+
+    accept: Annotated[
+        dict[
+            Annotated[str, Meta(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*(:.+)?\Z")],
+            Annotated[str, Meta(pattern=r"\S", max_length=1000)],
+        ],
+        Meta(
+            description='Findings that are right as they stand, each with the reason: `{"leak-copy:column": "known in time"}`; '
+            "without a column the reason holds for every finding with that code.",
+            extra={"expected": "a reason for each code: `code: reason` or `code:column: reason`"},
+        ),
+    ] = msgspec.field(default_factory=dict)
+
+
 class ModelConfig(Section, frozen=True, dict=True):
     """What is trained."""
 

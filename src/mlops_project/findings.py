@@ -1,0 +1,95 @@
+"""Findings: what a table or a model shows that people must know, each with a stable code, a reason and a cure.
+
+``docs/checks.md`` has a section for every code. A finding that is right as it stands is accepted, with a reason, in the
+configuration: ``checks.accept``.
+"""
+
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import msgspec
+
+from mlops_project.formats import plain
+
+Severity = Literal["error", "warning", "note"]
+ORDER: tuple[Severity, ...] = ("error", "warning", "note")
+MAX_COLUMNS = 20  # that a finding lists; its text says how many there are
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was found.
+
+    Attributes
+    ----------
+    code
+        Stable name of the kind, such as ``copies-across-split``: lower case, words joined by hyphens.
+    columns
+        The columns that it is about, if any; at most ``MAX_COLUMNS`` are kept.
+    seen
+        What was seen, with numbers and rows. A clause without a full stop; it begins in lower case.
+    why
+        Why it matters. A clause of the same form.
+    cure
+        What to do. A clause of the same form.
+    severity
+        ``error`` stops the training unless it is accepted; ``warning`` and ``note`` do not.
+    accepted
+        The reason that the configuration gives for leaving it so; empty if it is not accepted.
+    """
+
+    code: str
+    seen: str
+    why: str
+    cure: str
+    columns: tuple[str, ...] = ()
+    severity: Severity = "warning"
+    accepted: str = ""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether it stops the training."""
+        return self.severity == "error" and not self.accepted
+
+    @property
+    def sentence(self) -> str:
+        """What was seen, why it matters and what to do, on one line that is safe to print."""
+        parts = (self.seen, self.why, f"accepted: {self.accepted}" if self.accepted else self.cure)
+        return plain("; ".join(" ".join(part.split()) for part in parts if part))
+
+
+def accept(findings: Iterable[Finding], reasons: Mapping[str, str]) -> tuple[Finding, ...]:
+    """Return findings, the gravest first, each with the reason that the configuration gives for it.
+
+    Parameters
+    ----------
+    findings
+        What was found.
+    reasons
+        ``checks.accept``: ``code`` → reason for every finding of that kind, or ``code:column`` → reason for those that are
+        about that column alone. A finding about several columns needs all of them, or the code.
+    """
+    marked = [msgspec.structs.replace(finding, accepted=_find_reason(finding, reasons)) for finding in findings]
+    return tuple(sorted(marked, key=lambda finding: ORDER.index(finding.severity)))
+
+
+def _find_reason(finding: Finding, reasons: Mapping[str, str]) -> str:
+    if finding.code in reasons:
+        return reasons[finding.code]
+    named = [reasons.get(f"{finding.code}:{column}", "") for column in finding.columns]
+    return "; ".join(dict.fromkeys(named)) if named and all(named) else ""
+
+
+def format_finding(finding: Finding, width: int = 0) -> list[str]:
+    """Return ``warning [code]: seen; why; cure`` as lines.
+
+    Parameters
+    ----------
+    width
+        Columns of the terminal; 0 leaves everything on one line.
+    """
+    kind = "accepted" if finding.accepted else finding.severity
+    text = f"{kind} [{finding.code}]: {finding.sentence}"
+    if not width:
+        return [text]
+    return textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
