@@ -8,6 +8,7 @@ import pandas as pd
 from mlops_project.config import Config
 from mlops_project.contract import FeatureType, Task
 from mlops_project.errors import ConfigError, DataError, suggest
+from mlops_project.findings import Finding, accept
 from mlops_project.tables import checks
 from mlops_project.tables.describe import build_contract
 from mlops_project.tables.production import ProductionRows, join_production, read_production
@@ -40,6 +41,7 @@ class _Draft:
     frame: pd.DataFrame
     warnings: list[str]
     problems: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
 
     def take(self, name: str, max_categories: int) -> TypedColumn | None:
         """Convert a column and give its raw memory back; None if that fails, which is a problem of the table."""
@@ -91,6 +93,7 @@ def load_table(config: Config) -> Table:
         groups=None if groups is None else groups.reset_index(drop=True),
         times=None if times is None else times.reset_index(drop=True),
         warnings=tuple(draft.warnings),
+        findings=tuple(draft.findings),
         units=config.data.units,
     )
 
@@ -126,7 +129,7 @@ def _take_target(draft: _Draft, name: str) -> "tuple[pd.Series[Any] | None, Task
         return None, None
     missing = typed.values.isna()
     if missing.any():
-        draft.warnings.append(f"{int(missing.sum())} of {n_rows} rows have no {name!r} and were left out")
+        draft.findings.append(checks.describe_missing_target(name, int(missing.sum()), n_rows))
         draft.frame = draft.frame[~missing]
     if len(draft.frame) < checks.MIN_ROWS:
         raise DataError(
@@ -176,19 +179,15 @@ def _judge(
     """Return the features that a model can use with their hashes; add what is wrong with them to the draft."""
     hashes = {name: hash_column(column) for name, column in features.items()}
     unusable = checks.find_unusable(features, hashes)
-    draft.warnings += [f"column {name!r} {reason}; left out" for name, reason in unusable.items()]
     usable = {name: column for name, column in features.items() if name not in unusable}
-    for name, reason in checks.find_infinite(usable).items():
-        draft.problems.append(f"column {name!r} {reason}; leave them empty, or set data.missing: [inf, -inf]")
-    if target is not None and task is not None:
-        for name in checks.find_leaks(usable, target, task):
-            draft.problems.append(
-                f"column {name!r} equals the target {target.name!r} in other words (a leak); add it to data.drop"
-            )
+    infinite = checks.find_infinite(usable)
+    leaks = [] if target is None or task is None else checks.find_leaks(usable, target, task)
+    found = [*unusable.values(), *leaks]
+    draft.findings += accept([*found, *checks.find_identifiers(usable, types)], draft.config.checks.accept)
+    blocking = [*infinite, *(finding for finding in draft.findings if finding.blocks)]
+    draft.problems += [f"{finding.sentence} [{finding.code}]" for finding in blocking]
     if not usable and not draft.problems:
         draft.problems.append("no column is left to learn from")
-    for name, reason in checks.find_identifiers(usable, types).items():
-        draft.warnings.append(f"column {name!r} {reason}: an identifier? Then add it to data.drop")
     return usable, hashes
 
 

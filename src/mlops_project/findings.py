@@ -14,7 +14,8 @@ from mlops_project.formats import plain
 
 Severity = Literal["error", "warning", "note"]
 ORDER: tuple[Severity, ...] = ("error", "warning", "note")
-MAX_COLUMNS = 20  # that a finding lists; its text says how many there are
+MAX_COLUMNS = 20  # that a finding lists where several were joined; its text says how many there are
+MAX_ALIKE = 5  # findings of one kind that are listed one by one
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +26,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     code
         Stable name of the kind, such as ``copies-across-split``: lower case, words joined by hyphens.
     columns
-        The columns that it is about, if any; at most ``MAX_COLUMNS`` are kept.
+        The columns that it is about, if any.
     seen
         What was seen, with numbers and rows. A clause without a full stop; it begins in lower case.
     why
@@ -59,7 +60,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def accept(findings: Iterable[Finding], reasons: Mapping[str, str]) -> tuple[Finding, ...]:
-    """Return findings, the gravest first, each with the reason that the configuration gives for it.
+    """Return findings, the gravest first, each with the reason that the configuration gives for it; texts are safe to print.
 
     Parameters
     ----------
@@ -69,8 +70,14 @@ def accept(findings: Iterable[Finding], reasons: Mapping[str, str]) -> tuple[Fin
         ``checks.accept``: ``code`` → reason for every finding of that kind, or ``code:column`` → reason for those that are
         about that column alone. A finding about several columns needs all of them, or the code.
     """
-    marked = [msgspec.structs.replace(finding, accepted=_find_reason(finding, reasons)) for finding in findings]
-    return tuple(sorted(marked, key=lambda finding: ORDER.index(finding.severity)))
+    marked = [_clean(finding, finding.accepted or _find_reason(finding, reasons)) for finding in findings]
+    return tuple(sorted(marked, key=lambda finding: (bool(finding.accepted), ORDER.index(finding.severity))))
+
+
+def _clean(finding: Finding, accepted: str) -> Finding:
+    seen, why, cure = (plain(" ".join(text.split())) for text in (finding.seen, finding.why, finding.cure))
+    columns = tuple(map(plain, finding.columns))
+    return msgspec.structs.replace(finding, seen=seen, why=why, cure=cure, columns=columns, accepted=plain(accepted))
 
 
 def _find_reason(finding: Finding, reasons: Mapping[str, str]) -> str:
@@ -78,6 +85,21 @@ def _find_reason(finding: Finding, reasons: Mapping[str, str]) -> str:
         return reasons[finding.code]
     named = [reasons.get(f"{finding.code}:{column}", "") for column in finding.columns]
     return "; ".join(dict.fromkeys(named)) if named and all(named) else ""
+
+
+def summarise(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return findings where more than ``MAX_ALIKE`` of one kind are joined to one, in the order of the first of each kind."""
+    kinds: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in findings:
+        kinds.setdefault((finding.code, finding.severity, finding.accepted), []).append(finding)
+    return tuple(finding for alike in kinds.values() for finding in (alike if len(alike) <= MAX_ALIKE else [_join(alike)]))
+
+
+def _join(alike: list[Finding]) -> Finding:
+    columns = tuple(dict.fromkeys(column for finding in alike for column in finding.columns))
+    first = ", ".join(finding.seen for finding in alike[:3])
+    seen = f"{len(alike)} times: {first}, …"
+    return msgspec.structs.replace(alike[0], columns=columns[:MAX_COLUMNS], seen=seen)
 
 
 def format_finding(finding: Finding, width: int = 0) -> list[str]:

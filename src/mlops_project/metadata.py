@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from mlops_project.contract import Contract
 from mlops_project.errors import BundleError
+from mlops_project.findings import Finding
 from mlops_project.names import EXPECTED_MODEL_NAME, LINES, MAX_NAME, MAX_TEXT, is_model_name, is_plain, show
 
 FORMAT_VERSION = 1
@@ -59,6 +60,8 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         Commit of the project that trained, if it is a git repository.
     libraries
         Library → version that trained.
+    findings
+        What training found in the table and the model, the gravest first; texts are safe to print.
     files
         Path inside the bundle → sha256.
     """
@@ -80,6 +83,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     config_digest: str
     git_commit: str | None = None
     libraries: dict[str, str] = msgspec.field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
     files: dict[str, str] = msgspec.field(default_factory=dict)
 
 
@@ -212,6 +216,7 @@ def check_metadata(metadata: Metadata) -> None:
         raise BundleError(f"name is {show(repr(metadata.name), 80)}; expected {EXPECTED_MODEL_NAME}")
     _check_names(_list_names(metadata))
     _check_values(_list_texts(metadata.config))
+    _check_values((f"finding {show(repr(found.code), 80)}", text) for found in metadata.findings for text in _texts_of(found))
     check_contract(metadata.contract)
     for name, digest in metadata.files.items():
         _check_file(name, digest)
@@ -268,6 +273,10 @@ def _list_values(contract: Contract) -> Iterator[tuple[str, str]]:
         yield from ((where, text) for text in feature.categories)
         if isinstance(feature.default, str):
             yield where, feature.default
+
+
+def _texts_of(finding: Finding) -> tuple[str, ...]:
+    return finding.code, finding.seen, finding.why, finding.cure, finding.severity, finding.accepted, *finding.columns
 
 
 def _list_texts(value: Any, where: str = "config") -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from mlops_project.bundle import (
     CONFIG_FILE,
@@ -26,6 +28,7 @@ from mlops_project.command import Step, WorkflowCommand, config_options, echo, s
 from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import TrackingError
+from mlops_project.findings import accept, format_finding, summarise
 from mlops_project.metadata import check_contract
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from mlops_project.runtime import Runtime
     from mlops_project.tracking.runs import LoggedRun
 
+MAX_WIDTH = 100  # columns of the terminal; longer lines are hard to read
 STEPS = 9  # calls of `step` in one training, without cross-validation
 
 
@@ -250,6 +254,7 @@ def _describe(
         config_digest=digest_settings(settings),
         git_commit=find_commit(config.root),
         libraries=library_versions(),
+        findings=summarise(accept(table.findings, config.checks.accept)),
     )
 
 
@@ -265,14 +270,14 @@ def _write_for_people(
 ) -> "Importance | None":
     from mlops_project.modeling.importance import compute_importance
     from mlops_project.modeling.plots import draw_plots
-    from mlops_project.modeling.report import Findings, write_card, write_report
+    from mlops_project.modeling.report import Results, write_card, write_report
 
     importance = compute_importance(runtime, held_out, metadata.contract, config)
     plots = draw_plots(evaluation, importance, metadata.contract, folder / "plots")
     proof = f"equal on {parity.rows:,} rows, largest difference {parity.max_difference:.1e}"
-    findings = Findings(evaluation, plots, proof, notes)
-    write_report(folder / "report.html", metadata, config, findings)
-    write_card(folder / "README.md", metadata, config, findings)
+    results = Results(evaluation, plots, proof, notes)
+    write_report(folder / "report.html", metadata, config, results)
+    write_card(folder / "README.md", metadata, config, results)
     return importance
 
 
@@ -352,7 +357,9 @@ def train_and_report(config: Config, *, quiet: bool = False, as_json: bool = Fal
 
 
 def _outcome(result: Training) -> Iterator[str]:
-    """Yield what happened, one line each."""
+    """Yield what was found and what happened, line by line."""
+    for finding in result.bundle.metadata.findings:
+        yield from format_finding(finding, min(shutil.get_terminal_size().columns, MAX_WIDTH))
     for note in result.warnings:
         yield f"warning: {note}"
     yield f"model: {result.bundle.path}"
@@ -372,6 +379,7 @@ def _as_json(result: Training) -> dict[str, Any]:
         "metrics": metadata.metrics,
         "metric_intervals": metadata.metric_intervals,
         "warnings": list(result.warnings),
+        "findings": msgspec.to_builtins(metadata.findings),
         "run_id": result.run.run_id if result.run else None,
         "model_version": result.run.model_version if result.run else None,
         "not_logged": result.not_logged,

@@ -88,7 +88,7 @@ def test_rows_without_target_are_left_out_and_told(configure, rng):
     table = load_table(configure(frame))
     assert len(table.target) == 75
     assert table.classes == (0, 1)
-    assert "25 of 100 rows have no 'y' and were left out" in table.warnings
+    assert [(found.code, found.seen) for found in table.findings] == [("missing-target", "25 of 100 rows have no 'y'")]
 
 
 def test_useless_columns_are_left_out_and_told_and_identifiers_warned_of(configure, rng):
@@ -96,11 +96,21 @@ def test_useless_columns_are_left_out_and_told_and_identifiers_warned_of(configu
     frame["copy"] = frame["a"]
     table = load_table(configure(frame))
     assert list(table.features) == ["a", "b", "number"]
-    text = "\n".join(table.warnings)
-    assert "column 'empty' has no values in any of 100 rows; left out" in text
-    assert "column 'same' is 'x' in all 100 rows; left out" in text
-    assert "column 'copy' is a copy of 'a'; left out" in text
-    assert re.search(r"column 'number' numbers the rows .*data\.drop", text)
+    assert {found.code: (found.severity, found.seen) for found in table.findings} == {
+        "identifier": ("warning", "column 'number' numbers the rows (100 different values)"),
+        "no-values": ("note", "column 'empty' has no values in any of 100 rows"),
+        "constant": ("note", "column 'same' is 'x' in all 100 rows"),
+        "copy-of-column": ("note", "column 'copy' is a copy of 'a'"),
+    }
+    assert table.findings[0].cure == "if it is an identifier, add 'number' to data.drop"
+
+
+def test_accepted_leak_is_a_column_like_others(configure, rng):
+    frame = table_of(rng)
+    frame["leak"] = frame["y"].map({"no": 4, "yes": 7})
+    table = load_table(configure(frame, rest='checks: {accept: {"leak-copy:leak": it is known in time}}'))
+    assert list(table.features) == ["a", "b", "leak"]
+    assert [(found.code, found.accepted) for found in table.findings] == [("leak-copy", "it is known in time")]
 
 
 def test_every_problem_of_a_table_is_in_one_message(configure, rng):

@@ -34,7 +34,7 @@ CAPTIONS = {
 
 
 @dataclass(frozen=True)
-class Findings:
+class Results:
     """What training found out, beside the bundle's metadata.
 
     Attributes
@@ -55,16 +55,16 @@ class Findings:
     warnings: Sequence[str] = field(default=())
 
 
-def write_report(file: Path, metadata: Metadata, config: Config, findings: Findings) -> None:
+def write_report(file: Path, metadata: Metadata, config: Config, results: Results) -> None:
     """Write the page; it needs no other file and no network."""
-    plots = [_embed(plot) for plot in findings.plots]
-    facts = _facts(metadata, config, findings) | {"plots": plots, "config": format_settings(metadata.config)}
+    plots = [_embed(plot) for plot in results.plots]
+    facts = _facts(metadata, config, results) | {"plots": plots, "config": format_settings(metadata.config)}
     file.write_text(_environment(page=True).get_template("report.html.j2").render(facts), encoding="utf-8")
 
 
-def write_card(file: Path, metadata: Metadata, config: Config, findings: Findings) -> None:
+def write_card(file: Path, metadata: Metadata, config: Config, results: Results) -> None:
     """Write the model card, after Mitchell et al. 2019; nothing in it is invented."""
-    text = _environment(page=False).get_template("card.md.j2").render(_facts(metadata, config, findings))
+    text = _environment(page=False).get_template("card.md.j2").render(_facts(metadata, config, results))
     file.write_text(text.strip() + "\n", encoding="utf-8")
 
 
@@ -91,8 +91,8 @@ def _embed(plot: Path) -> dict[str, str]:
     return {"title": plot.stem.replace("_", " "), "caption": CAPTIONS.get(plot.stem, ""), "data": data}
 
 
-def _facts(metadata: Metadata, config: Config, findings: Findings) -> dict[str, Any]:
-    evaluation, contract = findings.evaluation, metadata.contract
+def _facts(metadata: Metadata, config: Config, results: Results) -> dict[str, Any]:
+    evaluation, contract = results.evaluation, metadata.contract
     sliced = list(dict.fromkeys(name for part in evaluation.slices for name in part.metrics))
     return {
         "meta": metadata,
@@ -114,8 +114,9 @@ def _facts(metadata: Metadata, config: Config, findings: Findings) -> dict[str, 
         "small_slice": SMALL_SLICE_ROWS,
         "inputs": [{"feature": feature, "seen": _seen(feature)} for feature in contract.features],
         "report": evaluation.report,
-        "parity": findings.parity,
-        "warnings": list(findings.warnings),
+        "parity": results.parity,
+        "warnings": list(results.warnings),
+        "findings": metadata.findings,
     }
 
 

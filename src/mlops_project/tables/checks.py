@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mlops_project.contract import FeatureType, Task
+from mlops_project.findings import Finding
 
 Columns = Mapping[str, "pd.Series[Any]"]
 
@@ -20,39 +21,87 @@ IDENTIFIER_NAME = re.compile(r"(^|[_\W])(?i:id|uuid|guid|key|index|no|nr)$|[a-z]
 GLANCE_ROWS = 1000  # enough to see that a column has more values than the target has classes
 
 
-def find_unusable(features: Columns, hashes: Mapping[str, bytes]) -> dict[str, str]:
+def find_unusable(features: Columns, hashes: Mapping[str, bytes]) -> dict[str, Finding]:
     """Return the columns that a model cannot learn from, with the reason: all missing, constant, or a copy."""
-    unusable: dict[str, str] = {}
+    unusable: dict[str, Finding] = {}
     first: dict[bytes, str] = {}
     for name, column in features.items():
         if column.isna().all():
-            unusable[name] = f"has no values in any of {len(column)} rows"
+            unusable[name] = _leave_out(name, code="no-values", seen=f"has no values in any of {len(column)} rows")
         elif pd.notna(column.iloc[0]) and (column == column.iloc[0]).all():
-            unusable[name] = f"is {str(column.iloc[0])[:40]!r} in all {len(column)} rows"
+            unusable[name] = _leave_out(
+                name, code="constant", seen=f"is {str(column.iloc[0])[:40]!r} in all {len(column)} rows"
+            )
         elif hashes[name] in first and column.equals(features[first[hashes[name]]]):
-            unusable[name] = f"is a copy of {first[hashes[name]]!r}"
+            unusable[name] = _leave_out(name, code="copy-of-column", seen=f"is a copy of {first[hashes[name]]!r}")
         else:
             first.setdefault(hashes[name], name)
     return unusable
 
 
-def find_infinite(features: Columns) -> dict[str, str]:
+def _leave_out(name: str, *, code: str, seen: str) -> Finding:
+    return Finding(
+        code=code,
+        columns=(name,),
+        seen=f"column {name!r} {seen}",
+        why="a model learns nothing from it, so it was left out",
+        cure=f"nothing to do; add {name!r} to data.drop to leave it out without this note",
+        severity="note",
+    )
+
+
+def describe_missing_target(name: str, n_missing: int, n_rows: int) -> Finding:
+    """Return the finding about rows without a target."""
+    return Finding(
+        code="missing-target",
+        columns=(name,),
+        seen=f"{n_missing} of {n_rows} rows have no {name!r}",
+        why="nothing can be learned from them, so they were left out",
+        cure="if their answer is not missing at random, the model does not hold for such rows",
+        severity="note",
+    )
+
+
+def find_infinite(features: Columns) -> list[Finding]:
     """Return the columns with infinite values, with how many and where."""
-    found: dict[str, str] = {}
+    found = []
     for name, column in features.items():
         if column.dtype.kind == "f":
             rows = np.flatnonzero(np.isinf(column.to_numpy()))
             if len(rows):
-                found[name] = f"has {len(rows)} infinite values, the first in row {column.index[rows[0]] + 1}"
+                first = column.index[rows[0]] + 1
+                found.append(
+                    Finding(
+                        code="infinite-values",
+                        columns=(name,),
+                        seen=f"column {name!r} has {len(rows)} infinite values, the first in row {first}",
+                        why="no model can compute with them",
+                        cure="leave them empty, or set data.missing: [inf, -inf]",
+                        severity="error",
+                    )
+                )
     return found
 
 
-def find_leaks(features: Columns, target: "pd.Series[Any]", task: Task) -> list[str]:
+def find_leaks(features: Columns, target: "pd.Series[Any]", task: Task) -> list[Finding]:
     """Return the columns that are the target in other words: renamed classes, or the number in another unit."""
     if task == "regression":
-        return [name for name, column in features.items() if _is_line(column, target)]
-    codes, labels = pd.factorize(target)
-    return [name for name, column in features.items() if _is_renaming(column, codes, len(labels))]
+        names = [name for name, column in features.items() if _is_line(column, target)]
+    else:
+        codes, labels = pd.factorize(target)
+        names = [name for name, column in features.items() if _is_renaming(column, codes, len(labels))]
+    return [_describe_leak(name, str(target.name)) for name in names]
+
+
+def _describe_leak(name: str, target: str) -> Finding:
+    return Finding(
+        code="leak-copy",
+        columns=(name,),
+        seen=f"column {name!r} equals the target {target!r} in other words (a leak)",
+        why="the model would repeat that column, and it is not known yet when a prediction is needed",
+        cure=f"add {name!r} to data.drop",
+        severity="error",
+    )
 
 
 def _is_line(column: "pd.Series[Any]", target: "pd.Series[Any]") -> bool:
@@ -78,13 +127,21 @@ def _is_renaming(column: "pd.Series[Any]", codes: Any, n_labels: int) -> bool:
     return len(np.unique(values[present] * n_labels + codes[present])) == n_labels
 
 
-def find_identifiers(features: Columns, types: Mapping[str, FeatureType]) -> dict[str, str]:
+def find_identifiers(features: Columns, types: Mapping[str, FeatureType]) -> list[Finding]:
     """Return the columns that look like identifiers, with what they look like."""
-    found: dict[str, str] = {}
+    found = []
     for name, column in features.items():
         reason = _identify(name, column, types[name]) if len(column) >= IDENTIFIER_ROWS else None
         if reason:
-            found[name] = reason
+            found.append(
+                Finding(
+                    code="identifier",
+                    columns=(name,),
+                    seen=f"column {name!r} {reason}",
+                    why="a name for a row says nothing about other rows",
+                    cure=f"if it is an identifier, add {name!r} to data.drop",
+                )
+            )
     return found
 
 

@@ -172,18 +172,21 @@ def _inspect_type(column: "pd.Series[Any]", found: Inspection, max_categories: i
 
 def _find_drops(usable: dict[str, TypedColumn], target: "pd.Series[Any]", found: Inspection) -> None:
     columns = {name: typed.values for name, typed in usable.items()}
-    found.drop |= checks.find_unusable(columns, {name: hash_column(column) for name, column in columns.items()})
-    for name, reason in checks.find_infinite(columns).items():
+    unusable = checks.find_unusable(columns, {name: hash_column(column) for name, column in columns.items()})
+    found.drop |= {name: finding.seen.removeprefix(f"column {name!r} ") for name, finding in unusable.items()}
+    for finding in checks.find_infinite(columns):
+        (name,) = finding.columns
         found.missing |= dict.fromkeys(INFINITE, name)
-        found.notes.append(f"column {name!r} {reason}; read as missing")
+        found.notes.append(f"{finding.seen}; read as missing")
         columns[name] = mark_missing(columns[name], INFINITE)
     rest = {name: column for name, column in columns.items() if name not in found.drop}
-    leaks = checks.find_leaks(rest, target, found.task)
+    leaks = [finding.columns[0] for finding in checks.find_leaks(rest, target, found.task)]
     found.drop |= dict.fromkeys(leaks, f"equals the target {found.target!r} in other words: a leak")
     rest = {name: column for name, column in rest.items() if name not in found.drop}
-    for name, reason in checks.find_identifiers(rest, {name: usable[name].type for name in rest}).items():
+    for finding in checks.find_identifiers(rest, {name: usable[name].type for name in rest}):
+        (name,) = finding.columns
         seen = found.types[name][1] if name in found.types else usable[name].warning
-        found.drop[name] = (seen or reason).removeprefix(f"column {name!r} ")
+        found.drop[name] = (seen or finding.seen).removeprefix(f"column {name!r} ")
 
 
 def _describe(name: str, typed: TypedColumn, found: Inspection) -> None:

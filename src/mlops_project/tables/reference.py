@@ -67,7 +67,7 @@ def read_reference_table(source: str, dropped: tuple[str, ...], config: Config, 
             types[name], columns[name], _ = convert_column(marked, data.types.get(name), data.max_categories)
         except DataError as error:
             problems.append(str(error))
-    problems += [f"column {name!r} {reason}" for name, reason in checks.find_infinite(columns).items()]
+    problems += [finding.seen for finding in checks.find_infinite(columns)]
     if problems or not columns:
         found = checks.joined(problems or ["no column is left to compare"])
         raise DataError(f"{raw.source}: cannot be a reference; mend the columns or leave them out with --drop\n{found}")

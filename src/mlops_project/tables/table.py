@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mlops_project.contract import FeatureType, Label, Task
+from mlops_project.findings import Finding
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class Table:
     groups, times
         The columns that the split goes by, if asked for; times are datetimes or numbers.
     warnings
-        What was assumed, dropped or looks wrong.
+        What was assumed on reading.
+    findings
+        What was dropped or looks wrong, with codes; the errors among them were accepted.
     units
         Feature → unit, for those that have one.
     """
@@ -49,6 +52,7 @@ class Table:
     groups: "pd.Series[Any] | None" = None
     times: "pd.Series[Any] | None" = None
     warnings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     units: dict[str, str] = field(default_factory=dict)
     own_digest: str = ""
 

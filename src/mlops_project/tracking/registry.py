@@ -26,6 +26,7 @@ MOVE_TAG = "mlops.move."
 DIGEST_TAG, METRICS_TAG, VERDICT_TAG, REASON_TAG = "mlops.digest", "mlops.metrics", "mlops.verdict", "mlops.reason"
 COMPARISON_TAG = "mlops.comparison"
 RETRAINING_TAG = "mlops.retraining"
+FINDINGS_TAG = "mlops.findings"  # codes; the findings themselves are in the artifacts metadata.json and report.html
 CARD_FILE = "README.md"
 MAX_DESCRIPTION = 5000  # characters that MLflow's database keeps
 REST = f"\n\nThe whole card is `{CARD_FILE}` among the model's files.\n"
@@ -128,6 +129,7 @@ def _create_version(store: Store, bundle: Bundle, run_id: str, model_id: str) ->
         tags={
             DIGEST_TAG: bundle.digest,
             METRICS_TAG: msgspec.json.encode(metadata.metrics).decode(),
+            FINDINGS_TAG: list_findings(bundle),
             "estimator": metadata.estimator,  # this tag and those below are for people
             "data": metadata.data_source[:MAX_DESCRIPTION],
             "rows": f"{metadata.train_rows} to learn, {metadata.test_rows} held out",
@@ -147,8 +149,15 @@ def read_card(bundle: Bundle, limit: int = MAX_DESCRIPTION) -> str:
     if len(card) <= limit:
         return card
     kept = card[: limit - len(REST)]
-    end = max(kept.rfind("\n## "), 0) or max(kept.rfind("\n"), 0)
+    section, line = (max(kept.rfind(mark), 0) for mark in ("\n## ", "\n"))
+    end = section if section > len(kept) // 2 else line  # a long section is not left out whole
     return kept[: end or None] + REST
+
+
+def list_findings(bundle: Bundle) -> str:
+    """Return the codes of a bundle's findings that were not accepted, the gravest first; ``none`` if there are none."""
+    codes = dict.fromkeys(finding.code for finding in bundle.metadata.findings if not finding.accepted)
+    return ", ".join(codes)[:MAX_DESCRIPTION] or "none"
 
 
 def _ensure_model(store: Store, name: str, card: str) -> None:

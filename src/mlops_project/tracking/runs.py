@@ -120,6 +120,7 @@ def _start_run(store: Store, experiment_id: str, bundle: Bundle) -> Any:
         "estimator": metadata.estimator,
         "data_digest": metadata.data_digest,
         "config_digest": metadata.config_digest,
+        registry.FINDINGS_TAG: registry.list_findings(bundle),
         NOTE: registry.read_card(bundle),
     }
     if metadata.git_commit:

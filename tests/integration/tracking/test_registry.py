@@ -151,6 +151,7 @@ def test_tags_of_a_version_can_be_read(make):
     metadata = bundle.metadata
     assert tags["estimator"] == metadata.estimator
     assert tags["metrics"].startswith(", ".join(f"{name} {value:.4g}" for name, value in list(metadata.metrics.items())[:2]))
+    assert tags["mlops.findings"] == (", ".join(dict.fromkeys(found.code for found in metadata.findings)) or "none")
     assert tags["rows"] == f"{metadata.train_rows} to learn, {metadata.test_rows} held out"
 
 
@@ -163,3 +164,4 @@ def test_long_card_loses_its_last_sections_and_names_the_whole(make):
         assert (short == card) == (limit >= len(card))
         assert short == card or short.endswith(registry.REST)
         assert card.startswith(short.removesuffix(registry.REST))
+        assert len(short) > limit / 2 - len(registry.REST)  # a long section is cut at a line, not left out whole

@@ -13,10 +13,11 @@ from PIL import Image
 from mlops_project.bundle import MODEL_FILE, Metadata, publish, stage
 from mlops_project.config import Config, DataConfig, EvaluationConfig, GatesConfig, ModelConfig
 from mlops_project.contract import Contract, Feature
+from mlops_project.findings import Finding
 from mlops_project.modeling.evaluation import evaluate
 from mlops_project.modeling.export import export_onnx
 from mlops_project.modeling.pipeline import build_pipeline
-from mlops_project.modeling.report import Findings, write_card, write_report
+from mlops_project.modeling.report import Results, write_card, write_report
 from mlops_project.runtime import Predictions
 from tests.pages import Page
 
@@ -24,7 +25,7 @@ HOSTILE = "<script>alert('x')</script> | `b` *c* _d_ [e](javascript:f) $g$ &amp;
 CONFIG = Config(evaluation=EvaluationConfig(bootstrap_rounds=20))
 
 
-def build_findings(contract, slices=None, **more):
+def build_results(contract, slices=None, **more):
     rng = np.random.default_rng(0)
     if contract.is_classification:
         size = len(contract.classes)
@@ -32,17 +33,17 @@ def build_findings(contract, slices=None, **more):
         predictions, truth = Predictions(probabilities.argmax(axis=1), probabilities), rng.integers(0, size, 60)
     else:
         predictions, truth = Predictions(values=rng.normal(size=60)), rng.normal(size=60)
-    return Findings(evaluate(predictions, truth, contract, CONFIG, slices), **more)
+    return Results(evaluate(predictions, truth, contract, CONFIG, slices), **more)
 
 
-def describe(contract, findings, **more) -> Metadata:
+def describe(contract, results, **more) -> Metadata:
     facts = {
         "name": "demo",
         "started_at": "2026-01-01T00:00:00.000+00:00",
         "created_at": "2026-01-01T00:01:00.000+00:00",
         "estimator": "random_forest",
         "contract": contract,
-        "metrics": findings.evaluation.metrics,
+        "metrics": results.evaluation.metrics,
         "train_rows": 12345,
         "test_rows": 60,
         "data_source": "table.csv",
@@ -60,13 +61,13 @@ def build_contract(names=("age", "income"), classes=("no", "yes"), task="binary"
     )
 
 
-def render_page(folder, contract, findings, settings=CONFIG, **more):
-    write_report(folder / "report.html", describe(contract, findings, **more), settings, findings)
+def render_page(folder, contract, results, settings=CONFIG, **more):
+    write_report(folder / "report.html", describe(contract, results, **more), settings, results)
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
-def render_card(folder, contract, findings, settings=CONFIG, **more):
-    write_card(folder / "README.md", describe(contract, findings, **more), settings, findings)
+def render_card(folder, contract, results, settings=CONFIG, **more):
+    write_card(folder / "README.md", describe(contract, results, **more), settings, results)
     return (folder / "README.md").read_text(encoding="utf-8")
 
 
@@ -96,18 +97,29 @@ def plots(tmp_path):
 def test_page_is_valid_and_whole_for_every_task(tmp_path, plots, task, classes):
     contract = build_contract(classes=classes, task=task)
     slices = pd.DataFrame({"region": ["north", "south"] * 30})
-    page = Page(
-        render_page(tmp_path, contract, build_findings(contract, slices, plots=plots, parity="equal", warnings=["odd"]))
-    )
+    page = Page(render_page(tmp_path, contract, build_results(contract, slices, plots=plots, parity="equal", warnings=["odd"])))
     assert page.tags.count("h1") == 1
     assert page.tags.count("img") == 2
     for text in ("demo", "age", "region", "north", "odd", "equal", "12,345 rows to learn from, 60 held out"):
         assert any(text in seen for seen in page.texts), text
 
 
+def test_page_and_card_say_what_was_found_with_its_code(tmp_path):
+    contract = build_contract()
+    leak = Finding(code="leak-sum", seen=f"{HOSTILE} adds up", why="it is not known", cure="drop it", severity="error")
+    found = (leak, msgspec.structs.replace(leak, code="constant", severity="note", accepted="by design"))
+    seen = " ".join(Page(render_page(tmp_path, contract, build_results(contract), findings=found)).texts)
+    for text in ("leak-sum", f"{HOSTILE} adds up; it is not known; drop it", "it is not known; accepted: by design"):
+        assert text in " ".join(seen.split())
+    card = render_card(tmp_path, contract, build_results(contract), findings=found)
+    assert re.search(r"^- error `leak-sum`: .* adds up; it is not known; drop it$", card, re.MULTILINE)
+    assert re.search(r"^- accepted `constant`: ", card, re.MULTILINE)
+    assert "<script>" not in card
+
+
 def test_page_needs_no_other_file_and_no_network(tmp_path, plots):
     contract = build_contract()
-    text = render_page(tmp_path, contract, build_findings(contract, plots=plots))
+    text = render_page(tmp_path, contract, build_results(contract, plots=plots))
     page = Page(text)
     sources = [value for _, name, value in page.attributes if name in ("src", "href", "srcset", "action", "data", "poster")]
     assert len(sources) == 2
@@ -120,7 +132,7 @@ def test_page_needs_no_other_file_and_no_network(tmp_path, plots):
 
 def test_every_image_of_the_page_has_a_caption_and_a_name(tmp_path, plots):
     contract = build_contract()
-    page = Page(render_page(tmp_path, contract, build_findings(contract, plots=plots)))
+    page = Page(render_page(tmp_path, contract, build_results(contract, plots=plots)))
     assert [value for tag, name, value in page.attributes if (tag, name) == ("img", "alt")] == ["roc", "importance"]
     assert any("explains the model, not the world" in text for text in page.texts)
 
@@ -130,7 +142,7 @@ def test_page_shows_hostile_names_as_text(tmp_path):
         build_contract((HOSTILE, "b"), (HOSTILE, "yes")), target=HOSTILE, class_names=(HOSTILE, HOSTILE + "2")
     )
     slices = pd.DataFrame({HOSTILE: [HOSTILE[:60], "plain"] * 30})
-    findings = build_findings(contract, slices, parity=HOSTILE, warnings=[HOSTILE])
+    findings = build_results(contract, slices, parity=HOSTILE, warnings=[HOSTILE])
     page = Page(render_page(tmp_path, contract, findings, name=HOSTILE, data_source=HOSTILE, git_commit=HOSTILE))
     assert "script" not in page.tags
     assert sum(HOSTILE in text for text in page.texts) >= 8
@@ -142,30 +154,30 @@ def test_page_shows_the_configuration_that_the_bundle_holds_and_no_secret(tmp_pa
     config = Config(data=DataConfig(source=f"postgresql://me:{secret}@host/db", storage_options={"secret": secret}))
     contract = build_contract()
     public = {"data": {"source": "postgresql://me:***@host/db"}}
-    text = render_page(tmp_path, contract, build_findings(contract), config, config=public)
+    text = render_page(tmp_path, contract, build_results(contract), config, config=public)
     assert secret not in text
     assert "postgresql://me:***@host/db" in text
-    assert secret not in render_card(tmp_path, contract, build_findings(contract), config, config=public)
+    assert secret not in render_card(tmp_path, contract, build_results(contract), config, config=public)
 
 
 def test_page_frames_the_metric_that_the_gate_compares(tmp_path):
     contract = build_contract()
     for gates, title in ((GatesConfig(), "ROC AUC"), (GatesConfig(metric="log_loss"), "log loss")):
-        text = render_page(tmp_path, contract, build_findings(contract), Config(gates=gates))
+        text = render_page(tmp_path, contract, build_results(contract), Config(gates=gates))
         assert re.findall(r'card main"><span class="soft">([^<]+) [↑↓]', text) == [title]
 
 
 def test_metric_that_a_slice_does_not_define_is_called_undefined(tmp_path):
     contract = build_contract()
     slices = pd.DataFrame({"region": ["north"] * 59 + ["south"]})
-    findings = build_findings(contract, slices)
+    findings = build_results(contract, slices)
     assert read_tables(render_card(tmp_path, contract, findings))[1][2][3] == "undefined"
     assert ">undefined</td>" in render_page(tmp_path, contract, findings)
 
 
 def test_wide_tables_fold_their_inputs_away(tmp_path):
     contract = build_contract([f"column {number}" for number in range(300)])
-    text = render_page(tmp_path, contract, build_findings(contract))
+    text = render_page(tmp_path, contract, build_results(contract))
     assert "<summary>300 columns</summary>" in text
     assert len(text) < 200_000
     assert Page(text).tags.count("details") == 2
@@ -181,7 +193,7 @@ def test_inputs_say_what_training_saw(tmp_path):
         Feature("e", "float", nullable=True),
     )
     contract = Contract(features, "y", "regression")
-    rows = read_tables(render_card(tmp_path, contract, build_findings(contract)))[1]
+    rows = read_tables(render_card(tmp_path, contract, build_results(contract)))[1]
     assert rows[1:] == [
         ["f", "float", "no", "0.25 to 2,500,000, median 1.5"],
         ["i", "integer", "yes", "0 to 9, median 4"],
@@ -197,7 +209,7 @@ def test_card_shows_any_name_as_it_is(tmp_path, value):
     shown = " ".join(value.split())
     contract = msgspec.structs.replace(build_contract((value, "b")), target=value, class_names=("no", value))
     slices = pd.DataFrame({value: ["plain", "other"] * 30})
-    card = render_card(tmp_path, contract, build_findings(contract, slices, warnings=[value]), name=value, data_source=value)
+    card = render_card(tmp_path, contract, build_results(contract, slices, warnings=[value]), name=value, data_source=value)
     _, sliced, inputs = read_tables(card)
     assert sliced[1][0] == shown
     assert inputs[1][0] == shown
@@ -210,7 +222,7 @@ def test_card_shows_any_name_as_it_is(tmp_path, value):
 
 def test_card_has_its_sections_in_order_and_its_tables_whole(tmp_path):
     contract = build_contract()
-    card = render_card(tmp_path, contract, build_findings(contract, pd.DataFrame({"r": ["n", "s"] * 30})), git_commit="abc")
+    card = render_card(tmp_path, contract, build_results(contract, pd.DataFrame({"r": ["n", "s"] * 30})), git_commit="abc")
     assert re.findall(r"^## (.*)$", card, re.MULTILINE) == ["Metrics", "Slices", "Inputs", "Use", "Limits", "Reproduce"]
     metrics, slices, inputs = read_tables(card)
     assert metrics[0] == ["metric", "value", "interval", "better"]
@@ -225,7 +237,7 @@ def test_card_has_its_sections_in_order_and_its_tables_whole(tmp_path):
 
 def test_card_without_optional_parts_leaves_no_holes(tmp_path):
     contract = build_contract(task="regression", classes=())
-    card = render_card(tmp_path, contract, build_findings(contract), test_rows=5000)
+    card = render_card(tmp_path, contract, build_results(contract), test_rows=5000)
     assert "Slices" not in card
     assert "held-out rows are few" not in card
     assert "Classes" not in card
@@ -263,7 +275,7 @@ def test_example_of_the_card_runs_as_written_for_a_mixed_table(tmp_path, task):
     config = Config(model=ModelConfig(estimator="random_forest", params={"n_estimators": 3}))
     target = pd.Series(np.where(frame["flag"], "yes", "no") if classes else frame["count"].astype(float), name="y")
     model = export_onnx(build_pipeline(contract, config).fit(frame, target), contract)
-    findings = build_findings(contract)
+    findings = build_results(contract)
     with stage(tmp_path / "artifacts" / "model") as folder:
         (folder / MODEL_FILE).write_bytes(model)
         write_card(folder / "README.md", describe(contract, findings), config, findings)

@@ -12,19 +12,24 @@ def columns(**values) -> dict[str, pd.Series]:
     return {name: pd.Series(column, name=name) for name, column in values.items()}
 
 
-def unusable(**values) -> dict[str, str]:
+def unusable(**values) -> dict[str, tuple[str, str]]:
     features = columns(**values)
-    return checks.find_unusable(features, {name: hash_column(column) for name, column in features.items()})
+    found = checks.find_unusable(features, {name: hash_column(column) for name, column in features.items()})
+    return {name: (finding.code, finding.seen.removeprefix(f"column {name!r} ")) for name, finding in found.items()}
+
+
+def leaks(features, target, task) -> list[str]:
+    return [finding.columns[0] for finding in checks.find_leaks(features, target, task)]
 
 
 def test_columns_without_information_are_found_with_the_reason(rng):
     noise = rng.random(N)
     found = unusable(a=noise, empty=[np.nan] * N, same=["x"] * N, zero=[0] * N, copy=noise, other=noise + 1)
     assert found == {
-        "empty": f"has no values in any of {N} rows",
-        "same": f"is 'x' in all {N} rows",
-        "zero": f"is '0' in all {N} rows",
-        "copy": "is a copy of 'a'",
+        "empty": ("no-values", f"has no values in any of {N} rows"),
+        "same": ("constant", f"is 'x' in all {N} rows"),
+        "zero": ("constant", f"is '0' in all {N} rows"),
+        "copy": ("copy-of-column", "is a copy of 'a'"),
     }
 
 
@@ -33,8 +38,8 @@ def test_column_with_one_value_and_gaps_is_kept_for_the_gaps_may_mean_something(
 
 
 def test_infinite_values_are_counted_with_the_first_row():
-    found = checks.find_infinite(columns(a=[1.0, np.inf, -np.inf], b=[1.0, 2.0, np.nan], c=["inf", "x", "y"]))
-    assert found == {"a": "has 2 infinite values, the first in row 2"}
+    (found,) = checks.find_infinite(columns(a=[1.0, np.inf, -np.inf], b=[1.0, 2.0, np.nan], c=["inf", "x", "y"]))
+    assert (found.code, found.seen) == ("infinite-values", "column 'a' has 2 infinite values, the first in row 2")
 
 
 @pytest.mark.parametrize(
@@ -50,7 +55,7 @@ def test_infinite_values_are_counted_with_the_first_row():
 )
 def test_renamed_classes_are_a_leak(leak):
     target = pd.Series([0, 1] * 30)
-    assert checks.find_leaks(columns(leak=leak), target, "binary") == ["leak"]
+    assert leaks(columns(leak=leak), target, "binary") == ["leak"]
 
 
 def test_almost_the_target_and_finer_columns_are_no_leak(rng):
@@ -58,7 +63,7 @@ def test_almost_the_target_and_finer_columns_are_no_leak(rng):
     near = [1, 1, *([0, 1] * 29)]
     finer = [f"{label}-{index}" for index, label in enumerate(target)]
     mostly_missing = [0.0, 1.0, *[np.nan] * 58]
-    assert checks.find_leaks(columns(near=near, finer=finer, gaps=mostly_missing, noise=rng.random(N)), target, "binary") == []
+    assert leaks(columns(near=near, finer=finer, gaps=mostly_missing, noise=rng.random(N)), target, "binary") == []
 
 
 @pytest.mark.parametrize("factor", [1.0, -2.5, 1e6])
@@ -66,9 +71,7 @@ def test_number_in_another_unit_is_a_leak_of_a_regression(rng, factor):
     target = pd.Series(rng.normal(size=N))
     leak = target * factor + 3
     gaps = leak.mask(pd.Series(range(N)) % 7 == 0)
-    assert checks.find_leaks(
-        {"leak": leak, "gaps": gaps, "noisy": leak + factor * rng.normal(size=N)}, target, "regression"
-    ) == [
+    assert leaks({"leak": leak, "gaps": gaps, "noisy": leak + factor * rng.normal(size=N)}, target, "regression") == [
         "leak",
         "gaps",
     ]
@@ -91,12 +94,12 @@ def test_number_in_another_unit_is_a_leak_of_a_regression(rng, factor):
     ],
 )
 def test_identifiers_are_told_from_quantities(name, values, kind, expected):
-    found = checks.find_identifiers(columns(**{name: values}), {name: kind}).get(name)
-    assert found is None if expected is None else found.startswith(expected)
+    found = [finding.seen for finding in checks.find_identifiers(columns(**{name: values}), {name: kind})]
+    assert [text.startswith(f"column {name!r} {expected}") for text in found] == ([] if expected is None else [True])
 
 
 def test_few_rows_have_no_identifiers():
-    assert checks.find_identifiers(columns(id=list(range(20))), {"id": "integer"}) == {}
+    assert checks.find_identifiers(columns(id=list(range(20))), {"id": "integer"}) == []
 
 
 def test_small_classes_are_named_with_their_rows():
