@@ -86,10 +86,17 @@ def load_champion(store: "Store", champion: "Version", bundle: Bundle, folder: P
     from mlops_project.tracking.registry import download_bundle
 
     theirs = download_bundle(store, champion, folder)
-    for field in ("task", "target", "classes"):
-        old, new = getattr(theirs.contract, field), getattr(bundle.contract, field)
-        if old != new:
-            raise ContractError(f"its {field} was {old!r} and is {new!r} now")
+    old, new = theirs.contract, bundle.contract
+    for field in ("task", "target"):
+        if getattr(old, field) != getattr(new, field):
+            raise ContractError(f"its {field} was {getattr(old, field)!r} and is {getattr(new, field)!r} now")
+    if new.task == "binary" and old.classes == new.classes[::-1]:
+        raise ContractError(
+            f"its positive class was {old.classes[1]!r} and is {new.classes[1]!r} now; to keep it, set "
+            f"data.positive_class: {old.classes[1]} and train again"
+        )
+    if old.classes != new.classes:
+        raise ContractError(f"its classes were {old.classes!r} and are {new.classes!r} now")
     return load_runtime(theirs, config.proof)
 
 

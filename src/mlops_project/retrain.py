@@ -192,9 +192,9 @@ class _Retraining:
         if isinstance(reader, LogReader) and reader.left_out:
             said += f"; left out because they cannot be read: {', '.join(reader.left_out)}"
         self._record("retraining-started", f"{self.cause.reason}; {said}")
-        return self._train_and_judge(older, recent, said)
+        return self._train_and_judge(champion, older, recent, said)
 
-    def _train_and_judge(self, older: "ProductionRows", recent: "ProductionRows", said: str) -> _End:
+    def _train_and_judge(self, champion: Bundle, older: "ProductionRows", recent: "ProductionRows", said: str) -> _End:
         from mlops_project.modeling.evaluation import encode_target
         from mlops_project.modeling.held_out import HeldOut
         from mlops_project.proof import load_runtime
@@ -202,7 +202,9 @@ class _Retraining:
         from mlops_project.retraining.recent_reference import renew_reference
         from mlops_project.train import build
 
-        bundle, _, fixed, _ = build(self.config, self._step, production=older, target=self._folder / "model")
+        bundle, _, fixed, _ = build(
+            self.config, self._step, production=older, standing=champion.contract, target=self._folder / "model"
+        )
         runtime = load_runtime(bundle, self.config.proof)
         newest = HeldOut.predict(runtime, recent.features, encode_target(recent.target, bundle.contract))
         bundle = renew_reference(bundle, newest, runtime, self.config)

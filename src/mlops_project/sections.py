@@ -53,7 +53,13 @@ class DataConfig(Section, frozen=True, dict=True):
         Literal["auto", "binary", "multiclass", "regression"],
         Meta(description="`binary`, `multiclass`, `regression`, or `auto`: from the target."),
     ] = "auto"
-    positive_class: Annotated[Label | None, Meta(description="Binary tasks: the label that counts as positive.")] = None
+    positive_class: Annotated[
+        Label | None,
+        Meta(
+            description="Binary tasks: the label that counts as positive. Without it, that of the model that is replaced; else "
+            "the label that reads like it (yes, churned, bad, failed, …; 1 beside 0), else the rarer one."
+        ),
+    ] = None
     class_names: Annotated[
         dict[Label, str],
         Meta(

@@ -21,13 +21,14 @@ from mlops_project.bundle import (
     REFERENCE_FILE,
     Bundle,
     Metadata,
+    load_bundle,
     publish,
     stage,
 )
 from mlops_project.command import Step, WorkflowCommand, config_options, echo, show_progress
 from mlops_project.config import Config
 from mlops_project.contract import Contract
-from mlops_project.errors import TrackingError
+from mlops_project.errors import BundleError, TrackingError
 from mlops_project.findings import accept, format_finding, summarise
 from mlops_project.metadata import check_contract
 
@@ -86,9 +87,18 @@ def train(config: Config, step: Step = lambda _: None) -> Training:
     ConfigError, DataError, ExportError, BundleError
         If there is no model to export. The old bundle then stands as it was.
     """
-    bundle, evaluation, held_out, notes = build(config, step)
+    bundle, evaluation, held_out, notes = build(config, step, standing=_find_standing(config))
     run, decision, not_logged = _record(bundle, config, held_out, step)
     return Training(bundle, evaluation, notes, run, not_logged, decision)
+
+
+def _find_standing(config: Config) -> Contract | None:
+    """Return the contract of the model that stands where the new one will."""
+    try:
+        metadata = load_bundle(config.model_dir, check_files=False).metadata
+    except BundleError:
+        return None
+    return metadata.contract if metadata.name == config.model.name else None
 
 
 def _record(
@@ -117,7 +127,12 @@ def _record(
 
 
 def build(
-    config: Config, step: Step, *, production: "ProductionRows | None" = None, target: Path | None = None
+    config: Config,
+    step: Step,
+    *,
+    production: "ProductionRows | None" = None,
+    standing: Contract | None = None,
+    target: Path | None = None,
 ) -> "tuple[Bundle, Evaluation, HeldOut, tuple[str, ...]]":
     """Do everything up to the swap of the export directory.
 
@@ -126,6 +141,8 @@ def build(
     production
         Labelled predictions to learn from as well; the held-out rows stay those of the table, and there is no
         cross-validation, whose folds are the table's.
+    standing
+        Of the model that this one is to replace: its positive class is kept, unless the configuration names one.
     target
         Where the bundle goes; default ``config.model_dir``.
 
@@ -145,11 +162,12 @@ def build(
     from mlops_project.process import return_large_blocks
     from mlops_project.proof import note_proven
     from mlops_project.tables.memory import release_memory
+    from mlops_project.tables.positive import keep_positive
 
     return_large_blocks()
     started = _now()
     step("reading the table")
-    table = load_table(config)
+    table = keep_positive(load_table(config), standing, config.data.positive_class)
     check_gates(config, table.task)
     split = split_table(table, config)
     if production is not None:
@@ -353,13 +371,19 @@ def train_and_report(config: Config, *, quiet: bool = False, as_json: bool = Fal
         from mlops_project.modeling.evaluation import format_summary
 
         echo(*format_summary(result.evaluation).split("\n"))
-        echo("", *_outcome(result))
+        echo("", *_outcome(result, config))
 
 
-def _outcome(result: Training) -> Iterator[str]:
+def _outcome(result: Training, config: Config) -> Iterator[str]:
     """Yield what was found and what happened, line by line."""
     for finding in result.bundle.metadata.findings:
         yield from format_finding(finding, min(shutil.get_terminal_size().columns, MAX_WIDTH))
+    contract, truth = result.bundle.contract, result.evaluation.scored.truth
+    if contract.task == "binary":
+        from mlops_project.tables.positive import describe_positive
+
+        (_, label), (_, name), chosen = contract.classes, contract.class_names, config.data.positive_class is None
+        yield describe_positive(label, float(truth.mean()), name=name, of="the held-out rows", chosen=chosen)
     for note in result.warnings:
         yield f"warning: {note}"
     yield f"model: {result.bundle.path}"

@@ -9,12 +9,12 @@ from mlops_project.config import Config
 from mlops_project.contract import FeatureType, Label, Task
 from mlops_project.errors import ConfigError, DataError, suggest
 from mlops_project.tables import checks
+from mlops_project.tables.positive import choose_positive
 from mlops_project.tables.sources import RawTable
 from mlops_project.tables.types import TypedColumn
 
 MAX_CLASSES = 100
 MAX_INTEGER_CLASSES = 20  # an integer target with more distinct values is a quantity
-AFFIRMATIVE = {"yes", "true", "positive", "sim", "y", "t", "1"}
 SHOWN = 50
 
 
@@ -120,7 +120,7 @@ def _check_labels(values: "pd.Series[Any]", n_values: int, task: Task) -> None:
 
 
 def order_classes(target: "pd.Series[Any]", config: Config) -> tuple[Label, ...]:
-    """Return the sorted labels; of two, the positive one last.
+    """Return the sorted labels; of two, the positive one last: the one that the configuration names, or ``choose_positive``.
 
     Raises
     ------
@@ -134,15 +134,12 @@ def order_classes(target: "pd.Series[Any]", config: Config) -> tuple[Label, ...]
         strangers = [label for label in named if label not in labels]
         if strangers:
             raise ConfigError(f"data.{key}: {strangers[0]!r} is not among the labels of {target.name!r}: {_list(labels)}")
-    if positive is None and len(labels) == 2 and _affirms(labels[0]) and not _affirms(labels[1]):
-        positive = labels[0]
+    if positive is None and len(labels) == 2:
+        rows = target.value_counts()
+        positive = choose_positive({label: int(rows[label]) for label in labels}, data.class_names)
     if len(labels) == 2 and positive == labels[0]:
         labels.reverse()
     return tuple(labels)
-
-
-def _affirms(label: Label) -> bool:
-    return str(label).strip().lower() in AFFIRMATIVE
 
 
 def _list(labels: list[Any]) -> str:

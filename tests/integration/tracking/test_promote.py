@@ -78,14 +78,19 @@ def test_champion_that_needs_a_dropped_column_cannot_be_compared(champion, make)
 
 def test_champion_of_another_task_cannot_be_compared(champion, make, project):
     bundle, config = make("better")
-    contract = msgspec.structs.replace(bundle.contract, classes=("no", "yes"))
     version = log_bundle(bundle, config).model_version
-    other = msgspec.structs.replace(bundle.metadata, contract=contract)
     rows = pd.read_parquet(bundle.path / "reference.parquet")
     held_out = HeldOut.predict(Runtime.load(bundle), rows[[*bundle.contract.names]], rows["target"].to_numpy())
-    decision = run_gate(config, replace(bundle, metadata=other), version, held_out)
-    assert decision.verdict == "incomparable"
-    assert "its classes was (0, 1) and is ('no', 'yes') now" in decision.reason
+    reasons = {
+        ("no", "yes"): "its classes were (0, 1) and are ('no', 'yes') now",
+        (1, 0): "its positive class was 1 and is 0 now; to keep it, set data.positive_class: 1 and train again",
+    }
+    for classes, reason in reasons.items():
+        contract = msgspec.structs.replace(bundle.contract, classes=classes)
+        other = replace(bundle, metadata=msgspec.structs.replace(bundle.metadata, contract=contract))
+        decision = run_gate(config, other, version, held_out)
+        assert decision.verdict == "incomparable"
+        assert reason in decision.reason
 
 
 def test_changed_table_falls_back_to_the_reference_rows(champion, make, monkeypatch):
