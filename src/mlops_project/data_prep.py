@@ -1,6 +1,6 @@
 """A table → typed features and target, checked, split and described by a contract. The steps are in ``tables/``."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -34,11 +34,14 @@ Columns = dict[str, "pd.Series[Any]"]
 
 @dataclass
 class _Draft:
-    """A table in preparation: its rows still bear their numbers in the source, for messages."""
+    """A table in preparation: its rows still bear their numbers in the source, for messages.
+
+    The raw columns stand in a dictionary: taking one out of a data frame takes as long as the frame has columns.
+    """
 
     config: Config
     source: str
-    frame: pd.DataFrame
+    columns: Columns
     warnings: list[str]
     problems: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -47,7 +50,7 @@ class _Draft:
         """Convert a column and give its raw memory back; None if that fails, which is a problem of the table."""
         data = self.config.data
         try:
-            typed = convert_column(mark_missing(self.frame.pop(name), data.missing), data.types.get(name), max_categories)
+            typed = convert_column(mark_missing(self.columns.pop(name), data.missing), data.types.get(name), max_categories)
         except DataError as error:
             self.problems.append(str(error))
             return None
@@ -69,12 +72,13 @@ def load_table(config: Config) -> Table:
     raw = read_table(config)
     name = find_target(raw, config.data.target)
     _check_names(config, raw.frame, name)
-    draft = _Draft(config, raw.source, raw.frame, list(raw.warnings))
-    target, task = _take_target(draft, name)
+    draft = _Draft(config, raw.source, {str(column): values for column, values in raw.frame.items()}, list(raw.warnings))
+    raw = replace(raw, frame=pd.DataFrame())  # a column's memory comes back once the draft has let go of it
+    target, task, n_rows = _take_target(draft, name)
     times = _take_times(draft)
-    groups = draft.frame.pop(config.data.group) if config.data.group else None
+    groups = draft.columns.pop(config.data.group) if config.data.group else None
     features, types = _take_features(draft)
-    size = f"{len(draft.frame)} rows, {len(features)} feature columns"
+    size = f"{n_rows} rows, {len(features)} feature columns"
     features, hashes = _judge(features, types, target, task, draft)
     if draft.problems or target is None or task is None:
         problems = checks.joined(draft.problems)
@@ -121,19 +125,22 @@ def _check_names(config: Config, frame: pd.DataFrame, target: str) -> None:
         raise ConfigError(f"{config.file}: {len(wrong)} problems\n{checks.joined(wrong)}")
 
 
-def _take_target(draft: _Draft, name: str) -> "tuple[pd.Series[Any] | None, Task | None]":
-    """Convert the target and leave out the rows without one."""
-    column, n_rows = draft.frame[name], len(draft.frame)
+def _take_target(draft: _Draft, name: str) -> "tuple[pd.Series[Any] | None, Task | None, int]":
+    """Convert the target and leave out the rows without one; return it, its task and how many rows are left."""
+    column = draft.columns[name]
+    n_rows = len(column)
     typed = draft.take(name, MAX_CLASSES)
     if typed is None:
-        return None, None
+        return None, None, n_rows
     missing = typed.values.isna()
+    n_left = n_rows - int(missing.sum())
     if missing.any():
         draft.findings.append(checks.describe_missing_target(name, int(missing.sum()), n_rows))
-        draft.frame = draft.frame[~missing]
-    if len(draft.frame) < checks.MIN_ROWS:
+        for other in draft.columns:
+            draft.columns[other] = draft.columns[other][~missing]
+    if n_left < checks.MIN_ROWS:
         raise DataError(
-            f"{draft.source}: {n_rows - int(missing.sum())} of {n_rows} rows have a {name!r}, "
+            f"{draft.source}: {n_left} of {n_rows} rows have a {name!r}, "
             f"too few to train and judge a model; {checks.MIN_ROWS} is the least"
         )
     if missing.any():  # whole numbers and booleans without gaps have types of their own
@@ -141,10 +148,10 @@ def _take_target(draft: _Draft, name: str) -> "tuple[pd.Series[Any] | None, Task
         typed = convert_column(column, draft.config.data.types.get(name), MAX_CLASSES)
     wanted = draft.config.data.task
     try:
-        return prepare_target(typed, None if wanted == "auto" else wanted, n_absent=int(missing.sum()))
+        return *prepare_target(typed, None if wanted == "auto" else wanted, n_absent=n_rows - n_left), n_left
     except DataError as error:
         draft.problems.append(str(error))
-        return None, None
+        return None, None, n_left
 
 
 def _take_times(draft: _Draft) -> "pd.Series[Any] | None":
@@ -166,7 +173,7 @@ def _take_features(draft: _Draft) -> tuple[Columns, dict[str, FeatureType]]:
     """Convert column by column, giving each one's memory back before the next."""
     features: Columns = {}
     types: dict[str, FeatureType] = {}
-    for name in [str(name) for name in draft.frame.columns if name not in draft.config.data.drop]:
+    for name in [name for name in draft.columns if name not in draft.config.data.drop]:
         typed = draft.take(name, draft.config.data.max_categories)
         if typed is not None:
             types[name], features[name] = typed.type, typed.values
