@@ -16,7 +16,7 @@ from mlops_project.tables.sources import read_table
 from mlops_project.tables.splits import Split, split_table
 from mlops_project.tables.table import Table, compute_digest, hash_column
 from mlops_project.tables.targets import MAX_CLASSES, find_target, name_classes, order_classes, prepare_target
-from mlops_project.tables.types import TypedColumn, convert_column, mark_missing
+from mlops_project.tables.types import Options, TypedColumn, convert_column, mark_missing
 
 __all__ = [
     "ProductionRows",
@@ -43,14 +43,20 @@ class _Draft:
     source: str
     columns: Columns
     warnings: list[str]
+    is_text: bool = False
     problems: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
+    def convert(self, column: "pd.Series[Any]", max_categories: int) -> TypedColumn:
+        """Convert a column as the settings say."""
+        data = self.config.data
+        options = Options(self.is_text, data.na_words)
+        return convert_column(mark_missing(column, data.missing), data.types.get(str(column.name)), max_categories, options)
+
     def take(self, name: str, max_categories: int) -> TypedColumn | None:
         """Convert a column and give its raw memory back; None if that fails, which is a problem of the table."""
-        data = self.config.data
         try:
-            typed = convert_column(mark_missing(self.columns.pop(name), data.missing), data.types.get(name), max_categories)
+            typed = self.convert(self.columns.pop(name), max_categories)
         except DataError as error:
             self.problems.append(str(error))
             return None
@@ -72,7 +78,8 @@ def load_table(config: Config) -> Table:
     raw = read_table(config)
     name = find_target(raw, config.data.target)
     _check_names(config, raw.frame, name)
-    draft = _Draft(config, raw.source, {str(column): values for column, values in raw.frame.items()}, list(raw.warnings))
+    columns = {str(column): values for column, values in raw.frame.items()}
+    draft = _Draft(config, raw.source, columns, list(raw.warnings), raw.is_text)
     raw = replace(raw, frame=pd.DataFrame())  # a column's memory comes back once the draft has let go of it
     target, task, n_rows = _take_target(draft, name)
     times = _take_times(draft)
@@ -144,8 +151,7 @@ def _take_target(draft: _Draft, name: str) -> "tuple[pd.Series[Any] | None, Task
             f"too few to train and judge a model; {checks.MIN_ROWS} is the least"
         )
     if missing.any():  # whole numbers and booleans without gaps have types of their own
-        column = mark_missing(column[~missing], draft.config.data.missing)
-        typed = convert_column(column, draft.config.data.types.get(name), MAX_CLASSES)
+        typed = draft.convert(column[~missing], MAX_CLASSES)
     wanted = draft.config.data.task
     try:
         return *prepare_target(typed, None if wanted == "auto" else wanted, n_absent=n_rows - n_left), n_left

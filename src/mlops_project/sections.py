@@ -70,6 +70,13 @@ class DataConfig(Section, frozen=True, dict=True):
     missing: Annotated[
         tuple[Label, ...], Meta(description="Values that stand for a missing one, in any column: `[-999, not stated]`.")
     ] = ()
+    na_words: Annotated[
+        bool | tuple[str, ...],
+        Meta(
+            description="Whether `NA`, `None`, `null` and the like mean a missing value in a text file's columns of texts; "
+            "`false` if they are values (`NA` for Namibia), or a list of those that are not: `[NULL]`."
+        ),
+    ] = True
     types: Annotated[dict[str, FeatureType], Meta(description="Column types where the guess is wrong.")] = msgspec.field(
         default_factory=dict
     )

@@ -15,6 +15,7 @@ import pyarrow.dataset
 from mlops_project.errors import DataError
 from mlops_project.tables.locations import hide_credentials, is_glob
 from mlops_project.tables.packed import check_packed
+from mlops_project.wire.words import CSV_MISSING
 
 PACKED = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
 CSV_ENDINGS = tuple(ending + packed for ending in (".csv", ".tsv", ".txt", ".data") for packed in PACKED)
@@ -159,7 +160,9 @@ def _read_csvs(system: Any, files: list[str], shown: str, texts: list[str], note
     frames = [_read_csv(system, file, texts, notes).assign(**_read_path(file)) for file in files]
     for file, frame in zip(files[1:], frames[1:], strict=True):
         _check_same_columns(frames[0].columns, frame.columns, files[0], file, shown)
-    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    whole = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    whole.attrs["text"] = True  # its values have no types of their own
+    return whole
 
 
 def _read_path(file: str) -> dict[str, str]:
@@ -192,7 +195,7 @@ def _read_csv(system: Any, file: str, texts: list[str], notes: list[str]) -> pd.
 
 def _parse(system: Any, file: str, form: CsvFormat, texts: list[str]) -> pd.DataFrame:
     with system.open(file, "rb", compression="infer") as stream:
-        header, coded = _look_at(stream.read(SAMPLE_BYTES), form)
+        header, coded, wordy = _look_at(stream.read(SAMPLE_BYTES), form)
     twice = sorted({name for name in header if name.strip() and header.count(name) > 1})
     if twice:  # pandas would quietly number them
         raise DataError(f"{file}: column names stand twice in the header: {', '.join(twice)}; rename them")
@@ -200,8 +203,14 @@ def _parse(system: Any, file: str, form: CsvFormat, texts: list[str]) -> pd.Data
         **form.pandas_options,
         "dtype_backend": "numpy_nullable",
         "dtype": {name: "str" for name in header if name in coded or name.strip() in texts},
+        "keep_default_na": False,
+        "na_values": {name: [""] if name in wordy or name.strip() in texts else sorted(CSV_MISSING) for name in header},
     }
     frame = _parse_frugally(system, file, options)
+    late = [name for name in header if name in frame and name not in wordy and isinstance(frame[name].dtype, pd.StringDtype)]
+    if late and isinstance(frame.index, pd.RangeIndex):  # texts after the sample: their words for a missing value as well
+        again = _parse_frugally(system, file, options | {"na_values": {name: [""] for name in late}, "usecols": late})
+        frame[late] = again[late]
     if not isinstance(frame.index, pd.RangeIndex):
         seen = form.separator.join(header)[:60]
         raise DataError(f"{file}: the rows have more fields than the header has names ({seen!r}); mend the header")
@@ -221,11 +230,32 @@ def _parse_frugally(system: Any, file: str, options: dict[str, Any]) -> pd.DataF
     return frame
 
 
-def _look_at(sample: bytes, form: CsvFormat) -> tuple[list[str], set[str]]:
-    """Return the header, and the columns with leading zeros (postcodes, phone numbers), which a number would lose."""
+def _look_at(sample: bytes, form: CsvFormat) -> tuple[list[str], set[str], set[str]]:
+    """Return the header, the columns of codes, and those and others of texts.
+
+    Codes have leading zeros (postcodes, phone numbers), which a number would lose. In columns of texts pandas leaves words such
+    as ``NA`` as they are: ``types`` decides what they mean.
+    """
     header, *body = form.split(sample) or [[]]
-    coded = {name for row in body[:-1] or body for name, value in zip(header, row, strict=False) if LEADING_ZERO.match(value)}
-    return header, coded
+    columns: dict[str, set[str]] = {name: set() for name in header}
+    for row in body[:-1] or body:
+        for name, value in zip(header, row, strict=False):
+            columns[name].add(value)
+    coded = {name for name, values in columns.items() if any(map(LEADING_ZERO.match, values))}
+    wordy = {name for name, values in columns.items() if any(_is_word(value.strip(), form) for value in values - CSV_MISSING)}
+    return header, coded, coded | wordy
+
+
+def _is_word(text: str, form: CsvFormat) -> bool:
+    """Whether pandas reads a column that has this text as texts: it is no number, true or false."""
+    if not text or text.lower() in ("true", "false"):
+        return False
+    plain = text.replace(form.thousands, "") if form.thousands else text
+    try:
+        float(plain.replace(form.decimal, "."))
+    except ValueError:
+        return True
+    return False
 
 
 def guess_encoding(sample: bytes) -> str:

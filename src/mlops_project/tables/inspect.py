@@ -15,7 +15,7 @@ from mlops_project.tables import checks
 from mlops_project.tables.sources import RawTable, read_source
 from mlops_project.tables.table import hash_column
 from mlops_project.tables.targets import MAX_CLASSES, find_target, order_classes, prepare_target
-from mlops_project.tables.types import StrayValuesError, TypedColumn, convert_column, mark_missing
+from mlops_project.tables.types import AS_TYPED, Options, StrayValuesError, TypedColumn, convert_column, mark_missing
 
 MAX_CATEGORIES = DataConfig().max_categories
 MAX_CODES = 10  # an integer column with no more different values may hold codes
@@ -47,6 +47,8 @@ class Inspection:
         Values that stand for a missing one, with the column where they were found.
     notes
         What else was noticed.
+    options
+        How values were read.
     """
 
     source: str
@@ -60,6 +62,7 @@ class Inspection:
     types: dict[str, tuple[FeatureType, str]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    options: Options = AS_TYPED
 
 
 def inspect_table(data: DataConfig, folders: list[Path]) -> Inspection:
@@ -76,8 +79,10 @@ def inspect_table(data: DataConfig, folders: list[Path]) -> Inspection:
     if data.target is None and raw.target is None:
         raise ConfigError(_ask_for_target(raw))
     name = find_target(raw, data.target)
-    found = Inspection(raw.source, len(raw.frame), name, "regression", notes=list(raw.warnings))
-    found.missing = _find_marks(raw.frame)
+    found = Inspection(
+        raw.source, len(raw.frame), name, "regression", notes=list(raw.warnings), options=Options(raw.is_text, data.na_words)
+    )
+    found.missing = _find_marks(raw.frame, found.options)
     frame, target = _inspect_target(raw, found)
     features = {str(column): _inspect_type(frame[column], found) for column in frame.columns}
     usable = {column: typed for column, typed in features.items() if typed is not None}
@@ -104,12 +109,12 @@ def _ask_for_target(raw: RawTable) -> str:
     )
 
 
-def _find_marks(frame: pd.DataFrame) -> dict[str, str]:
+def _find_marks(frame: pd.DataFrame, options: Options) -> dict[str, str]:
     """Return the few texts among a column's numbers that no other column uses as a value."""
     marks: dict[str, str] = {}
     for name in frame.columns:
         try:
-            convert_column(frame[name], None, MAX_CATEGORIES)
+            convert_column(frame[name], None, MAX_CATEGORIES, options)
         except StrayValuesError as error:
             others = [frame[other] for other in frame.columns if other != name and not _is_number(frame[other])]
             if len(error.values) <= MAX_MARKS and not any(_uses(other, error.values) for other in others):
@@ -138,7 +143,7 @@ def _inspect_target(raw: RawTable, found: Inspection) -> "tuple[pd.DataFrame, pd
     if len(frame) < checks.MIN_ROWS:
         raise DataError(f"{raw.source}: {len(frame)} rows have a {found.target!r}, too few; {checks.MIN_ROWS} is the least")
     column = mark_missing(frame.pop(found.target), found.missing)
-    typed = convert_column(column, typed.type if found.target in found.types else None, MAX_CLASSES)
+    typed = convert_column(column, typed.type if found.target in found.types else None, MAX_CLASSES, found.options)
     try:
         target, found.task = prepare_target(typed, None, n_absent=int((~present).sum()))
     except DataError as error:
@@ -159,12 +164,12 @@ def _inspect_type(column: "pd.Series[Any]", found: Inspection, max_categories: i
     name = str(column.name)
     column = mark_missing(column, found.missing)
     try:
-        return convert_column(column, None, max_categories)
+        return convert_column(column, None, max_categories, found.options)
     except StrayValuesError as error:
         kind: FeatureType = "category" if column.nunique() <= max_categories else "string"
         shown = ", ".join(repr(value) for value in error.values[:3])
         found.types[name] = (kind, f"mostly numbers or dates, but also {shown}: mend them, or name them in missing")
-        return convert_column(column, kind, max_categories)
+        return convert_column(column, kind, max_categories, found.options)
     except DataError as error:
         found.drop[name] = str(error).removeprefix(f"column {name!r} ").removeprefix(f"column {name!r}: ")
         return None

@@ -13,7 +13,7 @@ from mlops_project.tables import checks
 from mlops_project.tables.describe import describe_column
 from mlops_project.tables.locations import hide_credentials
 from mlops_project.tables.sources import read_source
-from mlops_project.tables.types import convert_column, mark_missing
+from mlops_project.tables.types import Options, convert_column, mark_missing
 
 
 class ReferenceTable(NamedTuple):
@@ -61,10 +61,11 @@ def read_reference_table(source: str, dropped: tuple[str, ...], config: Config, 
     types: dict[str, FeatureType] = {}
     columns: dict[str, pd.Series[Any]] = {}
     problems: list[str] = []
+    options = Options(raw.is_text, data.na_words)
     for name in (name for name in names if name not in dropped):
         try:
             marked = mark_missing(raw.frame[name], data.missing)
-            types[name], columns[name], _ = convert_column(marked, data.types.get(name), data.max_categories)
+            types[name], columns[name], _ = convert_column(marked, data.types.get(name), data.max_categories, options)
         except DataError as error:
             problems.append(str(error))
     problems += [finding.seen for finding in checks.find_infinite(columns)]

@@ -40,6 +40,8 @@ class RawTable:
         Display name per label of that target.
     warnings
         What had to be assumed.
+    is_text
+        Whether it came from a file of texts, where words such as ``NA`` may stand for a missing value.
     """
 
     frame: pd.DataFrame
@@ -47,6 +49,7 @@ class RawTable:
     target: str | None = None
     class_names: dict[Label, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    is_text: bool = False
 
 
 def read_table(config: Config) -> RawTable:
@@ -102,6 +105,7 @@ def _named(frame: pd.DataFrame, source: str, warnings: list[str] | None = None) 
     notes = list(warnings or ())
     frame = frame.reset_index(drop=True)
     frame.columns = pd.Index([str(name).strip() for name in frame.columns], dtype="str")
+    is_text = bool(frame.attrs.pop("text", False))
     nameless = [name for name in frame.columns if name.startswith(("Unnamed: ", "__index_level_")) or not name]
     if nameless:
         notes.append(f"{len(nameless)} columns have no name and were left out (a saved row index?)")
@@ -111,4 +115,4 @@ def _named(frame: pd.DataFrame, source: str, warnings: list[str] | None = None) 
         raise DataError(f"{source}: column names stand twice: {', '.join(twice)}; rename them")
     if not len(frame) or not len(frame.columns):
         raise DataError(f"{source}: the table is empty ({len(frame)} rows, {len(frame.columns)} columns)")
-    return RawTable(frame, source, warnings=tuple(notes))
+    return RawTable(frame, source, warnings=tuple(notes), is_text=is_text)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mlops_project.contract import FeatureType, Label
 from mlops_project.errors import DataError
-from mlops_project.wire.words import BOOLEAN_WORDS, PLACEHOLDERS
+from mlops_project.wire.words import BOOLEAN_WORDS, CSV_MISSING, PLACEHOLDERS
 
 MOSTLY = 0.9  # from this share of values on, a text column was meant to hold numbers or dates
 ISO_DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"  # what the runtime's own parser reads, so a request may say it too
@@ -44,6 +44,24 @@ class StrayValuesError(DataError):
         self.values = values
 
 
+class Options(NamedTuple):
+    """How the settings and the table's source say that values are to be read.
+
+    Attributes
+    ----------
+    is_text
+        Whether the source has no types of its own: a text file.
+    na_words
+        ``data.na_words``.
+    """
+
+    is_text: bool = False
+    na_words: bool | tuple[str, ...] = True
+
+
+AS_TYPED = Options()  # a source with types of its own
+
+
 class TypedColumn(NamedTuple):
     """A column in its type's representation.
 
@@ -62,7 +80,9 @@ class TypedColumn(NamedTuple):
     warning: str | None = None
 
 
-def convert_column(column: "pd.Series[Any]", wanted: FeatureType | None, max_categories: int) -> TypedColumn:
+def convert_column(
+    column: "pd.Series[Any]", wanted: FeatureType | None, max_categories: int, options: Options = AS_TYPED
+) -> TypedColumn:
     """Name a column's type and bring its values into the representation that the pipeline and the runtime share.
 
     Parameters
@@ -71,6 +91,8 @@ def convert_column(column: "pd.Series[Any]", wanted: FeatureType | None, max_cat
         Type to use instead of the guess.
     max_categories
         A text column with more values is ``string``, not ``category``.
+    options
+        What the settings say of values.
 
     Raises
     ------
@@ -78,10 +100,14 @@ def convert_column(column: "pd.Series[Any]", wanted: FeatureType | None, max_cat
         If the values do not fit the wanted type, or almost fit the one that the column seems to have.
     """
     column = _plain(column)
-    kind = wanted or _guess(column, max_categories)
+    words = _find_na_words(column, options)
+    present = column.mask(words) if words is not None else column
+    kind = wanted or _guess(present if options.na_words is True or present.notna().any() else column, max_categories)
     if kind in ("category", "string"):
-        return TypedColumn(kind, _to_text(column), None if wanted else _describe_look(column))
-    column, warning = _without_placeholders(column)
+        column, note = _without_na_words(column, words, options)
+        notes = (note, None if wanted else _describe_look(column))
+        return TypedColumn(kind, _to_text(column), "; ".join(filter(None, notes)) or None)
+    column, warning = _without_placeholders(present)
     values = _to_datetime(column) if kind == "datetime" else _to_number(column, kind)
     return TypedColumn(kind, values, warning)
 
@@ -99,6 +125,29 @@ def mark_missing(column: "pd.Series[Any]", marks: Iterable[Label]) -> "pd.Series
     else:
         marked = column.notna() & column.map(str).str.strip().str.lower().isin(texts)
     return column.mask(marked) if marked.any() else column
+
+
+def _find_na_words(column: "pd.Series[Any]", options: Options) -> "pd.Series[Any] | None":
+    """Return where a column of a text file has a word that may stand for a missing value; None if nowhere."""
+    if not (options.is_text and isinstance(column.dtype, pd.StringDtype)):
+        return None
+    own = options.na_words if isinstance(options.na_words, tuple) else ()
+    found = column.str.strip().isin([*CSV_MISSING, *own]) & column.notna()
+    return found if found.any() else None
+
+
+def _without_na_words(
+    column: "pd.Series[Any]", words: "pd.Series[Any] | None", options: Options
+) -> "tuple[pd.Series[Any], str | None]":
+    """Return a column of texts without the words that stand for a missing value, and what was left out."""
+    if words is None or options.na_words is False:
+        return column, None
+    if isinstance(options.na_words, tuple):
+        words &= column.str.strip().isin(options.na_words)
+    seen = ", ".join(repr(str(value).strip()) for value in column[words].unique()[:3])
+    read = f"column {column.name!r}: {seen} in {int(words.sum())} rows was read as missing"
+    told = bool(words.any()) and not isinstance(options.na_words, tuple)
+    return column.mask(words), f"{read}; if it is a value, set data.na_words: false" if told else None
 
 
 def _plain(column: "pd.Series[Any]") -> "pd.Series[Any]":

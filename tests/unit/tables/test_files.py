@@ -239,3 +239,13 @@ def test_address_without_a_driver_says_what_is_missing():
     with pytest.raises(DataError) as caught:
         read_files("nosuch://user:hunter2@bucket/t.csv", {})
     assert "hunter2" not in str(caught.value)
+
+
+def test_words_for_a_missing_value_stay_texts_among_texts_and_are_gaps_among_numbers(tmp_path):
+    late = "".join(f"{row},{row},DE\n" for row in range(20_000))  # columns that turn out to be texts after the sample
+    (tmp_path / "t.csv").write_text(f"number,late,country\n1,2,NA\nNA,NA,None\n,,\n{late}3,x,NA\n")
+    frame, _ = read(tmp_path / "t.csv")
+    assert frame["number"].dtype == "Int64"
+    assert frame["number"].isna().sum() == 2
+    assert frame["country"].fillna("-").tolist()[:4] == ["NA", "None", "-", "DE"]
+    assert frame["late"].fillna("-").tolist()[:4] == ["2", "NA", "-", "0"]

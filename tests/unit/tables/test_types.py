@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from mlops_project.errors import DataError
-from mlops_project.tables.types import StrayValuesError, convert_column, mark_missing
+from mlops_project.tables.types import Options, StrayValuesError, convert_column, mark_missing
 
 
 def convert(values, wanted=None, dtype=None, max_categories=50):
@@ -208,3 +208,26 @@ def test_wanted_type_is_taken(values, wanted, result):
 )
 def test_marks_become_missing(values, marks, expected):
     assert mark_missing(pd.Series(values), marks).isna().tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "kind", "result", "said"),
+    [
+        (["DE", "NA", "None"], Options(True), "category", ["DE", None, None], "'NA', 'None' in 2 rows was read as missing; if"),
+        (["DE", "NA", "None"], Options(True, False), "category", ["DE", "NA", "None"], None),
+        (["DE", "NA", "None"], Options(True, ("None",)), "category", ["DE", "NA", None], None),
+        (["DE", "NA", "None"], Options(False), "category", ["DE", "NA", "None"], None),  # a source with types of its own
+        (["1", "NA", "-1.#IND"], Options(True, False), "integer", [1, None, None], None),  # no number in any reading
+        (["1.5", "absent"], Options(True, ("absent",)), "float", [1.5, None], None),
+        (["2026-01-01", "<NA>"], Options(True), "datetime", ["2026-01-01", None], None),
+        (["true", "NA"], Options(True), "boolean", [1, None], None),
+    ],
+)
+def test_words_for_a_missing_value_are_what_the_settings_say(values, options, kind, result, said):
+    typed = convert_column(pd.Series(values, name="col", dtype="string"), None, 50, options)
+    assert typed.type == kind
+    expected = pd.to_datetime(pd.Series(result)) if kind == "datetime" else pd.Series(result)
+    assert typed.values.isna().tolist() == expected.isna().tolist()
+    assert typed.values.dropna().tolist() == expected.dropna().tolist()
+    assert said is None or said in str(typed.warning)
+    assert said is not None or typed.warning is None
