@@ -1,4 +1,4 @@
-"""What the gate finds when it compares two models, and the registry keeps."""
+"""What a comparison of two models finds, as the registry and the bundle keep it."""
 
 import msgspec
 
@@ -36,3 +36,30 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     tolerance: float
     rows: int
     against: int | None = None
+
+
+class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+    """A trivial model on the held-out rows, and how much better the bundle's model is.
+
+    Attributes
+    ----------
+    name
+        ``dummy`` or ``linear``.
+    description
+        What it is, for people.
+    metrics
+        Metric → its value.
+    gains
+        Metric → the difference to the bundle's model, positive where that one is better; proper scores first.
+    gain_intervals
+        Metric → (low, high) of the gain, by a paired bootstrap at ``evaluation.confidence``; empty without bootstrap.
+    answer
+        What the dummy says to every row: probabilities in the contract's order, or one value; empty for others.
+    """
+
+    name: str
+    description: str
+    metrics: dict[str, float]
+    gains: dict[str, float] = {}
+    gain_intervals: dict[str, tuple[float, float]] = {}
+    answer: tuple[float, ...] = ()

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
+from mlops_project.comparison import Baseline
 from mlops_project.contract import Contract
 from mlops_project.errors import BundleError
 from mlops_project.findings import Finding
@@ -48,6 +49,8 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         Metric → value on the held-out rows.
     metric_intervals
         Metric → (low, high) at ``evaluation.confidence``; missing where no interval was asked for.
+    baselines
+        Trivial models on the same held-out rows; empty in older bundles, and where ``evaluation.baselines`` is false.
     train_rows, test_rows
         How many rows the model was fitted on and judged on.
     data_source, data_digest
@@ -74,6 +77,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     contract: Contract
     metrics: dict[str, float]
     metric_intervals: dict[str, tuple[float, float]] = msgspec.field(default_factory=dict)
+    baselines: tuple[Baseline, ...] = ()
     train_rows: int
     test_rows: int
     data_source: str
@@ -255,6 +259,9 @@ def _list_names(metadata: Metadata) -> Iterator[tuple[str, str]]:
         yield field, getattr(metadata, field)
     yield "git_commit", metadata.git_commit or ""
     yield from (("a metric's name", name) for name in (*metadata.metrics, *metadata.metric_intervals))
+    for baseline in metadata.baselines:
+        yield from (("a baseline's name or description", text) for text in (baseline.name, baseline.description))
+        yield from (("a metric's name", name) for name in (*baseline.metrics, *baseline.gains, *baseline.gain_intervals))
     yield from (("a library's name or version", text) for pair in metadata.libraries.items() for text in pair)
     yield from (("a file's name", name) for name in metadata.files)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from mlops_project.modeling.gate import Decision
     from mlops_project.modeling.held_out import HeldOut
+    from mlops_project.modeling.metrics import Scored
     from mlops_project.runtime import Runtime
     from mlops_project.tracking.registry import Move, Version
     from mlops_project.tracking.store import Store
@@ -54,13 +55,24 @@ def _judge(store: "Store", bundle: Bundle, champion: "Version | None", held_out:
 
     score, task, seed = held_out.score(bundle.contract), bundle.contract.task, config.random_state
     if champion is None:
-        return decide_promotion(score, None, task, config.gates, seed=seed)
+        return decide_promotion(score, None, task, config.gates, seed=seed, dummy=_score_dummy(bundle, held_out))
     with tempfile.TemporaryDirectory() as folder:
         try:
             rival = held_out.score_other(load_champion(store, champion, bundle, Path(folder), config))
         except (BundleError, ContractError) as error:
             return refuse_comparison(champion, error)
     return decide_promotion(score, rival, task, config.gates, seed=seed)
+
+
+def _score_dummy(bundle: Bundle, held_out: "HeldOut") -> "Scored | None":
+    """Return what the base rate of the bundle's training rows says to these rows; None if the bundle does not keep it."""
+    from mlops_project.modeling.baselines import repeat_answer
+    from mlops_project.modeling.metrics import score_rows
+
+    dummy = next((item for item in bundle.metadata.baselines if item.answer), None)
+    if dummy is None:
+        return None
+    return score_rows(repeat_answer(dummy.answer, len(held_out.truth), bundle.contract), held_out.truth, bundle.contract)
 
 
 def refuse_comparison(champion: "Version", error: Exception) -> "Decision":

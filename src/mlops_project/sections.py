@@ -142,6 +142,13 @@ class EvaluationConfig(Section, frozen=True, dict=True):
     importance_rows: Annotated[int, Meta(ge=10, description="At most this many held-out rows for permutation importance.")] = (
         2000
     )
+    baselines: Annotated[
+        bool,
+        Meta(
+            description="Judge the base rate and a regularised linear model on the same rows, beside the model; the first "
+            "model must be better than the base rate."
+        ),
+    ] = True
     cv_folds: Annotated[
         int, Meta(ge=0, le=50, description="Cross-validation folds, logged as nested runs; 0 leaves it out.")
     ] = 0

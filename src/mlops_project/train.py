@@ -5,7 +5,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,8 +157,10 @@ def build(
         If there is no model to export. The old bundle then stands as it was.
     """
     from mlops_project.data_prep import build_contract, join_production, load_table, split_table
+    from mlops_project.modeling.baselines import compare_baseline, fit_rivals
     from mlops_project.modeling.evaluation import check_gates, evaluate
     from mlops_project.modeling.pipeline import build_pipeline, fit_pipeline
+    from mlops_project.modeling.side_work import SideWork
     from mlops_project.process import return_large_blocks
     from mlops_project.proof import note_proven
     from mlops_project.tables.memory import release_memory
@@ -184,13 +186,17 @@ def build(
             step(f"fitting {config.model.estimator} on {len(split.train_target)} rows")
             fit_pipeline(pipeline, split.train_features, split.train_target)
         runtime, held_out, parity = _export(folder, pipeline, split, contract, config, step)
+        side = SideWork()
+        rivals = fit_rivals(split.train_features, split.train_target, split.test_features, contract, config, side)
         split = split.without_training_features()
         release_memory()
         step("evaluating")
         slices = split.test_features[[*config.evaluation.slices]] if config.evaluation.slices else None
         evaluation = evaluate(held_out.predictions, held_out.truth, contract, config, slices)
+        baselines = tuple(compare_baseline(evaluation.scored, rival, contract, config) for rival in rivals)
+        evaluation = replace(evaluation, baselines=baselines)
         metadata = _describe(folder, table, split, contract, evaluation, config, started)
-        notes = (*table.warnings, *caught)
+        notes = (*table.warnings, *caught, *side.notes)
         step("drawing plots and the report")
         importance = _write_for_people(folder, metadata, config, evaluation, runtime, held_out, notes, parity)
         step("writing the bundle")
@@ -263,6 +269,7 @@ def _describe(
         contract=contract,
         metrics=evaluation.metrics,
         metric_intervals=evaluation.intervals,
+        baselines=evaluation.baselines,
         train_rows=len(split.train_target),
         test_rows=len(split.test_target),
         data_source=table.source,
@@ -402,6 +409,7 @@ def _as_json(result: Training) -> dict[str, Any]:
         "digest": result.bundle.digest,
         "metrics": metadata.metrics,
         "metric_intervals": metadata.metric_intervals,
+        "baselines": msgspec.to_builtins(metadata.baselines),
         "warnings": list(result.warnings),
         "findings": msgspec.to_builtins(metadata.findings),
         "run_id": result.run.run_id if result.run else None,

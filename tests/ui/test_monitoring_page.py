@@ -253,8 +253,9 @@ def test_without_a_registry_alerts_make_the_timeline(start, monitored_project):
 def test_registry_tells_the_whole_story(start, tmp_path):
     (tmp_path / "pyproject.toml").touch()
     write_mlflow_tables(tmp_path / "mlruns" / "mlflow.db")
-    for estimator, trees in (("decision_tree", {}), ("random_forest", {"model.params.n_estimators": "20"})):
-        train_model(tmp_path, QUICK.format(name=MODEL, estimator=estimator), **{"tracking.enabled": "true"} | trees)
+    leaf, trees = {"model.params.min_samples_leaf": "20"}, {"model.params.n_estimators": "20"}
+    for estimator, params in (("decision_tree", leaf), ("random_forest", trees)):
+        train_model(tmp_path, QUICK.format(name=MODEL, estimator=estimator), **{"tracking.enabled": "true"} | params)
     monitor_past_hours(tmp_path, hours=7, moved=MOVED)
     words = read_words(open_monitoring(start()))
     for title in ("Registered", "Promoted", "Alert"):

@@ -22,8 +22,9 @@ def tracked_project(tmp_path_factory):
         (root / "pyproject.toml").touch()
         write_mlflow_tables(root / "mlruns" / "mlflow.db")
         settings = {"tracking.enabled": "true", "gates.tolerance": "0.0"}
-        for estimator in ("decision_tree", "logistic_regression"):
-            train_model(root, QUICK.format(name="breast-cancer", estimator=estimator), **settings)
+        leaf = {"model.params.min_samples_leaf": "20"}  # the first champion has to be better than the base rate
+        for estimator, params in (("decision_tree", leaf), ("logistic_regression", {})):
+            train_model(root, QUICK.format(name="breast-cancer", estimator=estimator), **settings | params)
         text = QUICK.format(name="breast-cancer", estimator="decision_tree")
         train_model(root, text.replace("}\nev", ", params: {max_depth: 1}}\nev", 1), **settings)
 

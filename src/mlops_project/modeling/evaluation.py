@@ -1,6 +1,6 @@
 """How good the model is on rows it has not seen: metrics with intervals, per slice, and the words for them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import classification_report
 
+from mlops_project.comparison import Baseline
 from mlops_project.config import Config
 from mlops_project.contract import Contract, Label, Task
 from mlops_project.errors import ContractError
@@ -89,6 +90,8 @@ class Evaluation:
         Predictions and truth.
     slices
         One entry per slice asked for.
+    baselines
+        Trivial models on the same rows.
     """
 
     metrics: dict[str, float]
@@ -98,6 +101,7 @@ class Evaluation:
     report: str
     scored: Scored
     slices: tuple[SliceScore, ...] = field(default=())
+    baselines: tuple[Baseline, ...] = field(default=())
 
 
 def encode_target(target: "pd.Series[Any]", contract: Contract) -> Truth:
@@ -291,4 +295,29 @@ def format_summary(evaluation: Evaluation) -> str:
     for name, number in numbers.items():
         bounds = ", ".join(map(format_number, evaluation.intervals.get(name, ())))
         lines.append(f"{TITLES[name]:<{left}}  {number:>{right}}" + (f"  [{bounds}]" if bounds else ""))
-    return "\n".join(lines) + f"\n\n{evaluation.report}"
+    beside = "\n".join(format_baselines(evaluation.metrics, evaluation.baselines))
+    return "\n".join(lines) + (f"\n\n{beside}" if beside else "") + f"\n\n{evaluation.report}"
+
+
+def format_baselines(metrics: Mapping[str, float], baselines: Sequence[Baseline]) -> Iterator[str]:
+    """Yield the lines of a small table, the model and the trivial ones by their metrics, and how much better it is."""
+    if not baselines:
+        return
+    names = list(baselines[0].gains)
+    rows = [("this model", metrics), *((f"{item.name}: {item.description}", item.metrics) for item in baselines)]
+    left = max(len(title) for title, _ in rows)
+    yield f"{'on the same rows':<{left}}  " + "  ".join(f"{TITLES[name]:>10}" for name in names)
+    for title, values in rows:
+        cells = (format_number(values[name]) if name in values else "-" for name in names)
+        yield f"{title:<{left}}  " + "  ".join(f"{cell:>10}" for cell in cells)
+    yield from (describe_gain(item) for item in baselines if item.gains)
+
+
+def describe_gain(baseline: Baseline) -> str:
+    """Say by how much the model's proper score is better than a trivial model's, or worse."""
+    name, gain = next(iter(baseline.gains.items()))
+    bounds = sorted(abs(bound) if bound * gain > 0 else -abs(bound) for bound in baseline.gain_intervals.get(name, ()))
+    shown = ", ".join(map(format_number, bounds))
+    kind = "better" if gain > 0 else "worse"
+    text = f"{TITLES[name]} is {kind} than the {baseline.name} model's by {format_number(abs(gain))}"
+    return text + (f" [{shown}]" if shown else "")

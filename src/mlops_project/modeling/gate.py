@@ -6,16 +6,27 @@ Pure: two score sets on the same rows and the configuration give a decision. See
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import numpy as np
 
 from mlops_project.comparison import Comparison
 from mlops_project.contract import Task
 from mlops_project.modeling.evaluation import TITLES
-from mlops_project.modeling.metrics import PRIMARY, Scored, bootstrap, compute_metric, find_metric, higher_is_better
+from mlops_project.modeling.metrics import PRIMARY, PROPER, Scored, bootstrap, compute_metric, find_metric, higher_is_better
 from mlops_project.sections import GatesConfig
 
 Verdict = Literal[
-    "first", "identical", "better", "not_worse", "unclear", "worse", "forgets", "below_minimum", "incomparable", "forced"
+    "first",
+    "not_better_than_dummy",
+    "identical",
+    "better",
+    "not_worse",
+    "unclear",
+    "worse",
+    "forgets",
+    "below_minimum",
+    "incomparable",
+    "forced",
 ]
 UNBOUNDED = ("log_loss", "mae", "rmse")  # their tolerance is a share of the champion's value
 
@@ -42,13 +53,17 @@ class Decision:
     comparison: Comparison | None = None
 
 
-def decide_promotion(challenger: Scored, champion: Scored | None, task: Task, gates: GatesConfig, *, seed: int) -> Decision:
+def decide_promotion(
+    challenger: Scored, champion: Scored | None, task: Task, gates: GatesConfig, *, seed: int, dummy: Scored | None = None
+) -> Decision:
     """Decide from the scores of the same held-out rows.
 
     Parameters
     ----------
     champion
         None if there is no champion yet.
+    dummy
+        What the base rate says to the same rows: a first model must be better. None: it is not asked to be.
     seed
         Of the paired bootstrap.
 
@@ -61,13 +76,29 @@ def decide_promotion(challenger: Scored, champion: Scored | None, task: Task, ga
     if missed:
         return Decision(promote=False, verdict="below_minimum", reason="; ".join(missed))
     if champion is None:
-        return Decision(promote=True, verdict="first", reason="the first model that passes the minimum metrics")
+        return _decide_first(challenger, dummy, task, gates, seed)
     if answer_equally(challenger, champion):
         return Decision(promote=False, verdict="identical", reason="it answers every held-out row as the champion does")
     verdict, figures = compare(challenger, champion, task, gates, seed=seed)
     enough = is_enough(verdict, gates)
     reason = say(verdict, figures) + ("" if enough else _ADVICE.get(verdict, ""))
     return Decision(enough, verdict, reason, figures)
+
+
+def _decide_first(model: Scored, dummy: Scored | None, task: Task, gates: GatesConfig, seed: int) -> Decision:
+    """Ask a first model to be better than the base rate by a proper score: accuracy alone would let guessing pass."""
+    if dummy is None:
+        return Decision(promote=True, verdict="first", reason="the first model that passes the minimum metrics")
+    proper = msgspec.structs.replace(gates, metric=PROPER[task], tolerance=0.0)
+    verdict, figures = compare(model, dummy, task, proper, seed=seed)
+    title, confidence = TITLES[figures.metric], f"with {gates.confidence:.0%} confidence"
+    said = f"{title} {figures.challenger:.4f} against {figures.champion:.4f} of the base rate on {figures.rows} rows"
+    bounds = f"{confidence} the gain is over {figures.low:+.4f} and under {figures.high:+.4f}"
+    if verdict == "better":
+        reason = f"the first model that passes the minimum metrics, and better than the base rate: {said}; {bounds}"
+        return Decision(promote=True, verdict="first", reason=reason)
+    finding = "worse than the base rate" if figures.gain <= 0 else "not shown to be better than the base rate"
+    return Decision(promote=False, verdict="not_better_than_dummy", reason=f"{finding}: {said}; {bounds}; {_TRY_FIRST[task]}")
 
 
 def is_enough(verdict: Verdict, gates: GatesConfig) -> bool:
@@ -150,6 +181,15 @@ def _judge(low: float, high: float, tolerance: float) -> Verdict:
 
 
 _WORDS = {"better": "better", "not_worse": "not worse", "worse": "worse", "unclear": "these rows cannot tell"}
+_TRY_CLASSES = (
+    "try model.estimator: auto, a larger model.params.min_samples_leaf or model.calibration: sigmoid, more rows, or look at "
+    "what training warned of; promote it all the same with mlops promote --force --reason …"
+)
+_TRY_FIRST: dict[Task, str] = {
+    "binary": _TRY_CLASSES,
+    "multiclass": _TRY_CLASSES,
+    "regression": _TRY_CLASSES.replace(" or model.calibration: sigmoid", ""),
+}
 _ADVICE = {
     "not_worse": "; gates.require asks for better",
     "unclear": "; hold out more rows (test_size), raise gates.tolerance, or decide yourself: mlops promote --force --reason …",

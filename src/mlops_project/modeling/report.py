@@ -14,7 +14,15 @@ import numpy as np
 from mlops_project.bundle import Metadata
 from mlops_project.config import Config
 from mlops_project.contract import Feature
-from mlops_project.modeling.evaluation import SMALL_SLICE_ROWS, TITLES, Evaluation, format_number, format_value, shorten
+from mlops_project.modeling.evaluation import (
+    SMALL_SLICE_ROWS,
+    TITLES,
+    Evaluation,
+    describe_gain,
+    format_number,
+    format_value,
+    shorten,
+)
 from mlops_project.modeling.metrics import PRIMARY, higher_is_better
 from mlops_project.modeling.origin import format_settings
 
@@ -102,6 +110,7 @@ def _facts(metadata: Metadata, config: Config, results: Results) -> dict[str, An
         "metrics": [_format_metric(name, evaluation.metrics, evaluation.intervals) for name in evaluation.metrics],
         "main": TITLES[config.gates.metric or PRIMARY[contract.task]],
         "basis": evaluation.basis,
+        "baselines": _compare_baselines(evaluation),
         "slice_metrics": [TITLES[name] for name in sliced],
         "slices": [
             {
@@ -126,6 +135,23 @@ def _format_metric(name: str, values: Mapping[str, float], bounds: Mapping[str, 
         "value": format_number(values[name]) if name in values else "undefined",
         "interval": " to ".join(map(format_number, bounds.get(name, ()))),
         "better": "higher" if higher_is_better(name) else "lower",
+    }
+
+
+def _compare_baselines(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the model and the trivial ones side by side: titles of metrics, rows of texts, and what follows, in words."""
+    names = list(evaluation.baselines[0].gains) if evaluation.baselines else []
+    rows = [
+        ("this model", evaluation.metrics),
+        *((f"{one.name}: {one.description}", one.metrics) for one in evaluation.baselines),
+    ]
+    return {
+        "titles": [TITLES[name] for name in names],
+        "rows": [
+            {"title": title, "cells": [format_number(values[name]) if name in values else "-" for name in names]}
+            for title, values in rows
+        ],
+        "words": [describe_gain(one) for one in evaluation.baselines if one.gains],
     }
 
 

@@ -13,9 +13,11 @@ from sklearn.pipeline import Pipeline
 from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import ConfigError
+from mlops_project.modeling.baselines import fit_rivals
 from mlops_project.modeling.evaluation import encode_target
 from mlops_project.modeling.metrics import compute_metrics, score_rows
 from mlops_project.modeling.pipeline import fit_pipeline, predict_frame
+from mlops_project.modeling.side_work import SideWork
 
 
 def cross_validate(
@@ -34,7 +36,8 @@ def cross_validate(
     Returns
     -------
     list of dict
-        ``{"fold": 1, "metrics": {…}}`` per fold; empty if ``evaluation.cv_folds`` is below 2.
+        ``{"fold": 1, "metrics": {…}, "baselines": {"dummy": {…}, "linear": {…}}}`` per fold; empty if
+        ``evaluation.cv_folds`` is below 2.
 
     Raises
     ------
@@ -54,7 +57,12 @@ def cross_validate(
         fitted = fit_pipeline(clone(pipeline), features.iloc[train], target.iloc[train])
         predictions = predict_frame(fitted, features.iloc[test], contract)
         scored = score_rows(predictions, encode_target(target.iloc[test], contract), contract)
-        results.append({"fold": number, "metrics": compute_metrics(scored, contract.task)})
+        part = features.iloc[train], target.iloc[train], features.iloc[test]
+        beside = {
+            rival.name: compute_metrics(score_rows(rival.predictions, scored.truth, contract), contract.task)
+            for rival in fit_rivals(*part, contract, config, SideWork())  # what fails is said once, of all training rows
+        }
+        results.append({"fold": number, "metrics": compute_metrics(scored, contract.task), "baselines": beside})
         on_fold(number)
     return results
 

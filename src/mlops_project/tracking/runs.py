@@ -138,7 +138,7 @@ def _log_run(store: Store, run_id: str, bundle: Bundle) -> None:
 
     metadata = bundle.metadata
     params = [Param(key, value) for key, value in _parameters(metadata)]
-    metrics = _metrics(metadata.metrics | _bounds(metadata), _milliseconds(metadata.created_at))
+    metrics = _metrics(metadata.metrics | _bounds(metadata) | _compare(metadata), _milliseconds(metadata.created_at))
     store.client.log_batch(run_id, metrics=metrics, params=params[:BATCH])
     for start in range(BATCH, len(params), BATCH):
         store.client.log_batch(run_id, params=params[start : start + BATCH])
@@ -167,6 +167,18 @@ def _metrics(values: Mapping[str, float], timestamp: int) -> list[Any]:
 def _bounds(metadata: Metadata) -> dict[str, float]:
     pairs = metadata.metric_intervals.items()
     return {f"{name}_{end}": value for name, bounds in pairs for end, value in zip(("low", "high"), bounds, strict=True)}
+
+
+def _compare(metadata: Metadata) -> dict[str, float]:
+    """Return the trivial models' metrics, and how much better the model is, with bounds."""
+    values: dict[str, float] = {}
+    for item in metadata.baselines:
+        values |= {f"{item.name}_{name}": value for name, value in item.metrics.items()}
+        values |= {f"gain_over_{item.name}_{name}": value for name, value in item.gains.items()}
+        for name, bounds in item.gain_intervals.items():
+            ends = zip(("low", "high"), bounds, strict=True)
+            values |= {f"gain_over_{item.name}_{name}_{end}": value for end, value in ends}
+    return values
 
 
 def _parameters(metadata: Metadata) -> Iterator[tuple[str, str]]:
@@ -214,7 +226,9 @@ def _log_folds(store: Store, experiment_id: str, run_id: str, bundle: Bundle) ->
             continue
         child = store.client.create_run(experiment_id, tags={PARENT: run_id, FOLD: number}, run_name=f"fold {number}")
         timestamp = _milliseconds(bundle.metadata.created_at)
-        store.client.log_batch(child.info.run_id, metrics=_metrics(fold["metrics"], timestamp))
+        beside = fold.get("baselines", {}).items()
+        values = fold["metrics"] | {f"{name}_{key}": value for name, found in beside for key, value in found.items()}
+        store.client.log_batch(child.info.run_id, metrics=_metrics(values, timestamp))
         store.client.set_terminated(child.info.run_id, "FINISHED")
 
 

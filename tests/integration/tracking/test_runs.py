@@ -39,6 +39,10 @@ def test_run_holds_everything_that_people_look_for(make, any_store):
     assert run.data.params["test_size"] == "0.2"
     assert run.data.metrics["roc_auc"] == bundle.metadata.metrics["roc_auc"]
     assert run.data.metrics["roc_auc_low"] <= run.data.metrics["roc_auc"] <= run.data.metrics["roc_auc_high"]
+    dummy, linear = bundle.metadata.baselines
+    assert run.data.metrics["dummy_log_loss"] == dummy.metrics["log_loss"]
+    assert run.data.metrics["linear_roc_auc"] == linear.metrics["roc_auc"]
+    assert 0 < run.data.metrics["gain_over_dummy_log_loss_low"] < run.data.metrics["gain_over_dummy_log_loss"]
     assert run.data.tags["started"] == bundle.metadata.started_at
     assert "completed" in run.data.tags
     assert run.data.tags["data_digest"] == bundle.metadata.data_digest

@@ -124,3 +124,35 @@ def test_equal_models_are_rarely_called_better(seed):
         for n in range(60)
     ]
     assert verdicts.count("better") <= 8
+
+
+def test_first_model_must_be_better_than_the_base_rate_by_log_loss(truth, rng):
+    dummy = scored_classes(truth, np.full(len(truth), truth.mean()))
+    good = decide_promotion(noisy(truth, rng, 0.3), None, "binary", gates(), seed=0, dummy=dummy)
+    assert (good.promote, good.verdict) == (True, "first")
+    assert "better than the base rate: log loss 0." in good.reason
+    certain = scored_classes(truth, np.where(rng.random(len(truth)) < 0.8, truth, 1 - truth).astype(float))  # 80 % right
+    bad = decide_promotion(certain, None, "binary", gates(), seed=0, dummy=dummy)
+    assert (bad.promote, bad.verdict) == (False, "not_better_than_dummy")
+    assert bad.reason.startswith("worse than the base rate: log loss ")
+    assert "estimator: auto" in bad.reason
+
+
+def test_first_model_that_says_what_the_base_rate_says_is_refused(truth, rng):
+    dummy = scored_classes(truth, np.full(len(truth), truth.mean()))
+    said = np.clip(truth.mean() + rng.normal(0, 0.1, len(truth)), 0.01, 0.99)
+    decision = decide_promotion(scored_classes(truth, said), None, "binary", gates(), seed=0, dummy=dummy)
+    assert not decision.promote
+    assert "base rate" in decision.reason
+    values = rng.normal(10, 2, 300)
+    mean = scored_values(values, np.full(300, values.mean()))
+    number = decide_promotion(scored_values(values, rng.normal(10, 2, 300)), None, "regression", gates(), seed=0, dummy=mean)
+    assert number.verdict == "not_better_than_dummy"
+    assert "RMSE" in number.reason
+    assert "calibration" not in number.reason
+
+
+def test_challenger_of_a_champion_is_not_compared_with_the_base_rate(truth, rng):
+    dummy = scored_classes(truth, np.clip(truth * 0.9, 0.01, 0.9))
+    decision = decide_promotion(noisy(truth, rng, 0.3), noisy(truth, rng, 2.0), "binary", gates(), seed=0, dummy=dummy)
+    assert decision.verdict == "better"
