@@ -18,8 +18,9 @@ from benchmarks.monitor.cases import POPULATIONS, Case
 from benchmarks.monitor.contestants import Contestant, Line
 from benchmarks.monitor.places import BUILD, HERE
 from mlops_project.bundle import load_bundle
-from mlops_project.prediction_log.ingest import LOG, ROW_GROUP_ROWS
-from mlops_project.prediction_log.typed import ID, INSTANT, PREDICTION, PROBABILITY, ROLE, ROW, TIME, VERSION, build_schema
+from mlops_project.prediction_log.layout import ID, INSTANT, LOG, PREDICTION, PROBABILITY, RECOMPUTED, ROLE, ROW, TIME, VERSION
+from mlops_project.prediction_log.parts import ROW_GROUP_ROWS
+from mlops_project.prediction_log.typed import build_schema
 from mlops_project.runtime import Runtime
 
 REFERENCE_ROWS = 10_000
@@ -65,8 +66,9 @@ def write_log(case: Case, number: int) -> Path:
         VERSION: pa.repeat("1", MILLION),
         ROLE: pa.repeat("champion", MILLION),
     }
+    answers = {RECOMPUTED: pa.repeat(False, MILLION), PREDICTION: predictions.indices}
     scores = {f"{PROBABILITY}.{index}": values for index, values in enumerate(predictions.probabilities.T)}
-    rows = pa.table({**keys, **columns, PREDICTION: predictions.indices, **scores}, schema=build_schema(bundle.contract))
+    rows = pa.table({**keys, **columns, **answers, **scores}, schema=build_schema(bundle.contract))
     unfinished = file.with_suffix(".part")
     pq.write_table(rows, unfinished, row_group_size=ROW_GROUP_ROWS, compression="zstd")
     return unfinished.rename(file)
