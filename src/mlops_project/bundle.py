@@ -203,7 +203,7 @@ def _opened(file: Path, folder: Path) -> Iterator[IO[bytes]]:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError as error:
         if not folder.is_dir():
-            raise BundleError(f"{folder}: no such directory; train a model with `mlops train`") from error
+            raise BundleError(f"{folder}: no such directory; `mlops train CONFIG.yaml` writes a model there") from error
         raise BundleError(f"{folder}: {file.relative_to(folder)} is missing, so this is not a whole bundle") from error
     except OSError as error:
         raise BundleError(f"{file}: cannot be read: {error.strerror}") from error

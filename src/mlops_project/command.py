@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -93,6 +93,13 @@ def print_json(value: Any, *, indent: int | None = None) -> None:
     text = msgspec.json.encode(value)
     lines = (text if indent is None else msgspec.json.format(text, indent=indent)).decode().split("\n")
     click.echo("\n".join(plain_json(line) for line in lines))
+
+
+def print_next(commands: Iterable[tuple[str, str]]) -> None:
+    """Print what to do next: a command on a line of its own, to be copied, with what it is for."""
+    echo("", "next:")
+    for command, purpose in commands:
+        echo(f"  {command}", f"      {purpose}")
 
 
 Step = Callable[[str], None]  # called at the beginning of each step with what it does

@@ -4,8 +4,10 @@ Order: defaults < YAML file < ``MLOPS_…`` variables < ``--set`` options. Unkno
 every problem is reported at once. ``sections.py`` describes every setting.
 """
 
+import contextlib
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
@@ -34,6 +36,7 @@ from mlops_project.sections import (
 )
 
 ENV_PREFIX = "MLOPS_"
+DEFAULT_CONFIG = Path(__file__).with_name("configs.yaml")  # the built-in one
 S = TypeVar("S", bound=Section)
 
 
@@ -93,6 +96,20 @@ class Config(Section, frozen=True, dict=True):
     def tracking_dir(self) -> Path:
         """Absolute path of the embedded MLflow store."""
         return self.root / self.paths.tracking_dir
+
+    @property
+    def argument(self) -> str:
+        """The file as a command takes it, from the working directory; empty for the built-in one, which needs no naming."""
+        if self.file == DEFAULT_CONFIG:
+            return ""
+        file = self.file
+        with contextlib.suppress(OSError, ValueError):  # the folder was removed, or the file is elsewhere
+            file = file.relative_to(Path.cwd())
+        return shlex.quote(str(file))
+
+    def command(self, name: str, options: str = "") -> str:
+        """Return a command about this configuration, for a hint: ``mlops promote churn.yaml --version 3``."""
+        return " ".join(filter(None, ("mlops", name, self.argument, options)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the whole configuration, defaults included, as plain values."""

@@ -1,6 +1,7 @@
 """``mlops models`` and ``mlops history``: what is registered, which aliases point where, and how they came to."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
@@ -11,32 +12,52 @@ from mlops_project.config import Config
 if TYPE_CHECKING:
     from mlops_project.tracking.events import Event
     from mlops_project.tracking.registry import Move, Version
+    from mlops_project.tracking.store import Store
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _which_models(function: F) -> F:
+    """Add the options ``name`` and ``every``."""
+    every = click.option("--all", "every", is_flag=True, help="Every registered model, also with CONFIG.yaml.")
+    return click.option("--model", "name", metavar="NAME", help="Only this registered model.")(every(function))
 
 
 @click.command(cls=WorkflowCommand, name="models")
 @config_options
-@click.option("--model", "name", metavar="NAME", help="Only this registered model.")
+@_which_models
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: every version with all its metrics.")
-def command(config: Config, name: str | None, as_json: bool) -> None:
-    """List registered versions: aliases, metrics, when, and what the gate said."""
+def command(config: Config, name: str | None, every: bool, as_json: bool) -> None:
+    """List the registered versions of CONFIG.yaml's model, without it of every model: aliases, metrics, what the gate said."""
     from mlops_project.tracking import registry
     from mlops_project.tracking.store import open_store
 
     with open_store(config) as store:
-        versions = [item for model in _models(store, name) for item in registry.list_versions(store, model)]
+        versions = [item for model in _find_models(store, config, name, every) for item in registry.list_versions(store, model)]
     if as_json:
         print_json(versions)
     elif versions:
         columns = ("model", "version", "alias", "metrics", "created (UTC)", "gate")
         print_table(columns, [_row(item) for item in versions], droppable=("created (UTC)", "gate"))
     else:
-        echo("no model is registered yet; train one with `mlops train`")
+        echo(_explain_none(config))
 
 
-def _models(store: Any, name: str | None) -> list[str]:
+def _find_models(store: "Store", config: Config, name: str | None, every: bool) -> list[str]:
+    """Return the model that is named, else that of the configuration that is named, else every one."""
     from mlops_project.tracking import registry
 
-    return [registry.find_version(store, name, "latest").name] if name else registry.list_models(store)
+    if name:
+        return [registry.find_version(store, name, "latest").name]
+    registered = registry.list_models(store)
+    return registered if every or not config.argument else [model for model in registered if model == config.model.name]
+
+
+def _explain_none(config: Config) -> str:
+    train = config.command("train")
+    if config.argument:
+        return f"model {config.model.name!r} is not registered yet; train it with `{train}`; --all shows the other models"
+    return f"no model is registered yet; train one with `{train}`"
 
 
 def _row(version: "Version") -> tuple[str, ...]:
@@ -47,26 +68,32 @@ def _row(version: "Version") -> tuple[str, ...]:
 
 @click.command(cls=WorkflowCommand, name="history")
 @config_options
-@click.option("--model", "name", metavar="NAME", help="Only this registered model.")
+@_which_models
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: every move with the version's metrics, and every event.")
-def history_command(config: Config, name: str | None, as_json: bool) -> None:
-    """Tell what happened, oldest first: every alias move, alert and retraining: when, what, which version, who and why."""
+def history_command(config: Config, name: str | None, every: bool, as_json: bool) -> None:
+    """Tell what happened to CONFIG.yaml's model, without it to every model, oldest first: when, what, who and why.
+
+    Alias moves, what the gate refused, alerts and retrainings.
+    """
     from mlops_project.tracking import registry
-    from mlops_project.tracking.events import read_history
+    from mlops_project.tracking.events import find_refusals, read_history
     from mlops_project.tracking.store import open_store
 
     with open_store(config) as store:
-        records = {model: read_history(store, model) for model in _models(store, name)}
+        records = {model: read_history(store, model) for model in _find_models(store, config, name, every)}
+        refusals = [
+            item for model, found in records.items() for item in find_refusals(found, registry.list_versions(store, model))
+        ]
         moves = {model: [item for item in items if isinstance(item, registry.Move)] for model, items in records.items()}
         strays = [stray for model, found in moves.items() for stray in registry.find_strays(store, model, found)]
-    story = sorted((item for found in records.values() for item in found), key=lambda item: item.at)
+    story = sorted([*(item for found in records.values() for item in found), *refusals], key=lambda item: item.at)
     if as_json:
         print_json([{"kind": _kind(item)} | msgspec.to_builtins(item) for item in story])
     elif story:
         columns = ("when (UTC)", "model", "what", "alias", "version", "who", "why")
         print_table(columns, [_story_row(item) for item in story], droppable=("who", "alias"))
     else:
-        echo("no alias has moved yet")
+        echo(_explain_none(config))
     for stray in strays:
         echo(f"warning: {stray}", fg="yellow", err=True)
 

@@ -83,7 +83,7 @@ def refuse_comparison(champion: "Version", error: Exception) -> "Decision":
     return Decision(promote=False, verdict="incomparable", reason=reason)
 
 
-_BY_HAND = "decide yourself with mlops promote --force --reason …"
+_BY_HAND = "decide yourself: --force promotes it"
 
 
 def load_champion(store: "Store", champion: "Version", bundle: Bundle, folder: Path, config: Config) -> "Runtime":
@@ -210,7 +210,7 @@ def rollback(config: Config, *, to: int | None = None, reason: str = "", only_fr
         name = config.model.name
         champion = registry.find_champion(store, name)
         if champion is None:
-            raise TrackingError(f"model {name!r} has no champion to roll back; see `mlops models`")
+            raise TrackingError(f"model {name!r} has no champion to roll back; see `{config.command('models')}`")
         if only_from not in (None, champion.number):
             raise TrackingError(f"version {champion.number} is the champion of {name!r} by now, not version {only_from}")
         existing = {version.number for version in registry.list_versions(store, name)}
@@ -227,6 +227,11 @@ def rollback(config: Config, *, to: int | None = None, reason: str = "", only_fr
 EXIT_REFUSED = 3
 
 
+def write_overrule(config: Config, number: int) -> str:
+    """Return the command that makes a version champion against the gate's advice."""
+    return config.command("promote", f"--version {number} --force --reason '…'")
+
+
 @click.command(cls=WorkflowCommand, name="promote")
 @config_options
 @click.option("--version", "which", default="challenger", show_default=True, metavar="N", help="Version or alias.")
@@ -238,6 +243,7 @@ def command(config: Config, which: str, force: bool, reason: str) -> None:
     state = "promoted" if decision.promote else "not promoted"
     echo(f"{version.name} version {version.number} {state}: {decision.reason}")
     if not decision.promote and decision.verdict != "identical":
+        echo(f"to overrule the gate: {write_overrule(config, version.number)}")
         raise SystemExit(EXIT_REFUSED)
 
 
@@ -249,6 +255,7 @@ def rollback_command(config: Config, to: int | None, reason: str) -> None:
     """Make the previous champion the champion again."""
     move = rollback(config, to=to, reason=reason)
     echo(f"{move.model}: champion is version {move.target} again, was version {move.source}")
+    echo(f"next: {config.command('history')}   # what happened, when and why")
 
 
 if __name__ == "__main__":

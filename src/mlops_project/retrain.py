@@ -161,7 +161,7 @@ class _Retraining:
 
         with self._open() as store:
             if registry.find_champion(store, self._name) is None:
-                raise TrackingError(f"model {self._name!r} has no champion to retrain; train one with `mlops train`")
+                raise TrackingError(f"model {self._name!r} has no champion to retrain; train one with `{store.train}`")
             moves = [move for move in registry.read_moves(store, self._name) if move.alias == registry.CHAMPION]
             answered = next((move for move in reversed(moves) if move.cause == self.cause.key), None)
             if answered is not None and answered is moves[-1]:
@@ -225,12 +225,14 @@ class _Retraining:
         return number
 
     def _conclude(self, decision: "Decision", bundle: Bundle, number: int) -> _End:
+        from mlops_project.promote import write_overrule
         from mlops_project.retraining.rollback import install_champion
 
         if not decision.promote:
-            return _End("refused", f"version {number} is not promoted: {decision.reason}", number)
+            how = f"to overrule the gates: {write_overrule(self.config, number)}"
+            return _End("refused", f"version {number} is not promoted: {decision.reason}; {how}", number)
         if not self._promote:
-            how = f"promote it with: mlops promote --version {number} --force --reason …"
+            how = f"promote it with: {write_overrule(self.config, number)}"
             return _End("ready", f"version {number} passes: {decision.reason}; {how}", number)
         note = install_champion(self.config, bundle)
         return _End("promoted", f"version {number} is champion: {decision.reason}{note}", number)
@@ -302,7 +304,7 @@ def read_labelled(config: Config, champion: Bundle, oldest: datetime, reader: "L
     if len(strange) > STRANGE_LABELS * len(truth):
         raise DataError(
             f"{len(strange):,} of {len(truth):,} labels are none that version and table know, such as {labels[strange[0]]}; "
-            "mend what sends them, or train on a table that has them: mlops train"
+            f"mend what sends them, or train on a table that has them: {config.command('train')}"
         )
     return read_production(rows, truth, champion.contract)
 

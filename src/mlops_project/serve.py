@@ -36,7 +36,7 @@ def command(
     from mlops_project.serving.settings import build_settings
 
     if models_dir is None:
-        _check_there(model_dir or config.model_dir)
+        _check_there(model_dir or config.model_dir, config)
     metrics_dir = Path(tempfile.mkdtemp(prefix="mlops-metrics-"))
     owner = os.getpid()
     try:
@@ -56,11 +56,11 @@ def command(
             shutil.rmtree(metrics_dir, ignore_errors=True)
 
 
-def _check_there(folder: Path) -> None:
+def _check_there(folder: Path, config: Config) -> None:
     """Raise if there is nothing to serve; whether it is sound the server finds out itself."""
     if not (folder / METADATA_FILE).exists():
         raise BundleError(
-            f"{folder}: no model is there; train one with `mlops train`, or name another with --model or --models"
+            f"{folder}: no model is there; train one with `{config.command('train')}`, or name another with --model or --models"
         )
 
 

@@ -261,7 +261,7 @@ def command(
 
     faults = [parse_fault(text) for text in fault_texts]
     amount, pace = decide_amount(rows, seconds, rate)
-    server = PatientModelServer(check_url(url or find_url(config)), api_key, protocol)
+    server = PatientModelServer(check_url(url or find_url(config)), api_key, protocol, start=config.command("up"))
     contract = server.find_contract(config.model.name)
     source = build_source(config, contract, table=table, part=part, jitter=jitter)
     plan = Plan(config.model.name, amount, pace, batch, seed, label_delay, label_share)

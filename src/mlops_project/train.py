@@ -25,7 +25,7 @@ from mlops_project.bundle import (
     publish,
     stage,
 )
-from mlops_project.command import Step, WorkflowCommand, config_options, echo, show_progress
+from mlops_project.command import Step, WorkflowCommand, config_options, echo, print_next, show_progress
 from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import BundleError, TrackingError
@@ -368,8 +368,8 @@ def command(config: Config, quiet: bool, as_json: bool) -> None:
     train_and_report(config, quiet=quiet, as_json=as_json)
 
 
-def train_and_report(config: Config, *, quiet: bool = False, as_json: bool = False) -> None:
-    """Train with a progress bar on stderr, and print what came of it on stdout."""
+def train_and_report(config: Config, *, quiet: bool = False, as_json: bool = False, hints: bool = True) -> None:
+    """Train with a progress bar on stderr, and print what came of it on stdout, with hints at what to do next."""
     with show_progress(STEPS + config.evaluation.cv_folds, hidden=quiet or as_json) as step:
         result = train(config, step)
     if as_json:
@@ -379,6 +379,8 @@ def train_and_report(config: Config, *, quiet: bool = False, as_json: bool = Fal
 
         echo(*format_summary(result.evaluation).split("\n"))
         echo("", *_outcome(result, config))
+        if hints:
+            print_next(_next_commands(result, config))
 
 
 def _outcome(result: Training, config: Config) -> Iterator[str]:
@@ -400,6 +402,21 @@ def _outcome(result: Training, config: Config) -> Iterator[str]:
         yield f"not logged: {result.not_logged}"
     if result.decision is not None:
         yield f"gate: {'promoted' if result.decision.promote else 'not promoted'}: {result.decision.reason}"
+
+
+def _next_commands(result: Training, config: Config) -> Iterator[tuple[str, str]]:
+    """Yield what to do next and what for."""
+    from mlops_project.promote import write_overrule
+
+    decision, run = result.decision, result.run
+    if run is not None and decision is not None and not decision.promote and decision.verdict != "identical":
+        yield config.command("models"), "compare this version with the champion"
+        yield write_overrule(config, run.model_version), "make it champion all the same"
+        return
+    if run is not None and decision is None:
+        yield config.command("promote"), "make it champion, if the gate agrees"
+    yield config.command("serve"), f"answer requests: http://{config.serving.host}:{config.serving.port}/docs"
+    yield config.command("up"), "that and all the rest: MLflow, the monitor, the application"
 
 
 def _as_json(result: Training) -> dict[str, Any]:

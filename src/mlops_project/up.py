@@ -27,7 +27,7 @@ def command(config: Config) -> None:
     """
     _forget_own_address(config)
     services = build_services(config, click.get_current_context().meta.get("overrides", ()))
-    check_ports(services)
+    check_ports(services, config.command("up"))
     with contextlib.suppress(KeyboardInterrupt), interrupted_once():
         _ensure_model(config)
         click.echo("starting …", err=True)
@@ -54,7 +54,7 @@ def _ensure_model(config: Config) -> None:
         return
     from mlops_project.train import train_and_report
 
-    train_and_report(config)
+    train_and_report(config, hints=False)
 
 
 def _print_addresses(config: Config, children: Sequence[Child]) -> None:

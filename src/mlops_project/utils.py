@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlops_project.config import Config, find_root, read_config
-
-DEFAULT_CONFIG = Path(__file__).with_name("configs.yaml")
+from mlops_project.config import DEFAULT_CONFIG, Config, find_root, read_config
 
 
 def load_config(path: str | Path | None = None, *, overrides: Sequence[str] = ()) -> Config:

@@ -3,7 +3,7 @@
 import pytest
 
 from mlops_project.monitoring.report.page import build_report
-from mlops_project.sections import MonitoringConfig
+from mlops_project.utils import load_config
 from tests.evaluations import make_alert, make_drift, make_evaluation, make_feature
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -30,7 +30,7 @@ def text() -> str:
     )
     alerts = [make_alert(), make_alert("data-quality")]
     evaluations = [make_evaluation(hour, drift=drift, alerts=alerts) for hour in range(8)]
-    return build_report(evaluations, MonitoringConfig())
+    return build_report(evaluations, load_config())
 
 
 @pytest.fixture

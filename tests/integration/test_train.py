@@ -46,3 +46,9 @@ def test_training_says_which_class_is_the_positive_one_and_keeps_it(train):
     assert "warning: the positive class stays 'Stayed', as in the model before; by itself it would be 'Churned'" in kept
     assert load_bundle(Path("artifacts/model")).contract.classes == ("Churned", "Stayed")
     assert "positive class: 'Churned'" in train("--set", "data.positive_class=Churned")
+
+
+def test_training_ends_with_commands_that_name_the_file(train):
+    *_, head, serve, purpose, up, _ = train().splitlines()
+    assert (head, serve, up) == ("next:", "  mlops serve people.yaml", "  mlops up people.yaml")
+    assert purpose == "      answer requests: http://127.0.0.1:8000/docs"

@@ -99,7 +99,7 @@ def test_missing_file_is_named(tiny_bundle):
 
 
 def test_missing_directory_says_how_to_train(tmp_path):
-    with pytest.raises(BundleError, match="no such directory; train a model with `mlops train`"):
+    with pytest.raises(BundleError, match=r"no such directory; `mlops train CONFIG\.yaml` writes a model there"):
         load_bundle(tmp_path / "model")
 
 

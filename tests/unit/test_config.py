@@ -149,3 +149,12 @@ def test_paths_of_a_users_file_start_beside_it(tmp_path, monkeypatch):
 def test_model_name_that_mlflow_would_refuse_is_refused_first(tmp_path, name):
     (problem,) = _problems(tmp_path, f'model: {{name: "{name}"}}')
     assert problem == f"model.name: {name!r} is wrong, expected {EXPECTED_MODEL_NAME}"
+
+
+def test_command_names_the_file_as_a_shell_takes_it_and_the_builtin_one_not_at_all(tmp_path, monkeypatch):
+    (tmp_path / "my churn.yaml").touch()
+    config = load_config(tmp_path / "my churn.yaml")
+    assert config.command("train") == f"mlops train '{tmp_path}/my churn.yaml'"
+    monkeypatch.chdir(tmp_path)
+    assert config.command("promote", "--version 3") == "mlops promote 'my churn.yaml' --version 3"
+    assert load_config().command("promote", "--force") == "mlops promote --force"

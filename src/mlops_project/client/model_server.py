@@ -150,10 +150,13 @@ class PatientModelServer(ModelServer):
     ----------
     sleep, now
         The clock.
+    start
+        The command that starts such a server, for people.
     """
 
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], float] = time.monotonic
+    start: str = "mlops up"
     _connections: list[http.client.HTTPConnection] = field(default_factory=list, repr=False)
 
     def list_models(self) -> tuple[Served, ...]:
@@ -209,7 +212,7 @@ class PatientModelServer(ModelServer):
 
     def _explain(self, error: Exception) -> str:
         reason = str(error) or type(error).__name__
-        cure = "start one with `mlops up` or `mlops serve`, or give --url"
+        cure = f"start one with `{self.start}`, or give --url"
         return f"no model server answers at {self.address} ({reason}); {cure}"
 
 

@@ -192,5 +192,5 @@ _TRY_FIRST: dict[Task, str] = {
 }
 _ADVICE = {
     "not_worse": "; gates.require asks for better",
-    "unclear": "; hold out more rows (test_size), raise gates.tolerance, or decide yourself: mlops promote --force --reason …",
+    "unclear": "; hold out more rows (test_size), raise gates.tolerance, or decide yourself: --force promotes it",
 }

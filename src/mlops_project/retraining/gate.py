@@ -23,7 +23,7 @@ from mlops_project.sections import GatesConfig
 from mlops_project.tracking import registry
 from mlops_project.tracking.store import open_store
 
-BY_HAND = "decide yourself: mlops promote --force --reason …"
+BY_HAND = "decide yourself: --force promotes it"
 
 
 class Pair(NamedTuple):

@@ -112,7 +112,7 @@ class LoadedModels:
             default = champions.get(self.settings.default_model)
             if default is None:
                 if not champions:
-                    raise NoModelError("no model is loaded yet; train one with `mlops train`, or see the server's log")
+                    raise NoModelError("no model is loaded yet; train one, or see the server's log")
                 default = next(iter(champions.values()))
             return default
         model = champions.get(name)

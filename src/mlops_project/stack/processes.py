@@ -30,8 +30,13 @@ class Child:
     log: Path
 
 
-def check_ports(services: Sequence[Service]) -> None:
+def check_ports(services: Sequence[Service], command: str) -> None:
     """Raise if a service's port is taken.
+
+    Parameters
+    ----------
+    command
+        What starts these services, for the message.
 
     Raises
     ------
@@ -40,15 +45,15 @@ def check_ports(services: Sequence[Service]) -> None:
     """
     taken = [service for service in services if service.port and not is_free(service.host, service.port)]
     if taken:
-        raise StackError("\n".join(_explain_taken(service) for service in taken))
+        raise StackError("\n".join(_explain_taken(service, command) for service in taken))
 
 
-def _explain_taken(service: Service) -> str:
+def _explain_taken(service: Service, command: str) -> str:
     other = service.port + 1
     variable = f"MLOPS_{service.setting.replace('.', '__').upper()}={other}"
     return (
         f"port {service.port}, where {service.name} would listen, is taken by another program; stop that, or choose another "
-        f"port: mlops up --set {service.setting}={other} (with make: {variable} make up)"
+        f"port: {command} --set {service.setting}={other} (with make: {variable} make up)"
     )
 
 

@@ -5,17 +5,18 @@ Reading a model reads all its tags, so they are short and the oldest are deleted
 """
 
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
 from mlops_project.tracking.records import decode_records
-from mlops_project.tracking.registry import MOVE_TAG, Move, Number, find_user
+from mlops_project.tracking.registry import CHAMPION, MOVE_TAG, Move, Number, Version, find_user
 from mlops_project.tracking.store import Store
 
 EVENT_TAG = "mlops.event."
-EventKind = Literal["alert", "recovered", "retraining-started", "retraining-ended", "rollback-check"]
+EventKind = Literal["alert", "recovered", "retraining-started", "retraining-ended", "rollback-check", "refused"]
 MAX_TEXT = 1000  # characters, of the 5,000 that a tag takes
 KEPT_EVENTS, SPARE_EVENTS = 500, 50  # beyond both together the oldest are deleted
 
@@ -28,7 +29,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     at
         ISO 8601, UTC.
     kind
-        ``alert``, ``recovered``, ``retraining-started``, ``retraining-ended`` or ``rollback-check``.
+        ``alert``, ``recovered``, ``retraining-started``, ``retraining-ended``, ``rollback-check``; or ``refused``, which is
+        not recorded but found by ``find_refusals``.
     version
         The version that it is about, if any.
     user
@@ -113,6 +115,30 @@ def read_history(store: Store, model: str) -> list[Move | Event]:
     found: list[Move | Event] = [*decode_records(model, tags, MOVE_TAG, Move)]
     found += decode_records(model, tags, EVENT_TAG, Event)
     return sorted(found, key=lambda item: item.at)
+
+
+def find_refusals(history: Sequence[Move | Event], versions: Sequence[Version]) -> list[Event]:
+    """Return what the gate refused, oldest first; that it refused a retraining is told by the retraining's own events.
+
+    The gate notes no time: it judges a version when it is registered.
+
+    Parameters
+    ----------
+    history
+        From ``read_history``.
+    versions
+        Of the same model.
+    """
+    moves = [item for item in history if isinstance(item, Move)]
+    told = {item.version for item in history if isinstance(item, Event) and item.kind.startswith("retraining-")}
+    told |= {move.target for move in moves if move.alias == CHAMPION}
+    registered = {move.target: move.at for move in moves if move.action == "register"}
+    found = [
+        Event(at=at, model=version.name, kind="refused", user="", text=version.reason, version=version.number)
+        for version in versions
+        if version.verdict and version.number not in told and (at := registered.get(version.number, version.created_at))
+    ]
+    return sorted(found, key=lambda event: event.at)
 
 
 def find_end(store: Store, model: str, cause: str, since: str) -> Event | None:

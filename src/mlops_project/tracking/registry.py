@@ -202,7 +202,7 @@ def find_version(store: Store, name: str, which: str) -> Version:
             return version
     if not versions:
         known = ", ".join(list_models(store)) or "none"
-        raise TrackingError(f"no model {name!r} is registered (registered: {known}); train one with `mlops train`")
+        raise TrackingError(f"no model {name!r} is registered (registered: {known}); train one with `{store.train}`")
     numbers = ", ".join(str(version.number) for version in versions[:20])
     raise TrackingError(f"model {name!r} has no version or alias {which!r}; versions: {numbers}")
 

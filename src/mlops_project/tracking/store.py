@@ -41,12 +41,15 @@ class Store:
         Experiment name.
     artifact_root
         Where a new experiment's files go; None leaves it to the server.
+    train
+        The command that trains this configuration's model, for people.
     """
 
     client: "MlflowClient"
     uri: str
     experiment: str
     artifact_root: str | None
+    train: str
 
 
 def database_uri(config: Config) -> str:
@@ -82,7 +85,8 @@ def open_store(config: Config) -> Iterator[Store]:
             config.tracking_dir.mkdir(parents=True, exist_ok=True)
         client = cast("MlflowClient", _RepeatingClient(MlflowClient(tracking_uri=address, registry_uri=address)))
         experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or config.tracking.experiment
-        yield Store(client, shown, experiment, artifact_root(config) if address == database_uri(config) else None)
+        root = artifact_root(config) if address == database_uri(config) else None
+        yield Store(client, shown, experiment, root, config.command("train"))
 
 
 class _RepeatingClient:

@@ -175,7 +175,8 @@ class Follower:
     def _ask(self) -> dict[str, Target | None]:
         """Return alias → version that it points to."""
         if not os.environ.get("MLFLOW_TRACKING_URI") and not (self._config.tracking_dir / DATABASE_FILE).exists():
-            raise NothingYetError(f"{self._config.tracking_dir} holds no MLflow store yet; train a model with `mlops train`")
+            train = self._config.command("train")
+            raise NothingYetError(f"{self._config.tracking_dir} holds no MLflow store yet; train a model with `{train}`")
         with _few_retries(self._config), open_store(self._config) as store:
             aliases = _find_aliases(store, self.name)
             targets = {alias: _find_target(store, self.name, aliases.get(alias)) for alias in (CHAMPION, CHALLENGER)}
@@ -188,7 +189,8 @@ class Follower:
         if target is None:
             self._refusals.pop(alias, None)
             if alias == CHAMPION:  # the server goes on with the last one
-                raise NothingYetError("there is no champion; make a version champion with `mlops promote`")
+                promote = self._config.command("promote")
+                raise NothingYetError(f"there is no champion; make a version champion with `{promote}`")
             self.folder.remove_link(alias)
             return None
         refusal = self._refusals.get(alias)
@@ -285,7 +287,7 @@ def _find_aliases(store: Store, name: str) -> dict[str, str]:
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        raise NothingYetError(f"no model {name!r} is registered; train one with `mlops train`") from error
+        raise NothingYetError(f"no model {name!r} is registered; train one with `{store.train}`") from error
 
 
 def _find_target(store: Store, name: str, number: str | None) -> Target | None:

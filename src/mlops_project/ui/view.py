@@ -184,7 +184,7 @@ def show_language_switch(t: Translate) -> None:
 def require_bundle(view: View) -> None:
     """Stop the page with what to do if only the server has the model's files."""
     if view.model.bundle is None:
-        st.info(view.t("no.bundle", variable=MODELS_VARIABLE), icon=":material/folder_off:")
+        st.info(view.t("no.bundle", sync=write_command("sync"), variable=MODELS_VARIABLE), icon=":material/folder_off:")
         st.stop()
 
 

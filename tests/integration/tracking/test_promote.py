@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import pandas as pd
@@ -146,6 +147,7 @@ def test_commands_show_versions_and_history_and_refuse_with_exit_code_3(champion
     refused = run(main, ["promote", str(config.file)])
     assert refused.exit_code == 3, refused.output
     assert "not promoted: worse: ROC AUC" in refused.stdout
+    assert "to overrule the gate: mlops promote poor.yaml --version 2 --force --reason '…'" in refused.stdout
     again = run(main, ["promote", str(config.file), "--version", "1"])
     assert (again.exit_code, "it is the champion already" in again.stdout) == (0, True)
 
@@ -157,23 +159,38 @@ def test_commands_show_versions_and_history_and_refuse_with_exit_code_3(champion
 
     history = run(main, ["history", str(config.file)]).stdout
     assert "1 → 2" in history
+    assert "refused" in history
+    assert "worse: ROC AUC" in history
     moves = json.loads(run(main, ["history", str(config.file), "--json"]).stdout)
-    assert [move["action"] for move in moves] == ["register", "promote", "register"]
-    assert all({"at", "user", "reason", "metrics"} <= move.keys() for move in moves)
+    assert [move["kind"] for move in moves] == ["registered", "promoted", "registered", "refused"]
+    assert all({"at", "user", "reason", "metrics"} <= move.keys() for move in moves[:3])
 
     done = run(main, ["rollback", str(config.file), "--to", "2", "--reason", "drill"])
-    assert done.stdout == "cancer: champion is version 2 again, was version 1\n"
+    assert done.stdout.startswith("cancer: champion is version 2 again, was version 1\n")
+    assert "mlops history poor.yaml" in done.stdout
+
+
+def test_models_and_history_are_those_of_the_configuration_that_is_named(champion, project, monkeypatch):
+    monkeypatch.chdir(project)
+    run = CliRunner().invoke
+    Path("other.yaml").write_text(champion.file.read_text().replace("name: cancer", "name: other"))
+    for command in ("models", "history"):
+        none = run(main, [command, "other.yaml"]).stdout
+        assert "model 'other' is not registered yet; train it with `mlops train other.yaml`; --all shows" in none
+        for options in (["good.yaml"], ["other.yaml", "--all"], ["other.yaml", "--model", "cancer"], []):
+            assert "cancer" in run(main, [command, *options]).stdout
 
 
 def test_commands_on_an_empty_store_say_what_to_do(project, make, monkeypatch):
     monkeypatch.chdir(project)
     _, config = make("good")
     run = CliRunner().invoke
-    assert "no model is registered yet" in run(main, ["models", str(config.file)]).stdout
-    assert "no alias has moved yet" in run(main, ["history", str(config.file)]).stdout
+    for command in ("models", "history"):
+        assert "no model is registered yet; train one with `mlops train`" in run(main, [command]).stdout
+        assert "train it with `mlops train good.yaml`" in run(main, [command, str(config.file)]).stdout
     missing = run(main, ["promote", str(config.file)])
     assert missing.exit_code == 1
-    assert "no model 'cancer' is registered" in missing.stderr
+    assert "no model 'cancer' is registered (registered: none); train one with `mlops train good.yaml`" in missing.stderr
 
 
 def test_bad_tags_stop_neither_history_nor_models_nor_rollback_and_are_shown_without_control_characters(

@@ -140,7 +140,7 @@ def test_challenger_waits_for_a_person_if_nothing_may_be_promoted(start, log):
     log.add(draw(1500, moved, 2))
     done = retrain(config, promote=False, reader=log)
     assert done.result == "ready"
-    assert "mlops promote --version 2 --force" in done.text
+    assert f"mlops promote {config.file} --version 2 --force" in done.text
     assert (champion(config), served_digest(config)) == (1, before)
 
 
@@ -183,7 +183,7 @@ def test_few_strange_labels_are_left_out(start, log):
 
 
 def test_model_without_champion_is_told_to_train_one(project, log):
-    with pytest.raises(TrackingError, match="model 'world' has no champion to retrain; train one with `mlops train`"):
+    with pytest.raises(TrackingError, match="model 'world' has no champion to retrain; train one with `mlops train "):
         retrain(write_project(project), reader=log)
 
 

@@ -42,7 +42,7 @@ def test_inverted_labels_are_refused_because_the_challenger_forgets_the_held_out
     assert (decision.promote, decision.verdict) == (False, "forgets")
     assert "newest labelled rows: better" in decision.reason
     assert "more than retraining.forgetting 0.3; that looks like broken labels or a world turned over" in decision.reason
-    assert "mlops promote --force" in decision.reason
+    assert "decide yourself: --force promotes it" in decision.reason
 
 
 def test_unchanged_world_refuses_what_is_worse_on_the_held_out_rows():

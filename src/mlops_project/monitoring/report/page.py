@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2
 
+from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.modeling.evaluation import TITLES as METRIC_TITLES
 from mlops_project.modeling.evaluation import format_number
@@ -36,41 +37,26 @@ MAX_FIRST = 20
 MAX_WINDOWS = 300  # of the plots over time
 
 
-def write_report(
-    file: Path, evaluations: Sequence[Evaluation], settings: MonitoringConfig, contract: Contract | None = None
-) -> None:
-    """Write the page of a model's newest evaluation; it needs no other file and no network.
-
-    Parameters
-    ----------
-    evaluations
-        Of one model, oldest first, all versions; the last one is shown, the others are its history.
-    contract
-        Gives features their units.
-    """
-    file.write_text(build_report(evaluations, settings, contract), encoding="utf-8")
-
-
 def build_report(
     evaluations: Sequence[Evaluation],
-    settings: MonitoringConfig,
+    config: Config,
     contract: Contract | None = None,
     notes: Sequence[str] = (),
 ) -> str:
-    """Return the page that ``write_report`` writes, with notes on the log.
+    """Return the page of a model's newest evaluation, with notes on the log; it needs no other file and no network.
 
     Parameters
     ----------
     evaluations
         Of one model, oldest first, all versions, at least one; the last one is shown, the others are its history.
-    settings
-        For the tolerances that the plots show.
+    config
+        For the tolerances that the plots show, and the commands.
     contract
         Gives features their units and classes their names; None shows neither.
     notes
         Sentences on what the log lacks, such as segments that cannot be read; empty for none.
     """
-    now = evaluations[-1]
+    now, settings = evaluations[-1], config.monitoring
     shown = [*evaluations[-MAX_WINDOWS:]]
     window = f"version {now.version} · window {format_minute(now.start)} to {format_minute(now.end)} UTC"
     return _render(
@@ -82,7 +68,7 @@ def build_report(
             "cards": _build_cards(now),
             "alerts": [_show_alert(alert) for alert in now.alerts],
             "consecutive": settings.consecutive,
-            "steps": find_steps(now),
+            "steps": find_steps(now, config.command),
             "over_time": [plot for plot in (_draw_metric(shown, settings), _draw_share(shown, settings)) if plot],
             "first": _rank_first(shown),
             "first_note": _FIRST_NOTE,

@@ -1,5 +1,6 @@
 """An evaluation in words: the verdict, what to do next, and how figures are written."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from mlops_project.monitoring import alerts
@@ -35,8 +36,14 @@ def _say_first(alert: Alert) -> str:
     return to_sentence(say(alert.reasons[0]) if alert.reasons else alert.reason)
 
 
-def find_steps(now: Evaluation) -> list[dict[str, str]]:
-    """Return what to do, most pressing first."""
+def find_steps(now: Evaluation, command: Callable[..., str]) -> list[dict[str, str]]:
+    """Return what to do, most pressing first.
+
+    Parameters
+    ----------
+    command
+        ``Config.command`` of the configuration that the model is from.
+    """
     names = {alert.name for alert in now.alerts}
     steps = []
     if "data-quality" in names:
@@ -47,15 +54,14 @@ def find_steps(now: Evaluation) -> list[dict[str, str]]:
         steps.append(("Look at what changed first, below: is the change real, or a fault on the way?", ""))
     if names & {"performance-loss", "data-drift", "estimated-loss"}:
         reason = "drift" if "performance-loss" not in names else "performance loss"
-        steps.append(
-            ("Train a challenger on the newest labelled predictions; the gate decides:", f'mlops retrain --reason "{reason}"')
-        )
+        retrain = command("retrain", f'--reason "{reason}"')
+        steps.append(("Train a challenger on the newest labelled predictions; the gate decides:", retrain))
     if "performance-loss" in names:
-        steps.append(("If the version before was better, go back to it:", "mlops rollback"))
+        steps.append(("If the version before was better, go back to it:", command("rollback")))
     if "estimated-loss" in names and "performance-loss" not in names:
         steps.append(("Get labels for some of these predictions: an estimate is no measurement.", "POST /feedback"))
     if steps:
-        steps.append(("What happened so far:", "mlops history"))
+        steps.append(("What happened so far:", command("history")))
     return [{"text": text, "command": command} for text, command in steps]
 
 

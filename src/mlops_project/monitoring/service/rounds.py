@@ -230,7 +230,7 @@ class Watcher:
         history = self.store.read(model, last=HISTORY)
         bundle = self.bundles(model, history[-1].version)
         contract = bundle.contract if bundle else None
-        page = build_report(history, self.config.monitoring, contract, self.read_state().notes())
+        page = build_report(history, self.config, contract, self.read_state().notes())
         self.store.write(model, REPORT, page.encode())
 
     def _log(self, model: str) -> None:

@@ -144,7 +144,8 @@ def _explain(view: View, newest: Evaluation | None, alert: Alert | None) -> str:
 
 
 def _advise(alert: Alert, t: Translate) -> str:
-    return f":material/arrow_forward: {t(f'step.{alert.name}')}"
+    step = t(f"step.{alert.name}", retrain=write_command("retrain"), rollback=write_command("rollback"))
+    return f":material/arrow_forward: {step}"
 
 
 def _capitalise(text: str) -> str:
@@ -159,7 +160,7 @@ def _show_start(view: View, seen: Snapshot) -> None:
     if seen.is_watched:
         st.markdown(_describe_next(view, seen))
     else:
-        st.markdown(t("none.cure"))
+        st.markdown(t("none.cure", up=write_command("up")))
         st.code(write_command("monitor"), language="sh")
     log = t.number(view.config.prediction_log.segment_seconds)
     words = [t("none.window", minutes=t.number(settings.every_minutes), rows=settings.min_rows, log=log)]

@@ -14,7 +14,7 @@ from mlops_project.ui.reasons import explain
 
 if TYPE_CHECKING:
     from mlops_project.tracking.events import Event
-    from mlops_project.tracking.registry import Move, Version
+    from mlops_project.tracking.registry import Move
     from mlops_project.ui.registry import Registered
 
 MOVES = {"register": "registered", "promote": "promoted", "force": "forced", "rollback": "rolled-back"}
@@ -61,12 +61,11 @@ class Entry:
 
 def build_entries(registered: "Registered") -> list[Entry]:
     """Return the audit trail, newest first: alias moves, events, and what the gate refused."""
+    from mlops_project.tracking.events import find_refusals
     from mlops_project.tracking.registry import Move
 
-    entries = [_describe_move(item) if isinstance(item, Move) else _describe_event(item) for item in registered.history]
-    known = {item.version for item in entries if item.kind.startswith("retraining-")}  # they end with the verdict
-    known |= {str(move.target) for move in registered.moves if move.alias == "champion"}
-    entries += [_describe_refusal(item) for item in registered.versions if item.verdict and str(item.number) not in known]
+    story = [*registered.history, *find_refusals(registered.history, registered.versions)]
+    entries = [_describe_move(item) if isinstance(item, Move) else _describe_event(item) for item in story]
     return sorted(entries, key=lambda entry: datetime.fromisoformat(entry.at), reverse=True)
 
 
@@ -78,11 +77,6 @@ def _describe_move(move: "Move") -> Entry:
 def _describe_event(event: "Event") -> Entry:
     kind = f"retraining-{event.result or 'failed'}" if event.kind == "retraining-ended" else event.kind
     return Entry(event.at, kind, str(event.version or ""), event.user, event.text)
-
-
-def _describe_refusal(version: "Version") -> Entry:
-    """The gate notes no time; it judges a version when it is registered."""
-    return Entry(version.created_at, "refused", str(version.number), "", version.reason)
 
 
 def derive(evaluations: Sequence[Evaluation], t: Translate) -> list[Entry]:

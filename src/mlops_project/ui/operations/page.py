@@ -11,7 +11,7 @@ from mlops_project.ui.format import escape, format_moment
 from mlops_project.ui.language import Translate
 from mlops_project.ui.operations.traffic import Traffic, summarise
 from mlops_project.ui.registry import KEYS_VARIABLE, Registered, forget_registry, has_admin_key, is_admin, read_registry
-from mlops_project.ui.view import View, choose_language, open_view
+from mlops_project.ui.view import View, choose_language, open_view, write_command
 
 REFRESH_SECONDS = 5.0
 PENDING, OUTCOME = "pending change", "outcome of the change"
@@ -41,7 +41,7 @@ def show() -> None:
 def _show_served() -> None:
     t, server = choose_language(), find_server()
     if server is None:
-        st.info(t("served.none", variable=SERVER_VARIABLE), icon=":material/dns:")
+        st.info(t("served.none", up=write_command("up"), variable=SERVER_VARIABLE), icon=":material/dns:")
         return
     try:
         models, traffic = server.list_models(), summarise(server.read_metrics())

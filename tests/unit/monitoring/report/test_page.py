@@ -5,16 +5,17 @@ import pytest
 
 from mlops_project.contract import Contract, Feature
 from mlops_project.monitoring.alerts import decide_alerts
-from mlops_project.monitoring.report.page import build_report, write_drift_report, write_report
+from mlops_project.monitoring.report.page import build_report, write_drift_report
 from mlops_project.monitoring.report.plots import Annotation, Line, Point, draw_bins, draw_lines
 from mlops_project.monitoring.report.summary import judge
 from mlops_project.monitoring.results import Bins, Drift
 from mlops_project.sections import MonitoringConfig
+from mlops_project.utils import load_config
 from tests.evaluations import NOON, make_alert, make_drift, make_evaluation, make_feature, make_performance
 from tests.pages import Page
 
 HOSTILE = "<script>alert('x')</script> \"&amp; {{ 7 * 7 }}"
-SETTINGS = MonitoringConfig()
+CONFIG = load_config()
 
 
 def find_titles(page: Page) -> list[str]:
@@ -32,28 +33,35 @@ def make_history(names, hours=12, model="churn"):
         shifts = {name: max(0.0, 0.25 * (hour - 3 - place)) for place, name in enumerate(names)}
         drift = make_drift([make_feature(name, shift=shift, weight=1 / len(names)) for name, shift in shifts.items()])
         previous = [item for item in evaluations if item.version == "3"]
-        alerts = decide_alerts(drift, make_performance(), previous, SETTINGS, make_evaluation(hour).start)
+        alerts = decide_alerts(drift, make_performance(), previous, CONFIG.monitoring, make_evaluation(hour).start)
         version = "2" if hour < 2 else "3"
         evaluations.append(make_evaluation(hour, model=model, version=version, drift=drift, alerts=alerts))
     return evaluations
 
 
 def test_quiet_window_says_so_first_and_shows_no_alert():
-    page = Page(build_report([make_evaluation()], SETTINGS))
+    page = Page(build_report([make_evaluation()], CONFIG))
     assert page.texts[page.texts.index("churn", 1) + 2] == "All is quiet"
     assert find_titles(page) == ["Over time", "Performance"]
     assert "No feature has more missing, unseen or out-of-range values than it should." in page.texts
 
 
 def test_alert_is_the_verdict_with_reason_and_next_steps():
-    page = Page(build_report(make_history(["age", "income", "city"]), SETTINGS))
+    page = Page(build_report(make_history(["age", "income", "city"]), CONFIG))
     assert any(text.startswith("Alert: the inputs changed, for 8 windows, since 2026-11-24 15:00 UTC") for text in page.texts)
     assert find_titles(page) == [*HEADINGS[:5], "Performance"]
     assert 'mlops retrain --reason "drift"' in page.texts
 
 
+def test_commands_of_the_next_steps_name_the_configuration_that_the_model_is_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "churn.yaml").touch()
+    page = Page(build_report(make_history(["age", "income", "city"]), load_config("churn.yaml")))
+    assert {'mlops retrain churn.yaml --reason "drift"', "mlops history churn.yaml"} <= set(page.texts)
+
+
 def test_what_changed_first_is_ranked_by_the_first_window_of_this_version():
-    text = build_report(make_history(["late", "later", "latest"], 9), SETTINGS)
+    text = build_report(make_history(["late", "later", "latest"], 9), CONFIG)
     table = text[text.index("What changed first") : text.index("Changed features")]
     assert re.findall(r'class="text">(\w+)</td><td [^>]*class="time">(.{16})</td>', table) == [
         ("late", "2026-11-24 15:00"),
@@ -64,25 +72,25 @@ def test_what_changed_first_is_ranked_by_the_first_window_of_this_version():
 
 
 def test_promotion_is_marked_and_the_metric_has_reference_and_tolerance():
-    text = build_report(make_history(["age"]), SETTINGS)
+    text = build_report(make_history(["age"]), CONFIG)
     assert text.count('class="mark"') == 4  # in both plots over time, for desktops and for phones
     assert ">version 3</text>" in text
     assert 'class="level-reference"' in text
     assert "what is tolerated (0.9400)" in text
 
 
-def test_page_needs_nothing_else_and_escapes_what_the_data_says(tmp_path):
+def test_page_needs_nothing_else_and_escapes_what_the_data_says():
     features = [make_feature(HOSTILE, shift=1, quality=(HOSTILE,)), make_feature(HOSTILE + "2", shift=1, kind="category")]
     drift = make_drift(features, scores=[make_feature(HOSTILE, shift=1)], domain=True, reason=HOSTILE)
     alerts = decide_alerts(drift, make_performance(), [], MonitoringConfig(consecutive=1), make_evaluation().start)
     contract = Contract((Feature(HOSTILE, "float", unit=HOSTILE),), "y", "regression")
-    write_report(tmp_path / "report.html", [make_evaluation(model=HOSTILE, drift=drift, alerts=alerts)], SETTINGS, contract)
-    page = Page((tmp_path / "report.html").read_text())
+    text = build_report([make_evaluation(model=HOSTILE, drift=drift, alerts=alerts)], CONFIG, contract)
+    page = Page(text)
     assert "script" not in page.tags
     assert f"{HOSTILE} [{HOSTILE}]" in page.texts
     links = [value for tag, name, value in page.attributes if name in ("src", "href", "xlink:href")]
     assert links == []
-    assert "url(" not in (tmp_path / "report.html").read_text()
+    assert "url(" not in text
 
 
 @pytest.mark.parametrize("hours", [1, 60])
@@ -91,7 +99,7 @@ def test_report_of_300_features_stays_small_and_shows_the_most_important_changes
     features = [make_feature(name, shift=0.5, weight=1 / 300) for name in names]
     quiet = make_drift([make_feature(name, weight=1 / 300) for name in names])
     evaluations = [make_evaluation(hour, drift=quiet) for hour in range(hours)]
-    text = build_report([*evaluations, make_evaluation(hours, drift=make_drift(features))], SETTINGS)
+    text = build_report([*evaluations, make_evaluation(hours, drift=make_drift(features))], CONFIG)
     assert len(text) < 1_000_000
     page = Page(text)
     assert page.tags.count("figure") == 18
@@ -102,13 +110,13 @@ def test_report_of_300_features_stays_small_and_shows_the_most_important_changes
 def test_report_without_reference_profile_says_why_there_is_no_drift():
     quiet = {"share": 0.0, "drifted": False, "prediction_drifted": False}
     empty = Drift(rows=5, reference_rows=0, features=(), reason="no reference profile", **quiet)
-    page = Page(build_report([make_evaluation(drift=empty)], SETTINGS))
+    page = Page(build_report([make_evaluation(drift=empty)], CONFIG))
     assert "no reference profile" in page.texts
     assert "All features" not in page.texts
 
 
 def test_missing_labels_are_said_with_what_to_do():
-    page = Page(build_report([make_evaluation(performance=make_performance(None))], SETTINGS))
+    page = Page(build_report([make_evaluation(performance=make_performance(None))], CONFIG))
     assert any("POST /feedback" in text for text in page.texts)
     assert "probabilities are calibrated as on the held-out rows" in page.texts
 
