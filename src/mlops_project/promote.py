@@ -135,6 +135,8 @@ def _find_rows(config: Config, bundle: Bundle) -> "tuple[pd.DataFrame, pd.Series
     from mlops_project.data_prep import load_table, split_table
 
     with contextlib.suppress(DataError, ConfigError):
+        copies = bundle.metadata.config["data"].get("copies", "anywhere")  # the bundle's split, not today's
+        config = with_copies(config, copies)
         table = load_table(config)
         is_same = table.digest == (bundle.metadata.table_digest or bundle.metadata.data_digest)
         if is_same and _split_settings(config.to_dict()) == _split_settings(bundle.metadata.config):

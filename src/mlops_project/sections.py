@@ -85,6 +85,13 @@ class DataConfig(Section, frozen=True, dict=True):
     )
     group: Annotated[str | None, Meta(description="Rows with the same value here stay on one side of the split.")] = None
     time: Annotated[str | None, Meta(description="Split by this column: the newest rows are held out.")] = None
+    copies: Annotated[
+        Literal["together", "anywhere"],
+        Meta(
+            description="Rows that are copies of others, or nearly, far more of them than chance explains: `together` keeps "
+            "them on one side of a random split, `anywhere` splits them like other rows."
+        ),
+    ] = "together"
     max_categories: Annotated[
         int, Meta(ge=2, description="A text column with more values than this is `string`, not `category`.")
     ] = 50

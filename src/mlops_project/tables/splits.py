@@ -10,6 +10,7 @@ from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from mlops_project.config import Config
 from mlops_project.errors import DataError
+from mlops_project.tables.copies import Copies, find_copies
 from mlops_project.tables.table import Table
 
 Rows = npt.NDArray[np.intp]
@@ -17,12 +18,21 @@ Rows = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Split:
-    """Rows to learn from and rows to be judged on; indices are positions in the table."""
+    """Rows to learn from and rows to be judged on; indices are positions in the table.
+
+    Attributes
+    ----------
+    train_features, train_target, test_features, test_target
+        The two sides.
+    copies
+        Rows of the table that are copies of others; None if there are none that matter.
+    """
 
     train_features: pd.DataFrame
     train_target: "pd.Series[Any]"
     test_features: pd.DataFrame
     test_target: "pd.Series[Any]"
+    copies: Copies | None = None
 
     def without_training_features(self) -> "Split":
         """Return the split without the features that were learned from, to give their memory back."""
@@ -32,17 +42,20 @@ class Split:
 def split_table(table: Table, config: Config) -> Split:
     """Hold out ``config.test_size`` of the rows: stratified, by whole groups, or the newest.
 
+    In a stratified split copies of a row stay on its side, unless ``data.copies`` is ``anywhere``.
+
     Raises
     ------
     DataError
         If one side would lack a class, or the groups or times do not allow the split.
     """
+    copies = find_copies(table)
     if table.times is not None:
         train, test = _split_by_time(table.times, config.test_size)
     elif table.groups is not None:
         train, test = _split_by_group(table, table.groups, config)
     else:
-        train, test = _split_at_random(table, config)
+        train, test = _split_at_random(table, config, copies if config.data.copies == "together" else None)
     for side, rows in (("training", train), ("held-out", test)):
         absent = set(table.classes) - set(table.target.iloc[rows].unique())
         if absent:
@@ -51,7 +64,7 @@ def split_table(table: Table, config: Config) -> Split:
                 f"{table.source}: none of the {len(rows)} {side} rows has {table.target.name} {named}; "
                 "change test_size, random_state, data.group or data.time"
             )
-    return Split(*_take(table, train), *_take(table, test))
+    return Split(*_take(table, train), *_take(table, test), copies)
 
 
 def _take(table: Table, rows: Rows) -> "tuple[pd.DataFrame, pd.Series[Any]]":
@@ -61,14 +74,20 @@ def _take(table: Table, rows: Rows) -> "tuple[pd.DataFrame, pd.Series[Any]]":
     return features.set_axis(index), target.set_axis(index)
 
 
-def _split_at_random(table: Table, config: Config) -> tuple[Rows, Rows]:
+def _split_at_random(table: Table, config: Config, copies: Copies | None) -> tuple[Rows, Rows]:
+    """Split the rows, or, of those that are copies, the first of each group: the others follow it."""
     rows = np.arange(len(table.target))
-    stratify = None if table.task == "regression" else table.target
+    if copies is not None:
+        rows = np.unique(copies.groups, return_index=True)[1]
+    stratify = None if table.task == "regression" else table.target.iloc[rows]
     try:
         train, test = train_test_split(rows, test_size=config.test_size, random_state=config.random_state, stratify=stratify)
     except ValueError as error:
         raise DataError(f"{table.source}: cannot hold out test_size={config.test_size} of {len(rows)} rows: {error}") from error
-    return train, test
+    if copies is None:
+        return train, test
+    held_out = np.isin(copies.groups, copies.groups[test])
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
 def _split_by_group(table: Table, groups: "pd.Series[Any]", config: Config) -> tuple[Rows, Rows]:
