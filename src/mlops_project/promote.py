@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from mlops_project.bundle import REFERENCE_FILE, Bundle
 from mlops_project.command import WorkflowCommand, config_options, echo
@@ -135,12 +136,12 @@ def _find_rows(config: Config, bundle: Bundle) -> "tuple[pd.DataFrame, pd.Series
     from mlops_project.data_prep import load_table, split_table
 
     with contextlib.suppress(DataError, ConfigError):
-        copies = bundle.metadata.config["data"].get("copies", "anywhere")  # the bundle's split, not today's
-        config = with_copies(config, copies)
         table = load_table(config)
         is_same = table.digest == (bundle.metadata.table_digest or bundle.metadata.data_digest)
         if is_same and _split_settings(config.to_dict()) == _split_settings(bundle.metadata.config):
-            split = split_table(table, config)
+            copies = bundle.metadata.config["data"].get("copies", "anywhere")  # as that split was made, before the setting, too
+            data = msgspec.structs.replace(config.data, copies=copies)
+            split = split_table(table, msgspec.structs.replace(config, data=data))
             return split.test_features, split.test_target, "the held-out rows"
     if REFERENCE_FILE not in bundle.metadata.files:
         raise BundleError(

@@ -29,7 +29,7 @@ from mlops_project.command import Step, WorkflowCommand, config_options, echo, p
 from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import BundleError, TrackingError
-from mlops_project.findings import accept, format_finding, summarise
+from mlops_project.findings import Finding, accept, format_finding, summarise
 from mlops_project.metadata import check_contract
 
 if TYPE_CHECKING:
@@ -188,6 +188,7 @@ def build(
         runtime, held_out, parity = _export(folder, pipeline, split, contract, config, step)
         side = SideWork()
         rivals = fit_rivals(split.train_features, split.train_target, split.test_features, contract, config, side)
+        findings = _collect_findings(table, split, runtime, held_out, config)
         split = split.without_training_features()
         release_memory()
         step("evaluating")
@@ -195,7 +196,7 @@ def build(
         evaluation = evaluate(held_out.predictions, held_out.truth, contract, config, slices)
         baselines = tuple(compare_baseline(evaluation.scored, rival, contract, config) for rival in rivals)
         evaluation = replace(evaluation, baselines=baselines)
-        metadata = _describe(folder, table, split, contract, evaluation, config, started)
+        metadata = _describe(folder, table, split, contract, evaluation, config, started, findings)
         notes = (*table.warnings, *caught, *side.notes)
         step("drawing plots and the report")
         importance = _write_for_people(folder, metadata, config, evaluation, runtime, held_out, notes, parity)
@@ -247,6 +248,20 @@ def _export(
     return runtime, held_out, parity
 
 
+def _collect_findings(
+    table: "Table", split: "Split", runtime: "Runtime", held_out: "HeldOut", config: Config
+) -> tuple[Finding, ...]:
+    """Return what was found in the table, by the split and by the model."""
+    from mlops_project.modeling.random_split import compare_with_random_split
+    from mlops_project.tables.copies import describe_copies
+
+    found = list(table.findings)
+    if split.copies is not None:
+        compared = compare_with_random_split(runtime, split, held_out, runtime.contract, config)
+        found.append(describe_copies(split.copies, split.test_target.index.to_numpy(), compared))
+    return summarise(accept(found, config.checks.accept))
+
+
 def _describe(
     folder: Path,
     table: "Table",
@@ -255,6 +270,7 @@ def _describe(
     evaluation: "Evaluation",
     config: Config,
     started: str,
+    findings: tuple[Finding, ...],
 ) -> Metadata:
     """Say where the model comes from and how good it is; write the configuration beside it."""
     from mlops_project.modeling.origin import digest_settings, find_commit, format_settings, library_versions, public_settings
@@ -279,7 +295,7 @@ def _describe(
         config_digest=digest_settings(settings),
         git_commit=find_commit(config.root),
         libraries=library_versions(),
-        findings=summarise(accept(table.findings, config.checks.accept)),
+        findings=findings,
     )
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from mlops_project.findings import Finding
 from mlops_project.tables.table import Table
 
 Hashes = npt.NDArray[np.uint64]
@@ -72,7 +73,9 @@ def find_copies(table: Table) -> Copies | None:
         return None
     groups = _join(keys)
     n_exact = _count_repeats(exact.total)
-    return Copies(groups, n_exact, _count_repeats(groups) - n_exact, "" if differing is None else str(table.features.columns[differing]))
+    return Copies(
+        groups, n_exact, _count_repeats(groups) - n_exact, "" if differing is None else str(table.features.columns[differing])
+    )
 
 
 class _Rows:
@@ -140,11 +143,10 @@ def _find_differing(rows: _Rows) -> int | None:
 
 
 def _hash(column: "pd.Series[Any]") -> Hashes:
-    values = pd.util.hash_pandas_object(column, index=False).to_numpy()
+    values: Hashes = np.asarray(pd.util.hash_pandas_object(column, index=False), np.uint64)
     seed = np.uint64(int(pd.util.hash_array(np.array([str(column.name)], object))[0]) | 1)
     with np.errstate(over="ignore"):
-        mixed: Hashes = (values ^ (values >> np.uint64(29))) * seed  # the same value counts differently in another column
-    return mixed
+        return np.multiply(values ^ (values >> np.uint64(29)), seed)  # a value counts differently in another column
 
 
 def _round(column: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -189,4 +191,43 @@ def _join(keys: list[Hashes]) -> npt.NDArray[np.intp]:
         offset += int(code.max()) + 1
     size = n_rows + offset
     links = coo_matrix((np.ones(n_rows * len(codes), np.int8), (np.concatenate(rows), np.concatenate(columns))), (size, size))
-    return pd.factorize(connected_components(links, directed=False)[1][:n_rows])[0]
+    groups: npt.NDArray[np.intp] = pd.factorize(connected_components(links, directed=False)[1][:n_rows])[0]
+    return groups
+
+
+def describe_copies(copies: Copies, test: npt.NDArray[np.intp], compared: tuple[str, float, float] | None) -> Finding:
+    """Return the finding about copies.
+
+    Parameters
+    ----------
+    copies
+        Those of the table.
+    test
+        Positions of the held-out rows in the table.
+    compared
+        A metric's name, its value on the held-out rows, and about what a random split would have given, if known.
+    """
+    n_rows = len(copies.groups)
+    held_out = np.zeros(n_rows, bool)
+    held_out[test] = True
+    known = int(np.isin(copies.groups[held_out], copies.groups[~held_out]).sum())
+    parts = [f"{copies.exact:,} of {n_rows:,} rows equal an earlier row in every column"] if copies.exact else []
+    if copies.near:
+        how = f"in every column but {copies.differing!r}" if copies.differing else "except for the last digits of numbers"
+        parts.append(f"{copies.near:,} {'more ' if parts else f'of {n_rows:,} rows '}equal one {how}")
+    seen = " and ".join(parts)
+    if known:
+        seen += f"; {known:,} of the {len(test):,} held-out rows have a copy among the training rows"
+    elif compared:
+        name, together, anywhere = compared
+        seen += f"; they were kept on one side of the split: {name} is {together:.3f}, and a random split would say about "
+        seen += f"{anywhere:.3f}"
+    else:
+        seen += "; they were kept on one side of the split"
+    return Finding(
+        code="copies-across-split",
+        columns=(copies.differing,) if copies.differing else (),
+        seen=seen,
+        why="a model that has learned a row knows the answer to its copy, and new rows have no copies",
+        cure="remove copies that are a fault of the table; if they are cases of their own, set data.copies: anywhere",
+    )
