@@ -40,14 +40,59 @@ class DataConfig(Section, frozen=True, dict=True):
     source: Annotated[
         str,
         Meta(
-            description="`sklearn:<breast_cancer|wine|iris|digits|diabetes>`, a CSV or Parquet file, folder or glob, any "
-            "fsspec URL (`s3://…`), or a SQLAlchemy URL (with `query`)."
+            description="`sklearn:<breast_cancer|wine|iris|digits|diabetes>`, a file (CSV and other text, Parquet, Feather, "
+            "Excel, JSON lines), folder or glob, any fsspec URL (`s3://…`), or a SQLAlchemy URL (with `query`)."
         ),
     ] = "sklearn:breast_cancer"
     query: Annotated[str | None, Meta(description="SQL query; makes `source` a SQLAlchemy URL.")] = None
     storage_options: Annotated[dict[str, Any], Meta(description="Options for the fsspec file system.")] = msgspec.field(
         default_factory=dict
     )
+    header: Annotated[
+        bool | int | tuple[int, ...] | None,
+        Meta(
+            description="Whether a row of the file names its columns: `true`, `false`, the row's number (from 1; rows above it "
+            "are skipped), or the numbers of rows that name them together. Default: found out; without: `column_1`, …",
+            extra={"expected": "true, false, a row's number, or a list of numbers"},
+        ),
+    ] = None
+    skip_rows: Annotated[
+        int | tuple[int, ...] | None,
+        Meta(description="Rows of the file that are neither names nor data: how many at its start, or their numbers, `[2]`."),
+    ] = None
+    skip_footer: Annotated[
+        int | None,
+        Meta(description="How many rows at the file's end are no data, such as totals. Default: found out."),
+    ] = None
+    names: Annotated[
+        tuple[str, ...], Meta(description="Names of all columns, in order, where the file has none or others.")
+    ] = ()
+    separator: Annotated[
+        str | None,
+        Meta(
+            description='What stands between fields: a sign (`";"`, `"\\t"`), `space` for runs of blanks, `fixed` for columns '
+            "of fixed width. Default: found out.",
+        ),
+    ] = None
+    decimal: Annotated[
+        Literal[".", ","] | None,
+        Meta(description="Decimal sign of a text file. Default: found out.", extra={"expected": "'.' or ','"}),
+    ] = None
+    thousands: Annotated[
+        Literal[".", ",", " ", "'"] | None,
+        Meta(
+            description="Sign between thousands in a text file. Default: found out.",
+            extra={"expected": "a comma, point, blank or apostrophe"},
+        ),
+    ] = None
+    encoding: Annotated[
+        str | None, Meta(description="Encoding of a text file, such as `utf-8`, `cp1252`, `utf-16-le`. Default: found out.")
+    ] = None
+    sheet: Annotated[
+        str | int | None,
+        Meta(description="Sheet of a spreadsheet: its name or number (from 1). Default: the first with values."),
+    ] = None
+    member: Annotated[str | None, Meta(description="Which file of a zip archive. Default: the only table in it.")] = None
     target: Annotated[str | None, Meta(description="Column to predict. Scikit-learn's data sets know theirs.")] = None
     task: Annotated[
         Literal["auto", "binary", "multiclass", "regression"],

@@ -3,6 +3,7 @@
 import codecs
 import io
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any, BinaryIO, Literal
 
 import pandas as pd
@@ -14,7 +15,10 @@ import pyarrow.parquet as pq
 from mlops_project.contract import Contract
 from mlops_project.errors import DataError
 from mlops_project.scoring.formulas import neutralise_frame
-from mlops_project.tables.files import SAMPLE_BYTES, CsvFormat, guess_encoding, guess_format
+from mlops_project.tables.encodings import guess_encoding
+from mlops_project.tables.layout import LayoutSettings
+from mlops_project.tables.lines import LineReader
+from mlops_project.tables.text_format import SAMPLE_BYTES, TextFormat, find_format
 from mlops_project.wire.parquet_pages import find_largest_pages
 
 Kind = Literal["csv", "parquet"]
@@ -60,7 +64,7 @@ class TableFile:
         self._stream, self.contract = stream, contract
         sample = _peek(stream)
         self.kind: Kind = _find_kind(sample)
-        self.form: CsvFormat | None = guess_format(sample, guess_encoding(sample)) if self.kind == "csv" else None
+        self.form: TextFormat | None = _find_form(sample, contract) if self.kind == "csv" else None
         self.marked = sample.startswith(codecs.BOM_UTF8)
         self.schema: Any = None  # Parquet: the file's own types, for the results
 
@@ -96,21 +100,23 @@ class TableFile:
         for batch in file.iter_batches(batch_size=chunk_rows):
             yield _write_out(batch, self.schema).to_pandas()
 
-    def _read_csv(self, form: CsvFormat, chunk_rows: int) -> Iterator[pd.DataFrame]:
+    def _read_csv(self, form: TextFormat, chunk_rows: int) -> Iterator[pd.DataFrame]:
         header = next(iter(form.split(self._read_start(form))), [])
         chunk_rows = _limit_rows(chunk_rows, len(header))
         _check_unique([name.strip() for name in header])
         numbers = {feature.name for feature in self.contract.numbers if feature.type != "datetime"}
         options: dict[str, Any] = {
-            **form.pandas_options,
+            **form.pandas_options(header),
             "dtype": {name: "str" for name in header if name.strip() not in numbers},
         }
-        for chunk in pd.read_csv(io.BufferedReader(_Lines(self._stream)), chunksize=chunk_rows, **options):
-            if not isinstance(chunk.index, pd.RangeIndex):  # pandas takes the first column for row names
-                raise DataError("the rows have more fields than the header has names; mend the header")
-            yield chunk.set_axis([str(name).strip() for name in chunk.columns], axis=1)
+        stream: Any = io.BufferedReader(_Lines(self._stream))
+        with LineReader(stream, form) if form.rewrites_lines else nullcontext(stream) as lines:
+            for chunk in pd.read_csv(lines, chunksize=chunk_rows, **options):
+                if not isinstance(chunk.index, pd.RangeIndex):  # pandas takes the first column for row names
+                    raise DataError("the rows have more fields than the header has names; mend the header")
+                yield chunk.set_axis([str(name).strip() for name in chunk.columns], axis=1)
 
-    def _read_start(self, form: CsvFormat) -> bytes:
+    def _read_start(self, form: TextFormat) -> bytes:
         """Return the file's first bytes, at least as many as the header has."""
         sample = _peek(self._stream)
         if len(sample.splitlines()) > 1 + form.named:
@@ -120,6 +126,20 @@ class TableFile:
         if len(lines[-1]) == MAX_HEADER_BYTES:
             raise DataError(f"the first line is longer than {MAX_HEADER_BYTES} bytes; expected the columns' names in it")
         return b"".join(lines)
+
+
+def _find_form(sample: bytes, contract: Contract) -> TextFormat:
+    """Return how a text file is written; its first row holds the names, unless only another one holds the model's."""
+    plain = find_format(sample, LayoutSettings(header=True))
+    if _count_known(plain, sample, contract):
+        return plain
+    found = find_format(sample, LayoutSettings())
+    return found if _count_known(found, sample, contract) else plain
+
+
+def _count_known(form: TextFormat, sample: bytes, contract: Contract) -> int:
+    """Return how many of a header's names are the model's."""
+    return len({name.strip() for name in form.split(sample)[0]} & {*contract.names})
 
 
 class _Lines(io.RawIOBase):
@@ -228,15 +248,15 @@ class ResultWriter:
             self._write_csv(neutralise_frame(pd.concat([kept, results], axis=1)), self._source.form)
         self._started = True
 
-    def _write_csv(self, frame: pd.DataFrame, form: CsvFormat) -> None:
+    def _write_csv(self, frame: pd.DataFrame, form: TextFormat) -> None:
         first = not self._started
         if first and form.named:
-            self._stream.write(self._encoder.encode(f"sep={form.separator}\n"))
+            self._stream.write(self._encoder.encode(f"sep={form.plain_separator}\n"))
         if form.decimal == "." and self._encoding == "utf-8":  # four times faster, and pyarrow writes nothing else
-            options = pyarrow.csv.WriteOptions(include_header=first, delimiter=form.separator)
+            options = pyarrow.csv.WriteOptions(include_header=first, delimiter=form.plain_separator)
             pyarrow.csv.write_csv(pa.Table.from_pandas(frame, preserve_index=False), self._stream, options)
         else:
-            text = frame.to_csv(index=False, header=first, sep=form.separator, decimal=form.decimal, lineterminator="\n")
+            text = frame.to_csv(index=False, header=first, sep=form.plain_separator, decimal=form.decimal, lineterminator="\n")
             self._stream.write(self._encoder.encode(text))
 
     def _write_parquet(self, kept: pd.DataFrame, results: pd.DataFrame) -> None:

@@ -1,11 +1,14 @@
-"""Tables from CSV and Parquet: one file, a folder or a glob, on any file system that fsspec knows."""
+"""Tables from files: text, Parquet, Arrow, JSON lines, spreadsheets; a file, folder or glob, on any file system of fsspec."""
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from csv import reader as read_rows
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
 import fsspec
 import pandas as pd
@@ -13,48 +16,80 @@ import pyarrow as pa
 import pyarrow.dataset
 
 from mlops_project.errors import DataError
+from mlops_project.tables.encodings import guess_encoding
+from mlops_project.tables.footers import count_footers
+from mlops_project.tables.json_lines import read_json_lines
+from mlops_project.tables.layout import LayoutSettings, Seen
+from mlops_project.tables.lines import LineReader
 from mlops_project.tables.locations import hide_credentials, is_glob
-from mlops_project.tables.packed import check_packed
+from mlops_project.tables.packed import check_packed, find_member, open_packed
+from mlops_project.tables.spreadsheets import SPREADSHEET_ENDINGS, read_spreadsheet
+from mlops_project.tables.text_format import SAMPLE_BYTES, TextFormat, find_format
 from mlops_project.wire.words import CSV_MISSING
 
 PACKED = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
-CSV_ENDINGS = tuple(ending + packed for ending in (".csv", ".tsv", ".txt", ".data") for packed in PACKED)
-PARQUET_ENDINGS = (".parquet", ".pq", ".parq")
-SAMPLE_BYTES = 1 << 16
+ENDINGS = {
+    "CSV": tuple(ending + packed for ending in (".csv", ".tsv", ".txt", ".data", ".tab") for packed in PACKED),
+    "JSON lines": tuple(ending + packed for ending in (".jsonl", ".ndjson") for packed in PACKED),
+    "Parquet": (".parquet", ".pq", ".parq"),
+    "Arrow": (".feather", ".arrow", ".ipc"),
+    "spreadsheet": SPREADSHEET_ENDINGS,
+    "zip": (".zip",),
+}
+KNOWN = ".csv, .tsv, .txt, .data, .tab, .jsonl, .ndjson, .parquet, .pq, .parq, .feather, .arrow, .ipc, .xlsx, .xls, .ods, .zip"
 LEADING_ZERO = re.compile(r"0\d+$")
-SEPARATORS = (",", ";", "\t", "|")
-# Excel's first line; quoted, or filled up with separators, where a program has saved it again.
-NAMED_SEPARATOR = re.compile(r'\ufeff?"?sep=([^\w\s"]|\t)"?[,;\t ]*\r?(?:\n|\Z)', re.IGNORECASE)
 
 
-class CsvFormat(NamedTuple):
-    """How a CSV file is written, as far as its first 64 KiB show."""
+@dataclass
+class Reading:
+    """How files are read, and what was seen of them.
 
-    encoding: str
-    separator: str
-    decimal: str
-    thousands: str | None
-    named: bool = False  # whether the first line names the separator, as Excel's `sep=;` does
+    Attributes
+    ----------
+    settings
+        What the configuration says of the layout.
+    texts
+        Columns of text files to read as text, digits or not. Columns of codes with leading zeros are found without.
+    adopt
+        Whether to go by what is uncertain as well (for a first look at a file); else it is refused, with the setting to write.
+    seen
+        What is not plain in the files' layout.
+    notes
+        What else had to be assumed.
+    """
 
-    @property
-    def pandas_options(self) -> dict[str, Any]:
-        """Keywords of ``pandas.read_csv`` that read a file so."""
-        return {
-            "sep": self.separator,
-            "decimal": self.decimal,
-            "thousands": self.thousands,
-            "encoding": self.encoding,
-            "skipinitialspace": True,
-            "skiprows": int(self.named),
-        }
+    settings: LayoutSettings = field(default_factory=LayoutSettings)
+    texts: frozenset[str] = frozenset()
+    adopt: bool = False
+    seen: list[Seen] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
-    def split(self, sample: bytes) -> list[list[str]]:
-        """Return the fields of each line of a file's first bytes, the header first, without empty lines."""
-        lines = sample.decode(self.encoding, errors="ignore").removeprefix("\ufeff").splitlines()[int(self.named) :]
-        return [row for row in read_rows(lines, delimiter=self.separator, skipinitialspace=True) if any(row)]
+    def look(self, file: str, seen: Iterable[Seen]) -> None:
+        """Keep what was seen of a file; refuse what is not certain.
+
+        Raises
+        ------
+        DataError
+            With the settings that decide.
+        """
+        new = [item for item in seen if item not in self.seen]
+        doubtful = [item for item in new if not item.certain and not self.adopt]
+        if doubtful:
+            cures = "; ".join(f"{item.text}: set data.{item.key}: {_show(item.value)}" for item in doubtful)
+            raise DataError(f"{file}: {cures} (or the setting that fits; `mlops init` writes one for this file)")
+        self.seen += new
+        self.notes += [
+            f"{file}: {item.text}" + (f" (data.{item.key}: {_show(item.value)})" if item.key else "") for item in new
+        ]
 
 
-def read_files(source: str, options: Mapping[str, Any], texts: Iterable[str] = ()) -> tuple[pd.DataFrame, list[str]]:
+def _show(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def read_files(
+    source: str, options: Mapping[str, Any], texts: Iterable[str] = (), reading: Reading | None = None
+) -> tuple[pd.DataFrame, list[str]]:
     """Read every table file that ``source`` names into one frame.
 
     Parameters
@@ -64,7 +99,9 @@ def read_files(source: str, options: Mapping[str, Any], texts: Iterable[str] = (
     options
         For the fsspec file system.
     texts
-        CSV columns to read as text, digits or not. Columns of codes with leading zeros are found without.
+        CSV columns to read as text, digits or not.
+    reading
+        Settings of the layout; what was seen is added to it.
 
     Returns
     -------
@@ -77,13 +114,13 @@ def read_files(source: str, options: Mapping[str, Any], texts: Iterable[str] = (
         If nothing is there, or it cannot be read; without credentials.
     """
     shown = hide_credentials(source)
-    notes: list[str] = []
+    reading = replace(reading or Reading(), texts=frozenset(texts)) if texts else reading or Reading()
     try:
         system, path = fsspec.core.url_to_fs(source, **options)
         files = _list_files(system, path, shown)
-        if all(_ends(file, PARQUET_ENDINGS) for file in files):
-            return _read_parquet(system, files, shown), notes
-        return _read_csvs(system, files, shown, [*texts], notes), notes
+        if find_kind(files[0]) in ("Parquet", "Arrow"):
+            return _read_dataset(system, files, shown), reading.notes
+        return _read_each(system, files, shown, reading), reading.notes
     except DataError:
         raise
     except ImportError as error:
@@ -92,6 +129,12 @@ def read_files(source: str, options: Mapping[str, Any], texts: Iterable[str] = (
         reason = " ".join(str(error).replace(source, shown).split())[:300] or type(error).__name__
         reason = "not there, or no answer" if reason == shown else reason.removeprefix("Error tokenizing data. C error: ")
         raise DataError(f"{shown}: cannot be read: {reason}") from (error if shown == source else None)  # it shows secrets
+
+
+def find_kind(file: str) -> str | None:
+    """Return what kind of table a file's name says it is; None for none that can be read."""
+    name = file.lower().partition("?")[0]
+    return next((kind for kind, endings in ENDINGS.items() if name.endswith(endings)), None)
 
 
 def _list_files(system: Any, path: str, shown: str) -> list[str]:
@@ -105,34 +148,38 @@ def _list_files(system: Any, path: str, shown: str) -> list[str]:
         files = [path]
     else:
         raise DataError(f"data.source: no such file: {shown}")
-    known = ", ".join(CSV_ENDINGS[:: len(PACKED)] + PARQUET_ENDINGS)
     if not files:
-        raise DataError(f"{shown}: no table files there; known endings: {known}, packed as {', '.join(PACKED[1:])}")
-    if not _ends(files[0], CSV_ENDINGS + PARQUET_ENDINGS):
-        raise DataError(f"{shown}: not a table that can be read; known endings: {known}. Save it as CSV or Parquet")
-    if len({_ends(file, PARQUET_ENDINGS) for file in files}) > 1:
-        raise DataError(f"{shown}: both CSV and Parquet files are there; name one kind, such as {shown.rstrip('/')}/*.parquet")
+        raise DataError(f"{shown}: no table files there; known endings: {KNOWN}; text also packed as {', '.join(PACKED[1:])}")
+    if find_kind(files[0]) is None:
+        raise DataError(f"{shown}: not a table that can be read; known endings: {KNOWN}. Save it as CSV or Parquet")
+    kinds = sorted({str(find_kind(file)) for file in files})
+    if len(kinds) > 1:
+        example = ENDINGS[kinds[-1]][0]
+        raise DataError(
+            f"{shown}: both {' and '.join(kinds)} files are there; name one kind, such as {shown.rstrip('/')}/*{example}"
+        )
     return files
 
 
 def _tables(files: Iterable[str]) -> list[str]:
     """Return the table files, without hidden ones and the marks (``_SUCCESS``) that engines leave beside them."""
     named = [file for file in files if not PurePosixPath(file).name.startswith((".", "_"))]
-    return sorted(file for file in named if _ends(file, CSV_ENDINGS + PARQUET_ENDINGS))
+    return sorted(file for file in named if find_kind(file) is not None)
 
 
-def _ends(file: str, endings: tuple[str, ...]) -> bool:
-    return file.lower().partition("?")[0].endswith(endings)
-
-
-def _read_parquet(system: Any, files: list[str], shown: str) -> pd.DataFrame:
+def _read_dataset(system: Any, files: list[str], shown: str) -> pd.DataFrame:
     """Read column by column into separate blocks, so that no second copy of the whole table exists."""
-    form = pyarrow.dataset.ParquetFileFormat(pre_buffer=False)  # buffers would hold the whole file beside the table
+    form: Any = pyarrow.dataset.ParquetFileFormat(pre_buffer=False)  # buffers would hold the whole file beside the table
+    if find_kind(files[0]) == "Arrow":
+        form = pyarrow.dataset.IpcFileFormat()
     dataset = pyarrow.dataset.dataset(files, filesystem=system, format=form, partitioning="hive")
     if len(files) > 1:
         schema = _unify_schemas(dataset, files, shown)
         dataset = pyarrow.dataset.dataset(files, schema=schema, filesystem=system, format=form, partitioning="hive")
-    table = dataset.to_table(batch_readahead=2)
+    return _to_frame(dataset.to_table(batch_readahead=2))
+
+
+def _to_frame(table: Any) -> pd.DataFrame:
     integers = [field.name for field in table.schema if pa.types.is_integer(field.type) and table.column(field.name).null_count]
     frame: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True)
     pa.default_memory_pool().release_unused()
@@ -156,12 +203,12 @@ def _check_same_columns(first: Iterable[str], other: Iterable[str], first_file: 
         raise DataError(f"{shown}: {file} and {first_file} differ in their columns: {', '.join(different[:10])}")
 
 
-def _read_csvs(system: Any, files: list[str], shown: str, texts: list[str], notes: list[str]) -> pd.DataFrame:
-    frames = [_read_csv(system, file, texts, notes).assign(**_read_path(file)) for file in files]
+def _read_each(system: Any, files: list[str], shown: str, reading: Reading) -> pd.DataFrame:
+    frames = [_read_one(system, file, reading).assign(**_read_path(file)) for file in files]
     for file, frame in zip(files[1:], frames[1:], strict=True):
         _check_same_columns(frames[0].columns, frame.columns, files[0], file, shown)
     whole = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
-    whole.attrs["text"] = True  # its values have no types of their own
+    whole.attrs["text"] = all(frame.attrs.get("text", False) for frame in frames)
     return whole
 
 
@@ -170,73 +217,153 @@ def _read_path(file: str) -> dict[str, str]:
     return dict(folder.split("=", 1) for folder in file.split("/")[:-1] if "=" in folder)
 
 
-def _read_csv(system: Any, file: str, texts: list[str], notes: list[str]) -> pd.DataFrame:
+def _read_one(system: Any, file: str, reading: Reading) -> pd.DataFrame:
     check_packed(system, file)
-    with system.open(file, "rb", compression="infer") as stream:
-        sample = stream.read(SAMPLE_BYTES)
+    member = find_member(system, file, reading.settings.member, lambda name: find_kind(name) not in (None, "zip"))
+    kind = (find_kind(member) if member else None) or find_kind(file)
+    if kind in ("CSV", "zip"):
+        return _read_text(_File(system, file, member), reading)
+    with open_packed(system, file, member) as stream:
+        if kind == "JSON lines":
+            return read_json_lines(stream, file)
+        whole = BytesIO(stream.read())  # readers of these jump back and forth
+    if kind == "spreadsheet":
+        return _read_sheet(whole, file, reading)
+    if kind == "Arrow":
+        return _to_frame(pa.ipc.open_file(whole).read_all())
+    return _to_frame(pyarrow.parquet.read_table(whole))
+
+
+def _read_sheet(stream: BytesIO, file: str, reading: Reading) -> pd.DataFrame:
+    frame, seen = read_spreadsheet(stream, file, reading.settings)
+    reading.look(file, seen)
+    count = _find_footers(frame, file, reading)
+    if not count:
+        return frame
+    stream.seek(0)
+    return read_spreadsheet(stream, file, reading.settings._replace(skip_footer=count))[0]
+
+
+def _find_footers(frame: pd.DataFrame, file: str, reading: Reading) -> int:
+    """Return how many rows at the end are left out although no setting says so."""
+    if reading.settings.skip_footer is not None:
+        return 0
+    count, why = count_footers(frame)
+    if count:
+        reading.look(file, [Seen(f"{why}; left out", "skip_footer", count)])
+    elif why:
+        reading.notes.append(f"{file}: {why}; data.skip_footer: 1 leaves it out")
+    return count
+
+
+@dataclass(frozen=True)
+class _File:
+    """A text file, or one in an archive."""
+
+    system: Any
+    name: str
+    member: str | None
+
+    def open(self) -> Any:
+        return open_packed(self.system, self.name, self.member)
+
+    def read_sample(self) -> bytes:
+        with self.open() as stream:
+            sample: bytes = stream.read(SAMPLE_BYTES)
+        return sample
+
+
+def _read_text(file: _File, reading: Reading) -> pd.DataFrame:
+    sample, settings = file.read_sample(), reading.settings
     if not sample.strip():
-        raise DataError(f"{file}: the file is empty")
+        raise DataError(f"{file.name}: the file is empty")
     if sample[:4] in (b"PAR1", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
-        raise DataError(f"{file}: this is not text (a Parquet or Excel file?); save it as CSV, or give it its own ending")
-    encoding = guess_encoding(sample)
-    if b"\0" in sample and (encoding != "utf-16" or sample[2:4] == b"\0\0"):
-        raise DataError(f"{file}: there are zero bytes in it: binary data, or a rare encoding; save it as CSV in UTF-8")
+        raise DataError(f"{file.name}: this is not text (a Parquet or Excel file?); save it as CSV, or give it its own ending")
+    encoding = settings.encoding or guess_encoding(sample)
+    if b"\0" in sample and (not encoding.startswith("utf-16") or sample[2:4] == b"\0\0") and settings.encoding is None:
+        raise DataError(f"{file.name}: there are zero bytes in it: binary data, or a rare encoding; save it as CSV in UTF-8")
     try:
-        frame = _parse(system, file, guess_format(sample, encoding), texts)
-    except UnicodeDecodeError:  # beyond the sample
+        frame = _parse(file, find_format(sample, settings, encoding), sample, reading)
+    except UnicodeDecodeError as error:  # beyond the sample
+        if settings.encoding is not None:
+            raise DataError(f"{file.name}: data.encoding: byte {error.start} is not {encoding}") from error
         encoding = "cp1252"
-        frame = _parse(system, file, guess_format(sample, encoding), texts)
-    if encoding == "cp1252":
-        notes.append(f"{file} is not UTF-8; read as {encoding}")
+        frame = _parse(file, find_format(sample, settings, encoding), sample, reading)
+    if encoding == "cp1252" and settings.encoding is None:
+        reading.notes.append(f"{file.name} is not UTF-8; read as {encoding}")
+    if encoding in ("utf-16-le", "utf-16-be") and settings.encoding is None:
+        reading.look(file.name, [Seen("the text is UTF-16 without its mark", "encoding", encoding)])
     if frame.shape[1] == 1:
-        notes.append(f"{file} has a single column; known separators are comma, semicolon, tab and |")
+        reading.notes.append(f"{file.name} has a single column; known separators are comma, semicolon, tab and |")
+    frame.attrs["text"] = True  # its values have no types of their own
     return frame
 
 
-def _parse(system: Any, file: str, form: CsvFormat, texts: list[str]) -> pd.DataFrame:
-    with system.open(file, "rb", compression="infer") as stream:
-        header, coded, wordy = _look_at(stream.read(SAMPLE_BYTES), form)
-    twice = sorted({name for name in header if name.strip() and header.count(name) > 1})
-    if twice:  # pandas would quietly number them
-        raise DataError(f"{file}: column names stand twice in the header: {', '.join(twice)}; rename them")
+def _parse(file: _File, form: TextFormat, sample: bytes, reading: Reading) -> pd.DataFrame:
+    header, coded, wordy = _look_at(sample, form)
+    _check_header(header, form, file.name, reading)
     options: dict[str, Any] = {
-        **form.pandas_options,
+        **form.pandas_options(header),
         "dtype_backend": "numpy_nullable",
-        "dtype": {name: "str" for name in header if name in coded or name.strip() in texts},
+        "dtype": {name: "str" for name in header if name in coded or name.strip() in reading.texts},
         "keep_default_na": False,
-        "na_values": {name: [""] if name in wordy or name.strip() in texts else sorted(CSV_MISSING) for name in header},
+        "na_values": {name: [""] if name in wordy or name.strip() in reading.texts else sorted(CSV_MISSING) for name in header},
     }
-    frame = _parse_frugally(system, file, options)
-    late = [name for name in header if name in frame and name not in wordy and isinstance(frame[name].dtype, pd.StringDtype)]
-    if late and isinstance(frame.index, pd.RangeIndex):  # texts after the sample: their words for a missing value as well
-        again = _parse_frugally(system, file, options | {"na_values": {name: [""] for name in late}, "usecols": late})
-        frame[late] = again[late]
+    frame = _parse_late_texts(file, form, options, wordy)
     if not isinstance(frame.index, pd.RangeIndex):
         seen = form.separator.join(header)[:60]
-        raise DataError(f"{file}: the rows have more fields than the header has names ({seen!r}); mend the header")
+        raise DataError(f"{file.name}: the rows have more fields than the header has names ({seen!r}); mend the header")
+    if form.trailing and frame.iloc[:, -1].notna().any():
+        row = int(frame.iloc[:, -1].notna().to_numpy().argmax()) + 1
+        raise DataError(f"{file.name}: row {row} has more fields than the header has names; mend the header")
+    count = _find_footers(frame, file.name, reading)
+    if not count:
+        return frame
+    return _parse_late_texts(file, form._replace(footer=form.footer + count), options, wordy)
+
+
+def _parse_late_texts(file: _File, form: TextFormat, options: dict[str, Any], wordy: set[str]) -> pd.DataFrame:
+    """Parse; columns that turn out to be texts after the sample keep their words for a missing value as well."""
+    frame = _parse_frugally(file, form, options)
+    late = [name for name in frame.columns if name not in wordy and isinstance(frame[name].dtype, pd.StringDtype)]
+    if late and isinstance(frame.index, pd.RangeIndex):
+        again = _parse_frugally(file, form, options | {"na_values": {name: [""] for name in late}, "usecols": late})
+        frame[late] = again[late]
     return frame
 
 
-def _parse_frugally(system: Any, file: str, options: dict[str, Any]) -> pd.DataFrame:
+def _check_header(header: list[str], form: TextFormat, name: str, reading: Reading) -> None:
+    """Refuse doubtful names; note what was seen of the layout."""
+    reading.look(name, form.seen)
+    counts = Counter(header)
+    twice = sorted({column for column in header if column.strip() and counts[column] > 1})
+    if twice:  # pandas would quietly number them
+        raise DataError(f"{name}: column names stand twice in the header: {', '.join(twice)}; rename them")
+
+
+def _parse_frugally(file: _File, form: TextFormat, options: dict[str, Any]) -> pd.DataFrame:
     """Parse in chunks; whole, for twice the memory, if the chunks of a column would not agree on its type."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.DtypeWarning)
         try:
-            with system.open(file, "rb", compression="infer") as stream:
-                frame: pd.DataFrame = pd.read_csv(stream, low_memory=True, **options)
+            return _parse_once(file, form, options, low_memory=True)
         except pd.errors.DtypeWarning:
-            with system.open(file, "rb", compression="infer") as stream:
-                frame = pd.read_csv(stream, low_memory=False, **options)
+            return _parse_once(file, form, options, low_memory=False)
+
+
+def _parse_once(file: _File, form: TextFormat, options: dict[str, Any], *, low_memory: bool) -> pd.DataFrame:
+    with file.open() as stream, LineReader(stream, form) if form.rewrites_lines else nullcontext(stream) as lines:
+        frame: pd.DataFrame = pd.read_csv(lines, low_memory=low_memory, **options)
     return frame
 
 
-def _look_at(sample: bytes, form: CsvFormat) -> tuple[list[str], set[str], set[str]]:
+def _look_at(sample: bytes, form: TextFormat) -> tuple[list[str], set[str], set[str]]:
     """Return the header, the columns of codes, and those and others of texts.
 
     Codes have leading zeros (postcodes, phone numbers), which a number would lose. In columns of texts pandas leaves words such
     as ``NA`` as they are: ``types`` decides what they mean.
     """
-    header, *body = form.split(sample) or [[]]
+    header, *body = form.split(sample)
     columns: dict[str, set[str]] = {name: set() for name in header}
     for row in body[:-1] or body:
         for name, value in zip(header, row, strict=False):
@@ -246,7 +373,7 @@ def _look_at(sample: bytes, form: CsvFormat) -> tuple[list[str], set[str], set[s
     return header, coded, coded | wordy
 
 
-def _is_word(text: str, form: CsvFormat) -> bool:
+def _is_word(text: str, form: TextFormat) -> bool:
     """Whether pandas reads a column that has this text as texts: it is no number, true or false."""
     if not text or text.lower() in ("true", "false"):
         return False
@@ -256,39 +383,3 @@ def _is_word(text: str, form: CsvFormat) -> bool:
     except ValueError:
         return True
     return False
-
-
-def guess_encoding(sample: bytes) -> str:
-    """Return ``utf-8-sig``, ``utf-16`` (by its byte order mark) or ``cp1252``."""
-    if sample[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "utf-16"
-    try:
-        sample[: sample.rfind(b"\n") + 1 or len(sample)].decode("utf-8")
-    except UnicodeDecodeError:
-        return "cp1252"
-    return "utf-8-sig"
-
-
-def guess_format(sample: bytes, encoding: str) -> CsvFormat:
-    """Return how a file is written: its separator is named, or splits the first lines into equally many fields (the most)."""
-    text = sample.decode(encoding, errors="ignore")
-    named = NAMED_SEPARATOR.match(text)
-    separator = named[1] if named else _guess_separator(text)
-    field = r'(?:^|[;\t|])[ "]*[-+]?{}[ "]*(?=[;\t|\r\n]|$)'
-    commas = len(re.findall(field.format(r"[\d.]*\d,\d+"), text, re.MULTILINE))
-    points = len(re.findall(field.format(r"\d+\.\d+"), text, re.MULTILINE))
-    if separator == "," or commas <= points:
-        return CsvFormat(encoding, separator, ".", None, bool(named))
-    grouped = re.search(field.format(r"\d{1,3}(?:\.\d{3})+,\d+"), text, re.MULTILINE)
-    dotted_dates = re.search(r"\b\d{1,2}\.\d{1,2}\.\d{2,4}\b", text)
-    return CsvFormat(encoding, separator, ",", "." if grouped and not dotted_dates else None, bool(named))
-
-
-def _guess_separator(text: str) -> str:
-    lines = [line for line in text.splitlines()[:50] if line.strip()]
-    best = (1, ",")
-    for separator in SEPARATORS:
-        widths = [len(row) for row in read_rows(lines[: max(1, len(lines) - 1)], delimiter=separator, skipinitialspace=True)]
-        if widths and min(widths) == max(widths) and widths[0] > best[0]:
-            best = (widths[0], separator)
-    return best[1]

@@ -1,6 +1,6 @@
-"""Where tables come from: scikit-learn, files (CSV, Parquet, any fsspec URL) and SQL queries."""
+"""Where tables come from: scikit-learn, files (of any kind that ``files`` reads, any fsspec URL) and SQL queries."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -8,10 +8,11 @@ from sklearn import datasets
 
 from mlops_project.config import Config
 from mlops_project.contract import TEXT_TYPES, Label
-from mlops_project.errors import DataError, suggest
+from mlops_project.errors import ConfigError, DataError, suggest
 from mlops_project.sections import DataConfig
 from mlops_project.tables.databases import is_database, read_query
-from mlops_project.tables.files import read_files
+from mlops_project.tables.files import Reading, read_files
+from mlops_project.tables.layout import LayoutSettings, Seen
 from mlops_project.tables.locations import find_local, hide_credentials
 
 SKLEARN = {
@@ -42,6 +43,8 @@ class RawTable:
         What had to be assumed.
     is_text
         Whether it came from a file of texts, where words such as ``NA`` may stand for a missing value.
+    layout
+        What is not plain in the file's layout.
     """
 
     frame: pd.DataFrame
@@ -50,6 +53,7 @@ class RawTable:
     class_names: dict[Label, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     is_text: bool = False
+    layout: tuple[Seen, ...] = ()
 
 
 def read_table(config: Config) -> RawTable:
@@ -60,13 +64,15 @@ def read_table(config: Config) -> RawTable:
     return read_source(config.data, [folder for folder in (config.file.parent, config.root) if folder != PACKAGE])
 
 
-def read_source(data: DataConfig, folders: list[Path]) -> RawTable:
+def read_source(data: DataConfig, folders: list[Path], *, adopt: bool = False) -> RawTable:
     """Read the table that ``data`` names.
 
     Parameters
     ----------
     folders
         Where a relative path may start, the first that has the file wins.
+    adopt
+        Whether to go by a layout that is not certain as well.
 
     Raises
     ------
@@ -82,8 +88,28 @@ def read_source(data: DataConfig, folders: list[Path]) -> RawTable:
         scheme = data.source.partition(":")[0]
         raise DataError(f"data.source: {scheme}:// is a database; say what to read with data.query")
     source = data.source if "://" in data.source else str(find_local(data.source, folders))
-    frame, warnings = read_files(source, data.storage_options, _text_columns(data))
-    return _named(frame, hide_credentials(source), warnings)
+    reading = Reading(read_layout_settings(data), frozenset(_text_columns(data)), adopt)
+    frame, warnings = read_files(source, data.storage_options, reading=reading)
+    return replace(_named(frame, hide_credentials(source), warnings), layout=tuple(reading.seen))
+
+
+def read_layout_settings(data: DataConfig) -> LayoutSettings:
+    """Return what a configuration says of a file's layout.
+
+    Raises
+    ------
+    ConfigError
+        If it counts from a row that there cannot be.
+    """
+    header = data.header if isinstance(data.header, tuple) else (data.header,)
+    rows = data.skip_rows if isinstance(data.skip_rows, tuple) else ()
+    if any(type(number) is int and number < 1 for number in (*header, *rows)) or list(header) != sorted(
+        header, key=lambda at: at or 0
+    ):
+        raise ConfigError("data.header and data.skip_rows: rows are counted from 1, those above first; for none, header: false")
+    if min(data.skip_footer or 0, data.skip_rows if isinstance(data.skip_rows, int) else 0) < 0:
+        raise ConfigError("data.skip_footer and data.skip_rows: expected how many rows to leave out, 0 or more")
+    return LayoutSettings(*(getattr(data, name) for name in LayoutSettings._fields))
 
 
 def _text_columns(data: DataConfig) -> list[str]:
