@@ -229,7 +229,7 @@ def _fitted_parts(estimator: Any) -> Iterator[Any]:
             yield from _fitted_parts(fold.estimator)
 
 
-def predict_frame(pipeline: Pipeline, features: pd.DataFrame, contract: Contract) -> Predictions:
+def predict_frame(pipeline: Any, features: pd.DataFrame, contract: Contract) -> Predictions:
     """Predict with the scikit-learn pipeline what ``Runtime`` predicts with the exported one.
 
     Parameters
@@ -244,7 +244,7 @@ def predict_frame(pipeline: Pipeline, features: pd.DataFrame, contract: Contract
     """
     if not contract.is_classification:
         return Predictions(values=np.asarray(pipeline.predict(features), np.float64).reshape(-1))
-    estimator = pipeline.steps[-1][1]
+    estimator = pipeline.steps[-1][1] if isinstance(pipeline, Pipeline) else pipeline
     order = class_order(estimator.classes_, contract)
     probabilities = np.asarray(pipeline.predict_proba(features), np.float64)
     if isinstance(estimator, LABELS_BY_ARG_MAX):

@@ -1,19 +1,21 @@
 """``CalibratedClassifierCV``: one calibrated copy of the estimator per fold, averaged."""
 
-from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from mlops_project.errors import ExportError
+from mlops_project.modeling.export.columns import Columns
 from mlops_project.modeling.export.graph import DOUBLE, FLOAT, INT64, Graph
+from mlops_project.modeling.export.registry import LAST_DIGITS, add_member, meta_estimator
 from mlops_project.modeling.export.scores import Scores, from_probabilities, normalise, two_columns
 
 SCIPY_WEIGHTS = tuple(int(part) for part in version("scipy").split(".")[:2]) >= (1, 18)
 
 
-def add_calibrated(graph: Graph, x: str, estimator: Any, add_estimator: Callable[[Graph, str, Any], Scores]) -> Scores:
+@meta_estimator("sklearn.CalibratedClassifierCV", agreement=LAST_DIGITS)
+def add_calibrated(graph: Graph, columns: Columns, estimator: Any) -> Scores:
     """Add every fold's estimator and calibrators, and the mean of their probabilities."""
     n_classes = len(estimator.classes_)
     total = None
@@ -22,7 +24,7 @@ def add_calibrated(graph: Graph, x: str, estimator: Any, add_estimator: Callable
             raise ExportError(
                 f"calibration: a fold saw {len(fold.estimator.classes_)} of {n_classes} classes; drop the rare ones"
             )
-        part = _add_fold(graph, add_estimator(graph, x, fold.estimator), fold, n_classes)
+        part = _add_fold(graph, add_member(graph, columns, fold.estimator), fold, n_classes)
         total = part if total is None else graph.add("Add", total, part)
     mean = graph.add("Div", total or "", graph.constant(float(len(estimator.calibrated_classifiers_))))
     return from_probabilities(graph, mean, n_classes)

@@ -1,6 +1,7 @@
 """A small ONNX graph builder: names are counters, so the same model gives the same bytes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy.typing as npt
 from onnx import AttributeProto, ModelProto, TensorProto, checker, helper, numpy_helper
 
 from mlops_project.errors import ExportError
+from mlops_project.names import show
 
 OPSET = 18  # ai.onnx
 ML_OPSET = 5  # ai.onnx.ml; the first with a TreeEnsemble in double
@@ -15,8 +17,8 @@ IR_VERSION = 9
 MAX_BYTES = 2**31 - 1  # protobuf's limit
 ML = "ai.onnx.ml"
 
-DOUBLE, FLOAT, INT64, STRING = (
-    int(kind) for kind in (TensorProto.DOUBLE, TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING)
+DOUBLE, FLOAT, INT64, STRING, BOOL = (
+    int(kind) for kind in (TensorProto.DOUBLE, TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING, TensorProto.BOOL)
 )
 
 
@@ -32,6 +34,35 @@ class Graph:
         self._graph = self._model.graph
         self._graph.name = "mlops_project"
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self.rounds = False  # whether a step before the last one differs from the library's by last digits
+        self._place: list[str] = []
+        self._refusals: list[str] = []
+
+    @contextmanager
+    def at(self, name: str) -> Iterator[None]:
+        """Say which step is being exported: errors name its place, such as ``pipeline.features.numbers``."""
+        self._place.append(show(name))
+        try:
+            yield
+        finally:
+            self._place.pop()
+
+    @property
+    def place(self) -> str:
+        """Where the step that is being exported stands."""
+        return ".".join(self._place)
+
+    def refuse_rows(self, value: str) -> None:
+        """Give no answer to rows of ``(n_rows, n)`` with a NaN or an infinity, as the pipeline does."""
+        if value not in self._refusals:
+            self._refusals.append(value)
+
+    def with_refusals(self, answer: str) -> str:
+        """Return the answer with NaN in the rows that are refused; the others keep every bit."""
+        for value in self._refusals:
+            zeros = self.add("Mul", value, self.constant(0.0))
+            answer = self.add("Add", answer, self.column_sum(zeros))
+        return answer
 
     def add(self, operator: str, *inputs: str, domain: str = "", output: str | None = None, **attributes: Any) -> str:
         """Add a node with one output and return the output's name; integer arrays may be attributes."""
@@ -54,6 +85,15 @@ class Graph:
             self._constants[key] = name
         return self._constants[key]
 
+    def text(self, value: str) -> str:
+        """Add one text, ``(1, 1)``, and return its name."""
+        key = ("text", (1, 1), value.encode())
+        if key not in self._constants:
+            name = f"c{len(self._constants)}"
+            self._graph.initializer.append(numpy_helper.from_array(np.array([[value]], dtype=object), name))
+            self._constants[key] = name
+        return self._constants[key]
+
     def cast(self, value: str, to: int) -> str:
         """Cast to an ONNX element type."""
         return self.add("Cast", value, to=to)
@@ -61,6 +101,36 @@ class Graph:
     def columns(self, value: str, indices: list[int]) -> str:
         """Take columns of a matrix."""
         return self.add("Gather", value, self.constant(indices, np.int64), axis=1)
+
+    def lookup(self, column: str, keys: npt.ArrayLike, values: npt.ArrayLike, default: float) -> str:
+        """Return each number's value by an exact comparison with the keys; NaN may be one. Float64 in and out."""
+        pairs = {"keys_tensor": keys, "values_tensor": values, "default_tensor": [default]}
+        tensors = {name: numpy_helper.from_array(np.asarray(array, np.float64), name) for name, array in pairs.items()}
+        return self.add("LabelEncoder", column, domain=ML, **tensors)
+
+    def full(self, like: str, row: npt.ArrayLike) -> str:
+        """Return a row of numbers once for each row of ``like``."""
+        n_rows = self.add("Shape", like, start=0, end=1)
+        shape = self.add("Concat", n_rows, self.constant([1], np.int64), axis=0)
+        return self.add("Expand", self.constant(np.atleast_2d(np.asarray(row, np.float64))), shape)
+
+    def column_sum(self, value: str) -> str:
+        """Return each row's sum, ``(n_rows, 1)``."""
+        return self.add("ReduceSum", value, self.constant([1], np.int64), keepdims=1)
+
+    def sorted_positions(self, value: str, width: int) -> str:
+        """Return the positions that sort each row of ``(n_rows, width)``, smallest first; equal ones stay in order."""
+        name = f"v{len(self._graph.node)}"
+        values = self._graph.node.add(
+            op_type="TopK", input=[value, self.constant([width], np.int64)], output=[f"{name}_sorted", name]
+        )
+        for key, number in (("axis", 1), ("largest", 0), ("sorted", 1)):
+            values.attribute.append(helper.make_attribute(key, number))
+        return name
+
+    def vector(self, value: str) -> str:
+        """Turn ``(n_rows, 1)`` into ``(n_rows,)``."""
+        return self.add("Squeeze", value, self.constant([1], np.int64))
 
     def split_points(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Return the columns and thresholds ``(n_splits,)`` of all trees added so far."""

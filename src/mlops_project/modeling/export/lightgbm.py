@@ -7,6 +7,8 @@ import numpy as np
 
 from mlops_project.errors import ExportError
 from mlops_project.modeling.export.graph import Graph
+from mlops_project.modeling.export.registry import LINK
+from mlops_project.modeling.export.registry import estimator as exports
 from mlops_project.modeling.export.scores import Scores, from_probabilities, two_columns
 from mlops_project.modeling.export.trees import Tree, add_ensemble
 
@@ -15,6 +17,7 @@ EXPONENTIAL = {"poisson", "gamma", "tweedie"}
 ZERO = float(np.float32(1e-35))  # LightGBM's kZeroThreshold: a smaller absolute value is read as 0
 
 
+@exports("lightgbm.LGBMClassifier", "lightgbm.LGBMRegressor", agreement=LINK)
 def add_lightgbm(graph: Graph, x: str, estimator: Any) -> Scores:
     """Add ``LGBMClassifier`` or ``LGBMRegressor``."""
     dump = estimator.booster_.dump_model()

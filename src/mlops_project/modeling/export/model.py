@@ -1,35 +1,47 @@
 """A fitted pipeline → an ONNX model with the inputs and outputs that ``Runtime`` expects."""
 
+from typing import Any
+
 import numpy as np
+from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 
 from mlops_project.contract import Contract
-from mlops_project.modeling.export.estimators import add_estimator
+from mlops_project.errors import ExportError
+from mlops_project.modeling.export import families  # noqa: F401  # registers every step that can be exported
+from mlops_project.modeling.export.columns import Columns
 from mlops_project.modeling.export.graph import DOUBLE, INT64, STRING, Graph
-from mlops_project.modeling.export.preprocessing import add_preprocessing, read_preprocessing
+from mlops_project.modeling.export.preprocessing import add_preprocessing, is_built_here, read_preprocessing
+from mlops_project.modeling.export.registry import START, add_estimator
+from mlops_project.modeling.export.scores import Scores
 from mlops_project.modeling.pipeline import class_order, takes_missing
 
 
-def export_onnx(pipeline: Pipeline, contract: Contract) -> bytes:
-    """Write a fitted pipeline of ``build_pipeline`` as ONNX; the same pipeline gives the same bytes.
+def export_onnx(pipeline: Any, contract: Contract) -> bytes:
+    """Write a fitted pipeline as ONNX; the same pipeline gives the same bytes.
+
+    Parameters
+    ----------
+    pipeline
+        Of ``build_pipeline``, or any scikit-learn estimator made of steps that the registry knows (docs/estimators.md).
+    contract
+        Has a feature of the same name for each column that the pipeline was fitted on.
 
     Raises
     ------
     ExportError
-        If a part of the pipeline, or a setting of it, cannot be exported exactly.
+        If a part of the pipeline, or a setting of it, cannot be exported exactly; names the step, its place and the cure.
     """
     graph = Graph()
-    estimator = pipeline.steps[-1][1]
-    steps = read_preprocessing(pipeline, contract)
-    scores = add_estimator(graph, add_preprocessing(graph, steps, contract), estimator)
-    answer = scores.probabilities
-    if np.isnan(steps.fill).any() and not takes_missing(estimator):
-        answer = _nan_where_missing(graph, answer)
+    if is_built_here(pipeline, contract):
+        scores, answer = _add_built(graph, pipeline, contract)
+    else:
+        scores, answer = _add_any(graph, pipeline, contract)
     inputs = {"numbers": (DOUBLE, len(contract.number_columns)), "texts": (STRING, len(contract.texts))}
     if not contract.is_classification:
         graph.add("Identity", answer, output="value")
         return graph.build(inputs, {"value": (DOUBLE, 1)})
-    order = class_order(estimator.classes_, contract)
+    order = class_order(pipeline.classes_, contract)
     label = scores.label or ""
     if order != sorted(order):  # the positive class is not the larger label
         rank = np.argsort(order)
@@ -39,6 +51,44 @@ def export_onnx(pipeline: Pipeline, contract: Contract) -> bytes:
     graph.add("Identity", answer, output="probabilities")
     outputs = {"label": (INT64, None), "probabilities": (DOUBLE, len(order))}
     return graph.build(inputs, outputs)
+
+
+def _add_built(graph: Graph, pipeline: Pipeline, contract: Contract) -> tuple[Scores, str]:
+    """Add a pipeline of ``build_pipeline``: all numbers are imputed and scaled at once."""
+    estimator = pipeline.steps[-1][1]
+    steps = read_preprocessing(pipeline, contract)
+    x = add_preprocessing(graph, steps, contract)
+    scores = add_estimator(graph, Columns.of_matrix(x, estimator.n_features_in_), estimator)
+    answer = scores.probabilities or ""
+    if np.isnan(steps.fill).any() and not takes_missing(estimator):
+        answer = _nan_where_missing(graph, answer)
+    return scores, answer
+
+
+def _add_any(graph: Graph, pipeline: Any, contract: Contract) -> tuple[Scores, str]:
+    """Add a pipeline of any shape, step by step."""
+    if is_classifier(pipeline) != contract.is_classification:
+        raise ExportError(
+            f"the pipeline predicts {'classes' if is_classifier(pipeline) else 'numbers'}, and {contract.target!r} is "
+            f"{contract.task}"
+        )
+    names = getattr(pipeline, "feature_names_in_", contract.names)
+    with graph.at(START):
+        scores = add_estimator(graph, Columns.of_contract(contract, [str(name) for name in names]), pipeline)
+    if scores.probabilities is None:
+        last = pipeline.steps[-1][1] if isinstance(pipeline, Pipeline) else pipeline
+        raise ExportError(
+            f"{START}: {type(last).__name__} has no probabilities, and a served classifier answers with some; wrap it in "
+            f"CalibratedClassifierCV, or use voting='soft'"
+        )
+    return scores, graph.with_refusals(scores.probabilities)
+
+
+def rounds(pipeline: Any, contract: Contract) -> bool:
+    """Whether a step before the last one differs from the library's in last digits: rows next to a threshold are ties then."""
+    graph = Graph()
+    _add_any(graph, pipeline, contract)
+    return graph.rounds
 
 
 def _nan_where_missing(graph: Graph, answer: str) -> str:

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from mlops_project.contract import DATETIME_PARTS, Contract
 from mlops_project.errors import ExportError
@@ -34,6 +36,30 @@ class Preprocessing:
     mean: list[float] = field(default_factory=list)
     scale: list[float] = field(default_factory=list)
     texts: list[tuple[list[str], npt.NDArray[np.float64]]] = field(default_factory=list)
+
+
+def is_built_here(pipeline: Any, contract: Contract) -> bool:
+    """Whether ``build_pipeline`` built the pipeline for this contract, so that its numbers can be scaled all at once."""
+    if not isinstance(pipeline, Pipeline) or len(pipeline.steps) != 2:
+        return False
+    name, step = pipeline.steps[0]
+    if tuple(getattr(step, "feature_names_in_", ())) != contract.names:
+        return False
+    if name == "scaler":
+        return type(step) is StandardScaler and contract.number_columns == contract.names
+    return name == "features" and type(step) is ColumnTransformer and all(map(_is_own_block, step.transformers_))
+
+
+def _is_own_block(block: tuple[str, Any, Any]) -> bool:
+    name, steps, columns = block
+    if not isinstance(steps, Pipeline):
+        return isinstance(steps, str) and not len(columns)  # an empty remainder
+    if any(type(step).__module__.startswith("mlops_project.") for _, step in steps.steps):
+        return True
+    known = [type(step) for _, step in steps.steps] in ([StandardScaler], [SimpleImputer, StandardScaler])
+    first = steps.steps[0][1]
+    plain = type(first) is StandardScaler or (first.keep_empty_features and not first.add_indicator)
+    return name == "numbers" and known and plain
 
 
 def read_preprocessing(pipeline: Pipeline, contract: Contract) -> Preprocessing:

@@ -15,6 +15,7 @@ class Scores:
     ----------
     probabilities
         float64 ``(n_rows, n_classes)``, in the order of the estimator's ``classes_``; for regression float64 ``(n_rows, 1)``.
+        None for a classifier without probabilities.
     label
         int64 ``(n_rows,)``, position in ``classes_``; None for regression.
     decision
@@ -22,7 +23,7 @@ class Scores:
         (binary: of the second class); ``(n_rows, 1)`` or ``(n_rows, n_classes)``. None for regression.
     """
 
-    probabilities: str
+    probabilities: str | None
     label: str | None = None
     decision: str | None = None
 
@@ -35,6 +36,12 @@ def arg_max(graph: Graph, value: str) -> str:
 def label_from(graph: Graph, condition: str) -> str:
     """Turn a condition ``(n_rows, 1)`` into the labels 0 and 1, ``(n_rows,)``."""
     return graph.add("Squeeze", graph.cast(condition, INT64), graph.constant([1], np.int64))
+
+
+def expit(graph: Graph, value: str) -> str:
+    """Return ``1 / (1 + exp(-x))`` as SciPy does. ONNX Runtime's Sigmoid is 0 below -37, too early for sums to divide by."""
+    one = graph.constant(1.0)
+    return graph.add("Div", one, graph.add("Add", one, graph.add("Exp", graph.add("Neg", value))))
 
 
 def two_columns(graph: Graph, positive: str) -> str:
@@ -52,6 +59,25 @@ def binary_from_raw(graph: Graph, raw: str, *, operator: str) -> Scores:
 def multiclass_from_raw(graph: Graph, raw: str) -> Scores:
     """Softmax link: label by the largest raw score."""
     return Scores(graph.add("Softmax", raw, axis=1), arg_max(graph, raw), raw)
+
+
+def from_decision(graph: Graph, decision: str, n_classes: int) -> Scores:
+    """Label by ``decision > 0``, or by the largest of several; no probabilities."""
+    if n_classes == 2:
+        return Scores(None, label_from(graph, graph.add("Greater", decision, graph.constant(0.0))), decision)
+    return Scores(None, arg_max(graph, decision), decision)
+
+
+def one_hot(graph: Graph, label: str, n_classes: int) -> str:
+    """Turn labels ``(n_rows,)`` into float64 columns of 0 and 1, ``(n_rows, n_classes)``."""
+    return graph.add("Gather", graph.constant(np.eye(n_classes)), label, axis=0)
+
+
+def posterior(graph: Graph, values: str) -> str:
+    """Return ``exp(values - logsumexp(values))``: naive Bayes' probabilities of joint log likelihoods."""
+    largest = graph.add("ReduceMax", values, graph.constant([1], np.int64), keepdims=1)
+    total = graph.add("Log", graph.column_sum(graph.add("Exp", graph.add("Sub", values, largest))))
+    return graph.add("Exp", graph.add("Sub", values, graph.add("Add", total, largest)))
 
 
 def from_probabilities(graph: Graph, probabilities: str, n_classes: int) -> Scores:

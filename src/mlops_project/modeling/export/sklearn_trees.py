@@ -11,8 +11,12 @@ import numpy.typing as npt
 
 from mlops_project.errors import ExportError
 from mlops_project.modeling.export.graph import DOUBLE, FLOAT, Graph
+from mlops_project.modeling.export.registry import LINK
+from mlops_project.modeling.export.registry import estimator as exports
 from mlops_project.modeling.export.scores import Scores, binary_from_raw, from_probabilities, multiclass_from_raw, two_columns
 from mlops_project.modeling.export.trees import Tree, add_ensemble, constant_tree
+
+KINDS = ("Classifier", "Regressor")
 
 
 def read_tree(fitted: Any, value: npt.NDArray[np.float64], target: npt.NDArray[np.int64] | int) -> Tree:
@@ -34,6 +38,7 @@ def _through_float32(graph: Graph, x: str) -> str:
     return graph.cast(graph.cast(x, FLOAT), DOUBLE)
 
 
+@exports(*(f"sklearn.{name}{kind}" for name in ("DecisionTree", "ExtraTree", "RandomForest", "ExtraTrees") for kind in KINDS))
 def add_forest(graph: Graph, x: str, estimator: Any) -> Scores:
     """Add a decision tree, random forest or extra trees: the mean of the trees' leaf values."""
     members = getattr(estimator, "estimators_", None) or [estimator]
@@ -67,8 +72,11 @@ def _mean(graph: Graph, total: str, n_trees: int) -> str:
     return total if n_trees == 1 else graph.add("Div", total, graph.constant(float(n_trees)))
 
 
+@exports(*(f"sklearn.GradientBoosting{kind}" for kind in KINDS), agreement=LINK)
 def add_gradient_boosting(graph: Graph, x: str, estimator: Any) -> Scores:
     """Add ``GradientBoostingClassifier`` or ``GradientBoostingRegressor``: a start value plus shrunken trees."""
+    if estimator.init not in (None, "zero") and not type(estimator.init).__name__.startswith("Dummy"):
+        raise ExportError(f"init={type(estimator.init).__name__} cannot be exported exactly; leave it out")
     rate = estimator.learning_rate
     start = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), np.float32))[0]
     trees = [constant_tree(float(value), target) for target, value in enumerate(start)]
@@ -86,6 +94,7 @@ def add_gradient_boosting(graph: Graph, x: str, estimator: Any) -> Scores:
     return scores
 
 
+@exports(*(f"sklearn.HistGradientBoosting{kind}" for kind in KINDS), agreement=LINK)
 def add_hist_gradient_boosting(graph: Graph, x: str, estimator: Any) -> Scores:
     """Add ``HistGradientBoostingClassifier`` or ``…Regressor``: float64 thresholds on float64 input."""
     if estimator.is_categorical_ is not None:

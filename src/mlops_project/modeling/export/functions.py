@@ -1,0 +1,145 @@
+"""Functions of single numbers: FunctionTransformer of NumPy's own, power transformations."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mlops_project.errors import ExportError
+from mlops_project.modeling.export.columns import Columns, join
+from mlops_project.modeling.export.graph import Graph
+from mlops_project.modeling.export.registry import refuse_missing, transformer
+from mlops_project.modeling.export.scalers import add_standard_scaler
+
+
+def log1p(graph: Graph, x: str) -> str:
+    """Add ``log(1 + x)`` without loss near 0 (Kahan's formula, within 1e-15)."""
+    one = graph.constant(1.0)
+    above = graph.add("Add", one, x)
+    same = graph.add("Equal", above, one)
+    scaled = graph.add("Mul", graph.add("Log", above), graph.add("Div", x, graph.add("Sub", above, one)))
+    return graph.add("Where", same, x, scaled)
+
+
+def expm1(graph: Graph, x: str) -> str:
+    """Add ``exp(x) - 1`` without loss near 0 (Kahan's formula, within 1e-15)."""
+    one = graph.constant(1.0)
+    power = graph.add("Exp", x)
+    less = graph.add("Sub", power, one)
+    scaled = graph.add("Mul", less, graph.add("Div", x, graph.add("Log", power)))
+    far = graph.add("Greater", graph.add("Abs", x), graph.constant(30.0))
+    return graph.add("Where", graph.add("Equal", power, one), x, graph.add("Where", far, less, scaled))
+
+
+def _operator(name: str) -> Callable[[Graph, str], str]:
+    return lambda graph, x: graph.add(name, x)
+
+
+def _divided(logarithm_of: float) -> Callable[[Graph, str], str]:
+    factor = 1 / np.log(logarithm_of)
+    return lambda graph, x: graph.add("Mul", graph.add("Log", x), graph.constant(factor))
+
+
+FUNCTIONS: dict[str, Callable[[Graph, str], str]] = {
+    "absolute": _operator("Abs"),
+    "abs": _operator("Abs"),
+    "cos": _operator("Cos"),
+    "exp": _operator("Exp"),
+    "expm1": expm1,
+    "log": _operator("Log"),
+    "log10": _divided(10.0),
+    "log1p": log1p,
+    "log2": _divided(2.0),
+    "negative": _operator("Neg"),
+    "reciprocal": lambda graph, x: graph.add("Div", graph.constant(1.0), x),
+    "sign": _operator("Sign"),
+    "sin": _operator("Sin"),
+    "sqrt": _operator("Sqrt"),
+    "square": lambda graph, x: graph.add("Mul", x, x),
+    "tanh": _operator("Tanh"),
+}
+
+
+def add_function(graph: Graph, x: str, function: Any, settings: Any) -> str:
+    """Add a known NumPy function.
+
+    Raises
+    ------
+    ExportError
+        If it is another one, or takes settings.
+    """
+    if function is None:
+        return x
+    name = getattr(function, "__name__", type(function).__name__)
+    if not isinstance(function, np.ufunc) or name not in FUNCTIONS or getattr(np, name, None) is not function:
+        raise ExportError(f"the function {name!r} cannot be exported; use one of NumPy's {', '.join(sorted(FUNCTIONS))}")
+    if settings:
+        raise ExportError(f"the settings {dict(settings)!r} of {name} cannot be exported; leave them out")
+    return FUNCTIONS[name](graph, x)
+
+
+@transformer("sklearn.FunctionTransformer", agreement="1e-15")
+def add_function_transformer(graph: Graph, columns: Columns, step: Any) -> Columns:
+    """Add a known function of numbers."""
+    if step.func is None:
+        return columns
+    if columns.boolean:
+        raise ExportError("NumPy computes functions of booleans in half precision; make the column an integer")
+    if step.validate:
+        refuse_missing(graph, columns)
+    value = add_function(graph, columns.matrix(graph), step.func, step.kw_args)
+    return Columns.of_matrix(value, len(columns), complete=False, sparse=columns.sparse)
+
+
+@transformer("sklearn.PowerTransformer", agreement="1e-14")
+def add_power(graph: Graph, columns: Columns, step: Any) -> Columns:
+    """Add SciPy's Yeo-Johnson or Box-Cox transformation, then the scaler."""
+    method = {"yeo-johnson": _yeo_johnson, "box-cox": _box_cox}[step.method]
+    x = columns.matrix(graph)
+    parts = [method(graph, graph.columns(x, [place]), float(power)) for place, power in enumerate(step.lambdas_)]
+    value = parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=1)
+    if step.standardize:
+        value = add_standard_scaler(graph, value, step._scaler)
+    return Columns.of_matrix(value, len(columns), complete=columns.complete and step.method == "yeo-johnson")
+
+
+def _yeo_johnson(graph: Graph, x: str, power: float) -> str:
+    zero = graph.constant(0.0)
+    positive = graph.add("GreaterOrEqual", x, zero)
+    rising = log1p(graph, graph.add("Where", positive, x, zero))
+    falling = log1p(graph, graph.add("Where", positive, zero, graph.add("Neg", x)))
+    if abs(power) >= np.spacing(1.0):
+        rising = _powered(graph, rising, power)
+    if abs(power - 2) > np.spacing(1.0):
+        falling = _powered(graph, falling, 2 - power)
+    return graph.add("Where", positive, rising, graph.add("Neg", falling))
+
+
+def _box_cox(graph: Graph, x: str, power: float) -> str:
+    positive = graph.add("Greater", x, graph.constant(0.0))  # the library refuses others
+    usable = graph.add("Where", graph.add("Or", positive, graph.add("IsNaN", x)), x, graph.constant(np.nan))
+    refused = graph.add("Where", graph.add("LessOrEqual", x, graph.constant(0.0)), graph.constant(np.nan), graph.constant(0.0))
+    graph.refuse_rows(refused)
+    logarithm = graph.add("Log", usable)
+    return logarithm if abs(power) < 1e-19 else _powered(graph, logarithm, power)
+
+
+def _powered(graph: Graph, logarithm: str, power: float) -> str:
+    return graph.add("Div", expm1(graph, graph.add("Mul", graph.constant(power), logarithm)), graph.constant(power))
+
+
+@transformer("sklearn.PolynomialFeatures")
+def add_polynomials(graph: Graph, columns: Columns, step: Any) -> Columns:
+    """Multiply in the library's order: a product is its first factor times the product of the others."""
+    refuse_missing(graph, columns)
+    x = columns.matrix(graph)
+    products = [tuple(np.repeat(np.arange(len(columns)), powers).tolist()) for powers in step.powers_]
+    known: dict[tuple[int, ...], str] = {(): graph.full(x, [1.0])}
+
+    def product(factors: tuple[int, ...]) -> str:
+        if factors not in known:
+            first = graph.columns(x, [factors[0]])
+            known[factors] = first if len(factors) == 1 else graph.add("Mul", first, product(factors[1:]))
+        return known[factors]
+
+    return join(Columns.of_matrix(product(factors), 1) for factors in products)
