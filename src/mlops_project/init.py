@@ -2,34 +2,92 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
+import yaml
 
-from mlops_project.command import WorkflowCommand, echo
+from mlops_project.command import WorkflowCommand, echo, print_next
 from mlops_project.errors import ConfigError
 from mlops_project.storage.files import replacing
 from mlops_project.utils import load_config
 
 
+class _Rows(click.ParamType[Any]):
+    """Rows of a file: a number, ``2,3``, or where they may be, true and false."""
+
+    name = "rows"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            read = yaml.safe_load(f"[{value.strip('[]')}]")
+        except yaml.YAMLError:
+            read = []
+        whole = [number for number in read if type(number) is int]
+        if len(read) == 1 and (whole or (isinstance(read[0], bool) and param is not None and param.name == "header")):
+            return (read[0],) if "[" in value else read[0]
+        if not read or len(whole) < len(read):
+            self.fail(f"{value!r} is no row: expected a number, or several such as 2,3", param, ctx)
+        return tuple(whole)
+
+
+class _Sheet(click.ParamType[str | int]):
+    """A sheet by its number, or by its name."""
+
+    name = "sheet"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
+        return int(value) if str(value).isdigit() else str(value)
+
+
 @click.command(cls=WorkflowCommand)
 @click.argument("source")
 @click.option("--target", help="Column to predict.")
+@click.option(
+    "--task", type=click.Choice(["binary", "multiclass", "regression"]), help="What to predict, if the guess is wrong."
+)
 @click.option("--query", help="SQL query, when SOURCE is a SQLAlchemy URL.")
+@click.option("--header", type=_Rows(), help="Row with the columns' names, from 1; `false` if there is none.")
+@click.option("--names", help="Names of all columns, separated by commas, where the file has none or others.")
+@click.option("--skip-rows", type=_Rows(), help="How many rows at the start are no data; `[2]` for row 2 alone.")
+@click.option("--skip-footer", type=click.IntRange(0), help="How many rows at the end are no data, such as totals.")
+@click.option("--separator", help="Sign between fields; `space` for blanks, `fixed` for columns of fixed width.")
+@click.option("--decimal", type=click.Choice([".", ","]), help="Decimal sign.")
+@click.option("--thousands", type=click.Choice([",", ".", " ", "'"]), help="Sign between thousands.")
+@click.option("--encoding", help="Encoding of a text file, such as cp1252.")
+@click.option("--sheet", type=_Sheet(), help="Sheet of a spreadsheet, by name or number.")
+@click.option("--member", help="File of a zip archive.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("model.yaml"), show_default=True)
 @click.option("--force", is_flag=True, help="Replace an existing file.")
-def command(source: str, target: str | None, query: str | None, output: Path, force: bool) -> None:
-    """Look at the table SOURCE (a file, folder, glob or URL) and write a commented configuration for it."""
+def command(source: str, target: str | None, query: str | None, output: Path, force: bool, **options: Any) -> None:
+    """Look at the table SOURCE (a file, folder, glob or URL) and write a commented configuration for it.
+
+    What is odd in a file's layout (titles, no header, totals, …) is found out and said; an option says otherwise.
+    """
     from mlops_project.tables.draft import draft_config
+    from mlops_project.tables.summary import summarise_inspection
 
     if output.exists() and not force:
         raise ConfigError(f"{output}: exists already; choose another name with -o, or replace it with --force")
-    text = draft_config(source, target, query=query, folder=output.resolve().parent)
+    draft = draft_config(source, target, query=query, folder=output.resolve().parent, settings=_read_settings(options))
     try:
         with replacing(output, f".{output.name}.{os.getpid()}") as stream:
-            stream.write(text.encode())
+            stream.write(draft.text.encode())
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written: {error.strerror}") from error
-    echo(f"wrote {output}; look through it, then: mlops train {output}")
+    echo(*summarise_inspection(draft.found))
+    echo("", f"wrote {output}; every choice stands in it with its reason")
+    print_next([(f"mlops train {output}", "train the model, judge it on held-out rows, and export it")])
+
+
+def _read_settings(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options of the command as settings of ``data``."""
+    settings = {name: value for name, value in options.items() if value is not None}
+    if "names" in settings:
+        settings["names"] = tuple(name.strip() for name in settings["names"].split(","))
+    if "separator" in settings:
+        settings["separator"] = settings["separator"].replace("\\t", "\t")
+    return settings
 
 
 @click.group(name="config")

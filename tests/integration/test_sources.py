@@ -105,7 +105,7 @@ def test_postgresql_address_with_a_user_gets_a_configuration(postgres_url, frame
     engine.dispose()
     query = "SELECT * FROM drafted WHERE city LIKE '%' AND day::date > '2000-01-01'"
     file = tmp_path / "model.yaml"
-    file.write_text(draft_config(postgres_url, "y", query=query, folder=tmp_path), encoding="utf-8")
+    file.write_text(draft_config(postgres_url, "y", query=query, folder=tmp_path).text, encoding="utf-8")
     config = read_config(file, root=tmp_path, env={})
     assert config.data.source == postgres_url
     assert (config.model.name, len(load_table(config).target)) == ("postgres", N)

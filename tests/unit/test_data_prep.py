@@ -307,7 +307,7 @@ def test_nameless_and_double_columns_are_handled(configure, rng, tmp_path):
     frame.to_csv(tmp_path / "t.csv")  # with the row index
     table = load_table(configure())
     assert list(table.features) == ["a", "b"]
-    assert "1 columns have no name and were left out (a saved row index?)" in table.warnings
+    assert "1 column has no name (a saved row index?); left out" in table.warnings
     pd.DataFrame(frame.to_numpy(), columns=["a ", "a", "y"]).to_csv(tmp_path / "t.csv", index=False)
     assert "column names stand twice: a; rename them" in problems(configure())
 

@@ -46,7 +46,7 @@ def draft(tmp_path, monkeypatch):
 
     def make(frame: pd.DataFrame, target: str = "churned", name: str = "t.csv"):
         frame.to_csv(tmp_path / name, index=False) if name.endswith("csv") else frame.to_parquet(tmp_path / name)
-        text = draft_config(name, target, query=None, folder=tmp_path)
+        text = draft_config(name, target, query=None, folder=tmp_path).text
         (tmp_path / "model.yaml").write_text(text, encoding="utf-8")
         config = read_config(tmp_path / "model.yaml", root=tmp_path, env={})
         return text, config, load_table(config)
@@ -219,7 +219,7 @@ def test_source_is_relative_below_the_configuration_and_absolute_elsewhere(tmp_p
     frame.to_csv(tmp_path / "data" / "t.csv", index=False)
     for folder, expected in ((tmp_path, "data/t.csv"), (tmp_path / "configs", str(tmp_path / "data" / "t.csv"))):
         file = folder / "model.yaml"
-        file.write_text(draft_config("data/t.csv", "churned", query=None, folder=folder), encoding="utf-8")
+        file.write_text(draft_config("data/t.csv", "churned", query=None, folder=folder).text, encoding="utf-8")
         config = read_config(file, root=tmp_path, env={})
         assert config.data.source == expected
         assert len(load_table(config).target) == N
@@ -245,7 +245,7 @@ def test_model_is_named_after_the_table(tmp_path, monkeypatch, frame, source, na
         plain.to_parquet(tmp_path / "year=2026.parquet")
     else:
         plain.to_csv(tmp_path / source, index=False)
-    text = draft_config(source, "churned", query=None, folder=tmp_path)
+    text = draft_config(source, "churned", query=None, folder=tmp_path).text
     assert f"name: {name} " in text
     assert f"exported_model_dir: artifacts/{name} " in text
 
@@ -256,7 +256,7 @@ def test_sql_source_and_query_are_written(tmp_path, monkeypatch, frame):
         frame.drop(columns="limit").to_sql("sales", connection, index=False)
     query = "SELECT * FROM sales WHERE plan <> ': #'"
     file = tmp_path / "model.yaml"
-    file.write_text(draft_config("sqlite:///shop.db", "churned", query=query, folder=tmp_path), encoding="utf-8")
+    file.write_text(draft_config("sqlite:///shop.db", "churned", query=query, folder=tmp_path).text, encoding="utf-8")
     config = read_config(file, root=tmp_path, env={})
     assert (config.data.source, config.data.query) == ("sqlite:///shop.db", query)
     assert len(load_table(config).target) == N
@@ -281,7 +281,22 @@ def run(tmp_path, monkeypatch, frame):
 
 def test_command_writes_the_file_and_says_what_is_next(run):
     done = run("init", "t.csv", "--target", "churned")
-    assert (done.exit_code, done.stdout) == (0, "wrote model.yaml; look through it, then: mlops train model.yaml\n")
+    assert done.exit_code == 0
+    for words in (
+        "read        120 rows, 9 columns of t.csv (CSV file, commas between the fields)",
+        "predicts    churned, one of two classes: no (60 rows), yes (60 rows)",
+        "yes is the positive class",
+        "            1 category: plan\n",
+        "leaves out  customer_id: numbers the rows (120 different values)",
+        "missing     'inf' (limit), '-inf' (limit) read as missing",
+        "data.types: {stage: category}",
+        "data.time: since",
+        "wrote model.yaml; every choice stands in it with its reason",
+        "next:\n  mlops train model.yaml\n",
+    ):
+        assert words in done.stdout or words in " ".join(done.stdout.split())
+    assert len(done.stdout.splitlines()) <= 25
+    assert max(map(len, done.stdout.splitlines())) < 80
     assert run("config", "check", "model.yaml").stdout.endswith("model.yaml: ok\n")
     assert "exported_model_dir: artifacts/t" in run("config", "check", "--show", "model.yaml").stdout
 
@@ -324,3 +339,63 @@ def test_config_check_lists_every_problem(run):
     assert done.exit_code == 2
     assert "bad.yaml: 3 problems" in done.stderr
     assert "did you mean 'estimator'" in done.stderr
+
+
+def test_layout_that_is_found_is_said_and_written_and_loads_as_it_is(run, frame):
+    plain = frame[["age", "plan", "churned"]]
+    text = plain.to_csv(index=False, sep=";", header=False)
+    Path("odd.csv").write_text(f"Report 2026;;\n{text}")
+    given = ("--skip-rows", "1", "--names", "age, plan, churned", "--header", "false")
+    done = run("init", "odd.csv", "-o", "odd.yaml", "--target", "churned", *given)
+    assert done.exit_code == 0, done.stderr
+    config = read_config(Path("odd.yaml"), root=Path.cwd(), env={})
+    assert (config.data.header, config.data.skip_rows, config.data.names) == (False, 1, ("age", "plan", "churned"))
+    assert len(load_table(config).target) == N
+    Path("odd.csv").write_text(f"Report 2026;;\nage;plan;churned\n{text}Source: none;;\n")
+    done = run("init", "odd.csv", "-o", "odd.yaml", "--force", "--target", "churned")
+    said = " ".join(done.stdout.split())
+    assert "1 row stands above the header ('Report 2026') and was skipped (skip_rows: 1)" in said
+    assert "the last row holds only a remark; left out (skip_footer: 1)" in said
+    config = read_config(Path("odd.yaml"), root=Path.cwd(), env={})
+    assert (config.data.skip_rows, config.data.skip_footer) == (1, 1)
+    assert load_table(config).warnings == ()
+
+
+def test_missing_header_is_said_where_the_target_is_asked_for_and_refused_in_training(run, frame):
+    frame[["age", "plan", "churned"]].to_csv("bare.csv", index=False, header=False)
+    for arguments in (("bare.csv",), ("bare.csv", "--target", "churned")):
+        said = run("init", *arguments).stderr
+        assert "the first row looks like data, not like names" in said
+        assert "column_2 = " in said
+    assert run("init", "bare.csv", "--target", "column_3").exit_code == 0
+    text = Path("model.yaml").read_text()
+    assert "header: false" in text
+    Path("model.yaml").write_text(text.replace("  header: false", "  # header: false"))
+    with pytest.raises(
+        DataError, match=r"set data\.header: false \(names names them; if the row does hold names: header: true\)"
+    ):
+        load_table(read_config(Path("model.yaml"), root=Path.cwd(), env={}))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [("--header", "maybe", "is no row"), ("--skip-rows", "2,x", "is no row"), ("--header", "0", "rows are counted from 1")],
+)
+def test_option_of_the_layout_that_makes_no_sense_is_refused(run, option, value, message):
+    assert message in run("init", "t.csv", "--target", "churned", option, value).stderr
+
+
+def test_few_whole_numbers_are_classes_unless_the_task_says_otherwise(run):
+    done = run("init", "t.csv", "--target", "stage")
+    assert "stage: whole numbers taken for classes; if they are amounts: --task" in done.stdout
+    assert "task: multiclass" in Path("model.yaml").read_text()
+    assert run("init", "t.csv", "--target", "stage", "--task", "regression", "--force").exit_code == 0
+    config = read_config(Path("model.yaml"), root=Path.cwd(), env={})
+    assert (config.data.task, load_table(config).task) == ("regression", "regression")
+
+
+@pytest.mark.parametrize("target", ["age", "churned"])
+def test_every_comment_stands_beside_a_setting_or_begins_its_line(run, target):
+    run("init", "t.csv", "--target", target)
+    lines = Path("model.yaml").read_text().splitlines()
+    assert not [line for line in lines if line.lstrip().startswith("#") and not line.startswith(("#", "  #"))]

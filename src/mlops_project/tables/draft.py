@@ -2,9 +2,10 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -13,6 +14,7 @@ from mlops_project.errors import ConfigError
 from mlops_project.sections import DataConfig
 from mlops_project.tables.databases import is_database
 from mlops_project.tables.inspect import Inspection, inspect_table
+from mlops_project.tables.layout import LayoutSettings
 from mlops_project.tables.locations import find_local, hide_credentials
 
 FOREST_ROWS = 50_000  # fully grown forests on more rows are slow to train and hundreds of megabytes large
@@ -21,7 +23,24 @@ MAX_LISTED = 100
 MAX_NAME = 64
 
 
-def draft_config(source: str, target: str | None, *, query: str | None, folder: Path) -> str:
+class Draft(NamedTuple):
+    """A first configuration.
+
+    Attributes
+    ----------
+    text
+        The file's content.
+    found
+        What was seen of the table.
+    """
+
+    text: str
+    found: Inspection
+
+
+def draft_config(
+    source: str, target: str | None, *, query: str | None, folder: Path, settings: Mapping[str, Any] = MappingProxyType({})
+) -> Draft:
     """Look at a table and return a commented configuration that trains as it is.
 
     Parameters
@@ -30,6 +49,8 @@ def draft_config(source: str, target: str | None, *, query: str | None, folder: 
         As for ``data.source``; a relative path starts at the working directory.
     folder
         Where the configuration will lie; absolute.
+    settings
+        Further settings of ``data``: the task, and what the file's layout is.
 
     Raises
     ------
@@ -43,15 +64,15 @@ def draft_config(source: str, target: str | None, *, query: str | None, folder: 
             f"{hide_credentials(source)}: the address holds a password or a token, and the file would keep it; leave it "
             "out (libraries find credentials in their own variables and files, such as PGPASSWORD, ~/.pgpass or AWS_PROFILE)"
         )
-    found = inspect_table(DataConfig(source=source, target=target, query=query), [Path.cwd()])
+    found = inspect_table(DataConfig(source=source, target=target, query=query, **settings), [Path.cwd()])
     name = _model_name(source)
     written = _Writer(found)
     written.head(source)
-    written.data(_place(source, folder), query)
+    written.data(_place(source, folder), query, settings)
     written.model(name)
     written.gates()
     written.rest(name)
-    return "\n".join(written.lines) + "\n"
+    return Draft("\n".join(written.lines) + "\n", found)
 
 
 def _without_user(source: str) -> str:
@@ -109,12 +130,13 @@ class _Writer:
         self.add("random_state: 42", "seed of everything random")
         self.add("")
 
-    def data(self, source: str, query: str | None) -> None:
+    def data(self, source: str, query: str | None, settings: Mapping[str, Any]) -> None:
         found = self.found
         self.add("data:")
         self.add(f"  source: {_yaml(source)}")
         if query is not None:
             self.add(f"  query: {_yaml(query)}")
+        self._layout(settings)
         self.add(f"  target: {_yaml(found.target)}", self._describe_target())
         self.add(f"  task: {found.task}")
         if found.task == "binary":
@@ -131,6 +153,16 @@ class _Writer:
             self.add(f"  # time: {_yaml(dates[0])}", "hold out the newest rows, if the model is to predict later ones")
         self._list_columns()
         self.add("")
+
+    def _layout(self, settings: Mapping[str, Any]) -> None:
+        """Write how the file is laid out: what was asked for, and what was seen."""
+        seen = {item.key: item for item in self.found.layout if item.key}
+        for key in LayoutSettings._fields:
+            if key in seen:
+                self.add(f"  {key}: {_yaml(seen[key].value)}", "; ".join(filter(None, (seen[key].text, seen[key].hint))))
+            elif settings.get(key) is not None:
+                value = settings[key]
+                self.add(f"  {key}: {_yaml([*value] if isinstance(value, tuple) else value)}")
 
     def _describe_target(self) -> str:
         found = self.found
@@ -161,9 +193,8 @@ class _Writer:
         else:
             self.add("  estimator: random_forest", f"or: {', '.join(self._others())}")
             self.add("  params: {n_estimators: 200, n_jobs: -1}")
-        self.add(
-            "  # calibration: sigmoid" if self.found.task != "regression" else "", "if probabilities are to be taken literally"
-        )
+        if self.found.task != "regression":
+            self.add("  # calibration: sigmoid", "if probabilities are to be taken literally")
         self.add("")
 
     def _others(self) -> Iterator[str]:

@@ -55,7 +55,9 @@ class Reading:
     seen
         What is not plain in the files' layout.
     notes
-        What else had to be assumed.
+        What had to be assumed.
+    form
+        In a few words, what kind of file it is.
     """
 
     settings: LayoutSettings = field(default_factory=LayoutSettings)
@@ -63,6 +65,7 @@ class Reading:
     adopt: bool = False
     seen: list[Seen] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    form: str = ""
 
     def look(self, file: str, seen: Iterable[Seen]) -> None:
         """Keep what was seen of a file; refuse what is not certain.
@@ -75,16 +78,12 @@ class Reading:
         new = [item for item in seen if item not in self.seen]
         doubtful = [item for item in new if not item.certain and not self.adopt]
         if doubtful:
-            cures = "; ".join(f"{item.text}: set data.{item.key}: {_show(item.value)}" for item in doubtful)
-            raise DataError(f"{file}: {cures} (or the setting that fits; `mlops init` writes one for this file)")
+            cures = "; ".join(f"{item.text}: set data.{item.setting} ({item.hint or 'or what fits'})" for item in doubtful)
+            raise DataError(f"{file}: {cures}; `mlops init` writes settings for this file")
         self.seen += new
         self.notes += [
-            f"{file}: {item.text}" + (f" (data.{item.key}: {_show(item.value)})" if item.key else "") for item in new
+            f"{file}: {item.text}" + (f" (data.{item.setting})" if item.key else "") for item in new if not item.usual
         ]
-
-
-def _show(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def read_files(
@@ -118,6 +117,7 @@ def read_files(
     try:
         system, path = fsspec.core.url_to_fs(source, **options)
         files = _list_files(system, path, shown)
+        reading.form = f"{len(files)} {find_kind(files[0])} files" if len(files) > 1 else f"{find_kind(files[0])} file"
         if find_kind(files[0]) in ("Parquet", "Arrow"):
             return _read_dataset(system, files, shown), reading.notes
         return _read_each(system, files, shown, reading), reading.notes
@@ -291,6 +291,7 @@ def _read_text(file: _File, reading: Reading) -> pd.DataFrame:
         frame = _parse(file, find_format(sample, settings, encoding), sample, reading)
     if encoding == "cp1252" and settings.encoding is None:
         reading.notes.append(f"{file.name} is not UTF-8; read as {encoding}")
+        reading.look(file.name, [Seen(f"the text is not UTF-8; read as {encoding}", "encoding", encoding, usual=True)])
     if encoding in ("utf-16-le", "utf-16-be") and settings.encoding is None:
         reading.look(file.name, [Seen("the text is UTF-16 without its mark", "encoding", encoding)])
     if frame.shape[1] == 1:
@@ -335,6 +336,7 @@ def _parse_late_texts(file: _File, form: TextFormat, options: dict[str, Any], wo
 def _check_header(header: list[str], form: TextFormat, name: str, reading: Reading) -> None:
     """Refuse doubtful names; note what was seen of the layout."""
     reading.look(name, form.seen)
+    reading.form += f", {form.describe()}" if name and "," not in reading.form else ""
     counts = Counter(header)
     twice = sorted({column for column in header if column.strip() and counts[column] > 1})
     if twice:  # pandas would quietly number them

@@ -12,6 +12,7 @@ from mlops_project.contract import FeatureType, Label, Task
 from mlops_project.errors import ConfigError, DataError
 from mlops_project.sections import DataConfig
 from mlops_project.tables import checks
+from mlops_project.tables.layout import Seen
 from mlops_project.tables.sources import RawTable, read_source
 from mlops_project.tables.table import hash_column
 from mlops_project.tables.targets import MAX_CLASSES, find_target, order_classes, prepare_target
@@ -47,6 +48,14 @@ class Inspection:
         Values that stand for a missing one, with the column where they were found.
     notes
         What else was noticed.
+    layout
+        What is not plain in the file's layout, and the settings that say so.
+    form
+        In a few words, what kind of source it is.
+    n_columns
+        Of the table.
+    other_task
+        The task that the target would suit as well.
     options
         How values were read.
     """
@@ -63,6 +72,10 @@ class Inspection:
     missing: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     options: Options = AS_TYPED
+    layout: tuple[Seen, ...] = ()
+    form: str = ""
+    n_columns: int = 0
+    other_task: Task | None = None
 
 
 def inspect_table(data: DataConfig, folders: list[Path]) -> Inspection:
@@ -75,15 +88,20 @@ def inspect_table(data: DataConfig, folders: list[Path]) -> Inspection:
     DataError
         If the table cannot be read, or no configuration can make a model of it.
     """
-    raw = read_source(data, folders)
+    raw = read_source(data, folders, adopt=True)
     if data.target is None and raw.target is None:
         raise ConfigError(_ask_for_target(raw))
-    name = find_target(raw, data.target)
+    try:
+        name = find_target(raw, data.target)
+    except DataError as error:
+        raise DataError(f"{error}{_say_layout(raw)}") from error
     found = Inspection(
         raw.source, len(raw.frame), name, "regression", notes=list(raw.warnings), options=Options(raw.is_text, data.na_words)
     )
+    found.layout, found.form, found.n_columns = raw.layout, raw.form, len(raw.frame.columns)
+    found.notes = [note for note in found.notes if not any(seen.text in note for seen in raw.layout)]
     found.missing = _find_marks(raw.frame, found.options)
-    frame, target = _inspect_target(raw, found)
+    frame, target = _inspect_target(raw, found, None if data.task == "auto" else data.task)
     features = {str(column): _inspect_type(frame[column], found) for column in frame.columns}
     usable = {column: typed for column, typed in features.items() if typed is not None}
     _find_drops(usable, target, found)
@@ -105,8 +123,17 @@ def _ask_for_target(raw: RawTable) -> str:
     likely = list(dict.fromkeys([*near, *([columns[-1]] if columns[-1] in few else []), *few, columns[-1]]))[:5]
     return (
         f"{raw.source}: which column is to be predicted? Name it with --target, for example --target {likely[0]!r}\n"
-        f"  likely: {', '.join(likely)}\n  columns: {', '.join(columns)}"
+        f"  likely: {', '.join(likely)}\n  columns: {', '.join(columns)}{_say_layout(raw)}"
     )
+
+
+def _say_layout(raw: RawTable) -> str:
+    """Return what was seen of a file's layout, as further lines of a message."""
+    lines = [f"  {seen.explain()}" for seen in raw.layout if not seen.usual]
+    if any(seen.key == "header" and seen.value is False for seen in raw.layout):
+        first = raw.frame.iloc[0].items()
+        lines.append("  first row: " + ", ".join(f"{name} = {str(value)[:20]}" for name, value in first))
+    return "".join(f"\n{line}" for line in lines)
 
 
 def _find_marks(frame: pd.DataFrame, options: Options) -> dict[str, str]:
@@ -132,7 +159,7 @@ def _uses(column: "pd.Series[Any]", values: Iterable[str]) -> bool:
     return len(mark_missing(column, values).dropna()) < len(column.dropna())
 
 
-def _inspect_target(raw: RawTable, found: Inspection) -> "tuple[pd.DataFrame, pd.Series[Any]]":
+def _inspect_target(raw: RawTable, found: Inspection, wanted: Task | None) -> "tuple[pd.DataFrame, pd.Series[Any]]":
     """Name the task and its classes; return the rows that have a target."""
     frame = raw.frame
     typed = _inspect_type(frame[found.target], found, MAX_CLASSES)
@@ -145,13 +172,16 @@ def _inspect_target(raw: RawTable, found: Inspection) -> "tuple[pd.DataFrame, pd
     column = mark_missing(frame.pop(found.target), found.missing)
     typed = convert_column(column, typed.type if found.target in found.types else None, MAX_CLASSES, found.options)
     try:
-        target, found.task = prepare_target(typed, None, n_absent=int((~present).sum()))
+        target, found.task = prepare_target(typed, wanted, n_absent=int((~present).sum()))
     except DataError as error:
-        if typed.type not in ("float", "integer"):
+        if wanted or typed.type not in ("float", "integer"):
             raise DataError(f"{raw.source}: {error}") from error
         target, found.task = prepare_target(typed, "regression")
         found.notes.append(f"{found.target!r} has whole numbers, some of them in too few rows to be classes")
     found.n_rows = len(frame)
+    if wanted is None and typed.type in ("float", "integer") and typed.values.nunique() > 2:
+        few = typed.type == "integer" and typed.values.nunique() <= MAX_CLASSES
+        found.other_task = "regression" if found.task != "regression" else "multiclass" if few else None
     if found.task != "regression":
         found.classes = order_classes(target, Config())
         counts = target.value_counts()

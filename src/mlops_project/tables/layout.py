@@ -41,12 +41,28 @@ class Seen(NamedTuple):
         The setting of ``data`` that says so, and its value; an empty key if no setting is needed.
     certain
         Whether training may go by it unasked.
+    hint
+        How to say otherwise, if the setting alone does not show it.
+    usual
+        Whether it needs no word in training, because it is found in most files of its kind.
     """
 
     text: str
     key: str = ""
     value: Any = None
     certain: bool = True
+    hint: str = ""
+    usual: bool = False
+
+    @property
+    def setting(self) -> str:
+        """The setting as YAML writes it; empty if none is needed."""
+        value = str(self.value).lower() if isinstance(self.value, bool) else self.value
+        return f"{self.key}: {value}" if self.key else ""
+
+    def explain(self) -> str:
+        """Return what was seen and how to say otherwise."""
+        return f"{self.text} ({'; '.join(filter(None, (self.setting, self.hint)))})" if self.key else self.text
 
 
 class LayoutSettings(NamedTuple):
@@ -236,13 +252,7 @@ def _detect(rows: Sequence[Row], filled: list[int]) -> Layout:
         return plain
     header = _find_header(rows, filled, body)
     if header > first:
-        count = header  # of the file's rows, empty ones included
-        shown = " ".join(cell.strip() for cell in rows[first] if cell.strip())[:40]
-        plain = Layout(
-            tuple(range(header)),
-            (header,),
-            seen=(Seen(f"{count} rows stand above the header ({shown!r}, …) and were skipped", "skip_rows", count),),
-        )
+        plain = Layout(tuple(range(header)), (header,), seen=(_say_titles(rows[first], header),))
     elif _lacks_header(rows[first], body):
         return Layout(plain.skip, (), number_names(width), (_say_no_header(rows[first], width),))
     return _look_below(rows, filled, plain, body)
@@ -286,14 +296,20 @@ def _lacks_header(row: Row, body: _Body) -> bool:
     return not numbered
 
 
+def _say_titles(row: Row, count: int) -> Seen:
+    shown = repr(" ".join(cell.strip() for cell in row if cell.strip())[:40])
+    many = f"{count} rows stand above the header ({shown}, …) and were skipped"
+    return Seen(many if count > 1 else f"1 row stands above the header ({shown}) and was skipped", "skip_rows", count)
+
+
 def _say_no_header(row: Row, width: int) -> Seen:
     shown = ", ".join(cell.strip()[:20] for cell in row[:3]) + (", …" if width > 3 else "")
     return Seen(
-        f"the first row looks like data, not like names ({shown}); without names the columns are column_1 … column_{width}; "
-        "data.names names them (if the row does hold names: header: true)",
+        f"the first row looks like data, not like names ({shown}), so the columns are column_1 … column_{width}",
         "header",
         False,
         certain=False,
+        hint="names names them; if the row does hold names: header: true",
     )
 
 

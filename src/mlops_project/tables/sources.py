@@ -45,6 +45,8 @@ class RawTable:
         Whether it came from a file of texts, where words such as ``NA`` may stand for a missing value.
     layout
         What is not plain in the file's layout.
+    form
+        In a few words, what kind of source it is.
     """
 
     frame: pd.DataFrame
@@ -54,6 +56,7 @@ class RawTable:
     warnings: tuple[str, ...] = ()
     is_text: bool = False
     layout: tuple[Seen, ...] = ()
+    form: str = ""
 
 
 def read_table(config: Config) -> RawTable:
@@ -81,7 +84,7 @@ def read_source(data: DataConfig, folders: list[Path], *, adopt: bool = False) -
     """
     if data.query is not None:
         frame, source = read_query(data.source, data.query, folders)
-        return _named(frame, source)
+        return replace(_named(frame, source), form="query")
     if data.source.startswith("sklearn:"):
         return _read_sklearn(data.source)
     if is_database(data.source):
@@ -90,7 +93,7 @@ def read_source(data: DataConfig, folders: list[Path], *, adopt: bool = False) -
     source = data.source if "://" in data.source else str(find_local(data.source, folders))
     reading = Reading(read_layout_settings(data), frozenset(_text_columns(data)), adopt)
     frame, warnings = read_files(source, data.storage_options, reading=reading)
-    return replace(_named(frame, hide_credentials(source), warnings), layout=tuple(reading.seen))
+    return replace(_named(frame, hide_credentials(source), warnings), layout=tuple(reading.seen), form=reading.form)
 
 
 def read_layout_settings(data: DataConfig) -> LayoutSettings:
@@ -123,7 +126,7 @@ def _read_sklearn(source: str) -> RawTable:
         raise DataError(f"data.source: no scikit-learn table {name!r}{suggest(name, list(SKLEARN))}; known: {known}")
     loaded = SKLEARN[name](as_frame=True)
     names: dict[Label, str] = {label: str(text) for label, text in enumerate(loaded.get("target_names", ()))}
-    return RawTable(loaded.frame, source, "target", names)
+    return RawTable(loaded.frame, source, "target", names, form="table of scikit-learn")
 
 
 def _named(frame: pd.DataFrame, source: str, warnings: list[str] | None = None) -> RawTable:
@@ -134,7 +137,10 @@ def _named(frame: pd.DataFrame, source: str, warnings: list[str] | None = None) 
     is_text = bool(frame.attrs.pop("text", False))
     nameless = [name for name in frame.columns if name.startswith(("Unnamed: ", "__index_level_")) or not name]
     if nameless:
-        notes.append(f"{len(nameless)} columns have no name and were left out (a saved row index?)")
+        empty = all(frame[name].isna().all() for name in nameless)
+        why = "and no values either (separators at the end of the lines?)" if empty else "(a saved row index?)"
+        many = "1 column has" if len(nameless) == 1 else f"{len(nameless)} columns have"
+        notes.append(f"{many} no name {why}; left out")
         frame = frame.drop(columns=nameless)
     twice = sorted(set(frame.columns[frame.columns.duplicated()]))
     if twice:

@@ -67,6 +67,12 @@ class TextFormat(NamedTuple):
         """The sign between the fields, or a tab where there is none."""
         return "\t" if self.separator in (SPACE, FIXED) else self.separator
 
+    def describe(self) -> str:
+        """Return what separates fields and decimals, for people."""
+        between = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars", SPACE: "blanks", FIXED: "fixed widths"}
+        comma = ", decimal comma" if self.decimal == "," else ""
+        return f"{between.get(self.separator, repr(self.separator))} between the fields{comma}"
+
     def pandas_options(self, header: list[str]) -> dict[str, Any]:
         """Return keywords of ``pandas.read_csv`` that read a file with this header so."""
         options: dict[str, Any] = {
@@ -266,8 +272,11 @@ def _find_numbers(form: TextFormat, lines: list[str], settings: LayoutSettings) 
             grouped = re.search(field.format(r"\d{1,3}(?:\.\d{3})+,\d+"), text, re.MULTILINE)
             dotted_dates = re.search(r"\b\d{1,2}\.\d{1,2}\.\d{2,4}\b", text)
             thousands = "." if grouped and not dotted_dates else None
+    seen = [Seen("numbers have a decimal comma", "decimal", ",", usual=True)] if decimal == "," and not settings.decimal else []
+    if thousands and settings.thousands is None:
+        seen.append(Seen("points stand between thousands", "thousands", thousands, usual=True))
     return form._replace(
-        decimal=settings.decimal or decimal, thousands=settings.thousands if settings.thousands is not None else thousands
+        decimal=settings.decimal or decimal, thousands=settings.thousands or thousands, seen=(*form.seen, *seen)
     )
 
 
