@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 
 from mlops_project.contract import Contract, Task
 from mlops_project.errors import ConfigError, suggest
+from mlops_project.modeling.edges import widen_at_edge
 from mlops_project.runtime import Floats, Predictions
 
 Truth = npt.NDArray[Any]  # int64 class indices or float64 values, (n_rows,)
@@ -345,7 +346,8 @@ class Uncertainty(NamedTuple):
     Attributes
     ----------
     intervals
-        Metric → (low, high), within the metric's range; those that some resample defines.
+        Metric → (low, high), within the metric's range; those that some resample defines. At the edge of its range, where
+        all resamples agree, Clopper and Pearson's bound, see ``edges.py``.
     errors
         Metric → standard error; those that at least two resamples define.
     """
@@ -366,8 +368,19 @@ def bootstrap_metrics(
     for (name, value), resamples in zip(values.items(), drawn[0], strict=True):
         if np.isfinite(resamples).any():
             low, high = interval(resamples, value, factor, confidence=confidence)
+            if low == high and task != "regression":
+                low, high = widen_at_edge(name, value, *_count_rows(scored), len(scored.truth), confidence=confidence)
             intervals[name] = (low if name == "r2" else max(low, 0.0), high if name in LOSSES else min(high, 1.0))
     return Uncertainty(intervals, {name: error for name, error in errors.items() if np.isfinite(error)})
+
+
+def _count_rows(scored: Scored) -> tuple[Floats, Floats]:
+    """Return how many rows each judged class has, and how many are predicted to be it: float64 ``(n_judged,)``."""
+    actual, predicted = (
+        np.bincount(np.asarray(rows, np.int64), minlength=scored.n_classes)[scored.judged_classes]
+        for rows in (scored.truth, scored.indices)
+    )
+    return np.asarray(actual, np.float64), np.asarray(predicted, np.float64)
 
 
 def standard_errors(drawn: Floats) -> Floats:
