@@ -12,8 +12,10 @@ import msgspec
 
 from mlops_project.cli import COMMANDS, main
 from mlops_project.config import ENV_PREFIX, Config
+from mlops_project.monitor import LOSS
 from mlops_project.monitoring.service.metrics import METRICS as MONITOR_METRICS
 from mlops_project.prometheus import Metric
+from mlops_project.promote import EXIT_REFUSED
 from mlops_project.sections import Section
 from mlops_project.serving.metrics import METRICS
 from mlops_project.tracking.server_metrics import METRICS as TRACKING_METRICS
@@ -21,6 +23,13 @@ from mlops_project.tracking.server_metrics import METRICS as TRACKING_METRICS
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 PACKAGE = ROOT / "src" / "mlops_project"
+EXIT_CODES = {
+    0: "done; `monitor --once`, `drift`: and nothing changed that matters; `train`: whether or not the gate promoted the model",
+    1: "a fault: MLflow or a server does not answer, a model cannot be exported exactly, a service of the stack ended",
+    2: "you can mend it: the configuration, the table, a model's folder, an argument",
+    EXIT_REFUSED: "`promote`: the gate refused; `retrain`: not promoted, or too few labels; `drift`, `monitor --once`: drift",
+    LOSS: "`monitor --once`: the model lost performance",
+}
 NOTE = "<!-- Written by docs/generate.py; change the code, then run `make docs`. -->\n"
 
 
@@ -100,7 +109,11 @@ def write_commands() -> str:
         "",
         "Each is `mlops NAME`; `train`, `up`, `init`, `promote`, `models`, `serve`, `sync` and `log` are",
         "`python -m mlops_project.NAME` too.",
-        "Errors are one message on stderr. Exit codes: 2 for what you can mend, 1 for a fault, 3 where a gate refuses.",
+        "Errors are one message on stderr; `--debug` adds the traceback.",
+        "",
+        "| exit code | when |",
+        "| --- | --- |",
+        *(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()),
         "",
         *_help(main, "mlops"),
     ]

@@ -171,9 +171,15 @@ class ModelConfig(Section, frozen=True, dict=True):
         ),
     ] = "breast-cancer"
     estimator: Annotated[Estimator, Meta(description="Which estimator.")] = "random_forest"
-    params: Annotated[dict[str, Any], Meta(description="The estimator's own parameters. `n_jobs` counts in training only.")] = (
-        msgspec.field(default_factory=dict)
-    )
+    params: Annotated[
+        dict[str, Any],
+        Meta(
+            description="The estimator's own parameters. `n_jobs` counts in training only. For rare classes "
+            "`class_weight: balanced` or `class_weight: {bad: 5, good: 1}` (forests, trees, `hist_gradient_boosting`, "
+            "`logistic_regression`, `lightgbm`): more of them are found, and the probabilities are no longer shares of rows "
+            "until `calibration` makes them so."
+        ),
+    ] = msgspec.field(default_factory=dict)
     calibration: Annotated[
         Literal["none", "sigmoid", "isotonic"], Meta(description="Calibrate the probabilities (5-fold).")
     ] = "none"

@@ -86,6 +86,14 @@ def test_column_of_numbers_written_for_people_is_dropped_or_noted(draft, frame):
     assert re.search(r"# Note: column 'age' has texts that look like numbers, such as '18%'", text)
 
 
+def test_target_of_numbers_with_one_stray_text_is_refused_with_that_text_and_its_row(draft, frame):
+    frame["income"] = [*(f"{row}.5" for row in range(N - 1)), "plus"]  # which another column uses as a value
+    with pytest.raises(DataError) as caught:
+        draft(frame, "income")
+    told = "the target column 'income' holds numbers, but 1 of its values are not: 'plus' (row 120); mend them, or leave"
+    assert told in str(caught.value)
+
+
 def test_values_are_shown_short(draft, frame):
     text, _, _ = draft(
         frame.assign(stage=frame["stage"].astype("Int64").mask(frame.index == 0), age=np.linspace(1 / 3, 1e7 / 3, N))

@@ -16,7 +16,8 @@ from mlops_project.stack.guard import Guard
 from mlops_project.stack.services import Service
 from mlops_project.timed_http import open_url
 
-START_SECONDS = 90.0
+START_SECONDS = 300.0  # a slow machine with other work to do took over 90 to import MLflow
+NOTE_SECONDS = 10.0  # after which, and in which intervals, it is said what is waited for
 POLL_SECONDS = 0.2
 TAIL_LINES = 15
 
@@ -89,11 +90,16 @@ def _start(guard: Guard, service: Service, logs: Path) -> Child:
 def _wait_until_up(child: Child) -> None:
     if not child.service.port:
         return
-    deadline = time.monotonic() + START_SECONDS
+    started = noted = time.monotonic()
     while not _answers(child.service):
         check_alive(child)
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > started + START_SECONDS:
             raise StackError(f"{child.service.name} did not answer within {START_SECONDS:.0f} s{_tail(child.log)}")
+        if now > noted + NOTE_SECONDS:
+            noted = now
+            waited = f"{now - started:.0f} s so far, {START_SECONDS:.0f} at most"
+            say(f"waiting for {child.service.name} to answer at {child.service.address} ({waited}; its log: {child.log})")
         time.sleep(POLL_SECONDS)
 
 

@@ -175,7 +175,7 @@ def _inspect_target(raw: RawTable, found: Inspection, wanted: Task | None) -> "t
         target, found.task = prepare_target(typed, wanted, n_absent=int((~present).sum()))
     except DataError as error:
         if wanted or typed.type not in ("float", "integer"):
-            raise DataError(f"{raw.source}: {error}") from error
+            raise DataError(f"{raw.source}: {_find_stray(column, found) or error}") from error
         target, found.task = prepare_target(typed, "regression")
         found.notes.append(f"{found.target!r} has whole numbers, some of them in too few rows to be classes")
     found.n_rows = len(frame)
@@ -187,6 +187,17 @@ def _inspect_target(raw: RawTable, found: Inspection, wanted: Task | None) -> "t
         counts = target.value_counts()
         found.class_rows = {label: int(counts[label]) for label in found.classes}
     return frame, target
+
+
+def _find_stray(target: "pd.Series[Any]", found: Inspection) -> str | None:
+    """Return which values of a target that almost holds numbers are none, with their rows; None if it does not."""
+    try:
+        convert_column(target, None, MAX_CLASSES, found.options)
+    except StrayValuesError as error:
+        return f"the target {str(error).partition('; mend them')[0]}; mend them, or leave them empty to leave those rows out"
+    except DataError:
+        return None
+    return None
 
 
 def _inspect_type(column: "pd.Series[Any]", found: Inspection, max_categories: int = MAX_CATEGORIES) -> TypedColumn | None:

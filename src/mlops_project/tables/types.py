@@ -184,7 +184,8 @@ def _guess(column: "pd.Series[Any]", max_categories: int) -> FeatureType:
     if pd.api.types.is_bool_dtype(column.dtype):
         return "boolean"
     if pd.api.types.is_integer_dtype(column.dtype):
-        return "integer" if not column.notna().any() or abs(int(column.max())) < INT64_LIMIT else "float"
+        is_code = column.notna().any() and int(column.max()) >= INT64_LIMIT  # as in a text file, see ``_kind_of_number``
+        return _kind_of_code(column.nunique() > max_categories) if is_code else "integer"
     if pd.api.types.is_float_dtype(column.dtype):
         return "float"
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
@@ -223,9 +224,11 @@ def _share(found: npt.NDArray[np.bool_], meant: npt.NDArray[np.bool_], rows: npt
 def _kind_of_number(texts: "pd.Series[Any]", many: bool) -> FeatureType:
     if texts.str.contains(r"[^\d+-]").any():
         return "float"
-    if texts.str.len().max() > 18:  # beyond int64: no quantity, but a code
-        return "string" if many else "category"
-    return "integer"
+    return _kind_of_code(many) if texts.str.len().max() > 18 else "integer"  # beyond int64: no quantity, but a code
+
+
+def _kind_of_code(many: bool) -> FeatureType:
+    return "string" if many else "category"
 
 
 def _describe_look(column: "pd.Series[Any]") -> str | None:

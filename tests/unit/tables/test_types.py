@@ -33,6 +33,8 @@ def convert(values, wanted=None, dtype=None, max_categories=50):
         (pd.Categorical([1, 2, None]), None, "integer", [1.0, 2.0, np.nan]),
         (pd.Categorical(["x", "y"]), None, "category", ["x", "y"]),
         ([2**70, 1], object, "category", [str(2**70), "1"]),  # beyond int64: a code, no quantity
+        ([2**63, 2**63 + 1], "uint64", "category", [str(2**63), str(2**63 + 1)]),
+        ([2**63 - 1, 1], "uint64", "integer", [2**63 - 1, 1]),
         (["123456789012345678901", "223456789012345678901"], None, "category", None),
         (["01", "02"], None, "category", ["01", "02"]),
     ],
