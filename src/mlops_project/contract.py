@@ -26,7 +26,7 @@ DATETIME_PARTS: tuple[str, ...] = ("epoch_seconds", "month", "weekday", "hour")
 QUANTILE_LEVELS: tuple[float, ...] = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
 
-class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """One input column.
 
     Attributes
@@ -43,7 +43,8 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quantiles
         Values at ``QUANTILE_LEVELS`` of the training rows, in the unit of ``minimum``; empty for text.
     categories
-        ``category``: every value seen in training. ``string``: the values that the model knows, most frequent first.
+        ``category``: every value seen in training. ``string``: the values that the model can know, at most 100,000, most
+        frequent first.
     default
         Median or most frequent value: what examples and forms start with. ISO 8601 text for ``datetime``.
     unit
@@ -64,6 +65,11 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def is_text(self) -> bool:
         """Whether the model reads this column as a string."""
         return self.type in TEXT_TYPES
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """The categories as a set, made once: a column may have 100,000."""
+        return frozenset(self.categories)
 
 
 class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):

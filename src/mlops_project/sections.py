@@ -183,7 +183,15 @@ class ModelConfig(Section, frozen=True, dict=True):
     calibration: Annotated[
         Literal["none", "sigmoid", "isotonic"], Meta(description="Calibrate the probabilities (5-fold).")
     ] = "none"
-    encoding: Annotated[Literal["onehot", "ordinal"], Meta(description="How text columns become numbers.")] = "onehot"
+    encoding: Annotated[
+        Literal["auto", "onehot", "ordinal", "target"],
+        Meta(
+            description="How text columns become numbers. `onehot`: a column per category, of a `string` column the 100 most "
+            "frequent. `ordinal`: the category's number. `target`: the target's mean among the rows of that category (for "
+            "several classes the share of each), learned from other rows than those it is trained on. `auto`: `onehot` up to "
+            "`data.max_categories`, `target` beyond."
+        ),
+    ] = "auto"
 
 
 class EvaluationConfig(Section, frozen=True, dict=True):

@@ -184,7 +184,7 @@ def build(
             if production is None:
                 _cross_validate(folder, pipeline, table, split, contract, config, step)
             step(f"fitting {config.model.estimator} on {len(split.train_target)} rows")
-            fit_pipeline(pipeline, split.train_features, split.train_target)
+            fit_pipeline(pipeline, split.train_features, split.train_target, groups=table.groups, times=table.times)
         runtime, held_out, parity = _export(folder, pipeline, split, contract, config, step)
         side = SideWork()
         rivals = fit_rivals(split.train_features, split.train_target, split.test_features, contract, config, side)

@@ -1,16 +1,21 @@
 """Small scikit-learn transformers for what scikit-learn has none for. They can be cloned, pickled and stored by skops."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
+from sklearn.model_selection import GroupKFold, KFold, PredefinedSplit, StratifiedKFold
+from sklearn.preprocessing import TargetEncoder
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from mlops_project.contract import DATETIME_PARTS
 from mlops_project.runtime import MISSING_TEXT, Floats, datetime_parts
+
+FOLDS = 5  # of cross-fitting
 
 
 class DatetimeParts(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no annotations
@@ -52,6 +57,91 @@ class FillText(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
     def get_feature_names_out(self, input_features: Any = None) -> Any:
         """Return the names unchanged."""
         return input_features
+
+
+class TargetMeans(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no annotations
+    """Text columns → the target's mean among the rows of each category, float64; of several classes, the share of each.
+
+    The rows that it is fitted on get means of other rows (cross-fitting): with its own answer among them, a category of few
+    rows would look as if it foretold the target. Means of few rows are drawn towards the mean of all, which is also what a
+    value gets that is not known.
+
+    Parameters
+    ----------
+    categories
+        Known values of each column, object arrays; the empty string among them if a missing value is to have its own mean.
+    target_type
+        ``binary``, ``multiclass`` or ``continuous``.
+    smooth
+        How many rows the mean of all rows counts for; ``auto``: by the variance within the category and between all rows.
+    random_state
+        Of the folds.
+    apart
+        Row label → group or time; rows of one group, or of one stretch of time, get means of other groups or stretches. Let go
+        of once it is fitted; None: folds are drawn at random.
+    ordered
+        Whether ``apart`` is a time.
+    """
+
+    def __init__(
+        self,
+        categories: Any,
+        target_type: str,
+        smooth: Any = "auto",
+        random_state: int = 0,
+        apart: Any = None,
+        ordered: bool = False,
+    ) -> None:
+        self.categories = categories
+        self.target_type = target_type
+        self.smooth = smooth
+        self.random_state = random_state
+        self.apart = apart
+        self.ordered = ordered
+
+    def fit(self, X: pd.DataFrame, y: Any) -> "TargetMeans":
+        """Learn the means of all rows; use ``fit_transform`` to encode the rows that a model is to learn from."""
+        self.fit_transform(X, y)
+        return self
+
+    def fit_transform(self, X: pd.DataFrame, y: Any) -> Floats:
+        """Learn the means of all rows and return each row's from the other folds, ``(n_rows, n_columns * n_classes)``."""
+        answers = np.asarray(y)
+        if self.target_type != "continuous":
+            answers = np.unique(answers, return_inverse=True)[1]
+        folds = self._split(X.index, answers)
+        encoder = TargetEncoder(categories=[*self.categories], target_type=self.target_type, smooth=self.smooth, cv=folds)
+        encoded: Floats = encoder.fit_transform(FillText().fit_transform(X), answers)
+        self.encoder_ = encoder.set_params(cv=FOLDS)  # a stored encoder holds neither the folds' rows
+        self.apart = None  # nor anybody's group
+        self.n_features_in_ = X.shape[1]
+        return encoded
+
+    def transform(self, X: pd.DataFrame) -> Floats:
+        """Return the means of all rows that it was fitted on, ``(n_rows, n_columns * n_classes)``."""
+        check_is_fitted(self, "encoder_")
+        encoded: Floats = self.encoder_.transform(FillText().fit_transform(X))
+        return encoded
+
+    def _split(self, rows: pd.Index, answers: npt.NDArray[Any]) -> list[tuple[Any, Any]]:
+        """Return each fold's other rows and its own; every row is in one fold."""
+        stratified = self.target_type != "continuous"
+        splitter: Any = (StratifiedKFold if stratified else KFold)(FOLDS, shuffle=True, random_state=self.random_state)
+        if self.apart is not None and self.ordered:
+            place = self.apart.reindex(rows).rank(method="min", na_option="bottom").to_numpy() - 1  # labelled later: newest
+            stretches = (place * FOLDS // len(rows)).astype(np.int64)
+            if stretches.any():
+                splitter = PredefinedSplit(stretches)
+        elif self.apart is not None:
+            groups = pd.factorize(self.apart.reindex(rows))[0]
+            alone = groups < 0
+            groups[alone] = groups.max() + 1 + np.arange(alone.sum())
+            if groups.any():
+                splitter = GroupKFold(min(FOLDS, groups.max() + 1), shuffle=True, random_state=self.random_state)
+                return list(splitter.split(answers, answers, groups))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a class in fewer rows than folds: its share is 0 in one of them
+            return list(splitter.split(answers, answers))
 
 
 class OriginalLabels(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no annotations

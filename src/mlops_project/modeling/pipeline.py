@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
@@ -18,7 +19,7 @@ from sklearn.utils import get_tags
 from mlops_project.config import Config
 from mlops_project.contract import NUMERIC_TYPES, Contract, Feature
 from mlops_project.errors import ConfigError, DataError, MLOpsError, suggest
-from mlops_project.modeling.encoders import DatetimeParts, FillText, OriginalLabels
+from mlops_project.modeling.encoders import DatetimeParts, FillText, OriginalLabels, TargetMeans
 from mlops_project.runtime import MISSING_TEXT, Predictions
 
 # Parameters that the boosters' scikit-learn classes pass on to the library but do not list themselves.
@@ -45,6 +46,7 @@ TRUSTED_TYPES = (
     "mlops_project.modeling.encoders.DatetimeParts",
     "mlops_project.modeling.encoders.FillText",
     "mlops_project.modeling.encoders.OriginalLabels",
+    "mlops_project.modeling.encoders.TargetMeans",
     "numpy.dtype",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
@@ -55,6 +57,8 @@ TRUSTED_TYPES = (
     "xgboost.sklearn.XGBRegressor",
 )
 
+
+MAX_ONE_HOT = 100  # columns that one-hot encoding makes of a `string` column
 
 # Their predict() is the arg max of predict_proba(), by its code; calling both takes twice the time.
 LABELS_BY_ARG_MAX = (RandomForestClassifier, ExtraTreesClassifier, DecisionTreeClassifier, CalibratedClassifierCV)
@@ -91,15 +95,21 @@ def takes_missing(estimator: Any) -> bool:
 def _build_features(contract: Contract, config: Config, impute: bool) -> ColumnTransformer:
     dates = [feature.name for feature in contract.numbers if feature.type == "datetime"]
     numbers = [feature.name for feature in contract.numbers if feature.type != "datetime"]
-    texts = [feature.name for feature in contract.texts]
+    means = tuple(feature for feature in contract.texts if choose_encoding(feature, config) == "target")
+    texts = tuple(feature for feature in contract.texts if choose_encoding(feature, config) != "target")
     blocks: list[tuple[str, Any, list[str]]] = []
     if numbers:
         blocks.append(("numbers", Pipeline(_scaling(impute)), numbers))
     if dates:
         blocks.append(("dates", Pipeline([("parts", DatetimeParts()), *_scaling(impute)]), dates))
     if texts:
-        encoder = _build_encoder(contract.texts, config)
-        blocks.append(("texts", Pipeline([("fill", FillText()), ("encoder", encoder)]), texts))
+        encoder = _build_encoder(texts, config)
+        blocks.append(("texts", Pipeline([("fill", FillText()), ("encoder", encoder)]), [text.name for text in texts]))
+    if means:
+        target_type = "continuous" if contract.task == "regression" else contract.task
+        encoder = TargetMeans(_known_values(means), target_type, random_state=config.random_state)
+        steps = [("encoder", encoder), ("scaler", StandardScaler())]
+        blocks.append(("means", Pipeline(steps), [text.name for text in means]))
     return ColumnTransformer(blocks, sparse_threshold=0)
 
 
@@ -108,14 +118,28 @@ def _scaling(impute: bool) -> list[tuple[str, Any]]:
     return [*imputer, ("scaler", StandardScaler())]
 
 
-def _build_encoder(texts: tuple[Feature, ...], config: Config) -> Any:
-    known = [[*feature.categories, *([MISSING_TEXT] if feature.nullable else [])] for feature in texts]
-    for feature, categories in zip(texts, known, strict=True):
-        if not categories:
+def choose_encoding(feature: Feature, config: Config) -> str:
+    """Return how a text column becomes numbers: ``onehot``, ``ordinal`` or ``target``."""
+    if config.model.encoding != "auto":
+        return config.model.encoding
+    return "target" if len(feature.categories) > config.data.max_categories else "onehot"
+
+
+def _known_values(texts: tuple[Feature, ...], most: int | None = None) -> "list[npt.NDArray[np.object_]]":
+    """Return each column's known values; of an open set (``string``) at most so many, the most frequent."""
+    known = []
+    for feature in texts:
+        categories = feature.categories[:most] if feature.type == "string" else feature.categories
+        known.append(np.array([*categories, *([MISSING_TEXT] if feature.nullable else [])], dtype=object))
+        if not len(known[-1]):
             raise DataError(f"column {feature.name!r} has no known value to encode; add it to data.drop")
-    values = [np.array(categories, dtype=object) for categories in known]
+    return known
+
+
+def _build_encoder(texts: tuple[Feature, ...], config: Config) -> Any:
     if config.model.encoding == "ordinal":
-        return OrdinalEncoder(categories=values, handle_unknown="use_encoded_value", unknown_value=-1)
+        return OrdinalEncoder(categories=_known_values(texts), handle_unknown="use_encoded_value", unknown_value=-1)
+    values = _known_values(texts, MAX_ONE_HOT)
     # zeros and ones in a byte each: they become float64 once, beside the numbers, and not twice before
     return OneHotEncoder(categories=values, handle_unknown="ignore", sparse_output=False, dtype=np.uint8)
 
@@ -191,14 +215,28 @@ def _estimator_class(name: str, classification: bool) -> Any:
     return getattr(ensemble, names[name] + kind)
 
 
-def fit_pipeline(pipeline: Pipeline, features: pd.DataFrame, target: "pd.Series[Any]") -> Pipeline:
+def fit_pipeline(
+    pipeline: Pipeline,
+    features: pd.DataFrame,
+    target: "pd.Series[Any]",
+    *,
+    groups: "pd.Series[Any] | None" = None,
+    times: "pd.Series[Any] | None" = None,
+) -> Pipeline:
     """Fit in place and return the pipeline.
+
+    Parameters
+    ----------
+    groups, times
+        Row label → what keeps rows apart, if the held-out rows were split by it; the folds of target encoding follow it.
 
     Raises
     ------
     ConfigError
         If the library refuses; which settings and tables it takes is its own business, and so is the error's type.
     """
+    apart = times if groups is None else groups
+    _keep_apart(pipeline, apart, ordered=groups is None)
     try:
         return pipeline.fit(features, target)
     except (MLOpsError, MemoryError):
@@ -208,6 +246,14 @@ def fit_pipeline(pipeline: Pipeline, features: pd.DataFrame, target: "pd.Series[
         raise ConfigError(
             f"model.params: {type(pipeline.steps[-1][1]).__name__} cannot be trained: {reason or type(error).__name__}"
         ) from error
+    finally:
+        _keep_apart(pipeline, None, ordered=False)
+
+
+def _keep_apart(pipeline: Pipeline, apart: "pd.Series[Any] | None", *, ordered: bool) -> None:
+    parameters = pipeline.get_params(deep=True)
+    if "features__means__encoder" in parameters:
+        pipeline.set_params(features__means__encoder__apart=apart, features__means__encoder__ordered=ordered)
 
 
 def prepare_for_serving(pipeline: Pipeline) -> Pipeline:

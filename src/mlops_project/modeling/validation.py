@@ -54,7 +54,7 @@ def cross_validate(
     _check_classes(splits, target, contract)
     results = []
     for number, (train, test) in enumerate(splits, 1):
-        fitted = fit_pipeline(clone(pipeline), features.iloc[train], target.iloc[train])
+        fitted = fit_pipeline(clone(pipeline), features.iloc[train], target.iloc[train], groups=groups, times=times)
         predictions = predict_frame(fitted, features.iloc[test], contract)
         scored = score_rows(predictions, encode_target(target.iloc[test], contract), contract)
         part = features.iloc[train], target.iloc[train], features.iloc[test]

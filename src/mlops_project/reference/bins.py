@@ -19,6 +19,7 @@ Kind = Literal["numeric", "category"]
 MAX_BINS = 50  # for tests; finer ones made them no stronger
 NUMERIC_CELLS = 10  # for distances: 0.25 sd at 500 rows exceeds chance in 93 % of windows with 10, in 85 % with 20
 CATEGORY_CELLS = 20  # the rarer categories share the last
+CATEGORY_BINS = 100  # of a `string` column, whose values come most frequent first; the model may know 100,000
 PRESENT = "present"  # the one category of a datetime
 LOOKUP_CELLS = 4096  # 16 KB of bin numbers stay in the processor's nearest cache
 MAX_STEPS = 8  # edges in one cell; with more a binary search is as fast
@@ -37,7 +38,8 @@ class FeatureProfile(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     edges
         Numeric: ascending edges between bins, ``n_bins - 1``. A value on an edge belongs to the bin below.
     categories
-        Category: the values that the model knows, one bin each; one more bin is for all others.
+        Category: the values that the model knows (of a ``string`` column the ``CATEGORY_BINS`` most frequent), one bin each;
+        one more bin is for all others.
     counts
         Rows per bin, missing ones aside.
     sums

@@ -18,7 +18,7 @@ from mlops_project.errors import BundleError, ContractError, suggest
 from mlops_project.modeling.evaluation import Evaluation
 from mlops_project.modeling.held_out import HeldOut
 from mlops_project.modeling.importance import Importance
-from mlops_project.reference.bins import PRESENT, FeatureProfile, Tally, find_edges, read_numbers
+from mlops_project.reference.bins import CATEGORY_BINS, PRESENT, FeatureProfile, Tally, find_edges, read_numbers
 from mlops_project.reference.performance import ReferencePerformance, build_reference_performance
 from mlops_project.reference.thresholds import compute_thresholds
 from mlops_project.runtime import Predictions
@@ -174,6 +174,7 @@ def _outline(feature: Feature, values: Any, weight: float) -> FeatureProfile:
     """Return the feature's bins with nothing in them."""
     if feature.type == "datetime" or feature.is_text:
         known = (PRESENT,) if feature.type == "datetime" else feature.categories
+        known = known[:CATEGORY_BINS] if feature.type == "string" else known
         return FeatureProfile(name=feature.name, type=feature.type, kind="category", weight=weight, categories=known)
     return FeatureProfile(
         name=feature.name,

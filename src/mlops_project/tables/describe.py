@@ -10,7 +10,7 @@ from mlops_project.contract import QUANTILE_LEVELS, TEXT_TYPES, Contract, Featur
 from mlops_project.tables.splits import Split
 from mlops_project.tables.table import Table
 
-MAX_KNOWN_STRINGS = 100
+MAX_KNOWN_STRINGS = 100_000  # 3 MB in a bundle; a value beyond them is in one row of a table, or in a few
 
 
 def build_contract(table: Table, split: Split) -> Contract:

@@ -182,7 +182,7 @@ def _read_number_word(value: Any) -> float:
 def read_text_column(values: Sequence[Any], feature: Feature, rules: Rules, problems: list[Problem]) -> "list[str]":
     """Read a category or string column, ``(n_rows,)`` of anything, as ``n_rows`` strings; ``""`` where missing."""
     before = len(problems)
-    read = partial(_read_text, known=frozenset(feature.categories))
+    read = partial(_read_text, known=feature.known)
     if isinstance(values, np.ndarray) and values.dtype.kind == "M":
         values = _list_days(values, feature, problems)
     texts = _read_each(values, feature, rules, problems, read, MISSING_TEXT)

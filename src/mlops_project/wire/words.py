@@ -32,7 +32,7 @@ def read_words(cells: Sequence[Any], feature: Feature) -> list[Any]:
         ``(n_rows,)``: text as it stands in the file, or None.
     """
     read = _read_boolean if feature.type == "boolean" else _read_gap
-    known = frozenset(feature.categories)
+    known = feature.known
     if feature.is_text:
         return [_read_code(cell, known) if isinstance(cell, str) else cell for cell in cells]
     return [read(cell.strip()) if isinstance(cell, str) else cell for cell in cells]

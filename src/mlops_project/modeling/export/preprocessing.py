@@ -1,7 +1,7 @@
 """The pipeline's first step: impute, scale and encode, in float64 and in the pipeline's own column order."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,24 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from mlops_project.contract import DATETIME_PARTS, Contract
 from mlops_project.errors import ExportError
 from mlops_project.modeling.export.graph import ML, Graph
+
+
+class EncodedText(NamedTuple):
+    """A text column as a table.
+
+    Attributes
+    ----------
+    column
+        Position in ``Contract.texts``.
+    known
+        Its known values.
+    table
+        float64 ``(len(known) + 1, n_columns)``: what each of them becomes; the last row stands for any other value.
+    """
+
+    column: int
+    known: list[str]
+    table: npt.NDArray[np.float64]
 
 
 @dataclass
@@ -28,14 +46,14 @@ class Preprocessing:
     mean, scale
         float64 ``(len(columns),)``: what is subtracted from a number, and what it is divided by then.
     texts
-        Per text column, its known values and their rows of a float64 table whose last row stands for any other value.
+        In output order.
     """
 
     columns: list[int] = field(default_factory=list)
     fill: list[float] = field(default_factory=list)
     mean: list[float] = field(default_factory=list)
     scale: list[float] = field(default_factory=list)
-    texts: list[tuple[list[str], npt.NDArray[np.float64]]] = field(default_factory=list)
+    texts: list[EncodedText] = field(default_factory=list)
 
 
 def is_built_here(pipeline: Any, contract: Contract) -> bool:
@@ -84,12 +102,21 @@ def read_preprocessing(pipeline: Pipeline, contract: Contract) -> Preprocessing:
             columns = [f"{name}.{part}" for name in names for part in DATETIME_PARTS]
             _read_numbers(result, list(transformer)[1:], _positions(contract, columns))
         elif block == "texts":
-            result.texts = _read_encoder(transformer.named_steps["encoder"])
+            result.texts += _read_encoder(transformer.named_steps["encoder"], _text_positions(contract, names))
+        elif block == "means":
+            means, scaler = list(transformer)
+            result.texts += _read_means(means, scaler, _text_positions(contract, names))
     return result
 
 
 def _positions(contract: Contract, columns: list[str]) -> list[int]:
-    return [contract.number_columns.index(column) for column in columns]
+    places = {column: index for index, column in enumerate(contract.number_columns)}
+    return [places[column] for column in columns]
+
+
+def _text_positions(contract: Contract, names: list[str]) -> list[int]:
+    places = {feature.name: index for index, feature in enumerate(contract.texts)}
+    return [places[name] for name in names]
 
 
 def _read_numbers(result: Preprocessing, steps: list[Any], columns: list[int]) -> None:
@@ -101,14 +128,26 @@ def _read_numbers(result: Preprocessing, steps: list[Any], columns: list[int]) -
     result.scale += (np.ones(len(columns)) if scaler.scale_ is None else scaler.scale_).tolist()
 
 
-def _read_encoder(encoder: Any) -> list[tuple[list[str], npt.NDArray[np.float64]]]:
+def _read_encoder(encoder: Any, columns: list[int]) -> list[EncodedText]:
     texts = []
-    for categories in encoder.categories_:
+    for column, categories in zip(columns, encoder.categories_, strict=True):
         if isinstance(encoder, OneHotEncoder):
             table = np.vstack([np.eye(len(categories)), np.zeros(len(categories))])
         else:
             table = np.append(np.arange(float(len(categories))), encoder.unknown_value)[:, None]
-        texts.append(([str(value) for value in categories], table))
+        texts.append(EncodedText(column, [str(value) for value in categories], table))
+    return texts
+
+
+def _read_means(means: Any, scaler: Any, columns: list[int]) -> list[EncodedText]:
+    """Read target means, scaled: subtracting and dividing in the table gives the same bits as after it."""
+    encoder, texts = means.encoder_, []
+    others = np.atleast_1d(encoder.target_mean_)
+    for index, (column, categories) in enumerate(zip(columns, encoder.categories_, strict=True)):
+        place = slice(index * len(others), (index + 1) * len(others))
+        table = np.vstack([np.column_stack(encoder.encodings_[place]), others])
+        table = (table - scaler.mean_[place]) / scaler.scale_[place]
+        texts.append(EncodedText(column, [str(value) for value in categories], table))
     return texts
 
 
@@ -117,8 +156,8 @@ def add_preprocessing(graph: Graph, steps: Preprocessing, contract: Contract) ->
     blocks = []
     if steps.columns:
         blocks.append(_add_numbers(graph, steps, len(contract.number_columns)))
-    for index, (known, table) in enumerate(steps.texts):
-        column = graph.add("Squeeze", graph.columns("texts", [index]), graph.constant([1], np.int64))
+    for index, known, table in steps.texts:
+        column = graph.add("Gather", "texts", graph.constant(index, np.int64), axis=1)
         code = graph.add(
             "LabelEncoder",
             column,

@@ -18,6 +18,7 @@ GROUP_SIZE = 12
 FEW = 15  # inputs, up to which there is neither a search nor groups
 COLUMNS = 3
 MAX_WORD = 40  # characters of a text that is quoted
+MAX_OFFERED = 100  # values of an open set; others can be typed
 
 
 class Case:
@@ -177,7 +178,8 @@ def _show_input(case: Case, feature: Feature, t: Translate) -> None:
         else:
             st.toggle(label, value, **common)
     elif feature.is_text:
-        options = [*dict.fromkeys([*feature.categories, *([None] if feature.nullable else []), value])]
+        offered = feature.categories[:MAX_OFFERED] if feature.type == "string" else feature.categories
+        options = [*dict.fromkeys([*offered, *([None] if feature.nullable else []), value])]
         st.selectbox(
             label,
             options,
