@@ -109,6 +109,24 @@ def load_table(config: Config) -> Table:
     )
 
 
+def check_columns(config: Config, n_rows: int) -> str:
+    """Look at about the first ``n_rows`` rows of the table and say which columns it has; a query is not run.
+
+    Raises
+    ------
+    DataError
+        If the table cannot be read, or has no such target.
+    ConfigError
+        If the configuration names columns that the table does not have.
+    """
+    if config.data.query is not None:
+        return "the query was not run"
+    raw = read_table(config, head=n_rows)
+    name = find_target(raw, config.data.target)
+    _check_names(config, raw.frame, name)
+    return f"{raw.source} has the target {name!r} and {len(raw.frame.columns) - 1} other columns"
+
+
 def _check_names(config: Config, frame: pd.DataFrame, target: str) -> None:
     """Reject settings about columns that do not exist, or that have another part already."""
     data, columns = config.data, [str(name) for name in frame.columns]

@@ -12,6 +12,8 @@ from mlops_project.errors import ConfigError
 from mlops_project.storage.files import replacing
 from mlops_project.utils import load_config
 
+HEAD_ROWS = 1000  # of a table, that `config check` looks at
+
 
 class _Rows(click.ParamType[Any]):
     """Rows of a file: a number, ``2,3``, or where they may be, true and false."""
@@ -97,11 +99,22 @@ def config_command() -> None:
 
 @config_command.command(cls=WorkflowCommand)
 @click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.option("--show", is_flag=True, help="Print the whole configuration, defaults included.")
-def check(file: Path | None, show: bool) -> None:
-    """Check FILE (default: the built-in configuration) and explain every problem at once."""
+@click.option("--show", is_flag=True, help="Print the whole configuration, defaults included; the table is not looked at.")
+@click.option("--no-data", is_flag=True, help="Check the file alone, not whether the table has the columns that it names.")
+def check(file: Path | None, show: bool, no_data: bool) -> None:
+    """Check FILE (default: the built-in configuration) and explain every problem at once.
+
+    Of the table only the first rows are read: whether it can be read, and has the columns that FILE names.
+    """
     config = load_config(file)
-    echo(*(config.to_yaml().splitlines() if show else [f"{config.file}: ok"]))
+    if show:
+        echo(*config.to_yaml().splitlines())
+        return
+    if not no_data:
+        from mlops_project.data_prep import check_columns
+
+        echo(check_columns(config, HEAD_ROWS))
+    echo(f"{config.file}: ok")
 
 
 if __name__ == "__main__":

@@ -341,6 +341,43 @@ def test_command_explains_what_is_wrong(run, arguments, message):
     assert "unexpected" not in done.stderr
 
 
+@pytest.mark.parametrize("kind", ["csv", "csv.bz2", "jsonl", "parquet", "feather", "xlsx"])
+def test_config_check_looks_at_the_first_rows_of_the_table(run, frame, kind):
+    plain = frame[["age", "plan", "churned"]]
+    writers = {
+        "jsonl": lambda: plain.to_json("p.jsonl", orient="records", lines=True),
+        "parquet": lambda: plain.to_parquet("p.parquet"),
+    }
+    writers |= {"feather": lambda: plain.to_feather("p.feather"), "xlsx": lambda: plain.to_excel("p.xlsx", index=False)}
+    writers.get(kind, lambda: plain.to_csv(f"p.{kind}", index=False))()
+    settings = f"data:\n  source: p.{kind}\n  target: "
+    Path("m.yaml").write_text(f"{settings}churned\n")
+    done = run("config", "check", "m.yaml")
+    assert done.stdout.startswith(str(Path(f"p.{kind}").resolve()))
+    assert done.stdout.splitlines()[0].endswith("has the target 'churned' and 2 other columns")
+    for text, message in (("churn", "did you mean 'churned'"), ("churned\n  drop: [ages]", "data.drop: no column 'ages'")):
+        Path("m.yaml").write_text(f"{settings}{text}\n")
+        done = run("config", "check", "m.yaml")
+        assert done.exit_code == 2
+        assert message in done.stderr
+        assert run("config", "check", "--no-data", "m.yaml").stdout.endswith("m.yaml: ok\n")
+
+
+def test_config_check_does_not_read_a_large_table_to_its_end(run, monkeypatch):
+    monkeypatch.setattr("mlops_project.init.HEAD_ROWS", 50)
+    Path("big.csv").write_text("a,churned\n" + "1,2\n" * 300_000 + "1,2,3\n")  # the last line cannot be read
+    Path("m.yaml").write_text("data: {source: big.csv, target: churned}")
+    assert run("config", "check", "m.yaml").exit_code == 0
+
+
+def test_config_check_says_what_a_layout_needs_and_runs_no_query(run, frame):
+    frame[["age", "plan"]].to_csv("bare.csv", index=False, header=False)
+    Path("m.yaml").write_text("data: {source: bare.csv, target: plan}")
+    assert "set data.header: false" in run("config", "check", "m.yaml").stderr
+    Path("m.yaml").write_text("data: {source: 'sqlite:///none.db', query: SELECT 1, target: y}")
+    assert run("config", "check", "m.yaml").stdout.startswith("the query was not run\n")
+
+
 def test_config_check_lists_every_problem(run):
     Path("bad.yaml").write_text("test_size: 2\nmodel: {estimater: x}\ngates: {require: best}\n")
     done = run("config", "check", "bad.yaml")

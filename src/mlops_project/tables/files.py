@@ -13,9 +13,10 @@ from typing import Any
 import fsspec
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset
+import pyarrow.parquet
 
 from mlops_project.errors import DataError
+from mlops_project.tables.columnar import check_same_columns, read_dataset, to_frame
 from mlops_project.tables.encodings import guess_encoding
 from mlops_project.tables.footers import count_footers
 from mlops_project.tables.json_lines import read_json_lines
@@ -52,6 +53,8 @@ class Reading:
         Columns of text files to read as text, digits or not. Columns of codes with leading zeros are found without.
     adopt
         Whether to go by what is uncertain as well (for a first look at a file); else it is refused, with the setting to write.
+    head
+        Read only about so many rows, of the first file, and nothing of its end; None for all.
     seen
         What is not plain in the files' layout.
     notes
@@ -63,6 +66,7 @@ class Reading:
     settings: LayoutSettings = field(default_factory=LayoutSettings)
     texts: frozenset[str] = frozenset()
     adopt: bool = False
+    head: int | None = None
     seen: list[Seen] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     form: str = ""
@@ -119,7 +123,8 @@ def read_files(
         files = _list_files(system, path, shown)
         reading.form = f"{len(files)} {find_kind(files[0])} files" if len(files) > 1 else f"{find_kind(files[0])} file"
         if find_kind(files[0]) in ("Parquet", "Arrow"):
-            return _read_dataset(system, files, shown), reading.notes
+            arrow = find_kind(files[0]) == "Arrow"
+            return read_dataset(system, files, shown, arrow=arrow, head=reading.head), reading.notes
         return _read_each(system, files, shown, reading), reading.notes
     except DataError:
         raise
@@ -167,46 +172,11 @@ def _tables(files: Iterable[str]) -> list[str]:
     return sorted(file for file in named if find_kind(file) is not None)
 
 
-def _read_dataset(system: Any, files: list[str], shown: str) -> pd.DataFrame:
-    """Read column by column into separate blocks, so that no second copy of the whole table exists."""
-    form: Any = pyarrow.dataset.ParquetFileFormat(pre_buffer=False)  # buffers would hold the whole file beside the table
-    if find_kind(files[0]) == "Arrow":
-        form = pyarrow.dataset.IpcFileFormat()
-    dataset = pyarrow.dataset.dataset(files, filesystem=system, format=form, partitioning="hive")
-    if len(files) > 1:
-        schema = _unify_schemas(dataset, files, shown)
-        dataset = pyarrow.dataset.dataset(files, schema=schema, filesystem=system, format=form, partitioning="hive")
-    return _to_frame(dataset.to_table(batch_readahead=2))
-
-
-def _to_frame(table: Any) -> pd.DataFrame:
-    integers = [field.name for field in table.schema if pa.types.is_integer(field.type) and table.column(field.name).null_count]
-    frame: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True)
-    pa.default_memory_pool().release_unused()
-    for name in integers:  # whole numbers with gaps arrive as floats
-        frame[name] = frame[name].astype("Int64")
-    return frame if frame.index.names == [None] else frame.reset_index()
-
-
-def _unify_schemas(dataset: Any, files: list[str], shown: str) -> Any:
-    """Return types that hold every file's values (an integer column may be a float elsewhere); refuse different columns."""
-    schemas = [fragment.physical_schema for fragment in dataset.get_fragments()]
-    for file, schema in zip(files[1:], schemas[1:], strict=True):
-        _check_same_columns(schemas[0].names, schema.names, files[0], file, shown)
-    partitions = [field for field in dataset.schema if field.name not in schemas[0].names]
-    return pa.unify_schemas([*schemas, pa.schema(partitions)], promote_options="permissive")
-
-
-def _check_same_columns(first: Iterable[str], other: Iterable[str], first_file: str, file: str, shown: str) -> None:
-    different = sorted({str(name) for name in first} ^ {str(name) for name in other})
-    if different:
-        raise DataError(f"{shown}: {file} and {first_file} differ in their columns: {', '.join(different[:10])}")
-
-
 def _read_each(system: Any, files: list[str], shown: str, reading: Reading) -> pd.DataFrame:
+    files = files if reading.head is None else files[:1]
     frames = [_read_one(system, file, reading).assign(**_read_path(file)) for file in files]
     for file, frame in zip(files[1:], frames[1:], strict=True):
-        _check_same_columns(frames[0].columns, frame.columns, files[0], file, shown)
+        check_same_columns(frames[0].columns, frame.columns, files[0], file, shown)
     whole = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
     whole.attrs["text"] = all(frame.attrs.get("text", False) for frame in frames)
     return whole
@@ -218,20 +188,21 @@ def _read_path(file: str) -> dict[str, str]:
 
 
 def _read_one(system: Any, file: str, reading: Reading) -> pd.DataFrame:
-    check_packed(system, file)
+    if reading.head is None:
+        check_packed(system, file)
     member = find_member(system, file, reading.settings.member, lambda name: find_kind(name) not in (None, "zip"))
     kind = (find_kind(member) if member else None) or find_kind(file)
     if kind in ("CSV", "zip"):
         return _read_text(_File(system, file, member), reading)
     with open_packed(system, file, member) as stream:
         if kind == "JSON lines":
-            return read_json_lines(stream, file)
+            return read_json_lines(stream, file, reading.head)
         whole = BytesIO(stream.read())  # readers of these jump back and forth
     if kind == "spreadsheet":
         return _read_sheet(whole, file, reading)
     if kind == "Arrow":
-        return _to_frame(pa.ipc.open_file(whole).read_all())
-    return _to_frame(pyarrow.parquet.read_table(whole))
+        return to_frame(pa.ipc.open_file(whole).read_all())
+    return to_frame(pyarrow.parquet.read_table(whole))
 
 
 def _read_sheet(stream: BytesIO, file: str, reading: Reading) -> pd.DataFrame:
@@ -246,7 +217,7 @@ def _read_sheet(stream: BytesIO, file: str, reading: Reading) -> pd.DataFrame:
 
 def _find_footers(frame: pd.DataFrame, file: str, reading: Reading) -> int:
     """Return how many rows at the end are left out although no setting says so."""
-    if reading.settings.skip_footer is not None:
+    if reading.settings.skip_footer is not None or reading.head is not None:
         return 0
     count, why = count_footers(frame)
     if count:
@@ -308,6 +279,7 @@ def _parse(file: _File, form: TextFormat, sample: bytes, reading: Reading) -> pd
         "dtype_backend": "numpy_nullable",
         "dtype": {name: "str" for name in header if name in coded or name.strip() in reading.texts},
         "keep_default_na": False,
+        "nrows": reading.head,
         "na_values": {name: [""] if name in wordy or name.strip() in reading.texts else sorted(CSV_MISSING) for name in header},
     }
     frame = _parse_late_texts(file, form, options, wordy)

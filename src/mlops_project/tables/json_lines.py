@@ -1,5 +1,6 @@
 """Tables as JSON lines: an object per line, with the columns' names as keys."""
 
+from itertools import islice
 from typing import Any, BinaryIO
 
 import msgspec
@@ -9,8 +10,8 @@ from mlops_project.errors import DataError
 from mlops_project.tables.cells import build_frame
 
 
-def read_json_lines(stream: BinaryIO, file: str) -> pd.DataFrame:
-    """Read a file of JSON lines; a key that a line lacks is a missing value.
+def read_json_lines(stream: BinaryIO, file: str, head: int | None = None) -> pd.DataFrame:
+    """Read a file of JSON lines, or its first ``head`` lines; a key that a line lacks is a missing value.
 
     Raises
     ------
@@ -19,7 +20,7 @@ def read_json_lines(stream: BinaryIO, file: str) -> pd.DataFrame:
     """
     columns: dict[str, list[Any]] = {}
     decoder, rows = msgspec.json.Decoder(), 0
-    for number, line in enumerate(stream, 1):
+    for number, line in enumerate(islice(stream, head), 1):
         text = line.strip().removeprefix(b"\xef\xbb\xbf")
         if not text:
             continue

@@ -59,15 +59,16 @@ class RawTable:
     form: str = ""
 
 
-def read_table(config: Config) -> RawTable:
-    """Read the table that ``config.data`` names.
+def read_table(config: Config, *, head: int | None = None) -> RawTable:
+    """Read the table that ``config.data`` names, or about its first ``head`` rows.
 
     A relative path starts at the configuration file's folder, then at the project root; see ``read_source``.
     """
-    return read_source(config.data, [folder for folder in (config.file.parent, config.root) if folder != PACKAGE])
+    folders = [folder for folder in (config.file.parent, config.root) if folder != PACKAGE]
+    return read_source(config.data, folders, head=head)
 
 
-def read_source(data: DataConfig, folders: list[Path], *, adopt: bool = False) -> RawTable:
+def read_source(data: DataConfig, folders: list[Path], *, adopt: bool = False, head: int | None = None) -> RawTable:
     """Read the table that ``data`` names.
 
     Parameters
@@ -76,6 +77,8 @@ def read_source(data: DataConfig, folders: list[Path], *, adopt: bool = False) -
         Where a relative path may start, the first that has the file wins.
     adopt
         Whether to go by a layout that is not certain as well.
+    head
+        Read only about so many rows of a file; None for all.
 
     Raises
     ------
@@ -91,7 +94,7 @@ def read_source(data: DataConfig, folders: list[Path], *, adopt: bool = False) -
         scheme = data.source.partition(":")[0]
         raise DataError(f"data.source: {scheme}:// is a database; say what to read with data.query")
     source = data.source if "://" in data.source else str(find_local(data.source, folders))
-    reading = Reading(read_layout_settings(data), frozenset(_text_columns(data)), adopt)
+    reading = Reading(read_layout_settings(data), frozenset(_text_columns(data)), adopt, head)
     frame, warnings = read_files(source, data.storage_options, reading=reading)
     return replace(_named(frame, hide_credentials(source), warnings), layout=tuple(reading.seen), form=reading.form)
 
