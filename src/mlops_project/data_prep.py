@@ -11,6 +11,7 @@ from mlops_project.errors import ConfigError, DataError, suggest
 from mlops_project.findings import Finding, accept
 from mlops_project.tables import checks
 from mlops_project.tables.describe import build_contract
+from mlops_project.tables.judge import judge_table
 from mlops_project.tables.production import ProductionRows, join_production, read_production
 from mlops_project.tables.sources import read_table
 from mlops_project.tables.splits import Split, split_table
@@ -24,6 +25,7 @@ __all__ = [
     "Table",
     "build_contract",
     "join_production",
+    "judge_table",
     "load_table",
     "read_production",
     "split_table",

@@ -156,7 +156,7 @@ def build(
     ConfigError, DataError, ExportError, BundleError
         If there is no model to export. The old bundle then stands as it was.
     """
-    from mlops_project.data_prep import build_contract, join_production, load_table, split_table
+    from mlops_project.data_prep import build_contract, join_production, judge_table, load_table, split_table
     from mlops_project.modeling.baselines import compare_baseline, fit_rivals
     from mlops_project.modeling.evaluation import check_gates, evaluate
     from mlops_project.modeling.pipeline import build_pipeline, fit_pipeline
@@ -171,6 +171,7 @@ def build(
     step("reading the table")
     table = keep_positive(load_table(config), standing, config.data.positive_class)
     check_gates(config, table.task)
+    table = judge_table(table, config, refuse=production is None)
     split = split_table(table, config)
     if production is not None:
         table, split = join_production(table, split, production, config)
