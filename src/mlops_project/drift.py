@@ -1,7 +1,7 @@
 """``mlops drift``: compare a table with a model's held-out rows, or with another table. It reads no prediction log."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from mlops_project.command import WorkflowCommand, config_options, echo, print_j
 from mlops_project.config import Config
 from mlops_project.contract import DATETIME_PARTS, Contract
 from mlops_project.errors import BundleError, ConfigError, ContractError, DataError
+from mlops_project.tables.layout import LayoutSettings
 
 if TYPE_CHECKING:
     from mlops_project.monitoring.results import Drift, FeatureDrift
@@ -42,6 +43,8 @@ class Baseline:
         The model, for its predictions; None if there is none.
     missing
         Values that mark a missing one in the table to compare, as ``data.missing``.
+    layout
+        How the file that it was made of is laid out.
     """
 
     name: str
@@ -50,10 +53,11 @@ class Baseline:
     sample: Columns | None = None
     runtime: "Runtime | None" = None
     missing: tuple[Any, ...] = ()
+    layout: LayoutSettings = field(default_factory=LayoutSettings)
 
 
 def compare(current: Path, baseline: Baseline, config: Config) -> "Drift":
-    """Compare a CSV or Parquet file with a model's held-out rows, or with another table; it is read in pieces.
+    """Compare a file with a model's held-out rows, or with another table; it is read in pieces.
 
     Parameters
     ----------
@@ -103,6 +107,7 @@ def load_model(folder: Path, config: Config) -> Baseline:
 
     from mlops_project.proof import load_runtime
     from mlops_project.reference.profile import load_reference
+    from mlops_project.scoring.forms import read_settings
 
     bundle = load_bundle(folder)
     profile = load_reference(bundle)
@@ -116,7 +121,15 @@ def load_model(folder: Path, config: Config) -> Baseline:
         frame = pd.read_parquet(bundle.path / REFERENCE_FILE)
         sample = {name: frame[name].to_numpy() for name in bundle.contract.names}
     missing = tuple(bundle.metadata.config.get("data", {}).get("missing", ()))
-    return Baseline(bundle.metadata.name, bundle.contract, profile, sample, load_runtime(bundle, config.proof), missing)
+    return Baseline(
+        bundle.metadata.name,
+        bundle.contract,
+        profile,
+        sample,
+        load_runtime(bundle, config.proof),
+        missing,
+        read_settings(bundle.metadata.config),
+    )
 
 
 def load_table(source: str, dropped: tuple[str, ...], config: Config) -> Baseline:
@@ -141,6 +154,7 @@ def load_table(source: str, dropped: tuple[str, ...], config: Config) -> Baselin
     """
     from mlops_project.reference.profile import MIN_REFERENCE_ROWS, build_reference
     from mlops_project.tables.reference import read_reference_table
+    from mlops_project.tables.sources import read_layout_settings
 
     table = read_reference_table(source, dropped, config, RANGE_SHARE)
     if len(table.rows) < MIN_REFERENCE_ROWS:
@@ -149,33 +163,37 @@ def load_table(source: str, dropped: tuple[str, ...], config: Config) -> Baselin
         )
     columns = {name: table.rows[name].to_numpy() for name in table.contract.names}
     profile = build_reference(columns, None, table.contract, seed=config.random_state)
-    return Baseline(Path(source).name, table.contract, profile, columns, missing=config.data.missing)
+    return Baseline(
+        Path(source).name,
+        table.contract,
+        profile,
+        columns,
+        missing=config.data.missing,
+        layout=read_layout_settings(config.data),
+    )
 
 
 def _read(file: Path, baseline: Baseline) -> "Iterator[Encoded]":
     """Yield the file's rows in pieces, as the model reads them."""
-    from mlops_project.scoring.files import TableFile
+    from mlops_project.scoring.files import read_frames
     from mlops_project.scoring.local import RULES, encode_frame
     from mlops_project.tables.types import mark_missing
     from mlops_project.wire.rows import RowReader
 
     reader, done = RowReader(baseline.contract, RULES), 0
     try:
-        stream = file.open("rb")
+        for frame in read_frames(file, baseline.contract, baseline.layout):
+            if not len(frame):
+                continue
+            yield encode_frame(frame.apply(mark_missing, marks=baseline.missing) if baseline.missing else frame, reader)
+            done += len(frame)
     except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror}; expected a CSV or Parquet file") from error
-    with stream:
-        try:
-            for frame in TableFile(stream, baseline.contract).read_chunks():
-                if not len(frame):
-                    continue
-                yield encode_frame(frame.apply(mark_missing, marks=baseline.missing) if baseline.missing else frame, reader)
-                done += len(frame)
-        except DataError as error:
-            raise DataError(f"{file}: {error}") from error
-        except ContractError as error:
-            place = f", in the rows from row {done + 1} on" if done else ""
-            raise ContractError(f"{file}: does not fit {baseline.name}{place}: {error}") from error
+        raise DataError(f"{file}: cannot be read: {error.strerror}; expected a table file") from error
+    except DataError as error:
+        raise DataError(f"{file}: {str(error).removeprefix(f'{file.resolve()}: ')}") from error
+    except ContractError as error:
+        place = f", in the rows from row {done + 1} on" if done else ""
+        raise ContractError(f"{file}: does not fit {baseline.name}{place}: {error}") from error
 
 
 def _as_columns(rows: "Encoded", contract: Contract) -> Columns:
@@ -205,7 +223,7 @@ def command(
     as_json: bool,
     report: Path | None,
 ) -> None:
-    """Compare CURRENT, a CSV or Parquet file, with the rows that a model was judged on, or with another table.
+    """Compare CURRENT, a table file, with the rows that a model was judged on, or with another table.
 
     Exit code 0 if nothing changed that matters, 3 if something did.
     """

@@ -1,9 +1,11 @@
 """An uploaded CSV or Parquet file as a series of small frames, and the file of results."""
 
 import codecs
+import csv
 import io
 from collections.abc import Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import pandas as pd
@@ -14,11 +16,13 @@ import pyarrow.parquet as pq
 
 from mlops_project.contract import Contract
 from mlops_project.errors import DataError
+from mlops_project.scoring.forms import find_form, is_footer
 from mlops_project.scoring.formulas import neutralise_frame
 from mlops_project.tables.encodings import guess_encoding
+from mlops_project.tables.files import PACKED, Reading, find_kind, read_files
 from mlops_project.tables.layout import LayoutSettings
 from mlops_project.tables.lines import LineReader
-from mlops_project.tables.text_format import SAMPLE_BYTES, TextFormat, find_format
+from mlops_project.tables.text_format import SAMPLE_BYTES, TextFormat, split_lines
 from mlops_project.wire.parquet_pages import find_largest_pages
 
 Kind = Literal["csv", "parquet"]
@@ -46,6 +50,8 @@ class TableFile:
         The file, open for reading in binary.
     contract
         The model's inputs: their columns are read as numbers, all others as text, so that codes keep their leading zeros.
+    settings
+        The layout of the file that the model was trained on, ``forms.read_settings``.
 
     Attributes
     ----------
@@ -53,6 +59,8 @@ class TableFile:
         ``csv`` or ``parquet``, by the file's content.
     form, marked
         CSV: how it is written, and whether it begins with the byte order mark of UTF-8.
+    left_out
+        CSV: the lines at the end that are no data, once all is read.
 
     Raises
     ------
@@ -60,11 +68,12 @@ class TableFile:
         If the file is empty, or neither; ``SpreadsheetError`` for a spreadsheet.
     """
 
-    def __init__(self, stream: BinaryIO, contract: Contract) -> None:
+    def __init__(self, stream: BinaryIO, contract: Contract, settings: LayoutSettings = LayoutSettings()) -> None:  # noqa: B008
         self._stream, self.contract = stream, contract
+        self.left_out: list[str] = []
         sample = _peek(stream)
         self.kind: Kind = _find_kind(sample)
-        self.form: TextFormat | None = _find_form(sample, contract) if self.kind == "csv" else None
+        self.form: TextFormat | None = find_form(sample, contract, settings) if self.kind == "csv" else None
         self.marked = sample.startswith(codecs.BOM_UTF8)
         self.schema: Any = None  # Parquet: the file's own types, for the results
 
@@ -115,6 +124,23 @@ class TableFile:
                 if not isinstance(chunk.index, pd.RangeIndex):  # pandas takes the first column for row names
                     raise DataError("the rows have more fields than the header has names; mend the header")
                 yield chunk.set_axis([str(name).strip() for name in chunk.columns], axis=1)
+            if isinstance(lines, LineReader) and form.footer:
+                yield from self._read_rest([*lines.left_out], form, header, options)
+
+    def _read_rest(
+        self, rest: list[str], form: TextFormat, header: list[str], options: dict[str, Any]
+    ) -> Iterator[pd.DataFrame]:
+        """Yield the last lines, which were left out of the training file, if they are rows of data in this one."""
+        rows = [row for row in split_lines("".join(rest).splitlines(), form) if any(row)]
+        if not rows or any(is_footer(row, header, form, self.contract) for row in rows):
+            self.left_out = rest
+            return
+        text = io.StringIO()
+        csv.writer(text, delimiter=form.plain_separator).writerows(rows)
+        names = [name if name.strip() else f"Unnamed: {place}" for place, name in enumerate(header)]
+        plain = {"header": None, "names": names, "skiprows": 0, "sep": form.plain_separator}
+        frame = pd.read_csv(io.StringIO(text.getvalue()), **(options | plain))
+        yield frame.set_axis([str(name).strip() for name in frame.columns], axis=1)
 
     def _read_start(self, form: TextFormat) -> bytes:
         """Return the file's first bytes, at least as many as the header has."""
@@ -128,18 +154,33 @@ class TableFile:
         return b"".join(lines)
 
 
-def _find_form(sample: bytes, contract: Contract) -> TextFormat:
-    """Return how a text file is written; its first row holds the names, unless only another one holds the model's."""
-    plain = find_format(sample, LayoutSettings(header=True))
-    if _count_known(plain, sample, contract):
-        return plain
-    found = find_format(sample, LayoutSettings())
-    return found if _count_known(found, sample, contract) else plain
+def read_frames(file: Path, contract: Contract, settings: LayoutSettings) -> Iterator[pd.DataFrame]:
+    """Yield the rows of a local file of any kind that training reads; text and Parquet in pieces, others as a whole.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
+    if find_kind(file.name) in (None, "CSV", "Parquet") and not file.name.lower().endswith(PACKED[1:]):
+        with file.open("rb") as stream:
+            yield from TableFile(stream, contract, settings).read_chunks()
+        return
+    texts = [feature.name for feature in contract.texts]
+    own = settings._replace(sheet=None if find_kind(file.name) != "spreadsheet" else settings.sheet, member=None)
+    frame, _ = read_files(str(file.resolve()), {}, texts, Reading(own))
+    frame.columns = pd.Index([str(name).strip() for name in frame.columns], dtype="str")
+    for start in range(0, max(1, len(frame)), CHUNK_ROWS):
+        yield frame.iloc[start : start + CHUNK_ROWS].apply(_without_masks)
 
 
-def _count_known(form: TextFormat, sample: bytes, contract: Contract) -> int:
-    """Return how many of a header's names are the model's."""
-    return len({name.strip() for name in form.split(sample)[0]} & {*contract.names})
+def _without_masks(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Return a column with NaN or None for a gap, as pieces of text files have it."""
+    if not isinstance(column.dtype, pd.api.extensions.ExtensionDtype):
+        return column
+    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+        return column.astype("float64")
+    return column.astype(object).where(column.notna(), None)
 
 
 class _Lines(io.RawIOBase):
@@ -207,7 +248,7 @@ def _find_kind(sample: bytes) -> Kind:
         return "parquet"
     if sample[:4] in OFFICE_MARKS:
         raise SpreadsheetError("this is an Excel or ZIP file; save the sheet as CSV")
-    if b"\0" in sample and guess_encoding(sample) != "utf-16":
+    if b"\0" in sample and not guess_encoding(sample).startswith("utf-16"):
         raise DataError("this is neither text nor Parquet; save the table as CSV in UTF-8")
     return "csv"
 

@@ -17,7 +17,9 @@ from mlops_project.contract import Contract
 from mlops_project.errors import BundleError
 from mlops_project.proof import DEFAULTS, load_runtime
 from mlops_project.runtime import Runtime
+from mlops_project.scoring.forms import read_settings
 from mlops_project.sections import ProofConfig
+from mlops_project.tables.layout import LayoutSettings
 from mlops_project.tracking.served import ServedFolder, parse_number
 from mlops_project.ui.reference import Reference, read_reference
 
@@ -51,6 +53,11 @@ class Model:
     bundle: Bundle | None
     served: bool
     limits: ProofConfig = DEFAULTS
+
+    @property
+    def layout(self) -> LayoutSettings:
+        """The layout of the file that it was trained on, as far as its bundle says."""
+        return LayoutSettings() if self.bundle is None else read_settings(self.bundle.metadata.config)
 
     @cached_property
     def runtime(self) -> Runtime | None:

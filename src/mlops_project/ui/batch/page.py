@@ -11,6 +11,7 @@ from mlops_project.names import shorten
 from mlops_project.runtime import Runtime
 from mlops_project.scoring.files import SpreadsheetError, TableFile
 from mlops_project.scoring.local import Check, check_file
+from mlops_project.tables.layout import LayoutSettings
 from mlops_project.ui import charts
 from mlops_project.ui.batch.score import Key, Result, score_upload
 from mlops_project.ui.format import escape
@@ -73,7 +74,7 @@ def _run_check(view: View, upload: Any) -> Check | DataError:
 
     bar = st.progress(0.0, view.t("batch.checking", rows=0))
     try:
-        return check_file(TableFile(upload, view.model.contract), view.model.contract, progress)
+        return check_file(TableFile(upload, view.model.contract, view.model.layout), view.model.contract, progress)
     except DataError as error:
         return error
     finally:
@@ -113,19 +114,19 @@ def _score(view: View, upload: Any, key: Key, check: Check) -> None:
     if result is not None and result.key != key:
         result = None
     if st.button(t("batch.score", rows=check.rows), type="primary", icon=":material/play_arrow:") and view.model.runtime:
-        result = _run(view.model.runtime, upload, key, check.rows, t)
+        result = _run(view.model.runtime, view.model.layout, upload, key, check.rows, t)
         st.session_state[SCORED] = result
     if result is not None:
         _show_result(result, view.model.contract, t)
 
 
-def _run(runtime: Runtime, upload: Any, key: Key, n_rows: int, t: Translate) -> Result | None:
+def _run(runtime: Runtime, layout: LayoutSettings, upload: Any, key: Key, n_rows: int, t: Translate) -> Result | None:
     def progress(rows: int) -> None:
         bar.progress(min(1.0, rows / n_rows), t("batch.scoring", rows=rows, all=n_rows))
 
     bar = st.progress(0.0, t("batch.scoring", rows=0, all=n_rows))
     try:
-        return score_upload(upload, upload.name, key, runtime, progress)
+        return score_upload(upload, upload.name, key, runtime, layout, progress)
     except (DataError, ContractError) as error:
         st.error(t("refused", reason=escape(error)), icon=":material/error:")
         return None

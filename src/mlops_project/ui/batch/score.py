@@ -9,6 +9,7 @@ from typing import BinaryIO, NamedTuple
 from mlops_project.runtime import Runtime
 from mlops_project.scoring.files import TableFile
 from mlops_project.scoring.local import Progress, Summary, score_file
+from mlops_project.tables.layout import LayoutSettings
 
 MAX_NAME = 80
 
@@ -43,8 +44,23 @@ class Result:
     folder: "tempfile.TemporaryDirectory[str]"
 
 
-def score_upload(stream: BinaryIO, name: str, key: Key, runtime: Runtime, progress: Progress) -> Result:
+def score_upload(
+    stream: BinaryIO, name: str, key: Key, runtime: Runtime, settings: LayoutSettings, progress: Progress
+) -> Result:
     """Score an upload into a file of its kind.
+
+    Parameters
+    ----------
+    stream, name
+        The file, open for reading in binary, and what it is called.
+    key
+        Of the result.
+    runtime
+        The model.
+    settings
+        The layout of the file that the model was trained on.
+    progress
+        Called with the rows that are done.
 
     Raises
     ------
@@ -53,7 +69,7 @@ def score_upload(stream: BinaryIO, name: str, key: Key, runtime: Runtime, progre
     """
     folder = tempfile.TemporaryDirectory(prefix="mlops-batch-", ignore_cleanup_errors=True)
     started = time.perf_counter()
-    file = TableFile(stream, runtime.contract)
+    file = TableFile(stream, runtime.contract, settings)
     path = Path(folder.name) / f"{Path(name).stem[:MAX_NAME]}-predictions.{file.kind}"
     with path.open("wb") as target:
         summary = score_file(file, runtime, target, progress)
