@@ -1,6 +1,7 @@
 """Permutation importance: how much worse the model gets when one column is shuffled (Breiman 2001; Fisher et al. 2019)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +12,17 @@ from mlops_project.config import Config
 from mlops_project.contract import DATETIME_PARTS, Contract
 from mlops_project.modeling.held_out import HeldOut
 from mlops_project.modeling.metrics import PRIMARY, Truth, compute_metric, higher_is_better, score_rows
-from mlops_project.runtime import Floats, Runtime
+from mlops_project.runtime import Floats, Predictions, Runtime
+
+Block = npt.NDArray[np.float64] | npt.NDArray[np.object_]
+Shuffled = tuple[int, Block, Block]  # feature, view of its encoded columns, other values for them
 
 MAX_PREDICTED_ROWS = 300_000  # features x repeats x rows: 15 s of a deep 200-tree forest on one core (50 µs a row)
 MIN_ROWS = 100  # fewer say nothing, however wide the table is
+GROUP = 16  # columns of a wide table that are shuffled together first: where no answer changes, none of them is used
+WIDE = 100
 CORRELATED = 0.9
+CORRELATED_BLOCK = 512  # columns: the matrix of 5,000 against 5,000 would take 200 MB
 
 
 @dataclass(frozen=True)
@@ -51,30 +58,38 @@ def compute_importance(runtime: Runtime, held_out: HeldOut, contract: Contract, 
 
     scikit-learn's own function wants an estimator and shuffles a copy of the whole frame each time; this one takes the
     encoded rows, shuffles in place and predicts with the exported model. Of ``evaluation.importance_rows`` it takes fewer if
-    features x repeats x rows would exceed ``MAX_PREDICTED_ROWS``, but never fewer than ``MIN_ROWS``.
+    features x repeats x rows would exceed ``MAX_PREDICTED_ROWS``, but never fewer than ``MIN_ROWS``; then it repeats less often.
     """
-    repeats = config.evaluation.importance_repeats
+    width = len(contract.names)
+    repeats = min(config.evaluation.importance_repeats, max(1, MAX_PREDICTED_ROWS // (MIN_ROWS * width)))
     if not repeats:
         return None
     rng = np.random.default_rng(config.random_state)
-    affordable = max(MIN_ROWS, MAX_PREDICTED_ROWS // (repeats * len(contract.names)))
+    affordable = max(MIN_ROWS, MAX_PREDICTED_ROWS // (repeats * width))
     rows = _choose_rows(held_out.truth, min(config.evaluation.importance_rows, affordable), rng)
     stacked, metric = np.tile(rows, repeats), PRIMARY[contract.task]
     numbers, texts = held_out.encoded[0][stacked], held_out.encoded[1][stacked]
     truth = held_out.truth[stacked]
 
-    def score() -> Floats:
-        scored = score_rows(runtime.run(numbers, texts), truth, contract)
+    def score(predictions: Predictions) -> Floats:
+        scored = score_rows(predictions, truth, contract)
         parts = np.split(np.arange(len(stacked)), repeats)
         return np.array([compute_metric(metric, scored.take(part), contract.task) for part in parts])
 
-    base = score()
-    worsening = np.empty((len(contract.names), repeats))
-    for index, block in _blocks(contract, numbers, texts):
-        original = block.copy()
-        block[:] = np.vstack([part[rng.permutation(len(rows))] for part in np.split(original, repeats)])
-        worsening[index] = base - score()
-        block[:] = original
+    answers = runtime.run(numbers, texts)
+    base, blocks = score(answers), list(_blocks(contract, numbers, texts))
+    worsening = np.zeros((width, repeats))
+    for start in range(0, width, GROUP):
+        group = blocks[start : start + GROUP]
+        shuffled = [
+            (index, block, np.vstack([part[rng.permutation(len(rows))] for part in np.split(block, repeats)]))
+            for index, block in group
+        ]
+        if width > WIDE and _same_answers(runtime, numbers, texts, shuffled, answers):
+            continue
+        for index, block, values in shuffled:
+            with _replaced([(index, block, values)]):
+                worsening[index] = base - score(runtime.run(numbers, texts))
     if not higher_is_better(metric):
         worsening = -worsening
     means, deviations = worsening.mean(axis=1), worsening.std(axis=1)
@@ -84,6 +99,28 @@ def compute_importance(runtime: Runtime, held_out: HeldOut, contract: Contract, 
     return Importance(metric, names, means[order], deviations[order], correlated, repeats, len(rows))
 
 
+@contextmanager
+def _replaced(columns: Sequence[Shuffled]) -> Iterator[None]:
+    """Put other values into columns, and their own back afterwards."""
+    originals = [block.copy() for _, block, _ in columns]
+    for _, block, values in columns:
+        block[:] = values
+    yield
+    for (_, block, _), original in zip(columns, originals, strict=True):
+        block[:] = original
+
+
+def _same_answers(
+    runtime: Runtime, numbers: Floats, texts: npt.NDArray[np.object_], columns: Sequence[Shuffled], answers: Predictions
+) -> bool:
+    """Whether the model answers the same, to the last bit, with all these columns shuffled: trees read few of many columns."""
+    with _replaced(columns):
+        others = runtime.run(numbers, texts)
+    if answers.values is not None:
+        return bool(np.array_equal(np.asarray(others.values), answers.values))
+    return bool(np.array_equal(np.asarray(others.probabilities), np.asarray(answers.probabilities)))
+
+
 def _choose_rows(truth: Truth, limit: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """Take rows evenly over the sorted truth, both ends included, so that two classes stay two."""
     shuffled = rng.permutation(len(truth))
@@ -91,9 +128,7 @@ def _choose_rows(truth: Truth, limit: int, rng: np.random.Generator) -> npt.NDAr
     return ordered[np.linspace(0, len(truth) - 1, min(limit, len(truth))).astype(np.int64)]
 
 
-def _blocks(
-    contract: Contract, numbers: Floats, texts: npt.NDArray[np.object_]
-) -> Iterator[tuple[int, npt.NDArray[np.float64] | npt.NDArray[np.object_]]]:
+def _blocks(contract: Contract, numbers: Floats, texts: npt.NDArray[np.object_]) -> Iterator[tuple[int, Block]]:
     """Yield each feature's index and a view of its encoded columns; a date has several."""
     number = text = 0
     for index, feature in enumerate(contract.features):
@@ -108,11 +143,19 @@ def _blocks(
 
 def _find_correlated(sample: pd.DataFrame) -> frozenset[str]:
     """Return the numeric columns that have a near twin among the others, by rank."""
-    ranks = sample.select_dtypes(["number", "bool"]).rank()
-    ranks = ranks.fillna(ranks.mean())
-    ranks = ranks.loc[:, ranks.std() > 0]
-    if ranks.shape[1] < 2:
-        return frozenset()
-    matrix = np.abs(np.corrcoef(ranks.to_numpy(), rowvar=False))
-    np.fill_diagonal(matrix, 0.0)
-    return frozenset(str(name) for name in ranks.columns[matrix.max(axis=1) > CORRELATED])
+    ranked = sample.select_dtypes(["number", "bool"]).rank()
+    ranks, gaps = ranked.to_numpy(np.float64, copy=True), ranked.isna().to_numpy()
+    ranks[gaps] = 0.0
+    present = len(ranks) - gaps.sum(axis=0)
+    ranks -= ranks.sum(axis=0) / np.maximum(present, 1)
+    ranks[gaps] = 0.0  # a missing value has the mean rank
+    sizes = np.linalg.norm(ranks, axis=0)
+    varying = sizes > 1e-6  # ranks that differ do so by a half
+    ranks, names = ranks[:, varying] / sizes[varying], ranked.columns[varying]
+    found = np.zeros(len(names), bool)
+    for start in range(0, len(names), CORRELATED_BLOCK):
+        matrix = np.abs(ranks[:, start : start + CORRELATED_BLOCK].T @ ranks)
+        own = np.arange(len(matrix))
+        matrix[own, start + own] = 0.0
+        found[start + own] = matrix.max(axis=1) > CORRELATED
+    return frozenset(str(name) for name in names[found])

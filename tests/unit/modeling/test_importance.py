@@ -135,3 +135,46 @@ def test_constant_and_empty_held_out_columns_are_not_correlated():
     features = build_mixed().assign(number=1.0, noise=np.nan)
     result = compute_importance(Rule(), hold_out(features, np.arange(200.0), MIXED), MIXED, Config())
     assert result.correlated == frozenset()
+
+
+class FewOfMany:
+    """Stands in for a tree: it reads two of its columns, and counts how often it is asked."""
+
+    calls = 0
+
+    def run(self, numbers, texts):
+        self.calls += 1
+        return Predictions(values=numbers[:, 3] + 2 * numbers[:, 150])
+
+
+def compute_wide(monkeypatch, wide):
+    monkeypatch.setattr(module, "WIDE", wide)
+    contract = Contract(tuple(Feature(f"c{index}", "float") for index in range(200)), "y", "regression")
+    features = pd.DataFrame(np.random.default_rng(1).normal(size=(120, 200)), columns=contract.names)
+    truth = (features["c3"] + 2 * features["c150"]).to_numpy()
+    model = FewOfMany()
+    return compute_importance(model, hold_out(features, truth, contract), contract, Config()), model.calls
+
+
+def test_unused_columns_of_a_wide_table_are_found_in_groups(monkeypatch):
+    grouped, few_calls = compute_wide(monkeypatch, 100)
+    single, many_calls = compute_wide(monkeypatch, 1000)
+    assert grouped.names == single.names
+    np.testing.assert_array_equal(grouped.means, single.means)
+    assert grouped.names[:2] == ("c150", "c3")
+    assert (few_calls, many_calls) == (1 + 13 + 2 * module.GROUP, 201)
+
+
+def test_very_wide_tables_are_shuffled_less_often(monkeypatch):
+    monkeypatch.setattr(module, "MAX_PREDICTED_ROWS", 2 * 4 * module.MIN_ROWS)
+    assert compute_mixed()[0].repeats == 2
+    monkeypatch.setattr(module, "MAX_PREDICTED_ROWS", 1)
+    assert compute_mixed()[0].repeats == 1
+
+
+def test_correlated_columns_are_found_across_blocks(monkeypatch):
+    monkeypatch.setattr(module, "CORRELATED_BLOCK", 2)
+    rng = np.random.default_rng(2)
+    sample = pd.DataFrame(rng.normal(size=(80, 5)), columns=list("abcde")).assign(f=lambda frame: -(frame["a"] ** 3))
+    sample.loc[3, "f"] = np.nan
+    assert module._find_correlated(sample) == {"a", "f"}

@@ -29,6 +29,7 @@ TIE = 1e-12  # of a number's size: how near a threshold scikit-learn's own answe
 CHUNK_ROWS = 10_000  # per thread: on sixteen cores, 50,000 would take as much memory as the table
 RANDOM_ROWS = 2_000
 SPLIT_ROWS = 6_000
+MADE_VALUES = 6_000_000  # of wide tables fewer rows are made: 6,000 rows of 5,000 columns would take a gigabyte
 REFUSED_ROWS = 8  # of those that the exported model refuses, so many are shown to the pipeline, one by one
 EPOCH = f".{DATETIME_PARTS[0]}"
 
@@ -118,7 +119,8 @@ def _chunks(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
 def _make_rows(pipeline: Any, runtime: Runtime, features: pd.DataFrame, seed: int) -> Iterator[pd.DataFrame]:
     contract = runtime.contract
     rng = np.random.default_rng(seed)
-    base = features.iloc[rng.integers(0, len(features), RANDOM_ROWS)].reset_index(drop=True)
+    n_rows = min(RANDOM_ROWS, MADE_VALUES // len(features.columns))
+    base = features.iloc[rng.integers(0, len(features), n_rows)].reset_index(drop=True)
     yield _randomised(base, contract, rng, missing=0.0)
     built = is_built_here(pipeline, contract)
     if _takes_missing(pipeline, base):
@@ -264,7 +266,8 @@ def _at_splits(
     columns, thresholds = columns[usable], thresholds[usable]
     if not len(columns):
         return
-    picked = np.resize(rng.permutation(len(columns)), SPLIT_ROWS // 6)  # few splits: from many rows each
+    n_points = min(SPLIT_ROWS, MADE_VALUES // len(features.columns)) // 6
+    picked = np.resize(rng.permutation(len(columns)), n_points)  # few splits: from many rows each
     columns, thresholds = np.repeat(columns[picked], 6), _neighbours(thresholds[picked]).reshape(-1)
     values = thresholds * np.asarray(steps.scale)[columns] + np.asarray(steps.mean)[columns]
     values = np.nextafter(values, values * rng.choice([0, 1, 2], len(values)))  # scaling back may round past the threshold
