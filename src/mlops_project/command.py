@@ -5,7 +5,9 @@ A workflow module holds its own click command, so ``mlops train`` and ``python -
 
 import contextlib
 import os
+import shutil
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -88,6 +90,16 @@ def echo(*lines: str, err: bool = False, **style: Any) -> None:
         click.secho(plain(line), err=err, **style)
 
 
+def echo_wrapped(*lines: str) -> None:
+    """Print lines as ``echo`` does, on a terminal wrapped at blanks."""
+    width = min(shutil.get_terminal_size().columns, READABLE) if sys.stdout.isatty() else 0
+    for line in lines:
+        parts = (
+            textwrap.wrap(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False) if width else []
+        )
+        echo(*(parts or [line]))
+
+
 def print_json(value: Any, *, indent: int | None = None) -> None:
     """Print a value as JSON to stdout, on one line unless indented."""
     text = msgspec.json.encode(value)
@@ -104,7 +116,8 @@ def print_next(commands: Iterable[tuple[str, str]]) -> None:
 
 Step = Callable[[str], None]  # called at the beginning of each step with what it does
 WIDE = 10_000  # columns
-FLOWING, PADDING = 24, 2  # characters: longer cells may be wrapped; blanks between two columns
+READABLE = 100  # characters; longer lines of text are hard to read
+FLOWING, PADDING = 24, 3  # characters: longer cells may be wrapped; blanks between two columns
 
 
 @contextlib.contextmanager
@@ -177,7 +190,7 @@ def choose_left_out(columns: Sequence[str], widths: Sequence[int], droppable: Se
     needed = {name: min(cell, FLOWING) + PADDING for name, cell in zip(columns, widths, strict=True)}
     left_out: list[str] = []
     for name in droppable:
-        if sum(needed.values()) <= width + PADDING:
+        if sum(needed.values()) <= width + PADDING - 2:  # a blank at each edge
             break
         del needed[name]
         left_out.append(name)

@@ -2,16 +2,14 @@
 
 import contextlib
 import json
-import shutil
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from mlops_project.bundle import (
     CONFIG_FILE,
@@ -25,12 +23,13 @@ from mlops_project.bundle import (
     publish,
     stage,
 )
-from mlops_project.command import Step, WorkflowCommand, config_options, echo, print_next, show_progress
+from mlops_project.command import Step, WorkflowCommand, config_options, print_json, print_next, show_progress
 from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import BundleError, TrackingError
-from mlops_project.findings import Finding, accept, format_finding, summarise
+from mlops_project.findings import Finding, accept, summarise
 from mlops_project.metadata import check_contract
+from mlops_project.outcome import Training, as_plain, find_next, print_outcome
 
 if TYPE_CHECKING:
     from mlops_project.data_prep import ProductionRows, Split, Table
@@ -42,36 +41,7 @@ if TYPE_CHECKING:
     from mlops_project.runtime import Runtime
     from mlops_project.tracking.runs import LoggedRun
 
-MAX_WIDTH = 100  # columns of the terminal; longer lines are hard to read
 STEPS = 9  # calls of `step` in one training, without cross-validation
-
-
-@dataclass(frozen=True)
-class Training:
-    """What a training run leaves behind.
-
-    Attributes
-    ----------
-    bundle
-        The exported model.
-    evaluation
-        How good it is.
-    warnings
-        What the data made the trainer assume.
-    run
-        The MLflow run; None if nothing was logged.
-    not_logged
-        Why not, in words; None if it was.
-    decision
-        What the gate said; None if it was not asked.
-    """
-
-    bundle: Bundle
-    evaluation: "Evaluation"
-    warnings: tuple[str, ...]
-    run: "LoggedRun | None" = None
-    not_logged: str | None = None
-    decision: "Decision | None" = None
 
 
 def train(config: Config, step: Step = lambda _: None) -> Training:
@@ -390,68 +360,11 @@ def train_and_report(config: Config, *, quiet: bool = False, as_json: bool = Fal
     with show_progress(STEPS + config.evaluation.cv_folds, hidden=quiet or as_json) as step:
         result = train(config, step)
     if as_json:
-        echo(json.dumps(_as_json(result)))
+        print_json(as_plain(result))
     elif not quiet:
-        from mlops_project.modeling.evaluation import format_summary
-
-        echo(*format_summary(result.evaluation).split("\n"))
-        echo("", *_outcome(result, config))
+        print_outcome(result, config)
         if hints:
-            print_next(_next_commands(result, config))
-
-
-def _outcome(result: Training, config: Config) -> Iterator[str]:
-    """Yield what was found and what happened, line by line."""
-    for finding in result.bundle.metadata.findings:
-        yield from format_finding(finding, min(shutil.get_terminal_size().columns, MAX_WIDTH))
-    contract, truth = result.bundle.contract, result.evaluation.scored.truth
-    if contract.task == "binary":
-        from mlops_project.tables.positive import describe_positive
-
-        (_, label), (_, name), chosen = contract.classes, contract.class_names, config.data.positive_class is None
-        yield describe_positive(label, float(truth.mean()), name=name, of="the held-out rows", chosen=chosen)
-    for note in result.warnings:
-        yield f"warning: {note}"
-    yield f"model: {result.bundle.path}"
-    if result.run is not None:
-        yield f"run: {result.run.run_id} in {result.run.uri}, version {result.run.model_version} of {result.run.model_name}"
-    if result.not_logged is not None:
-        yield f"not logged: {result.not_logged}"
-    if result.decision is not None:
-        yield f"gate: {'promoted' if result.decision.promote else 'not promoted'}: {result.decision.reason}"
-
-
-def _next_commands(result: Training, config: Config) -> Iterator[tuple[str, str]]:
-    """Yield what to do next and what for."""
-    from mlops_project.promote import write_overrule
-
-    decision, run = result.decision, result.run
-    if run is not None and decision is not None and not decision.promote and decision.verdict != "identical":
-        yield config.command("models"), "compare this version with the champion"
-        yield write_overrule(config, run.model_version), "make it champion all the same"
-        return
-    if run is not None and decision is None:
-        yield config.command("promote"), "make it champion, if the gate agrees"
-    yield config.command("serve"), f"answer requests: http://{config.serving.host}:{config.serving.port}/docs"
-    yield config.command("up"), "that and all the rest: MLflow, the monitor, the application"
-
-
-def _as_json(result: Training) -> dict[str, Any]:
-    metadata = result.bundle.metadata
-    return {
-        "model_dir": str(result.bundle.path),
-        "digest": result.bundle.digest,
-        "metrics": metadata.metrics,
-        "metric_intervals": metadata.metric_intervals,
-        "baselines": msgspec.to_builtins(metadata.baselines),
-        "warnings": list(result.warnings),
-        "findings": msgspec.to_builtins(metadata.findings),
-        "run_id": result.run.run_id if result.run else None,
-        "model_version": result.run.model_version if result.run else None,
-        "not_logged": result.not_logged,
-        "promoted": result.decision.promote if result.decision else None,
-        "reason": result.decision.reason if result.decision else None,
-    }
+            print_next(find_next(result, config))
 
 
 if __name__ == "__main__":

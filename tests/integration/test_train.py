@@ -1,5 +1,6 @@
 """What `mlops train` says on the terminal about a table of one's own."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +50,11 @@ def test_training_says_which_class_is_the_positive_one_and_keeps_it(train):
 
 
 def test_training_ends_with_commands_that_name_the_file(train):
-    *_, head, serve, purpose, up, _ = train().splitlines()
+    said = train()
+    assert "report: " in said
+    *_, head, serve, purpose, ask, _, up, _ = said.splitlines()
     assert (head, serve, up) == ("next:", "  mlops serve people.yaml", "  mlops up people.yaml")
-    assert purpose == "      answer requests: http://127.0.0.1:8000/docs"
+    assert purpose == "      answer requests; try it at http://127.0.0.1:8000/docs"
+    request = "artifacts/model/serving_input_example.json"
+    assert ask == f"  curl http://127.0.0.1:8000/invocations -H content-type:application/json -d @{request}"
+    assert json.loads(Path(request).read_text())["dataframe_split"]["columns"] == ["age", "visits"]

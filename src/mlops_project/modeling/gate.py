@@ -183,7 +183,7 @@ def _judge(low: float, high: float, tolerance: float) -> Verdict:
 _WORDS = {"better": "better", "not_worse": "not worse", "worse": "worse", "unclear": "these rows cannot tell"}
 _TRY_CLASSES = (
     "try model.estimator: auto, a larger model.params.min_samples_leaf or model.calibration: sigmoid, more rows, or look at "
-    "what training warned of; promote it all the same with mlops promote --force --reason …"
+    "what training warned of; --force promotes it all the same"
 )
 _TRY_FIRST: dict[Task, str] = {
     "binary": _TRY_CLASSES,

@@ -1,0 +1,122 @@
+"""What a training leaves behind, and how it is told: on the terminal, with what to do next, and as JSON."""
+
+import os
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mlops_project.bundle import Bundle
+from mlops_project.command import echo, echo_wrapped
+from mlops_project.config import Config
+from mlops_project.findings import format_finding
+
+if TYPE_CHECKING:
+    from mlops_project.modeling.evaluation import Evaluation
+    from mlops_project.modeling.gate import Decision
+    from mlops_project.tracking.runs import LoggedRun
+
+EXAMPLE_REQUEST = "serving_input_example.json"  # MLflow writes it beside its model
+EVERY_HOST = ("0.0.0.0", "::")  # noqa: S104 - to be recognised
+NOT_GOOD_ENOUGH = ("not_better_than_dummy", "below_minimum")  # verdicts without a champion's part
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training run leaves behind.
+
+    Attributes
+    ----------
+    bundle
+        The exported model.
+    evaluation
+        How good it is.
+    warnings
+        What the data made the trainer assume.
+    run
+        The MLflow run; None if nothing was logged.
+    not_logged
+        Why not, in words; None if it was.
+    decision
+        What the gate said; None if it was not asked.
+    """
+
+    bundle: Bundle
+    evaluation: "Evaluation"
+    warnings: tuple[str, ...]
+    run: "LoggedRun | None" = None
+    not_logged: str | None = None
+    decision: "Decision | None" = None
+
+
+def print_outcome(result: Training, config: Config) -> None:
+    """Print how good the model is, what was found and what happened."""
+    from mlops_project.modeling.evaluation import format_summary
+
+    echo(*format_summary(result.evaluation).split("\n"), "")
+    echo_wrapped(*_describe(result, config))
+
+
+def _describe(result: Training, config: Config) -> Iterator[str]:
+    """Yield what was found and what happened, one line each."""
+    for finding in result.bundle.metadata.findings:
+        yield from format_finding(finding)
+    contract, truth = result.bundle.contract, result.evaluation.scored.truth
+    if contract.task == "binary":
+        from mlops_project.tables.positive import describe_positive
+
+        (_, label), (_, name), chosen = contract.classes, contract.class_names, config.data.positive_class is None
+        yield describe_positive(label, float(truth.mean()), name=name, of="the held-out rows", chosen=chosen)
+    for note in result.warnings:
+        yield f"warning: {note}"
+    yield f"model: {result.bundle.path}"
+    yield f"report: {result.bundle.path / 'report.html'} (for a browser)"
+    if result.run is not None:
+        yield f"run: {result.run.run_id} in {result.run.uri}, version {result.run.model_version} of {result.run.model_name}"
+    if result.not_logged is not None:
+        yield f"not logged: {result.not_logged}"
+    if result.decision is not None:
+        yield f"gate: {'promoted' if result.decision.promote else 'not promoted'}: {result.decision.reason}"
+
+
+def find_next(result: Training, config: Config) -> Iterator[tuple[str, str]]:
+    """Yield commands to go on with, and what each is for."""
+    from mlops_project.promote import write_overrule
+
+    decision, run = result.decision, result.run
+    if run is not None and decision is not None and not decision.promote and decision.verdict != "identical":
+        if decision.verdict in NOT_GOOD_ENOUGH:
+            yield config.command("train"), "train again, once you have followed the gate's advice above"
+        else:
+            yield config.command("models"), "compare this version with the champion"
+        yield write_overrule(config, run.model_version), "make it champion all the same"
+        return
+    if run is not None and decision is None:
+        yield config.command("promote"), "make it champion, if the gate agrees"
+    address = f"http://{'127.0.0.1' if config.serving.host in EVERY_HOST else config.serving.host}:{config.serving.port}"
+    yield config.command("serve"), f"answer requests; try it at {address}/docs"
+    if EXAMPLE_REQUEST in result.bundle.metadata.files:
+        example = shlex.quote(os.path.relpath(result.bundle.path / EXAMPLE_REQUEST))
+        yield f"curl {address}/invocations -H content-type:application/json -d @{example}", "ask it, from another terminal"
+    yield config.command("up"), "serve it with MLflow, the monitor and the application beside it"
+
+
+def as_plain(result: Training) -> dict[str, Any]:
+    """Return a training's result as plain values, for JSON."""
+    metadata = result.bundle.metadata
+    return {
+        "model_dir": str(result.bundle.path),
+        "digest": result.bundle.digest,
+        "metrics": metadata.metrics,
+        "metric_intervals": metadata.metric_intervals,
+        "baselines": msgspec.to_builtins(metadata.baselines),
+        "warnings": list(result.warnings),
+        "findings": msgspec.to_builtins(metadata.findings),
+        "run_id": result.run.run_id if result.run else None,
+        "model_version": result.run.model_version if result.run else None,
+        "not_logged": result.not_logged,
+        "promoted": result.decision.promote if result.decision else None,
+        "reason": result.decision.reason if result.decision else None,
+    }
