@@ -14,6 +14,7 @@ from mlops_project.tables.describe import build_contract
 from mlops_project.tables.judge import judge_table
 from mlops_project.tables.production import ProductionRows, join_production, read_production
 from mlops_project.tables.sources import read_table
+from mlops_project.tables.spellings import join_spellings
 from mlops_project.tables.splits import Split, split_table
 from mlops_project.tables.table import Table, compute_digest, hash_column
 from mlops_project.tables.targets import MAX_CLASSES, find_target, name_classes, order_classes, prepare_target
@@ -172,6 +173,9 @@ def _take_target(draft: _Draft, name: str) -> "tuple[pd.Series[Any] | None, Task
         )
     if missing.any():  # whole numbers and booleans without gaps have types of their own
         typed = draft.convert(column[~missing], MAX_CLASSES)
+    values, spellings = join_spellings(typed.values, draft.config.checks.accept)
+    typed = typed._replace(values=values)
+    draft.findings += [] if spellings is None else [spellings]
     wanted = draft.config.data.task
     try:
         return *prepare_target(typed, None if wanted == "auto" else wanted, n_absent=n_rows - n_left), n_left
@@ -213,9 +217,9 @@ def _judge(
     hashes = {name: hash_column(column) for name, column in features.items()}
     unusable = checks.find_unusable(features, hashes)
     usable = {name: column for name, column in features.items() if name not in unusable}
-    infinite = checks.find_infinite(usable)
+    infinite = [*checks.find_infinite(usable), *checks.find_huge(usable)]
     leaks = [] if target is None or task is None else checks.find_leaks(usable, target, task)
-    found = [*unusable.values(), *leaks]
+    found = [*unusable.values(), *leaks, *checks.find_nearly_constant(usable)]
     draft.findings += accept([*found, *checks.find_identifiers(usable, types)], draft.config.checks.accept)
     blocking = [*infinite, *(finding for finding in draft.findings if finding.blocks)]
     draft.problems += [f"{finding.sentence} [{finding.code}]" for finding in blocking]

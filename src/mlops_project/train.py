@@ -225,8 +225,12 @@ def _collect_findings(
     """Return what was found in the table, by the split and by the model."""
     from mlops_project.modeling.random_split import compare_with_random_split
     from mlops_project.tables.copies import describe_copies
+    from mlops_project.tables.order import compare_sides
 
     found = list(table.findings)
+    if config.data.time or config.data.group:
+        sides = compare_sides(split.train_features, split.test_features, (split.train_target, split.test_target))
+        found += [] if sides is None else [sides]
     if split.copies is not None:
         compared = compare_with_random_split(runtime, split, held_out, runtime.contract, config)
         found.append(describe_copies(split.copies, split.test_target.index.to_numpy(), compared))

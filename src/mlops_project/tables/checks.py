@@ -18,6 +18,8 @@ EXACT_INTEGERS = 2**53  # the model computes in float64, which has gaps between 
 IDENTIFIER_SHARE = 0.95
 IDENTIFIER_ROWS = 50
 IDENTIFIER_NAME = re.compile(r"(^|[_\W])(?i:id|uuid|guid|key|index|no|nr)$|[a-z](Id|ID|Uuid|UUID|Key|No|Nr)$")
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
+MAX_OTHERS, NEARLY_NONE = 9, 0.02  # rows of another value than all others
 GLANCE_ROWS = 1000  # enough to see that a column has more values than the target has classes
 
 
@@ -80,6 +82,61 @@ def find_infinite(features: Columns) -> list[Finding]:
                         severity="error",
                     )
                 )
+    return found
+
+
+def find_huge(features: Columns) -> list[Finding]:
+    """Return the columns with numbers beyond the range in which models compute, with how many and where."""
+    found = []
+    for name, column in features.items():
+        huge = column[_is_huge(column)]
+        if len(huge):
+            marks = ", ".join(list_huge(column)[:3])
+            found.append(
+                Finding(
+                    code="huge-values",
+                    columns=(name,),
+                    seen=f"column {name!r} has {len(huge)} values beyond {MAX_FLOAT32:.1e}, the first in row "
+                    f"{huge.index[0] + 1}: {huge.iloc[0]:g}",
+                    why="trees compute in float32, which ends there",
+                    cure=f"mend them, or read them as missing, data.missing: [{marks}], or add {name!r} to data.drop",
+                    severity="error",
+                )
+            )
+    return found
+
+
+def list_huge(column: "pd.Series[Any]") -> list[str]:
+    """Return the different values of ``find_huge``, as data.missing takes them."""
+    return [repr(float(value)) for value in column[_is_huge(column)].unique()]
+
+
+def _is_huge(column: "pd.Series[Any]") -> Any:
+    if column.dtype.kind != "f":
+        return np.zeros(len(column), bool)
+    values = np.abs(column.to_numpy())
+    return (values > MAX_FLOAT32) & np.isfinite(values)
+
+
+def find_nearly_constant(features: Columns) -> list[Finding]:
+    """Return the columns with one value in all rows but a handful."""
+    found = []
+    for name, column in features.items():
+        if len(column) < IDENTIFIER_ROWS or column.iloc[:GLANCE_ROWS].nunique() > MAX_OTHERS:
+            continue
+        counts = column.value_counts(dropna=False)
+        others = len(column) - int(counts.iloc[0])
+        if others <= min(MAX_OTHERS, NEARLY_NONE * len(column)):
+            found.append(
+                Finding(
+                    code="nearly-constant",
+                    columns=(name,),
+                    seen=f"column {name!r} is {str(counts.index[0])[:40]!r} in all rows but {others}",
+                    why="a model can learn by heart what these few rows answered, and no more",
+                    cure=f"if the others are faults, add {name!r} to data.drop",
+                    severity="note",
+                )
+            )
     return found
 
 

@@ -14,6 +14,7 @@ from mlops_project.sections import DataConfig
 from mlops_project.tables import checks
 from mlops_project.tables.layout import Seen
 from mlops_project.tables.sources import RawTable, read_source
+from mlops_project.tables.spellings import join_spellings
 from mlops_project.tables.table import hash_column
 from mlops_project.tables.targets import MAX_CLASSES, find_target, order_classes, prepare_target
 from mlops_project.tables.types import AS_TYPED, Options, StrayValuesError, TypedColumn, convert_column, mark_missing
@@ -171,6 +172,9 @@ def _inspect_target(raw: RawTable, found: Inspection, wanted: Task | None) -> "t
         raise DataError(f"{raw.source}: {len(frame)} rows have a {found.target!r}, too few; {checks.MIN_ROWS} is the least")
     column = mark_missing(frame.pop(found.target), found.missing)
     typed = convert_column(column, typed.type if found.target in found.types else None, MAX_CLASSES, found.options)
+    values, spellings = join_spellings(typed.values, {})
+    typed = typed._replace(values=values)
+    found.notes += [] if spellings is None else [f"{spellings.seen}; they are joined"]
     try:
         target, found.task = prepare_target(typed, wanted, n_absent=int((~present).sum()))
     except DataError as error:
@@ -225,6 +229,15 @@ def _find_drops(usable: dict[str, TypedColumn], target: "pd.Series[Any]", found:
         found.missing |= dict.fromkeys(INFINITE, name)
         found.notes.append(f"{finding.seen}; read as missing")
         columns[name] = mark_missing(columns[name], INFINITE)
+    for finding in checks.find_huge(columns):
+        (name,) = finding.columns
+        marks = checks.list_huge(columns[name])
+        found.notes.append(f"{finding.seen}; {'read as missing' if len(marks) <= MAX_MARKS else 'left out'}")
+        if len(marks) <= MAX_MARKS:
+            found.missing |= dict.fromkeys(marks, name)
+            columns[name] = mark_missing(columns[name], marks)
+        else:
+            found.drop[name] = finding.seen.removeprefix(f"column {name!r} ")
     rest = {name: column for name, column in columns.items() if name not in found.drop}
     leaks = [finding.columns[0] for finding in checks.find_leaks(rest, target, found.task)]
     found.drop |= dict.fromkeys(leaks, f"equals the target {found.target!r} in other words: a leak")

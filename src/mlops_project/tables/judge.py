@@ -7,8 +7,10 @@ from mlops_project.config import Config
 from mlops_project.errors import DataError
 from mlops_project.findings import Finding, accept
 from mlops_project.tables.checks import joined
+from mlops_project.tables.classes import find_rare_classes
 from mlops_project.tables.entities import find_repeated
 from mlops_project.tables.leaks import find_functions, find_too_good
+from mlops_project.tables.order import find_time_order
 from mlops_project.tables.sample import take_sample
 from mlops_project.tables.table import Table
 
@@ -26,7 +28,7 @@ def judge_table(table: Table, config: Config, *, refuse: bool = True) -> Table:
     DataError
         With every error, and how to accept it.
     """
-    found = accept([*table.findings, *_find(table)], config.checks.accept)
+    found = accept([*table.findings, *_find(table, config)], config.checks.accept)
     blocking = [finding for finding in found if finding.blocks]
     if refuse and blocking:
         problems = joined(f"{finding.sentence} [{finding.code}]" for finding in blocking)
@@ -34,10 +36,13 @@ def judge_table(table: Table, config: Config, *, refuse: bool = True) -> Table:
     return replace(table, findings=found)
 
 
-def _find(table: Table) -> Iterator[Finding]:
+def _find(table: Table, config: Config) -> Iterator[Finding]:
     sample = take_sample(table)
     named = frozenset(column for finding in table.findings for column in finding.columns)
-    repeated = find_repeated(sample)
+    yield from find_rare_classes(table, config.test_size)
+    if table.times is None and table.groups is None and (drifting := find_time_order(sample)) is not None:
+        yield drifting
+    repeated = find_repeated(sample) if table.groups is None else None
     if repeated is not None:
         yield repeated
         named |= frozenset(repeated.columns)

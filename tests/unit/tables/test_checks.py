@@ -104,3 +104,15 @@ def test_few_rows_have_no_identifiers():
 
 def test_small_classes_are_named_with_their_rows():
     assert checks.find_small_classes(pd.Series(["a"] * 9 + ["b"] * 4 + ["c"])) == ["'b' (4)", "'c' (1)"]
+
+
+def test_huge_values_are_counted_with_the_first_row_and_listed():
+    features = columns(a=[1.0, 1e300, -1e300, 1e30], b=[1.0, np.inf, np.nan, 2.0])
+    (found,) = checks.find_huge(features)
+    assert (found.code, found.seen) == ("huge-values", "column 'a' has 2 values beyond 3.4e+38, the first in row 2: 1e+300")
+    assert checks.list_huge(features["a"]) == ["1e+300", "-1e+300"]
+
+
+def test_column_with_one_value_but_for_a_handful_is_noted(rng):
+    found = checks.find_nearly_constant(columns(a=[0.0] * 597 + [1.0] * 3, b=[0] * 580 + [1] * 20, c=rng.random(600)))
+    assert [(finding.code, finding.columns, finding.severity) for finding in found] == [("nearly-constant", ("a",), "note")]
