@@ -14,6 +14,7 @@ COMMANDS = {
     "train": ("mlops_project.train", "command", "Train, evaluate, export, track and register a model."),
     "log": ("mlops_project.log", "command", "Log an exported model to MLflow that was not logged when it was trained."),
     "models": ("mlops_project.models", "command", "List registered versions with aliases and metrics."),
+    "score": ("mlops_project.score", "command", "Score a table of any length: files in, files out."),
     "serve": ("mlops_project.serve", "command", "Serve models over HTTP."),
     "monitor": ("mlops_project.monitor", "command", "Watch what models answer: drift, performance, alerts, and act."),
     "drift": ("mlops_project.drift", "command", "Compare a table with what a model was judged on, or with another table."),

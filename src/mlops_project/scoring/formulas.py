@@ -1,9 +1,10 @@
 """Text cells that a spreadsheet would run as a formula, made harmless (OWASP, CSV injection)."""
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Signs that make Excel, LibreOffice and Google Sheets calculate, and their wide forms; blanks before them do not help.
 FORMULA = re.compile("^\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]")
@@ -17,8 +18,10 @@ def neutralise(text: str) -> str:
     return text
 
 
-def neutralise_frame(frame: pd.DataFrame) -> pd.DataFrame:
+def neutralise_frame(frame: "pd.DataFrame") -> "pd.DataFrame":
     """Return a frame whose column names and texts are safe to open in a spreadsheet; numbers are untouched."""
+    import pandas as pd
+
     safe = {
         neutralise(str(name)): frame[name] if _is_plain(frame[name]) else frame[name].map(_neutralise_value)
         for name in frame.columns

@@ -112,7 +112,7 @@ class ParquetBody:
         self._n_bytes += block.nbytes
         self._limits.check_bytes(self._n_bytes, TOO_LARGE)
         try:
-            values = {name: _to_values(block.column(name)) for name in self._known}
+            values = {name: to_values(block.column(name)) for name in self._known}
         except (ArrowException, *DAMAGED) as error:
             raise UnreadableFileError("not a readable Parquet file") from error
         return {name: values.get(name, ()) for name in self._names}
@@ -197,7 +197,7 @@ def _is_text(kind: Any) -> bool:
     )
 
 
-def _to_values(column: Any) -> Sequence[Any]:
+def to_values(column: Any) -> Sequence[Any]:
     """Return an Arrow column as a NumPy array, where one holds its values exactly, or else as Python objects.
 
     ``to_pylist`` raises for instants that Python's ``datetime`` does not hold: years beyond 9999, unknown time zones and,
@@ -226,5 +226,5 @@ def _look_up(column: Any) -> list[Any]:
         return [value for chunk in column.chunks for value in _look_up(chunk)]
     import pyarrow as pa
 
-    values = _to_values(pa.chunked_array([column.dictionary]))
+    values = to_values(pa.chunked_array([column.dictionary]))
     return [None if index is None else values[index] for index in column.indices.to_pylist()]

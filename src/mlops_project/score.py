@@ -1,0 +1,197 @@
+"""Score: a table of any length → its rows with what the model says of them. ``mlops score``."""
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from mlops_project.bundle import Bundle, load_bundle
+from mlops_project.command import WorkflowCommand, echo, print_json
+from mlops_project.config import Config
+from mlops_project.errors import ConfigError
+from mlops_project.formats import plain
+from mlops_project.utils import load_config
+
+if TYPE_CHECKING:
+    from mlops_project.scoring.batch import Finished, Progress
+
+CONFIG_ENDINGS = (".yaml", ".yml")
+REGISTRY = "models:/"
+LINE_SECONDS = 10.0  # between two lines of progress, where stderr is no terminal
+
+
+@contextlib.contextmanager
+def open_model(place: str | None, config: Config) -> Iterator[tuple[Bundle, str]]:
+    """Give a proven bundle, and the version that the output names.
+
+    Parameters
+    ----------
+    place
+        A bundle's folder, or ``models:/name@alias`` or ``models:/name/version`` in the registry; None for the exported model of
+        the configuration.
+
+    Raises
+    ------
+    BundleError, TrackingError, ConfigError
+        If there is none, or it does not answer.
+    """
+    from mlops_project.proof import prove
+
+    if place is None or not place.startswith(REGISTRY):
+        bundle = load_bundle(config.model_dir if place is None else Path(place).expanduser())
+        prove(bundle, config.proof)
+        yield bundle, bundle.version
+        return
+    from mlops_project.tracking.registry import download_bundle, find_version
+    from mlops_project.tracking.store import open_store
+
+    name, which = _split_address(place)
+    with tempfile.TemporaryDirectory(prefix="mlops-score-") as folder:
+        with open_store(config) as store:
+            version = find_version(store, name, which)
+            bundle = download_bundle(store, version, Path(folder))
+        prove(bundle, config.proof)
+        yield bundle, str(version.number)
+
+
+def _split_address(address: str) -> tuple[str, str]:
+    rest = address.removeprefix(REGISTRY)
+    name, sign, which = rest.rpartition("@") if "@" in rest else rest.rpartition("/")
+    if not (name and sign and which):
+        raise ConfigError(f"--model {address}: expected models:/name@champion, models:/name/3 or models:/name/latest")
+    return name, which
+
+
+def _find_places(places: tuple[str, ...], output: str | None) -> tuple[str, str, Path | None]:
+    """Return input, output and configuration file from the arguments: the output is the second one, unless ``-o`` names it."""
+    source, *others = places
+    if output is None:
+        if not others or others[0].lower().endswith(CONFIG_ENDINGS):
+            raise ConfigError(f"where to? `mlops score {source} scored.csv`, a name in .parquet, or a folder")
+        output, *others = others
+    if len(others) > 1:
+        raise ConfigError(f"too many arguments: {' '.join(others)}; expected INPUT OUTPUT [CONFIG.yaml]")
+    return source, output, Path(others[0]) if others else None
+
+
+@click.command(cls=WorkflowCommand, name="score")
+@click.argument("places", nargs=-1, required=True, metavar="INPUT [OUTPUT] [CONFIG.yaml]")
+@click.option("-o", "--output", metavar="PLACE", help="The same as OUTPUT: out.csv, out.csv.gz, out.parquet, or a folder.")
+@click.option("--model", metavar="PLACE", help="Bundle, models:/name@champion or models:/name/3; default the configuration's.")
+@click.option("--keep", metavar="COLUMNS", help="Columns of the input to keep, such as id,date; default all; '' for none.")
+@click.option(
+    "--on-bad-rows",
+    type=click.Choice(["side-file", "stop"]),
+    default="side-file",
+    show_default=True,
+    help="What to do with rows that do not fit the model.",
+)
+@click.option("--processes", type=click.IntRange(min=1), metavar="N", help="That score at the same time; default one per core.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting. May be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+def command(
+    places: tuple[str, ...],
+    output: str | None,
+    model: str | None,
+    keep: str | None,
+    on_bad_rows: Literal["side-file", "stop"],
+    processes: int | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Score INPUT (CSV or Parquet: a file, a folder, a glob), and write its rows with the predictions to OUTPUT.
+
+    A run that was killed goes on where it was when the same command is given again. Rows that do not fit the model are in
+    OUTPUT.bad-rows.csv, with row number and reason.
+    """
+    from mlops_project.scoring.batch import Options, score_table
+
+    source, target, file = _find_places(places, output)
+    config = load_config(file, overrides=overrides)
+    kept = None if keep is None else tuple(name.strip() for name in keep.split(",") if name.strip())
+    with open_model(model, config) as (bundle, version), _show_progress() as progress:
+        options = Options(kept, on_bad_rows, processes or count_cores(), version)
+        finished = score_table(source, target, bundle, options, progress)
+    if as_json:
+        print_json(_summarise(finished))
+    else:
+        _print(finished)
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _show_progress() -> "Iterator[Callable[[Progress], None]]":
+    """Show rows, rows per second and time left on stderr: one line that changes, or a line from time to time."""
+    from rich.console import Console
+    from rich.status import Status
+
+    console = Console(stderr=True, highlight=False)
+    if console.is_terminal:
+        with Status("reading", console=console) as status:
+            yield lambda state: status.update(plain(describe(state)))
+        return
+    last = time.monotonic()
+
+    def say(state: "Progress") -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINE_SECONDS:
+            last = time.monotonic()
+            echo(f"- {describe(state)}", err=True)
+
+    yield say
+
+
+def describe(state: "Progress") -> str:
+    """Return how far a run is, in words."""
+    rate = state.new_rows / state.seconds if state.seconds > 0 else 0.0
+    text = f"{state.rows:,} rows, {rate:,.0f} rows/s"
+    if not state.share or not rate:
+        return text
+    left = state.rows * (1 - state.share) / state.share / rate
+    return f"{text}, {state.share:.0%}, about {_format_time(left)} left"
+
+
+def _format_time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _summarise(finished: "Finished") -> dict[str, Any]:
+    import msgspec
+
+    outcome, output = finished.outcome, finished.output
+    return msgspec.structs.asdict(outcome) | {
+        "output": str(output.path),
+        "bad_rows_file": str(output.bad_rows_file) if outcome.bad_rows else None,
+        "resumed": finished.is_resumed,
+        "seconds": round(finished.seconds, 3),
+    }
+
+
+def _print(finished: "Finished") -> None:
+    outcome, output = finished.outcome, finished.output
+    if finished.is_restarted:
+        echo("note: an unfinished run with another input, model or settings was there; its parts were deleted", err=True)
+    if outcome.bad_rows:
+        noun = "row does" if outcome.bad_rows == 1 else "rows do"
+        echo(f"warning: {outcome.bad_rows:,} {noun} not fit the model; they are in {output.bad_rows_file}", err=True)
+    classes = ", ".join(f"{name} {count:,}" for name, count in outcome.counts.items())
+    went_on = ", resumed" if finished.is_resumed else ""
+    echo(f"{outcome.scored:,} rows scored by {outcome.model} version {outcome.version} in {finished.seconds:.1f} s{went_on}")
+    if classes:
+        echo(f"  {classes}")
+    echo(f"  {output.path}")
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,205 @@
+"""A table of any length → the same rows with what the model says of them: found, cut into units, scored, put together."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from mlops_project.bundle import Bundle
+from mlops_project.errors import ConfigError, DataError
+from mlops_project.scoring.forms import read_settings
+from mlops_project.scoring.inputs import Inputs, find_inputs
+from mlops_project.scoring.outputs import Outcome, Output, check_output, find_output, locate, write_output
+from mlops_project.scoring.parts import Note, Task
+from mlops_project.scoring.units import Unit
+from mlops_project.scoring.work import WorkFolder, build_key, open_work
+from mlops_project.scoring.workers import score_units
+from mlops_project.wire.columns import Rules
+
+# As the server's `/predict` with files: what loses nothing is converted, and a gap where training had none is refused.
+RULES = Rules(gaps="error")
+
+OnBadRows = Literal["side-file", "stop"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes
+    ----------
+    rows
+        Done, with those of the run that was interrupted.
+    new_rows, seconds
+        Done by this run, and since when.
+    share
+        Of the whole, in [0, 1]; None if that is not known.
+    """
+
+    rows: int
+    new_rows: int
+    seconds: float
+    share: float | None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to score.
+
+    Attributes
+    ----------
+    keep
+        Columns of the input that are in the output as well; None for all.
+    on_bad_rows
+        Rows that do not fit the model go to a side file, or ``stop`` the run.
+    processes
+        That score at the same time.
+    version
+        Of the model, as the output names it; None for the bundle's own.
+    storage_options
+        For the fsspec file system.
+    """
+
+    keep: tuple[str, ...] | None = None
+    on_bad_rows: OnBadRows = "side-file"
+    processes: int = 1
+    version: str | None = None
+    storage_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run did.
+
+    Attributes
+    ----------
+    outcome
+        Counts of the whole output.
+    output
+        Where it is.
+    is_resumed, is_restarted
+        Whether it went on from an interrupted run; whether it deleted what a run with another input or model had left.
+    seconds
+        How long this run took.
+    """
+
+    outcome: Outcome
+    output: Output
+    is_resumed: bool
+    is_restarted: bool
+    seconds: float
+
+
+def score_table(
+    source: str, target: str, bundle: Bundle, options: Options, progress: Callable[[Progress], None] = lambda _: None
+) -> Finished:
+    """Score a table and write the rows with the predictions.
+
+    The output's bytes follow from input, model and options; they depend neither on the number of processes nor on how often the
+    run was interrupted.
+
+    Parameters
+    ----------
+    source
+        CSV or Parquet: file, folder or glob; a local path or an fsspec URL.
+    target
+        A name that ends in ``.csv``, ``.csv.gz`` or ``.parquet``, or a folder.
+    bundle
+        The model, already proven.
+
+    Raises
+    ------
+    DataError, ConfigError
+        If something cannot be read or written, columns are missing, or a row does not fit and ``on_bad_rows`` is ``stop``.
+    StackError
+        If a process that scores dies.
+    """
+    started = time.monotonic()
+    output = find_output(target)
+    settings = read_settings(bundle.metadata.config)
+    inputs = find_inputs(source, bundle.contract, RULES, output.format, options.keep, options.storage_options, settings)
+    check_output(output, source, inputs.files)
+    version = options.version or bundle.version
+    key = build_key(
+        inputs=inputs.identity,
+        kept=inputs.table.kept,
+        model=bundle.digest,
+        version=version,
+        kind=output.kind,
+        on_bad_rows=options.on_bad_rows,
+    )
+    task = Task(
+        bundle.model_file.absolute(),
+        bundle.contract,
+        version,
+        inputs.table,
+        RULES,
+        output.format,
+        inputs.schema,
+        options.on_bad_rows,
+    )
+    try:
+        with open_work(output.path, key) as work:
+            done = _score_all(inputs, task, work, options.processes, progress)
+            outcome = _sum_up(inputs, bundle, version, key, done)
+            write_output(output, work, done, outcome, inputs.schema)
+            finished = Finished(outcome, output, work.is_resumed, work.is_restarted, time.monotonic() - started)
+            work.remove()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(
+            f"{output.path}: cannot be written: {reason}; what was there before still is, and the same command goes on from "
+            "the parts that are finished"
+        ) from error
+    return finished
+
+
+def _score_all(
+    inputs: Inputs, task: Task, work: WorkFolder, processes: int, progress: Callable[[Progress], None]
+) -> list[tuple[Unit, Note]]:
+    started = time.monotonic()
+    already = {os.path.splitext(file.name)[0] for file in work.notes.iterdir()}  # noqa: PTH122 - names of many files
+    done: list[tuple[Unit, Note]] = []
+    rows = new_rows = read = 0
+    for unit, note in score_units(inputs.plan(), task, work, processes):
+        done.append((Unit(unit.index, unit.file, unit.start, unit.end, unit.groups), note))
+        if note.bad and task.on_bad_rows == "stop":
+            file, row = locate(done, note.bad[0])
+            raise DataError(f"{file}: row {row}: {note.bad[0].reason}; mend it, or use --on-bad-rows side-file")
+        rows += note.rows
+        new_rows += note.rows if work.name_part(unit) not in already else 0
+        read += unit.end - unit.start
+        share = rows / inputs.rows if inputs.rows else min(1.0, read / inputs.size_bytes) if inputs.size_bytes else None
+        progress(Progress(rows, new_rows, time.monotonic() - started, share))
+    return done
+
+
+def _sum_up(inputs: Inputs, bundle: Bundle, version: str, key: str, done: list[tuple[Unit, Note]]) -> Outcome:
+    counts = np.zeros(len(bundle.contract.classes), np.int64)
+    totals: Counter[str] = Counter()
+    for _, note in done:
+        counts += np.array(note.counts, np.int64) if note.counts else 0
+        totals.update(rows=note.rows, scored=note.scored, bad=len(note.bad))
+    if inputs.rows is not None and totals["rows"] != inputs.rows:
+        raise DataError(
+            f"{inputs.source}: {totals['rows']} rows were read, the files have {inputs.rows}; did they change meanwhile?"
+        )
+    if totals["rows"] and not totals["scored"]:
+        first = next(note.bad[0] for _, note in done if note.bad)
+        raise DataError(f"{inputs.source}: none of its {totals['rows']:,} rows fits the model; the first: {first.reason}")
+    names = bundle.contract.class_names
+    return Outcome(
+        input=inputs.source,
+        model=bundle.metadata.name,
+        version=version,
+        digest=bundle.digest,
+        key=key,
+        rows=totals["rows"],
+        scored=totals["scored"],
+        bad_rows=totals["bad"],
+        counts=dict(zip(names, counts.tolist(), strict=True)),
+    )

@@ -1,0 +1,317 @@
+"""What a run reads: which files, whether they fit the model, and how they are cut into units of work."""
+
+import io
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+from fsspec.implementations.local import LocalFileSystem
+
+from mlops_project.contract import Contract
+from mlops_project.errors import ConfigError, DataError, suggest
+from mlops_project.scoring.csv_blocks import read_header, split
+from mlops_project.scoring.forms import find_form
+from mlops_project.scoring.parts import Format, find_csv_type, list_results
+from mlops_project.scoring.units import Table, Unit, open_parquet
+from mlops_project.tables.files import PACKED, find_kind
+from mlops_project.tables.layout import LayoutSettings
+from mlops_project.tables.locations import hide_credentials, is_glob
+from mlops_project.tables.text_format import SAMPLE_BYTES, SEPARATORS, TextFormat
+from mlops_project.wire.columns import Rules
+from mlops_project.wire.rows import RowReader
+
+UNIT_ROWS = 1 << 16
+MAX_UNITS_PER_GROUP = 8  # a row group is read from its start for each of its units
+MAX_NAMED = 3  # columns in a message
+KNOWN = ".csv, .tsv, .txt, .data, .tab (also packed: .gz, .bz2, .xz, .zst, .zip), .parquet, .pq, .parq"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files of a run.
+
+    Attributes
+    ----------
+    source
+        As the user named it, without credentials.
+    files
+        With file system, in the order of their names.
+    identity
+        For each file what changes when it does: path, size, time of its last change or its tag in the object store.
+    table
+        What they have in common.
+    schema
+        Arrow names and types of the output.
+    form
+        CSV: how the files are written; None for Parquet.
+    size_bytes
+        Of all files; 0 if they are packed, and so larger than that.
+    rows
+        Parquet: of all files; None for CSV.
+    """
+
+    source: str
+    files: tuple[str, ...]
+    identity: tuple[str, ...]
+    table: Table
+    schema: Any
+    form: TextFormat | None
+    size_bytes: int
+    rows: int | None
+
+    def plan(self) -> Iterator[Unit]:
+        """Yield the units of work, the same ones each time."""
+        units = self._plan_csv(self.form) if self.form is not None else self._plan_parquet()
+        for index, unit in enumerate(units):
+            yield Unit(index, *unit)
+
+    def _plan_parquet(self) -> Iterator[tuple[Any, ...]]:
+        for file in self.files:
+            with open_parquet(file, self.table.options) as opened:
+                metadata = opened.metadata
+                sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+            for groups, rows in _join_groups(sizes):
+                n_units = min(MAX_UNITS_PER_GROUP, -(-rows // UNIT_ROWS)) if len(groups) == 1 else 1
+                edges = [rows * place // n_units for place in range(n_units + 1)]
+                yield from ((file, start, end, groups) for start, end in itertools.pairwise(edges))
+
+    def _plan_csv(self, form: TextFormat) -> Iterator[tuple[Any, ...]]:
+        for file in self.files:
+            try:
+                with _open_text(file, form, self.table.options) as stream:
+                    _read_names(stream, form)
+                    for block in split(stream, form.separator):
+                        yield file, block.start, block.end, (), block.text
+            except UnicodeDecodeError as error:
+                raise DataError(f"{file}: byte {error.start} is not text in {form.encoding}; save the file in UTF-8") from error
+            except (DataError, OSError, EOFError) as error:
+                raise DataError(f"{file}: {error}") from error
+
+
+def _join_groups(sizes: list[int]) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Yield row groups, small ones together, with their number of rows."""
+    groups: list[int] = []
+    rows = 0
+    for group, size in enumerate(sizes):
+        if groups and rows + size > UNIT_ROWS:
+            yield tuple(groups), rows
+            groups, rows = [], 0
+        groups.append(group)
+        rows += size
+    if rows:
+        yield tuple(groups), rows
+
+
+def find_inputs(
+    source: str,
+    contract: Contract,
+    rules: Rules,
+    form: Format,
+    keep: tuple[str, ...] | None,
+    options: Mapping[str, Any],
+    settings: LayoutSettings,
+) -> Inputs:
+    """Find the files of a run, and check their columns, before a row is scored.
+
+    Parameters
+    ----------
+    source
+        File, folder or glob; a local path or an fsspec URL.
+    contract, rules
+        The model's inputs, and how strictly they are read.
+    form
+        Of the output.
+    keep
+        Columns to keep; None for all.
+    options
+        For the fsspec file system.
+    settings
+        The layout of the file that the model was trained on.
+
+    Raises
+    ------
+    DataError, ConfigError
+        If nothing is there, files cannot be read or have other columns, or a column is missing.
+    """
+    shown = hide_credentials(source)
+    try:
+        system, path = fsspec.core.url_to_fs(source, **options)
+        paths = _list_files(system, path, shown)
+        identity = tuple(_identify(system, item) for item in paths)
+        packed = any(item.lower().endswith(PACKED[1:]) for item in paths)
+        size = 0 if packed else sum(int(system.size(item) or 0) for item in paths)
+    except ImportError as error:
+        raise DataError(f"{shown}: {error}; for s3:// pip install 'mlops_project[s3]'") from error
+    except OSError as error:
+        raise DataError(f"{shown}: cannot be read: {error.strerror or error}") from error
+    is_local = isinstance(system, LocalFileSystem)
+    files = tuple(item if is_local else system.unstrip_protocol(item) for item in paths)
+    reader = RowReader(contract, rules)
+    if find_kind(files[0]) == "Parquet":
+        table, schema, rows = _look_at_parquet(files, reader, form, keep, options)
+        return Inputs(shown, files, identity, table, schema, None, size, rows)
+    table, schema, csv_form = _look_at_csv(files, reader, form, keep, options, settings)
+    return Inputs(shown, files, identity, table, schema, csv_form, size, None)
+
+
+def _list_files(system: Any, path: str, shown: str) -> list[str]:
+    if is_glob(path) and not system.exists(path):
+        found = _keep_tables(system.glob(path))
+    elif system.isdir(path):
+        found = _keep_tables(system.find(path))
+    elif system.exists(path):
+        found = [path]
+    else:
+        near = [item.name for item in Path(path).parent.iterdir()] if Path(path).parent.is_dir() else []
+        raise DataError(f"no such file: {shown}{suggest(Path(path).name, near)}")
+    if not found:
+        raise DataError(f"{shown}: no table files there; expected {KNOWN}")
+    kinds = {find_kind(item) for item in found}
+    if not kinds <= {"CSV", "Parquet"}:
+        raise DataError(f"{shown}: files of this kind are not scored in pieces; save the table as one of {KNOWN}")
+    if len(kinds) > 1:
+        raise DataError(f"{shown}: both CSV and Parquet files are there; name one kind, such as {shown.rstrip('/')}/*.parquet")
+    return found
+
+
+def _keep_tables(paths: list[str]) -> list[str]:
+    """Return the table files, without hidden ones and the marks (``_SUCCESS``) that engines leave beside them."""
+    named = [path for path in paths if not PurePosixPath(path).name.startswith((".", "_"))]
+    return sorted(path for path in named if find_kind(path) is not None)
+
+
+def _identify(system: Any, path: str) -> str:
+    about = system.info(path)
+    changed = next((about[key] for key in ("ETag", "etag", "mtime", "LastModified", "last_modified") if about.get(key)), "")
+    return f"{path} {about.get('size')} {changed}"
+
+
+# --- Parquet ---
+
+
+def _look_at_parquet(
+    files: tuple[str, ...], reader: RowReader, form: Format, keep: tuple[str, ...] | None, options: Mapping[str, Any]
+) -> tuple[Table, Any, int]:
+    first, rows, kept = pa.schema([]), 0, tuple[str, ...]()
+    names: tuple[str, ...] = ()
+    for place, file in enumerate(files):
+        try:
+            with open_parquet(file, options) as opened:
+                schema, rows = opened.schema_arrow.remove_metadata(), rows + opened.metadata.num_rows
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise DataError(f"{file}: is not a Parquet file that can be read: {' '.join(str(error).split())[:200]}") from error
+        if not place:
+            first, names = schema, tuple(schema.names)
+            _check_columns(names, reader, file)
+            kept = _choose_kept(names, keep, reader.contract)
+            _check_flat(first, kept, form, file)
+        _check_same(names, tuple(schema.names), files[0], file)
+        for name in kept:
+            if not schema.field(name).type.equals(first.field(name).type):
+                kinds = f"{schema.field(name).type} in {file}, {first.field(name).type} in {files[0]}"
+                raise DataError(f"column {name!r} is {kinds}; leave it out with --keep, or write the files with one type")
+    fields = [*((name, first.field(name).type) for name in kept), *list_results(reader.contract)]
+    return Table("parquet", names, kept, options=dict(options)), pa.schema(fields), rows
+
+
+# --- CSV ---
+
+
+def _open_text(file: str, form: TextFormat, options: Mapping[str, Any]) -> Any:
+    system, path = fsspec.core.url_to_fs(file, **options)
+    return io.TextIOWrapper(system.open(path, "rb", compression="infer"), form.encoding, newline="")
+
+
+def _look_at_csv(
+    files: tuple[str, ...],
+    reader: RowReader,
+    form: Format,
+    keep: tuple[str, ...] | None,
+    options: Mapping[str, Any],
+    settings: LayoutSettings,
+) -> tuple[Table, Any, TextFormat]:
+    system, path = fsspec.core.url_to_fs(files[0], **options)
+    try:
+        with system.open(path, "rb", compression="infer") as stream:
+            sample = stream.read(SAMPLE_BYTES)
+    except (OSError, EOFError) as error:
+        raise DataError(f"{files[0]}: cannot be read: {error}") from error
+    if not sample.strip():
+        raise DataError(f"{files[0]}: the file is empty")
+    found = find_form(sample, reader.contract, settings)
+    _check_form(found, files[0])
+    names: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    for place, file in enumerate(files):
+        try:
+            with _open_text(file, found, options) as stream:
+                own = tuple(_read_names(stream, found))
+        except (DataError, OSError, EOFError, UnicodeDecodeError) as error:
+            raise DataError(f"{file}: {error}") from error
+        if not place:
+            names = own
+            _check_columns(names, reader, file)
+            kept = _choose_kept(names, keep, reader.contract)
+        _check_same(names, own, files[0], file, in_order=True)
+    fields = [(name, find_csv_type(name, reader.contract, reader, form)) for name in kept]
+    table = Table("csv", names, kept, found.separator, found.decimal, found.thousands, dict(options))
+    return table, pa.schema([*fields, *list_results(reader.contract)]), found
+
+
+def _check_form(form: TextFormat, file: str) -> None:
+    """Refuse what is no plain CSV with a header above its rows."""
+    layout = form.layout
+    is_plain = form.separator in SEPARATORS and len(layout.header) == 1 and not layout.names
+    if not is_plain or form.rewrites_lines or form.trailing or max(layout.skip, default=-1) > layout.header[0]:
+        seen = "; ".join(item.text for item in form.seen) or form.describe()
+        raise DataError(f"{file}: only plain CSV with one line of names above the rows is scored in pieces; here: {seen}")
+
+
+def _read_names(stream: Any, form: TextFormat) -> list[str]:
+    return read_header(stream, form.separator, form.layout.header[0])
+
+
+# --- columns ---
+
+
+def _check_columns(names: tuple[str, ...], reader: RowReader, file: str) -> None:
+    own = [found for name in names if (found := reader.find_name(name)) is not None]
+    twice = sorted({name for name in own if own.count(name) > 1})
+    if twice:
+        raise DataError(f"{file}: columns stand there twice: {', '.join(twice)}; rename them")
+    absent = [name for name in reader.names if name not in own]
+    if absent:
+        shown = ", ".join(f"{name!r}{suggest(name, names)}" for name in absent[:MAX_NAMED])
+        more = f" and {len(absent) - MAX_NAMED} more" if len(absent) > MAX_NAMED else ""
+        raise DataError(f"{file}: {len(absent)} of the model's {len(reader.names)} columns are missing: {shown}{more}")
+
+
+def _choose_kept(names: tuple[str, ...], keep: tuple[str, ...] | None, contract: Contract) -> tuple[str, ...]:
+    added = [name for name, _ in list_results(contract)]
+    if keep is None:  # results of an earlier run are replaced
+        return tuple(name for name in names if name and name not in added)
+    for name in keep:
+        if name not in names:
+            raise ConfigError(f"--keep: no column {name!r} there{suggest(name, names)}")
+        if name in added:
+            raise ConfigError(f"--keep: {name!r} is the name of a column that scoring adds; rename the one in the file")
+    return keep
+
+
+def _check_flat(schema: Any, kept: tuple[str, ...], form: Format, file: str) -> None:
+    nested = [name for name in kept if form == "csv" and pa.types.is_nested(schema.field(name).type)]
+    if nested:
+        kind = schema.field(nested[0]).type
+        raise ConfigError(
+            f"{file}: column {nested[0]!r} ({kind}) has no place in CSV; leave it out with --keep, or write Parquet"
+        )
+
+
+def _check_same(first: tuple[str, ...], other: tuple[str, ...], first_file: str, file: str, *, in_order: bool = False) -> None:
+    different = sorted(set(first) ^ set(other)) or (list(other) if in_order and first != other else [])
+    if different:
+        raise DataError(f"{file} and {first_file} differ in their columns: {', '.join(different[:10])}")

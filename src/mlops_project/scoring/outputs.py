@@ -1,0 +1,234 @@
+"""From parts to the output, which appears whole: one CSV or Parquet file, or a folder of parts with a manifest."""
+
+import csv
+import gzip
+import io
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, NamedTuple
+
+import msgspec
+from pyarrow.parquet import ParquetFile, ParquetWriter
+
+from mlops_project.errors import ConfigError, DataError
+from mlops_project.scoring.formulas import neutralise
+from mlops_project.scoring.parts import OPTIONS, BadRow, Format, Note
+from mlops_project.scoring.units import Unit
+from mlops_project.scoring.work import WorkFolder
+from mlops_project.storage.files import replacing, sync
+from mlops_project.storage.swap import swap
+from mlops_project.tables.files import ENDINGS
+from mlops_project.tables.locations import is_glob
+
+MANIFEST_FILE, BAD_ROWS_FILE = "_manifest.json", "_bad_rows.csv"
+CSV_OUTPUTS = (".csv", ".csv.gz")
+
+
+class Output(NamedTuple):
+    """Where the results go.
+
+    Attributes
+    ----------
+    path
+        File or folder.
+    kind
+        ``csv``, ``csv.gz`` or ``parquet`` for one file; ``folder`` for a folder of Parquet files.
+    """
+
+    path: Path
+    kind: Literal["csv", "csv.gz", "parquet", "folder"]
+
+    @property
+    def format(self) -> Format:
+        """How the parts are written."""
+        return "csv" if self.kind.startswith("csv") else "parquet"
+
+    @property
+    def bad_rows_file(self) -> Path:
+        """Where the rows go that do not fit the model."""
+        if self.kind == "folder":
+            return self.path / BAD_ROWS_FILE
+        return self.path.with_name(f"{self.path.name}.bad-rows.csv")
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of one run, as ``_manifest.json`` has it.
+
+    Attributes
+    ----------
+    input, model, version, digest
+        What was read, and the model with its bundle's digest.
+    key
+        Of the run: the same for the same input, model and settings.
+    rows, scored, bad_rows
+        Read, written, left out; the first is the sum of the others.
+    counts
+        Scored rows per predicted class.
+    parts
+        Files of the folder with their rows and sizes.
+    """
+
+    input: str
+    model: str
+    version: str
+    digest: str
+    key: str
+    rows: int
+    scored: int
+    bad_rows: int
+    counts: dict[str, int]
+    parts: tuple[dict[str, Any], ...] = ()
+
+
+def find_output(text: str) -> Output:
+    """Return where the results go, by the name's ending.
+
+    Raises
+    ------
+    ConfigError
+        If the name does not say how to write.
+    """
+    path = Path(text).expanduser().absolute()
+    name = path.name.lower()
+    if not text.endswith("/") and name.endswith(CSV_OUTPUTS):
+        return Output(path, "csv.gz" if name.endswith(".gz") else "csv")
+    if not text.endswith("/") and name.endswith(ENDINGS["Parquet"]):
+        return Output(path, "parquet")
+    if text.endswith("/") or not path.suffix or path.is_dir():
+        return Output(path, "folder")
+    raise ConfigError(f"{text}: cannot tell how to write it; expected an ending .csv, .csv.gz or .parquet, or a folder")
+
+
+def check_output(output: Output, source: str, files: Sequence[str]) -> None:
+    """See that writing the output neither replaces what is read, nor what `mlops score` did not write, nor becomes input.
+
+    Parameters
+    ----------
+    source, files
+        What is read, as the user named it and as it was found.
+
+    Raises
+    ------
+    ConfigError
+        If it would.
+    """
+    path = output.path
+    read = {Path(item).resolve() for item in files}
+    if path.resolve() in read:
+        raise ConfigError(f"{path}: is what is read; name another output")
+    if output.kind == "folder" and any(path.resolve() in file.parents for file in read):
+        raise ConfigError(f"{path}: holds what is read; name another output")
+    folder = Path(source).expanduser()
+    if folder.is_dir() and path.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError(f"{path}: lies in the folder that is read, so the next run would read it; name another place")
+    if is_glob(source) and fnmatch(str(path), str(folder.absolute())):
+        raise ConfigError(f"{path}: would be read by the next run, since {source} names it; name another place")
+    if output.kind != "folder" and path.is_dir():
+        raise ConfigError(f"{path}: is a folder; name a file, or write {path}/ for a folder of files")
+    if output.kind == "folder" and path.exists():
+        if not path.is_dir():
+            raise ConfigError(f"{path}: is a file; expected a folder, or a name that ends in .csv or .parquet")
+        if any(path.iterdir()) and not (path / MANIFEST_FILE).exists():
+            raise ConfigError(
+                f"{path}: holds files that `mlops score` did not write, and would be replaced; name another folder"
+            )
+
+
+def write_output(output: Output, work: WorkFolder, done: Sequence[tuple[Unit, Note]], outcome: Outcome, schema: Any) -> None:
+    """Put the parts together, and what was left out beside them.
+
+    Raises
+    ------
+    DataError
+        If a part is not what its note says.
+    OSError
+        If the output cannot be written.
+    """
+    notes = [note for _, note in done]
+    if sum(note.scored + len(note.bad) for note in notes) != outcome.rows or outcome.scored + outcome.bad_rows != outcome.rows:
+        raise DataError(f"{output.path}: the parts do not add up to {outcome.rows} rows; run again")
+    bad = list(_list_bad_rows(done))
+    if output.kind == "folder":
+        _write_folder(output, work, notes, outcome, bad)
+        return
+    with replacing(output.path) as stream:
+        if output.kind == "parquet":
+            _join_parquet(stream, work, notes, schema, outcome.scored)
+        else:
+            _join_csv(stream, work, notes, schema, packed=output.kind == "csv.gz")
+    if bad:
+        with replacing(output.bad_rows_file) as stream:
+            _write_bad_rows(stream, bad)
+    else:  # of an earlier run
+        output.bad_rows_file.unlink(missing_ok=True)
+
+
+def _list_bad_rows(done: Sequence[tuple[Unit, Note]]) -> Iterator[tuple[str, int, str]]:
+    """Yield file, row (from 1, the header not counted) and reason of each row that was left out."""
+    file, before = "", 0
+    for unit, note in done:
+        if unit.file != file:
+            file, before = unit.file, 0
+        yield from ((file, before + item.position + 1, item.reason) for item in note.bad)
+        before += note.rows
+
+
+def locate(done: Sequence[tuple[Unit, Note]], bad: BadRow) -> tuple[str, int]:
+    """Return file and row, from 1, of a bad row of the last of these units."""
+    last = done[-1][0]
+    return last.file, sum(note.rows for unit, note in done[:-1] if unit.file == last.file) + bad.position + 1
+
+
+def _write_bad_rows(stream: BinaryIO, bad: Sequence[tuple[str, int, str]]) -> None:
+    text = io.TextIOWrapper(stream, "utf-8", newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("file", "row", "reason"))
+    writer.writerows((neutralise(file), row, neutralise(reason)) for file, row, reason in bad)
+    text.flush()
+    text.detach()
+
+
+def _join_parquet(stream: BinaryIO, work: WorkFolder, notes: Sequence[Note], schema: Any, scored: int) -> None:
+    written = 0
+    with ParquetWriter(stream, schema, **OPTIONS) as writer:
+        for note in notes:
+            with ParquetFile(work.parts / note.part, memory_map=True) as part:
+                for group in range(part.num_row_groups):
+                    rows = part.read_row_group(group)
+                    writer.write_table(rows, max(1, len(rows)))
+                    written += len(rows)
+    if written != scored:
+        raise DataError(f"the parts hold {written} rows, expected {scored}; delete {work.folder} and run again")
+
+
+def _join_csv(stream: BinaryIO, work: WorkFolder, notes: Sequence[Note], schema: Any, *, packed: bool) -> None:
+    target: Any = gzip.GzipFile("", "wb", 6, stream, mtime=0) if packed else stream
+    header = io.StringIO()
+    csv.writer(header, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow([neutralise(name) for name in schema.names])
+    target.write(header.getvalue().encode())
+    for note in notes:
+        with (work.parts / note.part).open("rb") as part:
+            while piece := part.read(1 << 20):
+                target.write(piece)
+    if packed:
+        target.close()
+
+
+def _write_folder(
+    output: Output, work: WorkFolder, notes: Sequence[Note], outcome: Outcome, bad: Sequence[tuple[str, int, str]]
+) -> None:
+    parts = [note for note in notes if note.scored]
+    work.keep_only({note.part for note in parts})
+    if bad:
+        with replacing(work.parts / BAD_ROWS_FILE) as stream:
+            _write_bad_rows(stream, bad)
+    listed = tuple({"name": note.part, "rows": note.scored, "bytes": note.size_bytes} for note in parts)
+    with replacing(work.parts / MANIFEST_FILE) as stream:
+        stream.write(msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(outcome, parts=listed)), indent=1))
+    output.path.parent.mkdir(parents=True, exist_ok=True)
+    if output.path.exists():
+        swap(work.parts, output.path)
+    else:
+        work.parts.rename(output.path)
+    sync(output.path.parent)

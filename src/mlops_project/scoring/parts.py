@@ -1,0 +1,312 @@
+"""One unit → one part of the output. The part appears whole, then the note that it is done."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+from pyarrow.parquet import ParquetWriter
+
+from mlops_project.contract import Contract
+from mlops_project.errors import ContractError
+from mlops_project.runtime import Predictions, Runtime
+from mlops_project.scoring.formulas import neutralise
+from mlops_project.scoring.units import Batch, Table, Unit, read_unit
+from mlops_project.storage.files import replacing
+from mlops_project.wire.columns import Rules
+from mlops_project.wire.problems import MAX_PROBLEMS, MAX_ROWS, RowsError
+from mlops_project.wire.rows import Encoded, RowReader
+
+Format = Literal["parquet", "csv"]
+VERSION_COLUMN = "model version"
+OPTIONS: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
+NOTE_ENDING = ".json"
+GROUP_ROWS = 1 << 16
+WRITTEN_AS_NUMBERS = ("float", "integer")  # of a CSV file, in Parquet
+
+
+class Task(msgspec.Struct, frozen=True):
+    """What a process has to know of the run.
+
+    Attributes
+    ----------
+    model_file, contract, version
+        The model.
+    table
+        What is read.
+    rules
+        How strictly.
+    format
+        Of the parts.
+    schema
+        Of the output: names and types.
+    on_bad_rows
+        Whether rows that do not fit end the run.
+    """
+
+    model_file: Path
+    contract: Contract
+    version: str
+    table: Table
+    rules: Rules
+    format: Format
+    schema: Any
+    on_bad_rows: Literal["side-file", "stop"]
+
+
+class BadRow(msgspec.Struct, frozen=True, array_like=True):
+    """A row that the model cannot score: its position in the unit, from 0, and why."""
+
+    position: int
+    reason: str
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What is known of a part that is done.
+
+    Attributes
+    ----------
+    part
+        Name of its file.
+    size_bytes
+        Of the file.
+    rows
+        Read, with the bad ones.
+    scored
+        Written.
+    counts
+        Scored rows per predicted class; empty for regression.
+    bad
+        Rows that were left out.
+    """
+
+    part: str
+    size_bytes: int
+    rows: int
+    scored: int
+    counts: tuple[int, ...] = ()
+    bad: tuple[BadRow, ...] = ()
+
+
+class _Scored(NamedTuple):
+    """Rows of a batch with answers; ``rows`` are their places in the batch."""
+
+    rows: npt.NDArray[np.int64]
+    encoded: Encoded
+    predictions: Predictions
+
+
+class PartScorer:
+    """Scores units, one after the other.
+
+    Parameters
+    ----------
+    task
+        What all units have in common.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._runtime = Runtime(task.model_file, task.contract)
+        self._reader = RowReader(task.contract, task.rules)
+
+    def score(self, unit: Unit, name: str, folder: Path, notes: Path) -> Note:
+        """Score a unit; write its part into ``folder``, then its note into ``notes``.
+
+        Parameters
+        ----------
+        name
+            Of the part, without ending.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be read.
+        OSError
+            If the part cannot be written.
+        """
+        part = f"{name}.{self._task.format}"
+        n_rows = scored = 0
+        counts = np.zeros(len(self._task.contract.classes), np.int64)
+        bad: list[BadRow] = []
+        with replacing(folder / part) as stream, _open_writer(stream, self._task) as writer:
+            for batch in read_unit(unit, self._task.table, self._reader):
+                n_rows += batch.n_rows + len(batch.ragged)
+                bad += [BadRow(*item) for item in batch.ragged]
+                for found in self._score_batch(batch):
+                    if isinstance(found, BadRow):
+                        bad.append(found)
+                        continue
+                    writer.write(self._build(batch, found))
+                    scored += len(found.rows)
+                    if found.predictions.indices is not None:
+                        counts += np.bincount(found.predictions.indices, minlength=len(counts))
+                if bad and self._task.on_bad_rows == "stop":
+                    break
+        bad.sort(key=lambda item: item.position)
+        note = Note(part, (folder / part).stat().st_size, n_rows, scored, tuple(counts.tolist()), tuple(bad))
+        with replacing(notes / f"{name}{NOTE_ENDING}") as stream:
+            stream.write(msgspec.json.encode(note))
+        return note
+
+    def _score_batch(self, batch: Batch) -> "Iterator[_Scored | BadRow]":
+        if not batch.n_rows:
+            return
+        for found in self._sift(batch.columns, np.arange(batch.n_rows)):
+            yield BadRow(int(batch.positions[found.position]), found.reason) if isinstance(found, BadRow) else found
+
+    def _sift(self, columns: Mapping[str, Any], rows: npt.NDArray[np.int64]) -> "Iterator[_Scored | BadRow]":
+        """Yield scored rows and, by their place in the batch, those that have no answer; these are found by halving."""
+        try:
+            encoded = self._reader.read_columns(_take(columns, rows), len(rows))
+            scored = _Scored(rows, encoded, self._runtime.run(encoded.numbers, encoded.texts))
+        except ContractError as error:
+            reasons = _find_rows(error, len(rows))
+        else:
+            yield scored
+            return
+        if not reasons:
+            for half in np.array_split(rows, 2):
+                yield from self._sift(columns, half)
+            return
+        yield from (BadRow(int(rows[row]), reason) for row, reason in reasons.items())
+        others = np.delete(rows, list(reasons))
+        if len(others):
+            yield from self._sift(columns, others)
+
+    def _build(self, batch: Batch, found: _Scored) -> Any:
+        """Return rows of the output."""
+        contract, task = self._task.contract, self._task
+        whole = len(found.rows) == batch.n_rows
+        kept = batch.kept if whole else batch.kept.take(pa.array(found.rows))
+        columns = dict(zip(kept.column_names, kept.columns, strict=True))
+        if task.table.kind == "csv" and task.format == "parquet":
+            columns |= _read_numbers(found.encoded, contract, self._reader, task.table.kept)
+        columns |= build_results(found.predictions, contract)
+        columns[VERSION_COLUMN] = pa.repeat(task.version, len(found.rows))
+        return pa.table([columns[name] for name in task.schema.names], schema=task.schema)
+
+
+def _take(columns: Mapping[str, Any], rows: npt.NDArray[np.int64]) -> Mapping[str, Any]:
+    if not len(rows) or all(len(values) in (0, len(rows)) for values in columns.values()):
+        return columns
+    return {
+        name: values if not len(values) else values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows]
+        for name, values in columns.items()
+    }
+
+
+def _find_rows(error: ContractError, n_rows: int) -> dict[int, str]:
+    """Return place → reason of every bad row, if the error surely names them all; nothing if it may not."""
+    if not isinstance(error, RowsError):
+        return {0: str(error).removeprefix("row 1: ")} if n_rows == 1 else {}
+    if n_rows > MAX_ROWS or (n_rows > 1 and error.n_problems > MAX_PROBLEMS):
+        return {}
+    reasons: dict[int, list[str]] = {}
+    for problem in error.problems:
+        text = problem.message if problem.column is None else f"column {problem.column!r}: {problem.message}"
+        for row in problem.rows or range(1, n_rows + 1):
+            reasons.setdefault(row - 1, []).append(text)
+    return {row: "; ".join(texts) for row, texts in reasons.items()}
+
+
+def _read_numbers(encoded: Encoded, contract: Contract, reader: RowReader, kept: tuple[str, ...]) -> dict[str, Any]:
+    """Return the kept columns of a CSV file that the model reads as numbers, as numbers."""
+    features = {feature.name for feature in contract.numbers if feature.type in WRITTEN_AS_NUMBERS}
+    places = {name: place for place, name in enumerate(contract.number_columns)}
+    own = {name: reader.find_name(name) for name in kept}
+    return {name: pa.array(encoded.numbers[:, places[found]]) for name, found in own.items() if found in features}
+
+
+def find_csv_type(name: str, contract: Contract, reader: RowReader, form: Format) -> Any:
+    """Return the type in the output of a CSV file's column: text, except for numbers in Parquet."""
+    own = reader.find_name(name)
+    is_number = own is not None and contract.feature(own).type in WRITTEN_AS_NUMBERS
+    return pa.float64() if is_number and form == "parquet" else pa.string()
+
+
+def build_results(predictions: Predictions, contract: Contract) -> dict[str, Any]:
+    """Return the columns that scoring adds: class and a probability per class, or the value."""
+    if predictions.indices is None or predictions.probabilities is None:
+        return {f"predicted {contract.target}": pa.array(predictions.values)}
+    names = pa.array(contract.class_names, pa.string())
+    columns = {f"predicted {contract.target}": names.take(pa.array(predictions.indices))}
+    for index, name in enumerate(contract.class_names):
+        columns[f"probability {name}"] = pa.array(np.ascontiguousarray(predictions.probabilities[:, index]))
+    return columns
+
+
+def list_results(contract: Contract) -> list[tuple[str, Any]]:
+    """Return names and Arrow types of the columns that scoring adds."""
+    predicted = f"predicted {contract.target}"
+    if not contract.is_classification:
+        return [(predicted, pa.float64()), (VERSION_COLUMN, pa.string())]
+    shares = [(f"probability {name}", pa.float64()) for name in contract.class_names]
+    return [(predicted, pa.string()), *shares, (VERSION_COLUMN, pa.string())]
+
+
+# --- writing ---
+
+
+class _CsvWriter:
+    """Writes rows as CSV that is safe to open in a spreadsheet, without a header."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __enter__(self) -> "_CsvWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def write(self, table: Any) -> None:
+        for index, field in enumerate(table.schema):
+            if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+                table = table.set_column(index, field.name, neutralise_column(table.column(index)))
+        pyarrow.csv.write_csv(table, self._stream, pyarrow.csv.WriteOptions(include_header=False))
+
+
+def neutralise_column(column: Any) -> Any:
+    """Return a column of texts in which none is a formula."""
+    suspicious = pc.match_substring_regex(column, "^\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]")
+    if not pc.any(suspicious).as_py():
+        return column
+    return pa.chunked_array(
+        [pa.array([None if text is None else neutralise(text) for text in column.to_pylist()], pa.string())]
+    )
+
+
+class _ParquetPart:
+    """Writes rows as one row group, however many batches they come in."""
+
+    def __init__(self, stream: Any, schema: Any) -> None:
+        self._writer, self._tables, self._rows = ParquetWriter(stream, schema, **OPTIONS), list[Any](), 0
+
+    def __enter__(self) -> "_ParquetPart":
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
+
+    def write(self, table: Any) -> None:
+        self._tables.append(table)
+        self._rows += len(table)
+        if self._rows >= GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._writer.write_table(pa.concat_tables(self._tables), self._rows)
+        self._tables, self._rows = [], 0
+
+
+def _open_writer(stream: Any, task: Task) -> "_CsvWriter | _ParquetPart":
+    return _CsvWriter(stream) if task.format == "csv" else _ParquetPart(stream, task.schema)
