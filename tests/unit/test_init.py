@@ -291,7 +291,7 @@ def test_command_writes_the_file_and_says_what_is_next(run):
     done = run("init", "t.csv", "--target", "churned")
     assert done.exit_code == 0
     for words in (
-        "read        120 rows, 9 columns of t.csv (CSV file, commas between the fields)",
+        "read        120 rows, 9 columns of t.csv (text file, commas between the fields)",
         "predicts    churned, one of two classes: no (60 rows), yes (60 rows)",
         "yes is the positive class",
         "            1 category: plan\n",

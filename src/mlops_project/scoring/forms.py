@@ -45,9 +45,10 @@ def find_form(sample: bytes, contract: Contract, settings: LayoutSettings = Layo
     hints = _find_hints(sample, contract, settings)
     plain = find_format(sample, hints._replace(header=True, skip_rows=None, names=(), skip_footer=None))
     found = find_format(sample, hints._replace(header=None, skip_rows=None, names=(), skip_footer=None))
-    n_plain, n_found = _count_known(plain, sample, contract), _count_known(found, sample, contract)
+    n_plain = _count_known(plain, sample, contract)
+    n_found = _count_known(found, sample, contract) if found.layout.header else 0
     best = plain
-    if found.layout.header and n_found >= max(1, n_plain) and all(seen.certain for seen in found.seen):
+    if n_found >= max(1, n_plain) and all(seen.certain for seen in found.seen):
         best = found
     unnamed = settings.header is False or bool(settings.names)
     trained = find_format(sample, hints) if settings.places_header and not unnamed and _fits(sample, hints) else None

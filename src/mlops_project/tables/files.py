@@ -121,7 +121,8 @@ def read_files(
     try:
         system, path = fsspec.core.url_to_fs(source, **options)
         files = _list_files(system, path, shown)
-        reading.form = f"{len(files)} {find_kind(files[0])} files" if len(files) > 1 else f"{find_kind(files[0])} file"
+        kind = str(find_kind(files[0])).replace("CSV", "text")
+        reading.form = f"{len(files)} {kind} files" if len(files) > 1 else f"{kind} file"
         if find_kind(files[0]) in ("Parquet", "Arrow"):
             arrow = find_kind(files[0]) == "Arrow"
             return read_dataset(system, files, shown, arrow=arrow, head=reading.head), reading.notes

@@ -74,6 +74,8 @@ def test_file_without_names_is_read_by_the_number_of_its_columns():
     text = FRAME.to_csv(index=False, header=False)
     same(read(text, header=False, names=("age", "pay", "city")))
     assert read("1,2,3.5\n4,5,6.5\n", UNNAMED, header=False)["column_3"].tolist() == [3.5, 6.5]
+    many = "".join(f"{row},{row * 7 % 5},{row * 3 % 7}.5\n" for row in range(30))
+    assert len(read(many, UNNAMED, header=False)) == 30
     with pytest.raises(DataError, match=r"the rows have 2 fields and no names; .* whose 3 columns are known by their number"):
         read("1,3.5\n4,6.5\n", UNNAMED, header=False)
     assert read("column_3,column_1\n3.5,1\n", UNNAMED, header=False)["column_1"].tolist() == [1]
