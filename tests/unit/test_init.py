@@ -400,7 +400,7 @@ def test_layout_that_is_found_is_said_and_written_and_loads_as_it_is(run, frame)
     done = run("init", "odd.csv", "-o", "odd.yaml", "--force", "--target", "churned")
     said = " ".join(done.stdout.split())
     assert "1 row stands above the header ('Report 2026') and was skipped (skip_rows: 1)" in said
-    assert "the last row holds only a remark; left out (skip_footer: 1)" in said
+    assert "at the end one holds only a remark; 1 row left out (skip_footer: 1)" in said
     config = read_config(Path("odd.yaml"), root=Path.cwd(), env={})
     assert (config.data.skip_rows, config.data.skip_footer) == (1, 1)
     assert load_table(config).warnings == ()

@@ -30,14 +30,14 @@ from mlops_project.wire.words import CSV_MISSING
 
 PACKED = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
 ENDINGS = {
-    "CSV": tuple(ending + packed for ending in (".csv", ".tsv", ".txt", ".data", ".tab") for packed in PACKED),
+    "CSV": tuple(ending + packed for ending in (".csv", ".tsv", ".txt", ".data", ".dat", ".tab") for packed in PACKED),
     "JSON lines": tuple(ending + packed for ending in (".jsonl", ".ndjson") for packed in PACKED),
     "Parquet": (".parquet", ".pq", ".parq"),
     "Arrow": (".feather", ".arrow", ".ipc"),
     "spreadsheet": SPREADSHEET_ENDINGS,
     "zip": (".zip",),
 }
-KNOWN = ".csv, .tsv, .txt, .data, .tab, .jsonl, .ndjson, .parquet, .pq, .parq, .feather, .arrow, .ipc, .xlsx, .xls, .ods, .zip"
+KNOWN = ".csv, .tsv, .txt, .data, .dat, .tab, .jsonl, .ndjson, .parquet, .pq, .parq, .feather, .arrow, .ipc, .xlsx, .xls, .ods, .zip"
 LEADING_ZERO = re.compile(r"0\d+$")
 
 
@@ -222,7 +222,8 @@ def _find_footers(frame: pd.DataFrame, file: str, reading: Reading) -> int:
         return 0
     count, why = count_footers(frame)
     if count:
-        reading.look(file, [Seen(f"{why}; left out", "skip_footer", count)])
+        left_out = "1 row" if count == 1 else f"{count} rows"
+        reading.look(file, [Seen(f"{why}; {left_out} left out", "skip_footer", count)])
     elif why:
         reading.notes.append(f"{file}: {why}; data.skip_footer: 1 leaves it out")
     return count

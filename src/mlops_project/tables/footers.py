@@ -1,4 +1,4 @@
-"""Rows at the end of a table that are no data: totals and remarks."""
+"""Rows at the end of a table that are no data: totals, averages and remarks."""
 
 import re
 from typing import Any
@@ -7,89 +7,115 @@ import numpy as np
 import pandas as pd
 
 MIN_ROWS = 5
-MAX_REMARKS = 5
+MAX_FOOTERS = 6
+MANY = 0.9  # share of a column's rows that makes it a column of numbers, or a full one
+END = r"[\s:.\d()%/-]*"
 TOTAL = re.compile(
     r"(?:(?:grand|sub|overall)?[\s-]?totals?|totale?s?|totaal|totalt|sum(?:me|ma|a|as)?|gesamt\w*|insgesamt|suma|razem|"
     r"ukupno|celkem|összesen|yhteensä|i alt|toplam|total (?:général|geral|general)|итого|всего|σύνολο|"
-    r"合計|总计|合计|총계)[\s:.\d()%/-]*",
+    rf"合計|总计|合计|총계){END}",
     re.IGNORECASE,
 )
+MEAN = re.compile(
+    rf"(?:averages?|avg|means?|mittel(?:wert)?|durchschnitt|moyenne|m[eé]dia|promedio|gemiddelde|средн\w*){END}", re.IGNORECASE
+)
+STATISTICS = ((TOTAL, "sum"), (MEAN, "mean"))
 
 
 def count_footers(frame: pd.DataFrame) -> tuple[int, str]:
     """Return how many rows at a table's end are no data, and what was seen; 0 and what was seen, if that is doubtful.
 
-    A total is a row whose numbers are the sums of those above, and which says so or lacks other values. A remark is a text in a
-    row without anything else, in a column of numbers.
+    A total is a row whose numbers are the sums of those above, and which says so or lacks other values; a row may be of averages
+    if it says so. A remark is a text in a row without anything else, in a column of numbers. Empty rows above these belong to
+    them.
     """
     if len(frame) <= MIN_ROWS or frame.shape[1] < 2:
         return 0, ""
-    remarks = 0
-    while remarks < MAX_REMARKS and _is_remark(frame, len(frame) - 1 - remarks):
-        remarks += 1
-    last = len(frame) - 1 - remarks
-    row = frame.iloc[last]
-    label = next((str(value).strip() for value in row if isinstance(value, str) and TOTAL.fullmatch(value.strip())), None)
-    n_missing = int(row.isna().sum())
-    if label is None and (not n_missing or frame.shape[1] < 3):
-        return remarks, _say_remarks(remarks)
-    added, others = _compare_sums(frame, last)
-    if added and not others and (label is not None or _lacks_texts(frame, row, last)):
-        said = f"the last row ({label!r})" if label else "the last row"
-        below = f"; {_say_remarks(remarks)} below" if remarks else ""
-        return remarks + 1, f"{said} holds the sums of {', '.join(added[:3])}{', …' if len(added) > 3 else ''}{below}"
-    if label is not None and n_missing and not remarks:
-        return 0, f"the last row says {label!r}, but its numbers are not the sums of the others"
-    return remarks, _say_remarks(remarks)
+    kinds: list[str] = []
+    while len(kinds) < min(MAX_FOOTERS, len(frame) - MIN_ROWS) and (kind := _name_kind(frame, len(frame) - 1 - len(kinds))):
+        kinds.append(kind)
+    n_rows = len(frame) - len(kinds)
+    seen = []
+    for place in range(n_rows, len(frame)):
+        kind = kinds[len(frame) - 1 - place]
+        added, others = (
+            _compare(frame, n_rows, place, "mean" if kind == "mean" else "sum") if kind in ("sum", "mean") else ([], [])
+        )
+        label = _find_label(frame.iloc[place])
+        if kind in ("sum", "mean") and (others or not added):
+            return 0, f"the last row says {label!r}, but its numbers are not the {kind}s of the others"
+        if added:
+            seen.append(f"a row {label!r} holds the {kind}s of {', '.join(added[:3])}{', …' if len(added) > 3 else ''}")
+    seen += ["one holds only a remark" if kinds.count("remark") == 1 else "some hold only remarks"] if "remark" in kinds else []
+    if n_rows > MIN_ROWS and (added := _find_silent_total(frame, n_rows - 1)):
+        n_rows -= 1
+        seen.insert(0, f"a row holds the sums of {', '.join(added[:3])}{', …' if len(added) > 3 else ''}")
+    if not seen:
+        return 0, ""
+    while frame.iloc[n_rows - 1].isna().all():
+        n_rows -= 1
+    count = len(frame) - n_rows
+    return count, f"at the end {'; '.join(seen)}"
 
 
-def _say_remarks(count: int) -> str:
-    return {0: "", 1: "the last row holds only a remark"}.get(count, f"the last {count} rows hold only remarks")
+def _name_kind(frame: pd.DataFrame, place: int) -> str | None:
+    """Return what a row says that it is: ``sum``, ``mean`` or ``remark``; None for nothing."""
+    row = frame.iloc[place]
+    if not row.isna().any():
+        return None
+    label = _find_label(row)
+    if label is not None:
+        return next(kind for pattern, kind in STATISTICS if pattern.fullmatch(label))
+    present = row.dropna()
+    if len(present) != 1 or frame.shape[1] < 3 or not isinstance(present.iloc[0], str) or _is_number(present.iloc[0]):
+        return None
+    above = frame[present.index[0]].iloc[: max(MIN_ROWS, place - MAX_FOOTERS)]
+    return "remark" if pd.to_numeric(above, errors="coerce").notna().mean() > MANY else None
 
 
-def _is_remark(frame: pd.DataFrame, place: int) -> bool:
-    row = frame.iloc[place].dropna()
-    if len(row) != 1 or frame.shape[1] < 3 or not isinstance(row.iloc[0], str):
-        return False
-    column = frame[row.index[0]].iloc[: max(MIN_ROWS, place - MAX_REMARKS)]
-    return bool(pd.to_numeric(column, errors="coerce").notna().mean() > 0.9) and np.isnan(_number(row.iloc[0]))
+def _find_label(row: "pd.Series[Any]") -> str | None:
+    texts = [value.strip() for value in row if isinstance(value, str)]
+    return next((text for text in texts if any(pattern.fullmatch(text) for pattern, _ in STATISTICS)), None)
 
 
-def _number(value: Any) -> float:
-    return float(pd.to_numeric(value, errors="coerce"))
+def _is_number(text: str) -> bool:
+    return bool(pd.notna(pd.to_numeric(text, errors="coerce")))
 
 
-def _compare_sums(frame: pd.DataFrame, last: int) -> tuple[list[str], list[str]]:
-    """Return the columns of numbers whose value in a row is the sum of those above, and those where it is not."""
-    added: list[str] = []
+def _compare(frame: pd.DataFrame, n_rows: int, place: int, statistic: str) -> tuple[list[str], list[str]]:
+    """Return the columns of numbers whose value in a row is the sum or mean of the first ``n_rows``, and those where not."""
+    matched: list[str] = []
     others: list[str] = []
-    for place, name in enumerate(frame.columns):
-        column = frame.iloc[: last + 1, place]
-        if (
-            not pd.api.types.is_numeric_dtype(column.dtype)
-            or pd.api.types.is_bool_dtype(column.dtype)
-            or pd.isna(column.iloc[-1])
-        ):
+    for index, name in enumerate(frame.columns):
+        column = frame.iloc[:, index]
+        value = column.iloc[place]
+        if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype) or pd.isna(value):
             continue
-        values = column.iloc[:-1].to_numpy(np.float64, na_value=np.nan)
-        total, value = float(np.nansum(values)), float(column.iloc[-1])
-        step = 10.0 ** -_decimals(value)
-        close = abs(total - value) <= max(step, 1e-9 * abs(total))
-        (added if close and abs(value) > np.nanmax(np.abs(values), initial=0.0) else others).append(str(name))
-    return added, others
+        values = column.iloc[:n_rows].to_numpy(np.float64, na_value=np.nan)
+        if np.isnan(values).all():
+            continue
+        wanted = float(np.nansum(values) if statistic == "sum" else np.nanmean(values))
+        close = abs(wanted - float(value)) <= max(10.0 ** -_count_decimals(float(value)), 1e-9 * abs(wanted))
+        outside = statistic == "mean" or abs(float(value)) > np.nanmax(np.abs(values))
+        (matched if close and outside else others).append(str(name))
+    return matched, others
 
 
-def _decimals(value: float) -> int:
+def _count_decimals(value: float) -> int:
     text = repr(value).partition("e")[0]
     return len(text.partition(".")[2].rstrip("0"))
 
 
-def _lacks_texts(frame: pd.DataFrame, row: "pd.Series[Any]", last: int) -> bool:
-    """Whether a row has gaps, or a text found nowhere else, in all columns that are no numbers and full in the rows above."""
-    texts = [place for place, name in enumerate(frame.columns) if not pd.api.types.is_numeric_dtype(frame[name].dtype)]
-    if not texts:
-        return bool(row.isna().any())
-    above = frame.iloc[:last]
-    full = [place for place in texts if above.iloc[:, place].notna().mean() > 0.9]
-    odd = [place for place in full if pd.isna(row.iloc[place]) or not (above.iloc[:, place] == row.iloc[place]).any()]
-    return bool(full) and len(odd) == len(full)
+def _find_silent_total(frame: pd.DataFrame, place: int) -> list[str]:
+    """Return the columns that a row without a known word is the total of; it lacks a value or has one found nowhere else."""
+    row = frame.iloc[place]
+    if not row.isna().any() or frame.shape[1] < 3 or row.isna().all():
+        return []
+    texts = [index for index, name in enumerate(frame.columns) if not pd.api.types.is_numeric_dtype(frame[name].dtype)]
+    above = frame.iloc[:place]
+    full = [index for index in texts if above.iloc[:, index].notna().mean() > MANY]
+    odd = [index for index in full if pd.isna(row.iloc[index]) or not (above.iloc[:, index] == row.iloc[index]).any()]
+    if len(odd) < len(full) or (texts and not full):
+        return []
+    added, others = _compare(frame, place, place, "sum")
+    return [] if others else added

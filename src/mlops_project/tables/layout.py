@@ -253,21 +253,28 @@ def _detect(rows: Sequence[Row], filled: list[int]) -> Layout:
     header = _find_header(rows, filled, body)
     if header > first:
         plain = Layout(tuple(range(header)), (header,), seen=(_say_titles(rows[first], header),))
-    elif _lacks_header(rows[first], body):
-        return Layout(plain.skip, (), number_names(width), (_say_no_header(rows[first], width),))
+    else:
+        top = _find_unnamed(rows, filled, body)
+        if top is not None:
+            titles = (_say_titles(rows[first], top),) if top > first else ()
+            return Layout(tuple(range(top)), (), number_names(width), (*titles, _say_no_header(rows[top], width)))
     return _look_below(rows, filled, plain, body)
 
 
 def _find_header(rows: Sequence[Row], filled: list[int], body: _Body) -> int:
     """Return the place of the first row that holds names; the first row, unless only sparse ones stand above another."""
     first = filled[0]
+    remark = None
     for place in filled[: MAX_TITLES + 1]:
         row = rows[place]
         if len(row) == body.width and _names(row, body):
-            return place
+            if not row[0].lstrip().startswith("#"):
+                return place
+            remark = place if remark is None else remark  # or names behind a sign
+            continue
         if 2 * sum(bool(cell.strip()) for cell in row) > body.width and len(row) >= body.width:
             break  # as full as a row of data
-    return first
+    return first if remark is None else remark
 
 
 def _names(row: Row, body: _Body) -> bool:
@@ -286,6 +293,16 @@ def _is_sequence(cells: Sequence[str]) -> bool:
         return False
     steps = {round(after - before, 9) for before, after in pairwise(numbers)}
     return (len(numbers) > 2 and len(steps) == 1 and 0 not in steps) or (len(numbers) > 5 and min(steps) * max(steps) > 0)
+
+
+def _find_unnamed(rows: Sequence[Row], filled: list[int], body: _Body) -> int | None:
+    """Return the place of the first row of data if no row above it holds names."""
+    for place in filled[: MAX_TITLES + 1]:
+        if _lacks_header(rows[place], body):
+            return place
+        if body.width < 3 or 3 * sum(bool(cell.strip()) for cell in rows[place]) > body.width:
+            return None  # no title
+    return None
 
 
 def _lacks_header(row: Row, body: _Body) -> bool:
@@ -336,7 +353,7 @@ def _look_below(rows: Sequence[Row], filled: list[int], layout: Layout, body: _B
         return _leave_out(layout, [place], text, certain=False)
     places = (top, place)
     joined_names = join_names(rows, places)
-    text = f"names stand in two rows, {top + 1} and {place + 1}, which name a column together ({joined_names[0]!r}, …)"
+    text = f"names stand in two rows, {top + 1} and {place + 1}, which name a column together ({next(filter(None, joined_names))!r}, …)"
     seen = Seen(text, "header", [top + 1, place + 1], certain=False)
     return Layout(layout.skip, places, joined_names, (seen,)) if len({*joined_names}) == len(joined_names) else layout
 

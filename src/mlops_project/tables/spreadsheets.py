@@ -42,8 +42,7 @@ def read_spreadsheet(stream: BinaryIO, file: str, settings: LayoutSettings) -> t
     width = max(len(row) for row in cells)
     sample = [[_write(cell) for cell in row] for row in cells[:SAMPLE_ROWS]]
     layout = find_layout(sample, settings)
-    frame = _build(cells, layout, width, file)
-    return frame.iloc[: len(frame) - (settings.skip_footer or 0)], (*seen, *layout.seen)
+    return _build(cells, layout, width, file, settings.skip_footer or 0), (*seen, *layout.seen)
 
 
 def _choose_sheet(book: Any, file: str, wanted: str | int | None) -> tuple[Cells, tuple[Seen, ...]]:
@@ -85,7 +84,7 @@ def _write(cell: Any) -> str:
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
-def _build(cells: Cells, layout: Layout, width: int, file: str) -> pd.DataFrame:
+def _build(cells: Cells, layout: Layout, width: int, file: str, n_footers: int) -> pd.DataFrame:
     names = [*layout.names] or [_write(cell).strip() for cell in cells[layout.header[0]]]
     names += [""] * (width - len(names))
     twice = sorted({name for name in names if name and names.count(name) > 1})
@@ -93,5 +92,6 @@ def _build(cells: Cells, layout: Layout, width: int, file: str) -> pd.DataFrame:
         raise DataError(f"{file}: column names stand twice in the header: {', '.join(twice)}; rename them")
     left_out = {*layout.skip, *layout.header}
     rows = [row for place, row in enumerate(cells) if place not in left_out and any(cell != "" for cell in row)]
+    rows = rows[: len(rows) - n_footers]
     kept = [place for place, name in enumerate(names) if name or any(row[place] != "" for row in rows)]
     return build_frame([names[place] for place in kept], [[row[place] for row in rows] for place in kept])

@@ -48,7 +48,7 @@ def test_title_total_and_types_of_a_sheet_are_found_as_in_text(book):
     read_back, said = book([["People"], [], HEADER, ["int", "category", "float", "date", "bool"], *ROWS, total])
     assert (list(read_back), len(read_back)) == (HEADER, 25)
     assert "data.skip_rows: [1, 2, 4]" in said
-    assert "holds the sums of pay; left out (data.skip_footer: 1)" in said
+    assert "holds the sums of pay; 1 row left out (data.skip_footer: 1)" in said
     with pytest.raises(DataError, match=r"looks like data.*data\.header: false"):
         book(ROWS)
     assert list(book(ROWS, adopt=True)[0]) == [f"column_{number}" for number in range(1, 6)]

@@ -113,6 +113,18 @@ def test_file_without_names_is_refused_until_it_is_said(read, frame):
     assert len(read(text, header=True)[0]) == N - 1
 
 
+def test_titles_above_rows_without_names_are_skipped_too(read, frame):
+    body = lines(frame)[1:]
+    with pytest.raises(DataError, match=r"set data\.header: false"):
+        read("\n".join(["Report,,,,", ",,,,", *body]))
+    assert len(read("\n".join(["Report,,,,", ",,,,", *body]), adopt=True)[0]) == N
+
+
+def test_comment_that_lists_the_names_is_not_the_header(read, frame):
+    same(read("\n".join(["# made by hand", "# names: age, sex, bmi, city, pay", *lines(frame)]))[0], frame)
+    assert list(read("\n".join(["# made by hand", "#age,sex,bmi,city,pay", *lines(frame)[1:]]))[0])[0] == "#age"
+
+
 def test_texts_without_names_are_recognised_by_their_values(read):
     text = "\n".join(f"{'pe'[row % 2]},{'xbs'[row % 3]},{'nw'[row % 2]}" for row in range(N))
     assert len(read(text, adopt=True)[0]) == N
@@ -142,7 +154,7 @@ def test_row_of_totals_is_left_out_if_the_numbers_add_up(read, frame, label):
     total = f"{label}\t\t{frame['bmi'].sum():.2f}\t\t{frame['pay'].sum():.1f}"
     read_back, said = read("\n".join([*lines(frame, sep="\t"), total]))
     same(read_back, frame)
-    assert "holds the sums of bmi, pay; left out (data.skip_footer: 1)" in said
+    assert "holds the sums of bmi, pay; 1 row left out (data.skip_footer: 1)" in said
 
 
 def test_row_that_says_total_but_does_not_add_up_is_kept_and_said(read, frame):
@@ -160,7 +172,7 @@ def test_last_row_with_gaps_that_adds_up_to_nothing_is_data(read, frame):
 def test_remarks_below_the_table_are_left_out(read, frame):
     body = lines(frame)
     same(read("\n".join([*body, "Source: a survey,,,,", "Made in 2026"]))[0], frame)
-    total = f"Total,,{frame['bmi'].sum():.2f},,{frame['pay'].sum():.1f}"
+    total = f",,,,\nTotal,,{frame['bmi'].sum():.2f},,{frame['pay'].sum():.1f}\nMean,,{frame['bmi'].mean():.3f},,"
     same(read("\n".join([*body, total, "Source: a survey,,,,"]))[0], frame)
 
 
