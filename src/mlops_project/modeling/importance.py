@@ -58,7 +58,7 @@ def compute_importance(runtime: Runtime, held_out: HeldOut, contract: Contract, 
 
     scikit-learn's own function wants an estimator and shuffles a copy of the whole frame each time; this one takes the
     encoded rows, shuffles in place and predicts with the exported model. Of ``evaluation.importance_rows`` it takes fewer if
-    features x repeats x rows would exceed ``MAX_PREDICTED_ROWS``, but never fewer than ``MIN_ROWS``; then it repeats less often.
+    features x repeats x rows would exceed ``MAX_PREDICTED_ROWS``, but never fewer than ``MIN_ROWS``; then it repeats less.
     """
     width = len(contract.names)
     repeats = min(config.evaluation.importance_repeats, max(1, MAX_PREDICTED_ROWS // (MIN_ROWS * width)))
