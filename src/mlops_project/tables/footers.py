@@ -17,7 +17,8 @@ TOTAL = re.compile(
     re.IGNORECASE,
 )
 MEAN = re.compile(
-    rf"(?:averages?|avg|means?|mittel(?:wert)?|durchschnitt|moyenne|m[eé]dia|promedio|gemiddelde|средн\w*){END}", re.IGNORECASE
+    rf"(?:averages?|avg|means?|mittel(?:wert)?|durchschnitt|moyenne|m[eé]dia|promedio|gemiddelde|средн\w*){END}",
+    re.IGNORECASE,
 )
 STATISTICS = ((TOTAL, "sum"), (MEAN, "mean"))
 
@@ -38,9 +39,7 @@ def count_footers(frame: pd.DataFrame) -> tuple[int, str]:
     seen = []
     for place in range(n_rows, len(frame)):
         kind = kinds[len(frame) - 1 - place]
-        added, others = (
-            _compare(frame, n_rows, place, "mean" if kind == "mean" else "sum") if kind in ("sum", "mean") else ([], [])
-        )
+        added, others = _compare(frame, n_rows, place, kind) if kind in ("sum", "mean") else ([], [])
         label = _find_label(frame.iloc[place])
         if kind in ("sum", "mean") and (others or not added):
             return 0, f"the last row says {label!r}, but its numbers are not the {kind}s of the others"
@@ -98,6 +97,8 @@ def _compare(frame: pd.DataFrame, n_rows: int, place: int, statistic: str) -> tu
         close = abs(wanted - float(value)) <= max(10.0 ** -_count_decimals(float(value)), 1e-9 * abs(wanted))
         outside = statistic == "mean" or abs(float(value)) > np.nanmax(np.abs(values))
         (matched if close and outside else others).append(str(name))
+        if others:
+            break  # one is enough
     return matched, others
 
 

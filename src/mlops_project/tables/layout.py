@@ -353,7 +353,8 @@ def _look_below(rows: Sequence[Row], filled: list[int], layout: Layout, body: _B
         return _leave_out(layout, [place], text, certain=False)
     places = (top, place)
     joined_names = join_names(rows, places)
-    text = f"names stand in two rows, {top + 1} and {place + 1}, which name a column together ({next(filter(None, joined_names))!r}, …)"
+    example = next(filter(None, joined_names))
+    text = f"names stand in two rows, {top + 1} and {place + 1}, which name a column together ({example!r}, …)"
     seen = Seen(text, "header", [top + 1, place + 1], certain=False)
     return Layout(layout.skip, places, joined_names, (seen,)) if len({*joined_names}) == len(joined_names) else layout
 

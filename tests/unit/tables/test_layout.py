@@ -122,7 +122,7 @@ def test_titles_above_rows_without_names_are_skipped_too(read, frame):
 
 def test_comment_that_lists_the_names_is_not_the_header(read, frame):
     same(read("\n".join(["# made by hand", "# names: age, sex, bmi, city, pay", *lines(frame)]))[0], frame)
-    assert list(read("\n".join(["# made by hand", "#age,sex,bmi,city,pay", *lines(frame)[1:]]))[0])[0] == "#age"
+    assert "#age" in read("\n".join(["# made by hand", "#age,sex,bmi,city,pay", *lines(frame)[1:]]))[0]
 
 
 def test_texts_without_names_are_recognised_by_their_values(read):
