@@ -63,7 +63,8 @@ def _explain_none(config: Config) -> str:
 def _row(version: "Version") -> tuple[str, ...]:
     shown = ", ".join(f"{name} {value:.4g}" for name, value in list(version.metrics.items())[:5])
     created = version.created_at[:19].replace("T", " ")
-    return version.name, str(version.number), ", ".join(version.aliases), shown, created, version.reason
+    verdict = version.verdict.replace("_", " ")  # why is told by the history
+    return version.name, str(version.number), ", ".join(version.aliases), shown, created, verdict
 
 
 @click.command(cls=WorkflowCommand, name="history")

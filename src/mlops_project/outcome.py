@@ -55,7 +55,9 @@ def print_outcome(result: Training, config: Config) -> None:
     """Print how good the model is, what was found and what happened."""
     from mlops_project.modeling.evaluation import format_summary
 
-    echo(*format_summary(result.evaluation).split("\n"), "")
+    basis, *lines = format_summary(result.evaluation).split("\n")
+    echo_wrapped(basis)
+    echo(*lines, "")
     echo_wrapped(*_describe(result, config))
 
 
