@@ -26,6 +26,40 @@ DATETIME_PARTS: tuple[str, ...] = ("epoch_seconds", "month", "weekday", "hour")
 QUANTILE_LEVELS: tuple[float, ...] = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
 
+class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How the values of a column are read, as training read them; every way of asking the model obeys it.
+
+    Blanks around a text do not count, and an empty text is a missing value.
+
+    Attributes
+    ----------
+    missing
+        Marks of a missing value, in lower case: ``-999`` (the number as well), ``unknown``.
+    na_words
+        Columns of texts: words for a missing value; ``True`` for those of pandas (``NA``, ``None``, …). In all other columns
+        these and placeholders such as ``?`` are none of the values, and missing.
+    is_written
+        Whether numbers, dates or truth values are written as texts here, which may be sent as such.
+    decimal, thousands
+        Signs in a number; empty where thousands are not marked.
+    currency
+        Sign before or behind a number.
+    percent
+        Whether ``50%`` stands for 0.5.
+    formats
+        How dates are written, as for ``strptime``. In a column of numbers: times of the day, which count in hours.
+    """
+
+    missing: tuple[str, ...] = ()
+    na_words: bool | tuple[str, ...] = False
+    is_written: bool = False
+    decimal: str = "."
+    thousands: str = ""
+    currency: str = ""
+    percent: bool = False
+    formats: tuple[str, ...] = ()
+
+
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """One input column.
 
@@ -49,6 +83,8 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
         Median or most frequent value: what examples and forms start with. ISO 8601 text for ``datetime``.
     unit
         What people read behind the name; empty if nobody said.
+    reading
+        How values are read; None in models of earlier versions, and where each protocol's own types say all.
     """
 
     name: str
@@ -60,6 +96,7 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
     categories: tuple[str, ...] = ()
     default: bool | int | float | str | None = None
     unit: str = ""
+    reading: Reading | None = None
 
     @property
     def is_text(self) -> bool:

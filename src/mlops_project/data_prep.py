@@ -6,19 +6,20 @@ from typing import Any
 import pandas as pd
 
 from mlops_project.config import Config
-from mlops_project.contract import FeatureType, Task
+from mlops_project.contract import FeatureType, Reading, Task
 from mlops_project.errors import ConfigError, DataError, suggest
 from mlops_project.findings import Finding, accept
 from mlops_project.tables import checks
 from mlops_project.tables.describe import build_contract
 from mlops_project.tables.judge import judge_table
+from mlops_project.tables.missing import AS_TYPED, Options
 from mlops_project.tables.production import ProductionRows, join_production, read_production
-from mlops_project.tables.sources import read_table
+from mlops_project.tables.sources import build_options, read_table
 from mlops_project.tables.spellings import join_spellings
 from mlops_project.tables.splits import Split, split_table
 from mlops_project.tables.table import Table, compute_digest, hash_column
 from mlops_project.tables.targets import MAX_CLASSES, find_target, name_classes, order_classes, prepare_target
-from mlops_project.tables.types import Options, TypedColumn, convert_column, mark_missing
+from mlops_project.tables.types import TypedColumn, convert_column
 
 __all__ = [
     "ProductionRows",
@@ -46,20 +47,19 @@ class _Draft:
     source: str
     columns: Columns
     warnings: list[str]
-    is_text: bool = False
+    options: Options = AS_TYPED
     problems: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
-    def convert(self, column: "pd.Series[Any]", max_categories: int) -> TypedColumn:
+    def convert(self, column: "pd.Series[Any]", max_categories: int, *, labels: bool = False) -> TypedColumn:
         """Convert a column as the settings say."""
-        data = self.config.data
-        options = Options(self.is_text, data.na_words)
-        return convert_column(mark_missing(column, data.missing), data.types.get(str(column.name)), max_categories, options)
+        options = self.options._replace(trim=not labels)
+        return convert_column(column, self.config.data.types.get(str(column.name)), max_categories, options)
 
-    def take(self, name: str, max_categories: int) -> TypedColumn | None:
+    def take(self, name: str, max_categories: int, *, labels: bool = False) -> TypedColumn | None:
         """Convert a column and give its raw memory back; None if that fails, which is a problem of the table."""
         try:
-            typed = self.convert(self.columns.pop(name), max_categories)
+            typed = self.convert(self.columns.pop(name), max_categories, labels=labels)
         except DataError as error:
             self.problems.append(str(error))
             return None
@@ -82,12 +82,12 @@ def load_table(config: Config) -> Table:
     name = find_target(raw, config.data.target)
     _check_names(config, raw.frame, name)
     columns = {str(column): values for column, values in raw.frame.items()}
-    draft = _Draft(config, raw.source, columns, list(raw.warnings), raw.is_text)
+    draft = _Draft(config, raw.source, columns, list(raw.warnings), build_options(config.data, raw))
     raw = replace(raw, frame=pd.DataFrame())  # a column's memory comes back once the draft has let go of it
     target, task, n_rows = _take_target(draft, name)
     times = _take_times(draft)
     groups = draft.columns.pop(config.data.group) if config.data.group else None
-    features, types = _take_features(draft)
+    features, types, readings = _take_features(draft)
     size = f"{n_rows} rows, {len(features)} feature columns"
     features, hashes = _judge(features, types, target, task, draft)
     if draft.problems or target is None or task is None:
@@ -109,6 +109,7 @@ def load_table(config: Config) -> Table:
         warnings=tuple(draft.warnings),
         findings=tuple(draft.findings),
         units=config.data.units,
+        readings={column: reading for column, reading in readings.items() if column in features},
     )
 
 
@@ -135,7 +136,12 @@ def _check_names(config: Config, frame: pd.DataFrame, target: str) -> None:
     data, columns = config.data, [str(name) for name in frame.columns]
     roles = {"data.group": data.group, "data.time": data.time}
     named = {key: [name] for key, name in roles.items() if name is not None}
-    named |= {"data.drop": list(data.drop), "data.types": list(data.types), "data.units": list(data.units)}
+    named |= {
+        "data.drop": list(data.drop),
+        "data.types": list(data.types),
+        "data.dates": list(data.dates),
+        "data.units": list(data.units),
+    }
     named |= {"evaluation.slices": list(config.evaluation.slices)}
     wrong = [
         f"{key}: no column {name!r}{suggest(name, columns)}"
@@ -157,7 +163,7 @@ def _take_target(draft: _Draft, name: str) -> "tuple[pd.Series[Any] | None, Task
     """Convert the target and leave out the rows without one; return it, its task and how many rows are left."""
     column = draft.columns[name]
     n_rows = len(column)
-    typed = draft.take(name, MAX_CLASSES)
+    typed = draft.take(name, MAX_CLASSES, labels=True)
     if typed is None:
         return None, None, n_rows
     missing = typed.values.isna()
@@ -172,7 +178,7 @@ def _take_target(draft: _Draft, name: str) -> "tuple[pd.Series[Any] | None, Task
             f"too few to train and judge a model; {checks.MIN_ROWS} is the least"
         )
     if missing.any():  # whole numbers and booleans without gaps have types of their own
-        typed = draft.convert(column[~missing], MAX_CLASSES)
+        typed = draft.convert(column[~missing], MAX_CLASSES, labels=True)
     values, spellings = join_spellings(typed.values, draft.config.checks.accept)
     typed = typed._replace(values=values)
     draft.findings += [] if spellings is None else [spellings]
@@ -199,15 +205,18 @@ def _take_times(draft: _Draft) -> "pd.Series[Any] | None":
     return typed.values
 
 
-def _take_features(draft: _Draft) -> tuple[Columns, dict[str, FeatureType]]:
+def _take_features(draft: _Draft) -> tuple[Columns, dict[str, FeatureType], dict[str, Reading]]:
     """Convert column by column, giving each one's memory back before the next."""
     features: Columns = {}
     types: dict[str, FeatureType] = {}
+    readings: dict[str, Reading] = {}
     for name in [name for name in draft.columns if name not in draft.config.data.drop]:
         typed = draft.take(name, draft.config.data.max_categories)
         if typed is not None:
             types[name], features[name] = typed.type, typed.values
-    return features, types
+            if typed.reading is not None:
+                readings[name] = typed.reading
+    return features, types, readings
 
 
 def _judge(

@@ -177,7 +177,7 @@ def _read(file: Path, baseline: Baseline) -> "Iterator[Encoded]":
     """Yield the file's rows in pieces, as the model reads them."""
     from mlops_project.scoring.files import read_frames
     from mlops_project.scoring.local import RULES, encode_frame
-    from mlops_project.tables.types import mark_missing
+    from mlops_project.tables.missing import mark_missing
     from mlops_project.wire.rows import RowReader
 
     reader, done = RowReader(baseline.contract, RULES), 0

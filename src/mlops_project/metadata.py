@@ -20,7 +20,7 @@ from mlops_project.errors import BundleError
 from mlops_project.findings import Finding
 from mlops_project.names import EXPECTED_MODEL_NAME, LINES, MAX_NAME, MAX_TEXT, is_model_name, is_plain, show
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: the contract says how values are read
 MODEL_FILE = "model.onnx"
 METADATA_FILE = "metadata.json"
 TRACKING_FILE = "tracking.json"

@@ -122,6 +122,13 @@ class DataConfig(Section, frozen=True, dict=True):
             "`false` if they are values (`NA` for Namibia), or a list of those that are not: `[NULL]`."
         ),
     ] = True
+    dates: Annotated[
+        dict[str, str],
+        Meta(
+            description='How dates are written, as for `strptime`, where they can be read in two ways: `{visit: "%d/%m/%Y"}`. '
+            "Times of the day alone (`%H:%M`) count in hours."
+        ),
+    ] = msgspec.field(default_factory=dict)
     types: Annotated[dict[str, FeatureType], Meta(description="Column types where the guess is wrong.")] = msgspec.field(
         default_factory=dict
     )

@@ -164,17 +164,16 @@ def test_class_that_was_read_as_missing_is_told(configure, rng):
     assert "50 more rows have none (an empty field, NA, N/A, null, None or nan is none)" in text
 
 
-def test_target_of_numbers_written_for_people_is_refused_with_the_cure(configure, rng):
-    text = problems(configure(table_of(rng, y=[f"$1,{100 + i}" for i in range(N)])))
-    assert "100 classes in 100 rows" in text
-    assert "looks like numbers, such as '$1,100'" in text.replace("has texts that look like", "looks like")
-    assert "write them as 1234.5" in text
+def test_target_of_numbers_written_for_people_is_a_number(configure, rng):
+    table = load_table(configure(table_of(rng, y=[f"$1,{100 + i}" for i in range(N)])))
+    assert (table.task, table.target.iloc[0]) == ("regression", 1100.0)
 
 
-def test_column_of_numbers_written_for_people_is_warned_of(configure, rng):
+def test_column_of_numbers_written_for_people_is_read_and_told(configure, rng):
     table = load_table(configure(table_of(rng, price=[f"1,{100 + i % 9}" for i in range(N)])))
-    assert table.types["price"] == "category"
-    assert any("'price' has texts that look like numbers, such as '1,100'" in warning for warning in table.warnings)
+    assert table.types["price"] == "integer"
+    assert table.readings["price"].thousands == ","
+    assert "column 'price': texts were read as numbers, '1,100' as 1100" in table.warnings
 
 
 def test_few_rows_and_no_rows_are_refused(configure, rng):

@@ -24,6 +24,7 @@ from mlops_project.tables.layout import LayoutSettings
 from mlops_project.tables.lines import LineReader
 from mlops_project.tables.text_format import SAMPLE_BYTES, TextFormat, split_lines
 from mlops_project.wire.parquet_pages import find_largest_pages
+from mlops_project.wire.words import CSV_MISSING
 
 Kind = Literal["csv", "parquet"]
 CHUNK_ROWS = 50_000  # 30 float columns: 12 MB
@@ -114,9 +115,12 @@ class TableFile:
         chunk_rows = _limit_rows(chunk_rows, len(header))
         _check_unique([name.strip() for name in header])
         numbers = {feature.name for feature in self.contract.numbers if feature.type != "datetime"}
+        ruled = {feature.name for feature in self.contract.texts if feature.reading is not None}  # who say what is missing
         options: dict[str, Any] = {
             **form.pandas_options(header),
             "dtype": {name: "str" for name in header if name.strip() not in numbers},
+            "keep_default_na": False,
+            "na_values": {name: [""] if name.strip() in ruled else sorted(CSV_MISSING) for name in header},
         }
         stream: Any = io.BufferedReader(_Lines(self._stream))
         with LineReader(stream, form) if form.rewrites_lines else nullcontext(stream) as lines:

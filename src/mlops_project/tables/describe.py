@@ -25,6 +25,7 @@ def build_contract(table: Table, split: Split) -> Contract:
                 name, kind, _has_gaps(table.features[name], split.train_features[name]), split.train_features[name]
             ),
             unit=table.units.get(name, ""),
+            reading=table.readings.get(name),
         )
         for name, kind in table.types.items()
     )

@@ -179,7 +179,7 @@ def _read_each(system: Any, files: list[str], shown: str, reading: Reading) -> p
     for file, frame in zip(files[1:], frames[1:], strict=True):
         check_same_columns(frames[0].columns, frame.columns, files[0], file, shown)
     whole = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
-    whole.attrs["text"] = all(frame.attrs.get("text", False) for frame in frames)
+    whole.attrs = frames[0].attrs if all(frame.attrs.get("text") for frame in frames) else {}
     return whole
 
 
@@ -269,7 +269,6 @@ def _read_text(file: _File, reading: Reading) -> pd.DataFrame:
         reading.look(file.name, [Seen("the text is UTF-16 without its mark", "encoding", encoding)])
     if frame.shape[1] == 1:
         reading.notes.append(f"{file.name} has a single column; known separators are comma, semicolon, tab and |")
-    frame.attrs["text"] = True  # its values have no types of their own
     return frame
 
 
@@ -304,6 +303,7 @@ def _parse_late_texts(file: _File, form: TextFormat, options: dict[str, Any], wo
     if late and isinstance(frame.index, pd.RangeIndex):
         again = _parse_frugally(file, form, options | {"na_values": {name: [""] for name in late}, "usecols": late})
         frame[late] = again[late]
+    frame.attrs = {"text": True, "decimal": form.decimal, "thousands": form.thousands}  # its values have no types of their own
     return frame
 
 

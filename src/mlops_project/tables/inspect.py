@@ -13,11 +13,12 @@ from mlops_project.errors import ConfigError, DataError
 from mlops_project.sections import DataConfig
 from mlops_project.tables import checks
 from mlops_project.tables.layout import Seen
-from mlops_project.tables.sources import RawTable, read_source
+from mlops_project.tables.missing import AS_TYPED, Options, mark_missing
+from mlops_project.tables.sources import RawTable, build_options, read_source
 from mlops_project.tables.spellings import join_spellings
 from mlops_project.tables.table import hash_column
 from mlops_project.tables.targets import MAX_CLASSES, find_target, order_classes, prepare_target
-from mlops_project.tables.types import AS_TYPED, Options, StrayValuesError, TypedColumn, convert_column, mark_missing
+from mlops_project.tables.types import StrayValuesError, TypedColumn, convert_column
 
 MAX_CATEGORIES = DataConfig().max_categories
 MAX_CODES = 10  # an integer column with no more different values may hold codes
@@ -97,7 +98,7 @@ def inspect_table(data: DataConfig, folders: list[Path]) -> Inspection:
     except DataError as error:
         raise DataError(f"{error}{_say_layout(raw)}") from error
     found = Inspection(
-        raw.source, len(raw.frame), name, "regression", notes=list(raw.warnings), options=Options(raw.is_text, data.na_words)
+        raw.source, len(raw.frame), name, "regression", notes=list(raw.warnings), options=build_options(data, raw)
     )
     found.layout, found.form, found.n_columns = raw.layout, raw.form, len(raw.frame.columns)
     found.notes = [note for note in found.notes if not any(seen.text in note for seen in raw.layout)]
@@ -171,7 +172,8 @@ def _inspect_target(raw: RawTable, found: Inspection, wanted: Task | None) -> "t
     if len(frame) < checks.MIN_ROWS:
         raise DataError(f"{raw.source}: {len(frame)} rows have a {found.target!r}, too few; {checks.MIN_ROWS} is the least")
     column = mark_missing(frame.pop(found.target), found.missing)
-    typed = convert_column(column, typed.type if found.target in found.types else None, MAX_CLASSES, found.options)
+    options = found.options._replace(trim=False)
+    typed = convert_column(column, typed.type if found.target in found.types else None, MAX_CLASSES, options)
     values, spellings = join_spellings(typed.values, {})
     typed = typed._replace(values=values)
     found.notes += [] if spellings is None else [f"{spellings.seen}; they are joined"]
@@ -208,13 +210,14 @@ def _inspect_type(column: "pd.Series[Any]", found: Inspection, max_categories: i
     """Convert a column; where its values do not agree, as text; None (and a reason to drop it) where nothing helps."""
     name = str(column.name)
     column = mark_missing(column, found.missing)
+    options = found.options._replace(trim=name != found.target)
     try:
-        return convert_column(column, None, max_categories, found.options)
+        return convert_column(column, None, max_categories, options)
     except StrayValuesError as error:
         kind: FeatureType = "category" if column.nunique() <= max_categories else "string"
         shown = ", ".join(repr(value) for value in error.values[:3])
         found.types[name] = (kind, f"mostly numbers or dates, but also {shown}: mend them, or name them in missing")
-        return convert_column(column, kind, max_categories, found.options)
+        return convert_column(column, kind, max_categories, options)
     except DataError as error:
         found.drop[name] = str(error).removeprefix(f"column {name!r} ").removeprefix(f"column {name!r}: ")
         return None
@@ -249,7 +252,7 @@ def _find_drops(usable: dict[str, TypedColumn], target: "pd.Series[Any]", found:
 
 
 def _describe(name: str, typed: TypedColumn, found: Inspection) -> None:
-    kind, values, warning = typed
+    kind, values, warning = typed.type, typed.values, typed.warning
     distinct, n_missing = int(values.nunique()), int(values.isna().sum())
     gaps = f", {n_missing} missing" if n_missing else ""
     if kind in ("category", "string"):

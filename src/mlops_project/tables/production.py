@@ -13,9 +13,9 @@ from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import DataError
 from mlops_project.prediction_log.layout import ID, ROW, TIME
+from mlops_project.tables.missing import mark_missing
 from mlops_project.tables.splits import Split
 from mlops_project.tables.table import Table, compute_digest, hash_column
-from mlops_project.tables.types import mark_missing
 
 # Equal rows give a held-out row away only where they are rare: a table of few categories is full of them.
 USUALLY_EQUAL = 0.05

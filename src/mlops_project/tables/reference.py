@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 
 from mlops_project.config import Config
-from mlops_project.contract import Contract, FeatureType
+from mlops_project.contract import Contract, FeatureType, Reading
 from mlops_project.errors import ConfigError, DataError, suggest
 from mlops_project.tables import checks
 from mlops_project.tables.describe import describe_column
 from mlops_project.tables.locations import hide_credentials
-from mlops_project.tables.sources import read_source
-from mlops_project.tables.types import Options, convert_column, mark_missing
+from mlops_project.tables.sources import build_options, read_source
+from mlops_project.tables.types import convert_column
 
 
 class ReferenceTable(NamedTuple):
@@ -61,11 +61,12 @@ def read_reference_table(source: str, dropped: tuple[str, ...], config: Config, 
     types: dict[str, FeatureType] = {}
     columns: dict[str, pd.Series[Any]] = {}
     problems: list[str] = []
-    options = Options(raw.is_text, data.na_words)
+    options = build_options(data, raw)
+    readings: dict[str, Reading | None] = {}
     for name in (name for name in names if name not in dropped):
         try:
-            marked = mark_missing(raw.frame[name], data.missing)
-            types[name], columns[name], _ = convert_column(marked, data.types.get(name), data.max_categories, options)
+            typed = convert_column(raw.frame[name], data.types.get(name), data.max_categories, options)
+            types[name], columns[name], readings[name] = typed.type, typed.values, typed.reading
         except DataError as error:
             problems.append(str(error))
     problems += [finding.seen for finding in checks.find_infinite(columns)]
@@ -76,5 +77,8 @@ def read_reference_table(source: str, dropped: tuple[str, ...], config: Config, 
     order = np.random.default_rng(config.random_state).permutation(len(frame))
     border = round(len(frame) * range_share)
     ranges = frame.iloc[order[:border]]
-    features = tuple(describe_column(name, kind, True, ranges[name]) for name, kind in types.items())
+    features = tuple(
+        msgspec.structs.replace(describe_column(name, kind, True, ranges[name]), reading=readings[name])
+        for name, kind in types.items()
+    )
     return ReferenceTable(Contract(features, "", "regression"), frame.iloc[np.sort(order[border:])].reset_index(drop=True))

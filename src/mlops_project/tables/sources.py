@@ -14,6 +14,7 @@ from mlops_project.tables.databases import is_database, read_query
 from mlops_project.tables.files import Reading, read_files
 from mlops_project.tables.layout import LayoutSettings, Seen
 from mlops_project.tables.locations import find_local, hide_credentials
+from mlops_project.tables.missing import Options
 
 SKLEARN = {
     "breast_cancer": datasets.load_breast_cancer,
@@ -43,6 +44,8 @@ class RawTable:
         What had to be assumed.
     is_text
         Whether it came from a file of texts, where words such as ``NA`` may stand for a missing value.
+    decimal, thousands
+        Signs in the numbers of that file.
     layout
         What is not plain in the file's layout.
     form
@@ -55,6 +58,8 @@ class RawTable:
     class_names: dict[Label, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     is_text: bool = False
+    decimal: str | None = None
+    thousands: str | None = None
     layout: tuple[Seen, ...] = ()
     form: str = ""
 
@@ -118,8 +123,14 @@ def read_layout_settings(data: DataConfig) -> LayoutSettings:
     return LayoutSettings(*(getattr(data, name) for name in LayoutSettings._fields))
 
 
+def build_options(data: DataConfig, raw: RawTable) -> Options:
+    """Return how a table's values are to be read."""
+    return Options(raw.is_text, data.na_words, data.missing, data.dates, raw.decimal or data.decimal, raw.thousands)
+
+
 def _text_columns(data: DataConfig) -> list[str]:
-    return [name for name, kind in data.types.items() if kind in TEXT_TYPES]
+    """Return the columns that the settings want as they stand in the file."""
+    return [*(name for name, kind in data.types.items() if kind in TEXT_TYPES), *data.dates]
 
 
 def _read_sklearn(source: str) -> RawTable:
@@ -137,7 +148,7 @@ def _named(frame: pd.DataFrame, source: str, warnings: list[str] | None = None) 
     notes = list(warnings or ())
     frame = frame.reset_index(drop=True)
     frame.columns = pd.Index([str(name).strip() for name in frame.columns], dtype="str")
-    is_text = bool(frame.attrs.pop("text", False))
+    about, frame.attrs = frame.attrs, {}
     nameless = [name for name in frame.columns if name.startswith(("Unnamed: ", "__index_level_")) or not name]
     if nameless:
         empty = all(frame[name].isna().all() for name in nameless)
@@ -150,4 +161,11 @@ def _named(frame: pd.DataFrame, source: str, warnings: list[str] | None = None) 
         raise DataError(f"{source}: column names stand twice: {', '.join(twice)}; rename them")
     if not len(frame) or not len(frame.columns):
         raise DataError(f"{source}: the table is empty ({len(frame)} rows, {len(frame.columns)} columns)")
-    return RawTable(frame, source, warnings=tuple(notes), is_text=is_text)
+    return RawTable(
+        frame,
+        source,
+        warnings=tuple(notes),
+        is_text=bool(about.get("text")),
+        decimal=about.get("decimal"),
+        thousands=about.get("thousands"),
+    )

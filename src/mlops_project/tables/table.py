@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from mlops_project.contract import FeatureType, Label, Task
+from mlops_project.contract import FeatureType, Label, Reading, Task
 from mlops_project.findings import Finding
 
 
@@ -39,6 +39,8 @@ class Table:
         What was dropped or looks wrong, with codes; the errors among them were accepted.
     units
         Feature → unit, for those that have one.
+    readings
+        Feature → how its values are read, for those whose types do not say all.
     """
 
     features: pd.DataFrame
@@ -55,6 +57,7 @@ class Table:
     findings: tuple[Finding, ...] = ()
     units: dict[str, str] = field(default_factory=dict)
     own_digest: str = ""
+    readings: dict[str, Reading] = field(default_factory=dict)
 
     def without_rows(self) -> "Table":
         """Return the table without its features and target, to give their memory back once they are split."""

@@ -2,16 +2,27 @@
 
 import datetime as dt
 import decimal
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mlops_project.contract import FeatureType, Label
+from mlops_project.contract import TEXT_TYPES, FeatureType, Reading
 from mlops_project.errors import DataError
-from mlops_project.wire.words import BOOLEAN_WORDS, CSV_MISSING, PLACEHOLDERS
+from mlops_project.tables.missing import (
+    AS_TYPED,
+    Options,
+    find_na_words,
+    mark_missing,
+    tell_missing,
+    without_na_words,
+    without_placeholders,
+)
+from mlops_project.tables.recognise import Doubt, Found, recognise
+from mlops_project.wire.reading import NO_VALUES, ColumnReading, UnreadableError, compile_format, is_clock
+from mlops_project.wire.words import BOOLEAN_WORDS, PLACEHOLDERS
 
 MOSTLY = 0.9  # from this share of values on, a text column was meant to hold numbers or dates
 ISO_DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"  # what the runtime's own parser reads, so a request may say it too
@@ -44,24 +55,6 @@ class StrayValuesError(DataError):
         self.values = values
 
 
-class Options(NamedTuple):
-    """How the settings and the table's source say that values are to be read.
-
-    Attributes
-    ----------
-    is_text
-        Whether the source has no types of its own: a text file.
-    na_words
-        ``data.na_words``.
-    """
-
-    is_text: bool = False
-    na_words: bool | tuple[str, ...] = True
-
-
-AS_TYPED = Options()  # a source with types of its own
-
-
 class TypedColumn(NamedTuple):
     """A column in its type's representation.
 
@@ -72,12 +65,15 @@ class TypedColumn(NamedTuple):
     values
         float64; int64 or bool (float64 with NaN where values are missing); ``str`` with NaN; ``datetime64[us]``, UTC.
     warning
-        What was taken for a missing value, or for a mere text although people would read a number or a date.
+        What was taken for a missing value, for a number or a date, or for a mere text although people would read one.
+    reading
+        How the values were read, for whoever reads further ones; None if their types say all.
     """
 
     type: FeatureType
     values: "pd.Series[Any]"
     warning: str | None = None
+    reading: Reading | None = None
 
 
 def convert_column(
@@ -99,55 +95,117 @@ def convert_column(
     DataError
         If the values do not fit the wanted type, or almost fit the one that the column seems to have.
     """
-    column = _plain(column)
-    words = _find_na_words(column, options)
-    present = column.mask(words) if words is not None else column
-    kind = wanted or _guess(present if options.na_words is True or present.notna().any() else column, max_categories)
-    if kind in ("category", "string"):
-        column, note = _without_na_words(column, words, options)
-        notes = (note, None if wanted else _describe_look(column))
-        return TypedColumn(kind, _to_text(column), "; ".join(filter(None, notes)) or None)
-    column, warning = _without_placeholders(present)
+    column = mark_missing(_plain(column), options.missing)
+    if isinstance(column.dtype, pd.StringDtype) or column.dtype == object:
+        return _convert_texts(column, wanted, max_categories, options)
+    kind = wanted or _guess(column, max_categories)
+    if kind in TEXT_TYPES:
+        return TypedColumn(kind, _to_text(column, options), reading=_read_texts_as(options))
     values = _to_datetime(column) if kind == "datetime" else _to_number(column, kind)
-    return TypedColumn(kind, values, warning)
+    return TypedColumn(kind, values, reading=_read_typed_as(kind, bool(values.isna().any()), options))
 
 
-def mark_missing(column: "pd.Series[Any]", marks: Iterable[Label]) -> "pd.Series[Any]":
-    """Make the values that stand for a missing one (``-999``, ``unknown``) missing."""
-    texts = {str(mark).strip().lower() for mark in marks}
-    if not texts:
-        return column
-    if pd.api.types.is_bool_dtype(column.dtype) or column.dtype.kind == "M":
-        return column
-    if pd.api.types.is_numeric_dtype(column.dtype):
-        numbers = pd.to_numeric(pd.Series(sorted(texts)), errors="coerce").dropna()
-        marked = column.isin(list(numbers))
-    else:
-        marked = column.notna() & column.map(str).str.strip().str.lower().isin(texts)
-    return column.mask(marked) if marked.any() else column
+def _read_texts_as(options: Options) -> Reading:
+    na_words = options.na_words if options.is_text else False
+    return msgspec.structs.replace(options.start(), na_words=na_words)
 
 
-def _find_na_words(column: "pd.Series[Any]", options: Options) -> "pd.Series[Any] | None":
-    """Return where a column of a text file has a word that may stand for a missing value; None if nowhere."""
-    if not (options.is_text and isinstance(column.dtype, pd.StringDtype)):
+def _read_typed_as(kind: FeatureType, gaps: bool, options: Options) -> Reading | None:
+    """Return how values are read that came as numbers, dates or truth values already."""
+    reading = options.start()
+    if options.is_text and kind != "datetime":
+        signs = (options.decimal or ".", options.thousands or "")
+        reading = msgspec.structs.replace(
+            reading, decimal=signs[0], thousands=signs[1], is_written=signs != (".", "") or kind == "boolean"
+        )
+    return reading if reading != Reading() or (options.is_text and gaps) else None
+
+
+def _convert_texts(column: "pd.Series[Any]", wanted: FeatureType | None, max_categories: int, options: Options) -> TypedColumn:
+    words = find_na_words(column, options)
+    present = column.mask(words) if words is not None else column
+    guessed = wanted or _guess_text(present if options.na_words is True or present.notna().any() else column, max_categories)
+    form = options.dates.get(str(column.name))
+    doubt = None
+    if form is not None or guessed not in TEXT_TYPES or wanted is None:
+        found = _find_form(present, form, options) if form else _recognise(present, guessed, wanted, options)
+        if isinstance(found, Found):
+            values, note = _read_found(present, found)
+            said = f"column {column.name!r}: texts were read as {found.said}" if not form else None
+            return TypedColumn(found.type, values, "; ".join(filter(None, (said, note))) or None, found.reading)
+        doubt = found
+    if guessed in TEXT_TYPES:
+        column, note = without_na_words(column, words, options)
+        notes = (note, None if wanted else _describe_look(column, doubt))
+        return TypedColumn(guessed, _to_text(column, options), "; ".join(filter(None, notes)) or None, _read_texts_as(options))
+    column, warning = without_placeholders(present)
+    values = _to_datetime(column) if guessed == "datetime" else _to_number(column, guessed)
+    reading = msgspec.structs.replace(options.start(), is_written=True)
+    return TypedColumn(guessed, values, warning, reading)
+
+
+def _recognise(
+    column: "pd.Series[Any]", guessed: FeatureType, wanted: FeatureType | None, options: Options
+) -> Found | Doubt | None:
+    """Look for numbers and dates as people write them, unless the texts are plain ones."""
+    values = column.dropna().unique()
+    if not all(isinstance(value, str) for value in values):  # Python's dates and times have a type
         return None
-    own = options.na_words if isinstance(options.na_words, tuple) else ()
-    found = column.str.strip().isin([*CSV_MISSING, *own]) & column.notna()
-    return found if found.any() else None
+    texts = [text for value in values if (text := value.strip()).lower() not in NO_VALUES]
+    if guessed not in TEXT_TYPES and (wanted is None or _are_plain(texts, guessed)):
+        return None
+    return recognise(texts, options.start(), options.decimal, wanted)
 
 
-def _without_na_words(
-    column: "pd.Series[Any]", words: "pd.Series[Any] | None", options: Options
-) -> "tuple[pd.Series[Any], str | None]":
-    """Return a column of texts without the words that stand for a missing value, and what was left out."""
-    if words is None or options.na_words is False:
-        return column, None
-    if isinstance(options.na_words, tuple):
-        words &= column.str.strip().isin(options.na_words)
-    seen = ", ".join(repr(str(value).strip()) for value in column[words].unique()[:3])
-    read = f"column {column.name!r}: {seen} in {int(words.sum())} rows was read as missing"
-    told = bool(words.any()) and not isinstance(options.na_words, tuple)
-    return column.mask(words), f"{read}; if it is a value, set data.na_words: false" if told else None
+def _are_plain(texts: list[str], kind: FeatureType) -> bool:
+    series = pd.Series(texts, dtype=object)
+    if kind == "datetime":
+        return bool(pd.to_datetime(series, errors="coerce", utc=True, format="ISO8601").notna().all())
+    return bool(pd.to_numeric(series, errors="coerce").notna().all())
+
+
+def _find_form(column: "pd.Series[Any]", form: str, options: Options) -> Found:
+    """Return how a column is read whose dates have a format by the settings."""
+    try:
+        compile_format(form)
+    except UnreadableError as error:
+        raise DataError(f"data.dates: {column.name!r}: {form!r}: {error}") from error
+    kind: FeatureType = "float" if is_clock(form) else "datetime"
+    return Found(kind, msgspec.structs.replace(options.start(), is_written=True, formats=(form,)), form)
+
+
+def _read_found(column: "pd.Series[Any]", found: Found) -> "tuple[pd.Series[Any], str | None]":
+    """Return a column of texts as the values that they stand for, and which of them stand for none."""
+    compiled = ColumnReading(found.reading, found.type)
+    codes, values = pd.factorize(column)
+    texts = [str(value) for value in values]
+    gaps = [text for text in texts if compiled.is_gap(text)]
+    read: list[Any] = [np.nan if found.type != "datetime" else None] * (len(texts) + 1)  # the last for missing values
+    wrong = []
+    for place, text in enumerate(texts):
+        try:
+            value = _read_date(text, compiled) if found.type == "datetime" else compiled.read_number(text)
+        except UnreadableError:
+            wrong.append(text)
+            continue
+        read[place] = value
+    if wrong:
+        formats = f" written as {' or '.join(found.reading.formats)}" if found.reading.formats else ""
+        _refuse(column[column.isin(wrong)], f"not of type {found.type}{formats}")
+    dtype = "datetime64[us]" if found.type == "datetime" else np.float64
+    typed: pd.Series[Any] = pd.Series(np.array(read, dtype)[codes], index=column.index, name=column.name)
+    if found.type == "integer" and not typed.isna().any() and typed.abs().max() < INT64_LIMIT:
+        typed = typed.astype("int64")
+    return typed, tell_missing(column, gaps)
+
+
+def _read_date(text: str, compiled: ColumnReading) -> Any:
+    if compiled.is_gap(text):
+        return None
+    moment = compiled.read_moment(text)
+    if moment is None:
+        raise UnreadableError
+    return moment
 
 
 def _plain(column: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -190,9 +248,7 @@ def _guess(column: "pd.Series[Any]", max_categories: int) -> FeatureType:
         return "float"
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return "datetime"
-    if column.dtype.kind in "mc":
-        raise DataError(f"column {column.name!r} is {column.dtype}; turn it into a number, or drop it")
-    return _guess_text(column, max_categories)
+    raise DataError(f"column {column.name!r} is {column.dtype}; turn it into a number, or drop it")
 
 
 def _guess_text(column: "pd.Series[Any]", max_categories: int) -> FeatureType:
@@ -214,7 +270,7 @@ def _guess_text(column: "pd.Series[Any]", max_categories: int) -> FeatureType:
     if _share(dates, meant, rows) >= MOSTLY:
         _refuse_strays(column, values[meant & ~dates], "dates")
         return "datetime"
-    return "category" if len(counts) <= max_categories else "string"
+    return "category" if texts.nunique() <= max_categories else "string"
 
 
 def _share(found: npt.NDArray[np.bool_], meant: npt.NDArray[np.bool_], rows: npt.NDArray[Any]) -> float:
@@ -231,8 +287,10 @@ def _kind_of_code(many: bool) -> FeatureType:
     return "string" if many else "category"
 
 
-def _describe_look(column: "pd.Series[Any]") -> str | None:
+def _describe_look(column: "pd.Series[Any]", doubt: Doubt | None) -> str | None:
     """Say so if texts look like numbers or dates that are written for people."""
+    if doubt is not None:
+        return f"column {column.name!r} counts as text: its values {doubt.said}"
     texts = pd.Series(column.dropna().iloc[:GLANCE_ROWS].unique()).map(str).str.strip()
     texts = texts[pd.to_numeric(texts, errors="coerce").isna()]  # the others are codes with leading zeros
     for noun, pattern, form in FOR_PEOPLE:
@@ -259,22 +317,17 @@ def _show(values: "pd.Series[Any]") -> str:
     return f"{shown}, …" if len(values) > 3 else shown
 
 
-def _to_text(column: "pd.Series[Any]") -> "pd.Series[Any]":
+def _to_text(column: "pd.Series[Any]", options: Options) -> "pd.Series[Any]":
     if pd.api.types.is_float_dtype(column.dtype):
         present = column.dropna().astype("float64")
         if np.isfinite(present).all() and (present % 1 == 0).all():
             column = column.astype("float64").astype("Int64")  # codes such as 3.0 are 3
-    return column.astype("str").where(column.notna())
-
-
-def _without_placeholders(column: "pd.Series[Any]") -> "tuple[pd.Series[Any], str | None]":
-    if not (isinstance(column.dtype, pd.StringDtype) or column.dtype == object):
-        return column, None
-    marks = column.map(str).str.strip().str.lower().isin(PLACEHOLDERS) & column.notna()
-    if not marks.any():
-        return column, None
-    seen = ", ".join(repr(str(value).strip()) for value in column[marks].unique()[:3])
-    return column.mask(marks), f"column {column.name!r}: {seen} in {int(marks.sum())} rows was read as missing"
+    texts = column.astype("str").where(column.notna())
+    if not options.trim:
+        return texts
+    codes, values = pd.factorize(texts)
+    trimmed = np.array([*(str(value).strip() for value in values), np.nan], object)
+    return texts if list(trimmed[:-1]) == list(values) else pd.Series(trimmed[codes], column.index, "str", column.name)
 
 
 def _to_datetime(column: "pd.Series[Any]") -> "pd.Series[Any]":

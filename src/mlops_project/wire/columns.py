@@ -19,6 +19,8 @@ from mlops_project.contract import Feature
 from mlops_project.errors import suggest
 from mlops_project.runtime import MISSING_TEXT, Floats, datetime_parts
 from mlops_project.wire.problems import Problem, at_rows
+from mlops_project.wire.reading import ColumnReading, UnreadableError
+from mlops_project.wire.words import spell_number
 
 LARGEST = float(np.finfo(np.float32).max)  # scikit-learn's trees refuse what float32 cannot hold
 EXACT_INTEGER = 2.0**53 - 1  # the whole numbers up to here have a float64 each; 2^53 and 2^53 + 1 share one
@@ -59,11 +61,9 @@ class Rules:
     categories: Literal["any", "known"] = "any"
 
 
-class _UnreadableError(ValueError):
-    """A value that is not what the column holds; the message says what was expected."""
-
-
-def read_number_column(values: Sequence[Any], feature: Feature, rules: Rules, problems: list[Problem]) -> Floats:
+def read_number_column(
+    values: Sequence[Any], feature: Feature, rules: Rules, problems: list[Problem], reading: ColumnReading | None = None
+) -> Floats:
     """Read a float, integer or boolean column, ``(n_rows,)`` of anything, as float64 ``(n_rows,)``; NaN where missing."""
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
         numbers = values.astype(np.float64)
@@ -71,8 +71,11 @@ def read_number_column(values: Sequence[Any], feature: Feature, rules: Rules, pr
         numbers = np.where(np.isnat(values), np.nan, 0.0)
         _refuse(~np.isnat(values), feature, "expected a number, got a date", problems)
     else:
+        read: Callable[[Any, Rules], Any]
         read = {"float": _read_float, "integer": _read_integer, "boolean": _read_boolean}[feature.type]
+        read = read if reading is None else partial(_read_by_rule, read, reading)
         numbers = np.array(_read_each(values, feature, rules, problems, read), np.float64)
+    numbers = numbers if reading is None else reading.mask(numbers)
     numbers = _fill_gaps(numbers, np.isnan(numbers), feature, rules, problems)
     _refuse(np.isinf(numbers), feature, "is not finite; expected a finite number", problems)
     if feature.type == "integer" and (rules.coercion == "strict" or _is_whole(values)):
@@ -86,6 +89,15 @@ def read_number_column(values: Sequence[Any], feature: Feature, rules: Rules, pr
     if feature.type == "boolean":
         _refuse(np.isfinite(numbers) & (numbers != 0) & (numbers != 1), feature, "expected true or false", problems)
     return numbers
+
+
+def _read_by_rule(read: Callable[[Any, Rules], Any], reading: ColumnReading, value: Any, rules: Rules) -> Any:
+    """Read a text by the column's rules where it may be sent as text, anything else by its type."""
+    if type(value) is not str:
+        return read(value, rules)
+    if rules.types == "convertible" or reading.is_written or reading.is_gap(value):
+        return reading.read_number(value)
+    raise UnreadableError("expected a number, got text")
 
 
 def _is_whole(values: Sequence[Any]) -> bool:
@@ -112,7 +124,7 @@ def _read_each(
     for row, value in enumerate(values):
         try:
             result.append(read(value, rules))
-        except _UnreadableError as error:
+        except UnreadableError as error:
             wrong.setdefault(str(error), []).append(row)
             result.append(instead)
     problems.extend(at_rows(feature.name, message, rows) for message, rows in wrong.items())
@@ -133,29 +145,29 @@ def _read_float(value: Any, rules: Rules) -> float:
         return float(value)
     if kind is str and rules.types == "convertible":
         return _parse_float(value)
-    raise _UnreadableError(f"expected a number, got {describe_type(value)}")
+    raise UnreadableError(f"expected a number, got {describe_type(value)}")
 
 
 def _to_float(value: int) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise _UnreadableError("is too large") from None
+        raise UnreadableError("is too large") from None
 
 
 def _parse_float(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise _UnreadableError("expected a number, got text") from None
+        raise UnreadableError("expected a number, got text") from None
 
 
 def _read_integer(value: Any, rules: Rules) -> float:
     number = _read_float(value, rules)
     if type(value) is str and number % 1 and math.isfinite(number):
-        raise _UnreadableError("expected a whole number")  # under any rules, as in MLflow
+        raise UnreadableError("expected a whole number")  # under any rules, as in MLflow
     if EXACT_INTEGER < abs(number) < math.inf and (rules.coercion == "strict" or type(value) is not float):
-        raise _UnreadableError(TOO_LARGE_INTEGER)
+        raise UnreadableError(TOO_LARGE_INTEGER)
     return number
 
 
@@ -168,7 +180,7 @@ def _read_boolean(value: Any, rules: Rules) -> float:
         return float(bool(value))  # as pandas' astype(bool): "false" is true
     if rules.types == "convertible" and ((number := _read_number_word(value)) in (0, 1) or math.isnan(number)):
         return number
-    raise _UnreadableError(f"expected true or false, got {describe_type(value)}")
+    raise UnreadableError(f"expected true or false, got {describe_type(value)}")
 
 
 def _read_number_word(value: Any) -> float:
@@ -179,13 +191,18 @@ def _read_number_word(value: Any) -> float:
         return math.inf
 
 
-def read_text_column(values: Sequence[Any], feature: Feature, rules: Rules, problems: list[Problem]) -> "list[str]":
+def read_text_column(
+    values: Sequence[Any], feature: Feature, rules: Rules, problems: list[Problem], reading: ColumnReading | None = None
+) -> "list[str]":
     """Read a category or string column, ``(n_rows,)`` of anything, as ``n_rows`` strings; ``""`` where missing."""
     before = len(problems)
     read = partial(_read_text, known=feature.known)
     if isinstance(values, np.ndarray) and values.dtype.kind == "M":
         values = _list_days(values, feature, problems)
+    if reading is not None and reading.number_marks.size:
+        values = [None if reading.is_number_mark(value) else value for value in values]
     texts = _read_each(values, feature, rules, problems, read, MISSING_TEXT)
+    texts = texts if reading is None else [*map(reading.read_text, texts)]
     gaps = [row for row, text in enumerate(texts) if text == MISSING_TEXT]
     if gaps and rules.missing == "impute" and not feature.nullable:
         texts = [str(feature.default or MISSING_TEXT) if text == MISSING_TEXT else text for text in texts]
@@ -208,15 +225,7 @@ def _read_text(value: Any, rules: Rules, known: "frozenset[str]") -> str:
             return str(value)  # as the pipeline does with numbers in a text column
         if isinstance(value, date | time) and not isinstance(value, datetime):
             return value.isoformat()  # as training does
-    raise _UnreadableError(f"expected text, got {describe_type(value)}")
-
-
-def spell_number(value: Any, known: "frozenset[str]") -> str:
-    """Return a float as the text that stands for it in training, where whole numbers with gaps (3.0) are codes (3)."""
-    text = str(value)
-    if text in known or not math.isfinite(value) or value % 1:
-        return text
-    return whole if (whole := str(int(value))) in known else text
+    raise UnreadableError(f"expected text, got {describe_type(value)}")
 
 
 def _refuse_unknown(texts: list[str], feature: Feature, problems: list[Problem]) -> None:
@@ -228,7 +237,9 @@ def _refuse_unknown(texts: list[str], feature: Feature, problems: list[Problem])
         problems.append(at_rows(feature.name, f"is not one of {choices}{near}", wrong))
 
 
-def read_date_column(values: Sequence[Any], feature: Feature, rules: Rules, problems: list[Problem]) -> Floats:
+def read_date_column(
+    values: Sequence[Any], feature: Feature, rules: Rules, problems: list[Problem], reading: ColumnReading | None = None
+) -> Floats:
     """Read a datetime column as float64 ``(n_rows, len(DATETIME_PARTS))``; NaN where missing.
 
     Parameters
@@ -242,7 +253,8 @@ def read_date_column(values: Sequence[Any], feature: Feature, rules: Rules, prob
         instants = _to_microseconds(values, feature, problems)
     else:
         listed = values.tolist() if isinstance(values, np.ndarray) else values
-        moments = _read_each(listed, feature, rules, problems, _read_moment, np.datetime64("NaT"))
+        read = _read_moment if reading is None else partial(_read_moment_by_rule, reading)
+        moments = _read_each(listed, feature, rules, problems, read, np.datetime64("NaT"))
         instants = np.array(moments, "datetime64[us]")
     gaps = np.isnat(instants)
     if gaps.any() and rules.missing == "impute" and not feature.nullable and feature.default is not None:
@@ -281,7 +293,20 @@ def _read_moment(value: Any, rules: Rules) -> Any:
         return np.datetime64(value, "us")
     if rules.types == "convertible" and type(value) is int and abs(value) < 2**63:
         return _count_nanoseconds(value)
-    raise _UnreadableError(f"{ISO_DATE}, got {describe_type(value)}")
+    raise UnreadableError(f"{ISO_DATE}, got {describe_type(value)}")
+
+
+def _read_moment_by_rule(reading: ColumnReading, value: Any, rules: Rules) -> Any:
+    if type(value) is not str:
+        return _read_moment(value, rules)
+    if reading.is_gap(value):
+        return np.datetime64("NaT")
+    if (moment := reading.read_moment(value)) is not None:
+        return np.datetime64(moment, "us")
+    try:
+        return _parse_moment(value)
+    except UnreadableError as error:
+        raise UnreadableError(reading.expect_date() or str(error)) from None
 
 
 def _count_nanoseconds(value: int) -> Any:
@@ -291,7 +316,7 @@ def _count_nanoseconds(value: int) -> Any:
     nanoseconds, those of today are moments in January 1970.
     """
     if abs(value) < NANOSECONDS_A_YEAR:
-        raise _UnreadableError(
+        raise UnreadableError(
             f"{ISO_DATE}; a number counts nanoseconds since 1970, and this one is within a year of it, so it probably counts "
             "something else (pandas: to_json(date_format='iso'))"
         )
@@ -302,7 +327,7 @@ def _parse_moment(text: str) -> Any:
     try:
         moment = datetime.fromisoformat(_write_out(text.strip()))
     except ValueError:
-        raise _UnreadableError(f"{ISO_DATE}, got other text") from None
+        raise UnreadableError(f"{ISO_DATE}, got other text") from None
     return _to_utc(moment)
 
 
@@ -319,7 +344,7 @@ def _to_utc(moment: datetime) -> Any:
     try:
         naive = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
     except OverflowError:
-        raise _UnreadableError("is too far away in time; expected a year from 1 to 9999") from None
+        raise UnreadableError("is too far away in time; expected a year from 1 to 9999") from None
     return np.datetime64(naive, "us")
 
 

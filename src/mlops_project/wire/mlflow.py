@@ -22,7 +22,7 @@ from mlops_project.wire.limits import NO_LIMITS, Limits
 from mlops_project.wire.parquet import MISSING_LIBRARY, ParquetBody, UnreadableFileError
 from mlops_project.wire.problems import Problem, RowsError, at_rows
 from mlops_project.wire.rows import Encoded, RowReader
-from mlops_project.wire.words import CSV_MISSING, read_words
+from mlops_project.wire.words import read_cells, read_words
 
 PROTOCOL_VERSION = "3.17.2"
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
@@ -226,8 +226,7 @@ class ScoringProtocol:
             if own is None:
                 columns.setdefault(name, [])
             elif own not in columns:  # pandas gives further ones another name
-                cells = [None if row[index] in CSV_MISSING else row[index] for row in rows]
-                columns[own] = read_words(cells, self._features[own])
+                columns[own] = read_cells([row[index] for row in rows], self._features[own])
         return columns
 
     def _read_parquet(self, body: bytes) -> Encoded:

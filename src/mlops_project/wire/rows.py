@@ -17,6 +17,7 @@ from mlops_project.runtime import MISSING_TEXT, Floats
 from mlops_project.wire.columns import EXACT_INTEGER, LARGEST, Rules, read_date_column, read_number_column, read_text_column
 from mlops_project.wire.limits import NO_LIMITS, Limits
 from mlops_project.wire.problems import MAX_PROBLEMS, Problem, Problems, RowsError, Stage, at_rows, check_once, shorten
+from mlops_project.wire.reading import ColumnReading, compile_readings
 
 
 class Encoded(NamedTuple):
@@ -81,6 +82,12 @@ class RowReader:
             bool,
         )
         self._closed = [frozenset(item.categories) if item.type == "category" else None for item in contract.texts]
+        self._readings = compile_readings(contract.features)
+        self._marks = _find_marks([contract.features[index] for index in numbers], self._readings)
+        self._spellings = _find_spellings(contract.texts, self._readings)
+        # NumPy reads the text 1.234 in its own way, a column may have another one
+        other_signs = any(item.reading is not None and item.reading.decimal != "." for item in contract.features)
+        self._only_numbers = rules.types == "exact" or other_signs
         self._from_record = itemgetter(*self.names) if self._width > 1 else None
 
     def find_name(self, name: object) -> str | None:
@@ -199,6 +206,8 @@ class RowReader:
             numbers = np.array(number_rows, np.float64)
         except (ValueError, TypeError, OverflowError):
             return None
+        if self._marks is not None and numbers.shape == (len(rows), self._n_numbers):
+            self._marks.apply(numbers)
         if not self._are_plain_numbers(numbers, number_rows):
             return None
         if texts is None:
@@ -216,9 +225,7 @@ class RowReader:
             gaps = bool(missing.any())
             if (np.abs(numbers) > LARGEST).any() or (missing.any(axis=0) & ~self._may_miss).any():
                 return False
-        if self.rules.types == "exact" and not all(
-            (MAYBE_NUMBERS if gaps else NUMBERS).issuperset(map(type, row)) for row in rows
-        ):
+        if self._only_numbers and not all((MAYBE_NUMBERS if gaps else NUMBERS).issuperset(map(type, row)) for row in rows):
             return False
         if not self._whole:
             return True
@@ -238,6 +245,9 @@ class RowReader:
             if kinds != MAYBE_TEXT:
                 return None
             texts[texts == None] = MISSING_TEXT  # noqa: E711 - of each element
+        if self._spellings is not None:
+            rows = [tuple([read(text) for read, text in zip(self._spellings, row, strict=True)]) for row in texts.tolist()]
+            texts[:] = rows
         if self.rules.categories == "any" and self.rules.missing == "error":
             return texts
         known = all(
@@ -335,13 +345,13 @@ class RowReader:
             values = self._values(columns, feature, n_rows)
             if values is not None:
                 read = read_date_column if feature.type == "datetime" else read_number_column
-                block = read(values, feature, self.rules, problems)
+                block = read(values, feature, self.rules, problems, self._readings.get(feature.name))
                 numbers[:, position : position + width] = block.reshape(n_rows, width)
             position += width
         for index, feature in enumerate(self.contract.texts):
             values = self._values(columns, feature, n_rows)
             if values is not None:
-                column = read_text_column(values, feature, self.rules, problems)
+                column = read_text_column(values, feature, self.rules, problems, self._readings.get(feature.name))
                 n_characters += sum(map(len, column))
                 self.limits.check_bytes(n_characters, "the texts of all rows")  # one text may stand in every row
                 texts[:, index] = column
@@ -351,6 +361,39 @@ class RowReader:
         if feature.name in columns:
             return columns[feature.name]
         return [None] * n_rows if self.rules.missing == "impute" else None
+
+
+class _Marks(NamedTuple):
+    """Numbers that stand for a missing value: in which number columns, and which; a column may have several."""
+
+    columns: npt.NDArray[np.intp]
+    values: Floats
+
+    def apply(self, numbers: Floats) -> None:
+        """Make the marks NaN, in place."""
+        found = numbers[:, self.columns] == self.values
+        if found.any():
+            rows, places = np.nonzero(found)
+            numbers[rows, self.columns[places]] = np.nan
+
+
+def _find_marks(features: Sequence[Feature], readings: Mapping[str, ColumnReading]) -> _Marks | None:
+    pairs = [
+        (index, mark)
+        for index, feature in enumerate(features)
+        if feature.name in readings
+        for mark in readings[feature.name].number_marks.tolist()
+    ]
+    if not pairs:
+        return None
+    return _Marks(np.array([index for index, _ in pairs], np.intp), np.array([mark for _, mark in pairs], np.float64))
+
+
+def _find_spellings(features: Sequence[Feature], readings: Mapping[str, ColumnReading]) -> list[Callable[[str], str]] | None:
+    """Return what reads the texts of each text column; None if all are taken as they come."""
+    if not any(feature.name in readings for feature in features):
+        return None
+    return [readings[feature.name].spell(feature.categories) if feature.name in readings else str for feature in features]
 
 
 def _taker(positions: list[int]) -> Any:

@@ -5,8 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mlops_project.contract import Reading
 from mlops_project.errors import DataError
-from mlops_project.tables.types import Options, StrayValuesError, convert_column, mark_missing
+from mlops_project.tables.missing import Options, mark_missing
+from mlops_project.tables.types import StrayValuesError, convert_column
 
 
 def convert(values, wanted=None, dtype=None, max_categories=50):
@@ -70,9 +72,22 @@ def test_time_zone_is_converted_not_dropped():
     assert typed.values.iloc[0] == pd.Timestamp("2026-01-03T08:00:00")
 
 
-@pytest.mark.parametrize("values", [["01/02/2026", "03/02/2026"], ["10:30", "11:45"], ["Jan 2026", "Feb 2026"]])
-def test_dates_that_could_be_read_in_two_ways_stay_text(values):
-    assert convert(values).type == "category"
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (["01/02/2026", "03/02/2026"], "can be read as %d/%m/%Y and as %m/%d/%Y; set data.dates"),
+        (["01/02/26", "03/02/26"], "can be read as %d/%m/%y and as %m/%d/%y; set data.dates"),
+        (["1,200", "13,400", "900"], "can be read as 1200 and as 1.2; set data.decimal"),
+        (["1.200 €", "13.400 €"], "can be read as 1.2 and as 1200; set data.decimal"),
+    ],
+)
+def test_texts_that_could_be_read_in_two_ways_stay_text_and_name_the_setting(values, said):
+    typed = convert(values)
+    assert (typed.type, typed.warning) == ("category", f"column 'col' counts as text: its values {said}")
+
+
+def test_months_without_a_day_stay_text():
+    assert convert(["Jan 2026", "Feb 2026"]).type == "category"
 
 
 def test_many_texts_are_a_string_column():
@@ -89,31 +104,69 @@ def test_placeholders_among_numbers_are_missing_and_told():
 
 
 @pytest.mark.parametrize(
-    ("values", "noun", "shown"),
+    ("values", "kind", "first", "reading"),
     [
-        (["1,200", "13,400", "900"], "numbers", "1,200"),
-        (["1.234,5", "2.345,25"], "numbers", "1.234,5"),
-        (["0,5", "1,25"], "numbers", "0,5"),
-        (["1 200", "13 400,50"], "numbers", "1 200"),
-        (["$5.50", "-$3.00", "$1,200.00"], "numbers", "$5.50"),
-        (["R$ 5,50", "R$ 1.200,00"], "numbers", "R$ 5,50"),
-        (["12 €", "9,50€"], "numbers", "12 €"),
-        (["12%", "9.5 %", "-3%"], "numbers", "12%"),
-        (["(120)", "(3.5)"], "numbers", "(120)"),
-        (["2012/01/31", "2012/02/01"], "dates", "2012/01/31"),
-        (["31.01.2026", "1.2.2026 10:30"], "dates", "31.01.2026"),
-        (["01/31/26", "02/01/26"], "dates", "01/31/26"),
-        (["Jan 1 2000", "February 2, 2000"], "dates", "Jan 1 2000"),
-        (["1 Jan 2000", "02-FEB-2000"], "dates", "1 Jan 2000"),
+        (["1,200", "13,400", "1,234,567", "900"], "integer", 1200, {"thousands": ","}),
+        (["1.234,5", "2.345,25"], "float", 1234.5, {"thousands": ".", "decimal": ","}),
+        (["0,5", "1,25"], "float", 0.5, {"decimal": ","}),
+        (["1 200", "13 400,50"], "float", 1200, {"thousands": " ", "decimal": ","}),
+        (["1\u202f200", "13\u202f400"], "integer", 1200, {"thousands": " "}),
+        (["$5.50", "-$3.00", "$1,200.00"], "float", 5.5, {"thousands": ",", "currency": "$"}),
+        (["R$ 5,50", "R$ 1.200,00"], "float", 5.5, {"thousands": ".", "decimal": ",", "currency": "R$"}),
+        (["12 €", "9,50€"], "float", 12, {"decimal": ",", "currency": "€"}),
+        (["12%", "9.5 %", "-3%"], "float", 0.12, {"percent": True}),
+        (["(120)", "(3.5)"], "float", -120, {}),
+        (["2012/01/31", "2012/02/01"], "datetime", "2012-01-31", {"formats": ("%Y/%m/%d",)}),
+        (["31.01.2026", "1.2.2026 10:30"], "datetime", "2026-01-31", {"formats": ("%d.%m.%Y", "%d.%m.%Y %H:%M")}),
+        (["01/31/26", "02/01/26"], "datetime", "2026-01-31", {"formats": ("%m/%d/%y",)}),
+        (["Nov 03, 2024", "December 12, 2024"], "datetime", "2024-11-03", {"formats": ("%b %d, %Y",)}),
+        (["3-Nov-24", "12-Dec-24"], "datetime", "2024-11-03", {"formats": ("%d-%b-%y",)}),
+        (["03:15 PM", "12:00 am"], "float", 15.25, {"formats": ("%I:%M %p",)}),
+        (["15:30", "23:59"], "float", 15.5, {"formats": ("%H:%M",)}),
     ],
 )
-def test_numbers_and_dates_written_for_people_are_text_and_told(values, noun, shown):
+def test_numbers_and_dates_written_for_people_are_read_where_one_reading_fits_all(values, kind, first, reading):
+    typed = convert([*values, "n/a", " "])
+    assert typed.type == kind
+    assert typed.values.iloc[0] == (pd.Timestamp(first) if kind == "datetime" else first)
+    assert typed.values.isna().tolist() == [False] * len(values) + [True, True]
+    assert typed.reading == Reading(is_written=True, **reading)
+    assert f"column 'col': texts were read as {'dates' if kind == 'datetime' else ''}" in typed.warning
+    assert "'n/a' in 1 rows was read as missing" in typed.warning
+    assert convert(values, "category").type == "category"
+    assert convert(values, "category").warning is None  # ordered, so it is meant
+
+
+def test_the_files_decimal_sign_decides_between_two_readings():
+    values = pd.Series(["1,200", "13,400"], name="col")
+    assert convert_column(values, None, 50, Options(True, decimal=".")).values.tolist() == [1200, 13400]
+    assert convert_column(values, None, 50, Options(True, decimal=",")).values.tolist() == [1.2, 13.4]
+
+
+def test_format_of_the_settings_is_obeyed():
+    values, options = pd.Series(["01/02/2026", "31/02/2026"], name="col"), Options(dates={"col": "%d/%m/%Y"})
+    with pytest.raises(DataError, match=r"1 values are not of type datetime written as %d/%m/%Y: '31/02/2026' \(row 2\)"):
+        convert_column(values, None, 50, options)
+    assert convert_column(values[:1], None, 50, options).values.tolist() == [pd.Timestamp("2026-02-01")]
+    with pytest.raises(DataError, match=r"data\.dates: 'col': '%d/%Q': %Q is not known"):
+        convert_column(values, None, 50, Options(dates={"col": "%d/%Q"}))
+
+
+@pytest.mark.parametrize(
+    ("values", "noun", "shown"),
+    [
+        (["$5.50", "€3.00"] * 5, "numbers", "$5.50"),
+        (["12%", "12"], "numbers", "12%"),
+        (["Jan 1 2000", "February 2, 2000"], "dates", "Jan 1 2000"),
+        (["31.01.2026", "1/2/2026"], "dates", "31.01.2026"),
+    ],
+)
+def test_what_only_looks_like_numbers_or_dates_is_text_and_told(values, noun, shown):
     typed = convert(values)
     assert typed.type == "category"
     assert typed.warning.startswith(
         f"column 'col' has texts that look like {noun}, such as {shown!r}, and counts as text; write"
     )
-    assert convert(values, "category").warning is None  # ordered, so it is meant
 
 
 @pytest.mark.parametrize(
@@ -122,7 +175,6 @@ def test_numbers_and_dates_written_for_people_are_text_and_told(values, noun, sh
         ["01234", "00999"],
         ["1.2.3", "1.10.0"],
         ["10-20", "20-30"],
-        ["10:30", "11:45"],
         ["<5", ">=5"],
         ["A1", "B2"],
         ["march hare", "may fly"],
