@@ -18,6 +18,7 @@ Label = bool | int | float | str
 
 NUMERIC_TYPES: tuple[FeatureType, ...] = ("float", "integer", "boolean")
 TEXT_TYPES: tuple[FeatureType, ...] = ("category", "string")
+MERGED_CLASS = "other"  # what rare classes become if they are merged
 
 # A datetime enters the model as these float64 columns, in this order. Seconds since 1970-01-01 UTC, 1-12, Monday = 0, 0-23.
 DATETIME_PARTS: tuple[str, ...] = ("epoch_seconds", "month", "weekday", "hour")
@@ -125,6 +126,8 @@ class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
         positive class is the second.
     class_names
         What people read for each class; as long as ``classes``.
+    merged
+        Labels of the table that are ``MERGED_CLASS`` to the model, and in feedback.
     """
 
     features: tuple[Feature, ...]
@@ -132,6 +135,7 @@ class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
     task: Task
     classes: tuple[Label, ...] = ()
     class_names: tuple[str, ...] = ()
+    merged: tuple[str, ...] = ()
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -161,6 +165,15 @@ class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
     def is_classification(self) -> bool:
         """Whether the model predicts classes with probabilities."""
         return self.task != "regression"
+
+    def find_class(self, label: object) -> int | None:
+        """Return the index of a label's class, that of ``MERGED_CLASS`` for a merged one; None if it is none.
+
+        Types count: 1 is neither True nor 1.0.
+        """
+        if type(label) is str and label in self.merged:
+            label = MERGED_CLASS
+        return next((i for i, known in enumerate(self.classes) if known == label and type(known) is type(label)), None)
 
     def feature(self, name: str) -> Feature:
         """Return the feature called ``name``.

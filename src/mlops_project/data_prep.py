@@ -14,11 +14,13 @@ from mlops_project.tables.describe import build_contract
 from mlops_project.tables.judge import judge_table
 from mlops_project.tables.missing import AS_TYPED, Options
 from mlops_project.tables.production import ProductionRows, join_production, read_production
+from mlops_project.tables.rare import settle_rare_classes
 from mlops_project.tables.sources import build_options, read_table
 from mlops_project.tables.spellings import join_spellings
 from mlops_project.tables.splits import Split, split_table
 from mlops_project.tables.table import Table, compute_digest, hash_column
 from mlops_project.tables.targets import MAX_CLASSES, find_target, name_classes, order_classes, prepare_target
+from mlops_project.tables.texts import find_cut, find_prose
 from mlops_project.tables.types import TypedColumn, convert_column
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 Columns = dict[str, "pd.Series[Any]"]
+SHOWN_REASONS = 5
 
 
 @dataclass
@@ -50,11 +53,26 @@ class _Draft:
     options: Options = AS_TYPED
     problems: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    merged: tuple[str, ...] = ()
 
     def convert(self, column: "pd.Series[Any]", max_categories: int, *, labels: bool = False) -> TypedColumn:
         """Convert a column as the settings say."""
         options = self.options._replace(trim=not labels)
         return convert_column(column, self.config.data.types.get(str(column.name)), max_categories, options)
+
+    def keep_rows(self, kept: Any) -> None:
+        """Leave out the other rows of every column that was not taken yet, and give their memory back one by one."""
+        for name in self.columns:
+            self.columns[name] = self.columns[name][kept]
+
+    def settle_rare_classes(self, target: TypedColumn) -> tuple[TypedColumn, int]:
+        """Return the target with rare classes merged or left out, and how many rows are left."""
+        settled = settle_rare_classes(target, self.config.data)
+        self.merged = settled.merged
+        if settled.finding is not None:
+            self.findings += accept([settled.finding], self.config.checks.accept)
+            self.keep_rows(settled.kept)
+        return settled.typed, len(settled.typed.values)
 
     def take(self, name: str, max_categories: int, *, labels: bool = False) -> TypedColumn | None:
         """Convert a column and give its raw memory back; None if that fails, which is a problem of the table."""
@@ -110,6 +128,7 @@ def load_table(config: Config) -> Table:
         findings=tuple(draft.findings),
         units=config.data.units,
         readings={column: reading for column, reading in readings.items() if column in features},
+        merged=draft.merged,
     )
 
 
@@ -170,8 +189,7 @@ def _take_target(draft: _Draft, name: str) -> "tuple[pd.Series[Any] | None, Task
     n_left = n_rows - int(missing.sum())
     if missing.any():
         draft.findings.append(checks.describe_missing_target(name, int(missing.sum()), n_rows))
-        for other in draft.columns:
-            draft.columns[other] = draft.columns[other][~missing]
+        draft.keep_rows(~missing)
     if n_left < checks.MIN_ROWS:
         raise DataError(
             f"{draft.source}: {n_left} of {n_rows} rows have a {name!r}, "
@@ -184,7 +202,8 @@ def _take_target(draft: _Draft, name: str) -> "tuple[pd.Series[Any] | None, Task
     draft.findings += [] if spellings is None else [spellings]
     wanted = draft.config.data.task
     try:
-        return *prepare_target(typed, None if wanted == "auto" else wanted, n_absent=n_rows - n_left), n_left
+        typed, n_left = draft.settle_rare_classes(typed)
+        return *prepare_target(typed, None if wanted == "auto" else wanted, n_absent=int(missing.sum())), n_left
     except DataError as error:
         draft.problems.append(str(error))
         return None, None, n_left
@@ -225,15 +244,19 @@ def _judge(
     """Return the features that a model can use with their hashes; add what is wrong with them to the draft."""
     hashes = {name: hash_column(column) for name, column in features.items()}
     unusable = checks.find_unusable(features, hashes)
+    rest = {name: column for name, column in features.items() if name not in unusable}
+    unusable |= find_prose(rest, types, draft.config.data.types)
     usable = {name: column for name, column in features.items() if name not in unusable}
     infinite = [*checks.find_infinite(usable), *checks.find_huge(usable)]
     leaks = [] if target is None or task is None else checks.find_leaks(usable, target, task)
-    found = [*unusable.values(), *leaks, *checks.find_nearly_constant(usable)]
+    cut = find_cut(usable, types, draft.config)
+    found = [*unusable.values(), *leaks, *checks.find_nearly_constant(usable), *cut]
     draft.findings += accept([*found, *checks.find_identifiers(usable, types)], draft.config.checks.accept)
     blocking = [*infinite, *(finding for finding in draft.findings if finding.blocks)]
     draft.problems += [f"{finding.sentence} [{finding.code}]" for finding in blocking]
     if not usable and not draft.problems:
-        draft.problems.append("no column is left to learn from")
+        reasons = "; ".join(finding.seen for finding in [*unusable.values()][:SHOWN_REASONS])
+        draft.problems.append("no column is left to learn from" + (f": {reasons}" if reasons else ""))
     return usable, hashes
 
 

@@ -271,6 +271,7 @@ def _list_contract_names(contract: Contract) -> Iterator[tuple[str, str]]:
     yield from (("a column's name", feature.name) for feature in contract.features)
     yield from (("a unit", feature.unit) for feature in contract.features)
     yield from (("a class", label) for label in contract.classes if isinstance(label, str))
+    yield from (("a merged class", label) for label in contract.merged)
     yield from (("a class's name", name) for name in contract.class_names)
 
 

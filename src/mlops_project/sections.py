@@ -111,6 +111,14 @@ class DataConfig(Section, frozen=True, dict=True):
             description='What people read for each label, e.g. `{0: "no", 1: "yes"}` (quoted: YAML reads a bare no as false).'
         ),
     ] = msgspec.field(default_factory=dict)
+    rare_classes: Annotated[
+        Literal["refuse", "merge", "drop"],
+        Meta(
+            description="Classes with fewer than `min_class_rows` rows: no training, one class `other` of all of them (labels "
+            "that come back later are read likewise), or no such rows."
+        ),
+    ] = "refuse"
+    min_class_rows: Annotated[int, Meta(ge=5, description="Rows that a class needs; for `refuse`, 5 are enough.")] = 5
     drop: Annotated[tuple[str, ...], Meta(description="Columns the model must not see.")] = ()
     missing: Annotated[
         tuple[Label, ...], Meta(description="Values that stand for a missing one, in any column: `[-999, not stated]`.")

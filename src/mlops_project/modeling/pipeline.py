@@ -21,6 +21,7 @@ from mlops_project.contract import NUMERIC_TYPES, Contract, Feature
 from mlops_project.errors import ConfigError, DataError, MLOpsError, suggest
 from mlops_project.modeling.encoders import DatetimeParts, FillText, OriginalLabels, TargetMeans
 from mlops_project.runtime import MISSING_TEXT, Predictions
+from mlops_project.tables.texts import MAX_ONE_HOT
 
 # Parameters that the boosters' scikit-learn classes pass on to the library but do not list themselves.
 # fmt: off
@@ -57,8 +58,6 @@ TRUSTED_TYPES = (
     "xgboost.sklearn.XGBRegressor",
 )
 
-
-MAX_ONE_HOT = 100  # columns that one-hot encoding makes of a `string` column
 
 # Their predict() is the arg max of predict_proba(), by its code; calling both takes twice the time.
 LABELS_BY_ARG_MAX = (RandomForestClassifier, ExtraTreesClassifier, DecisionTreeClassifier, CalibratedClassifierCV)

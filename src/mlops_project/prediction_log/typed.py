@@ -166,8 +166,8 @@ def _read_label(text: str | None, contract: Contract) -> float:
     except (ValueError, RecursionError):
         return unknown
     if contract.is_classification:
-        known = (index for index, item in enumerate(contract.classes) if item == label and type(item) is type(label))
-        return next(known, unknown)
+        found = contract.find_class(label)
+        return unknown if found is None else found
     try:
         return float(label) if type(label) in (int, float) and math.isfinite(label) else unknown
     except OverflowError:  # a whole number that float64 does not hold

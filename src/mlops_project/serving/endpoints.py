@@ -183,7 +183,7 @@ def _check_label(service: Service, label: Any) -> None:
     """Refuse a label that is no class of any loaded model; numbers go where a regression model is loaded."""
     contracts = [model.contract for model in service.models.champions.values()]
     for contract in contracts:
-        if contract.is_classification and any(label == known and type(label) is type(known) for known in contract.classes):
+        if contract.is_classification and contract.find_class(label) is not None:
             return
         if not contract.is_classification and type(label) in (int, float):
             return

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mlops_project.contract import Contract, Feature, FeatureType, Label
+from mlops_project.contract import MERGED_CLASS, Contract, Feature, FeatureType, Label
 from mlops_project.errors import ConfigError, ContractError, suggest
 from mlops_project.runtime import Floats
 
@@ -189,6 +189,7 @@ def read_rows(features: pd.DataFrame, target: "pd.Series[Any]", contract: Contra
     if not contract.is_classification:
         return Rows(columns, _as_numbers(target, contract.target))
     places = {str(label): index for index, label in enumerate(contract.classes)}
+    places |= dict.fromkeys(contract.merged, places.get(MERGED_CLASS, 0))
     strange = sorted({str(label) for label in target.unique()} - places.keys())
     if strange:
         raise ContractError(

@@ -29,7 +29,7 @@ def build_contract(table: Table, split: Split) -> Contract:
         )
         for name, kind in table.types.items()
     )
-    return Contract(features, str(table.target.name), table.task, table.classes, table.class_names)
+    return Contract(features, str(table.target.name), table.task, table.classes, table.class_names, table.merged)
 
 
 def _has_gaps(*columns: "pd.Series[Any]") -> bool:

@@ -18,6 +18,7 @@ from mlops_project.tables.sources import RawTable, build_options, read_source
 from mlops_project.tables.spellings import join_spellings
 from mlops_project.tables.table import hash_column
 from mlops_project.tables.targets import MAX_CLASSES, find_target, order_classes, prepare_target
+from mlops_project.tables.texts import find_prose
 from mlops_project.tables.types import StrayValuesError, TypedColumn, convert_column
 
 MAX_CATEGORIES = DataConfig().max_categories
@@ -245,6 +246,9 @@ def _find_drops(usable: dict[str, TypedColumn], target: "pd.Series[Any]", found:
     leaks = [finding.columns[0] for finding in checks.find_leaks(rest, target, found.task)]
     found.drop |= dict.fromkeys(leaks, f"equals the target {found.target!r} in other words: a leak")
     rest = {name: column for name, column in rest.items() if name not in found.drop}
+    for name, finding in find_prose(rest, {name: usable[name].type for name in rest}, {}).items():
+        found.drop[name] = f"{finding.seen.removeprefix(f'column {name!r} ')}; {finding.cure}"
+        del rest[name]
     for finding in checks.find_identifiers(rest, {name: usable[name].type for name in rest}):
         (name,) = finding.columns
         seen = found.types[name][1] if name in found.types else usable[name].warning
@@ -270,4 +274,4 @@ def _describe(name: str, typed: TypedColumn, found: Inspection) -> None:
         shown = ", ".join(f"{value:.0f}" for value in sorted(values.dropna().unique()))
         found.types[name] = (kind, f"only {shown}: if these are codes, not amounts, write category")
     elif kind == "string":
-        found.types[name] = (kind, f"{distinct} different texts, of which the model knows the most frequent; useless? drop it")
+        found.types[name] = (kind, f"{distinct} different texts, each of which becomes the target's mean; useless? drop it")

@@ -41,6 +41,8 @@ class Table:
         Feature → unit, for those that have one.
     readings
         Feature → how its values are read, for those whose types do not say all.
+    merged
+        Labels that became one class, ``contract.MERGED_CLASS``.
     """
 
     features: pd.DataFrame
@@ -56,6 +58,7 @@ class Table:
     warnings: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     units: dict[str, str] = field(default_factory=dict)
+    merged: tuple[str, ...] = ()
     own_digest: str = ""
     readings: dict[str, Reading] = field(default_factory=dict)
 

@@ -112,11 +112,22 @@ def _check_labels(values: "pd.Series[Any]", n_values: int, task: Task) -> None:
         shown = ", ".join(small[:10]) + (", …" if len(small) > 10 else "")
         rare = f", {len(small)} of them with fewer than {checks.MIN_CLASS_ROWS} rows: {shown}" if small else ""
         limit = f" (at most {MAX_CLASSES})" if n_values > MAX_CLASSES else ""
-        cure = "; or set data.task: regression" if values.dtype.kind in "if" else ""
-        raise DataError(
-            f"the target {name!r} has {n_values} classes{limit} in {n_rows} rows{rare}; "
-            f"merge the rare ones, or leave them empty to leave their rows out{cure}"
-        )
+        raise DataError(f"the target {name!r} has {n_values} classes{limit} in {n_rows} rows{rare}; {_suggest_cure(values)}")
+
+
+def _suggest_cure(values: "pd.Series[Any]") -> str:
+    """Return what to do about too many classes, or too rare ones, with a number of rows that leaves few enough."""
+    counts = values.value_counts().to_numpy()
+    least = (
+        checks.MIN_CLASS_ROWS if len(counts) <= MAX_CLASSES else max(int(counts[MAX_CLASSES - 1]) + 1, checks.MIN_CLASS_ROWS)
+    )
+    cures = ["data.task: regression if they are amounts"] if values.dtype.kind in "if" else []
+    if counts[0] >= least:
+        rows = "" if least == checks.MIN_CLASS_ROWS else f" with data.min_class_rows: {least}"
+        cures.append(f"data.rare_classes: merge (one class 'other') or drop{rows}")
+    if len(counts) > len(values) / 2:
+        cures.append("another data.target: this column names the rows")
+    return "set " + ", or ".join(cures or ["another data.target"])
 
 
 def order_classes(target: "pd.Series[Any]", config: Config) -> tuple[Label, ...]:
