@@ -18,14 +18,14 @@ import pyarrow.parquet
 from mlops_project.errors import DataError
 from mlops_project.tables.columnar import check_same_columns, read_dataset, to_frame
 from mlops_project.tables.encodings import guess_encoding
-from mlops_project.tables.footers import count_footers
+from mlops_project.tables.footers import count_footers, looks_like_data
 from mlops_project.tables.json_lines import read_json_lines
 from mlops_project.tables.layout import LayoutSettings, Seen
 from mlops_project.tables.lines import LineReader
 from mlops_project.tables.locations import hide_credentials, is_glob
 from mlops_project.tables.packed import check_packed, find_member, open_packed
 from mlops_project.tables.spreadsheets import SPREADSHEET_ENDINGS, read_spreadsheet
-from mlops_project.tables.text_format import SAMPLE_BYTES, TextFormat, find_format
+from mlops_project.tables.text_format import SAMPLE_BYTES, TextFormat, find_format, split_lines
 from mlops_project.wire.words import CSV_MISSING
 
 PACKED = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
@@ -37,7 +37,10 @@ ENDINGS = {
     "spreadsheet": SPREADSHEET_ENDINGS,
     "zip": (".zip",),
 }
-KNOWN = ".csv, .tsv, .txt, .data, .dat, .tab, .jsonl, .ndjson, .parquet, .pq, .parq, .feather, .arrow, .ipc, .xlsx, .xls, .ods, .zip"
+KNOWN = (
+    ".csv, .tsv, .txt, .data, .dat, .tab, .jsonl, .ndjson, .parquet, .pq, .parq, .feather, .arrow, .ipc, .xlsx, .xls, .ods, "
+    ".zip"
+)
 LEADING_ZERO = re.compile(r"0\d+$")
 
 
@@ -290,6 +293,11 @@ def _parse(file: _File, form: TextFormat, sample: bytes, reading: Reading) -> pd
     if form.trailing and frame.iloc[:, -1].notna().any():
         row = int(frame.iloc[:, -1].notna().to_numpy().argmax()) + 1
         raise DataError(f"{file.name}: row {row} has more fields than the header has names; mend the header")
+    left_out: list[str] = frame.attrs.pop("left_out", [])
+    for fields in split_lines(left_out, form):
+        if looks_like_data(fields, len(header)):
+            shown = form.plain_separator.join(fields)[:60]
+            reading.notes.append(f"{file.name}: data.skip_footer leaves out a row that looks like data: {shown!r}")
     count = _find_footers(frame, file.name, reading)
     if not count:
         return frame
@@ -303,7 +311,7 @@ def _parse_late_texts(file: _File, form: TextFormat, options: dict[str, Any], wo
     if late and isinstance(frame.index, pd.RangeIndex):
         again = _parse_frugally(file, form, options | {"na_values": {name: [""] for name in late}, "usecols": late})
         frame[late] = again[late]
-    frame.attrs = {"text": True, "decimal": form.decimal, "thousands": form.thousands}  # its values have no types of their own
+    frame.attrs |= {"text": True, "decimal": form.decimal, "thousands": form.thousands}  # its values have no types of their own
     return frame
 
 
@@ -330,6 +338,8 @@ def _parse_frugally(file: _File, form: TextFormat, options: dict[str, Any]) -> p
 def _parse_once(file: _File, form: TextFormat, options: dict[str, Any], *, low_memory: bool) -> pd.DataFrame:
     with file.open() as stream, LineReader(stream, form) if form.rewrites_lines else nullcontext(stream) as lines:
         frame: pd.DataFrame = pd.read_csv(lines, low_memory=low_memory, **options)
+        if isinstance(lines, LineReader):
+            frame.attrs["left_out"] = [line for line in lines.left_out if line.strip()]
     return frame
 
 

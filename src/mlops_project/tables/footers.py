@@ -26,9 +26,9 @@ STATISTICS = ((TOTAL, "sum"), (MEAN, "mean"))
 def count_footers(frame: pd.DataFrame) -> tuple[int, str]:
     """Return how many rows at a table's end are no data, and what was seen; 0 and what was seen, if that is doubtful.
 
-    A total is a row whose numbers are the sums of those above, and which says so or lacks other values; a row may be of averages
-    if it says so. A remark is a text in a row without anything else, in a column of numbers. Empty rows above these belong to
-    them.
+    A total is a row whose numbers are the sums of those above, and which says so or lacks other values; a row may be of
+    averages if it says so. A remark is a text in a row without anything else, in a column of numbers. Empty rows above these
+    belong to them.
     """
     if len(frame) <= MIN_ROWS or frame.shape[1] < 2:
         return 0, ""
@@ -55,6 +55,16 @@ def count_footers(frame: pd.DataFrame) -> tuple[int, str]:
         n_rows -= 1
     count = len(frame) - n_rows
     return count, f"at the end {'; '.join(seen)}"
+
+
+def looks_like_data(row: list[str], n_columns: int) -> bool:
+    """Whether the fields of a row at a file's end are all there, and none of them says that it is a total."""
+    cells = [cell.strip() for cell in row]
+    return (
+        len(cells) == n_columns
+        and all(cells)
+        and not any(pattern.fullmatch(cell) for cell in cells for pattern, _ in STATISTICS)
+    )
 
 
 def _name_kind(frame: pd.DataFrame, place: int) -> str | None:

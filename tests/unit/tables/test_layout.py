@@ -169,6 +169,13 @@ def test_last_row_with_gaps_that_adds_up_to_nothing_is_data(read, frame):
     assert len(read("\n".join([*lines(frame), "61,,30,,"]))[0]) == N + 1
 
 
+def test_footer_that_is_set_and_looks_like_data_is_left_out_and_said(read, frame):
+    read_back, said = read("\n".join(lines(frame)), skip_footer=1)
+    assert len(read_back) == N - 1
+    assert "data.skip_footer leaves out a row that looks like data: '59,m,33.7,Bonn,999.5'" in said
+    assert read("\n".join([*lines(frame), "Total,a,2,c,5"]), skip_footer=1)[1] == ""
+
+
 def test_remarks_below_the_table_are_left_out(read, frame):
     body = lines(frame)
     same(read("\n".join([*body, "Source: a survey,,,,", "Made in 2026"]))[0], frame)
