@@ -21,7 +21,11 @@ def judge(frame, target, task="regression"):
     return {found.code: found for found in judge_table(table, Config(), refuse=False).findings}
 
 
-@pytest.mark.parametrize("form", [np.log, np.sqrt, lambda y: y**3, lambda y: -1 / y, lambda y: (y / 40).round()], ids=str)
+@pytest.mark.parametrize(
+    "form",
+    [np.log, np.sqrt, lambda y: y**3, lambda y: -1 / y, lambda y: (y / 40).round()],
+    ids=["log", "root", "cube", "inverse", "rounded"],
+)
 def test_target_on_another_scale_is_named(rng, form):
     y = rng.gamma(3.0, 200.0, N).round(2) + 1
     (found,) = judge(frame_of(rng).assign(scaled=form(y)), y).values()
