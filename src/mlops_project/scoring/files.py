@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
+from zipfile import BadZipFile, ZipFile
 
 import pandas as pd
 import pyarrow as pa
@@ -171,11 +172,19 @@ def read_frames(file: Path, contract: Contract, settings: LayoutSettings) -> Ite
             yield from TableFile(stream, contract, settings).read_chunks()
         return
     texts = [feature.name for feature in contract.texts]
-    own = settings._replace(sheet=None if find_kind(file.name) != "spreadsheet" else settings.sheet, member=None)
+    own = settings._replace(member=settings.member if settings.member in _list_members(file) else None)
     frame, _ = read_files(str(file.resolve()), {}, texts, Reading(own))
     frame.columns = pd.Index([str(name).strip() for name in frame.columns], dtype="str")
     for start in range(0, max(1, len(frame)), CHUNK_ROWS):
         yield frame.iloc[start : start + CHUNK_ROWS].apply(_without_masks)
+
+
+def _list_members(file: Path) -> list[str]:
+    try:
+        with ZipFile(file) as archive:
+            return archive.namelist()
+    except BadZipFile:
+        return []
 
 
 def _without_masks(column: "pd.Series[Any]") -> "pd.Series[Any]":

@@ -294,7 +294,7 @@ def _describe_look(column: "pd.Series[Any]", doubt: Doubt | None) -> str | None:
     texts = pd.Series(column.dropna().iloc[:GLANCE_ROWS].unique()).map(str).str.strip()
     texts = texts[pd.to_numeric(texts, errors="coerce").isna()]  # the others are codes with leading zeros
     for noun, pattern, form in FOR_PEOPLE:
-        if texts.str.fullmatch(pattern, case=False).mean() >= MOSTLY:
+        if len(texts) and texts.str.fullmatch(pattern, case=False).mean() >= MOSTLY:
             seen = f"column {column.name!r} has texts that look like {noun}, such as {texts.iloc[0][:40]!r}, and counts as text"
             return f"{seen}; write them as {form}"
     return None

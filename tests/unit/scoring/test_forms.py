@@ -1,6 +1,7 @@
 """Files to score are read by the layout of the training file, as far as they are of that kind, and as they are otherwise."""
 
 import io
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -81,6 +82,14 @@ def test_file_without_names_is_read_by_the_number_of_its_columns():
     assert read("column_3,column_1\n3.5,1\n", UNNAMED, header=False)["column_1"].tolist() == [1]
     with pytest.raises(DataError, match=r"data\.names has 3 names, and the rows have 2 fields"):
         read("1,2\n3,4\n", header=False, names=("age", "pay", "city"))
+
+
+def test_member_of_the_training_archive_is_read_where_there_is_one(tmp_path: Path):
+    for members, expected in ((("a.csv", "b.csv"), 40), (("other.csv",), 40)):
+        with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
+            for member in members:
+                archive.writestr(member, "x\n1\n" if member == "a.csv" else FRAME.to_csv(index=False))
+        assert sum(map(len, read_frames(tmp_path / "t.zip", CONTRACT, LayoutSettings(member="b.csv")))) == expected
 
 
 def test_local_file_of_any_kind_is_read(tmp_path: Path):

@@ -34,6 +34,7 @@ def convert(values, wanted=None, dtype=None, max_categories=50):
         (["a", None], object, "category", ["a", np.nan]),
         (pd.Categorical([1, 2, None]), None, "integer", [1.0, 2.0, np.nan]),
         (pd.Categorical(["x", "y"]), None, "category", ["x", "y"]),
+        ([str(2**70), "10"], "string", "category", [str(2**70), "10"]),
         ([2**70, 1], object, "category", [str(2**70), "1"]),  # beyond int64: a code, no quantity
         ([2**63, 2**63 + 1], "uint64", "category", [str(2**63), str(2**63 + 1)]),
         ([2**63 - 1, 1], "uint64", "integer", [2**63 - 1, 1]),
