@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from mlops_project.prediction_log.layout import ID, LABEL, LABEL_TIME, ROW
 
 JOIN = f"""
@@ -38,15 +40,15 @@ class Joins:
         settings = {"memory_limit": self._memory_limit, "temp_directory": str(spill)}
         return duckdb.connect(":memory:", config={**settings, "autoinstall_known_extensions": False})
 
-    def join(self, keys: Any, labels: Any, kind: Literal["INNER", "LEFT"]) -> Any:
+    def join(self, keys: pa.Table, labels: pa.Table, kind: Literal["INNER", "LEFT"]) -> pa.Table:
         """Join each key with its newest label.
 
         Parameters
         ----------
         keys
-            Arrow table of ``id``, ``row``, ``time`` and ``position``.
+            ``id``, ``row``, ``time`` and ``position``.
         labels
-            Arrow table of the columns of ``LABEL_SCHEMA``; several of one id and row may be there.
+            The columns of ``LABEL_SCHEMA``; several of one id and row may be there.
         kind
             ``INNER``: only keys that have a label; ``LEFT``: all, with null where there is none.
 
@@ -57,7 +59,7 @@ class Joins:
         """
         return self._query(JOIN.format(kind=kind), keys=keys, labels=labels)
 
-    def _query(self, query: str, **tables: Any) -> Any:
+    def _query(self, query: str, **tables: pa.Table) -> pa.Table:
         with self._duckdb.cursor() as cursor:
             for name, table in tables.items():
                 cursor.register(name, table)

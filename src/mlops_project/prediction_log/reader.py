@@ -170,7 +170,7 @@ class LogReader:
         labelled: bool = False,
         order: bool = False,
         batch_rows: int = BATCH_ROWS,
-    ) -> Iterator[Any]:
+    ) -> Iterator[pa.RecordBatch]:
         """Yield the window's rows as record batches. Memory does not grow with the window.
 
         Parameters
@@ -209,8 +209,8 @@ class LogReader:
         since: datetime | None = None,
         until: datetime | None = None,
         columns: Sequence[str] | None = None,
-    ) -> Any:
-        """Return the newest predictions that have a label, with it: an Arrow table, oldest first.
+    ) -> pa.Table:
+        """Return the newest predictions that have a label, with it, oldest first.
 
         Parameters
         ----------
@@ -223,7 +223,7 @@ class LogReader:
         columns
             Which, as of ``batches``; the labels' columns are added.
         """
-        parts: list[Any] = []
+        parts: list[pa.Table] = []
         missing = n_rows
         for row_groups, found in self._join(Window(model, since or EPOCH, until or END, version), "INNER", newest_first=True):
             if missing <= 0:
@@ -255,13 +255,13 @@ class LogReader:
             n_rows -= found.num_rows
         return None
 
-    def describe_labels(self, labelled: Any, model: str, version: str | None) -> Labels:
+    def describe_labels(self, labelled: pa.Table, model: str, version: str | None) -> Labels:
         """Return how many labels there are, when the last one came, their median delay, and which share of predictions has one.
 
         Parameters
         ----------
         labelled
-            Arrow table from ``newest_labelled``, of the same model and version.
+            From ``newest_labelled``, of the same model and version.
         model, version
             Whose predictions to compare with; None for those of all versions.
         """
@@ -290,11 +290,11 @@ class LogReader:
                     len(parts) == 1,
                 )
 
-    def _read_keys(self, row_groups: Sequence[RowGroup], span: Span, version: str | None) -> Iterator[Any]:
+    def _read_keys(self, row_groups: Sequence[RowGroup], span: Span, version: str | None) -> Iterator[pa.RecordBatch]:
         for _, _, batch in self._files.read(row_groups, [TIME, VERSION, ROLE]):
             yield batch.filter(find_rows(batch, span, version))
 
-    def _number_keys(self, row_groups: Sequence[RowGroup], span: Span, version: str | None) -> Iterator[Any]:
+    def _number_keys(self, row_groups: Sequence[RowGroup], span: Span, version: str | None) -> Iterator[pa.RecordBatch]:
         """Yield the keys of the rows that count, with their positions."""
         for number, row, batch in self._files.read(row_groups, [ID, ROW, TIME, VERSION, ROLE], BATCH_ROWS):
             first = (number << ROW_BITS) + row
@@ -305,14 +305,14 @@ class LogReader:
             )
             yield keys if row_groups[number].is_inside(span, version) else keys.filter(find_rows(batch, span, version))
 
-    def _list(self, window: Window) -> Iterator[tuple[list[RowGroup], Any]]:
+    def _list(self, window: Window) -> Iterator[tuple[list[RowGroup], pa.Table]]:
         """Yield the keys of each slice, in order of time; positions ascend within one."""
         for _, row_groups, part, _ in self._slices(window):
             yield row_groups, pa.Table.from_batches(self._number_keys(row_groups, part, window.version), KEYS)
 
     def _join(
         self, window: Window, kind: Literal["INNER", "LEFT"], *, newest_first: bool = False
-    ) -> Iterator[tuple[list[RowGroup], Any]]:
+    ) -> Iterator[tuple[list[RowGroup], pa.Table]]:
         """Yield the keys of each slice with label and label_time; positions ascend within one."""
         for day, row_groups, part, alone in self._slices(window, newest_first=newest_first):
             labels = read_labels(self._files, day, part, whole=alone)
@@ -324,8 +324,8 @@ class LogReader:
                 yield row_groups, found
 
     def _fetch(
-        self, row_groups: Sequence[RowGroup], found: Any, columns: Sequence[str] | None, *, order: bool
-    ) -> Iterator[Any]:
+        self, row_groups: Sequence[RowGroup], found: pa.Table, columns: Sequence[str] | None, *, order: bool
+    ) -> Iterator[pa.Table]:
         """Yield the rows that were found as tables, with their labels if those were looked for."""
         names = None if columns is None else [name for name in columns if name not in (LABEL, LABEL_TIME)]
         tables = self._files.fetch(row_groups, found.column("position").to_numpy(), names)
@@ -339,16 +339,16 @@ class LogReader:
             yield _add_labels(table, labels) if "label" in found.column_names else table
 
 
-def _add_labels(table: Any, found: Any) -> Any:
+def _add_labels(table: pa.Table, found: pa.Table) -> pa.Table:
     times = found.column("label_time").cast(INSTANT)  # DuckDB returns it in the machine's own zone
     return table.append_column(LABEL, found.column("label")).append_column(LABEL_TIME, times)
 
 
-def _times(rows: Any, name: str = TIME) -> npt.NDArray[np.int64]:
+def _times(rows: pa.RecordBatch | pa.Table, name: str = TIME) -> npt.NDArray[np.int64]:
     return np.asarray(rows.column(name).cast(pa.int64()).to_numpy())
 
 
-def _empty(columns: Sequence[str] | None, *more: str) -> Any:
+def _empty(columns: Sequence[str] | None, *more: str) -> pa.Table:
     names = [*(columns or [ID, ROW, TIME, VERSION, ROLE]), *more]
     return pa.table({name: pa.nulls(0) for name in dict.fromkeys(names)})
 

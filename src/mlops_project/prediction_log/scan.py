@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,7 @@ SHADOW = "shadow"  # answers of a challenger that no client got; they are not co
 SLICE_ROWS = 250_000
 ROW_BITS = 32  # of a position, for the row in its row group
 
+Rows = TypeVar("Rows", pa.RecordBatch, pa.Table)
 Positions = npt.NDArray[np.int64]
 
 logger = logging.getLogger(__name__)
@@ -221,7 +222,7 @@ class Files:
             for _ in parquet.iter_batches():
                 pass
 
-    def open(self, file: str) -> Any:
+    def open(self, file: str) -> ParquetFile:
         """Open a Parquet file; the caller closes it."""
         options = {"page_checksum_verification": True}
         if self.store.is_local:
@@ -230,7 +231,7 @@ class Files:
 
     def read(
         self, row_groups: Iterable[RowGroup], columns: Sequence[str] | None, batch_rows: int = SLICE_ROWS
-    ) -> Iterator[tuple[int, int, Any]]:
+    ) -> Iterator[tuple[int, int, pa.RecordBatch]]:
         """Read row groups in their order, in batches.
 
         Parameters
@@ -245,7 +246,7 @@ class Files:
         Yields
         ------
         number, row, batch
-            Place of the row group in ``row_groups``, of the batch's first row in the row group, and the Arrow record batch.
+            Place of the row group in ``row_groups``, of the batch's first row in the row group, and the batch.
         """
         for number, (row_group, parquet) in enumerate(self._open_each(row_groups)):
             row = 0
@@ -254,8 +255,8 @@ class Files:
                 yield number, row, batch
                 row += batch.num_rows
 
-    def fetch(self, row_groups: Sequence[RowGroup], positions: Positions, columns: Sequence[str] | None) -> Iterator[Any]:
-        """Yield the rows at some positions, as an Arrow table per row group.
+    def fetch(self, row_groups: Sequence[RowGroup], positions: Positions, columns: Sequence[str] | None) -> Iterator[pa.Table]:
+        """Yield the rows at some positions, as a table per row group.
 
         Parameters
         ----------
@@ -274,7 +275,7 @@ class Files:
                 table = parquet.read_row_group(row_group.group, columns)
             yield select(table if len(part) == table.num_rows else table.take(pa.array(part)), columns)
 
-    def _open_each(self, row_groups: Iterable[RowGroup]) -> Iterator[tuple[RowGroup, Any]]:
+    def _open_each(self, row_groups: Iterable[RowGroup]) -> Iterator[tuple[RowGroup, ParquetFile]]:
         """Yield the row groups with their files, each opened once if its row groups follow one another."""
         parquet, file = None, None
         try:
@@ -301,12 +302,12 @@ def _reading(file: str) -> Iterator[None]:
         raise UnreadablePartError(file, " ".join(str(error).split())[:300] or type(error).__name__) from error
 
 
-def _next_batch(file: str, batches: Iterator[Any]) -> Any:
+def _next_batch(file: str, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
     with _reading(file):
         return next(batches, None)
 
 
-def _describe(file: str, parquet: Any) -> Iterator[RowGroup]:
+def _describe(file: str, parquet: ParquetFile) -> Iterator[RowGroup]:
     is_log = file.startswith(f"{LOG}/")
     _check_schema(parquet.schema_arrow, KEY_SCHEMA if is_log else LABEL_SCHEMA)
     metadata = parquet.metadata
@@ -323,19 +324,19 @@ def _describe(file: str, parquet: Any) -> Iterator[RowGroup]:
         yield RowGroup(file, group, row_group.num_rows, first, last, *constants)
 
 
-def _check_schema(found: Any, expected: Any) -> None:
+def _check_schema(found: pa.Schema, expected: pa.Schema) -> None:
     for item in expected:
         if item.name not in found.names or found.field(item.name).type != item.type:
             raise ValueError(f"it is no file of this log: expected a column {item.name} of type {item.type}")
 
 
-def find_rows(batch: Any, span: Span, version: str | None) -> Any:
-    """Return which rows of a batch are in a span, of a version and not a shadow's: an Arrow boolean array.
+def find_rows(batch: pa.RecordBatch, span: Span, version: str | None) -> pa.BooleanArray:
+    """Return which rows of a batch are in a span, of a version and not a shadow's.
 
     Parameters
     ----------
     batch
-        Record batch with ``mlops.time``, ``mlops.version`` and ``mlops.role``.
+        With ``mlops.time``, ``mlops.version`` and ``mlops.role``.
     span
         In microseconds since 1970.
     version
@@ -347,7 +348,7 @@ def find_rows(batch: Any, span: Span, version: str | None) -> Any:
     return wanted if version is None else pc.and_(wanted, pc.equal(batch.column(VERSION), version))
 
 
-def select(rows: Any, columns: Sequence[str] | None) -> Any:
+def select(rows: Rows, columns: Sequence[str] | None) -> Rows:
     """Return these columns of a batch or table, in this order; null where there is none."""
     if columns is None:
         return rows
@@ -377,8 +378,8 @@ def slice_day(row_groups: Sequence[RowGroup], span: Span, rows: int = SLICE_ROWS
     return [Span(*borders) for borders in zip(borders, [*borders[1:], span.end], strict=True)]
 
 
-def read_labels(files: Files, day: str, span: Span, *, whole: bool) -> Any:
-    """Return the labels of predictions in a span of a date: an Arrow table with the columns of ``LABEL_SCHEMA``.
+def read_labels(files: Files, day: str, span: Span, *, whole: bool) -> pa.Table:
+    """Return the labels of predictions in a span of a date, with the columns of ``LABEL_SCHEMA``.
 
     Parameters
     ----------

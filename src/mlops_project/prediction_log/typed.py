@@ -56,9 +56,9 @@ def build_batch(scored: Scored, times_ms: npt.NDArray[np.int64], contract: Contr
     return pa.RecordBatch.from_arrays(columns, schema=build_schema(contract))
 
 
-def _list_features(scored: Scored, contract: Contract) -> list[Any]:
+def _list_features(scored: Scored, contract: Contract) -> list[pa.Array]:
     numbers = np.ascontiguousarray(scored.numbers.T)
-    columns: dict[str, Any] = {}
+    columns: dict[str, pa.Array] = {}
     position = 0
     for feature in contract.numbers:
         is_date = feature.type == "datetime"
@@ -70,25 +70,25 @@ def _list_features(scored: Scored, contract: Contract) -> list[Any]:
     return [columns[name] for name in contract.names]
 
 
-def _build_dates(seconds: Floats) -> Any:
+def _build_dates(seconds: Floats) -> pa.Array:
     """Turn seconds since 1970 into instants; float64 holds microseconds exactly until the year 2255."""
     missing = np.isnan(seconds)
     return pa.array(np.rint(np.where(missing, 0, seconds) * 1e6).astype(np.int64), pa.int64(), mask=missing).cast(INSTANT)
 
 
-def _list_answers(predictions: Predictions) -> list[Any]:
+def _list_answers(predictions: Predictions) -> list[pa.Array]:
     if predictions.indices is None or predictions.probabilities is None:
         return [pa.array(predictions.values)]
     return [pa.array(predictions.indices), *map(pa.array, np.ascontiguousarray(predictions.probabilities.T))]
 
 
-def to_columns(rows: Any, contract: Contract) -> dict[str, npt.NDArray[Any]]:
+def to_columns(rows: pa.RecordBatch | pa.Table, contract: Contract) -> dict[str, npt.NDArray[Any]]:
     """Return the features as ``Runtime.predict`` and the profiles read them.
 
     Parameters
     ----------
     rows
-        Record batch or table of the typed view; a feature that is not there is missing in every row.
+        Of the typed view; a feature that is not there is missing in every row.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def to_columns(rows: Any, contract: Contract) -> dict[str, npt.NDArray[Any]]:
     return {feature.name: _to_column(rows, feature) for feature in contract.features}
 
 
-def _to_column(rows: Any, feature: Feature) -> npt.NDArray[Any]:
+def _to_column(rows: pa.RecordBatch | pa.Table, feature: Feature) -> npt.NDArray[Any]:
     values = rows.column(feature.name) if feature.name in rows.schema.names else pa.nulls(rows.num_rows)
     if feature.is_text:
         texts: npt.NDArray[Any] = np.array(values.cast(pa.string()).to_pylist(), object)
@@ -115,7 +115,7 @@ def _to_column(rows: Any, feature: Feature) -> npt.NDArray[Any]:
     return _to_floats(values)
 
 
-def _to_floats(values: Any) -> Floats:
+def _to_floats(values: pa.Array | pa.ChunkedArray) -> Floats:
     floats = values.cast(pa.float64())
     floats = floats.combine_chunks() if isinstance(floats, pa.ChunkedArray) else floats
     return np.asarray(floats.to_numpy(zero_copy_only=False), np.float64)
@@ -129,7 +129,7 @@ def _parse_number(text: str | None) -> float:
         return np.nan
 
 
-def to_predictions(rows: Any, contract: Contract) -> Predictions:
+def to_predictions(rows: pa.RecordBatch | pa.Table, contract: Contract) -> Predictions:
     """Return what the model said of these rows, ``(n_rows,)``; NaN where a version did not know the class."""
     said = rows.column(PREDICTION)
     if not contract.is_classification:
@@ -174,7 +174,7 @@ def _read_label(text: str | None, contract: Contract) -> float:
         return unknown
 
 
-def concat(tables: Sequence[Any]) -> Any:
+def concat(tables: Sequence[pa.Table]) -> pa.Table:
     """Put tables one behind the other, columns by name; one that is text here and a number there becomes text."""
     try:
         return pa.concat_tables(tables, promote_options="permissive")
@@ -182,7 +182,7 @@ def concat(tables: Sequence[Any]) -> Any:
         return pa.concat_tables([_spell(table, tables) for table in tables], promote_options="permissive")
 
 
-def _spell(table: Any, tables: Sequence[Any]) -> Any:
+def _spell(table: pa.Table, tables: Sequence[pa.Table]) -> pa.Table:
     mixed = {
         name
         for other in tables

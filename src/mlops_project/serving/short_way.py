@@ -12,6 +12,7 @@ import time
 from typing import Any, Protocol
 
 from mlops_project.errors import MLOpsError
+from mlops_project.serving import refusals
 from mlops_project.serving.dataplane import Answer
 from mlops_project.serving.refusals import RefusedCall, begin_refusal
 from mlops_project.serving.replies import Reply, check_request_id, new_request_id, reply_answer, reply_error, reply_fault
@@ -28,26 +29,12 @@ LONG_WAY_HEADERS = frozenset((b"transfer-encoding", b"content-encoding", b"expec
 logger = logging.getLogger(__name__)
 
 
-class Connection(Protocol):
+class Connection(refusals.Connection, Protocol):
     """What this module uses of a connection."""
 
     client: Any
     cycle: Any
-    server_state: Any
     transport: Any
-
-    def finish(self, call: Any, response: bytes, *, close: bool) -> None:
-        """Write a whole response; go on with the next request, or end the connection.
-
-        Parameters
-        ----------
-        call
-            The request that it answers.
-        response
-            Head and body, as they go over the wire.
-        close
-            Whether to end the connection.
-        """
 
     def respond(self, call: "QuickCall", reply: Reply, request_id: bytes, *, draining: bool) -> None:
         """Write the response to a request that went the short way.

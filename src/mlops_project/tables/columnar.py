@@ -39,8 +39,8 @@ def read_dataset(system: Any, files: list[str], shown: str, *, arrow: bool, head
     return to_frame(dataset.to_table(batch_readahead=2) if head is None else dataset.head(head))
 
 
-def to_frame(table: Any) -> pd.DataFrame:
-    """Return an Arrow table, which is used up, as a frame."""
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """Return a table, which is used up, as a frame."""
     integers = [field.name for field in table.schema if pa.types.is_integer(field.type) and table.column(field.name).null_count]
     frame: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True)
     pa.default_memory_pool().release_unused()
@@ -49,7 +49,7 @@ def to_frame(table: Any) -> pd.DataFrame:
     return frame if frame.index.names == [None] else frame.reset_index()
 
 
-def _unify_schemas(dataset: Any, files: list[str], shown: str) -> Any:
+def _unify_schemas(dataset: pyarrow.dataset.Dataset, files: list[str], shown: str) -> pa.Schema:
     """Return types that hold every file's values (an integer column may be a float elsewhere); refuse different columns."""
     schemas = [fragment.physical_schema for fragment in dataset.get_fragments()]
     for file, schema in zip(files[1:], schemas[1:], strict=True):

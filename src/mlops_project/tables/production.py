@@ -97,7 +97,7 @@ def read_production(rows: pa.Table, labels: npt.NDArray[Any], contract: Contract
     return ProductionRows(pd.DataFrame(features, copy=False), target, times[order])
 
 
-def _read_column(values: Any, kind: str) -> "pd.Series[Any]":
+def _read_column(values: pa.ChunkedArray, kind: str) -> "pd.Series[Any]":
     column: pd.Series[Any] = values.to_pandas()
     if kind in ("category", "string"):
         texts = column.astype("str")

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlops_project.errors import ContractError
 from mlops_project.wire.csv_rows import BLOCK_ROWS
@@ -10,6 +10,10 @@ from mlops_project.wire.limits import Limits, TooLargeError
 from mlops_project.wire.parquet_pages import MAX_PAGES, list_pages
 from mlops_project.wire.problems import Problem, RowsError, check_once, shorten
 from mlops_project.wire.rows import RowReader
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
 DAMAGED = (OSError, ValueError, LookupError, OverflowError)  # what pyarrow raises beside its own
 MIN_BLOCK_ROWS = 16  # where a text may be as long as its page; blocks of fewer rows would take too long
@@ -78,8 +82,8 @@ class ParquetBody:
         self._known = list(places)
         self._block_rows = min(BLOCK_ROWS, self._limits.max_bytes // max(1, longest))
 
-    def read_blocks(self) -> Iterator[Any]:
-        """Yield Arrow tables of the model's columns, at least one.
+    def read_blocks(self) -> "Iterator[pa.Table]":
+        """Yield tables of the model's columns, at least one.
 
         Raises
         ------
@@ -99,7 +103,7 @@ class ParquetBody:
         if empty:
             yield self._schema.empty_table()
 
-    def name_columns(self, block: Any) -> dict[str, Sequence[Any]]:
+    def name_columns(self, block: "pa.Table") -> dict[str, Sequence[Any]]:
         """Return a block as columns by their names in the file; those that the model does not have are there without values.
 
         Raises
@@ -128,7 +132,7 @@ def _check_footer(body: bytes, width: int) -> None:
         )
 
 
-def _find_columns(metadata: Any, schema: Any, known: list[str], reader: RowReader) -> dict[str, int]:
+def _find_columns(metadata: "pq.FileMetaData", schema: "pa.Schema", known: list[str], reader: RowReader) -> dict[str, int]:
     """Return where the file keeps each of these columns, if they have one value per row."""
     import pyarrow as pa
 
@@ -139,7 +143,7 @@ def _find_columns(metadata: Any, schema: Any, known: list[str], reader: RowReade
     return {name: paths.index(name) for name in known}
 
 
-def _describe_nested(name: str, kind: Any, reader: RowReader) -> Problem:
+def _describe_nested(name: str, kind: "pa.DataType", reader: RowReader) -> Problem:
     import pyarrow as pa
 
     own = reader.find_name(name)
@@ -148,7 +152,7 @@ def _describe_nested(name: str, kind: Any, reader: RowReader) -> Problem:
     return Problem(shorten(name), f"expected {'text' if is_text else 'a number'}, got {found}")
 
 
-def _check_rows(metadata: Any, reader: RowReader) -> None:
+def _check_rows(metadata: "pq.FileMetaData", reader: RowReader) -> None:
     groups = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
     reader.check_rows(max(metadata.num_rows, sum(groups), *groups, 0))
     if sum(groups) != metadata.num_rows or min(groups, default=0) < 0:
@@ -167,7 +171,7 @@ class _Texts(NamedTuple):
         return self.repeating_size if stays_dictionary else max(self.repeating_size, self.dictionary_size)
 
 
-def _check_columns(body: bytes, metadata: Any, places: dict[str, int], limits: Limits) -> dict[str, _Texts]:
+def _check_columns(body: bytes, metadata: "pq.FileMetaData", places: dict[str, int], limits: Limits) -> dict[str, _Texts]:
     """Refuse columns that would take more memory than a request may, by what their pages say."""
     n_bytes = n_pages = 0
     found = {}
@@ -189,7 +193,7 @@ def _check_columns(body: bytes, metadata: Any, places: dict[str, int], limits: L
     return found
 
 
-def _is_text(kind: Any) -> bool:
+def _is_text(kind: "pa.DataType") -> bool:
     import pyarrow as pa
 
     return any(
@@ -197,7 +201,7 @@ def _is_text(kind: Any) -> bool:
     )
 
 
-def to_values(column: Any) -> Sequence[Any]:
+def to_values(column: "pa.ChunkedArray") -> Sequence[Any]:
     """Return an Arrow column as a NumPy array, where one holds its values exactly, or else as Python objects.
 
     ``to_pylist`` raises for instants that Python's ``datetime`` does not hold: years beyond 9999, unknown time zones and,
@@ -220,7 +224,7 @@ def to_values(column: Any) -> Sequence[Any]:
     return values
 
 
-def _look_up(column: Any) -> list[Any]:
+def _look_up(column: "pa.ChunkedArray | pa.DictionaryArray") -> list[Any]:
     """Return the values that a dictionary array points to; equal ones are one object."""
     if hasattr(column, "chunks"):  # none or several
         return [value for chunk in column.chunks for value in _look_up(chunk)]

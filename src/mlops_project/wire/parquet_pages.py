@@ -7,7 +7,10 @@ https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.m
 
 import mmap
 from collections.abc import Iterator
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 MAX_PAGES = 100_000  # of a body; one is usually a megabyte
 MAX_DEPTH = 8  # of nested structs and lists in a header
@@ -48,7 +51,7 @@ class Page(NamedTuple):
     repeats: bool
 
 
-def find_largest_pages(stream: BinaryIO, metadata: Any) -> list[Page]:
+def find_largest_pages(stream: BinaryIO, metadata: "pq.FileMetaData") -> list[Page]:
     """Return for each column of a file the largest of its pages, with the values of all; ``is_delta`` if any page is.
 
     Parameters
@@ -56,7 +59,7 @@ def find_largest_pages(stream: BinaryIO, metadata: Any) -> list[Page]:
     stream
         The file, or its bytes in memory.
     metadata
-        pyarrow's, of the file.
+        Of the file.
 
     Raises
     ------
@@ -75,8 +78,8 @@ def find_largest_pages(stream: BinaryIO, metadata: Any) -> list[Page]:
     return largest
 
 
-def list_pages(body: Bytes, column: Any) -> Iterator[Page]:
-    """Return the pages of one column in one row group, by pyarrow's metadata of it.
+def list_pages(body: Bytes, column: "pq.ColumnChunkMetaData") -> Iterator[Page]:
+    """Return the pages of one column in one row group, by its metadata.
 
     Raises
     ------

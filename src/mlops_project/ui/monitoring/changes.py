@@ -53,8 +53,25 @@ def show_changes(newest: Evaluation, first: Mapping[str, str], contract: Contrac
     else:
         items = name_scores(drift.scores, contract)
         frame = list_scores(items, t)
+    units = {feature.name: feature.unit for feature in contract.features} if subject == "features" else {}
+    _show_choice(frame, items, subject, newest.end, units, t)
+    _show_faults(drift.features, t)
+
+
+def _show_choice(
+    frame: Any, items: Sequence[FeatureDrift], subject: str, window: str, units: Mapping[str, str | None], t: Translate
+) -> None:
+    """Draw the table of features or scores, and the one that is chosen in it or in the list below.
+
+    Parameters
+    ----------
+    frame
+        The table, a row per item.
+    window
+        What the table's own choice is kept for.
+    """
     names = [item.name for item in items]
-    table, choice = f"{TABLE}/{subject}/{newest.end}", f"{FEATURE}/{subject}"
+    table, choice = f"{TABLE}/{subject}/{window}", f"{FEATURE}/{subject}"
     if choice not in st.session_state and recall("feature", names, "") in names:
         st.session_state[choice] = recall("feature", names, names[0])
         _note_choice(subject)
@@ -79,10 +96,7 @@ def show_changes(newest: Evaluation, first: Mapping[str, str], contract: Contrac
             note("feature", item.name, "")
         _show_comparison(item, t)
     with right:
-        units = {feature.name: feature.unit for feature in contract.features} if subject == "features" else {}
-        chart = draw_bins(item.bins, item.name, units.get(item.name) or "", t)
-        st.altair_chart(chart, width="stretch")
-    _show_faults(drift.features, t)
+        st.altair_chart(draw_bins(item.bins, item.name, units.get(item.name) or "", t), width="stretch")
 
 
 def name_scores(scores: Sequence[FeatureDrift], contract: Contract) -> tuple[FeatureDrift, ...]:
