@@ -15,6 +15,7 @@ COMMANDS = {
     "log": ("mlops_project.log", "command", "Log an exported model to MLflow that was not logged when it was trained."),
     "models": ("mlops_project.models", "command", "List registered versions with aliases and metrics."),
     "score": ("mlops_project.score", "command", "Score a table of any length: files in, files out."),
+    "label": ("mlops_project.label", "command", "Log a table of true labels for predictions that were made."),
     "serve": ("mlops_project.serve", "command", "Serve models over HTTP."),
     "monitor": ("mlops_project.monitor", "command", "Watch what models answer: drift, performance, alerts, and act."),
     "drift": ("mlops_project.drift", "command", "Compare a table with what a model was judged on, or with another table."),

@@ -92,6 +92,7 @@ def _find_places(places: tuple[str, ...], output: str | None) -> tuple[str, str,
     help="What to do with rows that do not fit the model.",
 )
 @click.option("--processes", type=click.IntRange(min=1), metavar="N", help="That score at the same time; default one per core.")
+@click.option("--log", "logged", is_flag=True, help="Log the rows for the monitor, and write their prediction ids.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting. May be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def command(
@@ -101,6 +102,7 @@ def command(
     keep: str | None,
     on_bad_rows: Literal["side-file", "stop"],
     processes: int | None,
+    logged: bool,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -114,8 +116,9 @@ def command(
     source, target, file = _find_places(places, output)
     config = load_config(file, overrides=overrides)
     kept = None if keep is None else tuple(name.strip() for name in keep.split(",") if name.strip())
+    log_folder = config.prediction_log_dir if logged else None
     with open_model(model, config) as (bundle, version), _show_progress() as progress:
-        options = Options(kept, on_bad_rows, processes or count_cores(), version)
+        options = Options(kept, on_bad_rows, processes or count_cores(), version, log_folder=log_folder)
         finished = score_table(source, target, bundle, options, progress)
     if as_json:
         print_json(_summarise(finished))

@@ -70,8 +70,7 @@ class IdIssuer:
     def issue(self, n_rows: int, *, logged: bool = True) -> str:
         """Return a new id for a request of so many rows."""
         self._count = (self._count + 1) & 0xFFFF
-        body = _pack(time.time_ns() // 1_000_000, self._process, self._count, min(n_rows, MAX_ROWS), logged)
-        return (body + _sign(self._keys[-1], body)).hex()
+        return build_id(self._keys[-1], time.time_ns() // 1_000_000, self._process, self._count, n_rows, logged=logged)
 
     @property
     def key(self) -> bytes:
@@ -100,6 +99,22 @@ class IdIssuer:
         if row < 0 or (row >= n_rows and n_rows < MAX_ROWS):
             raise UnknownPredictionError(f"the prediction with this id has {n_rows} rows; write .0 to .{n_rows - 1} behind it")
         return PredictionId(base, row, int.from_bytes(body[:6], "big"), bool(flags & LOGGED))
+
+
+def build_id(key: bytes, at_ms: int, process: int, count: int, n_rows: int, *, logged: bool = True) -> str:
+    """Return the id of a request of so many rows; the same for the same arguments.
+
+    Parameters
+    ----------
+    key
+        Secret that it is signed with.
+    at_ms
+        When it was given out, milliseconds since 1970.
+    process, count
+        24 bits of the process, and 16 bits of the request, which together with the time are unique.
+    """
+    body = _pack(at_ms, process, count, min(n_rows, MAX_ROWS), logged)
+    return (body + _sign(key, body)).hex()
 
 
 def _sign(key: bytes, body: bytes) -> bytes:

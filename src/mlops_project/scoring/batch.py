@@ -1,20 +1,24 @@
 """A table of any length → the same rows with what the model says of them: found, cut into units, scored, put together."""
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
+import pyarrow as pa
 
 from mlops_project.bundle import Bundle
 from mlops_project.errors import ConfigError, DataError
+from mlops_project.prediction_log.ids import load_key
 from mlops_project.scoring.forms import read_settings
 from mlops_project.scoring.inputs import Inputs, find_inputs
+from mlops_project.scoring.log_segments import LogSettings
 from mlops_project.scoring.outputs import Outcome, Output, check_output, find_output, locate, write_output
-from mlops_project.scoring.parts import Note, Task
+from mlops_project.scoring.parts import ID_COLUMN, NOTE_ENDING, Note, Task
 from mlops_project.scoring.units import Unit
 from mlops_project.scoring.work import WorkFolder, build_key, open_work
 from mlops_project.scoring.workers import score_units
@@ -62,6 +66,8 @@ class Options:
         Of the model, as the output names it; None for the bundle's own.
     storage_options
         For the fsspec file system.
+    log_folder
+        Of the prediction log's segments, where the rows are logged; None if they are not.
     """
 
     keep: tuple[str, ...] | None = None
@@ -69,6 +75,7 @@ class Options:
     processes: int = 1
     version: str | None = None
     storage_options: Mapping[str, Any] = field(default_factory=dict)
+    log_folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -99,8 +106,8 @@ def score_table(
 ) -> Finished:
     """Score a table and write the rows with the predictions.
 
-    The output's bytes follow from input, model and options; they depend neither on the number of processes nor on how often the
-    run was interrupted.
+    The output's bytes follow from input, model and options (and, of rows that are logged, from when the run began); they depend
+    neither on the number of processes nor on how often the run was interrupted.
 
     Parameters
     ----------
@@ -131,7 +138,9 @@ def score_table(
         version=version,
         kind=output.kind,
         on_bad_rows=options.on_bad_rows,
+        log=str(options.log_folder or ""),
     )
+    schema = inputs.schema if options.log_folder is None else inputs.schema.append(pa.field(ID_COLUMN, pa.string()))
     task = Task(
         bundle.model_file.absolute(),
         bundle.contract,
@@ -139,14 +148,16 @@ def score_table(
         inputs.table,
         RULES,
         output.format,
-        inputs.schema,
+        schema,
         options.on_bad_rows,
     )
     try:
         with open_work(output.path, key) as work:
+            if options.log_folder is not None:
+                task = msgspec.structs.replace(task, log=_open_log(options.log_folder, bundle, work))
             done = _score_all(inputs, task, work, options.processes, progress)
             outcome = _sum_up(inputs, bundle, version, key, done)
-            write_output(output, work, done, outcome, inputs.schema)
+            write_output(output, work, done, outcome, schema)
             finished = Finished(outcome, output, work.is_resumed, work.is_restarted, time.monotonic() - started)
             work.remove()
     except OSError as error:
@@ -158,11 +169,16 @@ def score_table(
     return finished
 
 
+def _open_log(folder: Path, bundle: Bundle, work: WorkFolder) -> LogSettings:
+    folder.mkdir(parents=True, exist_ok=True)
+    return LogSettings(folder, load_key(folder), bundle.metadata.name, work.run)
+
+
 def _score_all(
     inputs: Inputs, task: Task, work: WorkFolder, processes: int, progress: Callable[[Progress], None]
 ) -> list[tuple[Unit, Note]]:
     started = time.monotonic()
-    already = {os.path.splitext(file.name)[0] for file in work.notes.iterdir()}  # noqa: PTH122 - names of many files
+    already = {file.stem for file in work.notes.glob(f"*{NOTE_ENDING}")}
     done: list[tuple[Unit, Note]] = []
     rows = new_rows = read = 0
     for unit, note in score_units(inputs.plan(), task, work, processes):

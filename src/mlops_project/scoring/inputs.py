@@ -15,7 +15,7 @@ from mlops_project.contract import Contract
 from mlops_project.errors import ConfigError, DataError, suggest
 from mlops_project.scoring.csv_blocks import read_header, split
 from mlops_project.scoring.forms import find_form
-from mlops_project.scoring.parts import Format, find_csv_type, list_results
+from mlops_project.scoring.parts import ID_COLUMN, Format, find_csv_type, list_results
 from mlops_project.scoring.units import Table, Unit, open_parquet
 from mlops_project.tables.files import PACKED, find_kind
 from mlops_project.tables.layout import LayoutSettings
@@ -291,7 +291,7 @@ def _check_columns(names: tuple[str, ...], reader: RowReader, file: str) -> None
 
 
 def _choose_kept(names: tuple[str, ...], keep: tuple[str, ...] | None, contract: Contract) -> tuple[str, ...]:
-    added = [name for name, _ in list_results(contract)]
+    added = [*(name for name, _ in list_results(contract)), ID_COLUMN]
     if keep is None:  # results of an earlier run are replaced
         return tuple(name for name in names if name and name not in added)
     for name in keep:

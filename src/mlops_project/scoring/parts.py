@@ -1,6 +1,9 @@
 """One unit → one part of the output. The part appears whole, then the note that it is done."""
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,6 +19,7 @@ from mlops_project.contract import Contract
 from mlops_project.errors import ContractError
 from mlops_project.runtime import Predictions, Runtime
 from mlops_project.scoring.formulas import neutralise
+from mlops_project.scoring.log_segments import LogSegment, LogSettings
 from mlops_project.scoring.units import Batch, Table, Unit, read_unit
 from mlops_project.storage.files import replacing
 from mlops_project.wire.columns import Rules
@@ -23,9 +27,9 @@ from mlops_project.wire.problems import MAX_PROBLEMS, MAX_ROWS, RowsError
 from mlops_project.wire.rows import Encoded, RowReader
 
 Format = Literal["parquet", "csv"]
-VERSION_COLUMN = "model version"
+VERSION_COLUMN, ID_COLUMN = "model version", "prediction id"
 OPTIONS: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
-NOTE_ENDING = ".json"
+NOTE_ENDING, TIME_ENDING = ".json", ".time"
 GROUP_ROWS = 1 << 16
 WRITTEN_AS_NUMBERS = ("float", "integer")  # of a CSV file, in Parquet
 
@@ -47,6 +51,8 @@ class Task(msgspec.Struct, frozen=True):
         Of the output: names and types.
     on_bad_rows
         Whether rows that do not fit end the run.
+    log
+        Where the rows are logged; None if they are not.
     """
 
     model_file: Path
@@ -57,6 +63,7 @@ class Task(msgspec.Struct, frozen=True):
     format: Format
     schema: Any
     on_bad_rows: Literal["side-file", "stop"]
+    log: LogSettings | None = None
 
 
 class BadRow(msgspec.Struct, frozen=True, array_like=True):
@@ -134,7 +141,10 @@ class PartScorer:
         n_rows = scored = 0
         counts = np.zeros(len(self._task.contract.classes), np.int64)
         bad: list[BadRow] = []
-        with replacing(folder / part) as stream, _open_writer(stream, self._task) as writer:
+        with ExitStack() as stack:
+            stream = stack.enter_context(replacing(folder / part))
+            writer: Any = stack.enter_context(_open_writer(stream, self._task))
+            log = self._open_log(stack, unit, name, notes)  # is there before the part: what has a part is logged
             for batch in read_unit(unit, self._task.table, self._reader):
                 n_rows += batch.n_rows + len(batch.ragged)
                 bad += [BadRow(*item) for item in batch.ragged]
@@ -142,7 +152,7 @@ class PartScorer:
                     if isinstance(found, BadRow):
                         bad.append(found)
                         continue
-                    writer.write(self._build(batch, found))
+                    writer.write(self._build(batch, found, log(found.encoded, found.predictions) if log else None))
                     scored += len(found.rows)
                     if found.predictions.indices is not None:
                         counts += np.bincount(found.predictions.indices, minlength=len(counts))
@@ -179,7 +189,20 @@ class PartScorer:
         if len(others):
             yield from self._sift(columns, others)
 
-    def _build(self, batch: Batch, found: _Scored) -> Any:
+    def _open_log(self, stack: ExitStack, unit: Unit, name: str, notes: Path) -> "Callable[..., list[str]] | None":
+        """Return what logs rows and gives their ids; None if they are not logged."""
+        if self._task.log is None:
+            return None
+        time_file = notes / f"{name}{TIME_ENDING}"
+        if not time_file.exists():
+            with replacing(time_file) as stream:
+                stream.write(b"%d" % (time.time_ns() // 1_000_000))
+        segment = LogSegment(
+            self._task.log, self._task.contract, self._task.version, name, unit.index, int(time_file.read_bytes())
+        )
+        return partial(segment.add, stack.enter_context(replacing(segment.file)))
+
+    def _build(self, batch: Batch, found: _Scored, ids: list[str] | None) -> Any:
         """Return rows of the output."""
         contract, task = self._task.contract, self._task
         whole = len(found.rows) == batch.n_rows
@@ -189,6 +212,8 @@ class PartScorer:
             columns |= _read_numbers(found.encoded, contract, self._reader, task.table.kept)
         columns |= build_results(found.predictions, contract)
         columns[VERSION_COLUMN] = pa.repeat(task.version, len(found.rows))
+        if ids is not None:
+            columns[ID_COLUMN] = pa.array(ids, pa.string())
         return pa.table([columns[name] for name in task.schema.names], schema=task.schema)
 
 
@@ -242,7 +267,7 @@ def build_results(predictions: Predictions, contract: Contract) -> dict[str, Any
 
 
 def list_results(contract: Contract) -> list[tuple[str, Any]]:
-    """Return names and Arrow types of the columns that scoring adds."""
+    """Return names and Arrow types of the columns that scoring adds; of rows that are logged, ``ID_COLUMN`` as well."""
     predicted = f"predicted {contract.target}"
     if not contract.is_classification:
         return [(predicted, pa.float64()), (VERSION_COLUMN, pa.string())]

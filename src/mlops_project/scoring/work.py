@@ -3,7 +3,7 @@
 ::
 
     .<output>.parts/
-    ├── job.json            the run's key: input, model, settings
+    ├── job.json            the run's key (input, model, settings), and a number of its own
     ├── .lock               held while a run works here
     ├── parts/              part-000000-<digest>.parquet …; becomes the output where that is a folder
     └── notes/              a note for each part that is done, written after it
@@ -12,6 +12,7 @@
 import contextlib
 import hashlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,12 +42,14 @@ class WorkFolder:
         Whether parts of an earlier run with the same key are there.
     is_restarted
         Whether what an earlier run with another key left was deleted.
+    run
+        24 bits that were drawn when the run began.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
         self.folder, self._key = folder, key
         self.parts, self.notes = folder / "parts", folder / "notes"
-        before = self._read_key()
+        before, self.run = self._read_job()
         self.is_restarted = before not in (None, key)
         if before != key:
             for old in (folder / KEY_FILE, self.parts, self.notes):
@@ -54,17 +57,19 @@ class WorkFolder:
         self.parts.mkdir(exist_ok=True)
         self.notes.mkdir(exist_ok=True)
         if before != key:
+            self.run = secrets.randbits(24)
             with replacing(folder / KEY_FILE) as stream:
-                stream.write(msgspec.json.encode({"key": key}))
-        self.is_resumed = any(self.notes.iterdir())
+                stream.write(msgspec.json.encode({"key": key, "run": self.run}))
+        self.is_resumed = any(self.notes.glob(f"*{NOTE_ENDING}"))
 
-    def _read_key(self) -> str | None:
+    def _read_job(self) -> tuple[str | None, int]:
         try:
-            return str(msgspec.json.decode((self.folder / KEY_FILE).read_bytes())["key"])
+            job = msgspec.json.decode((self.folder / KEY_FILE).read_bytes())
+            return str(job["key"]), int(job["run"])
         except FileNotFoundError:
-            return None
-        except (msgspec.DecodeError, KeyError, TypeError):
-            return "damaged"
+            return None, 0
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+            return "damaged", 0
 
     def name_part(self, unit: Unit) -> str:
         """Return the name of a unit's part, without ending: position, and a digest of input, rows and model."""

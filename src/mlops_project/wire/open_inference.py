@@ -376,8 +376,12 @@ def _split_texts(raw: "memoryview | bytes", tensor: _InputTensor) -> npt.NDArray
 def _to_bytes(values: npt.NDArray[Any]) -> bytes:
     if values.dtype != object:
         return np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
-    encoded = [str(value).encode() for value in values.ravel().tolist()]
-    return b"".join(TEXT_SIZE.pack(len(text)) + text for text in encoded)
+    return pack_texts([str(value) for value in values.ravel().tolist()])
+
+
+def pack_texts(texts: Sequence[str]) -> bytes:
+    """Return texts as a binary tensor of ``BYTES``."""
+    return b"".join(TEXT_SIZE.pack(len(raw)) + raw for raw in (text.encode() for text in texts))
 
 
 def write_error(message: str) -> bytes:

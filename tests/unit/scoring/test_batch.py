@@ -4,12 +4,14 @@ import resource
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mlops_project.contract import Reading
 from mlops_project.errors import ConfigError, DataError
 from mlops_project.scoring import csv_blocks, inputs, units, workers
 from mlops_project.scoring.batch import Options, score_table
@@ -121,6 +123,31 @@ def test_csv_is_read_as_it_is_written(tiny_bundle, tmp_path, frame, form):
     scored = read(tmp_path / "out.parquet")
     np.testing.assert_array_equal(scored["x"], frame["x"])
     assert scored["note"].tolist() == frame["note"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("reading", "separator", "cells", "numbers"),
+    [
+        (Reading(missing=("-999",)), ",", ["0.25", "-999", "-999.0", " 0.5 "], [0.25, None, None, 0.5]),
+        (Reading(missing=("none yet",)), ",", ["0.25", "none yet", "?", "0.5"], [0.25, None, None, 0.5]),
+        (Reading(is_written=True, percent=True), ",", ["25%", "", "5%", "50%"], [0.25, None, 0.05, 0.5]),
+        (Reading(is_written=True, decimal=",", thousands="."), ";", ["0,25", "", "0,05", "0,5"], [0.25, None, 0.05, 0.5]),
+        (Reading(), ";", ["0,25", "NA", "0,05", "0,5"], [0.25, None, 0.05, 0.5]),
+    ],
+)
+def test_values_are_read_by_the_rules_of_the_contract(tiny_bundle, tmp_path, reading, separator, cells, numbers):
+    (feature,) = tiny_bundle.contract.features
+    contract = msgspec.structs.replace(
+        tiny_bundle.contract, features=(msgspec.structs.replace(feature, reading=reading, nullable=True),)
+    )
+    bundle = replace(tiny_bundle, metadata=msgspec.structs.replace(tiny_bundle.metadata, contract=contract))
+    rows = "".join(f"{row}{separator}{cell}\n" for row, cell in enumerate(cells))
+    (tmp_path / "in.csv").write_text(f"id{separator}x\n{rows}")
+    score_table(str(tmp_path / "in.csv"), str(tmp_path / "out.parquet"), bundle, Options())
+    left_out = tmp_path / "out.parquet.bad-rows.csv"  # this model has no answer where the number is missing
+    gaps = pd.read_csv(left_out)["row"].tolist() if left_out.exists() else []
+    assert gaps == [row for row, number in enumerate(numbers, 1) if number is None]
+    assert read(tmp_path / "out.parquet")["probability yes"].tolist() == [number for number in numbers if number is not None]
 
 
 def test_formulas_are_neutralised_in_csv(tiny_bundle, tmp_path):

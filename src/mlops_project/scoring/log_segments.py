@@ -1,0 +1,116 @@
+"""Rows that were scored, as segments of the prediction log: one per unit of work, under a name that follows from the unit.
+
+A unit that is scored again after a kill gets the same ids and writes the same segment. If the monitor has read it meanwhile,
+its name is known, and it is not read twice.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from mlops_project.contract import DATETIME_PARTS, Contract
+from mlops_project.prediction_log.ids import build_id
+from mlops_project.prediction_log.records import MARKER_BYTES, About, pack
+from mlops_project.prediction_log.segments import CLOSED
+from mlops_project.runtime import Predictions
+from mlops_project.wire.columns import Rules
+from mlops_project.wire.open_inference import InferenceProtocol, InferenceRequest, pack_texts
+from mlops_project.wire.rows import Encoded
+
+
+class LogSettings(msgspec.Struct, frozen=True):
+    """Where a run's rows are logged.
+
+    Attributes
+    ----------
+    folder
+        Of the log's segments.
+    key
+        Secret that the ids are signed with.
+    model
+        Name of the model.
+    run
+        24 bits that tell this run from other processes; ids count from there.
+    """
+
+    folder: Path
+    key: bytes
+    model: str
+    run: int
+
+
+class LogSegment:
+    """The segment of one unit.
+
+    Parameters
+    ----------
+    settings, contract, version
+        Of the run.
+    name
+        Of the unit's part.
+    index
+        Position of the unit in the run.
+    at_ms
+        When it was scored first, milliseconds since 1970.
+    """
+
+    def __init__(self, settings: LogSettings, contract: Contract, version: str, name: str, index: int, at_ms: int) -> None:
+        self._settings, self._contract, self._version = settings, contract, version
+        self._protocol = InferenceProtocol(contract, Rules())
+        self._process, self._at_ms, self._count = (settings.run + index) & 0xFFFFFF, at_ms, 0
+        stamp = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y%m%dT%H%M%S")
+        self.file = settings.folder / f"{stamp}-score-{name}{CLOSED}"
+        self._marker = f"{settings.run:06x}{index:010x}".encode()[-MARKER_BYTES:]
+
+    def add(self, stream: Any, rows: Encoded, predictions: Predictions) -> list[str]:
+        """Write a record, and return the prediction id of each row."""
+        n_rows, number = len(rows.numbers), self._count
+        at_ms, count = self._at_ms + (number >> 16), number & 0xFFFF
+        base = build_id(self._settings.key, at_ms, self._process, count, n_rows)
+        self._count += 1
+        head, tail = self._write_request(rows)
+        outputs = tuple((name, True) for name in self._protocol.outputs)
+        answer = InferenceRequest(rows, None, outputs)
+        response, _ = self._protocol.write(predictions, answer, self._settings.model, self._version)
+        about = About(
+            base,
+            at_ms * 1_000_000,
+            model=self._settings.model,
+            version=self._version,
+            wire="open_inference",
+            content_type=str(len(head)),
+            rows=n_rows,
+        )
+        stream.writelines(pack(msgspec.json.encode(about), head + tail, response, self._marker, number))
+        return [base] if n_rows == 1 else [f"{base}.{row}" for row in range(n_rows)]
+
+    def _write_request(self, rows: Encoded) -> tuple[bytes, bytes]:
+        """Return the rows as an inference request: its JSON, and the binary tensors behind it."""
+        inputs, tail, place = list[dict[str, Any]](), list[bytes](), 0
+        for feature in self._contract.numbers:
+            is_date = feature.type == "datetime"
+            values = rows.numbers[:, place]
+            place += len(DATETIME_PARTS) if is_date else 1
+            raw = pack_texts(_spell_dates(values)) if is_date else np.ascontiguousarray(values, "<f8").tobytes()
+            inputs.append(_describe(feature.name, "BYTES" if is_date else "FP64", len(values), raw))
+            tail.append(raw)
+        for index, feature in enumerate(self._contract.texts):
+            raw = pack_texts(rows.texts[:, index].tolist())
+            inputs.append(_describe(feature.name, "BYTES", len(rows.texts), raw))
+            tail.append(raw)
+        return msgspec.json.encode({"inputs": inputs}), b"".join(tail)
+
+
+def _describe(name: str, datatype: str, n_rows: int, raw: bytes) -> dict[str, Any]:
+    return {"name": name, "shape": [n_rows], "datatype": datatype, "parameters": {"binary_data_size": len(raw)}}
+
+
+def _spell_dates(seconds: Any) -> list[str]:
+    """Return ISO 8601 texts of seconds since 1970; empty where missing."""
+    missing = np.isnan(seconds)
+    instants = np.rint(np.where(missing, 0, seconds) * 1e6).astype("int64").astype("datetime64[us]")
+    texts: list[str] = np.where(missing, "", np.datetime_as_string(instants)).tolist()
+    return texts

@@ -1,0 +1,157 @@
+"""Rows that `mlops score --log` logged, and labels of `mlops label`, as the monitor reads them."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from mlops_project import label, score
+from mlops_project.bundle import load_bundle
+from mlops_project.config import read_config
+from mlops_project.prediction_log.ingest import ingest
+from mlops_project.prediction_log.reader import LogReader, Window
+from mlops_project.scoring import inputs
+from mlops_project.scoring.batch import Options, score_table
+from mlops_project.sections import ServingConfig
+from mlops_project.train import train
+
+CONFIG = """
+data: {source: table.csv, target: churned}
+model: {name: churn, estimator: decision_tree, params: {max_depth: 3}}
+evaluation: {bootstrap_rounds: 0, importance_repeats: 0}
+gates: {minimum: {}}
+tracking: {enabled: false}
+"""
+ROWS = 240
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A model of numbers with gaps, whole numbers, truth values, categories and dates, and rows to score."""
+    root, rng = tmp_path_factory.mktemp("score-log"), np.random.default_rng(3)
+    (root / "pyproject.toml").touch()
+    frame = pd.DataFrame(
+        {
+            "amount": np.where(rng.random(ROWS) < 0.2, np.nan, rng.normal(10, 3, ROWS)),
+            "visits": rng.integers(0, 9, ROWS),
+            "member": rng.random(ROWS) < 0.5,
+            "city": rng.choice(["Köln", "Bonn", None], ROWS),
+            "since": pd.Timestamp("2025-01-01") + pd.to_timedelta(rng.integers(0, 9**7, ROWS), "s"),
+        }
+    )
+    frame["churned"] = np.where((frame["visits"] > 4) ^ (rng.random(ROWS) < 0.1), "yes", "no")
+    frame.to_csv(root / "table.csv", index=False)
+    (root / "model.yaml").write_text(CONFIG)
+    train(read_config(root / "model.yaml", root=root, env={}))
+    frame.insert(0, "customer", [f"c{row:03}" for row in range(ROWS)])
+    frame.to_parquet(root / "rows.parquet", index=False)
+    return root
+
+
+def read_log(root, bundle):
+    """Return the log's reader after the closed segments were read, and its rows."""
+    ingest(root / "log", str(root / "store"), lambda *_: bundle, ServingConfig())
+    files = sorted((root / "store" / "log").rglob("*.parquet"))
+    rows = pd.concat([pq.ParquetFile(file).read().to_pandas() for file in files], ignore_index=True)
+    return LogReader(str(root / "store")), rows
+
+
+def test_logged_rows_are_read_by_the_monitor_with_the_answers_and_ids_of_the_output(project, tmp_path, monkeypatch):
+    monkeypatch.setattr(inputs, "UNIT_ROWS", 50)
+    bundle = load_bundle(project / "artifacts" / "model")
+    place, options = str(project / "rows.parquet"), Options(log_folder=tmp_path / "log")
+    done = score_table(place, str(tmp_path / "out.parquet"), bundle, options)
+    scored = pd.read_parquet(tmp_path / "out.parquet")
+    assert scored["prediction id"].is_unique
+    reader, rows = read_log(tmp_path, bundle)
+    now = datetime.now(UTC)
+    assert reader.count(Window("churn", now - timedelta(hours=1), now + timedelta(hours=1))).rows == ROWS
+    rows["id"] = rows["mlops.id"] + "." + rows["mlops.row"].astype(str)
+    rows = rows.set_index("id").loc[scored["prediction id"]].reset_index()
+    assert len(rows) == done.outcome.scored == ROWS
+    for name in ("amount", "visits", "member"):
+        np.testing.assert_array_equal(rows[name], scored[name].astype(float))
+    assert rows["city"].fillna("").tolist() == scored["city"].fillna("").tolist()
+    assert (rows["since"].dt.tz_convert(None) == scored["since"]).all()
+    classes = np.array(bundle.contract.class_names)
+    assert classes[rows["mlops.prediction"].astype(int)].tolist() == scored["predicted churned"].tolist()
+    assert not rows["mlops.recomputed"].any()
+
+
+class _InterruptedError(Exception):
+    pass
+
+
+def test_interrupted_run_logs_every_row_once_under_the_ids_of_the_output(project, tmp_path, monkeypatch):
+    monkeypatch.setattr(inputs, "UNIT_ROWS", 50)
+    bundle = load_bundle(project / "artifacts" / "model")
+    arguments = (str(project / "rows.parquet"), str(tmp_path / "out.parquet"), bundle, Options(log_folder=tmp_path / "log"))
+
+    def stop(_) -> None:
+        raise _InterruptedError
+
+    with pytest.raises(_InterruptedError):
+        score_table(*arguments, stop)
+    (note,) = (tmp_path / ".out.parquet.parts" / "notes").glob("*.json")
+    note.unlink()  # killed between the segment and the note
+    read_log(tmp_path, bundle)  # the monitor was there meanwhile
+    score_table(*arguments)
+    _, rows = read_log(tmp_path, bundle)
+    logged = set(rows["mlops.id"] + "." + rows["mlops.row"].astype(str))
+    assert len(rows) == ROWS
+    assert logged == set(pd.read_parquet(tmp_path / "out.parquet")["prediction id"])
+
+
+def run(command, project, *arguments):
+    return CliRunner().invoke(command, [*map(str, arguments), str(project / "model.yaml")], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("by", ["id", "key"])
+def test_labels_find_their_predictions(project, tmp_path, monkeypatch, by):
+    monkeypatch.chdir(tmp_path)
+    settings = ("--set", f"paths.prediction_log_dir={tmp_path / 'log'}", "--model", project / "artifacts" / "model")
+    result = run(score.command, project, *settings, "--log", "-o", "out.parquet", project / "rows.parquet")
+    assert result.exit_code == 0, result.output
+    truth = pd.read_parquet("out.parquet")[["customer", "prediction id", "churned"]].sample(100, random_state=0)
+    truth.loc[truth.index[:7], "churned"] = None
+    if by == "id":
+        truth.to_csv("labels.csv", index=False)
+        options = ()
+    else:
+        truth = truth.drop(columns="prediction id")
+        truth.loc[truth.index[9], "customer"] = "nobody"
+        truth.to_csv("labels.csv", index=False)
+        options = ("--key", "customer", "--scored", "out.parquet")
+    done = run(label.command, project, *settings, *options, "--json", "labels.csv")
+    expected = {"labels": 93 - len(options) // 4, "empty": 7, "unmatched": len(options) // 4}
+    assert json.loads(done.stdout) == expected, done.output
+    bundle = load_bundle(project / "artifacts" / "model")
+    reader, _ = read_log(tmp_path, bundle)
+    labelled = reader.newest_labelled("churn", bundle.version, 1000).to_pandas()
+    assert len(labelled) == expected["labels"]
+    ids = labelled["mlops.id"] + "." + labelled["mlops.row"].astype(str)
+    known = pd.read_parquet("out.parquet").set_index("prediction id")["churned"]
+    assert [json.loads(text) for text in labelled["mlops.label"]] == known.loc[ids].tolist()
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("prediction id,churned\nabc,yes\n", (), "label 1: 'abc': no prediction has this id"),
+        ("prediction id,churned\nabc,yess\n", (), "'yess' is none of no, yes; did you mean 'yes'"),
+        ("id,churned\nabc,yes\n", (), "no column 'prediction id'"),
+        ("id,churned\nabc,yes\n", ("--key", "id"), "--key and --scored go together"),
+    ],
+)
+def test_labels_that_fit_nothing_are_refused_and_none_is_written(project, tmp_path, monkeypatch, content, options, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "labels.csv").write_text(content)
+    settings = ("--set", f"paths.prediction_log_dir={tmp_path / 'log'}", "--model", project / "artifacts" / "model")
+    result = run(label.command, project, *settings, *options, "labels.csv")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not list((tmp_path / "log").glob("*.log"))
