@@ -2,16 +2,22 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import yaml
 
 from mlops_project.command import WorkflowCommand, echo, print_next
-from mlops_project.errors import ConfigError
+from mlops_project.errors import ConfigError, DataError
 from mlops_project.storage.files import replacing
 from mlops_project.utils import load_config
 
+if TYPE_CHECKING:
+    from mlops_project.findings import Finding
+    from mlops_project.tables.inspect import Inspection
+
+CLOSER_LOOKS = 3
+MAX_VALUES = 20_000_000  # of a table; a closer look reads it once more
 HEAD_ROWS = 1000  # of a table, that `config check` looks at
 
 
@@ -66,20 +72,42 @@ def command(source: str, target: str | None, query: str | None, output: Path, fo
 
     What is odd in a file's layout (titles, no header, totals, …) is found out and said; an option says otherwise.
     """
-    from mlops_project.tables.draft import draft_config
+    from mlops_project.tables.draft import draft_config, write_config
+    from mlops_project.tables.inspect import adopt_findings
     from mlops_project.tables.summary import summarise_inspection
 
     if output.exists() and not force:
         raise ConfigError(f"{output}: exists already; choose another name with -o, or replace it with --force")
-    draft = draft_config(source, target, query=query, folder=output.resolve().parent, settings=_read_settings(options))
-    try:
-        with replacing(output, f".{output.name}.{os.getpid()}") as stream:
-            stream.write(draft.text.encode())
-    except OSError as error:
-        raise ConfigError(f"{output}: cannot be written: {error.strerror}") from error
-    echo(*summarise_inspection(draft.found))
+    settings, folder = _read_settings(options), output.resolve().parent
+    text, found = draft_config(source, target, query=query, folder=folder, settings=settings)
+    _write(output, text)
+    for _ in range(CLOSER_LOOKS if found.n_rows * found.n_columns <= MAX_VALUES else 0):  # a leak may hide another
+        if not adopt_findings(found, _look_closely(output, found)):
+            break
+        _write(output, write_config(found, source, query=query, folder=folder, settings=settings))
+    echo(*summarise_inspection(found))
     echo("", f"wrote {output}; every choice stands in it with its reason")
     print_next([(f"mlops train {output}", "train the model, judge it on held-out rows, and export it")])
+
+
+def _write(output: Path, text: str) -> None:
+    try:
+        with replacing(output, f".{output.name}.{os.getpid()}") as stream:
+            stream.write(text.encode())
+    except OSError as error:
+        raise ConfigError(f"{output}: cannot be written: {error.strerror}") from error
+
+
+def _look_closely(output: Path, found: "Inspection") -> "tuple[Finding, ...]":
+    """Judge the table as training will; what would stop it otherwise is noted."""
+    from mlops_project.data_prep import judge_table, load_table
+
+    config = load_config(output)
+    try:
+        return judge_table(load_table(config), config, refuse=False).findings
+    except DataError as error:
+        found.notes.append(f"training would stop: {error}")
+        return ()
 
 
 def _read_settings(options: dict[str, Any]) -> dict[str, Any]:

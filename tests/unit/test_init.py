@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mlops_project.cli import main
 from mlops_project.config import read_config
-from mlops_project.data_prep import load_table
+from mlops_project.data_prep import judge_table, load_table
 from mlops_project.errors import ConfigError, DataError
 from mlops_project.tables.draft import draft_config
 from mlops_project.wire.words import PLACEHOLDERS
@@ -442,3 +442,30 @@ def test_every_comment_stands_beside_a_setting_or_begins_its_line(run, target):
     run("init", "t.csv", "--target", target)
     lines = Path("model.yaml").read_text().splitlines()
     assert not [line for line in lines if line.lstrip().startswith("#") and not line.startswith(("#", "  #"))]
+
+
+def test_leaks_are_left_out_and_rows_of_one_person_kept_together(run, rng):
+    ids = np.repeat(np.arange(60), 5)
+    person = rng.normal(size=(60, 2))
+    cost = np.exp(person[ids, 0] + rng.normal(0, 0.1, 300)) + 5
+    frame = pd.DataFrame({"person_id": ids + 1000, "age": person[ids, 0], "pulse": rng.normal(size=300), "cost": cost})
+    frame.assign(log_cost=np.log(cost)).sample(frac=1, random_state=0).to_csv("p.csv", index=False)
+    done = run("init", "p.csv", "--target", "cost")
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.stdout.split())
+    assert "groups by person_id: " in said
+    assert (
+        "leaves out log_cost: the target 'cost' rises or falls with column 'log_cost' without exception (300 rows): a leak"
+        in said
+    )
+    config = read_config(Path("model.yaml"), root=Path.cwd(), env={})
+    assert (config.data.group, config.data.drop) == ("person_id", ("log_cost",))
+    found = judge_table(load_table(config), config).findings  # nothing stops the training
+    assert not [finding for finding in found if finding.code in ("repeated-identifier", "leak-monotone")]
+
+
+def test_rows_without_a_target_are_counted_and_their_word_is_told(run, frame):
+    frame.assign(kind=["None" if row % 3 == 0 else "ab"[row % 2] for row in range(N)]).to_csv("n.csv", index=False)
+    said = " ".join(run("init", "n.csv", "--target", "kind").stdout.split())
+    assert "40 of 120 rows have no 'kind' and are left out (column 'kind': 'None' in 40 rows was read as missing" in said
+    assert "data.na_words: false" in said

@@ -65,6 +65,11 @@ def draft_config(
             "out (libraries find credentials in their own variables and files, such as PGPASSWORD, ~/.pgpass or AWS_PROFILE)"
         )
     found = inspect_table(DataConfig(source=source, target=target, query=query, **settings), [Path.cwd()])
+    return Draft(write_config(found, source, query=query, folder=folder, settings=settings), found)
+
+
+def write_config(found: Inspection, source: str, *, query: str | None, folder: Path, settings: Mapping[str, Any]) -> str:
+    """Return the configuration for a table that was looked at; for the other parameters see ``draft_config``."""
     name = _model_name(source)
     written = _Writer(found)
     written.head(source)
@@ -72,7 +77,7 @@ def draft_config(
     written.model(name)
     written.gates()
     written.rest(name)
-    return Draft("\n".join(written.lines) + "\n", found)
+    return "\n".join(written.lines) + "\n"
 
 
 def _without_user(source: str) -> str:
@@ -142,6 +147,8 @@ class _Writer:
         if found.task == "binary":
             positive, rows = found.classes[1], found.class_rows[found.classes[1]]
             self.add(f"  positive_class: {_yaml(positive)}", f"{rows:,} rows; precision, recall and curves are about this one")
+        if found.group:
+            self.add(f"  group: {_yaml(found.group[0])}", found.group[1])
         self._mapping("drop", [f"- {_yaml(name)}" for name in found.drop], list(found.drop.values()))
         self._mapping(
             "missing", [f"- {_yaml(mark)}" for mark in found.missing], [f"in {name}" for name in found.missing.values()]

@@ -10,6 +10,7 @@ import pandas as pd
 from mlops_project.config import Config
 from mlops_project.contract import FeatureType, Label, Task
 from mlops_project.errors import ConfigError, DataError
+from mlops_project.findings import Finding
 from mlops_project.sections import DataConfig
 from mlops_project.tables import checks
 from mlops_project.tables.layout import Seen
@@ -59,6 +60,8 @@ class Inspection:
         Of the table.
     other_task
         The task that the target would suit as well.
+    group
+        The column whose equal values stay on one side of the split, and why.
     options
         How values were read.
     """
@@ -79,6 +82,7 @@ class Inspection:
     form: str = ""
     n_columns: int = 0
     other_task: Task | None = None
+    group: tuple[str, str] | None = None
 
 
 def inspect_table(data: DataConfig, folders: list[Path]) -> Inspection:
@@ -117,6 +121,33 @@ def inspect_table(data: DataConfig, folders: list[Path]) -> Inspection:
         reasons = reasons or f"  - {name!r} is the only column"
         raise DataError(f"{raw.source}: no column is left to learn from\n{reasons}")
     return found
+
+
+def adopt_findings(found: Inspection, findings: Iterable[Finding]) -> bool:
+    """Go by what a closer look at a table found: drop leaks, keep rows of one person together; note the rest.
+
+    Returns
+    -------
+    changed
+        Whether columns were dropped or the rows grouped, so that the table should be looked at again.
+    """
+    changed = False
+    for finding in findings:
+        columns = [name for name in finding.columns if name in found.columns]
+        seen = finding.seen.removeprefix(f"column {finding.columns[0]!r} ") if finding.columns else finding.seen
+        if finding.blocks and columns and len(columns) < len(found.columns):
+            found.drop |= dict.fromkeys(columns, f"{seen}: {'a leak' if finding.code.startswith('leak') else finding.why}")
+        elif finding.code == "repeated-identifier" and columns and found.group is None and len(found.columns) > 1:
+            found.group = (columns[0], f"{seen}: such rows stay on one side of the split")
+        else:
+            if finding.severity != "note" and (note := f"{finding.seen}; {finding.cure}") not in found.notes:
+                found.notes.append(note)
+            continue
+        changed = True
+        for name in columns:
+            del found.columns[name]
+            found.types.pop(name, None)
+    return changed
 
 
 def _ask_for_target(raw: RawTable) -> str:
@@ -169,6 +200,9 @@ def _inspect_target(raw: RawTable, found: Inspection, wanted: Task | None) -> "t
     if typed is None:
         raise DataError(f"{raw.source}: the target {found.target!r} {found.drop[found.target]}")
     present = typed.values.notna()
+    if not present.all():
+        words = f" ({typed.warning})" if typed.warning else ""
+        found.notes.append(f"{int((~present).sum()):,} of {len(frame):,} rows have no {found.target!r} and are left out{words}")
     frame = frame[present]
     if len(frame) < checks.MIN_ROWS:
         raise DataError(f"{raw.source}: {len(frame)} rows have a {found.target!r}, too few; {checks.MIN_ROWS} is the least")

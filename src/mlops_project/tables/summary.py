@@ -28,6 +28,7 @@ def summarise_inspection(found: Inspection) -> list[str]:
     lines += _entry("layout", [item.explain() for item in found.layout if not item.usual])
     lines += _entry("predicts", _describe_target(found))
     lines += _entry("learns from", _describe_columns(found))
+    lines += _entry("groups by", [f"{found.group[0]}: {found.group[1]} (data.group)"] if found.group else [])
     lines += _entry("leaves out", [f"{name}: {reason}" for name, reason in found.drop.items()])
     marks = ", ".join(f"{mark!r} ({name})" for mark, name in list(found.missing.items())[:MAX_ITEMS])
     lines += _entry("missing", [f"{marks} read as missing values (data.missing)"] if marks else [])
@@ -42,8 +43,16 @@ def _entry(label: str, items: Iterable[str]) -> list[str]:
     lines = []
     for number, item in enumerate(shown):
         head = f"{label if not number else '':<{LABEL}}"
-        wrapped = textwrap.wrap(item, WIDTH, initial_indent=head, subsequent_indent=" " * (LABEL + 2), break_on_hyphens=False)
-        lines += wrapped[:MAX_LINES]
+        indent = " " * (LABEL + 2)
+        lines += textwrap.wrap(
+            item,
+            WIDTH,
+            initial_indent=head,
+            subsequent_indent=indent,
+            break_on_hyphens=False,
+            max_lines=MAX_LINES,
+            placeholder=" …",
+        )
     return lines
 
 
