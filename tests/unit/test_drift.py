@@ -1,0 +1,79 @@
+"""``mlops drift``: a table against another one."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from mlops_project.cli import main
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory) -> Path:
+    """A year's rows, another year's like them, and one in which people are older and one city is gone."""
+    folder = tmp_path_factory.mktemp("tables")
+    rng = np.random.default_rng(0)
+
+    def draw(n_rows: int, age: float, cities: list[str]) -> pd.DataFrame:
+        return pd.DataFrame(
+            {
+                "age": rng.normal(age, 10, n_rows).round(1),
+                "income": rng.gamma(3, 900, n_rows).round(2),
+                "city": rng.choice(cities, n_rows),
+                "y": rng.integers(0, 2, n_rows),
+            }
+        )
+
+    draw(1200, 40, ["Recife", "Natal", "Olinda"]).to_csv(folder / "before.csv", index=False)
+    draw(600, 40, ["Recife", "Natal", "Olinda"]).to_csv(folder / "alike.csv", index=False)
+    draw(600, 52, ["Recife", "Natal"]).to_parquet(folder / "moved.parquet")
+    draw(600, 40, ["Recife"]).drop(columns="age").to_csv(folder / "narrow.csv", index=False)
+    draw(5, 40, ["Recife"]).to_csv(folder / "few.csv", index=False)
+    return folder
+
+
+@pytest.fixture
+def drift(tables, monkeypatch) -> Callable[..., Result]:
+    monkeypatch.chdir(tables)
+    return lambda *arguments: CliRunner().invoke(main, ["drift", *arguments])
+
+
+def test_table_that_is_alike_is_quiet_and_exits_0(drift):
+    done = drift("alike.csv", "--reference", "before.csv", "--target", "y")
+    assert done.exit_code == 0, done.output
+    assert "quiet" in done.stdout.splitlines()[-1]
+    assert "age" in done.stdout
+    assert " y " not in done.stdout
+
+
+def test_table_that_moved_names_what_moved_and_exits_3(drift, tmp_path):
+    page = tmp_path / "page.html"
+    done = drift("moved.parquet", "--reference", "before.csv", "--drop", "y", "--report", str(page))
+    assert done.exit_code == 3, done.output
+    assert "moved.parquet against before.csv" in page.read_text()
+    found = json.loads(drift("moved.parquet", "--reference", "before.csv", "--drop", "y", "--json").stdout)
+    assert {item["name"] for item in found["features"] if item["drifted"]} == {"age", "city"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("alike.csv", "--reference", "before.csv", "--model", "artifacts"), "--reference and --model exclude each other"),
+        (("alike.csv", "--drop", "y"), "--drop and --target go with --reference"),
+        (("alike.csv",), "artifacts/model: no such directory; `mlops train CONFIG.yaml` writes a model there"),
+        (("alike.csv", "--reference", "before.csv", "--drop", "z"), "'z'"),
+        (("narrow.csv", "--reference", "before.csv"), "narrow.csv: does not fit before.csv: "),
+        (("few.csv", "--reference", "before.csv"), "few.csv: 5 rows are too few to compare"),
+        (("none.csv", "--reference", "before.csv"), "none.csv"),
+        (("alike.csv", "--reference", "few.csv"), "too few for a reference"),
+    ],
+)
+def test_what_cannot_be_compared_is_said_with_the_cure(drift, arguments, message):
+    done = drift(*arguments)
+    assert done.exit_code == 2, done.output
+    assert message in done.stderr
+    assert "unexpected" not in done.stderr
