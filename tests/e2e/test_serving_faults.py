@@ -13,8 +13,8 @@ import urllib.request
 import psutil
 import pytest
 
-from mlops_project.prediction_log.records import read_segment
 from tests.load import Answers, build_request, keep_asking, read_response, read_row
+from tests.log_files import read_segment
 from tests.servers import find_alive, model_server, plain_environment, read_command
 
 MODEL = ("--model", "artifacts/model")

@@ -6,9 +6,9 @@ import pytest
 
 from mlops_project.client.http import ServerError
 from mlops_project.client.model_server import ModelServer
-from mlops_project.prediction_log.records import read_segment
 from mlops_project.ui.catalogue import Model
 from mlops_project.ui.predict.answers import predict_row
+from tests.log_files import read_segment
 from tests.servers import free_port, model_server
 from tests.ui.application import find_button, find_numbers, open_page, press, read_words, train_model
 

@@ -95,9 +95,3 @@ def write_marker(store: Directory, name: str, marker: Marker) -> None:
         stream.write(msgspec.json.encode(marker))
     if not marker.retry_at and marker.attempts > 1:
         store.delete(f"{MARKERS}/{name}{WAITING}")
-
-
-def forget_marker(store: Directory, name: str) -> None:
-    """Let a segment be read again."""
-    for ending in (DONE, WAITING, DAMAGED):
-        store.delete(f"{MARKERS}/{name}{ending}")

@@ -22,7 +22,6 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 import msgspec
@@ -248,9 +247,3 @@ def _decode(about: bytes, request: bytes, response: bytes) -> Record:
         return Record(_DECODER.decode(about), request, response)
     except (msgspec.MsgspecError, ValueError, RecursionError):  # ValueError: not UTF-8
         return Record(UNKNOWN, request, response)
-
-
-def read_segment(file: Path) -> Iterator[Record]:
-    """Yield a segment's records, without those that are damaged; ``SegmentReader`` tells how many those are."""
-    with file.open("rb") as stream:
-        yield from SegmentReader(stream)

@@ -27,7 +27,6 @@ MAX_CODES = 10  # an integer column with no more different values may hold codes
 MAX_MARKS = 5  # more different texts among a column's numbers are no marks for missing values
 INFINITE = ("inf", "-inf")
 TARGET_NAMES = ("target", "label", "class", "y", "outcome", "response", "result", "churn", "default", "survived", "species")
-WHERE = {"category": "as text", "string": "as text"}
 
 
 @dataclass

@@ -6,7 +6,6 @@ from typing import Any
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 OTHER = "other"
-MATCH_ALL = "/"  # where MLflow's ASGI app mounts its Flask app
 
 
 class Routes:

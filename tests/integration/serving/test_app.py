@@ -7,10 +7,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mlops_project.bundle import load_bundle
-from mlops_project.prediction_log.records import read_segment
 from mlops_project.runtime import Runtime
 from mlops_project.serving.model import STALE_SECONDS
 from mlops_project.serving.routes import ROUTES
+from tests.log_files import read_segment
 
 
 def row_of(bundle) -> dict:

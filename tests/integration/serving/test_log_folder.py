@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mlops_project.bundle import load_bundle
 from mlops_project.prediction_log.ids import IdIssuer, load_key
-from mlops_project.prediction_log.records import read_segment
+from tests.log_files import read_segment
 
 QUICK = ["poll_seconds=0.05"]  # how often the server looks after its log, at most once a second
 

@@ -9,8 +9,8 @@ import pytest
 
 from mlops_project.bundle import load_bundle
 from mlops_project.metadata import seal
-from mlops_project.prediction_log.records import read_segment
 from tests.hostile_models import build_endless
+from tests.log_files import read_segment
 
 
 def row_of(bundle) -> dict:

@@ -6,10 +6,10 @@ import time
 import pytest
 
 from mlops_project.prediction_log.overdue import Overdue
-from mlops_project.prediction_log.records import read_segment
 from mlops_project.prediction_log.segments import Kept, close_abandoned, delete_old, list_read
 from mlops_project.prediction_log.writer import LogWriter
 from mlops_project.sections import PredictionLogConfig
+from tests.log_files import read_segment
 
 ABOUT = b'{"id":"x","time_ns":5,"model":"m"}'
 SIZE = 5000

@@ -8,10 +8,11 @@ import time
 import pytest
 
 from mlops_project.prediction_log import writer as module
-from mlops_project.prediction_log.records import About, Record, SegmentReader, read_segment
+from mlops_project.prediction_log.records import About, Record, SegmentReader
 from mlops_project.prediction_log.segments import close_abandoned
 from mlops_project.prediction_log.writer import LogWriter
 from mlops_project.sections import PredictionLogConfig
+from tests.log_files import read_segment
 
 ABOUT = b'{"id":"x","time_ns":5,"model":"m"}'
 
