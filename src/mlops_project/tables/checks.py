@@ -16,10 +16,12 @@ MIN_ROWS = 20
 MIN_CLASS_ROWS = 5  # fewer cannot be split, resampled and judged
 EXACT_INTEGERS = 2**53  # the model computes in float64, which has gaps between the integers above
 IDENTIFIER_SHARE = 0.95
+NUMBERED = 3  # numbers for each row, at most: rows that were left out took theirs along
 IDENTIFIER_ROWS = 50
 IDENTIFIER_NAME = re.compile(r"(^|[_\W])(?i:id|uuid|guid|key|index|no|nr)$|[a-z](Id|ID|Uuid|UUID|Key|No|Nr)$")
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 MAX_OTHERS, NEARLY_NONE = 9, 0.02  # rows of another value than all others
+TIME_NAME = re.compile(r"(?i)(^|[\W_])(date|time|timestamp|datetime|year|yr|month|week|day|quarter|period)([\W_]|$)")
 GLANCE_ROWS = 1000  # enough to see that a column has more values than the target has classes
 
 
@@ -207,7 +209,9 @@ def _identify(name: str, column: "pd.Series[Any]", kind: FeatureType) -> str | N
         if column.abs().max() > EXACT_INTEGERS:
             return f"has integers over 2**53, which a model cannot tell apart (largest {column.max():.0f})"
         ordered = column.is_monotonic_increasing or column.is_monotonic_decreasing
-        if (ordered or IDENTIFIER_NAME.search(name)) and column.is_unique:
+        dense = column.max() - column.min() < NUMBERED * len(column)  # a quantity by which rows are sorted has wider gaps
+        numbered = ordered and dense and not TIME_NAME.search(name)
+        if (numbered or IDENTIFIER_NAME.search(name)) and column.is_unique:
             return f"numbers the rows ({len(column)} different values)"
     if kind in ("category", "string"):
         distinct = column.nunique()

@@ -1,6 +1,5 @@
 """Time that a random split ignores, and a split by time or by groups whose two sides differ."""
 
-import re
 from typing import Any
 
 import numpy as np
@@ -9,13 +8,13 @@ import pandas as pd
 from scipy import stats
 
 from mlops_project.findings import Finding
+from mlops_project.tables.checks import TIME_NAME
 from mlops_project.tables.sample import Floats, Sample
 
 MIN_ROWS = 100
 BLOCKS = 10
 DRIFT_SHARE = 0.1  # of the target, explained by the tenth of the time that a row lies in
 SURE = 1e-6
-TIME_NAME = re.compile(r"(?i)(^|[\W_])(date|time|timestamp|datetime|year|yr|month|week|day|quarter|period)([\W_]|$)")
 COMPARED_ROWS = 5_000  # of each side
 MIN_DISTANCE = 0.3  # between two distributions: the largest difference of their cumulative shares
 MAX_SHOWN = 5

@@ -80,6 +80,9 @@ def test_number_in_another_unit_is_a_leak_of_a_regression(rng, factor):
 @pytest.mark.parametrize(
     ("name", "values", "kind", "expected"),
     [
+        ("year", list(range(N)), "integer", None),
+        ("sorted", sorted({7 * i + i % 3 for i in range(N)}), "integer", None),
+        ("gaps", sorted({2 * i + i % 2 for i in range(N)}), "integer", "numbers the rows (60 different values)"),
         ("row", list(range(N)), "integer", "numbers the rows (60 different values)"),
         ("down", list(range(N, 0, -1)), "integer", "numbers the rows (60 different values)"),
         ("customer_id", [(7 * i) % 61 for i in range(N)], "integer", "numbers the rows (60 different values)"),
