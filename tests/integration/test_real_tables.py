@@ -146,7 +146,7 @@ def test_table_with_nasty_names_and_labels_trains_without_editing(run, tmp_path,
     run("train", "model.yaml", *options(FOREST, "evaluation.slices=['<script>alert(1)</script>']"))
     bundle = load_bundle(tmp_path / "artifacts" / "t")
     assert bundle.contract.names == tuple(name.strip() for name in frame.columns[:-1])
-    assert bundle.contract.classes == ("<yes>", "no\n#1")
+    assert bundle.contract.classes == ("no\n#1", "<yes>")  # the one that reads like it is positive
     report, card = ((bundle.path / name).read_text(encoding="utf-8") for name in ("report.html", "README.md"))
     assert "<script>alert" not in report + card
     assert "{{ 7*7 }}" in report
