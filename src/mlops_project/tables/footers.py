@@ -1,7 +1,6 @@
 """Rows at the end of a table that are no data: totals, averages and remarks."""
 
 import re
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,7 +39,7 @@ def count_footers(frame: pd.DataFrame) -> tuple[int, str]:
     for place in range(n_rows, len(frame)):
         kind = kinds[len(frame) - 1 - place]
         added, others = _compare(frame, n_rows, place, kind) if kind in ("sum", "mean") else ([], [])
-        label = _find_label(frame.iloc[place])
+        label = _find_label(frame, place)
         if kind in ("sum", "mean") and (others or not added):
             return 0, f"the last row says {label!r}, but its numbers are not the {kind}s of the others"
         if added:
@@ -72,7 +71,7 @@ def _name_kind(frame: pd.DataFrame, place: int) -> str | None:
     row = frame.iloc[place]
     if not row.isna().any():
         return None
-    label = _find_label(row)
+    label = _find_label(frame, place)
     if label is not None:
         return next(kind for pattern, kind in STATISTICS if pattern.fullmatch(label))
     present = row.dropna()
@@ -82,9 +81,13 @@ def _name_kind(frame: pd.DataFrame, place: int) -> str | None:
     return "remark" if pd.to_numeric(above, errors="coerce").notna().mean() > MANY else None
 
 
-def _find_label(row: "pd.Series[Any]") -> str | None:
-    texts = [value.strip() for value in row if isinstance(value, str)]
-    return next((text for text in texts if any(pattern.fullmatch(text) for pattern, _ in STATISTICS)), None)
+def _find_label(frame: pd.DataFrame, place: int) -> str | None:
+    """Return the text by which a row says that it is a total or an average, if it is no value of other rows."""
+    for index, value in enumerate(frame.iloc[place]):
+        if isinstance(value, str) and any(pattern.fullmatch(value.strip()) for pattern, _ in STATISTICS):
+            above = frame.iloc[: max(MIN_ROWS, place - MAX_FOOTERS), index]
+            return None if (above == value).any() else value.strip()
+    return None
 
 
 def _is_number(text: str) -> bool:

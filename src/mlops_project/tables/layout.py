@@ -308,6 +308,8 @@ def _find_unnamed(rows: Sequence[Row], filled: list[int], body: _Body) -> int | 
 def _lacks_header(row: Row, body: _Body) -> bool:
     if len(row) != body.width or len(body.rows) < MIN_BODY or not body.alike(row):
         return False
+    if not row[0].strip() and all(other[0].strip() for other in body.rows):  # names beside those of the rows
+        return False
     cells = [row[column].strip() for column in body.typed]
     numbered = _is_sequence(cells) and not any(_is_sequence([other[column] for column in body.typed]) for other in body.rows)
     return not numbered

@@ -173,7 +173,10 @@ def _find_separator(form: TextFormat, lines: list[str], separator: str | None, t
         guessed = None if spaced.separator == SPACE else guessed
     if guessed is not None:
         return form._replace(separator=guessed)
-    return _find_quoted(form, filled) or _find_ragged(form, filled) or _find_blanks(form, lines, filled)
+    ragged, spaced = _find_ragged(form, filled), _find_blanks(form, lines, filled)
+    if ragged is not None and spaced.separator == SPACE:  # the one that makes more fields of every line
+        ragged = None if len(WORD.findall(filled[-1])) > max(_count_fields(filled, ragged.separator)) else ragged
+    return _find_quoted(form, filled) or ragged or spaced
 
 
 def _find_quoted(form: TextFormat, filled: list[str]) -> TextFormat | None:
@@ -251,7 +254,7 @@ def _find_ragged(form: TextFormat, lines: list[str]) -> TextFormat | None:
     for separator in SEPARATORS:
         widths = Counter(_count_fields(lines, separator))
         width, count = widths.most_common(1)[0] if widths else (1, 0)
-        if width > 1 and len(lines) - count <= min(MAX_RAGGED, len(lines) / 2):
+        if 1 < width == max(widths) and len(lines) - count <= min(MAX_RAGGED, len(lines) / 2):  # a title has fewer
             best = max(best, (width * count, separator), key=lambda found: found[0])
     if best[1] is None or (best[1] == "\t" and all("  " in line.strip() for line in lines)):
         return None

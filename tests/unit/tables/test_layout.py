@@ -140,6 +140,8 @@ def test_texts_without_names_are_recognised_by_their_values(read):
         pd.DataFrame({"a": ["x", "y"] * 20, "b": ["u", "v"] * 20}).to_csv(),  # an index without a name
         ",color\n" + "\n".join(f"{row},{'rgb'[row % 3]}" for row in range(N)),
         "a,b\n1,2\n3,4\n",
+        ",16.5,16.75,18\n" + "\n".join(f"{18 + row},{row},{row % 3},{row % 7}" for row in range(N)),  # a table of counts
+        "a,speed\n" + "\n".join(f"{row},{'average' if row % 3 else 'fast'}" for row in range(N)) + "\n,average\n",
         "id,note\n" + "\n".join(f"{row},total {row}" for row in range(N)),
     ],
 )
@@ -198,6 +200,13 @@ def test_columns_between_blanks_are_read(read, frame, index):
     assert "data.separator: fixed" in said
     words = frame.assign(city=frame["city"].str.replace(" ", "_"))
     same(read(words.to_string(index=False), "w.txt")[0], words)
+
+
+def test_tabs_among_blanks_separate_as_blanks_do(read):
+    rows = "\n".join(f'18.{row % 9}   {row % 8}    {130 + row}.0\t"ford {row % 4}"' for row in range(N))
+    read_back, _ = read(f"mpg\tcylinders\tpower name\n{rows}\n", "auto.data")
+    assert list(read_back) == ["mpg", "cylinders", "power", "name"]
+    assert read_back["name"].iloc[1] == "ford 1"
 
 
 def test_value_across_columns_of_fixed_width_is_refused_by_line(read):
