@@ -170,7 +170,7 @@ def trained_value(trained: Trained) -> Callable[[str, str], Any]:
             feature.is_text or feature.type == "datetime" or (feature.reading is not None and feature.reading.is_written)
         )
         try:
-            return cell if takes_text else json.loads(cell)
+            return cell if takes_text else json.loads(cell.lower())
         except ValueError:
             return cell
 

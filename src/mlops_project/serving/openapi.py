@@ -10,6 +10,7 @@ from mlops_project.serving.model import ServedModel
 from mlops_project.serving.models import LoadedModels
 from mlops_project.wire.mlflow import CSV, JSON, PARQUET
 from mlops_project.wire.parquet import has_parquet
+from mlops_project.wire.reading import ColumnReading
 
 PREDICT, INFERENCE, OPERATE = "Predict", "Open Inference Protocol", "Operate"
 WITHOUT_KEY = "The loaded model and its columns are described to whoever has a key for predictions: **Authorize** with one."
@@ -56,8 +57,11 @@ def describe_row(contract: Contract) -> dict[str, Any]:
 
 def _describe_feature(feature: Feature) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": JSON_TYPES.get(feature.type, "string")}
+    written = _describe_writing(feature)
+    if written and feature.type != "datetime":
+        schema = {"anyOf": [schema, {"type": "string", "description": written}]}
     if feature.type == "datetime":
-        schema["format"] = "date-time"
+        schema |= {"description": f"ISO 8601, or {written}"} if written else {"format": "date-time"}
     elif feature.type == "category":
         schema["enum"] = [*feature.categories, *([None] if feature.nullable else [])]
     elif feature.minimum is not None and feature.type != "boolean":
@@ -68,6 +72,13 @@ def _describe_feature(feature: Feature) -> dict[str, Any]:
     if feature.default is not None:
         schema["example"] = feature.default
     return schema
+
+
+def _describe_writing(feature: Feature) -> str:
+    """Return how a value may be written as text; empty if it may not, or in no way of its own."""
+    if feature.reading is None or not feature.reading.is_written:
+        return ""
+    return f"written {ColumnReading(feature.reading, feature.type).describe()}"
 
 
 def _model_schemas(contract: Contract) -> dict[str, Any]:

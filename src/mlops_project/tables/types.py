@@ -115,10 +115,9 @@ def _read_typed_as(kind: FeatureType, gaps: bool, options: Options) -> Reading |
     reading = options.start()
     if options.is_text and kind != "datetime":
         signs = (options.decimal or ".", options.thousands or "")
-        reading = msgspec.structs.replace(
-            reading, decimal=signs[0], thousands=signs[1], is_written=signs != (".", "") or kind == "boolean"
-        )
-    return reading if reading != Reading() or (options.is_text and gaps) else None
+        reading = msgspec.structs.replace(reading, decimal=signs[0], thousands=signs[1])
+    words = options.is_text and kind == "boolean"  # True and False stand in the file
+    return reading if reading != Reading() or words or (options.is_text and gaps) else None
 
 
 def _convert_texts(column: "pd.Series[Any]", wanted: FeatureType | None, max_categories: int, options: Options) -> TypedColumn:

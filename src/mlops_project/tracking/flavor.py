@@ -12,11 +12,13 @@ from typing import Any
 import mlflow.sklearn
 import numpy as np
 import pandas as pd
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types.schema import AnyType
 from mlflow.utils import requirements_utils
 
 from mlops_project.contract import Contract, Feature
+from mlops_project.tracking.reading_model import use_reading
 
 REQUIREMENTS = ("scikit-learn", "skops", "pandas", "numpy")
 EXTRA_REQUIREMENTS = {"xgboost": ("xgboost-cpu", "xgboost"), "lightgbm": ("lightgbm",)}
@@ -46,9 +48,13 @@ def save_mlflow_model(
             target,
             signature=build_signature(contract),
             input_example=example,
-            pip_requirements=_requirements(pipeline, estimator),
+            pip_requirements=_requirements(pipeline, estimator, contract),
             skops_trusted_types=list(trusted_types),
         )
+        if _has_rules(contract):
+            model = Model.load(str(target))
+            use_reading(model, contract)
+            model.save(str(target / "MLmodel"))
         for file in target.iterdir():
             shutil.move(file, folder / file.name)
 
@@ -69,16 +75,25 @@ def _without_module_map() -> Iterator[None]:
 
 
 def build_signature(contract: Contract) -> ModelSignature:
-    """Return the MLflow signature; columns that may be missing are optional and, if whole numbers or booleans, doubles."""
+    """Return the MLflow signature; columns that may be missing are optional and, if whole numbers or booleans, doubles.
+
+    Columns that are written as texts, and dates that may come as such, are of any type.
+    """
     columns: list[ColSpec | TensorSpec] = [
         ColSpec(_data_type(feature), feature.name, required=not feature.nullable) for feature in contract.features
     ]
     return ModelSignature(inputs=Schema(columns), outputs=Schema([TensorSpec(_label_type(contract), (-1,))]))
 
 
-def _data_type(feature: Feature) -> DataType:
+def _has_rules(contract: Contract) -> bool:
+    return any(feature.reading is not None for feature in contract.features)
+
+
+def _data_type(feature: Feature) -> DataType | AnyType:
     if feature.is_text:
         return DataType.string
+    if feature.reading is not None and (feature.reading.is_written or feature.type == "datetime"):
+        return AnyType()  # type: ignore[no-untyped-call]  # MLflow has no annotation there
     if feature.type == "datetime":
         return DataType.datetime
     if feature.nullable or feature.type == "float":
@@ -93,7 +108,7 @@ def _label_type(contract: Contract) -> "np.dtype[Any]":
     return np.dtype("O") if kind.kind == "U" else kind
 
 
-def _requirements(pipeline: Any, estimator: str) -> list[str]:
+def _requirements(pipeline: Any, estimator: str, contract: Contract) -> list[str]:
     names = ["mlflow", *REQUIREMENTS]
     for choice in EXTRA_REQUIREMENTS.get(estimator, ()):
         try:
@@ -102,6 +117,6 @@ def _requirements(pipeline: Any, estimator: str) -> list[str]:
             continue
         names.append(choice)
         break
-    if any(name == "features" for name, _ in pipeline.steps) or estimator == "xgboost":
-        names.append("mlops_project")  # the pipeline holds transformers of ours
+    if any(name == "features" for name, _ in pipeline.steps) or estimator == "xgboost" or _has_rules(contract):
+        names.append("mlops_project")  # the pipeline holds transformers of ours, or frames are read by our rules
     return [f"{name}=={version(name)}" for name in names]

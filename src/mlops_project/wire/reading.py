@@ -90,7 +90,7 @@ class ColumnReading:
     def _parse_number(self, text: str) -> float:
         found = self._number.fullmatch(text.strip().translate(ALIKE))
         if found is None or (found["open"] is None) != (found["close"] is None):
-            raise UnreadableError(f"expected a number{self._describe()}, got other text")
+            raise UnreadableError(f"expected a number {self.describe()}, got other text")
         sign = -1.0 if found["open"] or "-" in (found["sign"], found["inner"]) else 1.0
         digits = found["digits"]
         if self._reading.thousands:
@@ -101,14 +101,16 @@ class ColumnReading:
             raise UnreadableError("expected a whole number")
         return number
 
-    def _describe(self) -> str:
-        """Return how numbers are written here, as an example."""
+    def describe(self) -> str:
+        """Return how values are written as texts here, for people."""
         reading = self._reading
         if reading.formats:
-            return f" or a time written as {' or '.join(reading.formats)}"
-        example = f"1{reading.thousands}234{reading.decimal}5"
-        plain = example == "1234.5" and not reading.currency and not reading.percent
-        return "" if plain else f" such as {reading.currency}{example}{'%' if reading.percent else ''}"
+            return f"as {' or '.join(reading.formats)}"
+        if self._kind == "boolean":
+            return "as true, false, yes or no"
+        if self._kind == "datetime":
+            return "as 2026-11-23T10:00:00"
+        return f"such as {reading.currency}1{reading.thousands}234{reading.decimal}5{'%' if reading.percent else ''}"
 
     def read_moment(self, text: str) -> datetime | None:
         """Return an instant, in UTC if the text names an offset; None if it is written in none of the column's formats."""

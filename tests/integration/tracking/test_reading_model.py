@@ -1,0 +1,72 @@
+"""A model in MLflow's own format reads a plain ``pandas.read_csv`` frame as training read the file."""
+
+import json
+
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlops_project.config import read_config
+from mlops_project.data_prep import build_contract, load_table, split_table
+from mlops_project.errors import ContractError
+from mlops_project.modeling.pipeline import TRUSTED_TYPES, build_pipeline, fit_pipeline
+from mlops_project.tracking.flavor import save_mlflow_model
+from tests.written_tables import make_written_tables
+
+TRAITS = (
+    "number marks", "word marks", "question marks", "words for nothing", "money", "brackets", "percent", "decimal comma",
+    "days first", "months in words", "clock", "plain dates", "truth with gaps", "blanks",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """All traits as columns of one table; a model that has seen them all."""
+    folder, rng = tmp_path_factory.mktemp("model"), np.random.default_rng(3)
+    tables = make_written_tables()
+    columns = {f"{trait} {name}": cells for trait in TRAITS for name, cells in tables[trait].columns.items()}
+    target = rng.normal(size=len(next(iter(columns.values()))))
+    pd.DataFrame(columns).assign(y=target).to_csv(folder / "t.csv", index=False)
+    data = {"source": "t.csv", "target": "y", "missing": [-999, "not stated"]}
+    model = {"estimator": "decision_tree", "params": {"max_depth": 6}}
+    (folder / "m.yaml").write_text(json.dumps({"data": data, "model": model}))
+    config = read_config(folder / "m.yaml", root=folder, env={})
+    table = load_table(config)
+    contract = build_contract(table, split_table(table, config))
+    pipeline = fit_pipeline(build_pipeline(contract, config), table.features, table.target)
+    (folder / "model").mkdir()
+    save_mlflow_model(
+        folder / "model", pipeline, contract, table.features[:3], trusted_types=TRUSTED_TYPES, estimator="decision_tree"
+    )
+    return folder, pipeline.predict(table.features), table.features, contract
+
+
+def read_plain(folder, **options) -> pd.DataFrame:
+    """MLflow itself compares names, with their blanks."""
+    return pd.read_csv(folder / "t.csv", **options).rename(columns=str.strip)
+
+
+def test_plain_and_typed_frames_get_the_pipelines_answers(saved):
+    folder, answers, typed, _ = saved
+    model = mlflow.pyfunc.load_model(str(folder / "model"))
+    assert len(set(answers)) > 10
+    np.testing.assert_array_equal(model.predict(read_plain(folder)), answers)
+    np.testing.assert_array_equal(model.predict(typed), answers)
+
+
+def test_signature_takes_texts_where_the_column_is_written_as_such(saved):
+    folder, _, _, contract = saved
+    types = {item.name: str(item.type) for item in mlflow.pyfunc.load_model(str(folder / "model")).metadata.signature.inputs}
+    assert types["money a"] == types["days first d"] == types["clock h"] == "Any"
+    assert types["number marks a"] == "DataType.double"
+    assert types["blanks t"] == "DataType.string"
+    assert contract.feature("number marks a").reading is not None
+
+
+def test_what_cannot_be_read_is_named(saved):
+    folder, *_ = saved
+    frame = read_plain(folder)
+    frame.loc[2, "money a"] = "a lot"
+    with pytest.raises(ContractError, match=r"column 'money a': row 3: expected a number such as \$1,234\.5, got other text"):
+        mlflow.pyfunc.load_model(str(folder / "model")).predict(frame)
