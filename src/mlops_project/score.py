@@ -116,9 +116,12 @@ def command(
     source, target, file = _find_places(places, output)
     config = load_config(file, overrides=overrides)
     kept = None if keep is None else tuple(name.strip() for name in keep.split(",") if name.strip())
+    staging = config.root / "artifacts" / "scoring"
     log_folder = config.prediction_log_dir if logged else None
     with open_model(model, config) as (bundle, version), _show_progress() as progress:
-        options = Options(kept, on_bad_rows, processes or count_cores(), version, log_folder=log_folder)
+        options = Options(
+            kept, on_bad_rows, processes or count_cores(), version, config.data.storage_options, staging, log_folder
+        )
         finished = score_table(source, target, bundle, options, progress)
     if as_json:
         print_json(_summarise(finished))
@@ -174,8 +177,8 @@ def _summarise(finished: "Finished") -> dict[str, Any]:
 
     outcome, output = finished.outcome, finished.output
     return msgspec.structs.asdict(outcome) | {
-        "output": str(output.path),
-        "bad_rows_file": str(output.bad_rows_file) if outcome.bad_rows else None,
+        "output": output.place,
+        "bad_rows_file": output.bad_rows_file if outcome.bad_rows else None,
         "resumed": finished.is_resumed,
         "seconds": round(finished.seconds, 3),
     }
@@ -193,7 +196,7 @@ def _print(finished: "Finished") -> None:
     echo(f"{outcome.scored:,} rows scored by {outcome.model} version {outcome.version} in {finished.seconds:.1f} s{went_on}")
     if classes:
         echo(f"  {classes}")
-    echo(f"  {output.path}")
+    echo(f"  {output.place}")
 
 
 if __name__ == "__main__":

@@ -66,6 +66,8 @@ class Options:
         Of the model, as the output names it; None for the bundle's own.
     storage_options
         For the fsspec file system.
+    staging
+        Folder in which an output elsewhere is prepared, and where its finished parts wait if the run is interrupted.
     log_folder
         Of the prediction log's segments, where the rows are logged; None if they are not.
     """
@@ -75,6 +77,7 @@ class Options:
     processes: int = 1
     version: str | None = None
     storage_options: Mapping[str, Any] = field(default_factory=dict)
+    staging: Path = Path(".mlops-score")
     log_folder: Path | None = None
 
 
@@ -114,7 +117,7 @@ def score_table(
     source
         CSV or Parquet: file, folder or glob; a local path or an fsspec URL.
     target
-        A name that ends in ``.csv``, ``.csv.gz`` or ``.parquet``, or a folder.
+        A name that ends in ``.csv``, ``.csv.gz`` or ``.parquet``, or a folder; a local path or an fsspec URL.
     bundle
         The model, already proven.
 
@@ -126,7 +129,7 @@ def score_table(
         If a process that scores dies.
     """
     started = time.monotonic()
-    output = find_output(target)
+    output = find_output(target, options.staging)
     settings = read_settings(bundle.metadata.config)
     inputs = find_inputs(source, bundle.contract, RULES, output.format, options.keep, options.storage_options, settings)
     check_output(output, source, inputs.files)
@@ -157,7 +160,7 @@ def score_table(
                 task = msgspec.structs.replace(task, log=_open_log(options.log_folder, bundle, work))
             done = _score_all(inputs, task, work, options.processes, progress)
             outcome = _sum_up(inputs, bundle, version, key, done)
-            write_output(output, work, done, outcome, schema)
+            write_output(output, work, done, outcome, schema, options.storage_options)
             finished = Finished(outcome, output, work.is_resumed, work.is_restarted, time.monotonic() - started)
             work.remove()
     except OSError as error:

@@ -2,10 +2,11 @@
 
 import csv
 import gzip
+import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 import msgspec
@@ -14,15 +15,17 @@ from pyarrow.parquet import ParquetFile, ParquetWriter
 from mlops_project.errors import ConfigError, DataError
 from mlops_project.scoring.formulas import neutralise
 from mlops_project.scoring.parts import OPTIONS, BadRow, Format, Note
+from mlops_project.scoring.sending import send_file, send_folder
 from mlops_project.scoring.units import Unit
-from mlops_project.scoring.work import WorkFolder
+from mlops_project.scoring.work import DIGEST_LENGTH, WorkFolder
 from mlops_project.storage.files import replacing, sync
 from mlops_project.storage.swap import swap
 from mlops_project.tables.files import ENDINGS
-from mlops_project.tables.locations import is_glob
+from mlops_project.tables.locations import hide_credentials, is_glob
 
 MANIFEST_FILE, BAD_ROWS_FILE = "_manifest.json", "_bad_rows.csv"
 CSV_OUTPUTS = (".csv", ".csv.gz")
+Kind = Literal["csv", "csv.gz", "parquet", "folder"]
 
 
 class Output(NamedTuple):
@@ -31,13 +34,21 @@ class Output(NamedTuple):
     Attributes
     ----------
     path
-        File or folder.
+        File or folder. Of an output elsewhere: where it is prepared on this machine.
     kind
         ``csv``, ``csv.gz`` or ``parquet`` for one file; ``folder`` for a folder of Parquet files.
+    url
+        Of an output elsewhere; empty if it is on this machine.
     """
 
     path: Path
-    kind: Literal["csv", "csv.gz", "parquet", "folder"]
+    kind: Kind
+    url: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return hide_credentials(self.url) if self.url else str(self.path)
 
     @property
     def format(self) -> Format:
@@ -45,11 +56,9 @@ class Output(NamedTuple):
         return "csv" if self.kind.startswith("csv") else "parquet"
 
     @property
-    def bad_rows_file(self) -> Path:
+    def bad_rows_file(self) -> str:
         """Where the rows go that do not fit the model."""
-        if self.kind == "folder":
-            return self.path / BAD_ROWS_FILE
-        return self.path.with_name(f"{self.path.name}.bad-rows.csv")
+        return f"{self.place.rstrip('/')}/{BAD_ROWS_FILE}" if self.kind == "folder" else f"{self.place}.bad-rows.csv"
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -81,22 +90,36 @@ class Outcome(msgspec.Struct, frozen=True):
     parts: tuple[dict[str, Any], ...] = ()
 
 
-def find_output(text: str) -> Output:
+def find_output(text: str, staging: Path) -> Output:
     """Return where the results go, by the name's ending.
+
+    Parameters
+    ----------
+    text
+        Local path or fsspec URL.
+    staging
+        Folder in which an output elsewhere is prepared.
 
     Raises
     ------
     ConfigError
         If the name does not say how to write.
     """
-    path = Path(text).expanduser().absolute()
-    name = path.name.lower()
-    if not text.endswith("/") and name.endswith(CSV_OUTPUTS):
-        return Output(path, "csv.gz" if name.endswith(".gz") else "csv")
-    if not text.endswith("/") and name.endswith(ENDINGS["Parquet"]):
-        return Output(path, "parquet")
-    if text.endswith("/") or not path.suffix or path.is_dir():
-        return Output(path, "folder")
+    kind = _find_kind(text)
+    if "://" not in text:
+        return Output(Path(text).expanduser().absolute(), kind)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
+    return Output(staging.absolute() / f"{digest}-{PurePosixPath(text).name}", kind, text)
+
+
+def _find_kind(text: str) -> Kind:
+    name = PurePosixPath(text).name.lower()
+    if text.endswith("/") or "." not in name or ("://" not in text and Path(text).expanduser().is_dir()):
+        return "folder"
+    if name.endswith(CSV_OUTPUTS):
+        return "csv.gz" if name.endswith(".gz") else "csv"
+    if name.endswith(ENDINGS["Parquet"]):
+        return "parquet"
     raise ConfigError(f"{text}: cannot tell how to write it; expected an ending .csv, .csv.gz or .parquet, or a folder")
 
 
@@ -113,6 +136,10 @@ def check_output(output: Output, source: str, files: Sequence[str]) -> None:
     ConfigError
         If it would.
     """
+    if output.url:
+        if any(file == output.url or file.startswith(f"{output.url.rstrip('/')}/") for file in files):
+            raise ConfigError(f"{output.place}: is what is read; name another output")
+        return
     path = output.path
     read = {Path(item).resolve() for item in files}
     if path.resolve() in read:
@@ -135,8 +162,22 @@ def check_output(output: Output, source: str, files: Sequence[str]) -> None:
             )
 
 
-def write_output(output: Output, work: WorkFolder, done: Sequence[tuple[Unit, Note]], outcome: Outcome, schema: Any) -> None:
-    """Put the parts together, and what was left out beside them.
+def write_output(
+    output: Output,
+    work: WorkFolder,
+    done: Sequence[tuple[Unit, Note]],
+    outcome: Outcome,
+    schema: Any,
+    options: Mapping[str, Any],
+) -> None:
+    """Put the parts together, and what was left out beside them; send them where the output is.
+
+    Parameters
+    ----------
+    schema
+        Of the output.
+    options
+        For the fsspec file system of an output elsewhere.
 
     Raises
     ------
@@ -150,18 +191,27 @@ def write_output(output: Output, work: WorkFolder, done: Sequence[tuple[Unit, No
         raise DataError(f"{output.path}: the parts do not add up to {outcome.rows} rows; run again")
     bad = list(_list_bad_rows(done))
     if output.kind == "folder":
-        _write_folder(output, work, notes, outcome, bad)
+        _finish_parts(work, notes, outcome, bad)
+        if output.url:
+            send_folder(work.parts, output.url, options, MANIFEST_FILE)
+        else:
+            _place_folder(work.parts, output.path)
         return
-    with replacing(output.path) as stream:
+    file = work.folder / "whole" if output.url else output.path
+    left_out = file.with_name(f"{file.name}.bad-rows.csv")
+    with replacing(file) as stream:
         if output.kind == "parquet":
             _join_parquet(stream, work, notes, schema, outcome.scored)
         else:
             _join_csv(stream, work, notes, schema, packed=output.kind == "csv.gz")
     if bad:
-        with replacing(output.bad_rows_file) as stream:
+        with replacing(left_out) as stream:
             _write_bad_rows(stream, bad)
     else:  # of an earlier run
-        output.bad_rows_file.unlink(missing_ok=True)
+        left_out.unlink(missing_ok=True)
+    if output.url:
+        send_file(left_out if bad else None, f"{output.url}.bad-rows.csv", options)
+        send_file(file, output.url, options)
 
 
 def _list_bad_rows(done: Sequence[tuple[Unit, Note]]) -> Iterator[tuple[str, int, str]]:
@@ -215,9 +265,8 @@ def _join_csv(stream: BinaryIO, work: WorkFolder, notes: Sequence[Note], schema:
         target.close()
 
 
-def _write_folder(
-    output: Output, work: WorkFolder, notes: Sequence[Note], outcome: Outcome, bad: Sequence[tuple[str, int, str]]
-) -> None:
+def _finish_parts(work: WorkFolder, notes: Sequence[Note], outcome: Outcome, bad: Sequence[tuple[str, int, str]]) -> None:
+    """Make a whole output of the folder of the parts."""
     parts = [note for note in notes if note.scored]
     work.keep_only({note.part for note in parts})
     if bad:
@@ -226,9 +275,12 @@ def _write_folder(
     listed = tuple({"name": note.part, "rows": note.scored, "bytes": note.size_bytes} for note in parts)
     with replacing(work.parts / MANIFEST_FILE) as stream:
         stream.write(msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(outcome, parts=listed)), indent=1))
-    output.path.parent.mkdir(parents=True, exist_ok=True)
-    if output.path.exists():
-        swap(work.parts, output.path)
+
+
+def _place_folder(folder: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        swap(folder, target)
     else:
-        work.parts.rename(output.path)
-    sync(output.path.parent)
+        folder.rename(target)
+    sync(target.parent)
