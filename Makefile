@@ -153,6 +153,10 @@ lock-check: $(VENV)/.dev
 bench-train: $(VENV)/.dev ## Start-up, default training against the same by hand, memory at 1,000,000 × 30
 	$(BIN)/python benchmarks/train.py
 
+.PHONY: bench-defaults
+bench-defaults: $(VENV)/.dev ## The first model of mlops init against trivial and hand-made ones, on real tables of packages; BENCH='--only OJ,Wage'
+	$(BIN)/python -m benchmarks.defaults $(BENCH)
+
 .PHONY: bench-serve
 bench-serve: $(VENV)/.dev ## Requests per second, latency, start and memory against other servers
 	$(BIN)/python benchmarks/serve.py $(BENCH)

@@ -1,5 +1,7 @@
 """What a comparison of two models finds, as the registry and the bundle keep it."""
 
+from typing import Any
+
 import msgspec
 
 
@@ -63,3 +65,50 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     gains: dict[str, float] = {}
     gain_intervals: dict[str, tuple[float, float]] = {}
     answer: tuple[float, ...] = ()
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that ``estimator: auto`` tried.
+
+    Attributes
+    ----------
+    estimator, params
+        As in a configuration.
+    loss
+        Its proper score in cross-validation, log loss or RMSE; None if it was not finished.
+    behind
+        How much its mean loss per row (log loss, squared error) is over the best one's, and that difference's standard error.
+    """
+
+    estimator: str
+    params: dict[str, Any] = {}
+    loss: float | None = None
+    behind: tuple[float, float] = (0.0, 0.0)
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """How ``estimator: auto`` chose.
+
+    Attributes
+    ----------
+    metric
+        ``log_loss`` or ``rmse``.
+    rows, folds
+        How many training rows were compared on, in how many folds.
+    seconds
+        How long it took.
+    candidates
+        The simplest first.
+    chosen
+        Place of the one that was kept.
+    reason
+        Why, in words.
+    """
+
+    metric: str
+    rows: int
+    folds: int
+    seconds: float
+    candidates: tuple[Candidate, ...]
+    chosen: int
+    reason: str

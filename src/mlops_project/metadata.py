@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from mlops_project.comparison import Baseline
+from mlops_project.comparison import Baseline, Choice
 from mlops_project.contract import Contract
 from mlops_project.errors import BundleError
 from mlops_project.findings import Finding
@@ -42,7 +42,9 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     started_at, created_at
         When training began and when the bundle was sealed; ISO 8601, UTC.
     estimator
-        Estimator's name in the configuration.
+        Estimator's name in the configuration; where that is ``auto``, the one that was chosen.
+    choice
+        How ``auto`` chose; None where the configuration names an estimator.
     contract
         Inputs and outputs.
     metrics
@@ -74,6 +76,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str
     created_at: str
     estimator: str
+    choice: Choice | None = None
     contract: Contract
     metrics: dict[str, float]
     metric_intervals: dict[str, tuple[float, float]] = msgspec.field(default_factory=dict)
@@ -220,6 +223,9 @@ def check_metadata(metadata: Metadata) -> None:
         raise BundleError(f"name is {show(repr(metadata.name), 80)}; expected {EXPECTED_MODEL_NAME}")
     _check_names(_list_names(metadata))
     _check_values(_list_texts(metadata.config))
+    if metadata.choice is not None:
+        _check_values([("the choice's reason", metadata.choice.reason)])
+        _check_values(_list_texts([item.params for item in metadata.choice.candidates], "the choice's parameters"))
     _check_values((f"finding {show(repr(found.code), 80)}", text) for found in metadata.findings for text in _texts_of(found))
     check_contract(metadata.contract)
     for name, digest in metadata.files.items():
@@ -259,6 +265,9 @@ def _list_names(metadata: Metadata) -> Iterator[tuple[str, str]]:
         yield field, getattr(metadata, field)
     yield "git_commit", metadata.git_commit or ""
     yield from (("a metric's name", name) for name in (*metadata.metrics, *metadata.metric_intervals))
+    if metadata.choice is not None:
+        yield "the choice's metric", metadata.choice.metric
+        yield from (("an estimator that was tried", item.estimator) for item in metadata.choice.candidates)
     for baseline in metadata.baselines:
         yield from (("a baseline's name or description", text) for text in (baseline.name, baseline.description))
         yield from (("a metric's name", name) for name in (*baseline.metrics, *baseline.gains, *baseline.gain_intervals))

@@ -63,7 +63,10 @@ def print_outcome(result: Training, config: Config) -> None:
 
 def _describe(result: Training, config: Config) -> Iterator[str]:
     """Yield what was found and what happened, one line each."""
-    for finding in result.bundle.metadata.findings:
+    metadata = result.bundle.metadata
+    if metadata.choice is not None:
+        yield f"estimator: auto chose {metadata.estimator}: {metadata.choice.reason}"
+    for finding in metadata.findings:
         yield from format_finding(finding)
     contract, truth = result.bundle.contract, result.evaluation.scored.truth
     if contract.task == "binary":
@@ -113,6 +116,8 @@ def as_plain(result: Training) -> dict[str, Any]:
         "digest": result.bundle.digest,
         "metrics": metadata.metrics,
         "metric_intervals": metadata.metric_intervals,
+        "estimator": metadata.estimator,
+        "choice": msgspec.to_builtins(metadata.choice),
         "baselines": msgspec.to_builtins(metadata.baselines),
         "warnings": list(result.warnings),
         "findings": msgspec.to_builtins(metadata.findings),

@@ -12,6 +12,7 @@ from mlops_project.contract import FeatureType, Label
 from mlops_project.names import EXPECTED_MODEL_NAME, MAX_MODEL_NAME, MODEL_NAME
 
 Estimator = Literal[
+    "auto",
     "random_forest",
     "extra_trees",
     "decision_tree",
@@ -185,7 +186,17 @@ class ModelConfig(Section, frozen=True, dict=True):
             extra={"expected": EXPECTED_MODEL_NAME},
         ),
     ] = "breast-cancer"
-    estimator: Annotated[Estimator, Meta(description="Which estimator.")] = "random_forest"
+    estimator: Annotated[
+        Estimator,
+        Meta(
+            description="Which estimator. `auto` compares linear models, gradient boosting and forests by cross-validation "
+            "of the training rows, and keeps the simplest of the best."
+        ),
+    ] = "random_forest"
+    budget_seconds: Annotated[
+        float,
+        Meta(gt=0, description="How long `estimator: auto` compares; models that it has not come to by then are left out."),
+    ] = 120.0
     params: Annotated[
         dict[str, Any],
         Meta(

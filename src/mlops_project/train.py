@@ -2,14 +2,12 @@
 
 import contextlib
 import json
-import warnings
-from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from mlops_project.bundle import (
     CONFIG_FILE,
@@ -32,12 +30,14 @@ from mlops_project.metadata import check_contract
 from mlops_project.outcome import Training, as_plain, find_next, print_outcome
 
 if TYPE_CHECKING:
+    from mlops_project.comparison import Choice
     from mlops_project.data_prep import ProductionRows, Split, Table
     from mlops_project.modeling.evaluation import Evaluation
     from mlops_project.modeling.export import Parity
     from mlops_project.modeling.gate import Decision
     from mlops_project.modeling.held_out import HeldOut
     from mlops_project.modeling.importance import Importance
+    from mlops_project.modeling.side_work import SideWork
     from mlops_project.runtime import Runtime
     from mlops_project.tracking.runs import LoggedRun
 
@@ -57,9 +57,12 @@ def train(config: Config, step: Step = lambda _: None) -> Training:
     ConfigError, DataError, ExportError, BundleError
         If there is no model to export. The old bundle then stands as it was.
     """
+    from mlops_project.modeling.library_warnings import collect_library_warnings
+
     bundle, evaluation, held_out, notes = build(config, step, standing=_find_standing(config))
-    run, decision, not_logged = _record(bundle, config, held_out, step)
-    return Training(bundle, evaluation, notes, run, not_logged, decision)
+    with collect_library_warnings() as library:
+        run, decision, not_logged = _record(bundle, config, held_out, step)
+    return Training(bundle, evaluation, (*notes, *library.notes), run, not_logged, decision)
 
 
 def _find_standing(config: Config) -> Contract | None:
@@ -126,19 +129,54 @@ def build(
     ConfigError, DataError, ExportError, BundleError
         If there is no model to export. The old bundle then stands as it was.
     """
-    from mlops_project.data_prep import build_contract, join_production, judge_table, load_table, split_table
-    from mlops_project.modeling.baselines import compare_baseline, fit_rivals
-    from mlops_project.modeling.evaluation import check_gates, evaluate
-    from mlops_project.modeling.pipeline import build_pipeline, fit_pipeline
+    from mlops_project.modeling.baselines import add_baselines, fit_rivals, judge_baselines
+    from mlops_project.modeling.evaluation import evaluate
+    from mlops_project.modeling.importance import try_importance
+    from mlops_project.modeling.library_warnings import collect_library_warnings
     from mlops_project.modeling.side_work import SideWork
     from mlops_project.process import return_large_blocks
     from mlops_project.proof import note_proven
     from mlops_project.tables.memory import release_memory
-    from mlops_project.tables.positive import keep_positive
 
     return_large_blocks()
-    started = _now()
-    step("reading the table")
+    started, side = _now(), SideWork()
+    with collect_library_warnings() as library:
+        step("reading the table")
+        table, split, contract = _read(config, production, standing)
+        release_memory()
+        with stage(target or config.model_dir) as folder:
+            pipeline, chosen, choice = _fit(folder, table, split, contract, config, step, side, folds=production is None)
+            runtime, held_out, parity = _export(folder, pipeline, split, contract, config, step)
+            side.rows = held_out.features
+            rivals = fit_rivals(split.train_features, split.train_target, split.test_features, contract, config, side)
+            findings = _collect_findings(table, split, runtime, held_out, config)
+            split = split.without_training_features()
+            release_memory()
+            step("evaluating")
+            slices = split.test_features[[*config.evaluation.slices]] if config.evaluation.slices else None
+            evaluation = evaluate(held_out.predictions, held_out.truth, contract, config, slices)
+            evaluation = add_baselines(evaluation, rivals, contract, config)
+            findings = accept([*findings, *judge_baselines(evaluation, contract, chosen)], config.checks.accept)
+            metadata = _describe(folder, table, split, contract, evaluation, config, started, findings)
+            metadata = msgspec.structs.replace(metadata, estimator=chosen.model.estimator, choice=choice)
+            importance = try_importance(runtime, held_out, contract, config, side)
+            _write_profile(folder, held_out, evaluation, importance, contract, config, side)
+            step("drawing plots and the report")
+            notes = (*table.warnings, *library.notes, *side.notes)
+            _write_for_people(folder, metadata, config, evaluation, importance, notes, parity, side)
+            step("writing the bundle")
+            _write_for_python(folder, pipeline, contract, chosen, split)
+            bundle = publish(folder, target or config.model_dir, metadata)
+    note_proven(bundle)  # it has answered here
+    return bundle, evaluation, held_out, tuple(dict.fromkeys((*notes, *library.notes, *side.notes)))
+
+
+def _read(config: Config, production: "ProductionRows | None", standing: Contract | None) -> "tuple[Table, Split, Contract]":
+    """Return the table without its rows, the rows to learn from and to judge on, and their contract."""
+    from mlops_project.data_prep import build_contract, join_production, judge_table, load_table, split_table
+    from mlops_project.modeling.evaluation import check_gates
+    from mlops_project.tables.positive import keep_positive
+
     table = keep_positive(load_table(config), standing, config.data.positive_class)
     check_gates(config, table.task)
     table = judge_table(table, config, refuse=production is None)
@@ -147,36 +185,31 @@ def build(
         table, split = join_production(table, split, production, config)
     contract = build_contract(table, split)
     check_contract(contract)
-    table = table.without_rows()
-    release_memory()
-    pipeline = build_pipeline(contract, config)
-    with stage(target or config.model_dir) as folder:
-        with _collected_warnings() as caught:
-            if production is None:
-                _cross_validate(folder, pipeline, table, split, contract, config, step)
-            step(f"fitting {config.model.estimator} on {len(split.train_target)} rows")
-            fit_pipeline(pipeline, split.train_features, split.train_target, groups=table.groups, times=table.times)
-        runtime, held_out, parity = _export(folder, pipeline, split, contract, config, step)
-        side = SideWork()
-        rivals = fit_rivals(split.train_features, split.train_target, split.test_features, contract, config, side)
-        findings = _collect_findings(table, split, runtime, held_out, config)
-        split = split.without_training_features()
-        release_memory()
-        step("evaluating")
-        slices = split.test_features[[*config.evaluation.slices]] if config.evaluation.slices else None
-        evaluation = evaluate(held_out.predictions, held_out.truth, contract, config, slices)
-        baselines = tuple(compare_baseline(evaluation.scored, rival, contract, config) for rival in rivals)
-        evaluation = replace(evaluation, baselines=baselines)
-        metadata = _describe(folder, table, split, contract, evaluation, config, started, findings)
-        notes = (*table.warnings, *caught, *side.notes)
-        step("drawing plots and the report")
-        importance = _write_for_people(folder, metadata, config, evaluation, runtime, held_out, notes, parity)
-        step("writing the bundle")
-        _write_profile(folder, held_out, evaluation, importance, contract, config)
-        _write_for_python(folder, pipeline, contract, config, split)
-        bundle = publish(folder, target or config.model_dir, metadata)
-    note_proven(bundle)  # it has answered here
-    return bundle, evaluation, held_out, notes
+    return table.without_rows(), split, contract
+
+
+def _fit(
+    folder: Path,
+    table: "Table",
+    split: "Split",
+    contract: Contract,
+    config: Config,
+    step: Step,
+    side: "SideWork",
+    *,
+    folds: bool,
+) -> "tuple[Any, Config, Choice | None]":
+    """Return the fitted pipeline, the configuration that was trained, and how it was chosen, if it was."""
+    from mlops_project.modeling.choice import choose_model
+    from mlops_project.modeling.pipeline import build_pipeline, fit_pipeline
+
+    chosen, choice = choose_model(table, split, contract, config, side, step)
+    pipeline = build_pipeline(contract, chosen)
+    if folds:
+        _cross_validate(folder, pipeline, table, split, contract, config, step)
+    step(f"fitting {chosen.model.estimator} on {len(split.train_target)} rows")
+    fit_pipeline(pipeline, split.train_features, split.train_target, groups=table.groups, times=table.times)
+    return pipeline, chosen, choice
 
 
 def _cross_validate(
@@ -279,22 +312,19 @@ def _write_for_people(
     metadata: Metadata,
     config: Config,
     evaluation: "Evaluation",
-    runtime: "Runtime",
-    held_out: "HeldOut",
+    importance: "Importance | None",
     notes: tuple[str, ...],
     parity: "Parity",
-) -> "Importance | None":
-    from mlops_project.modeling.importance import compute_importance
+    side: "SideWork",
+) -> None:
     from mlops_project.modeling.plots import draw_plots
     from mlops_project.modeling.report import Results, write_card, write_report
 
-    importance = compute_importance(runtime, held_out, metadata.contract, config)
-    plots = draw_plots(evaluation, importance, metadata.contract, folder / "plots")
+    plots = draw_plots(evaluation, importance, metadata.contract, folder / "plots", side)
     proof = f"equal on {parity.rows:,} rows, largest difference {parity.max_difference:.1e}"
-    results = Results(evaluation, plots, proof, notes)
+    results = Results(evaluation, plots, proof, tuple(dict.fromkeys((*notes, *side.notes))))
     write_report(folder / "report.html", metadata, config, results)
     write_card(folder / "README.md", metadata, config, results)
-    return importance
 
 
 def _write_profile(
@@ -304,12 +334,19 @@ def _write_profile(
     importance: "Importance | None",
     contract: Contract,
     config: Config,
+    side: "SideWork",
 ) -> None:
     """Write what monitoring compares with: the held-out rows, counted, and how good the model is on them."""
-    from mlops_project.reference.profile import MIN_REFERENCE_ROWS, profile_held_out
+    from mlops_project.reference.profile import MIN_REFERENCE_ROWS, decode_profile, profile_held_out
 
-    if len(held_out.truth) >= MIN_REFERENCE_ROWS:
-        profile = profile_held_out(held_out, importance, contract, config, evaluation)
+    if len(held_out.truth) < MIN_REFERENCE_ROWS:
+        return
+    profile = side.attempt(
+        "the reference profile was",
+        lambda: decode_profile(profile_held_out(held_out, importance, contract, config, evaluation, side).encode()),
+        without="so drift and performance of this model cannot be watched",
+    )
+    if profile is not None:
         (folder / PROFILE_FILE).write_bytes(profile.encode())
 
 
@@ -332,18 +369,6 @@ def _write_for_python(folder: Path, pipeline: Any, contract: Contract, config: C
         reference = split.test_features.sample(rows, random_state=config.random_state)
         reference = reference.copy().assign(**{contract.target: split.test_target.loc[reference.index]})
         reference.to_parquet(folder / REFERENCE_FILE, index=False)
-
-
-@contextlib.contextmanager
-def _collected_warnings() -> Iterator[list[str]]:
-    """Collect what libraries warn of (an optimiser that did not converge), each once, for the report."""
-    messages: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("default")
-        yield messages
-        messages += dict.fromkeys(
-            str(item.message).strip().splitlines()[0] for item in caught if issubclass(item.category, UserWarning)
-        )
 
 
 def _now() -> str:

@@ -70,7 +70,7 @@ def test_init_and_train_make_a_checked_model_of_a_real_table(run, tmp_path, tabl
     frame = make()
     frame.to_csv("t.csv", index=False) if ending == "csv" else frame.to_parquet("t.parquet")
     run("init", f"t.{ending}", "--target", target)
-    trained = run("train", "model.yaml", *options(FOREST))
+    trained = run("train", "model.yaml", *options(FOREST, "model.budget_seconds=1"))
     bundle = load_bundle(tmp_path / "artifacts" / "t")
     assert bundle.contract.task == task
     assert f"model: {bundle.path}" in trained.stdout

@@ -121,7 +121,7 @@ def test_table_with_nothing_to_learn_from_is_refused_with_the_reasons(draft, col
 def test_estimator_and_gates_fit_the_task(draft, frame, target, task, estimator, gate):
     text, config, table = draft(frame.drop(columns="churned_text"), target)
     assert (config.data.task, table.task) == (task, task)
-    assert config.model.estimator == "random_forest"
+    assert config.model.estimator == "auto"
     assert estimator in text
     assert gate in text
 
@@ -133,9 +133,12 @@ def test_rare_class_is_noted_and_judged_by_pr_auc(draft, frame):
     assert "the rarest class has 6.7% of the rows" in text
 
 
-def test_large_table_gets_a_quick_estimator(draft, rng):
+def test_large_table_is_not_tried_with_a_forest(draft, rng):
     frame = pd.DataFrame({"a": rng.random(60_000).round(3), "y": rng.integers(0, 2, 60_000)})
-    assert draft(frame, "y")[1].model.estimator == "hist_gradient_boosting"
+    text, config, _ = draft(frame, "y")
+    assert config.model.estimator == "auto"
+    assert "hist_gradient_boosting" in text
+    assert "random_forest" not in text
 
 
 ODD = [

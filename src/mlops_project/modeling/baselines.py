@@ -4,7 +4,7 @@ The dummy answers every row alike: with the classes' shares of the training rows
 logistic regression, or a ridge regression, behind the pipeline's own preprocessing, its strength chosen by cross-validation.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -19,7 +19,10 @@ from sklearn.preprocessing import StandardScaler
 from mlops_project.comparison import Baseline
 from mlops_project.config import Config
 from mlops_project.contract import Contract, Task
+from mlops_project.findings import Finding
+from mlops_project.modeling.evaluation import TITLES, Evaluation, format_number
 from mlops_project.modeling.metrics import (
+    PROPER,
     Metric,
     Scored,
     bootstrap,
@@ -202,6 +205,57 @@ def compare_baseline(model: Scored, rival: Rival, contract: Contract, config: Co
         gains=gains,
         gain_intervals=bounds,
         answer=rival.answer,
+    )
+
+
+def add_baselines(evaluation: Evaluation, rivals: list[Rival], contract: Contract, config: Config) -> Evaluation:
+    """Return the evaluation with the trivial models beside it."""
+    found = tuple(compare_baseline(evaluation.scored, rival, contract, config) for rival in rivals)
+    return replace(evaluation, baselines=found)
+
+
+def judge_baselines(evaluation: Evaluation, contract: Contract, chosen: Config) -> list[Finding]:
+    """Return what people must know of a model that a trivial one matches.
+
+    Parameters
+    ----------
+    chosen
+        The configuration that was trained.
+    """
+    metric, found = PROPER[contract.task], []
+    for item in evaluation.baselines:
+        if metric not in item.gains:
+            continue
+        gain, (low, high) = item.gains[metric], item.gain_intervals.get(metric, (item.gains[metric],) * 2)
+        ours, theirs = format_number(evaluation.metrics[metric]), format_number(item.metrics[metric])
+        if item.answer and low <= 0:
+            found.append(_warn_of_base_rate(f"{TITLES[metric]} is {ours}, and the base rate's {theirs}", worse=gain <= 0))
+        elif not item.answer and high < 0:
+            found.append(_note_linear(f"{TITLES[metric]} is {ours}, and {theirs} by {item.description}", contract, chosen))
+    return found
+
+
+def _warn_of_base_rate(seen: str, *, worse: bool) -> Finding:
+    unclear = "the held-out rows do not show that the model is better than the same answer for every row"
+    return Finding(
+        code="worse-than-base-rate" if worse else "not-better-than-base-rate",
+        seen=f"on the held-out rows {seen}",
+        why="the same answer for every row predicts better: the model is too sure of itself, or there is nothing to learn"
+        if worse
+        else unclear,
+        cure="model.estimator: auto, a larger min_samples_leaf or model.calibration, more rows, or other columns",
+    )
+
+
+def _note_linear(seen: str, contract: Contract, chosen: Config) -> Finding:
+    name, strength = ("logistic_regression", "C") if contract.is_classification else ("ridge", "alpha")
+    own = chosen.model.estimator == name
+    return Finding(
+        code="linear-is-better",
+        seen=f"on the held-out rows {seen}",
+        why="the difference is beyond noise, and a linear model is smaller and easier to explain",
+        cure=f"{f'another model.params.{strength}' if own else f'model.estimator: {name}'}, or auto, which compares them",
+        severity="note",
     )
 
 

@@ -301,9 +301,9 @@ def format_summary(evaluation: Evaluation) -> str:
 
 def format_baselines(metrics: Mapping[str, float], baselines: Sequence[Baseline]) -> Iterator[str]:
     """Yield the lines of a small table, the model and the trivial ones by their metrics, and how much better it is."""
-    if not baselines:
+    names = list(baselines[0].gains) if baselines else []
+    if not names:
         return
-    names = list(baselines[0].gains)
     rows = [("this model", metrics), *((f"{item.name}: {item.description}", item.metrics) for item in baselines)]
     left = max(len(title) for title, _ in rows)
     yield f"{'on the same rows':<{left}}  " + "  ".join(f"{TITLES[name]:>10}" for name in names)

@@ -12,6 +12,7 @@ from mlops_project.config import Config
 from mlops_project.contract import DATETIME_PARTS, Contract
 from mlops_project.modeling.held_out import HeldOut
 from mlops_project.modeling.metrics import PRIMARY, Truth, compute_metric, higher_is_better, score_rows
+from mlops_project.modeling.side_work import SideWork
 from mlops_project.runtime import Floats, Predictions, Runtime
 
 Block = npt.NDArray[np.float64] | npt.NDArray[np.object_]
@@ -51,6 +52,17 @@ class Importance:
     correlated: frozenset[str]
     repeats: int
     rows: int
+
+
+def try_importance(
+    runtime: Runtime, held_out: HeldOut, contract: Contract, config: Config, side: SideWork
+) -> Importance | None:
+    """Return what ``compute_importance`` does; None, and a note, if it fails."""
+    return side.attempt(
+        "the columns' importance was",
+        lambda: compute_importance(runtime, held_out, contract, config),
+        without="so every column counts the same in drift",
+    )
 
 
 def compute_importance(runtime: Runtime, held_out: HeldOut, contract: Contract, config: Config) -> Importance | None:

@@ -157,7 +157,7 @@ def _build_estimator(contract: Contract, config: Config) -> BaseEstimator:
         if config.model.calibration != "none":
             raise ConfigError("model.calibration: only classes have probabilities to calibrate; use none for regression")
     estimator = _estimator_class(name, contract.is_classification)()
-    known = (*estimator.get_params(), *NATIVE_PARAMS.get(name, ()))
+    known = list_params(name, contract)
     unknown = [key for key in config.model.params if key not in known]
     if unknown:
         lines = [f"model.params.{key}: {name} has no such parameter{suggest(key, known)}" for key in unknown]
@@ -171,6 +171,11 @@ def _build_estimator(contract: Contract, config: Config) -> BaseEstimator:
     if any(isinstance(label, float) for label in contract.classes):  # scikit-learn takes 0.5 for a quantity
         estimator = OriginalLabels(estimator)
     return estimator
+
+
+def list_params(name: str, contract: Contract) -> tuple[str, ...]:
+    """Return which parameters an estimator has for the contract's task."""
+    return (*_estimator_class(name, contract.is_classification)().get_params(), *NATIVE_PARAMS.get(name, ()))
 
 
 def _quiet_and_repeatable(name: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from mlops_project.contract import Contract
 from mlops_project.modeling.evaluation import TITLES, Evaluation, format_number
 from mlops_project.modeling.importance import CORRELATED, Importance
 from mlops_project.modeling.metrics import Scored, calibration_bins, compute_metric
+from mlops_project.modeling.side_work import SideWork
 from mlops_project.names import shorten
 from mlops_project.palette import OKABE_ITO
 from mlops_project.runtime import Floats, Predictions
@@ -65,15 +66,34 @@ MAX_CELLS = 20  # classes, up to which the confusion matrix shows its counts
 Z_95 = 1.959964
 
 
-def draw_plots(evaluation: Evaluation, importance: Importance | None, contract: Contract, folder: Path) -> list[Path]:
-    """Draw every plot that fits the task into ``folder`` and return the files."""
+def draw_plots(
+    evaluation: Evaluation, importance: Importance | None, contract: Contract, folder: Path, side: SideWork | None = None
+) -> list[Path]:
+    """Draw every plot that fits the task into ``folder`` and return the files.
+
+    Parameters
+    ----------
+    side
+        Notes which plots could not be drawn; None: that is an error.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     drawers = CLASSIFICATION if contract.is_classification else REGRESSION
     with mpl.rc_context(STYLE | {"font.family": _families()}):
-        figures = {name: draw(evaluation.scored, contract) for name, draw in drawers.items()}
+        work = {name: partial(draw, evaluation.scored, contract) for name, draw in drawers.items()}
         if importance is not None:
-            figures["importance"] = _draw_importance(importance, contract)
-        return [_save(figure, folder / f"{name}.png") for name, figure in figures.items()]
+            work["importance"] = partial(_draw_importance, importance, contract)
+        drawn = (_attempt(name, draw, folder / f"{name}.png", side) for name, draw in work.items())
+        return [file for file in drawn if file is not None]
+
+
+def _attempt(name: str, draw: Callable[[], Figure], file: Path, side: SideWork | None) -> Path | None:
+    if side is None:
+        return _save(draw(), file)
+    what, without = f"the plot {name.replace('_', ' ')} was", "the report lacks it"
+    drawn = side.attempt(what, lambda: _save(draw(), file), without=without)
+    if drawn is None:
+        file.unlink(missing_ok=True)
+    return drawn
 
 
 def _save(figure: Figure, file: Path) -> Path:

@@ -111,6 +111,7 @@ def _facts(metadata: Metadata, config: Config, results: Results) -> dict[str, An
         "main": TITLES[config.gates.metric or PRIMARY[contract.task]],
         "basis": evaluation.basis,
         "baselines": _compare_baselines(evaluation),
+        "choice": _list_candidates(metadata),
         "slice_metrics": [TITLES[name] for name in sliced],
         "slices": [
             {
@@ -153,6 +154,22 @@ def _compare_baselines(evaluation: Evaluation) -> dict[str, Any]:
         ],
         "words": [describe_gain(one) for one in evaluation.baselines if one.gains],
     }
+
+
+def _list_candidates(metadata: Metadata) -> list[dict[str, str]]:
+    """Return what ``estimator: auto`` compared, a row of texts each; empty where an estimator is named."""
+    choice = metadata.choice
+    if choice is None:
+        return []
+    return [
+        {
+            "estimator": one.estimator.replace("_", " "),
+            "params": ", ".join(f"{name} {value}" for name, value in one.params.items()),
+            "loss": "not finished" if one.loss is None else format_number(one.loss),
+            "chosen": "kept" if place == choice.chosen else "",
+        }
+        for place, one in enumerate(choice.candidates)
+    ]
 
 
 def _seen(feature: Feature) -> str:

@@ -23,10 +23,13 @@ class SideWork:
     ----------
     notes
         One sentence per piece that failed.
+    rows
+        The held-out rows as the table has them, once there are some: what is searched for huge numbers by default.
     """
 
     def __init__(self) -> None:
         self.notes: list[str] = []
+        self.rows: pd.DataFrame | None = None
 
     def attempt(self, what: str, work: Callable[[], T], *frames: pd.DataFrame, without: str) -> T | None:
         """Return what ``work`` returns; None, and a note, if it fails.
@@ -36,7 +39,7 @@ class SideWork:
         what
             What is attempted, for the note.
         frames
-            The columns it reads: those with numbers too large to compute with are named.
+            The columns it reads, default ``rows``: those with numbers too large to compute with are named.
         without
             What the model goes without, a clause for the note.
         """
@@ -44,7 +47,8 @@ class SideWork:
             with np.errstate(all="ignore"):
                 return work()
         except Exception as error:  # noqa: BLE001 - libraries raise what they like, and the model itself is well
-            blamed = next(filter(None, map(name_huge_columns, frames)), "")
+            searched = frames or (() if self.rows is None else (self.rows,))
+            blamed = next(filter(None, map(name_huge_columns, searched)), "")
             reason = str(error) if isinstance(error, MLOpsError) else f"{type(error).__name__}: {error}"
             cause = f"{blamed}: mend them, or leave them empty" if blamed else shorten(reason, MAX_REASON)
             self.notes.append(f"{what} left out, {without}; {cause}")

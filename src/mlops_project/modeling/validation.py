@@ -50,7 +50,12 @@ def cross_validate(
     if times is not None:
         order = np.argsort(times.to_numpy(), kind="stable")
         features, target = features.iloc[order], target.iloc[order]
-    splits = _split(features, target, contract, config, groups, timed=times is not None)
+    try:
+        splits = split_folds(features, target, contract, folds, config.random_state, groups, timed=times is not None)
+    except ValueError as error:
+        raise ConfigError(
+            f"evaluation.cv_folds: {len(target)} training rows cannot be split into {folds} folds: {error}"
+        ) from error
     _check_classes(splits, target, contract)
     results = []
     for number, (train, test) in enumerate(splits, 1):
@@ -78,17 +83,28 @@ def _check_classes(splits: list[tuple[Any, Any]], target: "pd.Series[Any]", cont
             )
 
 
-def _split(
+def split_folds(
     features: pd.DataFrame,
     target: "pd.Series[Any]",
     contract: Contract,
-    config: Config,
+    folds: int,
+    seed: int,
     groups: "pd.Series[Any] | None",
     *,
     timed: bool,
 ) -> list[tuple[Any, Any]]:
-    """Return each fold's training and test positions."""
-    folds, seed = config.evaluation.cv_folds, config.random_state
+    """Return each fold's training and test positions, split as the held-out rows were.
+
+    Parameters
+    ----------
+    timed
+        The rows are in the order of time; each fold learns from what came before it.
+
+    Raises
+    ------
+    ValueError
+        If the rows do not allow that many folds.
+    """
     codes = None if groups is None else pd.factorize(groups, use_na_sentinel=False)[0]
     splitter: Any = KFold(folds, shuffle=True, random_state=seed)
     if timed:
@@ -98,11 +114,6 @@ def _split(
         splitter = kind(folds, shuffle=True, random_state=seed)
     elif contract.is_classification:
         splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a class in fewer rows than folds; its absence is checked above
-            return list(splitter.split(features, target, codes))
-    except ValueError as error:
-        raise ConfigError(
-            f"evaluation.cv_folds: {len(target)} training rows cannot be split into {folds} folds: {error}"
-        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a class in fewer rows than folds; callers check its absence
+        return list(splitter.split(features, target, codes))

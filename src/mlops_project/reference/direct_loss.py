@@ -11,10 +11,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 
 from mlops_project.config import Config
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ExportError
+from mlops_project.modeling.side_work import SideWork
 from mlops_project.prediction_log.layout import PREDICTION
 from mlops_project.proof import prove_model
 from mlops_project.runtime import Floats, Predictions, Runtime
@@ -112,7 +114,14 @@ def extend_contract(contract: Contract) -> Contract:
 
 
 def fit_error_model(
-    columns: Mapping[str, Any], predictions: Predictions, truth: Floats, contract: Contract, config: Config, *, seed: int
+    columns: Mapping[str, Any],
+    predictions: Predictions,
+    truth: Floats,
+    contract: Contract,
+    config: Config,
+    *,
+    seed: int,
+    side: SideWork,
 ) -> ErrorModel:
     """Fit on held-out rows; the size is constant where a model explains less than ``MIN_SKILL``, or cannot be exported.
 
@@ -128,11 +137,26 @@ def fit_error_model(
         The pipeline's settings; estimator, parameters and calibration are replaced.
     seed
         Of the folds.
+    side
+        Notes why the size is constant, where the library could not fit it.
+
+    Raises
+    ------
+    ValueError
+        If the errors are too large to be squared.
     """
     values = np.asarray(predictions.values, np.float64)
     errors = np.abs(values - truth)
     mean = float(errors.mean())
-    fitted = _fit_sizes(columns, values, errors, contract, config, seed) if mean > 0 else None
+    if not np.isfinite((errors**2).sum()):
+        raise ValueError(f"errors of up to {errors.max():.3g} cannot be squared")
+    fitted = None
+    if mean > 0:
+        fitted = side.attempt(
+            "the dependence of the error's size on the columns was",
+            lambda: _fit_sizes(columns, values, errors, contract, config, seed),
+            without="so every row is taken to have the mean error in estimates without labels",
+        )
     total = float(((errors - mean) ** 2).sum())
     skill = 1 - float(((errors - fitted[1]) ** 2).sum()) / total if fitted and total > 0 else 0.0
     if fitted is None or skill < MIN_SKILL:
@@ -165,7 +189,6 @@ def _fit_sizes(
     columns: Mapping[str, Any], values: Floats, errors: Floats, contract: Contract, config: Config, seed: int
 ) -> tuple[bytes, Floats] | None:
     """Return the exported model of |error|, and sizes by models that did not see the row; None if it cannot be exported."""
-    import pandas as pd
     from sklearn.base import clone
     from threadpoolctl import threadpool_limits
 

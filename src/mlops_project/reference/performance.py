@@ -11,6 +11,7 @@ from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.modeling.evaluation import Evaluation
 from mlops_project.modeling.metrics import Scored, Truth, bootstrap_metrics, compute_metrics, score_rows
+from mlops_project.modeling.side_work import SideWork
 from mlops_project.reference.calibration import Calibrator, fit_calibrator
 from mlops_project.reference.direct_loss import MIN_ROWS, ErrorModel, fit_error_model
 from mlops_project.reference.expected import compute_expected
@@ -77,6 +78,7 @@ def build_reference_performance(
     *,
     seed: int,
     evaluation: Evaluation | None = None,
+    side: SideWork | None = None,
 ) -> ReferencePerformance:
     """Measure the model on the held-out rows, and fit what estimates rest on: calibrator or error model.
 
@@ -92,26 +94,44 @@ def build_reference_performance(
         Of bootstrap and folds.
     evaluation
         Of the same rows, if there is one: its bootstrap is not done again.
+    side
+        Notes what could not be fitted, and is left out; None: that is said nowhere.
     """
+    side = side or SideWork()
     scored = score_rows(predictions, truth, contract)
     rng = np.random.default_rng(seed)
     n_rows, metrics = len(scored.truth), measure(scored, contract, seed, evaluation)
     if not contract.is_classification:
-        errors = (
-            fit_error_model(columns, predictions, scored.truth, contract, config, seed=seed) if n_rows >= MIN_ROWS else None
-        )
+        errors = None
+        if n_rows >= MIN_ROWS:
+            errors = side.attempt(
+                "the model of the error's size was",
+                lambda: fit_error_model(columns, predictions, scored.truth, contract, config, seed=seed, side=side),
+                without="so performance cannot be estimated before labels come",
+            )
         return ReferencePerformance(rows=n_rows, metrics=metrics, error_model=errors)
     priors = tuple((np.bincount(scored.truth, minlength=len(contract.classes)) / max(n_rows, 1)).tolist())
     if n_rows < MIN_CALIBRATION_ROWS:
         return ReferencePerformance(rows=n_rows, metrics=metrics, priors=priors)
     if n_rows > MAX_CALIBRATION_ROWS:
         scored = scored.take(np.sort(rng.choice(n_rows, MAX_CALIBRATION_ROWS, replace=False)))
+    basis = ReferencePerformance(rows=n_rows, metrics=metrics, priors=priors)
+    calibrated = side.attempt(
+        "the calibration of the scores was",
+        lambda: _calibrate(basis, scored, rng),
+        without="so performance cannot be estimated before labels come",
+    )
+    return calibrated or basis
+
+
+def _calibrate(basis: ReferencePerformance, scored: Scored, rng: np.random.Generator) -> ReferencePerformance:
+    """Add the calibrator, and what it estimates for the held-out rows themselves."""
     indices, scores = scored.indices, scored.probabilities
     calibrator, outside = fit_calibrator(scores, scored.truth, rng)
-    return ReferencePerformance(
-        rows=n_rows,
-        metrics=metrics,
-        priors=priors,
+    if not np.isfinite(np.asarray(calibrator.curves)).all():
+        raise ValueError("the curves are not finite")
+    return msgspec.structs.replace(
+        basis,
         calibrator=calibrator,
         estimated=compute_expected(indices, scores, calibrator.calibrate(scores)),
         checked=compute_expected(indices, scores, outside),

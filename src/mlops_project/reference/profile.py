@@ -18,6 +18,7 @@ from mlops_project.errors import BundleError, ContractError, suggest
 from mlops_project.modeling.evaluation import Evaluation
 from mlops_project.modeling.held_out import HeldOut
 from mlops_project.modeling.importance import Importance
+from mlops_project.modeling.side_work import SideWork
 from mlops_project.reference.bins import CATEGORY_BINS, PRESENT, FeatureProfile, Tally, find_edges, read_numbers
 from mlops_project.reference.performance import ReferencePerformance, build_reference_performance
 from mlops_project.reference.thresholds import compute_thresholds
@@ -73,7 +74,7 @@ def load_reference(bundle: Bundle) -> ReferenceProfile | None:
         return None
     file = bundle.path / PROFILE_FILE
     try:
-        profile = msgspec.json.decode(file.read_bytes(), type=ReferenceProfile)
+        profile = decode_profile(file.read_bytes())
     except OSError as error:
         raise BundleError(f"{file}: cannot be read: {error.strerror}") from error
     except msgspec.DecodeError as error:
@@ -81,6 +82,17 @@ def load_reference(bundle: Bundle) -> ReferenceProfile | None:
     if profile.version != PROFILE_VERSION:
         raise BundleError(f"{file}: profile version {profile.version} is unknown here; train again, or update mlops_project")
     return profile
+
+
+def decode_profile(raw: bytes) -> ReferenceProfile:
+    """Return what ``ReferenceProfile.encode`` wrote.
+
+    Raises
+    ------
+    msgspec.DecodeError
+        If it is none, or holds a number that is not finite.
+    """
+    return msgspec.json.decode(raw, type=ReferenceProfile)
 
 
 def build_reference(
@@ -143,7 +155,12 @@ def build_reference(
 
 
 def profile_held_out(
-    held_out: HeldOut, importance: Importance | None, contract: Contract, config: Config, evaluation: Evaluation | None = None
+    held_out: HeldOut,
+    importance: Importance | None,
+    contract: Contract,
+    config: Config,
+    evaluation: Evaluation | None = None,
+    side: SideWork | None = None,
 ) -> ReferenceProfile:
     """Profile held-out rows, with how good the model is on them.
 
@@ -153,11 +170,13 @@ def profile_held_out(
         Weighs the features; None: every one counts the same.
     evaluation
         Of the same rows, if there is one.
+    side
+        Notes what estimates of the performance have to do without; None: that is said nowhere.
     """
     columns, predictions, seed = held_out.columns, held_out.predictions, config.random_state
     weights = dict(zip(importance.names, importance.means.tolist(), strict=True)) if importance else None
     performance = build_reference_performance(
-        columns, predictions, held_out.truth, contract, config, seed=seed, evaluation=evaluation
+        columns, predictions, held_out.truth, contract, config, seed=seed, evaluation=evaluation, side=side or SideWork()
     )
     return build_reference(columns, predictions, contract, weights=weights, performance=performance, seed=seed)
 
@@ -219,7 +238,9 @@ def _fill(tally: Tally, values: Any) -> FeatureProfile:
     )
     if filled.kind == "category" or not tally.counts.any():
         return filled
-    deviation = float(np.nanstd(read_numbers(values, filled.name)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviation = float(np.nanstd(read_numbers(values, filled.name)))
+    deviation = deviation if np.isfinite(deviation) else float(np.finfo(np.float64).max)  # of numbers that cannot be squared
     return msgspec.structs.replace(filled, smallest=tally.smallest, largest=tally.largest, deviation=deviation)
 
 

@@ -2,22 +2,21 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import yaml
 
-from mlops_project.contract import NUMERIC_TYPES
 from mlops_project.errors import ConfigError
 from mlops_project.sections import DataConfig
 from mlops_project.tables.databases import is_database
+from mlops_project.tables.first_models import list_first_models, name_first_estimators
 from mlops_project.tables.inspect import Inspection, inspect_table
 from mlops_project.tables.layout import LayoutSettings
 from mlops_project.tables.locations import find_local, hide_credentials
 
-FOREST_ROWS = 50_000  # fully grown forests on more rows are slow to train and hundreds of megabytes large
 RARE_SHARE = 0.1
 MAX_LISTED = 100
 MAX_NAME = 64
@@ -192,22 +191,17 @@ class _Writer:
             self.add(f"  #   … and {len(columns) - MAX_LISTED} more")
 
     def model(self, name: str) -> None:
-        large = self.found.n_rows > FOREST_ROWS
+        found = self.found
+        named = name_first_estimators(found.task, found.n_rows)
         self.add("model:")
         self.add(f"  name: {_yaml(name)}", "in the model registry")
-        if large:
-            self.add("  estimator: hist_gradient_boosting", f"quick on {self.found.n_rows:,} rows")
-        else:
-            self.add("  estimator: random_forest", f"or: {', '.join(self._others())}")
-            self.add("  params: {n_estimators: 200, n_jobs: -1}")
-        if self.found.task != "regression":
+        self.add("  estimator: auto", f"cross-validates {', '.join(named)} and keeps the simplest of the best; or name one")
+        fixed = list_first_models(found.task, found.n_rows)[-1]
+        self.add(f"  # estimator: {fixed.estimator}")
+        self.add(f"  # params: {_yaml(fixed.params)}")
+        if found.task != "regression":
             self.add("  # calibration: sigmoid", "if probabilities are to be taken literally")
         self.add("")
-
-    def _others(self) -> Iterator[str]:
-        yield from ("hist_gradient_boosting", "ridge" if self.found.task == "regression" else "logistic_regression")
-        if all(kind in NUMERIC_TYPES for kind, _ in self.found.columns.values()):
-            yield "extra_trees"
 
     def gates(self) -> None:
         found = self.found

@@ -138,7 +138,9 @@ def _log_run(store: Store, run_id: str, bundle: Bundle) -> None:
 
     metadata = bundle.metadata
     params = [Param(key, value) for key, value in _parameters(metadata)]
-    metrics = _metrics(metadata.metrics | _bounds(metadata) | _compare(metadata), _milliseconds(metadata.created_at))
+    metrics = _metrics(
+        metadata.metrics | _bounds(metadata) | _compare(metadata) | _tried(metadata), _milliseconds(metadata.created_at)
+    )
     store.client.log_batch(run_id, metrics=metrics, params=params[:BATCH])
     for start in range(BATCH, len(params), BATCH):
         store.client.log_batch(run_id, params=params[start : start + BATCH])
@@ -181,6 +183,16 @@ def _compare(metadata: Metadata) -> dict[str, float]:
     return values
 
 
+def _tried(metadata: Metadata) -> dict[str, float]:
+    """Return what ``estimator: auto`` compared: each estimator's best score in cross-validation."""
+    values: dict[str, float] = {}
+    for item in metadata.choice.candidates if metadata.choice else ():
+        if item.loss is not None:
+            name = f"tried_{item.estimator}_{metadata.choice.metric}" if metadata.choice else ""
+            values[name] = min(item.loss, values.get(name, item.loss))
+    return values
+
+
 def _parameters(metadata: Metadata) -> Iterator[tuple[str, str]]:
     """Yield what shaped the model, by its path in the configuration."""
     settings = metadata.config
@@ -191,6 +203,10 @@ def _parameters(metadata: Metadata) -> Iterator[tuple[str, str]]:
                 yield from ((f"{section}.{key}.{inner}", str(item)) for inner, item in value.items())
             elif value not in (None, [], (), {}):  # one parameter: a column's name may be none that MLflow takes
                 yield f"{section}.{key}", str(value)
+    if metadata.choice is not None:
+        yield "chosen.estimator", metadata.estimator
+        chosen = metadata.choice.candidates[metadata.choice.chosen]
+        yield from ((f"chosen.params.{key}", str(item)) for key, item in chosen.params.items())
     yield "train_rows", str(metadata.train_rows)
     yield "test_rows", str(metadata.test_rows)
 

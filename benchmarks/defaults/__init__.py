@@ -1,0 +1,1 @@
+"""Which model suits a table that nobody has looked at yet: what ``mlops init`` writes against models made by hand."""

@@ -1,0 +1,280 @@
+"""``model.estimator: auto``: a few models by cross-validation on the training rows, and the simplest of the best is kept.
+
+Every row is answered once by a model that did not see it, and models are compared row by row, by a proper score: log loss, or
+squared error. The simplest whose mean is within one standard error of the best one's is chosen (Breiman et al. 1984, the
+one-standard-error rule, with the error of the paired difference).
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mlops_project.comparison import Candidate, Choice
+from mlops_project.config import Config
+from mlops_project.contract import Contract
+from mlops_project.errors import ConfigError, suggest
+from mlops_project.modeling.evaluation import TITLES, encode_target, format_number
+from mlops_project.modeling.metrics import PROPER, score_rows
+from mlops_project.modeling.pipeline import build_pipeline, fit_pipeline, list_params, predict_frame
+from mlops_project.modeling.side_work import SideWork
+from mlops_project.modeling.validation import split_folds
+from mlops_project.runtime import Floats
+from mlops_project.tables.first_models import FirstModel, list_first_models
+from mlops_project.tables.splits import Split
+from mlops_project.tables.table import Table
+
+AUTO = "auto"
+CHOICE_ROWS = 10_000  # of more training rows, this many are cross-validated: who is best shows in them
+FEW_ROWS, MANY_FOLDS, FEW_FOLDS = 500, 5, 3
+LEAST_TRAINED = 10  # rows: a fold with fewer to learn from says nothing
+
+TELLING = ("C", "alpha", "max_leaf_nodes", "min_samples_leaf")  # the parameters by which models of one estimator differ
+
+Fold = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
+
+
+def choose_model(
+    table: Table, split: Split, contract: Contract, config: Config, side: SideWork, step: Callable[[str], None]
+) -> tuple[Config, Choice | None]:
+    """Return the configuration with the estimator that is to be trained, and how it was chosen; None if it names one.
+
+    Parameters
+    ----------
+    table
+        For its groups and times: folds respect them as the held-out rows do.
+    split
+        Its training rows are compared on.
+    side
+        Notes which models could not be fitted.
+    step
+        Called before each model with what is tried.
+
+    Raises
+    ------
+    ConfigError
+        If none of the estimators has one of ``model.params``.
+    """
+    if config.model.estimator != AUTO:
+        return config, None
+    models = _adopt(list_first_models(contract.task, len(split.train_target)), config, contract)
+    build_pipeline(contract, _with_model(config, models[0]))  # raises what is wrong with the other settings
+    comparison = _Comparison(table, split, contract, config)
+    started = time.monotonic()
+    losses = comparison.try_all(models, side, step)
+    chosen, reason, candidates = _choose(models, losses, contract, comparison.left_out, tried=bool(comparison.folds))
+    choice = Choice(
+        metric=PROPER[contract.task],
+        rows=len(comparison.target),
+        folds=len(comparison.folds),
+        seconds=round(time.monotonic() - started, 2),
+        candidates=candidates,
+        chosen=chosen,
+        reason=reason,
+    )
+    return _with_model(config, models[chosen]), choice
+
+
+def _adopt(models: tuple[FirstModel, ...], config: Config, contract: Contract) -> tuple[FirstModel, ...]:
+    """Return the models with those of ``model.params`` that they have, each model once."""
+    given = config.model.params
+    known = {model.estimator: list_params(model.estimator, contract) for model in models}
+    unknown = [name for name in given if not any(name in names for names in known.values())]
+    if unknown:
+        raise ConfigError(
+            f"model.params.{unknown[0]}: none of {', '.join(known)} has such a parameter, and model.estimator is auto"
+            + suggest(unknown[0], sorted({name for names in known.values() for name in names}))
+        )
+    changed = []
+    for model in models:
+        own = {name: value for name, value in given.items() if name in known[model.estimator]}
+        changed.append(FirstModel(model.estimator, model.params | own))
+    return tuple(model for place, model in enumerate(changed) if model not in changed[:place])
+
+
+def _with_model(config: Config, model: FirstModel) -> Config:
+    settings = msgspec.structs.replace(config.model, estimator=model.estimator, params=dict(model.params))
+    changed = msgspec.structs.replace(config, model=settings)
+    changed.__dict__.update(config.__dict__)  # file and root
+    return changed
+
+
+class _Comparison:
+    """Training rows in folds, and models that are compared on them.
+
+    Attributes
+    ----------
+    features, target, truth
+        The rows.
+    folds
+        Training and test positions of each; none if the rows do not allow any.
+    left_out
+        Models that the time did not suffice for.
+    apart
+        What keeps rows apart inside a pipeline as well, see ``fit_pipeline``.
+    """
+
+    def __init__(self, table: Table, split: Split, contract: Contract, config: Config) -> None:
+        self.contract, self.config, self.left_out = contract, config, 0
+        self.apart = {"groups": table.groups, "times": table.times}
+        features, target = split.train_features, split.train_target
+        order = np.arange(len(target))
+        times = _follow(table.times, target.index)
+        if times is not None:
+            order = np.argsort(times, kind="stable")
+        if len(order) > CHOICE_ROWS:
+            drawn = np.random.default_rng(config.random_state).choice(len(order), CHOICE_ROWS, replace=False)
+            order = order[np.sort(drawn)]
+        self.features, self.target = features.iloc[order], target.iloc[order]
+        self.truth = encode_target(self.target, contract)
+        groups = _follow(table.groups, target.index)
+        if groups is None and split.copies is not None and config.data.copies == "together":
+            groups = _follow(pd.Series(split.copies.groups), target.index)
+        self.folds = self._split(None if groups is None else groups[order], timed=times is not None)
+
+    def _split(self, groups: npt.NDArray[np.intp] | None, *, timed: bool) -> list[Fold]:
+        """Return the folds whose training rows hold every class."""
+        wanted, seed = MANY_FOLDS if len(self.target) <= FEW_ROWS else FEW_FOLDS, self.config.random_state
+        found = None if groups is None else pd.Series(groups)
+        if self.contract.is_classification and not timed and groups is None:
+            wanted = min(wanted, int(np.bincount(self.truth, minlength=len(self.contract.classes)).min()))
+        try:
+            folds = split_folds(self.features, self.target, self.contract, wanted, seed, found, timed=timed)
+        except ValueError:  # too few rows, groups, or rows of a class
+            return []
+        known = set(range(len(self.contract.classes)))
+        return [
+            (train, test)
+            for train, test in folds
+            if len(train) >= LEAST_TRAINED and len(test) and known <= (set(self.truth[train].tolist()) if known else set())
+        ]
+
+    def try_all(self, models: tuple[FirstModel, ...], side: SideWork, step: Callable[[str], None]) -> list[Floats | None]:
+        """Return each model's loss per row ``(n_rows,)``; None where it failed, or the time was over before it was finished."""
+        deadline = time.monotonic() + self.config.model.budget_seconds
+        losses: list[Floats | None] = []
+        for model in models if self.folds else ():
+            first = not any(loss is not None for loss in losses)
+            if not first and time.monotonic() >= deadline:
+                losses.append(None)
+                self.left_out += 1
+                continue
+            step(f"trying {model.estimator} {_name_params(model)}".rstrip())
+            work = partial(self._lose, model, None if first else deadline)
+            without = "so it was not compared"
+            losses.append(side.attempt(f"{model.estimator} was", work, self.features, without=without))
+        return losses or [None] * len(models)
+
+    def _lose(self, model: FirstModel, deadline: float | None) -> Floats | None:
+        """Return the loss of each row that a fold holds and the model answers, else NaN; None if the time was over too soon.
+
+        A model that cannot be fitted to one of the folds raises: it could not be fitted to all rows either.
+        """
+        config = _with_model(self.config, model)
+        losses = np.full(len(self.target), np.nan)
+        for train, test in self.folds:
+            if deadline is not None and time.monotonic() >= deadline:
+                self.left_out += 1
+                return None
+            pipeline = build_pipeline(self.contract, config)
+            fit_pipeline(pipeline, self.features.iloc[train], self.target.iloc[train], **self.apart)
+            try:
+                answers = predict_frame(pipeline, self.features.iloc[test], self.contract)
+            except ValueError:  # a number too large for this model, say: its rows are not compared
+                continue
+            scored = score_rows(answers, self.truth[test], self.contract)
+            if self.contract.is_classification:
+                losses[test] = -np.log(np.clip(scored.chosen, np.finfo(np.float64).eps, 1.0))
+            else:
+                losses[test] = scored.error**2
+        return losses
+
+
+def _follow(column: "pd.Series[Any] | None", index: pd.Index) -> npt.NDArray[np.intp] | None:
+    """Return codes of a table's column, in the order of its values, for training rows: labelled predictions come last, as one.
+
+    Parameters
+    ----------
+    index
+        The training rows' positions in the table; those of labelled predictions go on behind it.
+    """
+    if column is None:
+        return None
+    codes = pd.Series(np.unique(column.astype(str) if column.dtype == object else column, return_inverse=True)[1])
+    return codes.reindex(index).fillna(len(codes)).to_numpy(np.intp)
+
+
+def _name_params(model: FirstModel) -> str:
+    """Return the parameters by which the models of one estimator differ."""
+    told = [f"{name} {model.params[name]:g}" for name in TELLING if name in model.params]
+    return f"({', '.join(told)})" if told else ""
+
+
+def _choose(
+    models: tuple[FirstModel, ...], losses: list[Floats | None], contract: Contract, left_out: int, *, tried: bool
+) -> tuple[int, str, tuple[Candidate, ...]]:
+    """Return the place of the model to keep, why, and all of them with their figures."""
+    known = {place: loss for place, loss in enumerate(losses) if loss is not None and _is_usable(loss)}
+    if not known:
+        plain = tuple(Candidate(estimator=model.estimator, params=model.params) for model in models)
+        why = "none could be fitted in every fold" if tried else "too few rows for cross-validation, so none was compared"
+        return 0, f"{why}; this is the simplest", plain
+    best = min(known, key=lambda place: float(np.nanmean(known[place])))
+    behind = {place: _compare(loss, known[best]) for place, loss in known.items()}
+    chosen = min(place for place, (mean, error) in behind.items() if mean <= error)
+    candidates = tuple(
+        Candidate(
+            estimator=model.estimator,
+            params=model.params,
+            loss=_summarise(known[place], contract) if place in known else None,
+            behind=behind.get(place, (0.0, 0.0)),
+        )
+        for place, model in enumerate(models)
+    )
+    return chosen, _explain(chosen, best, candidates, models, contract, left_out), candidates
+
+
+def _is_usable(loss: Floats) -> bool:
+    """Whether the rows that were answered have losses that add up to a number."""
+    answered = loss[~np.isnan(loss)]
+    return len(answered) > 0 and bool(np.isfinite(answered.sum()))
+
+
+def _compare(loss: Floats, best: Floats) -> tuple[float, float]:
+    """Return the mean of a paired difference, and its standard error."""
+    differences = (loss - best)[np.isfinite(loss) & np.isfinite(best)]
+    if not len(differences):
+        return float(np.finfo(np.float64).max), 0.0
+    return float(differences.mean()), float(differences.std(ddof=1) / np.sqrt(len(differences))) if len(
+        differences
+    ) > 1 else 0.0
+
+
+def _summarise(loss: Floats, contract: Contract) -> float:
+    mean = float(np.nanmean(loss))
+    return mean if contract.is_classification else float(np.sqrt(mean))
+
+
+def _explain(
+    chosen: int, best: int, candidates: tuple[Candidate, ...], models: tuple[FirstModel, ...], contract: Contract, left_out: int
+) -> str:
+    title = TITLES[PROPER[contract.task]]
+
+    def tell(place: int) -> str:
+        loss = candidates[place].loss
+        return f"{models[place].estimator} {_name_params(models[place])} {format_number(loss)}" if loss is not None else ""
+
+    rivals: dict[str, float] = {}
+    for place, model in enumerate(models):
+        loss = candidates[place].loss
+        if loss is not None and model.estimator != models[chosen].estimator:
+            rivals[model.estimator] = min(loss, rivals.get(model.estimator, np.inf))
+    others = ", ".join(f"{name} {format_number(loss)}" for name, loss in rivals.items())
+    why = "the best" if chosen == best else f"the simplest within one standard error of the best ({tell(best)})"
+    late = f"; model.budget_seconds ended before {left_out} more were compared" if left_out else ""
+    return f"{title} {format_number(candidates[chosen].loss or 0.0)}, {why}" + (f"; {others}" if others else "") + late
