@@ -41,7 +41,9 @@ def count_footers(frame: pd.DataFrame) -> tuple[int, str]:
         added, others = _compare(frame, n_rows, place, kind) if kind in ("sum", "mean") else ([], [])
         label = _find_label(frame, place)
         if kind in ("sum", "mean") and (others or not added):
-            return 0, f"the last row says {label!r}, but its numbers are not the {kind}s of the others"
+            return 0, "" if frame.iloc[
+                place
+            ].notna().all() else f"the last row says {label!r}, but its numbers are not the {kind}s of the others"
         if added:
             seen.append(f"a row {label!r} holds the {kind}s of {', '.join(added[:3])}{', …' if len(added) > 3 else ''}")
     seen += ["one holds only a remark" if kinds.count("remark") == 1 else "some hold only remarks"] if "remark" in kinds else []
@@ -68,13 +70,10 @@ def looks_like_data(row: list[str], n_columns: int) -> bool:
 
 def _name_kind(frame: pd.DataFrame, place: int) -> str | None:
     """Return what a row says that it is: ``sum``, ``mean`` or ``remark``; None for nothing."""
-    row = frame.iloc[place]
-    if not row.isna().any():
-        return None
     label = _find_label(frame, place)
     if label is not None:
         return next(kind for pattern, kind in STATISTICS if pattern.fullmatch(label))
-    present = row.dropna()
+    present = frame.iloc[place].dropna()
     if len(present) != 1 or frame.shape[1] < 3 or not isinstance(present.iloc[0], str) or _is_number(present.iloc[0]):
         return None
     above = frame[present.index[0]].iloc[: max(MIN_ROWS, place - MAX_FOOTERS)]

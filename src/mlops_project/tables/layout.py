@@ -198,15 +198,22 @@ def join_names(rows: Sequence[Row], places: Sequence[int]) -> tuple[str, ...]:
 class _Body:
     """What the columns of a file's rows hold, as far as its first rows show."""
 
-    def __init__(self, rows: Sequence[Row], places: Sequence[int], width: int) -> None:
-        self.rows = [rows[place] for place in places if len(rows[place]) == width]
+    def __init__(self, rows: Sequence[Row], filled: Sequence[int], width: int) -> None:
+        later = filled[max(1, len(filled) // 2) :][:MAX_BODY]  # behind titles, names and units
+        self.rows = [rows[place] for place in later if len(rows[place]) == width]
         self.width = width
         cells = [[row[column].strip() for row in self.rows] for column in range(width)]
         kinds = [Counter(_kind(cell) for cell in column) for column in cells]
         self.kinds = [_main_kind(counts) for counts in kinds]
         self.typed = [column for column, kind in enumerate(self.kinds) if kind in ("number", "date")]
         texts = [column for column, kind in enumerate(self.kinds) if kind == "text"]
-        self.few = {column: {*cells[column]} for column in texts if 2 * len({*cells[column]}) <= len(self.rows)}
+        all_rows = [rows[place] for place in filled if len(rows[place]) == width]
+        counts = {column: Counter(row[column].strip() for row in all_rows) for column in texts}
+        self.few = {column: values for column, values in counts.items() if 2 * len(values) <= len(all_rows)}
+
+    def repeats(self, column: int, cell: str) -> bool:
+        """Whether a text stands in several rows of a column of few texts."""
+        return column in self.few and self.few[column][cell] > 1
 
     def contrast(self, row: Row) -> bool:
         """Whether a row's cells are texts where the columns hold numbers or dates."""
@@ -218,7 +225,7 @@ class _Body:
         """Whether every cell of a row is as those of its column."""
         typed = [(column, _kind(row[column].strip())) for column in self.typed]
         typed = [(column, kind) for column, kind in typed if kind != "gap"]
-        known = [row[column].strip() in values for column, values in self.few.items()]
+        known = [self.repeats(column, row[column].strip()) for column in self.few]
         if any(kind != self.kinds[column] for column, kind in typed):
             return False
         if not typed:  # texts only
@@ -247,7 +254,7 @@ def _detect(rows: Sequence[Row], filled: list[int]) -> Layout:
     if len(filled) <= MIN_BODY:
         return plain
     width = Counter(len(rows[place]) for place in filled[1:]).most_common(1)[0][0]
-    body = _Body(rows, filled[max(1, len(filled) // 2) :][:MAX_BODY], width)
+    body = _Body(rows, filled, width)
     if width < 2 or len(body.rows) < 2:
         return plain
     header = _find_header(rows, filled, body)
@@ -371,13 +378,13 @@ def _leave_out(layout: Layout, places: list[int], text: str, *, certain: bool) -
 
 def _are_types(row: Row, body: _Body) -> bool:
     cells = [(column, cell.strip()) for column, cell in enumerate(row[: body.width]) if cell.strip()]
-    if len(cells) < 2 or any(cell in body.few.get(column, ()) for column, cell in cells):
+    if len(cells) < 2 or any(body.repeats(column, cell) for column, cell in cells):
         return False
     return sum(bool(TYPE_WORD.fullmatch(cell)) for _, cell in cells) >= MOSTLY * len(cells)
 
 
 def _are_flags(row: Row, body: _Body) -> bool:
     """Whether a row is the third one of Orange's files: what a column is for."""
-    if any(cell.strip() in body.few.get(column, ()) for column, cell in enumerate(row) if cell.strip()):
+    if any(body.repeats(column, cell.strip()) for column, cell in enumerate(row) if cell.strip()):
         return False
     return all(cell.strip().lower() in FLAG_WORDS for cell in row)

@@ -125,6 +125,11 @@ def test_comment_that_lists_the_names_is_not_the_header(read, frame):
     assert "#age" in read("\n".join(["# made by hand", "#age,sex,bmi,city,pay", *lines(frame)[1:]]))[0]
 
 
+def test_first_row_whose_category_is_in_early_rows_only_is_data_too(read):
+    text = "\n".join(f"{'early' if row < 9 else 'late'},{row % 3},{row / 2}" for row in range(N))
+    assert len(read(text, adopt=True)[0]) == N
+
+
 def test_texts_without_names_are_recognised_by_their_values(read):
     text = "\n".join(f"{'pe'[row % 2]},{'xbs'[row % 3]},{'nw'[row % 2]}" for row in range(N))
     assert len(read(text, adopt=True)[0]) == N
@@ -157,6 +162,13 @@ def test_row_of_totals_is_left_out_if_the_numbers_add_up(read, frame, label):
     read_back, said = read("\n".join([*lines(frame, sep="\t"), total]))
     same(read_back, frame)
     assert "holds the sums of bmi, pay; 1 row left out (data.skip_footer: 1)" in said
+
+
+def test_total_beside_numbers_only_is_left_out(read, frame):
+    plain = frame[["sex", "bmi", "pay"]]
+    text = "\n".join([*lines(plain), f"Total,{frame['bmi'].sum():.2f},{frame['pay'].sum():.1f}"])
+    same(read(text)[0], plain)
+    assert len(read("\n".join([*lines(plain), "Total,5,6"]))[0]) == N + 1
 
 
 def test_row_that_says_total_but_does_not_add_up_is_kept_and_said(read, frame):
