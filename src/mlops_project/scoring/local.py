@@ -39,12 +39,15 @@ class Check:
         Feature → rows with a value outside the training range, or a category that training did not know.
     extra
         Columns that the model does not read; they are kept in the result.
+    left_out
+        Lines at the end that are no data, such as totals.
     """
 
     rows: int = 0
     problems: list[Problem] = field(default_factory=list)
     outside: dict[str, int] = field(default_factory=dict)
     extra: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass
@@ -91,7 +94,7 @@ def check_file(file: TableFile, contract: Contract, progress: Progress = lambda 
             _count_outside(check.outside, encoded, contract)
         check.rows += len(chunk)
         progress(check.rows)
-    check.problems = list(found.values())
+    check.problems, check.left_out = list(found.values()), tuple(file.left_out)
     if not check.rows and not check.problems:
         check.problems.append(Problem(None, "there is no row"))
     return check

@@ -101,6 +101,8 @@ def _show_check(check: Check, t: Translate) -> bool:
     if check.extra:
         names = ", ".join(escape(shorten(name)) for name in check.extra[:10])
         st.caption(t("batch.extra", names=names + (" …" if len(check.extra) > 10 else "")))
+    if check.left_out:
+        st.caption(t("batch.left_out", lines=" · ".join(escape(shorten(line.strip())) for line in check.left_out)))
     if check.outside:
         with st.expander(t("batch.outside"), icon=":material/warning:"):
             frame = pd.DataFrame({t("column"): list(check.outside), t("rows"): list(check.outside.values())})
