@@ -63,16 +63,17 @@ def find_copies(table: Table) -> Copies | None:
     if len(table.target) < 2 or not columns:
         return None
     target = _hash(table.target)
-    exact = _Rows([*map(_hash, columns), target])
+    rows = _Rows([*map(_hash, columns), target])
+    n_exact, keys = _count_repeats(rows.total), [rows.total] if rows.has_copies() else []
+    del rows  # its hashes are as large as the table
     rounded = _Rows([*(_hash(_round(column)) for column in columns), target])
-    keys = [rows.total for rows in (exact, rounded) if rows.has_copies()]
+    keys += [rounded.total] if rounded.has_copies() else []
     differing = _find_differing(rounded)
     if differing is not None:
         keys.append(rounded.without([differing]).total)
     if not keys:
         return None
     groups = _join(keys)
-    n_exact = _count_repeats(exact.total)
     return Copies(
         groups, n_exact, _count_repeats(groups) - n_exact, "" if differing is None else str(table.features.columns[differing])
     )
@@ -83,8 +84,9 @@ class _Rows:
 
     def __init__(self, hashes: list[Hashes]) -> None:
         self.hashes = hashes
-        with np.errstate(over="ignore"):
-            self.total: Hashes = np.sum(hashes, axis=0, dtype=np.uint64)
+        self.total: Hashes = np.zeros(len(hashes[0]), np.uint64)
+        for column in hashes:
+            self.total += column  # wraps around
 
     def without(self, columns: Iterable[int]) -> "_Rows":
         left_out = set(columns)

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_project.findings import Finding, Severity
+from mlops_project.tables.checks import TIME_NAME
 from mlops_project.tables.sample import Floats, Sample, explain_alone, numeric_matrix
 
 MIN_ROWS = 50
@@ -226,7 +227,9 @@ def find_too_good(sample: Sample, skipped: frozenset[str]) -> Finding | None:
 
 
 def _numbers_rows(sample: Sample, name: str) -> bool:
-    return sample.types[name] == "datetime" or _counts(sample.values[name])
+    values = sample.values[name]
+    is_time = TIME_NAME.search(name) is not None and len(np.unique(values)) >= SURE_CODES
+    return sample.types[name] == "datetime" or is_time or _counts(values)
 
 
 def _explain_together(sample: Sample, names: list[str]) -> float:
