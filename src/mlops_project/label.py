@@ -10,7 +10,7 @@ import msgspec
 
 from mlops_project.command import WorkflowCommand, config_options, echo, print_json
 from mlops_project.config import Config
-from mlops_project.contract import Contract, Label
+from mlops_project.contract import MERGED_CLASS, Contract, Label
 from mlops_project.errors import ConfigError, ContractError, DataError, suggest
 from mlops_project.wire.words import spell_number
 
@@ -107,6 +107,7 @@ def _read_labels(values: Sequence[Any], contract: Contract, column: str) -> list
         return [_read_number(value, row, column) for row, value in enumerate(values, 1)]
     known: dict[str, Label] = dict(zip(contract.class_names, contract.classes, strict=True))
     known |= {str(item).lower() if isinstance(item, bool) else str(item): item for item in contract.classes}
+    known |= dict.fromkeys(contract.merged, MERGED_CLASS)
     names = frozenset(known)
     labels: list[Label] = []
     for row, value in enumerate(values, 1):
