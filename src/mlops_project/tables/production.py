@@ -1,7 +1,9 @@
 """Labelled predictions as rows to learn from: typed as the table is, beside its training rows or instead of them."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,13 +12,15 @@ import pandas as pd
 import pyarrow as pa
 
 from mlops_project.config import Config
-from mlops_project.contract import Contract
+from mlops_project.contract import Contract, Reading
 from mlops_project.errors import DataError
 from mlops_project.prediction_log.layout import ID, ROW, TIME
 from mlops_project.tables.missing import mark_missing
 from mlops_project.tables.splits import Split
 from mlops_project.tables.table import Table, compute_digest, hash_column
+from mlops_project.wire.reading import ColumnReading
 
+NO_READINGS: Mapping[str, Reading] = MappingProxyType({})
 # Equal rows give a held-out row away only where they are rare: a table of few categories is full of them.
 USUALLY_EQUAL = 0.05
 
@@ -125,7 +129,7 @@ def join_production(table: Table, split: Split, production: ProductionRows, conf
         If they lack a feature, hold a label that the table does not have, or, learned from alone, lack a class.
     """
     _check_features(table, production)
-    typed = _as_logged(production.features[list(table.types)], config)
+    typed = _as_logged(production.features[list(table.types)], config, table.readings)
     known = _find_known(typed, split)
     typed, target = typed[~known], production.target[~known]
     _check_labels(table, target, alone=not config.retraining.original)
@@ -179,12 +183,20 @@ def _check_labels(table: Table, target: "pd.Series[Any]", *, alone: bool) -> Non
         raise DataError(f"labelled predictions alone (retraining.original: false) cannot be learned from: {lack}")
 
 
-def _as_logged(features: pd.DataFrame, config: Config | None = None) -> pd.DataFrame:
-    """Return features in the log's representation: every number float64, marks of missing values read as the table's."""
+def _as_logged(
+    features: pd.DataFrame, config: Config | None = None, readings: Mapping[str, Reading] = NO_READINGS
+) -> pd.DataFrame:
+    """Return features in the log's representation: every number float64, marks of missing values and texts read as the table's.
+
+    A version that answered before the table had these rules has logged them by its own.
+    """
     marks = () if config is None else config.data.missing
     columns = {}
     for name in features.columns:
         column = mark_missing(features[name], marks)
+        if name in readings and isinstance(column.dtype, pd.StringDtype):
+            read = ColumnReading(readings[name], "string").read_text
+            column = column.map({text: read(text) or np.nan for text in column.dropna().unique()}).astype("str")
         columns[name] = column.astype("float64") if column.dtype.kind in "biuf" else column
     return pd.DataFrame(columns, copy=False)
 

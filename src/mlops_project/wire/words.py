@@ -20,6 +20,7 @@ CSV_MISSING = frozenset((
     "NaN", "None", "n/a", "nan", "null",
 ))
 # fmt: on
+EXACT_DIGITS = 15  # of a number that float64 tells apart from others; longer ones are codes
 NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d*)(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCII)  # not 007, which is a code
 
 
@@ -53,7 +54,7 @@ def read_words(cells: Sequence[Any], feature: Feature) -> list[Any]:
 
 def _read_code(cell: str, known: frozenset[str]) -> str:
     """Return a text, or the number that it spells in another way (1.50) as training spells it (1.5), if that is known."""
-    if cell in known or not NUMBER.fullmatch(cell):
+    if cell in known or not NUMBER.fullmatch(cell) or sum(map(str.isdigit, cell)) > EXACT_DIGITS:
         return cell
     spelled = spell_number(float(cell), known)
     return spelled if spelled in known else cell

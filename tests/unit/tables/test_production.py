@@ -111,6 +111,14 @@ def test_marks_of_missing_values_are_read_as_the_tables(prepared, config):
     assert np.isnan(whole.train_features["size"].iloc[-2])
 
 
+def test_texts_that_an_earlier_version_logged_are_read_by_the_tables_rules(prepared, config):
+    """It took the words for texts; the table, a CSV file, reads them as missing, and blanks do not count."""
+    table, whole = join_production(*prepared, read(prepared, log(4, city=["Recife ", "NA", "None", "Olinda"])), config)
+    assert whole.train_features["city"].tolist()[-4] == "Recife"
+    assert whole.train_features["city"].isna().tolist()[-4:] == [False, True, True, False]
+    assert build_contract(table, whole).feature("city").categories == ("Natal", "Olinda", "Recife")
+
+
 def test_rows_equal_to_a_held_out_row_are_left_out(prepared, config):
     table, split = prepared
     stolen = split.test_features.head(3).astype({"rooms": float, "garden": float})

@@ -16,6 +16,7 @@ from mlops_project.wire.columns import Rules
 from mlops_project.wire.mlflow import CSV, PARQUET, ScoringProtocol
 from mlops_project.wire.problems import RowsError
 from mlops_project.wire.rows import Encoded
+from mlops_project.wire.words import read_words
 from tests.unit.wire.uploads import read_batch
 
 
@@ -107,3 +108,8 @@ def test_frame_that_pandas_writes_is_read_back(mixed):
     rows = read(frame.to_csv(index=False), mixed)
     np.testing.assert_array_equal(rows.numbers[0, :5], [1.5, np.nan, 15, 1, 1795392000])
     assert rows.texts.tolist() == [["red", ""]]
+
+
+def test_long_codes_are_told_apart():
+    feature = Feature("card", "string", categories=("1000000000000000000000", "1.5", "2"))
+    assert read_words(["1000000000000000000007", "1.50", "2.0"], feature) == ["1000000000000000000007", "1.5", "2"]
