@@ -59,7 +59,8 @@ def run_table(source: Source, splits: int, max_rows: int) -> tuple[dict[str, lis
         folder = Path(name)
         place = write_table(source, folder, max_rows)
         target = None if place.startswith("sklearn:") else source.target
-        (folder / "model.yaml").write_text(draft_config(place, target, query=None, folder=folder), encoding="utf-8")
+        text, _ = draft_config(place, target, query=None, folder=folder)
+        (folder / "model.yaml").write_text(text, encoding="utf-8")
         config = read_config(folder / "model.yaml", root=folder, env={})
         table = load_table(config)
         for seed in range(splits):

@@ -77,6 +77,10 @@ def test_model_page_shows_metrics_with_intervals(start, default_project):
     assert float(accuracy["Value"]) == pytest.approx(metadata.metrics["accuracy"], abs=5e-5)
     low, high = metadata.metric_intervals["accuracy"]
     assert [float(part) for part in accuracy["Interval"].split(" to ")] == pytest.approx([low, high], abs=5e-5)
+    beside = app.dataframe[1].value
+    assert list(beside["Model"]) == ["this model", "base rate", "linear model"]
+    dummy = metadata.baselines[0].metrics["log_loss"]
+    assert float(beside["log loss"].iloc[1]) == pytest.approx(dummy, abs=5e-5)
 
 
 @pytest.mark.parametrize("project", ["default_project", "mixed_project"])

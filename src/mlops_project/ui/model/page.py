@@ -92,6 +92,10 @@ def _show_quality(view: View, bundle: Bundle) -> None:
             names = [name_metric(t, name) for name in shares]
             values = [metadata.metrics[name] for name in shares]
             st.altair_chart(charts.draw_intervals(names, values, bounds, t), width="stretch")
+    if metadata.baselines:
+        st.header(t("baselines"), anchor=False)
+        st.caption(t("baselines.lead"))
+        st.dataframe(_list_baselines(bundle, t), hide_index=True, width="stretch")
     found = predict_reference(view.model)
     if found is None:
         st.info(t("plots.none"), icon=":material/visibility_off:")
@@ -114,6 +118,26 @@ def _list_metrics(bundle: Bundle, t: Translate) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _list_baselines(bundle: Bundle, t: Translate) -> pd.DataFrame:
+    """Return the model and the trivial ones, by the metrics they are compared with."""
+    metadata = bundle.metadata
+    names = list(metadata.baselines[0].gains)
+    rows = [
+        (t("this.model"), metadata.metrics, ""),
+        *((t(item.name), item.metrics, item.description) for item in metadata.baselines),
+    ]
+    return pd.DataFrame(
+        [
+            {
+                t("model"): title,
+                **{name_metric(t, name): t.number(values[name], 4) for name in names if name in values},
+                t("description"): about,
+            }
+            for title, values, about in rows
+        ]
+    )
 
 
 def _show_classification(view: View) -> None:
