@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -267,7 +268,7 @@ def _find_kind(sample: bytes) -> Kind:
 
 
 def _check_unique(names: list[str]) -> None:
-    twice = sorted({name for name in names if name and names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if name and count > 1)
     if twice:  # pandas would quietly number them
         raise DataError(f"column names stand twice in the header: {', '.join(twice)}; rename them")
 

@@ -1,5 +1,6 @@
 """Tables from spreadsheets (Excel, OpenDocument), read by calamine; formulas count with the value that was saved."""
 
+from collections import Counter
 from typing import Any, BinaryIO
 
 import pandas as pd
@@ -87,7 +88,7 @@ def _write(cell: Any) -> str:
 def _build(cells: Cells, layout: Layout, width: int, file: str, n_footers: int) -> pd.DataFrame:
     names = [*layout.names] or [_write(cell).strip() for cell in cells[layout.header[0]]]
     names += [""] * (width - len(names))
-    twice = sorted({name for name in names if name and names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if name and count > 1)
     if twice:
         raise DataError(f"{file}: column names stand twice in the header: {', '.join(twice)}; rename them")
     left_out = {*layout.skip, *layout.header}
