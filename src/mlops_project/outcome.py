@@ -92,7 +92,9 @@ def find_next(result: Training, config: Config) -> Iterator[tuple[str, str]]:
 
     decision, run = result.decision, result.run
     if run is not None and decision is not None and not decision.promote and decision.verdict != "identical":
-        if decision.verdict in NOT_GOOD_ENOUGH:
+        if decision.verdict == "not_better_than_dummy" and config.model.estimator != "auto":
+            yield config.command("train", "--set model.estimator=auto"), "compare several estimators, and keep the best"
+        elif decision.verdict in NOT_GOOD_ENOUGH:
             yield config.command("train"), "train again, once you have followed the gate's advice above"
         else:
             yield config.command("models"), "compare this version with the champion"

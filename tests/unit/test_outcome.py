@@ -38,11 +38,16 @@ def test_model_is_served_asked_and_promoted_if_the_gate_has_not_done_so(tmp_path
 
 @pytest.mark.parametrize(
     ("verdict", "first"),
-    [("worse", "models"), ("unclear", "models"), ("not_better_than_dummy", "train"), ("below_minimum", "train")],
+    [
+        ("worse", "mlops models churn.yaml"),
+        ("unclear", "mlops models churn.yaml"),
+        ("below_minimum", "mlops train churn.yaml"),
+        ("not_better_than_dummy", "mlops train churn.yaml --set model.estimator=auto"),
+    ],
 )
 def test_refused_model_is_looked_at_or_trained_again_before_it_is_forced(tmp_path, verdict: Verdict, first):
     commands = propose(tmp_path, Decision(promote=False, verdict=verdict, reason=""))
-    assert list(commands) == [f"mlops {first} churn.yaml", "mlops promote churn.yaml --version 3 --force --reason '…'"]
+    assert list(commands) == [first, "mlops promote churn.yaml --version 3 --force --reason '…'"]
 
 
 def test_model_that_was_not_logged_can_be_served_at_the_address_that_is_set(tmp_path):
