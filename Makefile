@@ -177,6 +177,10 @@ bench-ui: $(VENV)/.dev ## How long people wait for the application
 bench-monitor: $(VENV)/.dev ## False alarms, detection and speed of monitoring against other tools; BENCH=--quick
 	$(BIN)/python -m benchmarks.monitor $(BENCH)
 
+.PHONY: bench-scale
+bench-scale: $(VENV)/.dev ## Scoring a million rows from file to file against predict_proba in memory; BENCH='--rows 10000000'
+	$(BIN)/python benchmarks/scale.py $(BENCH)
+
 .PHONY: clean
 clean: ## Remove the environment and everything built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
