@@ -80,6 +80,23 @@ def _clean(finding: Finding, accepted: str) -> Finding:
     return msgspec.structs.replace(finding, seen=seen, why=why, cure=cure, columns=columns, accepted=plain(accepted))
 
 
+def accept_all(findings: Iterable[Finding], reasons: Mapping[str, str]) -> tuple[Finding, ...]:
+    """Return what ``accept`` does for everything that training found, and a note about reasons for what was not found."""
+    found = accept(findings, reasons)
+    codes = dict.fromkeys(finding.code for finding in found)
+    unused = [key for key in reasons if key.partition(":")[0] not in codes]
+    if not unused:
+        return found
+    note = Finding(
+        code="unused-acceptance",
+        seen=f"checks.accept names {', '.join(map(repr, unused))}, and nothing of that kind was found",
+        why="a code that is misspelled accepts nothing, and one that is no longer needed may hide the next case",
+        cure=f"take it out, or mend it; found were: {', '.join(codes) or 'none'}",
+        severity="note",
+    )
+    return accept([*found, note], reasons)
+
+
 def _find_reason(finding: Finding, reasons: Mapping[str, str]) -> str:
     if finding.code in reasons:
         return reasons[finding.code]

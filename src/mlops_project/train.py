@@ -25,7 +25,7 @@ from mlops_project.command import Step, WorkflowCommand, config_options, print_j
 from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import BundleError, TrackingError
-from mlops_project.findings import Finding, accept, summarise
+from mlops_project.findings import Finding, accept, accept_all, summarise
 from mlops_project.metadata import check_contract
 from mlops_project.outcome import Training, as_plain, find_next, print_outcome
 
@@ -156,7 +156,7 @@ def build(
             slices = split.test_features[[*config.evaluation.slices]] if config.evaluation.slices else None
             evaluation = evaluate(held_out.predictions, held_out.truth, contract, config, slices)
             evaluation = add_baselines(evaluation, rivals, contract, config)
-            findings = accept([*findings, *judge_baselines(evaluation, contract, chosen)], config.checks.accept)
+            findings = accept_all([*findings, *judge_baselines(evaluation, contract, chosen)], config.checks.accept)
             metadata = _describe(folder, table, split, contract, evaluation, config, started, findings)
             metadata = msgspec.structs.replace(metadata, estimator=chosen.model.estimator, choice=choice)
             importance = try_importance(runtime, held_out, contract, config, side)

@@ -9,10 +9,11 @@ PARTS = ("**Seen.** ", "**Why.** ", "**Do.** ")
 
 
 def read_codes() -> set[str]:
-    """Return every ``code="…"`` that the source passes by name: findings alone have a code of this form."""
+    """Return every text in what the source passes as ``code=…``: findings alone have codes of this form."""
     trees = (ast.parse(file.read_text(encoding="utf-8")) for file in (ROOT / "src").rglob("*.py"))
     keywords = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "code")
-    return {node.value.value for node in keywords if isinstance(node.value, ast.Constant)}
+    values = (part.value for node in keywords for part in ast.walk(node.value) if isinstance(part, ast.Constant))
+    return {value for value in values if isinstance(value, str)}
 
 
 def read_sections() -> dict[str, str]:

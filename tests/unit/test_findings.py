@@ -2,7 +2,7 @@ import pytest
 
 from mlops_project.config import read_config
 from mlops_project.errors import ConfigError
-from mlops_project.findings import Finding, accept, format_finding
+from mlops_project.findings import Finding, accept, accept_all, format_finding, summarise
 
 LEAK = Finding(code="leak-copy", columns=("total",), seen="total is the target", why="w", cure="drop it", severity="error")
 PAIR = Finding(code="leak-sum", columns=("a", "b"), seen="a + b is the target", why="w", cure="drop one", severity="error")
@@ -30,6 +30,23 @@ def test_a_finding_about_two_columns_needs_both():
     assert accept([PAIR], {"leak-sum:a": "r"}) == (PAIR,)
     (finding,) = accept([PAIR], {"leak-sum:a": "r", "leak-sum:b": "s"})
     assert finding.accepted == "r; s"
+
+
+def test_reason_for_what_was_not_found_is_told():
+    found = accept_all([LEAK], {"leak-copy": "known before", "leak-copies:total": "known before"})
+    (note,) = (finding for finding in found if finding.code != "leak-copy")
+    assert (note.code, note.severity) == ("unused-acceptance", "note")
+    assert note.seen == "checks.accept names 'leak-copies:total', and nothing of that kind was found"
+    assert accept_all([LEAK], {"leak-copy:total": "r"}) == accept([LEAK], {"leak-copy:total": "r"})
+
+
+def test_many_of_one_kind_are_joined_and_others_are_not():
+    many = [Finding(code="constant", columns=(f"c{k}",), seen=f"column c{k} is 0", why="w", cure="c") for k in range(30)]
+    joined, leak = summarise([*many, LEAK])
+    assert joined.seen == "30 times: column c0 is 0, column c1 is 0, column c2 is 0, …"
+    assert len(joined.columns) == 20
+    assert leak == LEAK
+    assert summarise(many[:5]) == tuple(many[:5])
 
 
 def test_lines_begin_with_the_code_and_fit_the_terminal():
