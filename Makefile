@@ -58,7 +58,7 @@ train: $(VENV)/.run ## Train the default model, or CONFIG=model.yaml
 
 # --- check ------------------------------------------------------------------------------------------------------------
 
-.PHONY: test test-e2e test-containers test-k8s test-monitoring test-browser screenshots manifests check format lint types imports spelling secrets docs docs-check workflows compose lock lock-check
+.PHONY: test test-pipelines test-e2e test-containers test-k8s test-monitoring test-browser screenshots manifests check format lint types imports spelling secrets docs docs-check workflows compose lock lock-check
 test: $(VENV)/.dev ## Run the tests that need nothing but Python; TESTS=tests/unit runs some
 	$(PYTEST) $(PARALLEL) $(TESTS)
 
@@ -67,6 +67,10 @@ test-e2e: $(VENV)/.dev ## Whole processes: faults, kills, load, MLflow on Postgr
 
 test-containers: $(VENV)/.dev ## Build the images and run them in a real Docker engine, Compose too
 	$(PYTEST) --timeout 1800 tests/containers
+
+test-pipelines: export OMP_NUM_THREADS = 1
+test-pipelines: $(VENV)/.dev ## Export 1,000 random pipelines and compare each; PIPELINES=100 tries fewer
+	MLOPS_PIPELINES=$(or $(PIPELINES),1000) $(PYTEST) -p no:randomly -s --timeout 0 tests/unit/modeling/export/test_random_pipelines.py
 
 # The validators want older libraries than the product: they live in an environment of their own.
 build/k8s-tools/.installed: tests/k8s/requirements.txt | $(UV)

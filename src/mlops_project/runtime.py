@@ -23,6 +23,7 @@ from mlops_project.names import show
 
 Floats = npt.NDArray[np.float64]
 MISSING_TEXT = ""
+ROWS_AT_ONCE = "rows_at_once"  # metadata of a model whose rows take much memory on their way, such as nearest neighbours
 CHUNK_ROWS = 1 << 14  # one-hot columns of 200,000 rows at once took 204 MiB and more time; in chunks 26 MiB
 
 
@@ -82,6 +83,7 @@ class Runtime:
         except Exception as error:
             raise BundleError(f"ONNX Runtime cannot load the model: {show(str(error))}") from error
         self.contract = contract
+        self._chunk_rows = int(self._session.get_modelmeta().custom_metadata_map.get(ROWS_AT_ONCE, CHUNK_ROWS))
         self._inputs = [value.name for value in self._session.get_inputs()]
         self._one_row = _OneRow(self._session, contract) if self._inputs == ["numbers"] else None
         self._outputs = ["label", "probabilities"] if contract.is_classification else ["value"]
@@ -166,7 +168,7 @@ class Runtime:
         if not n_rows:
             return self._empty()
         try:
-            if n_rows <= CHUNK_ROWS:
+            if n_rows <= self._chunk_rows:
                 outputs = self._session.run(self._outputs, feeds)
             else:
                 outputs = [np.concatenate(pieces) for pieces in zip(*self._run_chunks(feeds, n_rows), strict=True)]
@@ -182,8 +184,8 @@ class Runtime:
         return Predictions(*outputs) if len(outputs) == 2 else Predictions(values=answers[:, 0])
 
     def _run_chunks(self, feeds: Mapping[str, Any], n_rows: int) -> Iterator[Any]:
-        for start in range(0, n_rows, CHUNK_ROWS):
-            part = {name: values[start : start + CHUNK_ROWS] for name, values in feeds.items()}
+        for start in range(0, n_rows, self._chunk_rows):
+            part = {name: values[start : start + self._chunk_rows] for name, values in feeds.items()}
             yield self._session.run(self._outputs, part)
 
     def _explain_no_text(self, texts: npt.NDArray[np.object_]) -> str:

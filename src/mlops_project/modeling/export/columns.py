@@ -21,6 +21,8 @@ class Column(NamedTuple):
         ``number`` (float64), ``text`` (a missing one is empty), or ``date``: the first of its ``DATETIME_PARTS``.
     complete
         Whether no row can have a missing value here.
+    finite
+        Whether no row can have an infinity here; what came in has none.
     """
 
     source: str
@@ -28,6 +30,7 @@ class Column(NamedTuple):
     width: int
     kind: Literal["number", "text", "date"] = "number"
     complete: bool = False
+    finite: bool = True
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,15 @@ class Columns:
         """Return the columns that may have missing values side by side; None if there are none."""
         items = tuple(item for item in self.items if not item.complete)
         return _side_by_side(graph, items) if items else None
+
+    def infinite(self, graph: Graph) -> str | None:
+        """Return NaN for rows with an infinity and 0 for others, ``(n_rows, n)``; None if there can be none."""
+        items = tuple(item for item in self.items if not item.finite)
+        return graph.nan_where_infinite(_side_by_side(graph, items)) if items else None
+
+    def overflowing(self) -> "Columns":
+        """Return the same columns, said to have infinities."""
+        return replace(self, items=tuple(item._replace(finite=False) for item in self.items))
 
     def column(self, graph: Graph, position: int) -> str:
         """Return one column of any kind, ``(n_rows, 1)``."""

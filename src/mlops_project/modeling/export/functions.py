@@ -88,7 +88,7 @@ def add_function_transformer(graph: Graph, columns: Columns, step: Any) -> Colum
     if step.validate:
         refuse_missing(graph, columns)
     value = add_function(graph, columns.matrix(graph), step.func, step.kw_args)
-    return Columns.of_matrix(value, len(columns), complete=False, sparse=columns.sparse)
+    return Columns.of_matrix(value, len(columns), complete=False, sparse=columns.sparse).overflowing()
 
 
 @transformer("sklearn.PowerTransformer", agreement="1e-14")
@@ -100,7 +100,7 @@ def add_power(graph: Graph, columns: Columns, step: Any) -> Columns:
     value = parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=1)
     if step.standardize:
         value = add_standard_scaler(graph, value, step._scaler)
-    return Columns.of_matrix(value, len(columns), complete=columns.complete and step.method == "yeo-johnson")
+    return Columns.of_matrix(value, len(columns), complete=columns.complete and step.method == "yeo-johnson").overflowing()
 
 
 def _yeo_johnson(graph: Graph, x: str, power: float) -> str:
@@ -142,4 +142,4 @@ def add_polynomials(graph: Graph, columns: Columns, step: Any) -> Columns:
             known[factors] = first if len(factors) == 1 else graph.add("Mul", first, product(factors[1:]))
         return known[factors]
 
-    return join(Columns.of_matrix(product(factors), 1) for factors in products)
+    return join(Columns.of_matrix(product(factors), 1) for factors in products).overflowing()

@@ -10,12 +10,14 @@ from onnx import AttributeProto, ModelProto, TensorProto, checker, helper, numpy
 
 from mlops_project.errors import ExportError
 from mlops_project.names import show
+from mlops_project.runtime import CHUNK_ROWS, ROWS_AT_ONCE
 
 OPSET = 18  # ai.onnx
 ML_OPSET = 5  # ai.onnx.ml; the first with a TreeEnsemble in double
 IR_VERSION = 9
 MAX_BYTES = 2**31 - 1  # protobuf's limit
 ML = "ai.onnx.ml"
+AT_ONCE = 2**24  # float64 numbers that a step may hold for all rows of one run: 128 MiB
 
 DOUBLE, FLOAT, INT64, STRING, BOOL = (
     int(kind) for kind in (TensorProto.DOUBLE, TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING, TensorProto.BOOL)
@@ -37,6 +39,7 @@ class Graph:
         self.rounds = False  # whether a step before the last one differs from the library's by last digits
         self._place: list[str] = []
         self._refusals: list[str] = []
+        self._widest = 0
 
     @contextmanager
     def at(self, name: str) -> Iterator[None]:
@@ -94,6 +97,10 @@ class Graph:
             self._constants[key] = name
         return self._constants[key]
 
+    def needs_columns(self, n_columns: int) -> None:
+        """Say how many float64 numbers a row takes on its way: many let fewer rows be computed at once."""
+        self._widest = max(self._widest, n_columns)
+
     def cast(self, value: str, to: int) -> str:
         """Cast to an ONNX element type."""
         return self.add("Cast", value, to=to)
@@ -107,6 +114,11 @@ class Graph:
         pairs = {"keys_tensor": keys, "values_tensor": values, "default_tensor": [default]}
         tensors = {name: numpy_helper.from_array(np.asarray(array, np.float64), name) for name, array in pairs.items()}
         return self.add("LabelEncoder", column, domain=ML, **tensors)
+
+    def nan_where_infinite(self, value: str) -> str:
+        """Return NaN where a number is infinite, 0 elsewhere."""
+        nothing = self.constant(0.0)
+        return self.add("Where", self.add("IsInf", value), self.constant(np.nan), nothing)
 
     def full(self, like: str, row: npt.ArrayLike) -> str:
         """Return a row of numbers once for each row of ``like``."""
@@ -156,6 +168,8 @@ class Graph:
         given = {name: (kind, [None] if width is None else [None, width]) for name, (kind, width) in outputs.items()}
         for side, values in ((self._graph.input, taken), (self._graph.output, given)):
             side.extend(helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in values.items())
+        if self._widest > AT_ONCE // CHUNK_ROWS:
+            helper.set_model_props(self._model, {ROWS_AT_ONCE: str(max(1, AT_ONCE // self._widest))})
         n_bytes = self._model.ByteSize()
         if n_bytes > MAX_BYTES:
             raise ExportError(

@@ -34,6 +34,17 @@ class Entry:
     agreement: str
 
 
+# These hand their input on, or compute with infinities.
+TAKE_INFINITY = {
+    "lightgbm.LGBMClassifier",
+    "lightgbm.LGBMRegressor",
+    "sklearn.ColumnTransformer",
+    "sklearn.FeatureUnion",
+    "sklearn.FunctionTransformer",
+    "sklearn.HistGradientBoostingClassifier",
+    "sklearn.HistGradientBoostingRegressor",
+    "sklearn.Pipeline",
+}
 TRANSFORMERS: dict[str, Entry] = {}
 ESTIMATORS: dict[str, Entry] = {}
 BITS = "to the bit"
@@ -87,6 +98,7 @@ def estimator(*names: str, agreement: str = BITS) -> Callable[[Callable[..., Sco
         def add(graph: Graph, columns: Columns, fitted: Any) -> Scores:
             if not get_tags(fitted).input_tags.allow_nan:
                 refuse_missing(graph, columns)
+            refuse_infinite(graph, columns, name_of(fitted))
             return emit(graph, columns.matrix(graph), fitted)
 
         ESTIMATORS.update({name: Entry(add, agreement) for name in names})
@@ -111,6 +123,12 @@ def refuse_missing(graph: Graph, columns: Columns) -> None:
         graph.refuse_rows(value)
 
 
+def refuse_infinite(graph: Graph, columns: Columns, name: str) -> None:
+    """Give rows that overflowed in an earlier step no answer, where the library checks its input for infinities."""
+    if name not in TAKE_INFINITY and (value := columns.infinite(graph)) is not None:
+        graph.refuse_rows(value)
+
+
 def name_of(step: Any) -> str:
     """Return ``library.ClassName``."""
     return f"{type(step).__module__.split('.')[0]}.{type(step).__name__}"
@@ -128,6 +146,7 @@ def add_transformer(graph: Graph, columns: Columns, step: Any) -> Columns:
     try:
         if entry is None:
             raise ExportError(_explain_unknown(step, TRANSFORMERS, "transformer"))
+        refuse_infinite(graph, columns, name_of(step))
         result: Columns = entry.emit(graph, columns, step)
         graph.rounds = graph.rounds or entry.agreement != BITS
     except ExportError as error:

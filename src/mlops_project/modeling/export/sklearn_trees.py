@@ -35,7 +35,10 @@ def read_tree(fitted: Any, value: npt.NDArray[np.float64], target: npt.NDArray[n
 
 
 def _through_float32(graph: Graph, x: str) -> str:
-    return graph.cast(graph.cast(x, FLOAT), DOUBLE)
+    single = graph.cast(graph.cast(x, FLOAT), DOUBLE)
+    if graph.place:  # scikit-learn refuses larger numbers; the pipelines built here answer as for the largest one
+        graph.refuse_rows(graph.nan_where_infinite(single))
+    return single
 
 
 @exports(*(f"sklearn.{name}{kind}" for name in ("DecisionTree", "ExtraTree", "RandomForest", "ExtraTrees") for kind in KINDS))

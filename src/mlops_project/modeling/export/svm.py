@@ -74,6 +74,7 @@ def _add_kernel(graph: Graph, x: str, fitted: Any) -> str:
     """Return the kernel of each row with each support vector, ``(n_rows, n_vectors)``."""
     vectors = _dense(fitted.support_vectors_)
     gamma = float(fitted._gamma)
+    graph.needs_columns(2 * len(vectors))
     product = graph.add("MatMul", x, graph.constant(vectors.T))
     if fitted.kernel == "linear":
         return product

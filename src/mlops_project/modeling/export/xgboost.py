@@ -8,7 +8,7 @@ import numpy as np
 from mlops_project.errors import ExportError
 from mlops_project.modeling.export.columns import Columns
 from mlops_project.modeling.export.graph import DOUBLE, FLOAT, Graph
-from mlops_project.modeling.export.registry import meta_estimator
+from mlops_project.modeling.export.registry import meta_estimator, name_of, refuse_infinite
 from mlops_project.modeling.export.scores import Scores, arg_max, label_from
 from mlops_project.modeling.export.trees import Tree, add_ensemble, constant_tree
 
@@ -30,6 +30,7 @@ NO_TREES = {
 @meta_estimator("xgboost.XGBClassifier", "xgboost.XGBRegressor", agreement="1.2e-7 (it computes in float32)")
 def add_xgboost(graph: Graph, columns: Columns, estimator: Any) -> Scores:
     """Add ``XGBClassifier`` or ``XGBRegressor`` with tree boosters."""
+    refuse_infinite(graph, columns, name_of(estimator))
     x = columns.matrix(graph)
     if columns.sparse:  # what a sparse matrix does not hold is missing
         x = graph.add("Where", graph.add("Equal", x, graph.constant(0.0)), graph.constant(np.nan), x)

@@ -18,6 +18,7 @@ from sklearn import (
     model_selection,
     multiclass,
     naive_bayes,
+    neighbors,
     neural_network,
     preprocessing,
     random_projection,
@@ -160,6 +161,8 @@ CLASSIFIERS = _trees("Classifier") | {
     "SGDClassifier huber": linear_model.SGDClassifier(loss="modified_huber", random_state=0),
     "LinearDiscriminantAnalysis": discriminant_analysis.LinearDiscriminantAnalysis(),
     "QuadraticDiscriminantAnalysis": discriminant_analysis.QuadraticDiscriminantAnalysis(reg_param=0.1),
+    "KNeighborsClassifier": neighbors.KNeighborsClassifier(),
+    "KNeighborsClassifier distance": neighbors.KNeighborsClassifier(7, weights="distance"),
     "GaussianNB": naive_bayes.GaussianNB(),
     "BernoulliNB": naive_bayes.BernoulliNB(),
     "MultinomialNB": make_pipeline(preprocessing.MinMaxScaler(clip=True), naive_bayes.MultinomialNB()),
@@ -225,6 +228,7 @@ REGRESSORS = (
     _trees("Regressor")
     | {name: getattr(linear_model, name)() for name in LINEAR}
     | {
+        "KNeighborsRegressor": neighbors.KNeighborsRegressor(weights="distance"),
         "XGBRegressor": xgboost.XGBRegressor(n_estimators=3, n_jobs=1),
         "PLSRegression": cross_decomposition.PLSRegression(2),
         "LinearSVR": svm.LinearSVR(),
