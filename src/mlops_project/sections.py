@@ -22,6 +22,11 @@ Estimator = Literal[
     "ridge",
     "xgboost",
     "lightgbm",
+    "svm",
+    "knn",
+    "mlp",
+    "elastic_net",
+    "naive_bayes",
 ]
 
 

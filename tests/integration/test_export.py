@@ -28,7 +28,12 @@ FAMILIES = {
     "ridge": {},
     "xgboost": FEW,
     "lightgbm": FEW,
+    "svm": {},
+    "mlp": {"max_iter": 5, "hidden_layer_sizes": [5], "early_stopping": True, "n_iter_no_change": 2},
+    "naive_bayes": {},
+    "elastic_net": {"cv": 2},
 }
+CLASSES_ONLY, NUMBERS_ONLY = ("logistic_regression", "naive_bayes"), ("ridge", "elastic_net")
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +71,8 @@ def _train(folder, source, estimator, params, *, target=None, drop=(), calibrati
 
 
 CASES = [
-    *((name, "y", calibration) for name in FAMILIES if name != "ridge" for calibration in ("none", "isotonic")),
-    *((name, "z", "none") for name in FAMILIES if name != "logistic_regression"),
+    *((name, "y", calibration) for name in FAMILIES if name not in NUMBERS_ONLY for calibration in ("none", "isotonic")),
+    *((name, "z", "none") for name in FAMILIES if name not in CLASSES_ONLY),
     ("random_forest", "y", "sigmoid"),
 ]
 
@@ -146,7 +151,7 @@ from mlops_project.modeling.export import export_onnx
 for estimator, params in test_export.FAMILIES.items():
     if "n_jobs" in params:
         params = params | {"n_jobs": -1, "n_estimators": 10}
-    target, other = ("z", "y") if estimator == "ridge" else ("y", "z")
+    target, other = ("z", "y") if estimator in test_export.NUMBERS_ONLY else ("y", "z")
     pipeline, contract, *_ = test_export._train(Path(sys.argv[2]), sys.argv[3], estimator, params, target=target, drop=[other])
     print(estimator, hashlib.sha256(export_onnx(pipeline, contract)).hexdigest())
 """

@@ -1,6 +1,7 @@
 """The scikit-learn pipeline: built from the contract and the configuration, fitted elsewhere."""
 
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -52,12 +53,28 @@ TRUSTED_TYPES = (
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.neighbors._ball_tree.BallTree",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.tree._tree.Tree",
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBClassifier",
     "xgboost.sklearn.XGBRegressor",
 )
 
+
+# Estimators outside sklearn.ensemble: module, class for classes, class for numbers.
+BY_NAME = {
+    "decision_tree": ("tree", "DecisionTreeClassifier", "DecisionTreeRegressor"),
+    "elastic_net": ("linear_model", "", "ElasticNetCV"),
+    "knn": ("neighbors", "KNeighborsClassifier", "KNeighborsRegressor"),
+    "logistic_regression": ("linear_model", "LogisticRegression", ""),
+    "mlp": ("neural_network", "MLPClassifier", "MLPRegressor"),
+    "naive_bayes": ("naive_bayes", "GaussianNB", ""),
+    "ridge": ("linear_model", "", "Ridge"),
+    "svm": ("svm", "SVC", "SVR"),
+}
 
 # Their predict() is the arg max of predict_proba(), by its code; calling both takes twice the time.
 LABELS_BY_ARG_MAX = (RandomForestClassifier, ExtraTreesClassifier, DecisionTreeClassifier, CalibratedClassifierCV)
@@ -145,15 +162,13 @@ def _build_encoder(texts: tuple[Feature, ...], config: Config) -> Any:
 
 def _build_estimator(contract: Contract, config: Config) -> BaseEstimator:
     name, task = config.model.estimator, contract.task
-    if contract.is_classification and name == "ridge":
+    if contract.is_classification and name in ("ridge", "elastic_net"):
         raise ConfigError(
-            f"model.estimator: ridge predicts numbers, and {contract.target!r} is {task}; use logistic_regression"
+            f"model.estimator: {name} predicts numbers, and {contract.target!r} is {task}; use logistic_regression"
         )
     if not contract.is_classification:
-        if name == "logistic_regression":
-            raise ConfigError(
-                f"model.estimator: logistic_regression predicts classes, and {contract.target!r} is a number; use ridge"
-            )
+        if name in ("logistic_regression", "naive_bayes"):
+            raise ConfigError(f"model.estimator: {name} predicts classes, and {contract.target!r} is a number; use ridge")
         if config.model.calibration != "none":
             raise ConfigError("model.calibration: only classes have probabilities to calibrate; use none for regression")
     estimator = _estimator_class(name, contract.is_classification)()
@@ -166,8 +181,11 @@ def _build_estimator(contract: Contract, config: Config) -> BaseEstimator:
     estimator.set_params(**defaults | _quiet_and_repeatable(name) | config.model.params)
     if name == "xgboost" and contract.is_classification:
         estimator = OriginalLabels(estimator)
-    if config.model.calibration != "none":
-        estimator = CalibratedClassifierCV(estimator, method=config.model.calibration, cv=5)
+    method = config.model.calibration
+    if method == "none" and name == "svm" and contract.is_classification:
+        method = "sigmoid"  # its decisions are no probabilities
+    if method != "none":
+        estimator = CalibratedClassifierCV(estimator, method=method, cv=5)
     if any(isinstance(label, float) for label in contract.classes):  # scikit-learn takes 0.5 for a quantity
         estimator = OriginalLabels(estimator)
     return estimator
@@ -183,7 +201,7 @@ def _quiet_and_repeatable(name: str) -> dict[str, Any]:
         return {"verbose": -1, "deterministic": True, "force_row_wise": True}
     if name == "logistic_regression":
         return {"max_iter": 1000}
-    return {}
+    return {"max_iter": 500} if name == "mlp" else {}
 
 
 def _estimator_class(name: str, classification: bool) -> Any:
@@ -200,14 +218,9 @@ def _estimator_class(name: str, classification: bool) -> Any:
             return getattr(lightgbm, f"LGBM{kind}")
     except ImportError as error:
         raise ConfigError(f"model.estimator: {name} is not installed; pip install 'mlops_project[boost]'") from error
-    if name in ("logistic_regression", "ridge"):
-        from sklearn import linear_model
-
-        return linear_model.LogisticRegression if name == "logistic_regression" else linear_model.Ridge
-    if name == "decision_tree":
-        from sklearn import tree
-
-        return getattr(tree, f"DecisionTree{kind}")
+    if name in BY_NAME:
+        module, classifier, regressor = BY_NAME[name]
+        return getattr(import_module(f"sklearn.{module}"), classifier if classification else regressor)
     from sklearn import ensemble
 
     names = {

@@ -16,6 +16,7 @@ FEW = {
     "lightgbm": {"n_estimators": 7, "n_jobs": 1},
     "logistic_regression": {},
 }
+SMOOTH = {"svm": {}, "knn": {"weights": "distance"}, "mlp": {"max_iter": 5, "hidden_layer_sizes": [5]}}
 TABLES = [("numeric", "onehot"), ("missing", "onehot"), ("mixed", "onehot"), ("mixed", "ordinal")]
 
 
@@ -25,6 +26,19 @@ TABLES = [("numeric", "onehot"), ("missing", "onehot"), ("mixed", "onehot"), ("m
 @pytest.mark.parametrize("estimator", FEW)
 def test_classifier_is_exact(fit, exact, estimator, task, kind, encoding, calibration):
     exact(fit(estimator, kind, task, encoding=encoding, calibration=calibration, **FEW[estimator]))
+
+
+@pytest.mark.filterwarnings("ignore:.*Maximum iterations")
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+@pytest.mark.parametrize("estimator", [*SMOOTH, "naive_bayes"])
+def test_classifier_without_trees_is_exact(fit, exact, estimator, task):
+    exact(fit(estimator, "missing", task, **SMOOTH.get(estimator, {})))
+
+
+@pytest.mark.filterwarnings("ignore:.*Maximum iterations")
+@pytest.mark.parametrize("estimator", [*SMOOTH, "elastic_net"])
+def test_regressor_without_trees_is_exact(fit, exact, estimator):
+    exact(fit(estimator, "mixed", "regression", **SMOOTH.get(estimator, {})))
 
 
 @pytest.mark.parametrize("calibration", ["none", "sigmoid", "isotonic"])
