@@ -162,6 +162,10 @@ bench-defaults: $(VENV)/.dev ## The first model of mlops init against trivial an
 	$(BIN)/python -m benchmarks.defaults $(BENCH)
 
 .PHONY: bench-serve
+bench-estimators: $(VENV)/.dev ## Size and microseconds per row of every estimator; writes docs/estimators.json
+	$(BIN)/python benchmarks/estimators.py
+	$(BIN)/python docs/generate.py
+
 bench-serve: $(VENV)/.dev ## Requests per second, latency, start and memory against other servers
 	$(BIN)/python benchmarks/serve.py $(BENCH)
 

@@ -1,6 +1,7 @@
 """Write the documentation pages that the code knows better: ``make docs``; ``make docs-check`` fails if they are stale."""
 
 import ast
+import json
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +13,9 @@ import msgspec
 
 from mlops_project.cli import COMMANDS, main
 from mlops_project.config import ENV_PREFIX, Config
+from mlops_project.modeling.export.families import __all__ as _families  # noqa: F401  # fills the registry
+from mlops_project.modeling.export.refused import REFUSED
+from mlops_project.modeling.export.registry import ESTIMATORS, TRANSFORMERS
 from mlops_project.monitor import LOSS
 from mlops_project.monitoring.service.metrics import METRICS as MONITOR_METRICS
 from mlops_project.prometheus import Metric
@@ -30,6 +34,7 @@ EXIT_CODES = {
     EXIT_REFUSED: "`promote`: the gate refused; `retrain`: not promoted, or too few labels; `drift`, `monitor --once`: drift",
     LOSS: "`monitor --once`: the model lost performance",
 }
+COMPOSED = {"sklearn.Pipeline", "mlops_project.OriginalLabels", "mlops_project.FillText", "mlops_project.DatetimeParts"}
 NOTE = "<!-- Written by docs/generate.py; change the code, then run `make docs`. -->\n"
 
 
@@ -198,11 +203,49 @@ def _read_summary(room: str) -> str:
     return doc.partition("\n")[0].replace("``", "`").replace("|", r"\|")
 
 
+def write_estimators() -> str:
+    """Write which steps of a pipeline are exported exactly, how near they come, what they cost, and what is refused."""
+    measured = json.loads((DOCS / "estimators.json").read_text(encoding="utf-8"))
+    lines = [
+        NOTE,
+        "# What is exported exactly",
+        "",
+        "`export_onnx(pipeline, contract)` of `mlops_project.modeling.export` takes a fitted scikit-learn pipeline made of",
+        "these steps, in any nesting. `check_parity` compares the export with the pipeline row by row: labels must be equal,",
+        "probabilities and values within 1e-6. *To the bit* says that no digit differs; elsewhere ONNX Runtime's matrix",
+        "products and exponentials differ from NumPy's by last digits, as NumPy's do between one row and a table.",
+        "",
+        "What is not listed is refused by the name and place of the step, such as `pipeline.features.numbers.KNNImputer`, with",
+        "what to use instead.",
+        "",
+        "## Transformers",
+        "",
+        "| step | agreement |",
+        "| --- | --- |",
+        *(f"| `{name}` | {TRANSFORMERS[name].agreement} |" for name in sorted(TRANSFORMERS) if name not in COMPOSED),
+        "",
+        "## Estimators",
+        "",
+        "Measured where figures stand: " + measured["how"],
+        "",
+        "| estimator | agreement | model | one row | a row of 1,000 |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name in sorted(ESTIMATORS):
+        if name not in COMPOSED:
+            cost = measured["costs"].get(name)
+            figures = f"{cost[0]:,.0f} kB | {cost[1]:,.0f} µs | {cost[2]:,.1f} µs" if cost else "| |"
+            lines.append(f"| `{name}` | {ESTIMATORS[name].agreement} | {figures} |")
+    refused = (f"| `{name}` | {reason} |" for name, reason in sorted(REFUSED.items()))
+    return "\n".join([*lines, "", "## Refused", "", "| step | why, and what to use |", "| --- | --- |", *refused])
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "architecture.md": write_architecture,
     "configuration.md": write_configuration,
     "commands.md": write_commands,
     "metrics.md": write_metrics,
+    "estimators.md": write_estimators,
 }
 
 

@@ -29,7 +29,7 @@ FAMILIES = {
     "xgboost": FEW,
     "lightgbm": FEW,
     "svm": {},
-    "mlp": {"max_iter": 5, "hidden_layer_sizes": [5], "early_stopping": True, "n_iter_no_change": 2},
+    "mlp": {"max_iter": 200, "hidden_layer_sizes": [5], "early_stopping": True, "n_iter_no_change": 2},
     "naive_bayes": {},
     "elastic_net": {"cv": 2},
 }
@@ -84,6 +84,7 @@ def _one_thread():
         yield
 
 
+@pytest.mark.filterwarnings("ignore:.*Maximum iterations")  # of small perceptrons
 @pytest.mark.filterwarnings("ignore:.*Any type hint")  # MLflow's own, when it is first asked to save
 @pytest.mark.parametrize(("estimator", "target", "calibration"), CASES)
 def test_pipeline_survives_mlflow_and_skops_and_equals_its_export(tmp_path, mixed_table, estimator, target, calibration):
@@ -110,10 +111,11 @@ def test_pipeline_survives_mlflow_and_skops_and_equals_its_export(tmp_path, mixe
     before, after = (predict_frame(which, split.test_features, contract) for which in (pipeline, loaded))
     for name in ("indices", "probabilities", "values"):
         np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
-    _check_company_changes_nothing(Runtime(model, contract), table.features)
+    digits = 1e-12 if estimator in ("svm", "mlp", "naive_bayes") else 1e-15  # isotonic steps after sums of exponentials
+    _check_company_changes_nothing(Runtime(model, contract), table.features, digits)
 
 
-def _check_company_changes_nothing(runtime, features):
+def _check_company_changes_nothing(runtime, features, digits=1e-15):
     """A row's answer is the same alone, with others that happen to be asked for at the time, and in a table.
 
     Trees answer to the last bit; ONNX Runtime's exp and sums of several classes may turn it with the number of rows.
@@ -127,7 +129,7 @@ def _check_company_changes_nothing(runtime, features):
             np.testing.assert_array_equal(part.indices, expected.indices)
             for answer, wanted in ((part.probabilities, expected.probabilities), (part.values, expected.values)):
                 if wanted is not None:
-                    np.testing.assert_allclose(answer, wanted, rtol=0, atol=1e-15 * max(1, abs(wanted).max()))
+                    np.testing.assert_allclose(answer, wanted, rtol=0, atol=digits * max(1, abs(wanted).max()))
 
 
 @pytest.mark.parametrize("name", ["breast_cancer", "wine", "iris", "digits", "diabetes"])

@@ -10,6 +10,7 @@ from mlops_project.modeling.export.columns import Columns, join
 from mlops_project.modeling.export.functions import add_function
 from mlops_project.modeling.export.graph import INT64, Graph
 from mlops_project.modeling.export.registry import (
+    AS_INSIDE,
     LAST_DIGITS,
     add_estimator,
     add_member,
@@ -26,7 +27,11 @@ def add_original_labels(graph: Graph, columns: Columns, fitted: Any) -> Scores:
 
 
 @meta_estimator(
-    "sklearn.GridSearchCV", "sklearn.RandomizedSearchCV", "sklearn.HalvingGridSearchCV", "sklearn.HalvingRandomSearchCV"
+    "sklearn.GridSearchCV",
+    "sklearn.RandomizedSearchCV",
+    "sklearn.HalvingGridSearchCV",
+    "sklearn.HalvingRandomSearchCV",
+    agreement=AS_INSIDE,
 )
 def add_search(graph: Graph, columns: Columns, fitted: Any) -> Scores:
     """Add the best one that the search found."""
@@ -34,7 +39,7 @@ def add_search(graph: Graph, columns: Columns, fitted: Any) -> Scores:
         return add_estimator(graph, columns, fitted.best_estimator_)
 
 
-@meta_estimator("sklearn.RANSACRegressor")
+@meta_estimator("sklearn.RANSACRegressor", agreement=AS_INSIDE)
 def add_consensus(graph: Graph, columns: Columns, fitted: Any) -> Scores:
     """Add the estimator of the rows that agree."""
     refuse_missing(graph, columns)
@@ -42,7 +47,7 @@ def add_consensus(graph: Graph, columns: Columns, fitted: Any) -> Scores:
         return add_estimator(graph, columns, fitted.estimator_)
 
 
-@meta_estimator("sklearn.RFE", "sklearn.RFECV")
+@meta_estimator("sklearn.RFE", "sklearn.RFECV", agreement=AS_INSIDE)
 def add_eliminated(graph: Graph, columns: Columns, fitted: Any) -> Scores:
     """Add the estimator of the columns that are left."""
     with graph.at("estimator_"):
@@ -235,7 +240,7 @@ def add_one_against_rest(graph: Graph, columns: Columns, fitted: Any) -> Scores:
     return Scores(graph.add("Div", values, safe), label, decision)
 
 
-@meta_estimator("sklearn.FixedThresholdClassifier", "sklearn.TunedThresholdClassifierCV")
+@meta_estimator("sklearn.FixedThresholdClassifier", "sklearn.TunedThresholdClassifierCV", agreement=AS_INSIDE)
 def add_threshold(graph: Graph, columns: Columns, fitted: Any) -> Scores:
     """Move the border between the two classes; the probabilities stay."""
     with graph.at("estimator_"):

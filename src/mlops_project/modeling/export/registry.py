@@ -13,6 +13,7 @@ from sklearn.utils import get_tags
 from mlops_project.errors import ExportError
 from mlops_project.modeling.export.columns import Columns
 from mlops_project.modeling.export.graph import Graph
+from mlops_project.modeling.export.refused import REFUSED
 from mlops_project.modeling.export.scores import Scores
 
 START = "pipeline"  # every place begins with it
@@ -49,6 +50,7 @@ TRANSFORMERS: dict[str, Entry] = {}
 ESTIMATORS: dict[str, Entry] = {}
 BITS = "to the bit"
 LAST_DIGITS = "within 1e-12"
+AS_INSIDE = "as the estimator in it"
 LINK = "to the bit but for exp and its sums (1e-15)"
 
 
@@ -199,6 +201,8 @@ def _placed(error: ExportError, graph: Graph, step: Any) -> ExportError:
 
 def _explain_unknown(step: Any, known: dict[str, Entry], kind: str) -> str:
     name = name_of(step)
+    if name in REFUSED:
+        return f"cannot be exported exactly: {REFUSED[name]}"
     bases = [base for base in type(step).__mro__[1:] if f"{base.__module__.split('.')[0]}.{base.__name__}" in known]
     if bases:
         return f"{name} is derived from {bases[0].__name__} and may compute something else; use {bases[0].__name__} itself"
