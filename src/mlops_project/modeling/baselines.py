@@ -22,6 +22,7 @@ from mlops_project.contract import Contract, Task
 from mlops_project.findings import Finding
 from mlops_project.modeling.evaluation import TITLES, Evaluation, format_number
 from mlops_project.modeling.metrics import (
+    BOUNDED,
     PROPER,
     Metric,
     Scored,
@@ -37,8 +38,8 @@ from mlops_project.modeling.side_work import SideWork
 from mlops_project.runtime import Floats, Predictions
 
 JUDGED: dict[Task, tuple[str, ...]] = {
-    "binary": ("log_loss", "roc_auc"),
-    "multiclass": ("log_loss", "roc_auc"),
+    "binary": ("log_loss", "brier", "roc_auc"),
+    "multiclass": ("log_loss", "brier", "roc_auc"),
     "regression": ("rmse", "r2"),
 }
 LINEAR_ROWS = 20_000  # the linear model learns from a sample of more: its handful of weights is known well by then
@@ -228,7 +229,8 @@ def judge_baselines(evaluation: Evaluation, contract: Contract, chosen: Config) 
             continue
         gain, (low, high) = item.gains[metric], item.gain_intervals.get(metric, (item.gains[metric],) * 2)
         ours, theirs = format_number(evaluation.metrics[metric]), format_number(item.metrics[metric])
-        if item.answer and low <= 0:
+        surer = gain > 0 and item.gain_intervals.get(BOUNDED, (0.0,))[0] > 0  # the first gate's second question
+        if item.answer and low <= 0 and not surer:
             found.append(_warn_of_base_rate(f"{TITLES[metric]} is {ours}, and the base rate's {theirs}", worse=gain <= 0))
         elif not item.answer and high < 0:
             found.append(_note_linear(f"{TITLES[metric]} is {ours}, and {theirs} by {item.description}", contract, chosen))

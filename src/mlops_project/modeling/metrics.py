@@ -239,6 +239,7 @@ CLASSIFICATION: dict[str, Metric] = {
 REGRESSION: dict[str, Metric] = {"mae": mae, "rmse": rmse, "r2": r2}
 LOSSES = {"log_loss", "brier", "calibration_error", "mae", "rmse"}
 PROPER: dict[Task, str] = {"binary": "log_loss", "multiclass": "log_loss", "regression": "rmse"}  # honest answers are best
+BOUNDED = "brier"  # proper, too, and no single row decides it: a wrong answer given with certainty costs 36 in log loss
 PRIMARY: dict[Task, str] = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}
 
 

@@ -138,6 +138,16 @@ def test_first_model_must_be_better_than_the_base_rate_by_log_loss(truth, rng):
     assert "estimator: auto" in bad.reason
 
 
+def test_first_model_whose_few_certain_errors_make_log_loss_unclear_is_judged_by_the_brier_score(truth):
+    dummy = scored_classes(truth, np.full(len(truth), truth.mean()))
+    sure = truth.astype(float)
+    sure[:12] = 1 - sure[:12]  # 1.5 % wrong, with certainty: 36 each in log loss
+    decision = decide_promotion(scored_classes(truth, sure), None, "binary", gates(), seed=0, dummy=dummy)
+    assert (decision.promote, decision.verdict) == (True, "first")
+    assert "log loss 0.54" in decision.reason
+    assert "Brier score 0.0150 against 0.2" in decision.reason
+
+
 def test_first_model_that_says_what_the_base_rate_says_is_refused(truth, rng):
     dummy = scored_classes(truth, np.full(len(truth), truth.mean()))
     said = np.clip(truth.mean() + rng.normal(0, 0.1, len(truth)), 0.01, 0.99)
