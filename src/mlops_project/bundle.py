@@ -32,6 +32,7 @@ import msgspec
 from mlops_project.contract import Contract
 from mlops_project.errors import BundleError
 from mlops_project.metadata import (
+    CONFIG_FILE,
     FORMAT_VERSION,
     MAX_BYTES,
     METADATA_FILE,
@@ -49,6 +50,7 @@ from mlops_project.storage.files import sync
 from mlops_project.storage.swap import name_previous, swap
 
 __all__ = [  # some names are defined in `metadata.py`; modules that use bundles import all of them from here
+    "CONFIG_FILE",
     "FORMAT_VERSION",
     "METADATA_FILE",
     "MODEL_FILE",
@@ -65,7 +67,6 @@ __all__ = [  # some names are defined in `metadata.py`; modules that use bundles
 REFERENCE_FILE = "reference.parquet"
 PROFILE_FILE = "profile.json"
 CROSS_VALIDATION_FILE = "cross_validation.json"
-CONFIG_FILE = "config.yaml"
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 

@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 import msgspec
@@ -17,6 +18,7 @@ import yaml
 from msgspec import Meta
 
 from mlops_project.errors import ConfigError, suggest
+from mlops_project.metadata import CONFIG_FILE
 from mlops_project.sections import (
     ChecksConfig,
     DataConfig,
@@ -36,6 +38,7 @@ from mlops_project.sections import (
 )
 
 ENV_PREFIX = "MLOPS_"
+WITHOUT_FILE = "<settings>"  # name of the file of a configuration that was given in Python
 DEFAULT_CONFIG = Path(__file__).with_name("configs.yaml")  # the built-in one
 S = TypeVar("S", bound=Section)
 
@@ -102,7 +105,7 @@ class Config(Section, frozen=True, dict=True):
         """The file as a command takes it, from the working directory; empty for the built-in one, which needs no naming."""
         if self.file == DEFAULT_CONFIG:
             return ""
-        file = self.file
+        file = self.file if self.file.name != WITHOUT_FILE else self.model_dir / CONFIG_FILE
         with contextlib.suppress(OSError, ValueError):  # the folder was removed, or the file is elsewhere
             file = file.relative_to(Path.cwd())
         return shlex.quote(str(file))
@@ -129,7 +132,14 @@ def find_root(start: Path) -> Path:
     return start
 
 
-def read_config(path: Path, *, root: Path, overrides: Sequence[str] = (), env: Mapping[str, str] | None = None) -> Config:
+def read_config(
+    path: Path,
+    *,
+    root: Path,
+    overrides: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+) -> Config:
     """Read and check a configuration.
 
     Parameters
@@ -142,24 +152,74 @@ def read_config(path: Path, *, root: Path, overrides: Sequence[str] = (), env: M
         ``key.path=value`` strings, values in YAML.
     env
         Environment to take ``MLOPS_SECTION__KEY`` from; default the process's.
+    settings
+        See ``build_config``.
 
     Raises
     ------
     ConfigError
         Listing every problem at once.
     """
-    values = _read_yaml(path)
+    return build_config(_read_yaml(path), path, root=root, overrides=overrides, env=env, settings=settings)
+
+
+def build_config(
+    values: Mapping[str, Any],
+    path: Path,
+    *,
+    root: Path,
+    overrides: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+) -> Config:
+    """Check a configuration that is given as plain values.
+
+    Parameters
+    ----------
+    values
+        As a YAML file has them; they stay as they are.
+    path
+        The file that they come from; ``WITHOUT_FILE`` in some folder if they come from none.
+    root, overrides, env
+        As for ``read_config``.
+    settings
+        ``section__key`` → value, or section → some of its settings; they win over all others.
+
+    Raises
+    ------
+    ConfigError
+        Listing every problem at once.
+    """
+    merged = _merge({}, values)
     problems: list[str] = []
     for key, text, origin in [*_env_settings(os.environ if env is None else env), *_option_settings(overrides)]:
-        problem = _assign(values, key, text, origin)
+        problem = _assign(merged, key, text, origin)
         if problem:
             problems.append(problem)
-    config = _build(Config, values, "", problems)
+    for name, value in settings.items():
+        *sections, last = name.split("__")
+        given: dict[str, Any] = {last: value}
+        for section in reversed(sections):
+            given = {section: given}
+        merged = _merge(merged, given)
+    config = _build(Config, merged, "", problems)
     if problems:
         noun = "problem" if len(problems) == 1 else "problems"
         raise ConfigError(f"{path}: {len(problems)} {noun}\n" + "\n".join(f"  - {problem}" for problem in problems))
     config.__dict__.update(file=path.resolve(), root=root.resolve())
     return config
+
+
+def _merge(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested settings with others put into them, as plain values; neither is changed."""
+    merged = dict(values)
+    for key, value in given.items():
+        own = merged.get(key)
+        if isinstance(value, Mapping):
+            merged[key] = _merge(own if isinstance(own, Mapping) else {}, value)
+        else:
+            merged[key] = os.fspath(value) if isinstance(value, os.PathLike) else value
+    return merged
 
 
 def _build(section: type[S], values: Any, where: str, problems: list[str]) -> S:

@@ -24,6 +24,7 @@ FORMAT_VERSION = 2  # 2: the contract says how values are read
 MODEL_FILE = "model.onnx"
 METADATA_FILE = "metadata.json"
 TRACKING_FILE = "tracking.json"
+CONFIG_FILE = "config.yaml"
 MAX_BYTES = 64 << 20  # of metadata.json: 20,000 columns with 50 categories each are 20 MB
 SEAL = b',\n  "sha256": "'
 AFTER_SEAL = re.compile(rb'[0-9a-f]{64}"\n\}\n')

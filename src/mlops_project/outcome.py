@@ -11,7 +11,8 @@ import msgspec
 from mlops_project.bundle import Bundle
 from mlops_project.command import echo, echo_wrapped
 from mlops_project.config import Config
-from mlops_project.findings import format_finding
+from mlops_project.findings import Finding, format_finding
+from mlops_project.notebook import write_table
 
 if TYPE_CHECKING:
     from mlops_project.modeling.evaluation import Evaluation
@@ -50,6 +51,37 @@ class Training:
     not_logged: str | None = None
     decision: "Decision | None" = None
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Metric → value on the held-out rows."""
+        return self.bundle.metadata.metrics
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was found in the table and the model, the gravest first."""
+        return self.bundle.metadata.findings
+
+    def _repr_html_(self) -> str:
+        """Return how good the model is, what was found and what happened, for notebooks."""
+        shown = self.evaluation._repr_html_()
+        if self.findings:
+            rows = [(found.severity, found.code, f"{found.seen}; {found.why}; {found.cure}") for found in self.findings]
+            shown += write_table("findings", ("severity", "code", "what, why, cure"), rows)
+        facts = [*(("warning", note) for note in self.warnings), *_list_facts(self)]
+        return shown + write_table("", ("", ""), facts)
+
+
+def _list_facts(result: Training) -> Iterator[tuple[str, str]]:
+    """Yield where the model is and what happened to it, each with its name."""
+    yield "model", str(result.bundle.path)
+    yield "report", f"{result.bundle.path / 'report.html'} (for a browser)"
+    if result.run is not None:
+        yield "run", f"{result.run.run_id} in {result.run.uri}, version {result.run.model_version} of {result.run.model_name}"
+    if result.not_logged is not None:
+        yield "not logged", result.not_logged
+    if result.decision is not None:
+        yield "gate", f"{'promoted' if result.decision.promote else 'not promoted'}: {result.decision.reason}"
+
 
 def print_outcome(result: Training, config: Config) -> None:
     """Print how good the model is, what was found and what happened."""
@@ -76,14 +108,7 @@ def _describe(result: Training, config: Config) -> Iterator[str]:
         yield describe_positive(label, float(truth.mean()), name=name, of="the held-out rows", chosen=chosen)
     for note in result.warnings:
         yield f"warning: {note}"
-    yield f"model: {result.bundle.path}"
-    yield f"report: {result.bundle.path / 'report.html'} (for a browser)"
-    if result.run is not None:
-        yield f"run: {result.run.run_id} in {result.run.uri}, version {result.run.model_version} of {result.run.model_name}"
-    if result.not_logged is not None:
-        yield f"not logged: {result.not_logged}"
-    if result.decision is not None:
-        yield f"gate: {'promoted' if result.decision.promote else 'not promoted'}: {result.decision.reason}"
+    yield from (f"{name}: {text}" for name, text in _list_facts(result))
 
 
 def find_next(result: Training, config: Config) -> Iterator[tuple[str, str]]:

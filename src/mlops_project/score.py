@@ -40,30 +40,45 @@ def open_model(place: str | None, config: Config) -> Iterator[tuple[Bundle, str]
     BundleError, TrackingError, ConfigError
         If there is none, or it does not answer.
     """
+    with tempfile.TemporaryDirectory(prefix="mlops-score-") as folder:
+        yield fetch_model(place, config, Path(folder))
+
+
+def fetch_model(place: str | None, config: Config, folder: Path) -> tuple[Bundle, str]:
+    """Return a proven bundle, and its version; one of the registry is downloaded to ``folder``.
+
+    Parameters
+    ----------
+    place
+        See ``open_model``.
+
+    Raises
+    ------
+    BundleError, TrackingError, ConfigError
+        If there is none, or it does not answer.
+    """
     from mlops_project.proof import prove
 
     if place is None or not place.startswith(REGISTRY):
         bundle = load_bundle(config.model_dir if place is None else Path(place).expanduser())
         prove(bundle, config.proof)
-        yield bundle, bundle.version
-        return
+        return bundle, bundle.version
     from mlops_project.tracking.registry import download_bundle, find_version
     from mlops_project.tracking.store import open_store
 
     name, which = _split_address(place)
-    with tempfile.TemporaryDirectory(prefix="mlops-score-") as folder:
-        with open_store(config) as store:
-            version = find_version(store, name, which)
-            bundle = download_bundle(store, version, Path(folder))
-        prove(bundle, config.proof)
-        yield bundle, str(version.number)
+    with open_store(config) as store:
+        version = find_version(store, name, which)
+        bundle = download_bundle(store, version, folder)
+    prove(bundle, config.proof)
+    return bundle, str(version.number)
 
 
 def _split_address(address: str) -> tuple[str, str]:
     rest = address.removeprefix(REGISTRY)
     name, sign, which = rest.rpartition("@") if "@" in rest else rest.rpartition("/")
     if not (name and sign and which):
-        raise ConfigError(f"--model {address}: expected models:/name@champion, models:/name/3 or models:/name/latest")
+        raise ConfigError(f"{address}: expected models:/name@champion, models:/name/3 or models:/name/latest")
     return name, which
 
 

@@ -24,6 +24,7 @@ from mlops_project.modeling.metrics import (
     find_metric,
     score_rows,
 )
+from mlops_project.notebook import write_table
 from mlops_project.runtime import Predictions
 
 MAX_SLICES = 10  # values per column; the rarer ones are joined
@@ -102,6 +103,30 @@ class Evaluation:
     scored: Scored
     slices: tuple[SliceScore, ...] = field(default=())
     baselines: tuple[Baseline, ...] = field(default=())
+
+    def _repr_html_(self) -> str:
+        """Return the metrics as a table, for notebooks."""
+        return write_metrics("", self.metrics, self.intervals, self.baselines, self.basis)
+
+
+def write_metrics(
+    title: str,
+    metrics: Mapping[str, float],
+    intervals: Mapping[str, tuple[float, float]],
+    baselines: Sequence[Baseline] = (),
+    note: str = "",
+) -> str:
+    """Return metrics with their intervals as an HTML table, those of trivial models beside them."""
+    rows = [
+        (
+            TITLES.get(name, name),
+            format_number(value),
+            " to ".join(map(format_number, intervals.get(name, ()))),
+            *(format_number(item.metrics[name]) if name in item.metrics else "" for item in baselines),
+        )
+        for name, value in metrics.items()
+    ]
+    return write_table(title, ("metric", "value", "interval", *(item.name for item in baselines)), rows, note)
 
 
 def encode_target(target: "pd.Series[Any]", contract: Contract) -> Truth:

@@ -13,7 +13,7 @@ from mlops_project.errors import ContractError
 from mlops_project.runtime import Floats, Predictions, Runtime
 from mlops_project.scoring.files import ResultWriter, TableFile
 from mlops_project.wire.columns import Rules
-from mlops_project.wire.problems import MAX_ROWS, Problem, RowsError
+from mlops_project.wire.problems import MAX_ROWS, Problem, RowsError, check_once
 from mlops_project.wire.rows import Encoded, RowReader
 from mlops_project.wire.words import read_words
 
@@ -146,21 +146,33 @@ def encode_frame(chunk: pd.DataFrame, reader: RowReader) -> Encoded:
     RowsError
         Listing what is wrong with it.
     """
+    return reader.read_columns(list_columns(chunk, reader), len(chunk))
+
+
+def list_columns(chunk: pd.DataFrame, reader: RowReader) -> dict[Any, Any]:
+    """Return a frame's columns as the reader takes them; of those that the model does not have, the names at most.
+
+    Raises
+    ------
+    RowsError
+        If a column of the model stands there twice.
+    """
     features = {feature.name: feature for feature in reader.contract.features}
+    check_once([found for name in chunk.columns if (found := reader.find_name(name)) is not None])
     own = {name: reader.find_name(name) for name in chunk.columns}
     columns = {name: () if found is None else _prepare(chunk[name], features[found]) for name, found in own.items()}
     known = {name: values for name, values in columns.items() if own[name] is not None}
-    return reader.read_columns(
-        columns if len(known) < len(features) else known, len(chunk)
-    )  # all: for "is it the one you call"
+    return columns if len(known) < len(features) else known  # all: for "is it the one you call"
 
 
 def _prepare(column: "pd.Series[Any]", feature: Feature) -> Any:
     """Return values as the reader takes them; words for gaps and for true and false mean what they mean in training."""
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
-    if column.dtype.kind in "fiubM":
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "fiubM":
         return column.to_numpy()
+    if column.dtype.kind in "fiub" and not feature.is_text:  # pandas' own types, which know gaps
+        return column.to_numpy("float64", na_value=np.nan)
     return read_words(column.astype(object).where(column.notna(), None).tolist(), feature)
 
 

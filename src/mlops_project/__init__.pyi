@@ -1,0 +1,5 @@
+from mlops_project.interface.making import train as train
+from mlops_project.interface.model import Model as Model
+from mlops_project.interface.model import load as load
+
+__version__: str

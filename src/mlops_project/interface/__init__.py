@@ -1,0 +1,1 @@
+"""The Python interface, ``import mlops_project as mlops``: thin calls of what the commands call."""

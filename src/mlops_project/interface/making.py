@@ -1,0 +1,38 @@
+"""Training from Python."""
+
+import sys
+from typing import Any
+
+from mlops_project.command import show_progress
+from mlops_project.interface.settings import Source, open_config
+from mlops_project.outcome import Training
+from mlops_project.train import STEPS
+from mlops_project.train import train as train_model
+
+
+def train(config: Source = None, *, progress: bool | None = None, **settings: Any) -> Training:
+    """Train, evaluate, export, log, register and judge a model, as ``mlops train`` does.
+
+    Parameters
+    ----------
+    config
+        A YAML file, its content as a mapping, or a configuration; None for the built-in one.
+    progress
+        Whether to show what is being done; None for: on a terminal.
+    settings
+        That win over the file: ``model__estimator="ridge"``, or ``model={"estimator": "ridge"}``.
+
+    Returns
+    -------
+    Training
+        With ``bundle``, ``metrics``, ``findings``, ``evaluation``, ``run`` and ``decision``; notebooks show it as tables.
+
+    Raises
+    ------
+    ConfigError, DataError, ExportError, BundleError
+        If there is no model to export. The old bundle then stands as it was.
+    """
+    chosen = open_config(config, settings)
+    hidden = not sys.stderr.isatty() if progress is None else not progress
+    with show_progress(STEPS + chosen.evaluation.cv_folds, hidden=hidden) as step:
+        return train_model(chosen, step)

@@ -1,0 +1,158 @@
+"""A model to ask from Python: frames of pandas, polars or Arrow in, answers of the same kind out."""
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlops_project.bundle import Bundle
+from mlops_project.contract import Contract
+from mlops_project.errors import ContractError
+from mlops_project.interface.settings import Source, open_config
+from mlops_project.runtime import Predictions, Runtime
+from mlops_project.score import REGISTRY, fetch_model
+from mlops_project.scoring.files import CHUNK_ROWS
+from mlops_project.scoring.local import RULES, list_columns
+from mlops_project.tables.frames import build_column, build_frame, build_labels, to_pandas
+from mlops_project.wire.rows import Encoded, RowReader
+
+
+class Model:
+    """A loaded model; ``load`` gives one. Safe to call from several threads at once.
+
+    Frames are those of pandas, polars or pyarrow, or any with the Arrow or the dataframe interchange protocol. Columns are
+    found by name, in any order; others are ignored. Values are read by the rules that training read its table with, as the
+    model server reads them.
+
+    Parameters
+    ----------
+    bundle
+        The exported model.
+    version
+        Registered version, or the first digits of the digest.
+
+    Attributes
+    ----------
+    bundle, version
+        As given.
+    """
+
+    def __init__(self, bundle: Bundle, version: str) -> None:
+        self.bundle, self.version = bundle, version
+        self._runtime = Runtime.load(bundle)
+        self._reader = RowReader(bundle.contract, RULES)
+
+    @property
+    def name(self) -> str:
+        """Name in the registry."""
+        return self.bundle.metadata.name
+
+    @property
+    def contract(self) -> Contract:
+        """The model's inputs and outputs."""
+        return self.bundle.contract
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Metric → value on the held-out rows; ``bundle.metadata`` has their intervals."""
+        return self.bundle.metadata.metrics
+
+    def predict(self, frame: Any) -> Any:
+        """Return the label of each row, as it stands in the training table, or the number.
+
+        Returns
+        -------
+        column
+            A Series of pandas, with the frame's index, or of polars; for other frames an array of pyarrow.
+
+        Raises
+        ------
+        RowsError
+            If rows do not fit the contract; lists every problem by column and row.
+        ContractError
+            If the model has no answer for a row.
+        """
+        answers, contract = self._answer(frame), self.contract
+        if answers.indices is None:
+            return build_column(np.asarray(answers.values), frame, contract.target)
+        return build_labels(contract.classes, answers.indices, frame, contract.target)
+
+    def predict_proba(self, frame: Any) -> Any:
+        """Return the probability of each class, one column per class under its name, in a frame of the caller's kind.
+
+        Raises
+        ------
+        RowsError
+            If rows do not fit the contract; lists every problem by column and row.
+        ContractError
+            If the model predicts no classes, or has no answer for a row.
+        """
+        if not self.contract.is_classification:
+            raise ContractError(f"{self.contract.target!r} is a number and has no probabilities; use predict")
+        probabilities = np.asarray(self._answer(frame).probabilities)
+        return build_frame({name: probabilities[:, place] for place, name in enumerate(self.contract.class_names)}, frame)
+
+    def _answer(self, frame: Any) -> Predictions:
+        return self._runtime.run(*self._encode(frame))
+
+    def _encode(self, frame: Any) -> Encoded:
+        rows = to_pandas(frame)
+        return self._reader.read_blocks(_cut(rows), lambda block: list_columns(block, self._reader))
+
+    def __repr__(self) -> str:
+        takes, gives = f"{len(self.contract.features)} columns", f"{self.contract.target} ({self.contract.task})"
+        return f"<Model {self.name} version {self.version}: {takes} → {gives}>"
+
+    def _repr_html_(self) -> str:
+        """Return what the model is and how good, for notebooks."""
+        from mlops_project.modeling.evaluation import write_metrics
+
+        metadata = self.bundle.metadata
+        title = f"{self.name} version {self.version}: {metadata.estimator}, predicts {self.contract.target}"
+        note = f"on {metadata.test_rows:,} held-out rows"
+        return write_metrics(title, metadata.metrics, metadata.metric_intervals, metadata.baselines, note)
+
+
+def _cut(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Yield a frame in pieces; an empty one as it is."""
+    yield from (rows.iloc[start : start + CHUNK_ROWS] for start in range(0, max(1, len(rows)), CHUNK_ROWS))
+
+
+def load(place: str | Path | Bundle | None = None, *, config: Source = None) -> Model:
+    """Load a model.
+
+    Parameters
+    ----------
+    place
+        A bundle or its folder, or ``models:/name@champion``, ``models:/name/3`` or ``models:/name/latest`` in the registry;
+        None for the exported model of the configuration.
+    config
+        For the registry's address; default the built-in configuration and MLflow's variables.
+
+    Raises
+    ------
+    BundleError, TrackingError, ConfigError
+        If there is no such model, or it does not answer.
+    """
+    chosen = open_config(config)
+    if isinstance(place, Bundle) or not str(place or "").startswith(REGISTRY):
+        return Model(*fetch_model(_write(place), chosen, Path()))
+    folder = Path(tempfile.mkdtemp(prefix="mlops-model-"))
+    try:
+        model = Model(*fetch_model(str(place), chosen, folder))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)  # the model may read its files later
+    return model
+
+
+def _write(place: str | Path | Bundle | None) -> str | None:
+    if isinstance(place, Bundle):
+        return str(place.path)
+    return None if place is None else str(place)

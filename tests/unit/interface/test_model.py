@@ -1,0 +1,171 @@
+"""A loaded model: frames of several libraries in, answers of the same kind out."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import mlops_project as mlops
+from mlops_project.errors import BundleError, ContractError, DataError
+from mlops_project.runtime import Runtime
+from mlops_project.wire.problems import RowsError
+
+
+def test_labels_are_those_of_the_table_under_the_frames_own_index(model, people):
+    labels = model.predict(people)
+    assert labels.name == "churned"
+    assert labels.index.equals(people.index)
+    assert {*labels} == {"yes", "no"}
+
+
+def test_probabilities_are_the_runtimes_one_column_per_class(model, people):
+    probabilities = model.predict_proba(people)
+    assert [*probabilities] == ["no", "yes"]
+    assert probabilities.index.equals(people.index)
+    expected = Runtime.load(model.bundle).predict({name: people[name].to_numpy() for name in people})
+    np.testing.assert_array_equal(probabilities.to_numpy(), expected.probabilities)
+    assert (model.predict(people) == np.where(probabilities["yes"] > 0.5, "yes", "no")).all()
+
+
+class Stream:
+    """A frame of a library that nobody knows, with the Arrow protocol alone."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
+class Interchange:
+    """A frame of a library that nobody knows, with the interchange protocol alone."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __dataframe__(self, nan_as_null: bool = False, allow_copy: bool = True):
+        return self._table.__dataframe__(nan_as_null, allow_copy)
+
+
+@pytest.mark.parametrize(
+    ("convert", "column", "frame"),
+    [
+        (pl.from_pandas, pl.Series, pl.DataFrame),
+        (lambda rows: pl.from_pandas(rows).with_columns(pl.col("city").cast(pl.Categorical)), pl.Series, pl.DataFrame),
+        (pa.Table.from_pandas, pa.Array, pa.Table),
+        (pa.RecordBatch.from_pandas, pa.Array, pa.Table),
+        (lambda rows: Stream(pa.Table.from_pandas(rows)), pa.Array, pa.Table),
+        (lambda rows: Interchange(pa.Table.from_pandas(rows)), pa.Array, pa.Table),
+        (lambda rows: rows.convert_dtypes(), pd.Series, pd.DataFrame),
+        (lambda rows: rows.convert_dtypes(dtype_backend="pyarrow"), pd.Series, pd.DataFrame),
+        (lambda rows: rows.astype({"city": "category"}), pd.Series, pd.DataFrame),
+        (lambda rows: rows.astype(object), pd.Series, pd.DataFrame),
+    ],
+    ids=[
+        "polars",
+        "polars-categorical",
+        "arrow",
+        "batch",
+        "stream",
+        "interchange",
+        "nullable",
+        "pandas-arrow",
+        "category",
+        "object",
+    ],
+)
+def test_frames_of_every_kind_are_answered_alike_and_in_kind(model, people, convert, column, frame):
+    given = convert(people)
+    labels, probabilities = model.predict(given), model.predict_proba(given)
+    assert isinstance(labels, column)
+    assert isinstance(probabilities, frame)
+    values = labels.to_pylist() if isinstance(labels, pa.Array) else [*labels]
+    assert values == [*model.predict(people)]
+    table = pa.table(probabilities).to_pandas() if not isinstance(probabilities, pd.DataFrame) else probabilities
+    np.testing.assert_array_equal(table[["no", "yes"]].to_numpy(), model.predict_proba(people).to_numpy())
+
+
+def test_every_problem_of_a_frame_is_listed_by_column_and_row(model, people):
+    people["visits"] = people["visits"].astype(object)
+    people.iloc[3, 1] = "many"
+    people.iloc[[5, 7], 1] = 2.5
+    people["age"] = np.inf
+    with pytest.raises(RowsError) as error:
+        model.predict(people.drop(columns="city").rename(columns={"member": "membr"}))
+    text = str(error.value)
+    assert "column 'visits': row 4: expected a number, got other text" in text or "row 4" in text
+    assert "rows 6, 8: expected a whole number" in text
+    assert "'city': is missing" in text
+    assert "is it the one you call 'membr'" in text
+    assert "'age'" in text
+
+
+def test_rows_beyond_a_block_bear_their_own_numbers(model, people, monkeypatch):
+    monkeypatch.setattr("mlops_project.interface.model.CHUNK_ROWS", 10)
+    assert [*model.predict(people)] == [*model.predict(people[::-1])[::-1]]
+    people["visits"] = people["visits"].astype(float)
+    people.iloc[[2, 41], 1] = 0.5
+    with pytest.raises(RowsError, match="rows 3, 42: expected a whole number"):
+        model.predict(people)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (lambda rows: rows.to_numpy(), r"got numpy.ndarray; give it names"),
+        (lambda rows: rows.to_dict("records"), "got list"),
+        (lambda rows: rows.iloc[0], r"frame.iloc\[\[0\]\]"),
+        (lambda rows: pl.from_pandas(rows).lazy(), r"collect\(\)"),
+        (lambda rows: pl.from_pandas(rows)["age"], "got polars.Series"),
+        (lambda _: "people.csv", "got str"),
+        (lambda _: pa.table([[1], [2]], names=["age", "age"]), "'age'"),
+    ],
+    ids=["array", "records", "row", "lazy", "column", "path", "twice"],
+)
+def test_what_is_no_frame_is_refused_with_a_hint(model, people, given, message):
+    with pytest.raises(DataError, match=message):
+        model.predict(given(people))
+
+
+def test_column_that_stands_twice_in_a_frame_of_pandas_is_refused(model, people):
+    with pytest.raises(RowsError, match="'age': stands there twice"):
+        model.predict(pd.concat([people, people["age"]], axis=1))
+
+
+def test_frame_without_rows_is_refused(model, people):
+    with pytest.raises(RowsError, match="there is no row"):
+        model.predict(people.head(0))
+
+
+def test_model_says_what_it_is(model):
+    assert model.name == "people"
+    assert model.version == model.bundle.digest[:12]
+    assert model.contract.target == "churned"
+    assert model.metrics["accuracy"] > 0.5
+    assert "people" in repr(model)
+    shown = model._repr_html_()
+    assert "ROC AUC" in shown
+    assert "logistic_regression" in shown
+
+
+def test_numbers_have_no_probabilities(tmp_path, project):
+    table = pd.read_parquet(project / "people.parquet").dropna()
+    table[["visits", "age"]].assign(paid=table["age"] * 3 + table["visits"]).to_csv(tmp_path / "paid.csv", index=False)
+    result = mlops.train(
+        {"data": {"source": str(tmp_path / "paid.csv"), "target": "paid"}, "model": {"name": "paid", "estimator": "ridge"}},
+        paths__exported_model_dir=tmp_path / "model",
+        evaluation={"bootstrap_rounds": 0, "importance_repeats": 0, "baselines": False},
+        tracking__enabled=False,
+        checks__accept={"leak-parts": "made so"},
+    )
+    model = mlops.load(result.bundle)
+    numbers = model.predict(pl.DataFrame({"age": [40.0, 50.0], "visits": [1, 2]}))
+    np.testing.assert_allclose(numbers, [121, 152], rtol=0.02)
+    with pytest.raises(ContractError, match="'paid' is a number and has no probabilities"):
+        model.predict_proba(table)
+
+
+def test_place_without_a_model_is_refused(tmp_path):
+    with pytest.raises(BundleError, match="no such directory"):
+        mlops.load(tmp_path / "nothing")
