@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
-from zipfile import BadZipFile, ZipFile
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
 
 from mlops_project.contract import Contract
 from mlops_project.errors import DataError
@@ -24,6 +24,7 @@ from mlops_project.tables.encodings import guess_encoding
 from mlops_project.tables.files import PACKED, Reading, find_kind, read_files
 from mlops_project.tables.layout import LayoutSettings
 from mlops_project.tables.lines import LineReader
+from mlops_project.tables.packed import list_members
 from mlops_project.tables.text_format import SAMPLE_BYTES, TextFormat, split_lines
 from mlops_project.wire.parquet_pages import find_largest_pages
 from mlops_project.wire.words import CSV_MISSING
@@ -173,19 +174,12 @@ def read_frames(file: Path, contract: Contract, settings: LayoutSettings) -> Ite
             yield from TableFile(stream, contract, settings).read_chunks()
         return
     texts = [feature.name for feature in contract.texts]
-    own = settings._replace(member=settings.member if settings.member in _list_members(file) else None)
+    members = list_members(LocalFileSystem(), str(file))
+    own = settings._replace(member=settings.member if settings.member in members else None)
     frame, _ = read_files(str(file.resolve()), {}, texts, Reading(own))
     frame.columns = pd.Index([str(name).strip() for name in frame.columns], dtype="str")
     for start in range(0, max(1, len(frame)), CHUNK_ROWS):
         yield frame.iloc[start : start + CHUNK_ROWS].apply(_without_masks)
-
-
-def _list_members(file: Path) -> list[str]:
-    try:
-        with ZipFile(file) as archive:
-            return archive.namelist()
-    except BadZipFile:
-        return []
 
 
 def _without_masks(column: "pd.Series[Any]") -> "pd.Series[Any]":

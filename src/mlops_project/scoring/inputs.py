@@ -2,10 +2,14 @@
 
 import io
 import itertools
+import lzma
+import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from zipfile import BadZipFile
 
 import fsspec
 import pyarrow as pa
@@ -20,6 +24,7 @@ from mlops_project.scoring.units import Table, Unit, open_parquet
 from mlops_project.tables.files import PACKED, find_kind
 from mlops_project.tables.layout import LayoutSettings
 from mlops_project.tables.locations import hide_credentials, is_glob
+from mlops_project.tables.packed import check_packed, find_member, list_members, open_packed
 from mlops_project.tables.text_format import SAMPLE_BYTES, SEPARATORS, TextFormat
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.rows import RowReader
@@ -46,8 +51,8 @@ class Inputs:
         What they have in common.
     schema
         Arrow names and types of the output.
-    form
-        CSV: how the files are written; None for Parquet.
+    form, member
+        CSV: how the files are written, None for Parquet; which table of an archive is read, if there are several.
     size_bytes
         Of all files; 0 if they are packed, and so larger than that.
     rows
@@ -62,6 +67,7 @@ class Inputs:
     form: TextFormat | None
     size_bytes: int
     rows: int | None
+    member: str | None = None
 
     def plan(self) -> Iterator[Unit]:
         """Yield the units of work, the same ones each time."""
@@ -82,14 +88,19 @@ class Inputs:
     def _plan_csv(self, form: TextFormat) -> Iterator[tuple[Any, ...]]:
         for file in self.files:
             try:
-                with _open_text(file, form, self.table.options) as stream:
+                with _open_text(file, form, self.table.options, self.member) as stream:
                     _read_names(stream, form)
                     for block in split(stream, form.separator):
                         yield file, block.start, block.end, (), block.text
             except UnicodeDecodeError as error:
                 raise DataError(f"{file}: byte {error.start} is not text in {form.encoding}; save the file in UTF-8") from error
             except (DataError, OSError, EOFError) as error:
-                raise DataError(f"{file}: {error}") from error
+                raise _named(file, error) from error
+
+
+def _named(file: str, error: Exception) -> DataError:
+    """Return an error that names its file, once."""
+    return error if isinstance(error, DataError) and str(error).startswith(file) else DataError(f"{file}: {error}")
 
 
 def _join_groups(sizes: list[int]) -> Iterator[tuple[tuple[int, ...], int]]:
@@ -155,7 +166,7 @@ def find_inputs(
         table, schema, rows = _look_at_parquet(files, reader, form, keep, options)
         return Inputs(shown, files, identity, table, schema, None, size, rows)
     table, schema, csv_form = _look_at_csv(files, reader, form, keep, options, settings)
-    return Inputs(shown, files, identity, table, schema, csv_form, size, None)
+    return Inputs(shown, files, identity, table, schema, csv_form, size, None, settings.member)
 
 
 def _list_files(system: Any, path: str, shown: str) -> list[str]:
@@ -170,7 +181,7 @@ def _list_files(system: Any, path: str, shown: str) -> list[str]:
         raise DataError(f"no such file: {shown}{suggest(Path(path).name, near)}")
     if not found:
         raise DataError(f"{shown}: no table files there; expected {KNOWN}")
-    kinds = {find_kind(item) for item in found}
+    kinds = {"CSV" if find_kind(item) == "zip" else find_kind(item) for item in found}
     if not kinds <= {"CSV", "Parquet"}:
         raise DataError(f"{shown}: files of this kind are not scored in pieces; save the table as one of {KNOWN}")
     if len(kinds) > 1:
@@ -221,9 +232,28 @@ def _look_at_parquet(
 # --- CSV ---
 
 
-def _open_text(file: str, form: TextFormat, options: Mapping[str, Any]) -> Any:
+@contextmanager
+def _open_table(file: str, options: Mapping[str, Any], member: str | None) -> Iterator[Any]:
+    """Open a text file, or the table in an archive, for reading in binary.
+
+    Raises
+    ------
+    DataError
+        If it is damaged, or the archive holds several tables.
+    """
     system, path = fsspec.core.url_to_fs(file, **options)
-    return io.TextIOWrapper(system.open(path, "rb", compression="infer"), form.encoding, newline="")
+    wanted = member if member in list_members(system, path) else None
+    try:
+        with open_packed(system, path, find_member(system, path, wanted, lambda name: find_kind(name) == "CSV")) as stream:
+            yield stream
+    except (BadZipFile, lzma.LZMAError, zlib.error) as error:
+        raise DataError(f"{file}: the packed file is damaged: {error}; copy it again") from error
+
+
+@contextmanager
+def _open_text(file: str, form: TextFormat, options: Mapping[str, Any], member: str | None) -> Iterator[Any]:
+    with _open_table(file, options, member) as stream:
+        yield io.TextIOWrapper(stream, form.encoding, newline="")
 
 
 def _look_at_csv(
@@ -234,9 +264,8 @@ def _look_at_csv(
     options: Mapping[str, Any],
     settings: LayoutSettings,
 ) -> tuple[Table, Any, TextFormat]:
-    system, path = fsspec.core.url_to_fs(files[0], **options)
     try:
-        with system.open(path, "rb", compression="infer") as stream:
+        with _open_table(files[0], options, settings.member) as stream:
             sample = stream.read(SAMPLE_BYTES)
     except (OSError, EOFError) as error:
         raise DataError(f"{files[0]}: cannot be read: {error}") from error
@@ -248,10 +277,11 @@ def _look_at_csv(
     kept: tuple[str, ...] = ()
     for place, file in enumerate(files):
         try:
-            with _open_text(file, found, options) as stream:
+            check_packed(*fsspec.core.url_to_fs(file, **options))
+            with _open_text(file, found, options, settings.member) as stream:
                 own = tuple(_read_names(stream, found))
         except (DataError, OSError, EOFError, UnicodeDecodeError) as error:
-            raise DataError(f"{file}: {error}") from error
+            raise _named(file, error) from error
         if not place:
             names = own
             _check_columns(names, reader, file)

@@ -27,11 +27,7 @@ def find_member(system: Any, file: str, wanted: str | None, is_table: Callable[[
         if wanted is not None:
             raise DataError(f"{file}: data.member names {wanted!r}, and the file is no zip archive; leave data.member out")
         return None
-    try:
-        with system.open(file, "rb") as stream, ZipFile(stream) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith(LITTER)]
-    except BadZipFile as error:
-        raise DataError(f"{file}: the packed file is damaged or cut off; copy it again") from error
+    names = list_members(system, file)
     shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
     if wanted is not None:
         if wanted not in names:
@@ -44,6 +40,23 @@ def find_member(system: Any, file: str, wanted: str | None, is_table: Callable[[
             f"{file}: the archive holds {what} ({shown}); name one with data.member (`mlops init --member {example}`)"
         )
     return tables[0]
+
+
+def list_members(system: Any, file: str) -> list[str]:
+    """Return the names of the files in an archive; none if the file is no archive.
+
+    Raises
+    ------
+    DataError
+        If it is damaged.
+    """
+    if not _is_archive(file):
+        return []
+    try:
+        with system.open(file, "rb") as stream, ZipFile(stream) as archive:
+            return [name for name in archive.namelist() if not name.endswith("/") and not name.startswith(LITTER)]
+    except BadZipFile as error:
+        raise DataError(f"{file}: the packed file is damaged or cut off; copy it again") from error
 
 
 @contextmanager
