@@ -1,5 +1,6 @@
 """``mlops label``: a table of labels that came later → the prediction log, as ``/feedback`` in bulk."""
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,12 +94,19 @@ def _read(source: str, columns: Sequence[str]) -> "pd.DataFrame":
 
 def _find_ids(keys: "pd.Series[Any]", scored: str, key: str) -> "pd.Series[Any]":
     """Return the prediction id of each key; missing where no scored row has it."""
-    known = _read(scored, [key, ID_COLUMN])[[key, ID_COLUMN]]
-    own = known[key].astype(str)
-    twice = own[own.duplicated() & own.isin(keys.astype(str))]
+    known = _read(scored, [key, ID_COLUMN])
+    own, asked = _spell_keys(known[key]), _spell_keys(keys)
+    has_key = own.notna()
+    own = own[has_key]
+    twice = own[own.duplicated() & own.isin(asked)]
     if len(twice):
         raise DataError(f"{scored}: {key} {twice.iloc[0]!r} stands there more than once; label by prediction id instead")
-    return keys.astype(str).map(dict(zip(own, known[ID_COLUMN], strict=True)))
+    return asked.map(dict(zip(own, known[ID_COLUMN][has_key], strict=True)))
+
+
+def _spell_keys(keys: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Return keys as texts; whole numbers alike, whether their column has gaps (1.0) or not (1)."""
+    return keys.map(lambda key: str(int(key) if isinstance(key, float) and key.is_integer() else key), na_action="ignore")
 
 
 def _read_labels(values: Sequence[Any], contract: Contract, column: str) -> list[Label]:
@@ -122,9 +130,12 @@ def _read_labels(values: Sequence[Any], contract: Contract, column: str) -> list
 
 def _read_number(value: Any, row: int, column: str) -> float:
     try:
-        return float(value)
+        number = float(value)
     except (TypeError, ValueError):
-        raise ContractError(f"column {column!r}, label {row}: expected a number, got {str(value)[:64]!r}") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise ContractError(f"column {column!r}, label {row}: expected a finite number, got {str(value)[:64]!r}")
+    return number
 
 
 def _check_ids(ids: Sequence[str], folder: Path) -> None:

@@ -155,7 +155,7 @@ def score_table(
         options.on_bad_rows,
     )
     try:
-        with open_work(output.path, key) as work:
+        with open_work(output.path, key, logged=options.log_folder is not None) as work:
             if options.log_folder is not None:
                 task = msgspec.structs.replace(task, log=_open_log(options.log_folder, bundle, work))
             done = _score_all(inputs, task, work, options.processes, progress)

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+# Every blank of Python's own class by its number: Arrow's class of blanks has those of ASCII alone.
+BLANKS = "[\\t-\\r\\x1c-\\x20\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 # Signs that make Excel, LibreOffice and Google Sheets calculate, and their wide forms; blanks before them do not help.
-FORMULA = re.compile("^\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]")
+FORMULA = re.compile(f"^{BLANKS}*[=+\\-@\uff1d\uff0b\uff0d\uff20]|^[\\t\\r\\n]")
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 
 

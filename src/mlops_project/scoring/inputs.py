@@ -329,7 +329,7 @@ def _choose_kept(names: tuple[str, ...], keep: tuple[str, ...] | None, contract:
             raise ConfigError(f"--keep: no column {name!r} there{suggest(name, names)}")
         if name in added:
             raise ConfigError(f"--keep: {name!r} is the name of a column that scoring adds; rename the one in the file")
-    return keep
+    return tuple(dict.fromkeys(keep))
 
 
 def _check_flat(schema: Any, kept: tuple[str, ...], form: Format, file: str) -> None:

@@ -4,6 +4,7 @@ A unit that is scored again after a kill gets the same ids and writes the same s
 its name is known, and it is not read twice.
 """
 
+import hmac
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,9 @@ class LogSegment:
         self._process, self._at_ms, self._count = (settings.run + index) & 0xFFFFFF, at_ms, 0
         stamp = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y%m%dT%H%M%S")
         self.file = settings.folder / f"{stamp}-score-{name}{CLOSED}"
-        self._marker = f"{settings.run:06x}{index:010x}".encode()[-MARKER_BYTES:]
+        self._marker = hmac.digest(settings.key, f"{settings.run} {index}".encode(), "sha256")[
+            :MARKER_BYTES
+        ]  # a secret as well
 
     def add(self, stream: Any, rows: Encoded, predictions: Predictions) -> list[str]:
         """Write a record, and return the prediction id of each row."""

@@ -151,8 +151,6 @@ def check_output(output: Output, source: str, files: Sequence[str]) -> None:
         raise ConfigError(f"{path}: lies in the folder that is read, so the next run would read it; name another place")
     if is_glob(source) and fnmatch(str(path), str(folder.absolute())):
         raise ConfigError(f"{path}: would be read by the next run, since {source} names it; name another place")
-    if output.kind != "folder" and path.is_dir():
-        raise ConfigError(f"{path}: is a folder; name a file, or write {path}/ for a folder of files")
     if output.kind == "folder" and path.exists():
         if not path.is_dir():
             raise ConfigError(f"{path}: is a file; expected a folder, or a name that ends in .csv or .parquet")

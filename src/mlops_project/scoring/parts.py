@@ -16,9 +16,9 @@ import pyarrow.csv
 from pyarrow.parquet import ParquetWriter
 
 from mlops_project.contract import Contract
-from mlops_project.errors import ContractError
+from mlops_project.errors import ContractError, DataError
 from mlops_project.runtime import Predictions, Runtime
-from mlops_project.scoring.formulas import neutralise
+from mlops_project.scoring.formulas import FORMULA, neutralise
 from mlops_project.scoring.log_segments import LogSegment, LogSettings
 from mlops_project.scoring.units import Batch, Table, Unit, read_unit
 from mlops_project.storage.files import replacing
@@ -31,6 +31,10 @@ VERSION_COLUMN, ID_COLUMN = "model version", "prediction id"
 OPTIONS: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
 NOTE_ENDING, TIME_ENDING = ".json", ".time"
 GROUP_ROWS = 1 << 16
+TEXT_TYPES = (
+    *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+    *(pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view),
+)
 WRITTEN_AS_NUMBERS = ("float", "integer")  # of a CSV file, in Parquet
 
 
@@ -292,14 +296,29 @@ class _CsvWriter:
 
     def write(self, table: Any) -> None:
         for index, field in enumerate(table.schema):
-            if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
-                table = table.set_column(index, field.name, neutralise_column(table.column(index)))
+            kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+            if any(test(kind) for test in TEXT_TYPES):
+                table = table.set_column(index, field.name, neutralise_column(_spell(table.column(index), field.name)))
         pyarrow.csv.write_csv(table, self._stream, pyarrow.csv.WriteOptions(include_header=False))
+
+
+def _spell(column: Any, name: str) -> Any:
+    """Return texts of any type as strings.
+
+    Raises
+    ------
+    DataError
+        If one is no text.
+    """
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid as error:
+        raise DataError(f"column {name!r} holds bytes that are no text; leave it out with --keep, or write Parquet") from error
 
 
 def neutralise_column(column: Any) -> Any:
     """Return a column of texts in which none is a formula."""
-    suspicious = pc.match_substring_regex(column, "^\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]")
+    suspicious = pc.match_substring_regex(column, FORMULA.pattern)
     if not pc.any(suspicious).as_py():
         return column
     return pa.chunked_array(

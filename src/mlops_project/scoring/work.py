@@ -46,8 +46,8 @@ class WorkFolder:
         24 bits that were drawn when the run began.
     """
 
-    def __init__(self, folder: Path, key: str) -> None:
-        self.folder, self._key = folder, key
+    def __init__(self, folder: Path, key: str, *, logged: bool) -> None:
+        self.folder, self._key, self._logged = folder, key, logged
         self.parts, self.notes = folder / "parts", folder / "notes"
         before, self.run = self._read_job()
         self.is_restarted = before not in (None, key)
@@ -72,8 +72,12 @@ class WorkFolder:
             return "damaged", 0
 
     def name_part(self, unit: Unit) -> str:
-        """Return the name of a unit's part, without ending: position, and a digest of input, rows and model."""
-        digest = hashlib.sha256(f"{self._key}\n{unit.name}".encode()).hexdigest()
+        """Return the name of a unit's part, without ending: position, and a digest of input, rows and model.
+
+        Parts with prediction ids are of one run alone.
+        """
+        own = f"{self._key}\n{self.run}" if self._logged else self._key
+        digest = hashlib.sha256(f"{own}\n{unit.name}".encode()).hexdigest()
         return f"part-{unit.index:06}-{digest[:DIGEST_LENGTH]}"
 
     def find_note(self, unit: Unit) -> Note | None:
@@ -92,7 +96,8 @@ class WorkFolder:
                 _remove(file)
 
     def remove(self) -> None:
-        """Delete the folder, the notes last to go with it."""
+        """Delete the folder; the parts first, which take longest: from the notes the same command makes the same ones again."""
+        shutil.rmtree(self.parts, ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -102,8 +107,13 @@ def build_key(**facts: Any) -> str:
 
 
 @contextlib.contextmanager
-def open_work(output: Path, key: str) -> Iterator[WorkFolder]:
+def open_work(output: Path, key: str, *, logged: bool) -> Iterator[WorkFolder]:
     """Give the folder of a run that writes ``output``, made if need be, with its lock held.
+
+    Parameters
+    ----------
+    logged
+        Whether the parts hold prediction ids, which every run draws anew.
 
     Raises
     ------
@@ -117,7 +127,7 @@ def open_work(output: Path, key: str) -> Iterator[WorkFolder]:
     with (folder / LOCK_FILE).open("ab") as lock:
         if not try_lock(lock) or not _is_there(folder / LOCK_FILE, lock.fileno()):
             raise ConfigError(f"{output}: another run of `mlops score` writes it now; wait for it, or name another output")
-        yield WorkFolder(folder, key)
+        yield WorkFolder(folder, key, logged=logged)
 
 
 def _is_there(file: Path, descriptor: int) -> bool:

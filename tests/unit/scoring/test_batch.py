@@ -84,7 +84,7 @@ def test_files_of_a_folder_follow_in_the_order_of_their_names(tiny_bundle, tmp_p
     assert read(tmp_path / "größe.csv")["id"].tolist() == frame["id"].tolist()
 
 
-@pytest.mark.parametrize(("keep", "names"), [(None, ["id", "x"]), (("id",), ["id"]), ((), [])])
+@pytest.mark.parametrize(("keep", "names"), [(None, ["id", "x"]), (("id", "id"), ["id"]), ((), [])])
 @pytest.mark.parametrize("source", ["in.csv", "in.parquet"])
 def test_chosen_columns_are_kept(tiny_bundle, tmp_path, frame, keep, names, source):
     score_table(write(frame, tmp_path / source), str(tmp_path / "out.csv"), tiny_bundle, Options(keep=keep))
