@@ -15,6 +15,7 @@ from tests.unit.conftest import build_tiny_model
 
 pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[2]
+ROWS = 1 << 20  # sixteen units, of which two processes make one in a tenth of a second
 
 
 @pytest.fixture
@@ -29,10 +30,9 @@ def bundle(tmp_path) -> Bundle:
         return publish(folder, tmp_path / "model", Metadata(contract=contract, **times, **digests, **sizes, **about))
 
 
-def write_table(file: Path, rows: int, *, bad_rows: bool = True) -> None:
+def write_table(file: Path, rows: int) -> None:
     frame = pd.DataFrame({"id": [f"{row:07}" for row in range(rows)], "x": np.random.default_rng(0).random(rows).astype(str)})
-    if bad_rows:
-        frame.loc[frame.index % 17 == 5, "x"] = "no number"
+    frame.loc[frame.index % 17 == 5, "x"] = "no number"
     frame.to_csv(file, index=False)
 
 
@@ -43,7 +43,8 @@ def test_run_killed_before_any_change_of_the_file_system_ends_with_the_same_byte
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     first, *kills, often = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(kills) == first["total"] > 20
+    assert first["total"] > 20
+    assert len(kills) in (first["total"], -(-first["total"] // 3))  # EVERY_KILL=1 kills at each
     assert len(first["files"]) >= 2  # the rows that do not fit are beside the others
     for kill in kills:
         assert kill["killed"], kill
@@ -53,12 +54,12 @@ def test_run_killed_before_any_change_of_the_file_system_ends_with_the_same_byte
 
 
 def test_killed_run_leaves_no_process_and_goes_on(bundle, tmp_path, environment):
-    write_table(tmp_path / "in.csv", 1_000_000, bad_rows=False)
+    pd.DataFrame({"id": range(ROWS), "x": np.random.default_rng(0).random(ROWS)}).to_parquet(tmp_path / "in.parquet")
     command = [
         sys.executable,
         "-m",
         "mlops_project.score",
-        "in.csv",
+        "in.parquet",
         "out.csv",
         "--model",
         "model",
@@ -68,7 +69,7 @@ def test_killed_run_leaves_no_process_and_goes_on(bundle, tmp_path, environment)
     ]
     notes = tmp_path / ".out.csv.parts" / "notes"
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
-        wait_until(lambda: notes.is_dir() and len(list(notes.glob("part-*"))) >= 2)
+        wait_until(lambda: notes.is_dir() and len(list(notes.glob("part-*"))) >= 1)
         children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
         run.kill()
     assert run.returncode == -signal.SIGKILL
@@ -78,7 +79,7 @@ def test_killed_run_leaves_no_process_and_goes_on(bundle, tmp_path, environment)
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     summary = json.loads(done.stdout)
     assert summary["resumed"]
-    assert summary["rows"] == 1_000_000
+    assert summary["rows"] == ROWS
     assert pd.read_csv(tmp_path / "out.csv", usecols=["id"])["id"].is_monotonic_increasing
 
 
@@ -86,7 +87,7 @@ def wait_until(is_true) -> None:
     end = time.monotonic() + 120
     while not is_true():
         assert time.monotonic() < end
-        time.sleep(0.05)
+        time.sleep(0.01)
 
 
 def is_running(process: str) -> bool:

@@ -63,7 +63,7 @@ class Inputs:
     files: tuple[str, ...]
     identity: tuple[str, ...]
     table: Table
-    schema: Any
+    schema: pa.Schema
     form: TextFormat | None
     size_bytes: int
     rows: int | None
@@ -206,7 +206,7 @@ def _identify(system: Any, path: str) -> str:
 
 def _look_at_parquet(
     files: tuple[str, ...], reader: RowReader, form: Format, keep: tuple[str, ...] | None, options: Mapping[str, Any]
-) -> tuple[Table, Any, int]:
+) -> tuple[Table, pa.Schema, int]:
     first, rows, kept = pa.schema([]), 0, tuple[str, ...]()
     names: tuple[str, ...] = ()
     for place, file in enumerate(files):
@@ -263,7 +263,7 @@ def _look_at_csv(
     keep: tuple[str, ...] | None,
     options: Mapping[str, Any],
     settings: LayoutSettings,
-) -> tuple[Table, Any, TextFormat]:
+) -> tuple[Table, pa.Schema, TextFormat]:
     try:
         with _open_table(files[0], options, settings.member) as stream:
             sample = stream.read(SAMPLE_BYTES)
@@ -332,7 +332,7 @@ def _choose_kept(names: tuple[str, ...], keep: tuple[str, ...] | None, contract:
     return tuple(dict.fromkeys(keep))
 
 
-def _check_flat(schema: Any, kept: tuple[str, ...], form: Format, file: str) -> None:
+def _check_flat(schema: pa.Schema, kept: tuple[str, ...], form: Format, file: str) -> None:
     nested = [name for name in kept if form == "csv" and pa.types.is_nested(schema.field(name).type)]
     if nested:
         kind = schema.field(nested[0]).type

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 import msgspec
+import pyarrow as pa
 from pyarrow.parquet import ParquetFile, ParquetWriter
 
 from mlops_project.errors import ConfigError, DataError
@@ -165,7 +166,7 @@ def write_output(
     work: WorkFolder,
     done: Sequence[tuple[Unit, Note]],
     outcome: Outcome,
-    schema: Any,
+    schema: pa.Schema,
     options: Mapping[str, Any],
 ) -> None:
     """Put the parts together, and what was left out beside them; send them where the output is.
@@ -237,7 +238,7 @@ def _write_bad_rows(stream: BinaryIO, bad: Sequence[tuple[str, int, str]]) -> No
     text.detach()
 
 
-def _join_parquet(stream: BinaryIO, work: WorkFolder, notes: Sequence[Note], schema: Any, scored: int) -> None:
+def _join_parquet(stream: BinaryIO, work: WorkFolder, notes: Sequence[Note], schema: pa.Schema, scored: int) -> None:
     written = 0
     with ParquetWriter(stream, schema, **OPTIONS) as writer:
         for note in notes:
@@ -250,7 +251,7 @@ def _join_parquet(stream: BinaryIO, work: WorkFolder, notes: Sequence[Note], sch
         raise DataError(f"the parts hold {written} rows, expected {scored}; delete {work.folder} and run again")
 
 
-def _join_csv(stream: BinaryIO, work: WorkFolder, notes: Sequence[Note], schema: Any, *, packed: bool) -> None:
+def _join_csv(stream: BinaryIO, work: WorkFolder, notes: Sequence[Note], schema: pa.Schema, *, packed: bool) -> None:
     target: Any = gzip.GzipFile("", "wb", 6, stream, mtime=0) if packed else stream
     header = io.StringIO()
     csv.writer(header, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow([neutralise(name) for name in schema.names])

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,7 +23,7 @@ from mlops_project.scoring.log_segments import LogSegment, LogSettings
 from mlops_project.scoring.units import Batch, Table, Unit, read_unit
 from mlops_project.storage.files import replacing
 from mlops_project.wire.columns import Rules
-from mlops_project.wire.problems import MAX_PROBLEMS, MAX_ROWS, RowsError
+from mlops_project.wire.problems import MAX_PROBLEMS, RowsError
 from mlops_project.wire.rows import Encoded, RowReader
 
 Format = Literal["parquet", "csv"]
@@ -65,7 +65,7 @@ class Task(msgspec.Struct, frozen=True):
     table: Table
     rules: Rules
     format: Format
-    schema: Any
+    schema: pa.Schema
     on_bad_rows: Literal["side-file", "stop"]
     log: LogSettings | None = None
 
@@ -175,7 +175,7 @@ class PartScorer:
             yield BadRow(int(batch.positions[found.position]), found.reason) if isinstance(found, BadRow) else found
 
     def _sift(self, columns: Mapping[str, Any], rows: npt.NDArray[np.int64]) -> "Iterator[_Scored | BadRow]":
-        """Yield scored rows and, by their place in the batch, those that have no answer; these are found by halving."""
+        """Yield scored rows and, by their place in the batch, those that do not fit; without an answer: found by halving."""
         try:
             encoded = self._reader.read_columns(_take(columns, rows), len(rows))
             scored = _Scored(rows, encoded, self._runtime.run(encoded.numbers, encoded.texts))
@@ -206,7 +206,7 @@ class PartScorer:
         )
         return partial(segment.add, stack.enter_context(replacing(segment.file)))
 
-    def _build(self, batch: Batch, found: _Scored, ids: list[str] | None) -> Any:
+    def _build(self, batch: Batch, found: _Scored, ids: list[str] | None) -> pa.Table:
         """Return rows of the output."""
         contract, task = self._task.contract, self._task
         whole = len(found.rows) == batch.n_rows
@@ -231,20 +231,20 @@ def _take(columns: Mapping[str, Any], rows: npt.NDArray[np.int64]) -> Mapping[st
 
 
 def _find_rows(error: ContractError, n_rows: int) -> dict[int, str]:
-    """Return place → reason of every bad row, if the error surely names them all; nothing if it may not."""
+    """Return place → reason of rows that are bad; nothing if the error does not say which are, or not all that is wrong."""
     if not isinstance(error, RowsError):
         return {0: str(error).removeprefix("row 1: ")} if n_rows == 1 else {}
-    if n_rows > MAX_ROWS or (n_rows > 1 and error.n_problems > MAX_PROBLEMS):
+    if n_rows > 1 and error.n_problems > MAX_PROBLEMS:
         return {}
     reasons: dict[int, list[str]] = {}
     for problem in error.problems:
         text = problem.message if problem.column is None else f"column {problem.column!r}: {problem.message}"
-        for row in problem.rows or range(1, n_rows + 1):
-            reasons.setdefault(row - 1, []).append(text)
+        for row in problem.all_rows or range(n_rows):
+            reasons.setdefault(row, []).append(text)
     return {row: "; ".join(texts) for row, texts in reasons.items()}
 
 
-def _read_numbers(encoded: Encoded, contract: Contract, reader: RowReader, kept: tuple[str, ...]) -> dict[str, Any]:
+def _read_numbers(encoded: Encoded, contract: Contract, reader: RowReader, kept: tuple[str, ...]) -> dict[str, pa.Array]:
     """Return the kept columns of a CSV file that the model reads as numbers, as numbers."""
     features = {feature.name for feature in contract.numbers if feature.type in WRITTEN_AS_NUMBERS}
     places = {name: place for place, name in enumerate(contract.number_columns)}
@@ -252,14 +252,14 @@ def _read_numbers(encoded: Encoded, contract: Contract, reader: RowReader, kept:
     return {name: pa.array(encoded.numbers[:, places[found]]) for name, found in own.items() if found in features}
 
 
-def find_csv_type(name: str, contract: Contract, reader: RowReader, form: Format) -> Any:
+def find_csv_type(name: str, contract: Contract, reader: RowReader, form: Format) -> pa.DataType:
     """Return the type in the output of a CSV file's column: text, except for numbers in Parquet."""
     own = reader.find_name(name)
     is_number = own is not None and contract.feature(own).type in WRITTEN_AS_NUMBERS
     return pa.float64() if is_number and form == "parquet" else pa.string()
 
 
-def build_results(predictions: Predictions, contract: Contract) -> dict[str, Any]:
+def build_results(predictions: Predictions, contract: Contract) -> dict[str, pa.Array]:
     """Return the columns that scoring adds: class and a probability per class, or the value."""
     if predictions.indices is None or predictions.probabilities is None:
         return {f"predicted {contract.target}": pa.array(predictions.values)}
@@ -270,7 +270,7 @@ def build_results(predictions: Predictions, contract: Contract) -> dict[str, Any
     return columns
 
 
-def list_results(contract: Contract) -> list[tuple[str, Any]]:
+def list_results(contract: Contract) -> list[tuple[str, pa.DataType]]:
     """Return names and Arrow types of the columns that scoring adds; of rows that are logged, ``ID_COLUMN`` as well."""
     predicted = f"predicted {contract.target}"
     if not contract.is_classification:
@@ -285,7 +285,7 @@ def list_results(contract: Contract) -> list[tuple[str, Any]]:
 class _CsvWriter:
     """Writes rows as CSV that is safe to open in a spreadsheet, without a header."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
 
     def __enter__(self) -> "_CsvWriter":
@@ -294,7 +294,7 @@ class _CsvWriter:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def write(self, table: Any) -> None:
+    def write(self, table: pa.Table) -> None:
         for index, field in enumerate(table.schema):
             kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
             if any(test(kind) for test in TEXT_TYPES):
@@ -302,7 +302,7 @@ class _CsvWriter:
         pyarrow.csv.write_csv(table, self._stream, pyarrow.csv.WriteOptions(include_header=False))
 
 
-def _spell(column: Any, name: str) -> Any:
+def _spell(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     """Return texts of any type as strings.
 
     Raises
@@ -316,7 +316,7 @@ def _spell(column: Any, name: str) -> Any:
         raise DataError(f"column {name!r} holds bytes that are no text; leave it out with --keep, or write Parquet") from error
 
 
-def neutralise_column(column: Any) -> Any:
+def neutralise_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column of texts in which none is a formula."""
     suspicious = pc.match_substring_regex(column, FORMULA.pattern)
     if not pc.any(suspicious).as_py():
@@ -329,8 +329,8 @@ def neutralise_column(column: Any) -> Any:
 class _ParquetPart:
     """Writes rows as one row group, however many batches they come in."""
 
-    def __init__(self, stream: Any, schema: Any) -> None:
-        self._writer, self._tables, self._rows = ParquetWriter(stream, schema, **OPTIONS), list[Any](), 0
+    def __init__(self, stream: BinaryIO, schema: pa.Schema) -> None:
+        self._writer, self._tables, self._rows = ParquetWriter(stream, schema, **OPTIONS), list[pa.Table](), 0
 
     def __enter__(self) -> "_ParquetPart":
         return self
@@ -340,7 +340,7 @@ class _ParquetPart:
             self._flush()
         self._writer.close()
 
-    def write(self, table: Any) -> None:
+    def write(self, table: pa.Table) -> None:
         self._tables.append(table)
         self._rows += len(table)
         if self._rows >= GROUP_ROWS:
@@ -352,5 +352,5 @@ class _ParquetPart:
         self._tables, self._rows = [], 0
 
 
-def _open_writer(stream: Any, task: Task) -> "_CsvWriter | _ParquetPart":
+def _open_writer(stream: BinaryIO, task: Task) -> "_CsvWriter | _ParquetPart":
     return _CsvWriter(stream) if task.format == "csv" else _ParquetPart(stream, task.schema)

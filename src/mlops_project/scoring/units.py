@@ -100,7 +100,7 @@ class Batch(NamedTuple):
 
     n_rows: int
     columns: Mapping[str, Any]
-    kept: Any
+    kept: pa.Table
     positions: npt.NDArray[np.int64]
     ragged: list[tuple[int, str]]
 
@@ -119,7 +119,7 @@ def read_unit(unit: Unit, table: Table, reader: RowReader) -> Iterator[Batch]:
         raise DataError(f"{unit.file}: cannot be read: {' '.join(str(error).split())[:300]}") from error
 
 
-def open_parquet(file: str, options: Mapping[str, Any]) -> Any:
+def open_parquet(file: str, options: Mapping[str, Any]) -> ParquetFile:
     """Open a Parquet file, of which no more than ``READ_BYTES`` of a column are in memory at a time."""
     system, path = fsspec.core.url_to_fs(file, **options)
     if isinstance(system, LocalFileSystem):
@@ -156,7 +156,7 @@ def _read_parquet(unit: Unit, table: Table, reader: RowReader) -> Iterator[Batch
             yield Batch(len(rows), columns, kept, places, [])
 
 
-def _to_values(column: Any, feature: Feature) -> Sequence[Any]:
+def _to_values(column: pa.Array, feature: Feature) -> Sequence[Any]:
     values = to_values(pa.chunked_array([column]))
     return read_words(values, feature) if isinstance(values, list) else values
 

@@ -17,7 +17,7 @@ MAX_NAME = 64
 Stage = Literal["value", "column", "model"]
 
 
-class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     """One thing that is wrong.
 
     Attributes
@@ -36,6 +36,12 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str
     rows: tuple[int, ...] = ()
     count: int = 0
+
+    @property
+    def all_rows(self) -> Sequence[int]:
+        """Positions of all rows that have it, from 0, where ``at_rows`` was told them; no part of an answer."""
+        known: Sequence[int] = self.__dict__.get("all_rows_", ())
+        return known
 
     def __str__(self) -> str:
         where = f"column {self.column!r}: " if self.column is not None else ""
@@ -113,7 +119,9 @@ def at_rows(column: str | None, message: str, rows: Sequence[int]) -> Problem:
     rows
         Positions of all rows that have it, from 0.
     """
-    return Problem(column, message, tuple(row + 1 for row in rows[:MAX_ROWS]), len(rows))
+    problem = Problem(column, message, tuple(row + 1 for row in rows[:MAX_ROWS]), len(rows))
+    problem.__dict__["all_rows_"] = rows
+    return problem
 
 
 def check_once(names: Sequence[str]) -> None:

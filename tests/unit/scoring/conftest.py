@@ -1,7 +1,9 @@
+import pandas as pd
 import pytest
 
 from mlops_project.contract import Contract, Feature
 from mlops_project.runtime import Runtime
+from mlops_project.scoring import csv_blocks, inputs
 
 
 @pytest.fixture
@@ -20,3 +22,14 @@ def wide_contract() -> Contract:
         Feature("when", "datetime", minimum=0.0, maximum=4e9),
     )
     return Contract(features, "y", "regression")
+
+
+@pytest.fixture
+def small_units(monkeypatch):
+    monkeypatch.setattr(inputs, "UNIT_ROWS", 20)
+    monkeypatch.setattr(csv_blocks.split, "__defaults__", (200,))
+
+
+@pytest.fixture
+def frame(rng) -> pd.DataFrame:
+    return pd.DataFrame({"id": [f"{row:04}" for row in range(95)], "x": rng.random(95)})

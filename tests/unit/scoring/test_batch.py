@@ -13,32 +13,12 @@ import pytest
 
 from mlops_project.contract import Reading
 from mlops_project.errors import ConfigError, DataError
-from mlops_project.scoring import csv_blocks, inputs, units, workers
+from mlops_project.scoring import units, workers
 from mlops_project.scoring.batch import Options, score_table
 from mlops_project.scoring.outputs import MANIFEST_FILE
+from tests.unit.scoring.scored import read, write
 
-
-@pytest.fixture(autouse=True)
-def small_units(monkeypatch):
-    monkeypatch.setattr(inputs, "UNIT_ROWS", 20)
-    monkeypatch.setattr(csv_blocks.split, "__defaults__", (200,))
-
-
-@pytest.fixture
-def frame(rng) -> pd.DataFrame:
-    return pd.DataFrame({"id": [f"{row:04}" for row in range(95)], "x": rng.random(95)})
-
-
-def write(frame: pd.DataFrame, file: Path) -> str:
-    if file.suffix == ".parquet":
-        frame.to_parquet(file, row_group_size=30, index=False)
-    else:
-        frame.to_csv(file, index=False)
-    return str(file)
-
-
-def read(file: Path) -> pd.DataFrame:
-    return pd.read_parquet(file) if file.is_dir() or file.suffix == ".parquet" else pd.read_csv(file, dtype={"id": str})
+pytestmark = pytest.mark.usefixtures("small_units")
 
 
 @pytest.mark.parametrize("source", ["in.csv", "in.csv.gz", "in.parquet"])
@@ -56,9 +36,8 @@ def test_every_row_is_scored_once_in_order(tiny_bundle, tmp_path, frame, source,
     assert {file.name for file in tmp_path.iterdir()} == {"model", source, target}  # nothing is left over
 
 
-@pytest.mark.parametrize("source", ["in.csv", "in.parquet"])
-def test_bytes_are_the_same_whatever_the_number_of_processes(tiny_bundle, tmp_path, frame, source):
-    place = write(frame, tmp_path / source)
+def test_bytes_are_the_same_whatever_the_number_of_processes(tiny_bundle, tmp_path, frame):
+    place = write(frame, tmp_path / "in.parquet")  # CSV: tests/e2e/test_scoring_kill.py
     for processes in (1, 2):
         score_table(place, str(tmp_path / f"{processes}.parquet"), tiny_bundle, Options(processes=processes))
     assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()
@@ -157,64 +136,6 @@ def test_formulas_are_neutralised_in_csv(tiny_bundle, tmp_path):
     assert cells.columns[0] == "'=cmd|' /C calc'!A0"
     assert cells.iloc[:, 0].tolist() == ["'=1+1", "'@SUM(A1)"]
     assert cells["note"].tolist() == ["-2", "fine"]
-
-
-# --- rows that do not fit ---
-
-
-@pytest.mark.parametrize("source", ["in.csv", "in.parquet"])
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.9])
-def test_rows_that_do_not_fit_go_to_a_side_file(tiny_bundle, tmp_path, frame, rng, source, share):
-    wrong = rng.random(len(frame)) < share
-    wrong[7] = True
-    frame["x"] = [
-        ("", "no number")[row % 2] if bad else str(x) for row, (x, bad) in enumerate(zip(frame["x"], wrong, strict=True))
-    ]
-    done = score_table(write(frame, tmp_path / source), str(tmp_path / "out.csv"), tiny_bundle, Options())
-    assert read(tmp_path / "out.csv")["id"].tolist() == frame["id"][~wrong].tolist()
-    left_out = pd.read_csv(tmp_path / "out.csv.bad-rows.csv")
-    assert left_out["row"].tolist() == (np.flatnonzero(wrong) + 1).tolist()
-    assert set(left_out["file"]) == {str(tmp_path / source)}
-    assert set(left_out["reason"]) <= {
-        "column 'x': expected a number, got text",
-        "column 'x': a value is missing, and the model knows no missing ones here",
-    }
-    assert (done.outcome.scored, done.outcome.bad_rows) == ((~wrong).sum(), wrong.sum())
-
-
-def test_row_with_too_few_or_too_many_fields_is_left_out(tiny_bundle, tmp_path):
-    (tmp_path / "in.csv").write_text("id,x\n1,0.1\n2\n3,0.3,3\n4,0.4\n")
-    score_table(str(tmp_path / "in.csv"), str(tmp_path / "out.csv"), tiny_bundle, Options())
-    assert read(tmp_path / "out.csv")["id"].tolist() == ["1", "4"]
-    left_out = pd.read_csv(tmp_path / "out.csv.bad-rows.csv")
-    assert left_out[["row", "reason"]].to_numpy().tolist() == [
-        [2, "has 1 fields, the first line has 2"],
-        [3, "has 3 fields, the first line has 2"],
-    ]
-
-
-def test_side_file_of_an_earlier_run_is_removed(tiny_bundle, tmp_path, frame):
-    (tmp_path / "in.csv").write_text("x\n0.1\nno\n")
-    score_table(str(tmp_path / "in.csv"), str(tmp_path / "out.csv"), tiny_bundle, Options())
-    score_table(write(frame, tmp_path / "in.csv"), str(tmp_path / "out.csv"), tiny_bundle, Options())
-    assert not (tmp_path / "out.csv.bad-rows.csv").exists()
-
-
-@pytest.mark.parametrize("processes", [1, 2])
-def test_bad_row_stops_the_run_if_it_is_to(tiny_bundle, tmp_path, frame, processes):
-    frame["x"] = frame["x"].astype(str)
-    frame.loc[[44, 81], "x"] = "no"
-    place, options = write(frame, tmp_path / "in.parquet"), Options(on_bad_rows="stop", processes=processes)
-    for _ in range(3 - processes):  # once more here: the part is there then, without the rest of its rows
-        with pytest.raises(DataError, match=r"in\.parquet: row 45: column 'x': expected a number, got text"):
-            score_table(place, str(tmp_path / "out.csv"), tiny_bundle, options)
-        assert not (tmp_path / "out.csv").exists()
-
-
-def test_table_of_which_no_row_fits_is_an_error(tiny_bundle, tmp_path):
-    (tmp_path / "in.csv").write_text("x\nno\nno\n")
-    with pytest.raises(DataError, match="none of its 2 rows fits the model; the first: column 'x': expected a number"):
-        score_table(str(tmp_path / "in.csv"), str(tmp_path / "out.csv"), tiny_bundle, Options())
 
 
 # --- inputs that cannot be scored ---
