@@ -98,7 +98,7 @@ def estimator(*names: str, agreement: str = BITS) -> Callable[[Callable[..., Sco
 
     def register(emit: Callable[..., Scores]) -> Callable[..., Scores]:
         def add(graph: Graph, columns: Columns, fitted: Any) -> Scores:
-            if not get_tags(fitted).input_tags.allow_nan:
+            if not _takes_missing(columns, fitted):
                 refuse_missing(graph, columns)
             refuse_infinite(graph, columns, name_of(fitted))
             return emit(graph, columns.matrix(graph), fitted)
@@ -117,6 +117,14 @@ def meta_estimator(*names: str, agreement: str = BITS) -> Callable[[Callable[...
         return emit
 
     return register
+
+
+def _takes_missing(columns: Columns, fitted: Any) -> bool:
+    """Whether the estimator answers rows with gaps; scikit-learn's trees do not on sparse or with monotonic constraints."""
+    if not get_tags(fitted).input_tags.allow_nan:
+        return False
+    member = next(iter(getattr(fitted, "estimators_", ())), fitted)  # of a forest
+    return not hasattr(member, "tree_") or (not columns.sparse and member.monotonic_cst is None)
 
 
 def refuse_missing(graph: Graph, columns: Columns) -> None:

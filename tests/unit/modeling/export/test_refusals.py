@@ -3,10 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.tree import DecisionTreeRegressor
 
 from mlops_project.errors import ConfigError, ContractError, ExportError
 from mlops_project.modeling.export import export_onnx, graph
 from mlops_project.runtime import Runtime
+from tests.pipelines import fit as fit_pipeline
+from tests.pipelines import with_estimator
 
 
 @pytest.mark.parametrize(
@@ -96,6 +102,23 @@ def test_missing_number_that_training_never_saw_is_answered_as_the_pipeline_does
 def test_missing_number_is_imputed_where_training_had_missing_ones(fit):
     case = fit("logistic_regression", "missing")
     case.assert_exact(pd.DataFrame({name: [np.nan] for name in case.contract.names}))
+
+
+@pytest.mark.parametrize("settings", [{"sparse": True}, {"monotonic_cst": [1, 0, 0, 0, 0, 0, 0]}], ids=["sparse", "monotonic"])
+@pytest.mark.parametrize("kind", [DecisionTreeRegressor, RandomForestRegressor])
+def test_missing_number_is_refused_by_a_tree_that_does_not_take_it(kind, settings):
+    """scikit-learn's trees take gaps, but not in a sparse matrix and not with monotonic constraints."""
+    sparse = settings.get("sparse", False)
+    blocks = [("numbers", "passthrough", ["age"]), ("texts", OneHotEncoder(handle_unknown="ignore"), ["town", "plan"])]
+    prepare = ColumnTransformer(blocks, sparse_threshold=1.0 if sparse else 0)
+    small = {"n_estimators": 2} if kind is RandomForestRegressor else {}
+    model = kind(**small, max_depth=2, random_state=0, monotonic_cst=settings.get("monotonic_cst"))
+    fitted, contract, features = fit_pipeline(with_estimator(model, prepare), "regression", missing=0)
+    runtime = Runtime(export_onnx(fitted, contract), contract)
+    row = features.head(1)
+    assert runtime.predict(dict(row)).values == pytest.approx(fitted.predict(row))
+    with pytest.raises(ContractError, match="no value in age, and this model cannot do without"):
+        runtime.predict(dict(row.assign(age=np.nan)))
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf])

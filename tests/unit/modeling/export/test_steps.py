@@ -2,6 +2,7 @@
 
 import lightgbm
 import numpy as np
+import pandas as pd
 import pytest
 import xgboost
 from sklearn import (
@@ -25,14 +26,19 @@ from sklearn import (
     svm,
     tree,
 )
+from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import FeatureUnion, make_pipeline
 
+from mlops_project.contract import Contract
 from mlops_project.modeling.encoders import OriginalLabels
 from mlops_project.modeling.export import jumps
 from mlops_project.modeling.export import parity as parity_module
-from mlops_project.modeling.export.registry import ESTIMATORS, TRANSFORMERS
-from tests.pipelines import export_and_compare, prepared, with_estimator
+from mlops_project.modeling.export.columns import Columns
+from mlops_project.modeling.export.graph import DOUBLE, Graph
+from mlops_project.modeling.export.registry import BITS, ESTIMATORS, START, TRANSFORMERS, add_transformer
+from mlops_project.runtime import import_onnxruntime
+from tests.pipelines import NUMBERS, export_and_compare, make_table, prepared, with_estimator
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # small tables do not converge, and libraries say so
 
@@ -118,6 +124,42 @@ ENCODERS = {
 
 
 @pytest.mark.parametrize("name", SCALERS)
+def test_transformer_of_numbers_writes_the_same_matrix(name):
+    features, target, contract = make_table("multiclass")
+    step = make_pipeline(impute.SimpleImputer(), clone(SCALERS[name])).fit(features[NUMBERS], target)
+    rows = _hard_rows(features[NUMBERS], far="box-cox" not in name)  # which refuses what is not positive
+    expected = step.transform(rows)
+    expected = np.asarray(expected.toarray() if hasattr(expected, "toarray") else expected, np.float64)
+    actual = _transform_exported(step, Contract(tuple(map(contract.feature, NUMBERS)), "y", "regression"), rows)
+    if name.split()[0] != "FeatureUnion" and TRANSFORMERS[f"sklearn.{name.split()[0]}"].agreement == BITS:
+        np.testing.assert_array_equal(actual, expected)
+    else:  # last digits of the products inside, which are as large as the largest number
+        np.testing.assert_allclose(actual, expected, rtol=1e-11, atol=1e-12 * np.nanmax(np.abs(expected)))
+
+
+def _hard_rows(features, *, far):
+    """Training rows with gaps, every number on or beside another row's, and numbers far outside."""
+    rng = np.random.default_rng(0)
+    values = features.to_numpy(np.float64)
+    shuffled = np.column_stack([rng.permuted(column) for column in values.T])
+    beside = [np.nextafter(shuffled, side) for side in (-np.inf, np.inf)]
+    outside = [shuffled * 3, -shuffled] if far else []
+    return pd.DataFrame(np.vstack([values, shuffled, *beside, *outside]), columns=features.columns)
+
+
+def _transform_exported(step, contract, rows):
+    graph = Graph()
+    with graph.at(START):
+        columns = add_transformer(graph, Columns.of_contract(contract, contract.names), step)
+    graph.add("Identity", columns.matrix(graph), output="value")
+    model = graph.build({"numbers": (DOUBLE, len(contract.names))}, {"value": (DOUBLE, len(columns))})
+    session = import_onnxruntime().InferenceSession(model)
+    return session.run(None, {"numbers": rows.to_numpy(np.float64)})[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["KBinsDiscretizer", "PolynomialFeatures", "QuantileTransformer", "PCA", "FeatureUnion", "RFE"]
+)
 def test_transformer_of_numbers_is_exact_before_a_tree_and_before_a_linear_model(name):
     step = make_pipeline(impute.SimpleImputer(), SCALERS[name])
     export_and_compare(with_estimator(SMALL, prepared(step, sparse_threshold=0)), "binary")
