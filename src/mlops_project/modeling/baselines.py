@@ -108,7 +108,7 @@ def fit_linear(
     first = build_pipeline(contract, msgspec.structs.replace(config, model=settings)).steps[0]
     scaled = Pipeline([("scaler", StandardScaler()) if first[0] == "scaler" else first])
     rows = _choose_rows(target, contract, config.random_state)
-    known = np.asarray(scaled.fit_transform(features.iloc[rows]), np.float64)
+    known = np.asarray(scaled.fit_transform(features.iloc[rows], target.iloc[rows]), np.float64)
     asked = np.asarray(scaled.transform(judged), np.float64)
     said = f" of {len(rows):,} of {len(target):,} rows" if len(rows) < len(target) else ""
     if contract.is_classification:

@@ -156,7 +156,7 @@ def _blocks(contract: Contract, numbers: Floats, texts: npt.NDArray[np.object_])
 def _find_correlated(sample: pd.DataFrame) -> frozenset[str]:
     """Return the numeric columns that have a near twin among the others, by rank."""
     ranked = sample.select_dtypes(["number", "bool"]).rank()
-    ranks, gaps = ranked.to_numpy(np.float64, copy=True), ranked.isna().to_numpy()
+    ranks, gaps = ranked.to_numpy(np.float64, copy=True), ranked.isna().to_numpy(bool)  # of no columns it would be objects
     ranks[gaps] = 0.0
     present = len(ranks) - gaps.sum(axis=0)
     ranks -= ranks.sum(axis=0) / np.maximum(present, 1)

@@ -127,7 +127,7 @@ class _Writer:
         found = self.found
         self.add(f"# Written by `mlops init` for {_comment(hide_credentials(source))}: {found.n_rows:,} rows,")
         self.add(f"# {len(found.columns)} columns to learn {_comment(found.target)} from. Every setting: docs/configuration.md")
-        for note in found.notes:
+        for note in (*(f"{finding.seen}; {finding.cure} [{finding.code}]" for finding in found.findings), *found.notes):
             self.add(f"# Note: {_comment(note)}")
         self.add("")
         self.add("test_size: 0.2", "share of rows held out for evaluation")

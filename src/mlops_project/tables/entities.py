@@ -20,7 +20,9 @@ STATIC_TARGET = 0.95
 BY_CHANCE = 0.6  # of any two rows have the same value: then sameness says nothing
 IDENTITY = 0.1  # of the target, explained by who it is and by no order of the values
 NOUNS = re.compile(
-    r"(?i)(^|[\W_])(subject|patient|person|student|customer|client|user|member|participant|respondent|animal|household)s?([\W_]|$)"
+    r"(?i)(^|[\W_])(subject|patient|person|individual|child|student|pupil|teacher|worker|employee|player|driver|owner|customer|"
+    r"client|user|member|participant|respondent|volunteer|animal|pig|cow|dog|cat|horse|sheep|mouse|rat|rabbit|bird|fish|tree|"
+    r"household|family|farm|firm|company|machine|device|engine|sensor|vehicle|account|loan|contract)s?([\W_]|$)"
 )
 FOREST_ROWS = 3_000
 FOLDS = 3

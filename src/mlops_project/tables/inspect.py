@@ -1,5 +1,6 @@
 """A first look at a table: what ``mlops init`` finds out before it writes a configuration."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from mlops_project.tables import checks
 from mlops_project.tables.layout import Seen
 from mlops_project.tables.missing import AS_TYPED, Options, mark_missing
 from mlops_project.tables.sources import RawTable, build_options, read_source
+from mlops_project.tables.spellings import CODE as SPELLINGS
 from mlops_project.tables.spellings import join_spellings
 from mlops_project.tables.table import hash_column
 from mlops_project.tables.targets import MAX_CLASSES, find_target, order_classes, prepare_target
@@ -26,6 +28,11 @@ MAX_CATEGORIES = DataConfig().max_categories
 MAX_CODES = 10  # an integer column with no more different values may hold codes
 MAX_MARKS = 5  # more different texts among a column's numbers are no marks for missing values
 INFINITE = ("inf", "-inf")
+MARK = re.compile(  # reads like a missing value, so that it is none in a column of texts either
+    r"(?i)n[./ ]*[adkv]\.?|k[./ ]*a\.?|s[./ ]*d\.?|"
+    r"not? (available|applicable|known|reported|recorded|given|data|answer|response)|"
+    r"unknown|missing|withheld|refused|suppressed|keine angabe|não informado|sem (dados|informação)|[-.*?]+"
+)
 TARGET_NAMES = ("target", "label", "class", "y", "outcome", "response", "result", "churn", "default", "survived", "species")
 
 
@@ -51,6 +58,8 @@ class Inspection:
         Values that stand for a missing one, with the column where they were found.
     notes
         What else was noticed.
+    findings
+        What a closer look says of the table and did not mend by itself, the gravest first.
     layout
         What is not plain in the file's layout, and the settings that say so.
     form
@@ -76,6 +85,7 @@ class Inspection:
     types: dict[str, tuple[FeatureType, str]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     options: Options = AS_TYPED
     layout: tuple[Seen, ...] = ()
     form: str = ""
@@ -123,7 +133,7 @@ def inspect_table(data: DataConfig, folders: list[Path]) -> Inspection:
 
 
 def adopt_findings(found: Inspection, findings: Iterable[Finding]) -> bool:
-    """Go by what a closer look at a table found: drop leaks, keep rows of one person together; note the rest.
+    """Go by what a closer look at a table found: drop leaks, keep rows of one person together; keep the rest for people.
 
     Returns
     -------
@@ -131,6 +141,7 @@ def adopt_findings(found: Inspection, findings: Iterable[Finding]) -> bool:
         Whether columns were dropped or the rows grouped, so that the table should be looked at again.
     """
     changed = False
+    found.findings = []
     for finding in findings:
         columns = [name for name in finding.columns if name in found.columns]
         seen = finding.seen.removeprefix(f"column {finding.columns[0]!r} ") if finding.columns else finding.seen
@@ -139,8 +150,8 @@ def adopt_findings(found: Inspection, findings: Iterable[Finding]) -> bool:
         elif finding.code == "repeated-identifier" and columns and found.group is None and len(found.columns) > 1:
             found.group = (columns[0], f"{seen}: such rows stay on one side of the split")
         else:
-            if finding.severity != "note" and (note := f"{finding.seen}; {finding.cure}") not in found.notes:
-                found.notes.append(note)
+            if finding.severity != "note" and finding.code != SPELLINGS:  # these are told where labels are read
+                found.findings.append(finding)
             continue
         changed = True
         for name in columns:
@@ -170,17 +181,21 @@ def _say_layout(raw: RawTable) -> str:
 
 
 def _find_marks(frame: pd.DataFrame, options: Options) -> dict[str, str]:
-    """Return the few texts among a column's numbers that no other column uses as a value."""
-    marks: dict[str, str] = {}
+    """Return the few texts among columns' numbers that read like a missing value, or that no column of texts has as a value."""
+    strays: dict[str, tuple[str, ...]] = {}
     for name in frame.columns:
         try:
             convert_column(frame[name], None, MAX_CATEGORIES, options)
         except StrayValuesError as error:
-            others = [frame[other] for other in frame.columns if other != name and not _is_number(frame[other])]
-            if len(error.values) <= MAX_MARKS and not any(_uses(other, error.values) for other in others):
-                marks |= dict.fromkeys(error.values, str(name))
+            strays[str(name)] = error.values
         except DataError:
             continue
+    texts = [frame[name] for name in frame.columns if str(name) not in strays and not _is_number(frame[name])]
+    marks: dict[str, str] = {}
+    for name, values in strays.items():
+        unlike = [value for value in values if not MARK.fullmatch(value.strip())]
+        if len(values) <= MAX_MARKS and (not unlike or not any(_uses(column, unlike) for column in texts)):
+            marks = dict.fromkeys(values, name) | marks
     return marks
 
 

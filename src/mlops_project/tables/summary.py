@@ -29,10 +29,20 @@ def summarise_inspection(found: Inspection) -> list[str]:
     lines += _entry("predicts", _describe_target(found))
     lines += _entry("learns from", _describe_columns(found))
     lines += _entry("groups by", [f"{found.group[0]}: {found.group[1]} (data.group)"] if found.group else [])
-    lines += _entry("leaves out", [f"{name}: {reason}" for name, reason in found.drop.items()])
+    lines += _entry("leaves out", _list_drops(found))
     marks = ", ".join(f"{mark!r} ({name})" for mark, name in list(found.missing.items())[:MAX_ITEMS])
     lines += _entry("missing", [f"{marks} read as missing values (data.missing)"] if marks else [])
-    return lines + _entry("check", [*_list_choices(found), *(note.removeprefix(f"{found.source}: ") for note in found.notes)])
+    warned = [f"{finding.seen}; {finding.cure}" for finding in found.findings]
+    notes = (note.removeprefix(f"{found.source}: ") for note in found.notes)
+    return lines + _entry("check", [*warned, *_list_choices(found), *notes])
+
+
+def _list_drops(found: Inspection) -> list[str]:
+    """Return what is left out, columns with the same reason together."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in found.drop.items():
+        reasons.setdefault(reason, []).append(name)
+    return [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
 
 
 def _entry(label: str, items: Iterable[str]) -> list[str]:
@@ -89,11 +99,11 @@ def _list_choices(found: Inspection) -> list[str]:
     if found.task == "binary":
         choices.append(f"if {found.classes[0]} is what you look for: data.positive_class: {found.classes[0]}")
     dates = [name for name, (kind, _) in found.columns.items() if kind == "datetime"]
-    if dates:
+    if dates and "time-order" not in {finding.code for finding in found.findings}:
         choices.append(f"held-out rows are drawn at random; to hold out the newest instead: data.time: {dates[0]}")
     codes = [name for name, (kind, _) in found.types.items() if kind == "integer" and name in found.columns]
     if codes:
         named = ", ".join(codes[:MAX_ITEMS]) + (", …" if len(codes) > MAX_ITEMS else "")
         choices.append(f"{named}: few whole numbers, taken for amounts; if codes: data.types: {{{codes[0]}: category}}")
-    texts = [(name, reason) for name, (kind, reason) in found.types.items() if kind != "integer" and name in found.columns]
-    return [*choices, *(f"{name}: {reason} (data.types)" for name, reason in texts)]
+    texts = [(name, *seen) for name, seen in found.types.items() if seen[0] != "integer" and name in found.columns]
+    return [*choices, *(f"{name}: {reason} (data.{'drop' if kind == 'string' else 'types'})" for name, kind, reason in texts)]

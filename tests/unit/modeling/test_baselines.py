@@ -66,6 +66,17 @@ def test_linear_model_of_texts_gaps_and_a_positive_class_that_sorts_first():
     assert (linear.predictions.indices == (truth == "a")).all()
 
 
+def test_linear_model_of_more_texts_than_are_listed_learns_from_their_means(rng):
+    codes = rng.integers(0, 80, 1000)
+    frame = pd.DataFrame({"x": rng.normal(size=1000), "shop": [f"s{code}" for code in codes]})
+    contract = Contract(
+        (Feature("x", "float"), Feature("shop", "string", categories=tuple(sorted(set(frame["shop"]))))), "y", "regression"
+    )
+    answer = pd.Series(rng.normal(size=80)[codes] * 5 + frame["x"])
+    linear = fit_linear(frame, answer, frame, contract, CONFIG)
+    assert np.corrcoef(linear.predictions.values, answer)[0, 1] > 0.95
+
+
 def test_ridge_is_scikit_learns_on_scaled_columns():
     features, _ = draw()
     target = 1000 * features["x"] - features["z"] + 5

@@ -147,6 +147,10 @@ class FewOfMany:
         return Predictions(values=numbers[:, 3] + 2 * numbers[:, 150])
 
 
+def test_table_of_texts_alone_has_no_correlated_columns():
+    assert module._find_correlated(pd.DataFrame({"a": ["x", "y"], "b": ["u", "v"]})) == frozenset()
+
+
 def compute_wide(monkeypatch, wide):
     monkeypatch.setattr(module, "WIDE", wide)
     contract = Contract(tuple(Feature(f"c{index}", "float") for index in range(200)), "y", "regression")

@@ -50,3 +50,11 @@ def test_categories_and_measured_values_that_repeat_are_no_identifiers(rng):
     effect = rng.normal(0, 5, 150)
     frame = pd.DataFrame({"city": [f"c{code}" for code in city], "age": rng.integers(18, 90, rows), "x": rng.normal(size=rows)})
     assert judge(frame, effect[city] + rng.normal(0, 1, rows)) == {}
+
+
+def test_names_of_animals_and_machines_are_identifiers_too(rng):
+    for noun in ("Pig", "individual", "engine_no", "Loan"):
+        frame = visits(rng).rename(columns={"patient_id": noun, "age": "litter"}).assign(feed=rng.random(PATIENTS * VISITS))
+        answer = frame["feed"] * 10 + frame["pressure"] / 100 + rng.normal(0, 1, len(frame))
+        found = judge(frame.drop(columns="ill"), answer)
+        assert found["repeated-identifier"].columns == (noun,)
