@@ -85,7 +85,7 @@ def decide_promotion(
     if missed:
         return Decision(promote=False, verdict="below_minimum", reason="; ".join(missed))
     if champion is None:
-        return _decide_first(challenger, dummy, task, gates, seed)
+        return decide_first(challenger, dummy, task, gates, seed)
     if answer_equally(challenger, champion):
         return Decision(promote=False, verdict="identical", reason="it answers every held-out row as the champion does")
     verdict, figures = compare(challenger, champion, task, gates, seed=seed)
@@ -94,7 +94,7 @@ def decide_promotion(
     return Decision(enough, verdict, reason, figures)
 
 
-def _decide_first(model: Scored, dummy: Scored | None, task: Task, gates: GatesConfig, seed: int) -> Decision:
+def decide_first(model: Scored, dummy: Scored | None, task: Task, gates: GatesConfig, seed: int) -> Decision:
     """Ask a first model to be better than the base rate by a proper score: accuracy alone would let guessing pass.
 
     Where log loss is better but its bounds are wide, because some rows were answered wrongly with certainty, the Brier score

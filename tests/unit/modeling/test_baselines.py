@@ -8,8 +8,9 @@ from sklearn.metrics import log_loss, roc_auc_score
 from mlops_project.config import Config, EvaluationConfig
 from mlops_project.contract import Contract, Feature
 from mlops_project.modeling import baselines
-from mlops_project.modeling.baselines import compare_baseline, fit_dummy, fit_linear, fit_rivals
+from mlops_project.modeling.baselines import add_baselines, compare_baseline, fit_dummy, fit_linear, fit_rivals, judge_baselines
 from mlops_project.modeling.evaluation import encode_target, evaluate, format_baselines
+from mlops_project.modeling.gate import decide_first
 from mlops_project.modeling.metrics import score_rows
 from mlops_project.modeling.side_work import SideWork
 from mlops_project.runtime import Predictions
@@ -139,3 +140,18 @@ def test_table_of_baselines_says_better_and_worse_within_80_columns():
     lines = list(format_baselines(evaluation.metrics, found))
     assert lines[-1].startswith("log loss is worse than the linear model's by 0.")
     assert max(map(len, lines)) <= 80
+
+
+def test_training_warns_of_the_base_rate_where_the_first_gate_refuses_and_nowhere_else():
+    (_, target), (judged, truth) = draw(), draw(60, 6)
+    codes, promoted = encode_target(truth, BINARY), []
+    dummy = fit_dummy(target, len(judged), BINARY)
+    for strength in np.linspace(0.2, 1.2, 21):
+        positive = np.clip(dummy.answer[1] + strength * judged["x"].to_numpy(), 0.01, 0.99)
+        answers = Predictions((positive > 0.5).astype(int), np.column_stack([1 - positive, positive]))
+        evaluation = add_baselines(evaluate(answers, codes, BINARY, CONFIG), [dummy], BINARY, CONFIG)
+        guess = score_rows(dummy.predictions, codes, BINARY)
+        decision = decide_first(evaluation.scored, guess, "binary", CONFIG.gates, CONFIG.random_state)
+        assert bool(judge_baselines(evaluation, BINARY, CONFIG)) != decision.promote
+        promoted.append(decision.promote)
+    assert 0 < sum(promoted) < len(promoted)
