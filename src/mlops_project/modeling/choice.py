@@ -134,7 +134,7 @@ class _Comparison:
         self.truth = encode_target(self.target, contract)
         groups = _follow(table.groups, target.index)
         if groups is None and split.copies is not None and config.data.copies == "together":
-            groups = _follow(pd.Series(split.copies.groups), target.index)
+            groups = _follow(pd.Series(split.copies.groups), target.index, together=False)
         self.folds = self._split(None if groups is None else groups[order], timed=times is not None)
 
     def _split(self, groups: npt.NDArray[np.intp] | None, *, timed: bool) -> list[Fold]:
@@ -195,18 +195,21 @@ class _Comparison:
         return losses
 
 
-def _follow(column: "pd.Series[Any] | None", index: pd.Index) -> npt.NDArray[np.intp] | None:
-    """Return codes of a table's column, in the order of its values, for training rows: labelled predictions come last, as one.
+def _follow(column: "pd.Series[Any] | None", index: pd.Index, *, together: bool = True) -> npt.NDArray[np.intp] | None:
+    """Return codes of a table's column, in the order of its values, for training rows; labelled predictions come last.
 
     Parameters
     ----------
     index
         The training rows' positions in the table; those of labelled predictions go on behind it.
+    together
+        Whether labelled predictions have one code, or each its own.
     """
     if column is None:
         return None
     codes = pd.Series(np.unique(column.astype(str) if column.dtype == object else column, return_inverse=True)[1])
-    return codes.reindex(index).fillna(len(codes)).to_numpy(np.intp)
+    beyond = pd.Series(len(codes) if together else len(codes) + np.arange(len(index)), index)
+    return codes.reindex(index).fillna(beyond).to_numpy(np.intp)
 
 
 def _name_params(model: FirstModel) -> str:

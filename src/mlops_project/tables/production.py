@@ -140,7 +140,8 @@ def join_production(table: Table, split: Split, production: ProductionRows, conf
         index, target = split.train_target.index.append(index), pd.concat([split.train_target, target])
     train, test = (pd.DataFrame({name: both[side] for name, both in joined.items()}, copy=False) for side in (0, 1))
     target = target.astype(split.train_target.dtype).rename(str(table.target.name)).set_axis(index)
-    whole = Split(train.set_axis(index), target, test.set_axis(split.test_features.index), split.test_target)
+    copies = split.copies if config.retraining.original else None
+    whole = Split(train.set_axis(index), target, test.set_axis(split.test_features.index), split.test_target, copies)
     return _describe(table, production, len(typed), config), whole
 
 

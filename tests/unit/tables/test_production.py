@@ -131,6 +131,17 @@ def test_rows_equal_to_a_held_out_row_are_left_out(prepared, config):
     assert "3 labelled predictions equal a held-out row and were left out" in joined.warnings
 
 
+def test_copies_in_the_table_are_known_where_labelled_predictions_have_joined_it(config, tmp_path):
+    frame = pd.read_csv(tmp_path / "houses.csv")
+    pd.concat([frame, frame.head(60)]).to_csv(tmp_path / "houses.csv", index=False)
+    table = load_table(config)
+    prepared = table, split_table(table, config)
+    rows = read(prepared, log(30))
+    assert join_production(*prepared, rows, config)[1].copies is prepared[1].copies is not None
+    alone = msgspec.structs.replace(config, retraining=msgspec.structs.replace(config.retraining, original=False))
+    assert join_production(*prepared, rows, alone)[1].copies is None  # whose training rows are none of the table's
+
+
 def test_table_of_few_categories_keeps_equal_rows_as_they_give_nothing_away(tmp_path):
     frame = pd.DataFrame({"a": list("xyxy") * 40, "b": list("xxyy") * 40, "t": list("nyyn") * 40})
     frame.to_csv(tmp_path / "few.csv", index=False)

@@ -77,7 +77,8 @@ def _is_own_block(block: tuple[str, Any, Any]) -> bool:
     known = [type(step) for _, step in steps.steps] in ([StandardScaler], [SimpleImputer, StandardScaler])
     first = steps.steps[0][1]
     plain = type(first) is StandardScaler or (first.keep_empty_features and not first.add_indicator)
-    return name == "numbers" and known and plain
+    named = all(isinstance(column, str) for column in columns)  # not by their places
+    return name == "numbers" and known and plain and named
 
 
 def read_preprocessing(pipeline: Pipeline, contract: Contract) -> Preprocessing:

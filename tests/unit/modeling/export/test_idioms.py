@@ -1,6 +1,7 @@
 """Pipelines as books and examples teach them, written anew: each is exported exactly, or refused by step, place and cure."""
 
 import lightgbm
+import msgspec
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -60,9 +61,9 @@ from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from mlops_project.errors import ExportError
-from mlops_project.modeling.export import export_onnx, jumps
+from mlops_project.modeling.export import check_parity, export_onnx, jumps, load_exported
 from mlops_project.modeling.export import parity as parity_module
-from tests.pipelines import NUMBERS, export_and_compare, fit, with_estimator
+from tests.pipelines import NUMBERS, export_and_compare, fit, make_table, with_estimator
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # small tables do not converge, and libraries say so
 
@@ -392,3 +393,12 @@ def test_rows_that_the_pipeline_refuses_get_no_answer_from_the_exported_model():
         fitted.predict(unknown)
     with pytest.raises(ContractError, match="row 1"):
         runtime.predict({name: unknown[name].to_numpy() for name in unknown})
+
+
+def test_columns_by_their_places_in_steps_named_as_ours_are_exported_exactly():
+    features, target, contract = make_table("binary", missing=0.0)
+    names = ["income", "visits", "score"]
+    numbers = msgspec.structs.replace(contract, features=tuple(contract.feature(name) for name in names))
+    scaler = ColumnTransformer([("numbers", make_pipeline(StandardScaler()), [0, 1, 2])])
+    pipeline = Pipeline([("features", scaler), ("clf", DecisionTreeClassifier(max_depth=3))]).fit(features[names], target)
+    check_parity(pipeline, load_exported(export_onnx(pipeline, numbers), numbers), features[names])
