@@ -10,7 +10,9 @@ __version__ = "0.1.0"
 # Name → module. ``__init__.pyi`` says the same to type checkers.
 _INTERFACE = {
     "Model": "mlops_project.interface.model",
+    "export": "mlops_project.interface.handing",
     "load": "mlops_project.interface.model",
+    "log": "mlops_project.interface.handing",
     "train": "mlops_project.interface.making",
 }
 __all__ = ["__version__", *_INTERFACE]  # noqa: PLE0604 - names

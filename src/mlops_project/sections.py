@@ -27,6 +27,7 @@ Estimator = Literal[
     "mlp",
     "elastic_net",
     "naive_bayes",
+    "own",
 ]
 
 
@@ -195,7 +196,7 @@ class ModelConfig(Section, frozen=True, dict=True):
         Estimator,
         Meta(
             description="Which estimator. `auto` compares linear models, gradient boosting and forests by cross-validation "
-            "of the training rows, and keeps the simplest of the best."
+            "of the training rows, and keeps the simplest of the best. `own` is a pipeline that was handed to `mlops.export`."
         ),
     ] = "random_forest"
     budget_seconds: Annotated[

@@ -1,31 +1,21 @@
 """Train: table → evaluated, exported, tracked and registered model. ``mlops train`` = ``python -m mlops_project.train``."""
 
-import contextlib
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from mlops_project.bundle import (
-    CONFIG_FILE,
     CROSS_VALIDATION_FILE,
-    MODEL_FILE,
-    PROFILE_FILE,
-    REFERENCE_FILE,
     Bundle,
-    Metadata,
     load_bundle,
-    publish,
     stage,
 )
 from mlops_project.command import Step, WorkflowCommand, config_options, print_json, print_next, show_progress
 from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import BundleError, TrackingError
-from mlops_project.findings import Finding, accept, accept_all, summarise
 from mlops_project.metadata import check_contract
 from mlops_project.outcome import Training, as_plain, find_next, print_outcome
 
@@ -33,12 +23,9 @@ if TYPE_CHECKING:
     from mlops_project.comparison import Choice
     from mlops_project.data_prep import ProductionRows, Split, Table
     from mlops_project.modeling.evaluation import Evaluation
-    from mlops_project.modeling.export import Parity
     from mlops_project.modeling.gate import Decision
     from mlops_project.modeling.held_out import HeldOut
-    from mlops_project.modeling.importance import Importance
     from mlops_project.modeling.side_work import SideWork
-    from mlops_project.runtime import Runtime
     from mlops_project.tracking.runs import LoggedRun
 
 STEPS = 9  # calls of `step` in one training, without cross-validation
@@ -129,46 +116,24 @@ def build(
     ConfigError, DataError, ExportError, BundleError
         If there is no model to export. The old bundle then stands as it was.
     """
-    from mlops_project.modeling.baselines import add_baselines, fit_rivals, judge_baselines
-    from mlops_project.modeling.evaluation import evaluate
-    from mlops_project.modeling.importance import try_importance
+    from mlops_project.assembly import Fitted, assemble, now
     from mlops_project.modeling.library_warnings import collect_library_warnings
     from mlops_project.modeling.side_work import SideWork
     from mlops_project.process import return_large_blocks
-    from mlops_project.proof import note_proven
     from mlops_project.tables.memory import release_memory
 
     return_large_blocks()
-    started, side = _now(), SideWork()
+    started, side = now(), SideWork()
     with collect_library_warnings() as library:
         step("reading the table")
         table, split, contract = _read(config, production, standing)
         release_memory()
         with stage(target or config.model_dir) as folder:
             pipeline, chosen, choice = _fit(folder, table, split, contract, config, step, side, folds=production is None)
-            runtime, held_out, parity = _export(folder, pipeline, split, contract, config, step)
-            side.rows = held_out.features
-            rivals = fit_rivals(split.train_features, split.train_target, split.test_features, contract, config, side)
-            findings = _collect_findings(table, split, runtime, held_out, config)
-            split = split.without_training_features()
-            release_memory()
-            step("evaluating")
-            slices = split.test_features[[*config.evaluation.slices]] if config.evaluation.slices else None
-            evaluation = evaluate(held_out.predictions, held_out.truth, contract, config, slices)
-            evaluation = add_baselines(evaluation, rivals, contract, config)
-            findings = accept_all([*findings, *judge_baselines(evaluation, contract, chosen)], config.checks.accept)
-            metadata = _describe(folder, table, split, contract, evaluation, config, started, findings)
-            metadata = msgspec.structs.replace(metadata, estimator=chosen.model.estimator, choice=choice)
-            importance = try_importance(runtime, held_out, contract, config, side)
-            _write_profile(folder, held_out, evaluation, importance, contract, config, side)
-            step("drawing plots and the report")
-            notes = (*table.warnings, *library.notes, *side.notes)
-            _write_for_people(folder, metadata, config, evaluation, importance, notes, parity, side)
-            step("writing the bundle")
-            _write_for_python(folder, pipeline, contract, chosen, split)
-            bundle = publish(folder, target or config.model_dir, metadata)
-    note_proven(bundle)  # it has answered here
-    return bundle, evaluation, held_out, tuple(dict.fromkeys((*notes, *library.notes, *side.notes)))
+            fitted = Fitted(pipeline, table, split, contract, config, chosen, started, chosen.model.estimator, choice)
+            del split  # its training rows are given back once they are no longer needed
+            bundle, evaluation, held_out, notes = assemble(fitted, folder, target or config.model_dir, step, side, library)
+    return bundle, evaluation, held_out, notes
 
 
 def _read(config: Config, production: "ProductionRows | None", standing: Contract | None) -> "tuple[Table, Split, Contract]":
@@ -231,148 +196,6 @@ def _cross_validate(
     )
     if folds:
         (folder / CROSS_VALIDATION_FILE).write_text(json.dumps(folds, indent=1), encoding="utf-8")
-
-
-def _export(
-    folder: Path, pipeline: Any, split: "Split", contract: Contract, config: Config, step: Step
-) -> "tuple[Runtime, HeldOut, Parity]":
-    """Write the ONNX model and prove that it answers as the pipeline does."""
-    from mlops_project.modeling.evaluation import encode_target
-    from mlops_project.modeling.export import answer_held_out, check_parity, export_onnx, load_exported
-    from mlops_project.modeling.pipeline import prepare_for_serving
-
-    step("exporting")
-    prepare_for_serving(pipeline)
-    model = export_onnx(pipeline, contract)
-    step("comparing the exported model with the pipeline")
-    runtime = load_exported(model, contract)
-    held_out = answer_held_out(runtime, split.test_features, encode_target(split.test_target, contract))
-    parity = check_parity(pipeline, runtime, split.train_features, held_out, seed=config.random_state)
-    (folder / MODEL_FILE).write_bytes(model)
-    return runtime, held_out, parity
-
-
-def _collect_findings(
-    table: "Table", split: "Split", runtime: "Runtime", held_out: "HeldOut", config: Config
-) -> tuple[Finding, ...]:
-    """Return what was found in the table, by the split and by the model."""
-    from mlops_project.modeling.random_split import compare_with_random_split
-    from mlops_project.tables.copies import describe_copies
-    from mlops_project.tables.order import compare_sides
-
-    found = list(table.findings)
-    if config.data.time or config.data.group:
-        sides = compare_sides(split.train_features, split.test_features, (split.train_target, split.test_target))
-        found += [] if sides is None else [sides]
-    if split.copies is not None:
-        compared = compare_with_random_split(runtime, split, held_out, runtime.contract, config)
-        found.append(describe_copies(split.copies, split.test_target.index.to_numpy(), compared))
-    return summarise(accept(found, config.checks.accept))
-
-
-def _describe(
-    folder: Path,
-    table: "Table",
-    split: "Split",
-    contract: Contract,
-    evaluation: "Evaluation",
-    config: Config,
-    started: str,
-    findings: tuple[Finding, ...],
-) -> Metadata:
-    """Say where the model comes from and how good it is; write the configuration beside it."""
-    from mlops_project.modeling.origin import digest_settings, find_commit, format_settings, library_versions, public_settings
-
-    settings = public_settings(config)
-    (folder / CONFIG_FILE).write_text(format_settings(settings), encoding="utf-8")
-    return Metadata(
-        name=config.model.name,
-        started_at=started,
-        created_at=_now(),
-        estimator=config.model.estimator,
-        contract=contract,
-        metrics=evaluation.metrics,
-        metric_intervals=evaluation.intervals,
-        baselines=evaluation.baselines,
-        train_rows=len(split.train_target),
-        test_rows=len(split.test_target),
-        data_source=table.source,
-        data_digest=table.digest,
-        table_digest=table.own_digest,
-        config=settings,
-        config_digest=digest_settings(settings),
-        git_commit=find_commit(config.root),
-        libraries=library_versions(),
-        findings=findings,
-    )
-
-
-def _write_for_people(
-    folder: Path,
-    metadata: Metadata,
-    config: Config,
-    evaluation: "Evaluation",
-    importance: "Importance | None",
-    notes: tuple[str, ...],
-    parity: "Parity",
-    side: "SideWork",
-) -> None:
-    from mlops_project.modeling.plots import draw_plots
-    from mlops_project.modeling.report import Results, write_card, write_report
-
-    plots = draw_plots(evaluation, importance, metadata.contract, folder / "plots", side)
-    proof = f"equal on {parity.rows:,} rows, largest difference {parity.max_difference:.1e}"
-    results = Results(evaluation, plots, proof, tuple(dict.fromkeys((*notes, *side.notes))))
-    write_report(folder / "report.html", metadata, config, results)
-    write_card(folder / "README.md", metadata, config, results)
-
-
-def _write_profile(
-    folder: Path,
-    held_out: "HeldOut",
-    evaluation: "Evaluation",
-    importance: "Importance | None",
-    contract: Contract,
-    config: Config,
-    side: "SideWork",
-) -> None:
-    """Write what monitoring compares with: the held-out rows, counted, and how good the model is on them."""
-    from mlops_project.reference.profile import MIN_REFERENCE_ROWS, decode_profile, profile_held_out
-
-    if len(held_out.truth) < MIN_REFERENCE_ROWS:
-        return
-    profile = side.attempt(
-        "the reference profile was",
-        lambda: decode_profile(profile_held_out(held_out, importance, contract, config, evaluation, side).encode()),
-        without="so drift and performance of this model cannot be watched",
-    )
-    if profile is not None:
-        (folder / PROFILE_FILE).write_bytes(profile.encode())
-
-
-def _write_for_python(folder: Path, pipeline: Any, contract: Contract, config: Config, split: "Split") -> None:
-    """Write the pipeline itself (joblib, MLflow) and the reference rows."""
-    import joblib
-    import pandas as pd
-
-    from mlops_project.modeling.pipeline import TRUSTED_TYPES
-
-    joblib.dump(pipeline, folder / "model.joblib", compress=3)
-    with contextlib.suppress(ModuleNotFoundError):  # training works without MLflow; the bundle then lacks its model format
-        from mlops_project.tracking.flavor import save_mlflow_model
-
-        # made of medians and most frequent values: a real row would be somebody's data
-        example = pd.DataFrame([contract.example_row()]).astype(split.test_features.dtypes.to_dict())
-        save_mlflow_model(folder, pipeline, contract, example, trusted_types=TRUSTED_TYPES, estimator=config.model.estimator)
-    rows = min(config.export.reference_rows, len(split.test_target))
-    if rows:
-        reference = split.test_features.sample(rows, random_state=config.random_state)
-        reference = reference.copy().assign(**{contract.target: split.test_target.loc[reference.index]})
-        reference.to_parquet(folder / REFERENCE_FILE, index=False)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 @click.command(cls=WorkflowCommand, name="train")

@@ -45,6 +45,9 @@ def collect_library_warnings() -> Iterator[LibraryWarnings]:
     """Keep warnings from the terminal while the block runs."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
+        warnings.filterwarnings(
+            "ignore", "X has feature names, but"
+        )  # a pipeline that was fitted on arrays is asked with frames
         yield LibraryWarnings(caught)
 
 

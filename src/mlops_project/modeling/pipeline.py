@@ -162,6 +162,10 @@ def _build_encoder(texts: tuple[Feature, ...], config: Config) -> Any:
 
 def _build_estimator(contract: Contract, config: Config) -> BaseEstimator:
     name, task = config.model.estimator, contract.task
+    if name == "own":
+        raise ConfigError(
+            "model.estimator: own is a pipeline that you fitted; hand it over with mlops.export, see docs/python.md"
+        )
     if contract.is_classification and name in ("ridge", "elastic_net"):
         raise ConfigError(
             f"model.estimator: {name} predicts numbers, and {contract.target!r} is {task}; use logistic_regression"

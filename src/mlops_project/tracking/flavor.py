@@ -18,9 +18,11 @@ from mlflow.types.schema import AnyType
 from mlflow.utils import requirements_utils
 
 from mlops_project.contract import Contract, Feature
+from mlops_project.errors import ExportError
 from mlops_project.tracking.reading_model import use_reading
 
 REQUIREMENTS = ("scikit-learn", "skops", "pandas", "numpy")
+KNOWN_LIBRARIES = ("collections.", "lightgbm.", "mlops_project.modeling.", "numpy.", "scipy.", "sklearn.", "xgboost.")
 EXTRA_REQUIREMENTS = {"xgboost": ("xgboost-cpu", "xgboost"), "lightgbm": ("lightgbm",)}
 
 
@@ -57,6 +59,23 @@ def save_mlflow_model(
             model.save(str(target / "MLmodel"))
         for file in target.iterdir():
             shutil.move(file, folder / file.name)
+
+
+def find_library_types(pipeline: Any) -> tuple[str, ...]:
+    """Return what skops must be told to trust in a pipeline that this process holds: types of known libraries only.
+
+    Raises
+    ------
+    ExportError
+        If the pipeline holds other types.
+    """
+    import skops.io
+
+    found = skops.io.get_untrusted_types(data=skops.io.dumps(pipeline))
+    others = [name for name in found if not name.startswith(KNOWN_LIBRARIES)]
+    if others:
+        raise ExportError(f"the pipeline holds {', '.join(others[:5])}, which skops stores only for known libraries")
+    return tuple(found)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,267 @@
+"""What a fitted pipeline becomes: exported, compared, judged, described, and put into a bundle. Whoever fitted it."""
+
+import contextlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_project.bundle import CONFIG_FILE, MODEL_FILE, PROFILE_FILE, REFERENCE_FILE, Bundle, Metadata, publish
+from mlops_project.command import Step
+from mlops_project.config import Config
+from mlops_project.contract import Contract
+from mlops_project.findings import Finding, accept, accept_all, summarise
+
+if TYPE_CHECKING:
+    from mlops_project.comparison import Choice
+    from mlops_project.data_prep import Split, Table
+    from mlops_project.modeling.evaluation import Evaluation
+    from mlops_project.modeling.export import Parity
+    from mlops_project.modeling.held_out import HeldOut
+    from mlops_project.modeling.importance import Importance
+    from mlops_project.modeling.library_warnings import LibraryWarnings
+    from mlops_project.modeling.side_work import SideWork
+    from mlops_project.runtime import Runtime
+
+
+@dataclass
+class Fitted:
+    """A fitted pipeline and what is known of it.
+
+    Attributes
+    ----------
+    pipeline
+        Fitted on the split's training rows.
+    table
+        Without its rows.
+    split
+        Rows that were learned from, and rows to be judged on; the first are let go once nothing needs them.
+    contract
+        The pipeline's inputs and outputs.
+    config, chosen
+        As it was given, and as it was trained.
+    started
+        When, in ISO 8601.
+    estimator
+        What it is called.
+    choice
+        How it was chosen, if it was.
+    is_own
+        Whether the caller fitted the pipeline.
+    """
+
+    pipeline: Any
+    table: "Table"
+    split: "Split"
+    contract: Contract
+    config: Config
+    chosen: Config
+    started: str
+    estimator: str
+    choice: "Choice | None" = None
+    is_own: bool = False
+
+
+def assemble(
+    fitted: Fitted, folder: Path, target: Path, step: Step, side: "SideWork", library: "LibraryWarnings"
+) -> "tuple[Bundle, Evaluation, HeldOut, tuple[str, ...]]":
+    """Make a bundle of a fitted pipeline, in a staged folder, and swap it in as ``target``.
+
+    Parameters
+    ----------
+    fitted
+        The pipeline; its split loses the features that were learned from.
+    folder
+        Of ``bundle.stage``.
+    side, library
+        What was left out so far, and the warnings of the block that this is called in.
+
+    Returns
+    -------
+    bundle, evaluation, held_out, notes
+        The model, how good it is, the rows that say so, and what had to be assumed.
+
+    Raises
+    ------
+    ExportError, BundleError
+        If there is no model to export. The old bundle then stands as it was.
+    """
+    from mlops_project.modeling.baselines import add_baselines, fit_rivals, judge_baselines
+    from mlops_project.modeling.evaluation import evaluate
+    from mlops_project.modeling.importance import try_importance
+    from mlops_project.proof import note_proven
+    from mlops_project.tables.memory import release_memory
+
+    config, contract = fitted.config, fitted.contract
+    runtime, held_out, parity = _export(fitted, folder, step)
+    side.rows = held_out.features
+    split = fitted.split
+    rivals = fit_rivals(split.train_features, split.train_target, split.test_features, contract, config, side)
+    findings = _collect_findings(fitted, runtime, held_out)
+    fitted.split = split = split.without_training_features()
+    release_memory()
+    step("evaluating")
+    slices = split.test_features[[*config.evaluation.slices]] if config.evaluation.slices else None
+    evaluation = evaluate(held_out.predictions, held_out.truth, contract, config, slices)
+    evaluation = add_baselines(evaluation, rivals, contract, config)
+    findings = accept_all([*findings, *judge_baselines(evaluation, contract, fitted.chosen)], config.checks.accept)
+    metadata = _describe(folder, fitted, evaluation, findings)
+    importance = try_importance(runtime, held_out, contract, config, side)
+    _write_profile(folder, held_out, evaluation, importance, fitted, side)
+    step("drawing plots and the report")
+    notes = (*fitted.table.warnings, *library.notes, *side.notes)
+    _write_for_people(folder, metadata, config, evaluation, importance, notes, parity, side)
+    step("writing the bundle")
+    _write_for_python(folder, fitted, side)
+    bundle = publish(folder, target, metadata)
+    note_proven(bundle)  # it has answered here
+    return bundle, evaluation, held_out, tuple(dict.fromkeys((*notes, *library.notes, *side.notes)))
+
+
+def _export(fitted: Fitted, folder: Path, step: Step) -> "tuple[Runtime, HeldOut, Parity]":
+    """Write the ONNX model and prove that it answers as the pipeline does."""
+    from mlops_project.modeling.evaluation import encode_target
+    from mlops_project.modeling.export import answer_held_out, check_parity, export_onnx, load_exported
+    from mlops_project.modeling.pipeline import prepare_for_serving
+
+    pipeline, contract, split = fitted.pipeline, fitted.contract, fitted.split
+    step("exporting")
+    prepare_for_serving(pipeline)
+    model = export_onnx(pipeline, contract)
+    step("comparing the exported model with the pipeline")
+    runtime = load_exported(model, contract)
+    held_out = answer_held_out(runtime, split.test_features, encode_target(split.test_target, contract))
+    parity = check_parity(pipeline, runtime, split.train_features, held_out, seed=fitted.config.random_state)
+    (folder / MODEL_FILE).write_bytes(model)
+    return runtime, held_out, parity
+
+
+def _collect_findings(fitted: Fitted, runtime: "Runtime", held_out: "HeldOut") -> tuple[Finding, ...]:
+    """Return what was found in the table, by the split and by the model."""
+    from mlops_project.modeling.random_split import compare_with_random_split
+    from mlops_project.tables.copies import describe_copies
+    from mlops_project.tables.order import compare_sides
+
+    split, config = fitted.split, fitted.config
+    found = list(fitted.table.findings)
+    if config.data.time or config.data.group or fitted.is_own:
+        sides = compare_sides(split.train_features, split.test_features, (split.train_target, split.test_target))
+        found += [] if sides is None else [sides]
+    if split.copies is not None:
+        compared = compare_with_random_split(runtime, split, held_out, runtime.contract, config)
+        found.append(describe_copies(split.copies, split.test_target.index.to_numpy(), compared))
+    return summarise(accept(found, config.checks.accept))
+
+
+def _describe(folder: Path, fitted: Fitted, evaluation: "Evaluation", findings: tuple[Finding, ...]) -> Metadata:
+    """Say where the model comes from and how good it is; write the configuration beside it."""
+    from mlops_project.modeling.origin import digest_settings, find_commit, format_settings, library_versions, public_settings
+
+    config, table, split = fitted.config, fitted.table, fitted.split
+    settings = public_settings(config)
+    (folder / CONFIG_FILE).write_text(format_settings(settings), encoding="utf-8")
+    return Metadata(
+        name=config.model.name,
+        started_at=fitted.started,
+        created_at=now(),
+        estimator=fitted.estimator,
+        choice=fitted.choice,
+        contract=fitted.contract,
+        metrics=evaluation.metrics,
+        metric_intervals=evaluation.intervals,
+        baselines=evaluation.baselines,
+        train_rows=len(split.train_target),
+        test_rows=len(split.test_target),
+        data_source=table.source,
+        data_digest=table.digest,
+        table_digest=table.own_digest,
+        config=settings,
+        config_digest=digest_settings(settings),
+        git_commit=find_commit(config.root),
+        libraries=library_versions(),
+        findings=findings,
+    )
+
+
+def _write_for_people(
+    folder: Path,
+    metadata: Metadata,
+    config: Config,
+    evaluation: "Evaluation",
+    importance: "Importance | None",
+    notes: tuple[str, ...],
+    parity: "Parity",
+    side: "SideWork",
+) -> None:
+    from mlops_project.modeling.plots import draw_plots
+    from mlops_project.modeling.report import Results, write_card, write_report
+
+    plots = draw_plots(evaluation, importance, metadata.contract, folder / "plots", side)
+    proof = f"equal on {parity.rows:,} rows, largest difference {parity.max_difference:.1e}"
+    results = Results(evaluation, plots, proof, tuple(dict.fromkeys((*notes, *side.notes))))
+    write_report(folder / "report.html", metadata, config, results)
+    write_card(folder / "README.md", metadata, config, results)
+
+
+def _write_profile(
+    folder: Path,
+    held_out: "HeldOut",
+    evaluation: "Evaluation",
+    importance: "Importance | None",
+    fitted: Fitted,
+    side: "SideWork",
+) -> None:
+    """Write what monitoring compares with: the held-out rows, counted, and how good the model is on them."""
+    from mlops_project.reference.profile import MIN_REFERENCE_ROWS, decode_profile, profile_held_out
+
+    if len(held_out.truth) < MIN_REFERENCE_ROWS:
+        return
+    contract, config = fitted.contract, fitted.config
+    profile = side.attempt(
+        "the reference profile was",
+        lambda: decode_profile(profile_held_out(held_out, importance, contract, config, evaluation, side).encode()),
+        without="so drift and performance of this model cannot be watched",
+    )
+    if profile is not None:
+        (folder / PROFILE_FILE).write_bytes(profile.encode())
+
+
+def _write_for_python(folder: Path, fitted: Fitted, side: "SideWork") -> None:
+    """Write the pipeline itself (joblib, MLflow) and the reference rows."""
+    import joblib
+
+    joblib.dump(fitted.pipeline, folder / "model.joblib", compress=3)
+    if not fitted.is_own:
+        _write_mlflow_model(folder, fitted)
+    else:
+        without = "so it cannot be logged to MLflow"
+        side.attempt("MLflow's format of the pipeline was", lambda: _write_mlflow_model(folder, fitted), without=without)
+    split, config = fitted.split, fitted.config
+    rows = min(config.export.reference_rows, len(split.test_target))
+    if rows:
+        reference = split.test_features.sample(rows, random_state=config.random_state)
+        reference = reference.copy().assign(**{fitted.contract.target: split.test_target.loc[reference.index]})
+        reference.to_parquet(folder / REFERENCE_FILE, index=False)
+
+
+def _write_mlflow_model(folder: Path, fitted: Fitted) -> None:
+    import pandas as pd
+
+    from mlops_project.modeling.pipeline import TRUSTED_TYPES
+
+    with contextlib.suppress(ModuleNotFoundError):  # training works without MLflow; the bundle then lacks its model format
+        from mlops_project.tracking.flavor import find_library_types, save_mlflow_model
+
+        # made of medians and most frequent values: a real row would be somebody's data
+        example = pd.DataFrame([fitted.contract.example_row()]).astype(fitted.split.test_features.dtypes.to_dict())
+        types = find_library_types(fitted.pipeline) if fitted.is_own else TRUSTED_TYPES
+        estimator = fitted.chosen.model.estimator
+        if fitted.is_own:
+            estimator = "xgboost" if any(name.startswith("xgboost.") for name in types) else "own"
+            estimator = "lightgbm" if any(name.startswith("lightgbm.") for name in types) else estimator
+        save_mlflow_model(folder, fitted.pipeline, fitted.contract, example, trusted_types=types, estimator=estimator)
+
+
+def now() -> str:
+    """Return the time, in ISO 8601 and UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,195 @@
+"""Frames that somebody hands over with a fitted pipeline → the typed table and its split, as training has them."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mlops_project.config import Config
+from mlops_project.contract import FeatureType, Label, Reading, Task
+from mlops_project.errors import DataError, suggest
+from mlops_project.tables import checks
+from mlops_project.tables.copies import find_copies
+from mlops_project.tables.frames import to_pandas
+from mlops_project.tables.sources import RawTable
+from mlops_project.tables.splits import Split
+from mlops_project.tables.table import Table, compute_digest, hash_column
+from mlops_project.tables.targets import MAX_CLASSES, name_classes, order_classes, prepare_target
+from mlops_project.tables.types import convert_column
+
+SOURCE = "frames handed to mlops.export"
+
+
+class Side(NamedTuple):
+    """Rows and their labels, as they were handed over.
+
+    Attributes
+    ----------
+    features
+        In pandas, rows numbered from 0.
+    target
+        The same rows.
+    """
+
+    features: pd.DataFrame
+    target: "pd.Series[Any]"
+
+
+def read_side(X: Any, y: Any, names: Sequence[str] | None, target: str | None, which: str) -> Side:
+    """Return rows and labels in pandas.
+
+    Parameters
+    ----------
+    X
+        A frame of any kind, or an array ``(n_rows, n_columns)``.
+    y
+        Labels ``(n_rows,)``: a column of any kind, an array or a list.
+    names
+        Of an array's columns; None for x0, x1, …
+    target
+        Name of the labels; None for the column's own, or ``target``.
+    which
+        ``train`` or ``test``, for messages.
+
+    Raises
+    ------
+    DataError
+        If there is no row, or they do not belong together.
+    """
+    if isinstance(X, np.ndarray):
+        if X.ndim != 2:
+            raise DataError(f"X_{which} has the shape {X.shape}; expected rows and columns")
+        columns = [f"x{place}" for place in range(X.shape[1])] if names is None else list(names)
+        if len(columns) != X.shape[1]:
+            raise DataError(f"X_{which} has {X.shape[1]} columns, and feature_names has {len(columns)}")
+        features = pd.DataFrame(X, columns=columns)
+    else:
+        features = to_pandas(X).reset_index(drop=True)
+    labels = _read_labels(y, which).rename(target or getattr(y, "name", None) or "target")
+    if len(labels) != len(features) or not len(labels):
+        raise DataError(
+            f"X_{which} has {len(features)} rows and y_{which} {len(labels)}; expected the same number, at least one"
+        )
+    if labels.isna().any():
+        raise DataError(f"y_{which}: {int(labels.isna().sum())} of {len(labels)} labels are missing; leave those rows out")
+    unnamed = [name for name in features.columns if not isinstance(name, str)]
+    if unnamed:
+        raise DataError(f"X_{which}: column {unnamed[0]!r} has no text as its name; rename the columns, then fit the pipeline")
+    return Side(features, labels)
+
+
+def _read_labels(y: Any, which: str) -> "pd.Series[Any]":
+    if isinstance(y, pd.DataFrame) and len(y.columns) == 1:
+        y = y.iloc[:, 0]
+    if isinstance(y, pd.Series):
+        return y.reset_index(drop=True)
+    values = y.to_pandas() if hasattr(y, "to_pandas") else np.asarray(y)
+    if np.ndim(values) != 1:
+        raise DataError(f"y_{which} has the shape {np.shape(values)}; expected one label for each row")
+    return pd.Series(values).reset_index(drop=True)
+
+
+def build_handed_over(
+    train: Side, test: Side, names: Sequence[str], classes: Sequence[Any] | None, config: Config
+) -> "tuple[Table, Split]":
+    """Type two sides alike.
+
+    Texts stay texts, whatever they look like: the pipeline has learned from them as such.
+
+    Parameters
+    ----------
+    names
+        The columns that the pipeline reads, in its order.
+    classes
+        Those that it knows; None if it predicts numbers.
+    config
+        For ``data.types``, ``data.max_categories``, ``data.positive_class`` and ``data.class_names``.
+
+    Raises
+    ------
+    DataError
+        With every column that is missing or cannot be read, or if labels do not fit the pipeline.
+    """
+    for which, side in (("train", train), ("test", test)):
+        absent = [name for name in names if name not in side.features]
+        if absent:
+            hint = suggest(absent[0], [str(name) for name in side.features])
+            raise DataError(f"X_{which} lacks columns that the pipeline was fitted on: {', '.join(map(repr, absent))}{hint}")
+    columns: dict[str, pd.Series[Any]] = {}
+    types: dict[str, FeatureType] = {}
+    readings: dict[str, Reading] = {}
+    problems, warnings = [], []
+    for name in names:
+        column = _join(train.features[name], test.features[name])
+        try:
+            wanted = config.data.types.get(name) or _keep_text(column, config.data.max_categories)
+            typed = convert_column(column, wanted, config.data.max_categories)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        types[name], columns[name] = typed.type, typed.values
+        if typed.reading is not None:
+            readings[name] = typed.reading
+        if typed.warning:
+            warnings.append(typed.warning)
+    problems += [finding.seen for finding in (*checks.find_infinite(columns), *checks.find_huge(columns))]
+    if problems:
+        raise DataError(f"{SOURCE}: columns cannot be read\n{checks.joined(problems)}")
+    target, task = _prepare_target(train, test, classes)
+    labels = order_classes(target, config) if task != "regression" else ()
+    _check_classes(labels, classes)
+    table = Table(
+        features=pd.DataFrame(columns),
+        target=target,
+        types=types,
+        task=task,
+        classes=labels,
+        class_names=name_classes(labels, RawTable(pd.DataFrame(), SOURCE), config),
+        source=SOURCE,
+        digest=compute_digest((column, hash_column(column)) for column in (*columns.values(), target)),
+        warnings=tuple(warnings),
+        units=config.data.units,
+        readings=readings,
+    )
+    border = len(train.target)
+    sides = (table.features.iloc[:border], target.iloc[:border], table.features.iloc[border:], target.iloc[border:])
+    return table, Split(*sides, find_copies(table))
+
+
+def _join(train: "pd.Series[Any]", test: "pd.Series[Any]") -> "pd.Series[Any]":
+    if isinstance(train.dtype, pd.CategoricalDtype) or isinstance(test.dtype, pd.CategoricalDtype):
+        train, test = (part.astype(part.cat.categories.dtype) if hasattr(part, "cat") else part for part in (train, test))
+    return pd.concat([train, test], ignore_index=True)
+
+
+def _keep_text(column: "pd.Series[Any]", max_categories: int) -> FeatureType | None:
+    """Return the type of a column of texts; None for other columns."""
+    values = column.dropna()
+    if not isinstance(column.dtype, pd.StringDtype) and not (
+        column.dtype == object and len(values) and all(isinstance(value, str) for value in values)
+    ):
+        return None
+    return "category" if column.nunique() <= max_categories else "string"
+
+
+def _prepare_target(train: Side, test: Side, classes: Sequence[Any] | None) -> "tuple[pd.Series[Any], Task]":
+    column = _join(train.target, test.target)
+    typed = convert_column(column, _keep_text(column, MAX_CLASSES), MAX_CLASSES)
+    wanted: Task = "regression" if classes is None else "binary" if column.nunique() <= 2 else "multiclass"
+    target, task = prepare_target(typed, wanted)
+    return target.rename(str(train.target.name)), task
+
+
+def _check_classes(labels: tuple[Label, ...], classes: Sequence[Any] | None) -> None:
+    """Refuse labels that the pipeline does not know, or does not show."""
+    known = {label.item() if hasattr(label, "item") else label for label in classes or ()}
+    strangers, absent = [label for label in labels if label not in known], sorted(known - {*labels}, key=str)
+    if strangers:
+        raise DataError(
+            f"the labels hold {strangers[0]!r}, which the pipeline does not know; it knows {sorted(known, key=str)}"
+        )
+    if absent:
+        raise DataError(
+            f"the pipeline knows the class {absent[0]!r}, which no row has; hand over the rows that it was fitted on"
+        )
