@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -44,7 +45,8 @@ def _read_column(
         gaps = np.isnan(seconds)
         instants = np.rint(np.where(gaps, 0, seconds) * 1e6).astype(np.int64).astype("datetime64[us]")
         return pd.Series(np.where(gaps, np.datetime64("NaT"), instants), column.index)
-    return pd.Series(read_number_column(values, feature, RULES, problems, reading), column.index)
+    lenient = msgspec.structs.replace(feature, nullable=True)  # a gap is the pipeline's business, as in MLflow's own format
+    return pd.Series(read_number_column(values, lenient, RULES, problems, reading), column.index)
 
 
 def _list_values(column: "pd.Series[Any]") -> Any:
@@ -54,6 +56,6 @@ def _list_values(column: "pd.Series[Any]") -> Any:
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "fiubM":
         return column.to_numpy()
     return [
-        value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
+        value.to_pydatetime() if isinstance(value, pd.Timestamp) else value.item() if isinstance(value, np.bool_) else value
         for value in column.astype(object).where(column.notna(), None).tolist()
     ]

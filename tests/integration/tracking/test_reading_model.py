@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 
 from mlops_project.config import read_config
+from mlops_project.contract import Contract, Feature, Reading
 from mlops_project.data_prep import build_contract, load_table, split_table
 from mlops_project.errors import ContractError
 from mlops_project.modeling.pipeline import TRUSTED_TYPES, build_pipeline, fit_pipeline
+from mlops_project.tables.reread import read_frame
 from mlops_project.tracking.flavor import save_mlflow_model
 from tests.written_tables import make_written_tables
 
@@ -70,3 +72,11 @@ def test_what_cannot_be_read_is_named(saved):
     frame.loc[2, "money a"] = "a lot"
     with pytest.raises(ContractError, match=r"column 'money a': row 3: expected a number such as \$1,234\.5, got other text"):
         mlflow.pyfunc.load_model(str(folder / "model")).predict(frame)
+
+
+def test_truth_with_a_gap_where_training_had_none_is_the_pipelines_business():  # as pandas reads records of which one lacks it
+    feature = Feature("flag", "boolean", default=True, reading=Reading())
+    contract = Contract((feature,), "y", "regression")
+    read = read_frame(pd.DataFrame({"flag": np.array([np.bool_(True), False, np.nan], object)}), contract)
+    assert read["flag"].tolist()[:2] == [1.0, 0.0]
+    assert np.isnan(read["flag"].iloc[2])
