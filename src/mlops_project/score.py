@@ -106,6 +106,8 @@ def _find_places(places: tuple[str, ...], output: str | None) -> tuple[str, str,
     show_default=True,
     help="What to do with rows that do not fit the model.",
 )
+@click.option("--query", metavar="SQL", help="The rows of a database, whose SQLAlchemy URL is INPUT.")
+@click.option("--table", metavar="NAME", help="The table to write in a database, whose SQLAlchemy URL is OUTPUT.")
 @click.option("--processes", type=click.IntRange(min=1), metavar="N", help="That score at the same time; default one per core.")
 @click.option("--log", "logged", is_flag=True, help="Log the rows for the monitor, and write their prediction ids.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting. May be repeated.")
@@ -116,12 +118,14 @@ def command(
     model: str | None,
     keep: str | None,
     on_bad_rows: Literal["side-file", "stop"],
+    query: str | None,
+    table: str | None,
     processes: int | None,
     logged: bool,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Score INPUT (CSV or Parquet: a file, a folder, a glob), and write its rows with the predictions to OUTPUT.
+    """Score INPUT (CSV or Parquet: a file, a folder, a glob; a database), and write its rows with the predictions to OUTPUT.
 
     A run that was killed goes on where it was when the same command is given again. Rows that do not fit the model are in
     OUTPUT.bad-rows.csv, with row number and reason.
@@ -135,7 +139,15 @@ def command(
     log_folder = config.prediction_log_dir if logged else None
     with open_model(model, config) as (bundle, version), _show_progress() as progress:
         options = Options(
-            kept, on_bad_rows, processes or count_cores(), version, config.data.storage_options, staging, log_folder
+            kept,
+            on_bad_rows,
+            processes or count_cores(),
+            version,
+            config.data.storage_options,
+            staging,
+            log_folder,
+            query,
+            table,
         )
         finished = score_table(source, target, bundle, options, progress)
     if as_json:
@@ -203,6 +215,8 @@ def _print(finished: "Finished") -> None:
     outcome, output = finished.outcome, finished.output
     if finished.is_restarted:
         echo("note: an unfinished run with another input, model or settings was there; its parts were deleted", err=True)
+    if finished.read_at:
+        echo(f"note: these are the rows that the unfinished run read at {finished.read_at}", err=True)
     if outcome.bad_rows:
         noun = "row does" if outcome.bad_rows == 1 else "rows do"
         echo(f"warning: {outcome.bad_rows:,} {noun} not fit the model; they are in {output.bad_rows_file}", err=True)

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,9 +19,12 @@ from mlops_project.scoring.inputs import Inputs, find_inputs
 from mlops_project.scoring.log_segments import LogSettings
 from mlops_project.scoring.outputs import Outcome, Output, check_output, find_output, locate, write_output
 from mlops_project.scoring.parts import ID_COLUMN, NOTE_ENDING, Note, Task
+from mlops_project.scoring.snapshot import take_snapshot
+from mlops_project.scoring.table_output import check_table
 from mlops_project.scoring.units import Unit
 from mlops_project.scoring.work import WorkFolder, build_key, open_work
 from mlops_project.scoring.workers import score_units
+from mlops_project.tables.databases import describe_address, is_database
 from mlops_project.wire.columns import Rules
 
 # As the server's `/predict` with files: what loses nothing is converted, and a gap where training had none is refused.
@@ -70,6 +73,10 @@ class Options:
         Folder in which an output elsewhere is prepared, and where its finished parts wait if the run is interrupted.
     log_folder
         Of the prediction log's segments, where the rows are logged; None if they are not.
+    query
+        SQL whose rows are scored; the source is the database's SQLAlchemy URL then.
+    table
+        Where the output goes in a database; the target is its SQLAlchemy URL then.
     """
 
     keep: tuple[str, ...] | None = None
@@ -79,6 +86,8 @@ class Options:
     storage_options: Mapping[str, Any] = field(default_factory=dict)
     staging: Path = Path(".mlops-score")
     log_folder: Path | None = None
+    query: str | None = None
+    table: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,8 @@ class Finished:
         Whether it went on from an interrupted run; whether it deleted what a run with another input or model had left.
     seconds
         How long this run took.
+    read_at
+        When an interrupted run read the query's rows that this one scored, ISO 8601; empty if this one read them.
     """
 
     outcome: Outcome
@@ -102,6 +113,7 @@ class Finished:
     is_resumed: bool
     is_restarted: bool
     seconds: float
+    read_at: str = ""
 
 
 def score_table(
@@ -115,7 +127,7 @@ def score_table(
     Parameters
     ----------
     source
-        CSV or Parquet: file, folder or glob; a local path or an fsspec URL.
+        CSV or Parquet: file, folder or glob; a local path or an fsspec URL. With ``options.query`` a database.
     target
         A name that ends in ``.csv``, ``.csv.gz`` or ``.parquet``, or a folder; a local path or an fsspec URL.
     bundle
@@ -129,9 +141,30 @@ def score_table(
         If a process that scores dies.
     """
     started = time.monotonic()
-    output = find_output(target, options.staging)
+    output = find_output(target, options.staging, options.table)
+    if (options.query is None) == is_database(source):
+        shown = describe_address(source) if is_database(source) else source
+        hint = "which rows? --query 'select * from customers'" if is_database(source) else "--query asks a database"
+        raise ConfigError(f"{shown}: {hint}")
+    if options.query is None:
+        return _score(source, output, bundle, options, progress, started)
+    with take_snapshot(source, options.query, output.place, options.staging) as rows:
+        done = _score(str(rows.file), output, bundle, options, progress, started, query=rows.address)
+    return replace(done, read_at=rows.taken_at)
+
+
+def _score(
+    source: str,
+    output: Output,
+    bundle: Bundle,
+    options: Options,
+    progress: Callable[[Progress], None],
+    started: float,
+    query: str = "",
+) -> Finished:
     settings = read_settings(bundle.metadata.config)
     inputs = find_inputs(source, bundle.contract, RULES, output.format, options.keep, options.storage_options, settings)
+    inputs = replace(inputs, source=query, query=query) if query else inputs
     check_output(output, source, inputs.files)
     version = options.version or bundle.version
     key = build_key(
@@ -144,6 +177,8 @@ def score_table(
         log=str(options.log_folder or ""),
     )
     schema = inputs.schema if options.log_folder is None else inputs.schema.append(pa.field(ID_COLUMN, pa.string()))
+    if output.table:
+        check_table(output.url, output.table, schema)
     task = Task(
         bundle.model_file.absolute(),
         bundle.contract,
@@ -185,7 +220,7 @@ def _score_all(
     done: list[tuple[Unit, Note]] = []
     rows = new_rows = read = 0
     for unit, note in score_units(inputs.plan(), task, work, processes):
-        done.append((Unit(unit.index, unit.file, unit.start, unit.end, unit.groups), note))
+        done.append((Unit(unit.index, inputs.query or unit.file, unit.start, unit.end, unit.groups), note))
         if note.bad and task.on_bad_rows == "stop":
             file, row = locate(done, note.bad[0])
             raise DataError(f"{file}: row {row}: {note.bad[0].reason}; mend it, or use --on-bad-rows side-file")

@@ -57,6 +57,8 @@ class Inputs:
         Of all files; 0 if they are packed, and so larger than that.
     rows
         Parquet: of all files; None for CSV.
+    query
+        Of rows of a database: its address, for messages; the file of its rows is nothing that people know.
     """
 
     source: str
@@ -68,6 +70,7 @@ class Inputs:
     size_bytes: int
     rows: int | None
     member: str | None = None
+    query: str = ""
 
     def plan(self) -> Iterator[Unit]:
         """Yield the units of work, the same ones each time."""

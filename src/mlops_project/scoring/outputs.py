@@ -17,16 +17,18 @@ from mlops_project.errors import ConfigError, DataError
 from mlops_project.scoring.formulas import neutralise
 from mlops_project.scoring.parts import OPTIONS, BadRow, Format, Note
 from mlops_project.scoring.sending import send_file, send_folder
+from mlops_project.scoring.table_output import fill_table
 from mlops_project.scoring.units import Unit
 from mlops_project.scoring.work import DIGEST_LENGTH, WorkFolder
 from mlops_project.storage.files import replacing, sync
 from mlops_project.storage.swap import swap
+from mlops_project.tables.databases import describe_address, is_database
 from mlops_project.tables.files import ENDINGS
 from mlops_project.tables.locations import hide_credentials, is_glob
 
 MANIFEST_FILE, BAD_ROWS_FILE = "_manifest.json", "_bad_rows.csv"
 CSV_OUTPUTS = (".csv", ".csv.gz")
-Kind = Literal["csv", "csv.gz", "parquet", "folder"]
+Kind = Literal["csv", "csv.gz", "parquet", "folder", "table"]
 
 
 class Output(NamedTuple):
@@ -37,18 +39,23 @@ class Output(NamedTuple):
     path
         File or folder. Of an output elsewhere: where it is prepared on this machine.
     kind
-        ``csv``, ``csv.gz`` or ``parquet`` for one file; ``folder`` for a folder of Parquet files.
+        ``csv``, ``csv.gz`` or ``parquet`` for one file; ``folder`` for a folder of Parquet files; ``table`` in a database.
     url
         Of an output elsewhere; empty if it is on this machine.
+    table
+        Of an output in a database, whose SQLAlchemy URL ``url`` is.
     """
 
     path: Path
     kind: Kind
     url: str = ""
+    table: str = ""
 
     @property
     def place(self) -> str:
         """Where it is, for people."""
+        if self.table:
+            return f"table {self.table} in {describe_address(self.url)}"
         return hide_credentials(self.url) if self.url else str(self.path)
 
     @property
@@ -59,6 +66,8 @@ class Output(NamedTuple):
     @property
     def bad_rows_file(self) -> str:
         """Where the rows go that do not fit the model."""
+        if self.table:
+            return f"table {self.table}_bad_rows in {describe_address(self.url)}"
         return f"{self.place.rstrip('/')}/{BAD_ROWS_FILE}" if self.kind == "folder" else f"{self.place}.bad-rows.csv"
 
 
@@ -91,7 +100,7 @@ class Outcome(msgspec.Struct, frozen=True):
     parts: tuple[dict[str, Any], ...] = ()
 
 
-def find_output(text: str, staging: Path) -> Output:
+def find_output(text: str, staging: Path, table: str | None = None) -> Output:
     """Return where the results go, by the name's ending.
 
     Parameters
@@ -100,17 +109,30 @@ def find_output(text: str, staging: Path) -> Output:
         Local path or fsspec URL.
     staging
         Folder in which an output elsewhere is prepared.
+    table
+        Of a database, whose SQLAlchemy URL the text is.
 
     Raises
     ------
     ConfigError
         If the name does not say how to write.
     """
+    if is_database(text) or table is not None:
+        return _find_table(text, staging, table)
     kind = _find_kind(text)
     if "://" not in text:
         return Output(Path(text).expanduser().absolute(), kind)
     digest = hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
     return Output(staging.absolute() / f"{digest}-{PurePosixPath(text).name}", kind, text)
+
+
+def _find_table(url: str, staging: Path, table: str | None) -> Output:
+    if table is None:
+        raise ConfigError(f"{describe_address(url)}: into which table? --table scores")
+    if not is_database(url):
+        raise ConfigError(f"--table {table}: OUTPUT is {url}; expected a database, such as postgresql://user@host/database")
+    digest = hashlib.sha256(f"{describe_address(url)}\n{table}".encode()).hexdigest()[:DIGEST_LENGTH]
+    return Output(staging.absolute() / f"{digest}-{table}", "table", url, table)
 
 
 def _find_kind(text: str) -> Kind:
@@ -137,6 +159,8 @@ def check_output(output: Output, source: str, files: Sequence[str]) -> None:
     ConfigError
         If it would.
     """
+    if output.table:
+        return
     if output.url:
         if any(file == output.url or file.startswith(f"{output.url.rstrip('/')}/") for file in files):
             raise ConfigError(f"{output.place}: is what is read; name another output")
@@ -189,6 +213,10 @@ def write_output(
     if sum(note.scored + len(note.bad) for note in notes) != outcome.rows or outcome.scored + outcome.bad_rows != outcome.rows:
         raise DataError(f"{output.path}: the parts do not add up to {outcome.rows} rows; run again")
     bad = list(_list_bad_rows(done))
+    if output.table:
+        run = f"{outcome.key}-{work.run:06x}"
+        fill_table(output.url, output.table, run, work.parts, notes, schema, bad)
+        return
     if output.kind == "folder":
         _finish_parts(work, notes, outcome, bad)
         if output.url:
