@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
@@ -21,7 +21,7 @@ from mlops_project.scoring.csv_blocks import read_header, split
 from mlops_project.scoring.forms import find_form
 from mlops_project.scoring.parts import ID_COLUMN, Format, find_csv_type, list_results
 from mlops_project.scoring.units import Table, Unit, open_parquet
-from mlops_project.tables.files import PACKED, find_kind
+from mlops_project.tables.files import PACKED, find_kind, keep_tables
 from mlops_project.tables.layout import LayoutSettings
 from mlops_project.tables.locations import hide_credentials, is_glob
 from mlops_project.tables.packed import check_packed, find_member, list_members, open_packed
@@ -174,9 +174,9 @@ def find_inputs(
 
 def _list_files(system: Any, path: str, shown: str) -> list[str]:
     if is_glob(path) and not system.exists(path):
-        found = _keep_tables(system.glob(path))
+        found = keep_tables(system.glob(path))
     elif system.isdir(path):
-        found = _keep_tables(system.find(path))
+        found = keep_tables(system.find(path))
     elif system.exists(path):
         found = [path]
     else:
@@ -190,12 +190,6 @@ def _list_files(system: Any, path: str, shown: str) -> list[str]:
     if len(kinds) > 1:
         raise DataError(f"{shown}: both CSV and Parquet files are there; name one kind, such as {shown.rstrip('/')}/*.parquet")
     return found
-
-
-def _keep_tables(paths: list[str]) -> list[str]:
-    """Return the table files, without hidden ones and the marks (``_SUCCESS``) that engines leave beside them."""
-    named = [path for path in paths if not PurePosixPath(path).name.startswith((".", "_"))]
-    return sorted(path for path in named if find_kind(path) is not None)
 
 
 def _identify(system: Any, path: str) -> str:

@@ -150,9 +150,9 @@ def _list_files(system: Any, path: str, shown: str) -> list[str]:
     if path.startswith(("http://", "https://")):  # a web server lists nothing, and `?` starts a query
         files = [path]
     elif is_glob(path) and not system.exists(path):
-        files = _tables(system.glob(path))
+        files = keep_tables(system.glob(path))
     elif system.isdir(path):
-        files = _tables(system.find(path))
+        files = keep_tables(system.find(path))
     elif system.exists(path):
         files = [path]
     else:
@@ -170,7 +170,7 @@ def _list_files(system: Any, path: str, shown: str) -> list[str]:
     return files
 
 
-def _tables(files: Iterable[str]) -> list[str]:
+def keep_tables(files: Iterable[str]) -> list[str]:
     """Return the table files, without hidden ones and the marks (``_SUCCESS``) that engines leave beside them."""
     named = [file for file in files if not PurePosixPath(file).name.startswith((".", "_"))]
     return sorted(file for file in named if find_kind(file) is not None)

@@ -18,6 +18,7 @@ import msgspec
 from mlops_project.bundle import Bundle, load_bundle
 from mlops_project.comparison import Comparison
 from mlops_project.errors import BundleError, TrackingError
+from mlops_project.tracking.card import MAX_DESCRIPTION, list_findings, read_card
 from mlops_project.tracking.records import UNREADABLE, decode_records
 from mlops_project.tracking.store import Store
 
@@ -26,10 +27,8 @@ MOVE_TAG = "mlops.move."
 DIGEST_TAG, METRICS_TAG, VERDICT_TAG, REASON_TAG = "mlops.digest", "mlops.metrics", "mlops.verdict", "mlops.reason"
 COMPARISON_TAG = "mlops.comparison"
 RETRAINING_TAG = "mlops.retraining"
+MAX_REASON = 3000  # characters, of the 5,000 that a tag of a model takes
 FINDINGS_TAG = "mlops.findings"  # codes; the findings themselves are in the artifacts metadata.json and report.html
-CARD_FILE = "README.md"
-MAX_DESCRIPTION = 5000  # characters that MLflow's database keeps
-REST = f"\n\nThe whole card is `{CARD_FILE}` among the model's files.\n"
 Action = Literal["register", "promote", "force", "rollback"]
 Number = Annotated[int, msgspec.Meta(ge=1)]  # of a version
 
@@ -138,26 +137,6 @@ def _create_version(store: Store, bundle: Bundle, run_id: str, model_id: str) ->
         description=read_card(bundle),
     )
     return find_version(store, metadata.name, str(created.version))
-
-
-def read_card(bundle: Bundle, limit: int = MAX_DESCRIPTION) -> str:
-    """Return a bundle's model card, Markdown, cut after a section to at most ``limit`` characters; a line if it has none."""
-    metadata, file = bundle.metadata, bundle.path / CARD_FILE
-    if CARD_FILE not in metadata.files:
-        return f"{metadata.estimator} on {metadata.data_source}, {metadata.train_rows} rows"
-    card = file.read_text(encoding="utf-8")
-    if len(card) <= limit:
-        return card
-    kept = card[: limit - len(REST)]
-    section, line = (max(kept.rfind(mark), 0) for mark in ("\n## ", "\n"))
-    end = section if section > len(kept) // 2 else line  # a long section is not left out whole
-    return kept[: end or None] + REST
-
-
-def list_findings(bundle: Bundle) -> str:
-    """Return the codes of a bundle's findings that were not accepted, the gravest first; ``none`` if there are none."""
-    codes = dict.fromkeys(finding.code for finding in bundle.metadata.findings if not finding.accepted)
-    return ", ".join(codes)[:MAX_DESCRIPTION] or "none"
 
 
 def _ensure_model(store: Store, name: str, card: str) -> None:
@@ -305,7 +284,7 @@ def move_alias(store: Store, version: Version, alias: str, action: Action, reaso
         source=_aliases(store, version.name).get(alias),
         target=version.number,
         user=find_user(),
-        reason=reason,
+        reason=reason[:MAX_REASON],
         metrics=version.metrics,
         cause=cause,
     )

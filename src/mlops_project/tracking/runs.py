@@ -13,13 +13,14 @@ from mlops_project.bundle import CROSS_VALIDATION_FILE, METADATA_FILE, Bundle, M
 from mlops_project.config import Config
 from mlops_project.errors import TrackingError
 from mlops_project.tracking import registry
+from mlops_project.tracking.card import CARD_FILE, list_findings, read_card
 from mlops_project.tracking.store import Store, open_store
 
 STARTED, COMPLETED = "started", "completed"  # a run with the first tag only was interrupted
 MODEL_ID = "mlops.model_id"
 FOLD = "mlops.fold"
 PARENT = "mlflow.parentRunId"
-RUN_FILES = ("config.yaml", "report.html", registry.CARD_FILE, CROSS_VALIDATION_FILE)
+RUN_FILES = ("config.yaml", "report.html", CARD_FILE, CROSS_VALIDATION_FILE)
 NOTE = "mlflow.note.content"  # what MLflow shows as the description of a run or a model
 BATCH = 100  # parameters and tags that MLflow takes at once
 
@@ -120,8 +121,8 @@ def _start_run(store: Store, experiment_id: str, bundle: Bundle) -> Any:
         "estimator": metadata.estimator,
         "data_digest": metadata.data_digest,
         "config_digest": metadata.config_digest,
-        registry.FINDINGS_TAG: registry.list_findings(bundle),
-        NOTE: registry.read_card(bundle),
+        registry.FINDINGS_TAG: list_findings(bundle),
+        NOTE: read_card(bundle),
     }
     if metadata.git_commit:
         tags["mlflow.source.git.commit"] = metadata.git_commit
@@ -255,7 +256,7 @@ def _log_model(store: Store, experiment_id: str, run_id: str, bundle: Bundle) ->
         name=bundle.metadata.name,
         source_run_id=run_id,
         model_type=bundle.metadata.estimator,
-        tags={NOTE: registry.read_card(bundle)},
+        tags={NOTE: read_card(bundle)},
     )
     with _linked(bundle, bundle.metadata.files) as folder:
         store.client.log_model_artifacts(model.model_id, folder)
