@@ -1,7 +1,7 @@
 """``mlops drift``: compare a table with a model's held-out rows, or with another table. It reads no prediction log."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,12 @@ from mlops_project.errors import BundleError, ConfigError, ContractError, DataEr
 from mlops_project.tables.layout import LayoutSettings
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mlops_project.monitoring.results import Drift, FeatureDrift
     from mlops_project.reference.profile import ReferenceProfile
     from mlops_project.runtime import Runtime
+    from mlops_project.tables.reference import ReferenceTable
     from mlops_project.wire.rows import Encoded
 
 DRIFTED = 3  # exit code
@@ -73,18 +76,38 @@ def compare(current: Path, baseline: Baseline, config: Config) -> "Drift":
     DataError, ContractError
         If the file cannot be read, its columns are not the reference's, or it has too few rows.
     """
+    return _compare(_read(current, baseline), str(current), baseline, config)
+
+
+def compare_frame(current: "pd.DataFrame", baseline: Baseline, config: Config) -> "Drift":
+    """Do the same for a frame.
+
+    Raises
+    ------
+    DataError, ContractError
+        If its columns are not the reference's, or it has too few rows.
+    """
+    from mlops_project.scoring.local import RULES, encode_frame
+    from mlops_project.tables.missing import mark_missing
+    from mlops_project.wire.rows import RowReader
+
+    frame = current.apply(mark_missing, marks=baseline.missing) if baseline.missing else current
+    return _compare([encode_frame(frame, RowReader(baseline.contract, RULES))], "the frame", baseline, config)
+
+
+def _compare(blocks: "Iterable[Encoded]", name: str, baseline: Baseline, config: Config) -> "Drift":
     from mlops_project.monitoring.domain import RowSample
     from mlops_project.monitoring.drift import compute_drift
     from mlops_project.reference.profile import MIN_REFERENCE_ROWS, Profiler
 
     profiler, sample = Profiler(baseline.profile), RowSample(config.random_state)
-    for rows in _read(current, baseline):
+    for rows in blocks:
         columns = _as_columns(rows, baseline.contract)
         predictions = baseline.runtime.run(*rows) if baseline.runtime is not None else None
         profiler.add(columns, predictions)
         sample.add(columns)
     if profiler.rows < MIN_REFERENCE_ROWS:
-        raise DataError(f"{current}: {profiler.rows} rows are too few to compare; {MIN_REFERENCE_ROWS} is the least")
+        raise DataError(f"{name}: {profiler.rows} rows are too few to compare; {MIN_REFERENCE_ROWS} is the least")
     return compute_drift(
         baseline.profile,
         profiler,
@@ -152,25 +175,39 @@ def load_table(source: str, dropped: tuple[str, ...], config: Config) -> Baselin
     DataError, ConfigError
         If it cannot be read, has too few rows or no column that can be compared, or lacks a column of ``dropped``.
     """
-    from mlops_project.reference.profile import MIN_REFERENCE_ROWS, build_reference
     from mlops_project.tables.reference import read_reference_table
     from mlops_project.tables.sources import read_layout_settings
 
     table = read_reference_table(source, dropped, config, RANGE_SHARE)
+    baseline = _count(table, source, config)
+    return replace(baseline, name=Path(source).name, layout=read_layout_settings(config.data))
+
+
+def load_frame(frame: "pd.DataFrame", dropped: tuple[str, ...], config: Config) -> Baseline:
+    """Return a frame as a reference, as ``load_table`` does with a file.
+
+    Raises
+    ------
+    DataError, ConfigError
+        If it has too few rows or no column that can be compared, or lacks a column of ``dropped``.
+    """
+    from mlops_project.tables.reference import build_reference_table
+    from mlops_project.tables.sources import RawTable
+
+    name = "the reference"
+    return _count(build_reference_table(RawTable(frame, name), dropped, config, RANGE_SHARE), name, config)
+
+
+def _count(table: "ReferenceTable", source: str, config: Config) -> Baseline:
+    from mlops_project.reference.profile import MIN_REFERENCE_ROWS, build_reference
+
     if len(table.rows) < MIN_REFERENCE_ROWS:
         raise DataError(
             f"{source}: {len(table.rows)} rows to count are too few for a reference; {MIN_REFERENCE_ROWS} is the least"
         )
     columns = {name: table.rows[name].to_numpy() for name in table.contract.names}
     profile = build_reference(columns, None, table.contract, seed=config.random_state)
-    return Baseline(
-        Path(source).name,
-        table.contract,
-        profile,
-        columns,
-        missing=config.data.missing,
-        layout=read_layout_settings(config.data),
-    )
+    return Baseline(source, table.contract, profile, columns, missing=config.data.missing)
 
 
 def _read(file: Path, baseline: Baseline) -> "Iterator[Encoded]":

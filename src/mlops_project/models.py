@@ -67,14 +67,15 @@ def _row(version: "Version") -> tuple[str, ...]:
     return version.name, str(version.number), ", ".join(version.aliases), shown, created, verdict
 
 
-@click.command(cls=WorkflowCommand, name="history")
-@config_options
-@_which_models
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: every move with the version's metrics, and every event.")
-def history_command(config: Config, name: str | None, every: bool, as_json: bool) -> None:
-    """Tell what happened to CONFIG.yaml's model, without it to every model, oldest first: when, what, who and why.
+def read_story(config: Config, name: str | None = None, *, every: bool = False) -> "tuple[list[Move | Event], list[str]]":
+    """Return what happened to models, oldest first, and aliases that were moved by something else, in words.
 
-    Alias moves, what the gate refused, alerts and retrainings.
+    Parameters
+    ----------
+    name
+        Of one registered model; None for the configuration's, or every one if the configuration is the built-in one.
+    every
+        Every model, whatever the configuration.
     """
     from mlops_project.tracking import registry
     from mlops_project.tracking.events import find_refusals, read_history
@@ -88,6 +89,19 @@ def history_command(config: Config, name: str | None, every: bool, as_json: bool
         moves = {model: [item for item in items if isinstance(item, registry.Move)] for model, items in records.items()}
         strays = [stray for model, found in moves.items() for stray in registry.find_strays(store, model, found)]
     story = sorted([*(item for found in records.values() for item in found), *refusals], key=lambda item: item.at)
+    return story, strays
+
+
+@click.command(cls=WorkflowCommand, name="history")
+@config_options
+@_which_models
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: every move with the version's metrics, and every event.")
+def history_command(config: Config, name: str | None, every: bool, as_json: bool) -> None:
+    """Tell what happened to CONFIG.yaml's model, without it to every model, oldest first: when, what, who and why.
+
+    Alias moves, what the gate refused, alerts and retrainings.
+    """
+    story, strays = read_story(config, name, every=every)
     if as_json:
         print_json([{"kind": _kind(item)} | msgspec.to_builtins(item) for item in story])
     elif story:

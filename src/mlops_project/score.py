@@ -130,16 +130,57 @@ def command(
     A run that was killed goes on where it was when the same command is given again. Rows that do not fit the model are in
     OUTPUT.bad-rows.csv, with row number and reason.
     """
-    from mlops_project.scoring.batch import Options, score_table
-
     source, target, file = _find_places(places, output)
     config = load_config(file, overrides=overrides)
     kept = None if keep is None else tuple(name.strip() for name in keep.split(",") if name.strip())
+    with _show_progress() as progress:
+        finished = score(
+            source,
+            target,
+            config,
+            model,
+            kept,
+            on_bad_rows,
+            processes,
+            logged=logged,
+            query=query,
+            table=table,
+            progress=progress,
+        )
+    if as_json:
+        print_json(_summarise(finished))
+    else:
+        _print(finished)
+
+
+def score(
+    source: str,
+    output: str,
+    config: Config,
+    model: str | None = None,
+    keep: tuple[str, ...] | None = None,
+    on_bad_rows: Literal["side-file", "stop"] = "side-file",
+    processes: int | None = None,
+    *,
+    logged: bool = False,
+    query: str | None = None,
+    table: str | None = None,
+    progress: "Callable[[Progress], None]" = lambda _: None,
+) -> "Finished":
+    """Score a table and write its rows with the predictions; parameters as the command's.
+
+    Raises
+    ------
+    MLOpsError
+        If there is no such model or table, or ``on_bad_rows`` is ``stop`` and a row does not fit the model.
+    """
+    from mlops_project.scoring.batch import Options, score_table
+
     staging = config.root / "artifacts" / "scoring"
     log_folder = config.prediction_log_dir if logged else None
-    with open_model(model, config) as (bundle, version), _show_progress() as progress:
+    with open_model(model, config) as (bundle, version):
         options = Options(
-            kept,
+            keep,
             on_bad_rows,
             processes or count_cores(),
             version,
@@ -149,11 +190,7 @@ def command(
             query,
             table,
         )
-        finished = score_table(source, target, bundle, options, progress)
-    if as_json:
-        print_json(_summarise(finished))
-    else:
-        _print(finished)
+        return score_table(source, output, bundle, options, progress)
 
 
 def count_cores() -> int:

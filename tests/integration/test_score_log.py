@@ -9,11 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from mlops_project import label, score
+from mlops_project import label
 from mlops_project.bundle import load_bundle
 from mlops_project.config import read_config
 from mlops_project.prediction_log.ingest import ingest
 from mlops_project.prediction_log.reader import LogReader, Window
+from mlops_project.score import command as score_command
 from mlops_project.scoring import inputs
 from mlops_project.scoring.batch import Options, score_table
 from mlops_project.sections import ServingConfig
@@ -114,7 +115,7 @@ def run(command, project, *arguments):
 def test_labels_find_their_predictions(project, tmp_path, monkeypatch, by):
     monkeypatch.chdir(tmp_path)
     settings = ("--set", f"paths.prediction_log_dir={tmp_path / 'log'}", "--model", project / "artifacts" / "model")
-    result = run(score.command, project, *settings, "--log", "-o", "out.parquet", project / "rows.parquet")
+    result = run(score_command, project, *settings, "--log", "-o", "out.parquet", project / "rows.parquet")
     assert result.exit_code == 0, result.output
     truth = pd.read_parquet("out.parquet")[["customer", "prediction id", "churned"]].sample(100, random_state=0)
     truth.loc[truth.index[:7], "churned"] = None

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlops_project.bundle import Bundle
+from mlops_project.bundle import REFERENCE_FILE, Bundle
 from mlops_project.contract import Contract
-from mlops_project.errors import ContractError
+from mlops_project.errors import BundleError, ContractError, suggest
+from mlops_project.explanation import BUDGET_SECONDS, MAX_BACKGROUND, explain_encoded
 from mlops_project.interface.settings import Source, open_config
 from mlops_project.runtime import Predictions, Runtime
 from mlops_project.score import REGISTRY, fetch_model
@@ -77,7 +78,7 @@ class Model:
         ContractError
             If the model has no answer for a row.
         """
-        answers, contract = self._answer(frame), self.contract
+        answers, contract = self.answer(frame), self.contract
         if answers.indices is None:
             return build_column(np.asarray(answers.values), frame, contract.target)
         return build_labels(contract.classes, answers.indices, frame, contract.target)
@@ -94,10 +95,62 @@ class Model:
         """
         if not self.contract.is_classification:
             raise ContractError(f"{self.contract.target!r} is a number and has no probabilities; use predict")
-        probabilities = np.asarray(self._answer(frame).probabilities)
+        probabilities = np.asarray(self.answer(frame).probabilities)
         return build_frame({name: probabilities[:, place] for place, name in enumerate(self.contract.class_names)}, frame)
 
-    def _answer(self, frame: Any) -> Predictions:
+    def explain(self, frame: Any, *, class_name: str | None = None, budget_seconds: float = BUDGET_SECONDS) -> Any:
+        """Return how much each column moves each row's answer away from the mean answer: Shapley values, by sampling.
+
+        Parameters
+        ----------
+        class_name
+            Whose probability is explained; default the positive class of two, of several the one that is predicted.
+        budget_seconds
+            For each row.
+
+        Returns
+        -------
+        frame
+            Of the caller's kind: a column per feature, and ``(base)``, the mean answer to held-out rows. They add up to the
+            probability, or to the number.
+
+        Raises
+        ------
+        RowsError, ContractError
+            If rows do not fit the contract, or there is no such class.
+        BundleError
+            If the bundle keeps no reference rows to compare with.
+        """
+        contract, background = self.contract, self._read_background()
+        if class_name is not None and class_name not in contract.class_names:
+            raise ContractError(f"no class is called {class_name!r}{suggest(class_name, contract.class_names)}")
+        encoded = self._encode(frame)
+        answers = self._runtime.run(*encoded)
+        named = None if class_name is None else contract.class_names.index(class_name)
+        found = []
+        for row in range(len(encoded.numbers)):
+            own = 1 if contract.task == "binary" else 0 if answers.indices is None else int(answers.indices[row])
+            inputs = encoded.numbers[row : row + 1], encoded.texts[row : row + 1]
+            output = own if named is None else named
+            one = explain_encoded(self._runtime, inputs, background, output, budget_seconds)
+            found.append([*one.contributions, one.base])
+        values = np.array(found)
+        return build_frame({name: values[:, place] for place, name in enumerate((*contract.names, "(base)"))}, frame)
+
+    def _read_background(self) -> Encoded:
+        if REFERENCE_FILE not in self.bundle.metadata.files:
+            raise BundleError(f"{self.name} keeps no reference rows to compare with; export.reference_rows keeps some")
+        rows = pd.read_parquet(self.bundle.path / REFERENCE_FILE).head(MAX_BACKGROUND)
+        return self._encode(rows.drop(columns=self.contract.target))
+
+    def answer(self, frame: Any) -> Predictions:
+        """Return the model's answers as arrays: indices and probabilities of classes, or values.
+
+        Raises
+        ------
+        RowsError, ContractError
+            As for ``predict``.
+        """
         return self._runtime.run(*self._encode(frame))
 
     def _encode(self, frame: Any) -> Encoded:

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from mlops_project.notebook import write_table
 from mlops_project.reference.bins import Kind
 
 Source = Literal["live", "estimated"]
@@ -157,6 +158,22 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     prediction_drifted: bool
     reason: str
     reasons: tuple[Reason, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """Return what moved as a table, for notebooks."""
+        rows = [
+            (
+                found.name,
+                "yes" if found.drifted else "",
+                f"{found.jensen_shannon:.3f}",
+                f"{found.threshold:.3f}",
+                "; ".join(found.quality),
+            )
+            for found in (*self.features, *self.scores)
+        ]
+        verdict = "drift" if self.drifted or self.prediction_drifted else "quiet"
+        note = f"{verdict}: {self.rows:,} rows against {self.reference_rows:,}: {self.reason}"
+        return write_table("", ("column", "drifted", "Jensen–Shannon", "chance reaches", "quality"), rows, note)
 
 
 class MetricValue(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from mlops_project.errors import ConfigError, DataError, suggest
 from mlops_project.tables import checks
 from mlops_project.tables.describe import describe_column
 from mlops_project.tables.locations import hide_credentials
-from mlops_project.tables.sources import build_options, read_source
+from mlops_project.tables.sources import RawTable, build_options, read_source
 from mlops_project.tables.types import convert_column
 
 
@@ -53,7 +53,20 @@ def read_reference_table(source: str, dropped: tuple[str, ...], config: Config, 
         If it lacks a column of ``dropped``.
     """
     data = msgspec.structs.replace(config.data, source=source, query=None)
-    raw = read_source(data, [config.root])
+    return build_reference_table(read_source(data, [config.root]), dropped, config, range_share)
+
+
+def build_reference_table(raw: RawTable, dropped: tuple[str, ...], config: Config, range_share: float) -> ReferenceTable:
+    """Describe the columns of a table that was read; see ``read_reference_table``.
+
+    Raises
+    ------
+    DataError
+        If it holds a column that has no type.
+    ConfigError
+        If it lacks a column of ``dropped``.
+    """
+    data, source = config.data, raw.source
     names = [str(name) for name in raw.frame.columns]
     absent = [name for name in dropped if name not in names]
     if absent:

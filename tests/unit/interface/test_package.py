@@ -37,3 +37,11 @@ def test_stub_and_package_name_the_same_things_of_the_same_modules():
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="has no attribute 'trian'"):
         _ = mlops.trian
+
+
+def test_functions_are_not_hidden_by_the_modules_of_commands():
+    from mlops_project.train import STEPS
+
+    assert mlops.train.__module__ == "mlops_project.interface.making"
+    assert mlops.drift.__module__ == "mlops_project.interface.operations"
+    assert STEPS

@@ -14,10 +14,10 @@ from mlops_project.client.http import ServerError
 from mlops_project.client.model_server import ModelServer, Predicted
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ContractError
+from mlops_project.explanation import Explanation, compute_curve, explain_row, take_output
 from mlops_project.runtime import Predictions
 from mlops_project.ui.catalogue import Model
 from mlops_project.ui.language import Translate, format_value
-from mlops_project.ui.predict.explain import Explanation, compute_curve, explain_row, take_output
 from mlops_project.ui.reference import Row
 
 CACHED = 200  # explanations and curves

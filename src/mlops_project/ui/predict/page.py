@@ -10,6 +10,7 @@ from mlops_project.client.http import ServerError
 from mlops_project.client.model_server import ModelServer
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ContractError
+from mlops_project.explanation import Explanation
 from mlops_project.names import shorten
 from mlops_project.ui import charts
 from mlops_project.ui.address import CASE, MAX_LINK, read_case, write_link
@@ -18,7 +19,6 @@ from mlops_project.ui.drawing import PERCENT
 from mlops_project.ui.format import escape
 from mlops_project.ui.language import Translate, format_value
 from mlops_project.ui.predict.answers import Answer, Asked, ask, compute_what_if, explain, is_measured
-from mlops_project.ui.predict.explain import Explanation
 from mlops_project.ui.predict.form import FEW, MAX_WORD, Case, find_features, find_outside, show_inputs
 from mlops_project.ui.reference import Row, take_row
 from mlops_project.ui.typed import InputError, read_number

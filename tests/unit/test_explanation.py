@@ -6,8 +6,8 @@ import pytest
 
 from mlops_project.contract import DATETIME_PARTS, Contract, Feature
 from mlops_project.errors import ContractError
+from mlops_project.explanation import compute_curve, explain_row, list_values
 from mlops_project.runtime import Predictions, encode
-from mlops_project.ui.predict.explain import compute_curve, explain_row, list_values
 
 CONTRACT = Contract(
     (

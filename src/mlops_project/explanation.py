@@ -24,6 +24,7 @@ CURVE_POINTS = 60
 SEED = 0
 
 Row = dict[str, Any]
+Inputs = tuple[Floats, npt.NDArray[np.object_]]  # the model's numbers and texts
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,29 @@ def explain_row(
     ContractError
         If the row does not fit the model, or the model has no answer for a mixture of it and a reference row.
     """
+    contract = runtime.contract
+    rows = encode({name: background[name][:MAX_BACKGROUND] for name in contract.names}, contract)
+    own = encode({name: [row[name]] for name in contract.names}, contract)
+    return explain_encoded(runtime, own, rows, output, budget_seconds)
+
+
+def explain_encoded(
+    runtime: Runtime, row: Inputs, background: Inputs, output: int, budget_seconds: float = BUDGET_SECONDS
+) -> Explanation:
+    """Do the same for rows that are encoded already, see ``runtime.encode``.
+
+    Parameters
+    ----------
+    row
+        One row.
+    background
+        The reference rows to compare with; at most ``MAX_BACKGROUND`` are.
+
+    Raises
+    ------
+    ContractError
+        If the model has no answer for a mixture of the row and a reference row.
+    """
     walker = _Walker(runtime, row, background, output, budget_seconds)
     deadline = time.perf_counter() + budget_seconds
     rng = np.random.default_rng(SEED)
@@ -99,12 +123,12 @@ def explain_row(
 class _Walker:
     """Walks from reference rows to a row, many at once."""
 
-    def __init__(self, runtime: Runtime, row: Row, background: dict[str, Any], output: int, budget_seconds: float) -> None:
+    def __init__(self, runtime: Runtime, row: Inputs, background: Inputs, output: int, budget_seconds: float) -> None:
         contract = runtime.contract
         names = contract.names
         self._runtime, self._output, self._n_features = runtime, output, len(names)
-        rows = encode({name: background[name][:MAX_BACKGROUND] for name in names}, contract)
-        self._row = encode({name: [row[name]] for name in names}, contract)
+        rows = background[0][:MAX_BACKGROUND], background[1][:MAX_BACKGROUND]
+        self._row = row
         self._owners = _find_owners(contract)
         answers, seconds = self._time(*rows)
         affordable = budget_seconds / max(2 * (len(names) + 1) * seconds / len(answers), 1e-12)

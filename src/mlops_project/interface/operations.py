@@ -1,0 +1,167 @@
+"""What happens to a model after training, from Python: judged, compared, scored, promoted, rolled back, told."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mlops_project.bundle import METADATA_FILE, Bundle
+from mlops_project.drift import compare, compare_frame, load_frame, load_model, load_table
+from mlops_project.errors import DataError, suggest
+from mlops_project.interface.model import Model, load
+from mlops_project.interface.settings import Source, open_config
+from mlops_project.models import read_story
+from mlops_project.promote import promote as run_promotion
+from mlops_project.promote import rollback as run_rollback
+from mlops_project.score import score as score_file
+from mlops_project.tables.frames import to_pandas
+
+if TYPE_CHECKING:
+    from mlops_project.modeling.evaluation import Evaluation
+    from mlops_project.modeling.gate import Decision
+    from mlops_project.monitoring.results import Drift
+    from mlops_project.scoring.batch import Finished
+    from mlops_project.tracking.events import Event
+    from mlops_project.tracking.registry import Move
+
+
+def evaluate(model: Model | Bundle | str | Path, frame: Any, target: str | None = None) -> "Evaluation":
+    """Judge a model by rows with their labels, as training does by its held-out rows.
+
+    Parameters
+    ----------
+    model
+        A loaded one, or what ``load`` takes.
+    frame
+        Of any kind that ``Model.predict`` takes, with the labels.
+    target
+        The labels' column; default the contract's.
+
+    Returns
+    -------
+    Evaluation
+        ``metrics``, ``intervals``, ``report``; notebooks show it as a table.
+
+    Raises
+    ------
+    RowsError, ContractError
+        If rows do not fit the contract, or a label is none of the model's.
+    DataError
+        If there is no such column, or a label is missing.
+    """
+    from mlops_project.modeling.evaluation import encode_target
+    from mlops_project.modeling.evaluation import evaluate as judge
+
+    loaded = model if isinstance(model, Model) else load(model)
+    rows, name = to_pandas(frame), target or loaded.contract.target
+    if name not in rows:
+        raise DataError(f"the frame has no column {name!r}{suggest(name, [str(column) for column in rows])}")
+    labels = rows[name]
+    if labels.isna().any():
+        raise DataError(f"{int(labels.isna().sum())} of {len(labels)} rows have no {name!r}; leave them out")
+    answers = loaded.answer(rows)
+    return judge(answers, encode_target(labels, loaded.contract), loaded.contract, open_config(loaded.bundle))
+
+
+def drift(current: Any, reference: Any, *, drop: tuple[str, ...] = (), config: Source = None, **settings: Any) -> "Drift":
+    """Compare rows with a model's held-out rows, or with other rows, as ``mlops drift`` does.
+
+    Parameters
+    ----------
+    current
+        A frame, or a table's file.
+    reference
+        A model, a bundle or its folder; or a frame, or a table's file.
+    drop
+        Columns to leave out where the reference is a table.
+
+    Returns
+    -------
+    Drift
+        ``drifted``, ``reason``, ``features``; notebooks show it as a table.
+
+    Raises
+    ------
+    DataError, ContractError, ConfigError, BundleError
+        If one of them cannot be read, or they do not fit each other.
+    """
+    chosen = open_config(config, settings)
+    if isinstance(reference, Model | Bundle):
+        bundle = reference.bundle if isinstance(reference, Model) else reference
+        baseline = load_model(bundle.path, chosen)
+    elif isinstance(reference, str | Path):
+        is_bundle = (Path(reference) / METADATA_FILE).exists()
+        baseline = load_model(Path(reference), chosen) if is_bundle else load_table(str(reference), drop, chosen)
+    else:
+        baseline = load_frame(to_pandas(reference), drop, chosen)
+    if isinstance(current, str | Path):
+        return compare(Path(current), baseline, chosen)
+    return compare_frame(to_pandas(current), baseline, chosen)
+
+
+def score(
+    source: str | Path,
+    output: str | Path,
+    model: Bundle | str | Path | None = None,
+    *,
+    keep: tuple[str, ...] | None = None,
+    on_bad_rows: Literal["side-file", "stop"] = "side-file",
+    processes: int | None = None,
+    log: bool = False,
+    query: str | None = None,
+    table: str | None = None,
+    config: Source = None,
+    **settings: Any,
+) -> "Finished":
+    """Score a table of any length, from file to file, as ``mlops score`` does; parameters as the command's options.
+
+    Raises
+    ------
+    MLOpsError
+        If there is no such model or table, or ``on_bad_rows`` is ``stop`` and a row does not fit the model.
+    """
+    chosen = open_config(config, settings)
+    place = str(model.path) if isinstance(model, Bundle) else None if model is None else str(model)
+    return score_file(
+        str(source), str(output), chosen, place, keep, on_bad_rows, processes, logged=log, query=query, table=table
+    )
+
+
+def promote(
+    config: Source = None, *, version: int | str = "challenger", force: bool = False, reason: str = "", **settings: Any
+) -> "Decision":
+    """Ask the gate for a registered version, or skip it, and make the version champion, as ``mlops promote`` does.
+
+    Parameters
+    ----------
+    config
+        Whose model; a bundle stands for its own.
+
+    Raises
+    ------
+    ConfigError, TrackingError, BundleError
+        If there is no reason, no such version, or no row to judge it on.
+    """
+    return run_promotion(open_config(config, settings), str(version), force=force, reason=reason)[1]
+
+
+def rollback(config: Source = None, *, to: int | None = None, reason: str = "", **settings: Any) -> "Move":
+    """Make the previous champion, or version ``to``, the champion again, as ``mlops rollback`` does.
+
+    Raises
+    ------
+    TrackingError
+        If there is no champion, or no earlier one.
+    """
+    return run_rollback(open_config(config, settings), to=to, reason=reason)
+
+
+def history(config: Source = None, *, model: str | None = None, **settings: Any) -> "list[Move | Event]":
+    """Return what happened to a model, oldest first, as ``mlops history`` tells it.
+
+    Parameters
+    ----------
+    config
+        Whose model; a bundle stands for its own. None for every model.
+    model
+        Only this registered model.
+    """
+    return read_story(open_config(config, settings), model)[0]

@@ -1,0 +1,84 @@
+"""Judging, comparing, scoring and the registry from Python."""
+
+import pandas as pd
+import polars as pl
+import pytest
+
+import mlops_project as mlops
+from mlops_project.errors import BundleError, ContractError, DataError, TrackingError
+from tests.unit.interface.conftest import build_table
+
+
+def test_rows_with_labels_judge_a_model(model, project):
+    table = build_table()
+    found = mlops.evaluate(model, pl.from_pandas(table))
+    assert found.metrics["accuracy"] == pytest.approx((model.predict(table) == table["churned"]).mean())
+    assert found.intervals
+    assert "ROC AUC" in found._repr_html_()
+    renamed = table.rename(columns={"churned": "left"})
+    assert mlops.evaluate(project / "artifacts" / "people", renamed, "left").metrics == found.metrics
+
+
+def test_labels_that_do_not_fit_are_refused(model):
+    table = build_table(50)
+    with pytest.raises(DataError, match=r"no column 'chrned'; did you mean 'churned'\?"):
+        mlops.evaluate(model, table, "chrned")
+    with pytest.raises(DataError, match="1 of 50 rows have no 'churned'"):
+        mlops.evaluate(model, table.assign(churned=table["churned"].where(table.index > 0)))
+    with pytest.raises(ContractError, match="labels that the model does not know, such as 'maybe'"):
+        mlops.evaluate(model, table.assign(churned="maybe"))
+
+
+def test_frames_are_compared_with_a_model_or_with_each_other(model, project):
+    table = build_table()
+    moved = table.assign(age=table["age"] + 40)
+    assert not mlops.drift(table, model).drifted
+    found = mlops.drift(moved, model)
+    assert {item.name for item in found.features if item.drifted} == {"age"}
+    assert "<td>age</td><td>yes</td>" in found._repr_html_()
+    assert mlops.drift(pl.from_pandas(moved), project / "artifacts" / "people") == found
+    both = mlops.drift(moved, table, drop=("churned",))
+    assert [item.name for item in both.features if item.drifted] == ["age"]
+    assert mlops.drift(project / "people.parquet", project / "people.parquet", drop=("churned",)).drifted is False
+
+
+def test_contributions_add_up_to_the_probability(model, people):
+    rows = people.dropna().head(3)
+    parts = model.explain(rows, budget_seconds=0.01)
+    assert [*parts] == [*model.contract.names, "(base)"]
+    assert parts.index.equals(rows.index)
+    assert parts.sum(axis=1).to_numpy() == pytest.approx(model.predict_proba(rows)["yes"].to_numpy())
+    other = model.explain(pl.from_pandas(rows), class_name="no", budget_seconds=0.01)
+    assert isinstance(other, pl.DataFrame)
+    assert other.sum_horizontal().to_numpy() == pytest.approx(model.predict_proba(rows)["no"].to_numpy())
+    with pytest.raises(ContractError, match="no class is called 'nope'"):
+        model.explain(rows, class_name="nope")
+
+
+def test_file_is_scored_as_frames_are(model, project, tmp_path):
+    done = mlops.score(project / "people.parquet", tmp_path / "out.parquet", model.bundle, keep=(), processes=1)
+    assert done.outcome.scored == 240
+    scored = pd.read_parquet(tmp_path / "out.parquet")
+    assert [*scored[next(name for name in scored if name.startswith("predicted"))]] == [*model.predict(build_table())]
+
+
+def test_registered_versions_are_promoted_rolled_back_and_told(model, project, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert mlops.log(model.bundle, gates__promote_after_training=False).version == 1
+    mlops.promote(model.bundle, version=1, force=True, reason="the first")
+    other = mlops.train(project / "artifacts" / "people", paths__exported_model_dir=tmp_path / "other", random_state=2)
+    assert mlops.log(other.bundle, gates__promote_after_training=False).decision is None
+    mlops.promote(other.bundle, version=2, force=True, reason="a test")
+    assert mlops.load("models:/people@champion").version == "2"
+    assert mlops.rollback(other.bundle).target == 1
+    with pytest.raises(TrackingError, match="first champion"):
+        mlops.rollback(other.bundle)
+    moves = [(item.action, item.target) for item in mlops.history(other.bundle) if getattr(item, "alias", "") == "champion"]
+    assert moves == [("force", 1), ("force", 2), ("rollback", 1)]
+
+
+def test_bundle_without_reference_rows_explains_nothing(project, tmp_path, people):
+    folder = project / "artifacts" / "people"
+    bare = mlops.train(folder, paths__exported_model_dir=tmp_path / "bare", export__reference_rows=0)
+    with pytest.raises(BundleError, match="keeps no reference rows"):
+        mlops.load(bare.bundle).explain(people)
