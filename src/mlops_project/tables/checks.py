@@ -124,7 +124,7 @@ def find_nearly_constant(features: Columns) -> list[Finding]:
     """Return the columns with one value in all rows but a handful."""
     found = []
     for name, column in features.items():
-        if len(column) < IDENTIFIER_ROWS or column.iloc[:GLANCE_ROWS].nunique() > MAX_OTHERS:
+        if len(column) < IDENTIFIER_ROWS or column.iloc[:GLANCE_ROWS].nunique() > MAX_OTHERS + 1:
             continue
         counts = column.value_counts(dropna=False)
         others = len(column) - int(counts.iloc[0])

@@ -41,7 +41,11 @@ class _Entity:
 
     @property
     def is_named(self) -> bool:
-        return bool(IDENTIFIER_NAME.search(self.column) or NOUNS.search(self.column))
+        return _is_named(self.column)
+
+
+def _is_named(column: str) -> bool:
+    return bool(IDENTIFIER_NAME.search(column) or NOUNS.search(column))
 
 
 def find_repeated(sample: Sample) -> Finding | None:
@@ -66,15 +70,18 @@ def _look_at(sample: Sample, name: str) -> _Entity | None:
     repeated = (codes >= 0) & (sizes[codes] > 1)
     if repeated.mean() < REPEATED:
         return None
-    agreement = {other: _agreement(sample.values[other][repeated], codes[repeated]) for other in sample.values if other != name}
-    static = tuple(other for other, (within, chance) in agreement.items() if within >= STATIC and chance <= BY_CHANCE)
-    varying = tuple(other for other, (within, chance) in agreement.items() if within < STATIC)
     shares = sample.shares
     by_value = explain_by_value(values, shares)
     by_order = 0.0 if sample.is_text(name) else explain_by_order(values, shares, distinct=True)
+    identity = by_value - max(by_order, 0.0)
     within, chance = _agreement(sample.target[repeated], codes[repeated])
     is_target_static = within >= STATIC_TARGET and chance <= 0.8
-    return _Entity(name, len(sizes), static, varying, is_target_static, by_value - max(by_order, 0.0))
+    if not (_is_named(name) or (is_target_static and identity >= IDENTITY)):
+        return None  # before it is compared with every other column, which takes as long as all have columns squared
+    agreement = {other: _agreement(sample.values[other][repeated], codes[repeated]) for other in sample.values if other != name}
+    static = tuple(other for other, (within, chance) in agreement.items() if within >= STATIC and chance <= BY_CHANCE)
+    varying = tuple(other for other, (within, chance) in agreement.items() if within < STATIC)
+    return _Entity(name, len(sizes), static, varying, is_target_static, identity)
 
 
 def _agreement(values: Floats, codes: npt.NDArray[Any]) -> tuple[float, float]:

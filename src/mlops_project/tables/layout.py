@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from mlops_project.errors import DataError
+from mlops_project.wire.reading import NO_VALUES
 
 Row = Sequence[str]
 
@@ -18,7 +19,6 @@ MIN_BODY = 3  # rows; fewer show nothing
 MAX_TITLES = 20
 MAX_BODY = 200
 MOSTLY = 0.9
-GAPS = {"", "na", "n/a", "nan", "null", "none", "?", "-", ".", "nil", "missing"}
 NUMBER = re.compile(r"[-+(]?\s*[$€£¥]?\s*[-+]?(?:\d[\d.,' ]*|[.,]\d+)(?:[eE][-+]?\d+)?\s*[%$€£¥]?\)?")
 DATE = re.compile(r"(?:\d{4}([-/.])\d{1,2}\1\d{1,2}|\d{1,2}([-/.])\d{1,2}\2\d{2,4})(?:[T ].*)?")
 TYPE_WORD = re.compile(
@@ -234,8 +234,9 @@ class _Body:
 
 
 def _kind(cell: str) -> str:
-    if cell.lower() in GAPS:
+    if not cell or cell.lower() in NO_VALUES:
         return "gap"
+    cell = " ".join(cell.split())  # runs of blanks would take cubic time
     if NUMBER.fullmatch(cell):
         return "number"
     return "date" if DATE.fullmatch(cell) else "text"

@@ -129,7 +129,7 @@ def join_production(table: Table, split: Split, production: ProductionRows, conf
         If they lack a feature, hold a label that the table does not have, or, learned from alone, lack a class.
     """
     _check_features(table, production)
-    typed = _as_logged(production.features[list(table.types)], config, table.readings)
+    typed = _as_logged(production.features[list(table.types)], config, table)
     known = _find_known(typed, split)
     typed, target = typed[~known], production.target[~known]
     _check_labels(table, target, alone=not config.retraining.original)
@@ -184,17 +184,16 @@ def _check_labels(table: Table, target: "pd.Series[Any]", *, alone: bool) -> Non
         raise DataError(f"labelled predictions alone (retraining.original: false) cannot be learned from: {lack}")
 
 
-def _as_logged(
-    features: pd.DataFrame, config: Config | None = None, readings: Mapping[str, Reading] = NO_READINGS
-) -> pd.DataFrame:
+def _as_logged(features: pd.DataFrame, config: Config | None = None, table: Table | None = None) -> pd.DataFrame:
     """Return features in the log's representation: every number float64, marks of missing values and texts read as the table's.
 
     A version that answered before the table had these rules has logged them by its own.
     """
     marks = () if config is None else config.data.missing
+    types, readings = ({}, NO_READINGS) if table is None else (table.types, table.readings)
     columns = {}
     for name in features.columns:
-        column = mark_missing(features[name], marks)
+        column = mark_missing(features[name], () if types.get(name) == "boolean" else marks)  # false is no mark 0
         if name in readings and isinstance(column.dtype, pd.StringDtype):
             read = ColumnReading(readings[name], "string").read_text
             column = column.map({text: read(text) or np.nan for text in column.dropna().unique()}).astype("str")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from mlops_project.findings import Finding
+from mlops_project.findings import Finding, accept
 
 MAX_SHOWN = 5
 CODE = "label-spellings"
@@ -36,16 +36,17 @@ def join_spellings(values: "pd.Series[Any]", accepted: Mapping[str, str]) -> "tu
         for key, texts in several.items()
     ]
     finding = Finding(
-        code="label-spellings",
+        code=CODE,
         columns=(str(values.name),),
         seen=f"labels of {values.name!r} differ by blanks or capital letters: {'; '.join(shown[:MAX_SHOWN])}",
         why="as classes of their own they split what belongs together, so they were joined",
         cure="write each label in one way; if they are different labels, say so in checks.accept, and they stay apart",
     )
-    if any(CODE in key.split(":")[0] for key in accepted):
+    (finding,) = accept([finding], accepted)
+    if finding.accepted:
         return values, finding
     names = {text: kept[key] for key, texts in several.items() for text in texts}
-    return values.replace(names), finding
+    return values.map(lambda label: names.get(label, label)).astype(values.dtype), finding
 
 
 def _choose(texts: Mapping[str, int]) -> str:

@@ -139,6 +139,8 @@ def _convert_texts(column: "pd.Series[Any]", wanted: FeatureType | None, max_cat
         return TypedColumn(guessed, _to_text(column, options), "; ".join(filter(None, notes)) or None, _read_texts_as(options))
     column, warning = without_placeholders(present)
     values = _to_datetime(column) if guessed == "datetime" else _to_number(column, guessed)
+    if guessed != "boolean":
+        values = mark_missing(values, options.missing)  # -999.0 among texts, where the mark is -999
     reading = msgspec.structs.replace(options.start(), is_written=True)
     return TypedColumn(guessed, values, warning, reading)
 
@@ -185,12 +187,12 @@ def _read_found(column: "pd.Series[Any]", found: Found) -> "tuple[pd.Series[Any]
         try:
             value = _read_date(text, compiled) if found.type == "datetime" else compiled.read_number(text)
         except UnreadableError:
-            wrong.append(text)
+            wrong.append(place)
             continue
-        read[place] = value
+        read[place] = np.nan if compiled.is_number_mark(value) else value
     if wrong:
         formats = f" written as {' or '.join(found.reading.formats)}" if found.reading.formats else ""
-        _refuse(column[column.isin(wrong)], f"not of type {found.type}{formats}")
+        _refuse(column[np.isin(codes, wrong)], f"not of type {found.type}{formats}")
     dtype = "datetime64[us]" if found.type == "datetime" else np.float64
     typed: pd.Series[Any] = pd.Series(np.array(read, dtype)[codes], index=column.index, name=column.name)
     if found.type == "integer" and not typed.isna().any() and typed.abs().max() < INT64_LIMIT:
@@ -319,13 +321,13 @@ def _show(values: "pd.Series[Any]") -> str:
 def _to_text(column: "pd.Series[Any]", options: Options) -> "pd.Series[Any]":
     if pd.api.types.is_float_dtype(column.dtype):
         present = column.dropna().astype("float64")
-        if np.isfinite(present).all() and (present % 1 == 0).all():
+        if (present.abs() < INT64_LIMIT).all() and (present % 1 == 0).all():
             column = column.astype("float64").astype("Int64")  # codes such as 3.0 are 3
     texts = column.astype("str").where(column.notna())
     if not options.trim:
         return texts
     codes, values = pd.factorize(texts)
-    trimmed = np.array([*(str(value).strip() for value in values), np.nan], object)
+    trimmed = np.array([*(str(value).strip() or np.nan for value in values), np.nan], object)
     return texts if list(trimmed[:-1]) == list(values) else pd.Series(trimmed[codes], column.index, "str", column.name)
 
 
@@ -351,6 +353,10 @@ def _to_number(column: "pd.Series[Any]", kind: FeatureType) -> "pd.Series[Any]":
         _refuse(column[~missing & ~column.isin([0, 1])], "neither true nor false")
     if kind == "integer" and not pd.api.types.is_integer_dtype(column.dtype):
         _refuse(column[~missing & (column.astype("float64") % 1 != 0)], "not whole numbers; use type float")
+    if kind == "integer":
+        _refuse(
+            column[~missing & ((column >= INT64_LIMIT) | (column < -INT64_LIMIT))], "beyond 2^63; use type float or category"
+        )
     if missing.any():
         return column.astype("float64")
     return column.astype("bool" if kind == "boolean" else "int64")

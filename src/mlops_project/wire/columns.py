@@ -94,7 +94,7 @@ def read_number_column(
 def _read_by_rule(read: Callable[[Any, Rules], Any], reading: ColumnReading, value: Any, rules: Rules) -> Any:
     """Read a text by the column's rules where it may be sent as text, anything else by its type."""
     if type(value) is not str:
-        return read(value, rules)
+        return math.nan if reading.is_number_mark(value) else read(value, rules)
     if rules.types == "convertible" or reading.is_written or reading.is_gap(value):
         return reading.read_number(value)
     raise UnreadableError("expected a number, got text")
@@ -297,9 +297,9 @@ def _read_moment(value: Any, rules: Rules) -> Any:
 
 
 def _read_moment_by_rule(reading: ColumnReading, value: Any, rules: Rules) -> Any:
-    if type(value) is not str:
+    if type(value) is not str and not reading.is_number_mark(value):
         return _read_moment(value, rules)
-    if reading.is_gap(value):
+    if type(value) is not str or reading.is_gap(value):
         return np.datetime64("NaT")
     if (moment := reading.read_moment(value)) is not None:
         return np.datetime64(moment, "us")

@@ -52,9 +52,9 @@ class ColumnReading:
 
     def __init__(self, reading: Reading, kind: FeatureType) -> None:
         self.is_written = reading.is_written
-        self.number_marks: npt.NDArray[np.float64] = np.array(
-            [*filter(_is_number, map(_to_number, reading.missing))], np.float64
-        )
+        marks = {number for text in reading.missing if not math.isnan(number := _to_number(text))}
+        self._number_marks = marks - {0.0, 1.0} if kind == "boolean" else marks  # false and true are values there
+        self.number_marks: npt.NDArray[np.float64] = np.array(sorted(self._number_marks), np.float64)
         self._marks = frozenset(reading.missing)
         own = reading.na_words if isinstance(reading.na_words, tuple) else ()
         self._gaps = NO_VALUES | self._marks | {word.lower() for word in own}
@@ -88,7 +88,7 @@ class ColumnReading:
         return self._parse_number(text)
 
     def _parse_number(self, text: str) -> float:
-        found = self._number.fullmatch(text.strip().translate(ALIKE))
+        found = self._number.fullmatch(" ".join(text.translate(ALIKE).split()))  # runs of blanks would take cubic time
         if found is None or (found["open"] is None) != (found["close"] is None):
             raise UnreadableError(f"expected a number {self.describe()}, got other text")
         sign = -1.0 if found["open"] or "-" in (found["sign"], found["inner"]) else 1.0
@@ -128,7 +128,7 @@ class ColumnReading:
 
     def is_number_mark(self, value: object) -> bool:
         """Whether a value is a number that stands for a missing value."""
-        return isinstance(value, int | float | np.number) and not isinstance(value, bool) and bool(value in self.number_marks)
+        return isinstance(value, int | float | np.number) and not isinstance(value, bool) and value in self._number_marks
 
     def spell(self, known: tuple[str, ...]) -> Callable[[str], str]:
         """Return a function that does the same as ``read_text``, quicker for texts that the model knows."""
@@ -155,10 +155,6 @@ def _to_number(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
-
-
-def _is_number(value: float) -> bool:
-    return not math.isnan(value)
 
 
 def _compile_number(reading: Reading) -> "re.Pattern[str]":

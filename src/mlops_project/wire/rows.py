@@ -85,8 +85,9 @@ class RowReader:
         self._readings = compile_readings(contract.features)
         self._marks = _find_marks([contract.features[index] for index in numbers], self._readings)
         self._spellings = _find_spellings(contract.texts, self._readings)
-        # NumPy reads the text 1.234 in its own way, a column may have another one
-        other_signs = any(item.reading is not None and item.reading.decimal != "." for item in contract.features)
+        # NumPy reads the texts 1.234 and 1030 in its own way, a column may have another one
+        rules_of = [item.reading for item in contract.features if item.reading is not None]
+        other_signs = any(reading.decimal != "." or reading.formats for reading in rules_of)
         self._only_numbers = rules.types == "exact" or other_signs
         self._from_record = itemgetter(*self.names) if self._width > 1 else None
 

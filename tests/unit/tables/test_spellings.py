@@ -25,3 +25,8 @@ def test_other_targets_are_left_alone(values):
     same, finding = join_spellings(column, {})
     assert finding is None
     assert same.equals(column)
+
+
+@pytest.mark.parametrize("key", ["label-spellings:other", "other-label-spellings"])
+def test_reasons_for_something_else_do_not_count(key):
+    assert join_spellings(LABELS, {key: "reason"})[0].nunique() == 3

@@ -286,3 +286,30 @@ def test_words_for_a_missing_value_are_what_the_settings_say(values, options, ki
     assert typed.values.dropna().tolist() == expected.dropna().tolist()
     assert said is None or said in str(typed.warning)
     assert said is not None or typed.warning is None
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [(["5.0", "?", "-999.0"], [5.0, None, None]), (["5,25", "1,5", "-999,0"], [5.25, 1.5, None])],
+)
+def test_marks_are_found_however_the_number_is_written_as_in_a_request(values, expected):
+    typed = convert_column(pd.Series(values, name="col", dtype="string"), None, 50, Options(True, missing=(-999,)))
+    assert typed.values.astype(object).where(typed.values.notna(), None).tolist() == expected
+
+
+def test_typed_dates_that_a_format_does_not_fit_are_refused_not_lost():
+    column = pd.Series([dt.date(2026, 1, 3), dt.date(2026, 2, 3)], name="day", dtype=object)
+    with pytest.raises(DataError, match="2 values are not of type datetime written as %d/%m/%Y"):
+        convert_column(column, None, 50, Options(dates={"day": "%d/%m/%Y"}))
+
+
+@pytest.mark.parametrize("values", [pd.Series([2**63 + 5, 3], dtype="uint64"), pd.Series([1e300, 3.0])])
+def test_integers_that_do_not_fit_are_refused_and_codes_keep_their_text(values):
+    with pytest.raises(DataError, match="beyond 2"):
+        convert_column(values.rename("col"), "integer", 50)
+    assert convert_column(values.rename("col"), "category", 50).values.tolist() == values.astype("str").tolist()
+
+
+def test_blank_texts_among_other_values_are_missing():
+    column = pd.Series(["x", " ", 3], name="col", dtype=object)
+    assert convert_column(column, None, 50).values.isna().tolist() == [False, True, False]
