@@ -36,7 +36,7 @@ def join_spellings(values: "pd.Series[Any]", accepted: Mapping[str, str]) -> "tu
         for key, texts in several.items()
     ]
     finding = Finding(
-        code=CODE,
+        code="label-spellings",
         columns=(str(values.name),),
         seen=f"labels of {values.name!r} differ by blanks or capital letters: {'; '.join(shown[:MAX_SHOWN])}",
         why="as classes of their own they split what belongs together, so they were joined",
