@@ -137,7 +137,7 @@ compose: $(VENV)/.dev
 define compile
 	sed -i.bak '/^-e /d' $(1)/requirements*.txt
 	$(COMPILE) --extra dev $(UPGRADE) -o $(1)/requirements-dev.txt
-	$(COMPILE) --extra train --extra tracking --extra serve --extra ui --extra monitor --extra postgres --extra s3 -c $(1)/requirements-dev.txt -o $(1)/requirements.txt
+	$(COMPILE) --extra train --extra tune --extra tracking --extra serve --extra ui --extra monitor --extra postgres --extra s3 -c $(1)/requirements-dev.txt -o $(1)/requirements.txt
 	$(COMPILE) --extra serve -c $(1)/requirements-dev.txt -o $(1)/requirements-serve.txt
 	for name in requirements requirements-dev; do printf '%s\n' '-e .' "$$(cat $(1)/$$name.txt)" >$(1)/$$name.txt; done
 	rm -f $(1)/*.bak

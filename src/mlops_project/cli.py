@@ -12,6 +12,7 @@ COMMANDS = {
     "init": ("mlops_project.init", "command", "Look at a table and write a configuration for it."),
     "config": ("mlops_project.init", "config_command", "Check a configuration and explain every problem."),
     "train": ("mlops_project.train", "command", "Train, evaluate, export, track and register a model."),
+    "tune": ("mlops_project.tune", "command", "Search the estimator's parameters by cross-validation."),
     "log": ("mlops_project.log", "command", "Log an exported model to MLflow that was not logged when it was trained."),
     "models": ("mlops_project.models", "command", "List registered versions with aliases and metrics."),
     "score": ("mlops_project.score", "command", "Score a table of any length: files in, files out."),

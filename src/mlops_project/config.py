@@ -35,6 +35,7 @@ from mlops_project.sections import (
     ServingConfig,
     StackConfig,
     TrackingConfig,
+    TuneConfig,
 )
 
 ENV_PREFIX = "MLOPS_"
@@ -62,6 +63,7 @@ class Config(Section, frozen=True, dict=True):
     data: DataConfig = msgspec.field(default_factory=DataConfig)
     checks: ChecksConfig = msgspec.field(default_factory=ChecksConfig)
     model: ModelConfig = msgspec.field(default_factory=ModelConfig)
+    tune: TuneConfig = msgspec.field(default_factory=TuneConfig)
     evaluation: EvaluationConfig = msgspec.field(default_factory=EvaluationConfig)
     gates: GatesConfig = msgspec.field(default_factory=GatesConfig)
     tracking: TrackingConfig = msgspec.field(default_factory=TrackingConfig)

@@ -226,6 +226,20 @@ class ModelConfig(Section, frozen=True, dict=True):
     ] = "auto"
 
 
+class TuneConfig(Section, frozen=True, dict=True):
+    """The search of `mlops tune`."""
+
+    trials: Annotated[int, Meta(ge=1, description="How many settings are tried.")] = 50
+    minutes: Annotated[float, Meta(gt=0, description="After this time no further one is begun.")] = 10.0
+    space: Annotated[
+        dict[str, Any],
+        Meta(
+            description="What is searched, by parameter of the estimator: a list of choices, or a range such as "
+            "`{low: 0.01, high: 1, log: true}` (whole numbers if both are). Default: a space that suits the estimator."
+        ),
+    ] = msgspec.field(default_factory=dict)
+
+
 class EvaluationConfig(Section, frozen=True, dict=True):
     """How the model is judged on the held-out rows."""
 

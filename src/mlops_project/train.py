@@ -126,7 +126,7 @@ def build(
     started, side = now(), SideWork()
     with collect_library_warnings() as library:
         step("reading the table")
-        table, split, contract = _read(config, production, standing)
+        table, split, contract = read_rows(config, production, standing)
         release_memory()
         with stage(target or config.model_dir) as folder:
             pipeline, chosen, choice = _fit(folder, table, split, contract, config, step, side, folds=production is None)
@@ -136,7 +136,9 @@ def build(
     return bundle, evaluation, held_out, notes
 
 
-def _read(config: Config, production: "ProductionRows | None", standing: Contract | None) -> "tuple[Table, Split, Contract]":
+def read_rows(
+    config: Config, production: "ProductionRows | None" = None, standing: Contract | None = None
+) -> "tuple[Table, Split, Contract]":
     """Return the table without its rows, the rows to learn from and to judge on, and their contract."""
     from mlops_project.data_prep import build_contract, join_production, judge_table, load_table, split_table
     from mlops_project.modeling.evaluation import check_gates

@@ -63,8 +63,8 @@ def choose_model(
     if config.model.estimator != AUTO:
         return config, None
     models = _adopt(list_first_models(contract.task, len(split.train_target)), config, contract)
-    build_pipeline(contract, _with_model(config, models[0]))  # raises what is wrong with the other settings
-    comparison = _Comparison(table, split, contract, config)
+    build_pipeline(contract, with_model(config, models[0]))  # raises what is wrong with the other settings
+    comparison = CrossValidation(table, split, contract, config)
     started = time.monotonic()
     losses = comparison.try_all(models, side, step)
     chosen, reason, candidates = _choose(models, losses, contract, comparison.left_out, tried=bool(comparison.folds))
@@ -77,7 +77,7 @@ def choose_model(
         chosen=chosen,
         reason=reason,
     )
-    return _with_model(config, models[chosen]), choice
+    return with_model(config, models[chosen]), choice
 
 
 def _adopt(models: tuple[FirstModel, ...], config: Config, contract: Contract) -> tuple[FirstModel, ...]:
@@ -97,14 +97,15 @@ def _adopt(models: tuple[FirstModel, ...], config: Config, contract: Contract) -
     return tuple(model for place, model in enumerate(changed) if model not in changed[:place])
 
 
-def _with_model(config: Config, model: FirstModel) -> Config:
+def with_model(config: Config, model: FirstModel) -> Config:
+    """Return the configuration with another estimator and parameters."""
     settings = msgspec.structs.replace(config.model, estimator=model.estimator, params=dict(model.params))
     changed = msgspec.structs.replace(config, model=settings)
     changed.__dict__.update(config.__dict__)  # file and root
     return changed
 
 
-class _Comparison:
+class CrossValidation:
     """Training rows in folds, and models that are compared on them.
 
     Attributes
@@ -175,24 +176,36 @@ class _Comparison:
 
         A model that cannot be fitted to one of the folds raises: it could not be fitted to all rows either.
         """
-        config = _with_model(self.config, model)
         losses = np.full(len(self.target), np.nan)
-        for train, test in self.folds:
+        for fold, (_, test) in enumerate(self.folds):
             if deadline is not None and time.monotonic() >= deadline:
                 self.left_out += 1
                 return None
-            pipeline = build_pipeline(self.contract, config)
-            fit_pipeline(pipeline, self.features.iloc[train], self.target.iloc[train], **self.apart)
             try:
-                answers = predict_frame(pipeline, self.features.iloc[test], self.contract)
+                losses[test] = self.lose(model, fold)
             except ValueError:  # a number too large for this model, say: its rows are not compared
                 continue
-            scored = score_rows(answers, self.truth[test], self.contract)
-            if self.contract.is_classification:
-                losses[test] = -np.log(np.clip(scored.chosen, np.finfo(np.float64).eps, 1.0))
-            else:
-                losses[test] = scored.error**2
         return losses
+
+    def lose(self, model: FirstModel, fold: int) -> Floats:
+        """Return the loss of each test row of a fold: log loss, or squared error.
+
+        Raises
+        ------
+        ConfigError
+            If the model cannot be fitted.
+        ValueError
+            If it has no answer for a row.
+        """
+        train, test = self.folds[fold]
+        pipeline = build_pipeline(self.contract, with_model(self.config, model))
+        fit_pipeline(pipeline, self.features.iloc[train], self.target.iloc[train], **self.apart)
+        scored = score_rows(predict_frame(pipeline, self.features.iloc[test], self.contract), self.truth[test], self.contract)
+        if self.contract.is_classification:
+            losses: Floats = -np.log(np.clip(scored.chosen, np.finfo(np.float64).eps, 1.0))
+            return losses
+        squares: Floats = scored.error**2
+        return squares
 
 
 def _follow(column: "pd.Series[Any] | None", index: pd.Index, *, together: bool = True) -> npt.NDArray[np.intp] | None:
