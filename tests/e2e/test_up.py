@@ -15,7 +15,7 @@ import pytest
 from tests.servers import find_alive, is_alive, wait_until, write_mlflow_tables
 
 pytestmark = pytest.mark.timeout(300)  # as every test has; those that say so are started first
-QUICK = ["--set", "model.estimator=logistic_regression", "--set", "gates.minimum={}"]
+QUICK = ["--set", "model.estimator=logistic_regression", "--set", "model.params={}", "--set", "gates.minimum={}"]
 FREE = ["--set", "serving.port=0", "--set", "stack.ui_port=0", "--set", "monitoring.port=0"]
 QUICK += ["--set", "evaluation.importance_repeats=0", "--set", "evaluation.bootstrap_rounds=0"]
 

@@ -26,11 +26,18 @@ def read_frame(frame: pd.DataFrame, contract: Contract) -> pd.DataFrame:
     problems: list[Problem] = []
     columns: dict[str, pd.Series[Any]] = {}
     for name, reading in compile_readings(contract.features).items():
-        if name in frame.columns:
-            columns[name] = _read_column(frame[name], contract.feature(name), reading, problems)
+        feature = contract.feature(name)
+        if name in frame.columns and not _is_plain(feature):
+            columns[name] = _read_column(frame[name], feature, reading, problems)
     if problems:
         raise RowsError(problems)
     return frame.assign(**columns)
+
+
+def _is_plain(feature: Feature) -> bool:
+    """Whether MLflow's own schema makes booleans of all that training read as one."""
+    reading = feature.reading
+    return feature.type == "boolean" and (reading is None or not (reading.is_written or reading.missing))
 
 
 def _read_column(

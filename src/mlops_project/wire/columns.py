@@ -95,6 +95,8 @@ def _read_by_rule(read: Callable[[Any, Rules], Any], reading: ColumnReading, val
     """Read a text by the column's rules where it may be sent as text, anything else by its type."""
     if type(value) is not str:
         return math.nan if reading.is_number_mark(value) else read(value, rules)
+    if rules.coercion == "mlflow" and read is _read_boolean and not reading.is_truth(value):
+        return read(value, rules)  # any other text is true there
     if rules.types == "convertible" or reading.is_written or reading.is_gap(value):
         return reading.read_number(value)
     raise UnreadableError("expected a number, got text")

@@ -67,6 +67,10 @@ class ColumnReading:
         """Whether a text stands for a missing number, date or truth value."""
         return not (trimmed := text.strip()) or trimmed.lower() in self._gaps
 
+    def is_truth(self, text: str) -> bool:
+        """Whether a text says true or false, or stands for a missing value."""
+        return text.strip().lower() in BOOLEAN_WORDS or self.is_gap(text)
+
     def read_number(self, text: str) -> float:
         """Return a number, a truth value as 0 or 1 or a time of the day in hours; NaN where it is missing.
 

@@ -74,9 +74,13 @@ def test_what_cannot_be_read_is_named(saved):
         mlflow.pyfunc.load_model(str(folder / "model")).predict(frame)
 
 
-def test_truth_with_a_gap_where_training_had_none_is_the_pipelines_business():  # as pandas reads records of which one lacks it
-    feature = Feature("flag", "boolean", default=True, reading=Reading())
-    contract = Contract((feature,), "y", "regression")
-    read = read_frame(pd.DataFrame({"flag": np.array([np.bool_(True), False, np.nan], object)}), contract)
-    assert read["flag"].tolist()[:2] == [1.0, 0.0]
-    assert np.isnan(read["flag"].iloc[2])
+def test_plain_truth_is_left_to_mlflow_and_written_truth_may_have_gaps():  # as pandas reads records of which one lacks it
+    cells = np.array([np.bool_(True), False, np.nan], object)
+    frame = pd.DataFrame({"flag": cells, "paid": cells})
+    features = (
+        Feature("flag", "boolean", default=True, reading=Reading()),
+        Feature("paid", "boolean", default=True, reading=Reading(is_written=True)),
+    )
+    read = read_frame(frame, Contract(features, "y", "regression"))
+    pd.testing.assert_series_equal(read["flag"], frame["flag"])
+    np.testing.assert_array_equal(read["paid"], [1.0, 0.0, np.nan])
