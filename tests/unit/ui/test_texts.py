@@ -63,6 +63,7 @@ BUILT = {
     "metric": tuple(TITLES),
     "metric.none": get_args(Source),
     "answered": ("server", "bundle"),
+    "baseline": ("dummy", "linear"),
     "confirm": ("promote", "rollback"),
     "alert": get_args(AlertName),
     "step": get_args(AlertName),

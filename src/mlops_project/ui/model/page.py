@@ -126,7 +126,7 @@ def _list_baselines(bundle: Bundle, t: Translate) -> pd.DataFrame:
     names = list(metadata.baselines[0].gains)
     rows = [
         (t("this.model"), metadata.metrics, ""),
-        *((t(item.name), item.metrics, item.description) for item in metadata.baselines),
+        *((t(f"baseline.{item.name}"), item.metrics, item.description) for item in metadata.baselines),
     ]
     return pd.DataFrame(
         [
