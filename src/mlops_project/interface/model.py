@@ -15,7 +15,8 @@ from mlops_project.contract import Contract
 from mlops_project.errors import BundleError, ContractError, suggest
 from mlops_project.explanation import BUDGET_SECONDS, MAX_BACKGROUND, explain_encoded
 from mlops_project.interface.settings import Source, open_config
-from mlops_project.runtime import Predictions, Runtime
+from mlops_project.proof import load_runtime
+from mlops_project.runtime import Predictions
 from mlops_project.score import REGISTRY, fetch_model
 from mlops_project.scoring.files import CHUNK_ROWS
 from mlops_project.scoring.local import RULES, list_columns
@@ -45,7 +46,7 @@ class Model:
 
     def __init__(self, bundle: Bundle, version: str) -> None:
         self.bundle, self.version = bundle, version
-        self._runtime = Runtime.load(bundle)
+        self._runtime = load_runtime(bundle)
         self._reader = RowReader(bundle.contract, RULES)
 
     @property
