@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlops_project.modeling.importance import Importance
     from mlops_project.modeling.library_warnings import LibraryWarnings
     from mlops_project.modeling.side_work import SideWork
+    from mlops_project.reference.training_windows import TrainingWindows
     from mlops_project.runtime import Runtime
 
 
@@ -90,6 +91,7 @@ def assemble(
     from mlops_project.modeling.evaluation import evaluate
     from mlops_project.modeling.importance import try_importance
     from mlops_project.proof import note_proven
+    from mlops_project.reference.training_windows import take_training_windows
     from mlops_project.tables.memory import release_memory
 
     config, contract = fitted.config, fitted.contract
@@ -98,6 +100,7 @@ def assemble(
     split = fitted.split
     rivals = fit_rivals(split.train_features, split.train_target, split.test_features, contract, config, side)
     findings = _collect_findings(fitted, runtime, held_out)
+    windows = take_training_windows(split, fitted.table.times, config.monitoring)
     fitted.split = split = split.without_training_features()
     release_memory()
     step("evaluating")
@@ -107,7 +110,7 @@ def assemble(
     findings = accept_all([*findings, *judge_baselines(evaluation, contract, fitted.chosen)], config.checks.accept)
     metadata = _describe(folder, fitted, evaluation, findings)
     importance = try_importance(runtime, held_out, contract, config, side)
-    _write_profile(folder, held_out, evaluation, importance, fitted, side)
+    _write_profile(folder, held_out, windows, evaluation, importance, fitted, side)
     step("drawing plots and the report")
     notes = (*fitted.table.warnings, *library.notes, *side.notes)
     _write_for_people(folder, metadata, config, evaluation, importance, notes, parity, side)
@@ -206,6 +209,7 @@ def _write_for_people(
 def _write_profile(
     folder: Path,
     held_out: "HeldOut",
+    windows: "TrainingWindows | None",
     evaluation: "Evaluation",
     importance: "Importance | None",
     fitted: Fitted,
@@ -213,6 +217,7 @@ def _write_profile(
 ) -> None:
     """Write what monitoring compares with: the held-out rows, counted, and how good the model is on them."""
     from mlops_project.reference.profile import MIN_REFERENCE_ROWS, decode_profile, profile_held_out
+    from mlops_project.reference.training_windows import add_blocks
 
     if len(held_out.truth) < MIN_REFERENCE_ROWS:
         return
@@ -222,6 +227,16 @@ def _write_profile(
         lambda: decode_profile(profile_held_out(held_out, importance, contract, config, evaluation, side).encode()),
         without="so drift and performance of this model cannot be watched",
     )
+    if profile is not None and windows is not None:
+        known = profile
+        profile = (
+            side.attempt(
+                "the table's own windows were",
+                lambda: add_blocks(known, windows, held_out),
+                without="so this model's first windows are judged without a past",
+            )
+            or known
+        )
     if profile is not None:
         (folder / PROFILE_FILE).write_bytes(profile.encode())
 

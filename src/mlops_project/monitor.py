@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlops_project.command import WorkflowCommand, config_options, print_json
+from mlops_project.command import WorkflowCommand, config_options, echo, print_json
 from mlops_project.config import Config
 from mlops_project.errors import MLOpsError
 from mlops_project.formats import PlainFormatter, plain
@@ -341,6 +341,11 @@ def _set_up_logging(level: int) -> None:
 )
 @click.option("--act", is_flag=True, help="With --once: retrain and roll back as the service would.")
 @click.option("--json", "as_json", is_flag=True, help="With --once: print the evaluations as JSON.")
+@click.option(
+    "--accept",
+    metavar="REASON",
+    help="The newest windows that drifted are as they should be: later ones are judged by them, too. Then end.",
+)
 @click.option("--segments", metavar="DIR", help="The prediction log, a folder or fsspec URL; default paths.prediction_log_dir.")
 @click.option("--host", help="Address to listen on; default monitoring.host.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; default monitoring.port.")
@@ -350,6 +355,7 @@ def command(
     since: timedelta | None,
     act: bool,
     as_json: bool,
+    accept: str | None,
     segments: str | None,
     host: str | None,
     port: int | None,
@@ -359,6 +365,9 @@ def command(
         raise click.UsageError("--since, --act and --json go with --once")
     if since and act:
         raise click.UsageError("--act goes without --since: a look at a span of time is no reason to retrain")
+    if accept is not None:
+        _accept(config, accept, alone=not once)
+        return
     _set_up_logging(logging.WARNING if once else logging.INFO)
     monitor = Monitor(config, _find_segments(config, segments))
     if not once:
@@ -373,6 +382,18 @@ def command(
     else:
         _print_summary(evaluations, skipped)
     raise SystemExit(find_exit_code(evaluations))
+
+
+def _accept(config: Config, reason: str, *, alone: bool) -> None:
+    """Let the newest windows that drifted be part of the past that later ones are judged by."""
+    from mlops_project.monitoring.accepted import accept_windows
+    from mlops_project.monitoring.store import EvaluationStore
+
+    if not alone or not reason.strip():
+        raise click.UsageError("--accept takes a reason, and goes without --once")
+    found = accept_windows(EvaluationStore(config.monitoring_dir), config.model.name, reason.strip())
+    windows = "1 window" if len(found) == 1 else f"{len(found)} windows"
+    echo(f"{config.model.name}: {windows} to {found[-1].end} accepted; a running monitor goes by it from the next window on")
 
 
 def _find_segments(config: Config, given: str | None) -> str:

@@ -12,9 +12,10 @@ import msgspec
 import numpy as np
 
 from mlops_project.monitoring.domain import compare_rows
+from mlops_project.monitoring.past import NEEDED, NO_PAST, ColumnPast, Judge
 from mlops_project.monitoring.quality import find_faults
 from mlops_project.monitoring.reasons import NAMED, say, shorten_list
-from mlops_project.monitoring.results import Bins, DomainDrift, Drift, FeatureDrift, Reason
+from mlops_project.monitoring.results import Bins, DomainDrift, Drift, FeatureDrift, PastNote, Reason
 from mlops_project.monitoring.two_sample import (
     NO_TEST,
     TwoSampleTest,
@@ -40,6 +41,7 @@ def compute_drift(
     *,
     sample: Mapping[str, Any] | None = None,
     reference_sample: Mapping[str, Any] | None = None,
+    judge: Judge | None = None,
     seed: int,
 ) -> Drift:
     """Compare a window with the held-out rows.
@@ -53,24 +55,29 @@ def compute_drift(
     sample, reference_sample
         Feature name → ``(n_rows,)``: rows of the window and of the reference for the domain classifier; without both it is left
         out.
+    judge
+        The model's past windows; None: rows are independent draws.
     seed
         Of the classifier's draws.
     """
-    faults = find_faults(current.features, settings.alpha)
+    faults = find_faults(current.features, settings.alpha, judge)
+    alone = _compare_all(current.features, settings, settings.alpha * (1 - DOMAIN_SHARE))
     features = sorted(
-        (
-            _add_faults(found, faults.get(found.name, ()))
-            for found in _compare_all(current.features, settings, settings.alpha * (1 - DOMAIN_SHARE))
-        ),
+        (_add_faults(found, faults.get(found.name, ())) for found in _judge_all(alone, judge, "features")),
         key=lambda found: (not found.drifted, -found.weight * found.jensen_shannon),
     )
-    scores = _compare_all(current.scores, settings, settings.alpha)
+    scores_alone = _compare_all(current.scores, settings, settings.alpha)
+    scores = _judge_all(scores_alone, judge, "scores")
     domain = None
     if sample is not None and reference_sample is not None:
         alpha = settings.alpha * DOMAIN_SHARE
         domain = compare_rows(reference_sample, sample, reference.features, alpha=alpha, seed=seed)
+    past = None if judge is None else _note_past(judge, (*alone, *scores_alone), domain)
+    domain = _judge_domain(domain, judge)
     share = min(1.0, sum(found.weight for found in features if found.drifted))
     reasons = _explain(features, scores, domain, share, settings)
+    if past is not None and past.beyond_chance:
+        reasons = (*reasons, *_explain_past(past, alone, features, scores_alone, scores))
     return Drift(
         rows=current.rows,
         reference_rows=reference.rows,
@@ -82,7 +89,68 @@ def compute_drift(
         prediction_drifted=any(found.drifted for found in scores),
         reason=say(*reasons),
         reasons=reasons,
+        past=past,
     )
+
+
+def _judge_all(found: Sequence[FeatureDrift], judge: Judge | None, kind: str) -> list[FeatureDrift]:
+    """Let drift stand only where it goes beyond what the past windows did, unless rows are independent."""
+    if judge is None:
+        return [*found]
+    pasts: Mapping[str, ColumnPast] = getattr(judge.past, kind)
+    return [_judge_column(one, pasts.get(one.name, NO_PAST), judge) for one in found]
+
+
+def _judge_column(found: FeatureDrift, past: ColumnPast, judge: Judge) -> FeatureDrift:
+    recent = past.measure_recent(np.array(found.bins.current, np.int64))
+    found = msgspec.structs.replace(found, recent=recent)
+    if judge.by_rows:
+        return found
+    if past.windows < NEEDED:
+        return msgspec.structs.replace(found, drifted=False)
+    limit = max(found.threshold, past.reference_limit)
+    drifted = found.drifted and found.jensen_shannon > limit and not past.is_like(recent)
+    return msgspec.structs.replace(found, threshold=limit, drifted=drifted)
+
+
+def _judge_domain(domain: DomainDrift | None, judge: Judge | None) -> DomainDrift | None:
+    if domain is None or judge is None or judge.by_rows:
+        return domain
+    enough = len(judge.past.aucs) >= NEEDED
+    threshold = max(domain.threshold, judge.past.auc_limit)
+    return msgspec.structs.replace(domain, threshold=threshold, drifted=enough and domain.drifted and domain.auc > threshold)
+
+
+def _note_past(judge: Judge, alone: Sequence[FeatureDrift], domain: DomainDrift | None) -> PastNote:
+    return PastNote(
+        judged_by="rows" if judge.by_rows else "nothing" if judge.is_waiting else "windows",
+        windows=judge.past.windows,
+        needed=NEEDED,
+        dependent=judge.dependent,
+        beyond_chance=any(found.drifted for found in alone) or (domain is not None and domain.drifted),
+    )
+
+
+def _explain_past(
+    past: PastNote,
+    alone: Sequence[FeatureDrift],
+    features: Sequence[FeatureDrift],
+    scores_alone: Sequence[FeatureDrift],
+    scores: Sequence[FeatureDrift],
+) -> tuple[Reason, ...]:
+    """Say what differs from the held-out rows and is held back, and why."""
+    if past.judged_by == "rows":
+        return ()
+    kept = {found.name for found in features if found.drifted}, {found.name for found in scores if found.drifted}
+    held = [
+        found
+        for side, names in ((alone, kept[0]), (scores_alone, kept[1]))
+        for found in side
+        if found.drifted and found.name not in names
+    ]
+    if past.judged_by == "nothing":
+        return (Reason(kind="too-short-to-tell", values={"windows": past.windows, "needed": past.needed, "held": len(held)}),)
+    return (Reason(kind="as-before", values={"windows": past.windows, "held": len(held)}),) if held else ()
 
 
 def _add_faults(found: FeatureDrift, faults: tuple[Reason, ...]) -> FeatureDrift:

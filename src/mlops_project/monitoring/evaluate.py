@@ -17,17 +17,25 @@ from mlops_project.monitoring.alerts import decide_alerts
 from mlops_project.monitoring.domain import RowSample
 from mlops_project.monitoring.drift import compute_drift
 from mlops_project.monitoring.estimate import Estimator
+from mlops_project.monitoring.order import OrderTest
+from mlops_project.monitoring.past import Judge, collect_past
 from mlops_project.monitoring.performance import compute_performance
 from mlops_project.monitoring.reasons import say
 from mlops_project.monitoring.results import Drift, Evaluation, Reason
-from mlops_project.prediction_log.layout import LABEL
+from mlops_project.prediction_log.layout import LABEL, TIME
 from mlops_project.prediction_log.reader import Labels, LogReader, Window, to_columns, to_predictions, to_truth
 from mlops_project.reference.performance import read_reference_performance
 from mlops_project.reference.profile import Profiler, ReferenceProfile, load_reference
 
 
 def evaluate_window(
-    config: Config, bundle: Bundle, reader: LogReader, window: Window, previous: Sequence[Evaluation] = ()
+    config: Config,
+    bundle: Bundle,
+    reader: LogReader,
+    window: Window,
+    previous: Sequence[Evaluation] = (),
+    *,
+    accepted: frozenset[str] = frozenset(),
 ) -> Evaluation:
     """Evaluate a window.
 
@@ -38,7 +46,9 @@ def evaluate_window(
     window
         Of one version.
     previous
-        Earlier evaluations of this version, oldest first.
+        Earlier evaluations of this version, oldest first: the last one for alerts, all of them as the model's past.
+    accepted
+        Ends of windows whose drift a person accepted.
 
     Raises
     ------
@@ -50,12 +60,14 @@ def evaluate_window(
     profiler = Profiler(profile) if profile else None
     estimator = Estimator(reference, bundle.contract, seed=seed) if profile and profile.performance else None
     sample = RowSample(seed) if profile and REFERENCE_FILE in bundle.metadata.files else None
-    rows = _read_rows(reader, window, bundle, [item for item in (profiler, estimator) if item], sample)
-    if profile is None or profiler is None:
+    order = OrderTest(profile) if profile else None
+    rows = _read_rows(reader, window, bundle, [item for item in (profiler, estimator) if item], sample, order)
+    if profile is None or profiler is None or order is None:
         drift = _no_drift(rows, why)
     else:
+        judge = Judge(collect_past(profile, previous, accepted), order.is_dependent)
         samples = _pair_samples(sample, bundle) if sample and rows else {}
-        drift = compute_drift(profile, profiler, config.monitoring, **samples, seed=seed)
+        drift = compute_drift(profile, profiler, config.monitoring, **samples, judge=judge, seed=seed)
     labelled, labels = _read_labelled(config, reader, window, bundle)
     performance = compute_performance(
         reference,
@@ -106,9 +118,14 @@ def _no_drift(rows: int, why: Reason) -> Drift:
 
 
 def _read_rows(
-    reader: LogReader, window: Window, bundle: Bundle, counters: Sequence[Profiler | Estimator], sample: RowSample | None
+    reader: LogReader,
+    window: Window,
+    bundle: Bundle,
+    counters: Sequence[Profiler | Estimator],
+    sample: RowSample | None,
+    order: OrderTest | None,
 ) -> int:
-    """Show every row of the window to those who count and to the sample; return how many there are."""
+    """Show every row of the window to those who count, to the sample and to the test of order; return how many there are."""
     if not counters:
         return reader.count(window, labelled=False).rows
     rows = 0
@@ -118,6 +135,8 @@ def _read_rows(
             counter.add(columns, predictions)
         if sample is not None:
             sample.add(columns)
+        if order is not None:
+            order.add(columns, batch.column(TIME).to_numpy(zero_copy_only=False))
         rows += batch.num_rows
     return rows
 

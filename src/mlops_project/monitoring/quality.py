@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mlops_project.monitoring.past import NEEDED, NO_PAST, ColumnPast, Judge
 from mlops_project.monitoring.results import Reason
 from mlops_project.monitoring.two_sample import adjust_holm, compare_increase
 from mlops_project.reference.bins import Tally
@@ -17,21 +18,40 @@ class _Check(NamedTuple):
     p_value: float
     rise: float
     fault: Reason
+    now: float = 1.0
 
 
-def find_faults(tallies: Sequence[Tally], alpha: float) -> dict[str, tuple[Reason, ...]]:
+def find_faults(tallies: Sequence[Tally], alpha: float, judge: Judge | None = None) -> dict[str, tuple[Reason, ...]]:
     """Return feature → what is wrong with its values; features without a fault are left out.
 
     A share must be up by ``LEAST_RISE`` or more, and by more than chance explains at ``alpha`` over all checks of all features
-    (Fisher's exact test, Holm's correction).
+    (Fisher's exact test, Holm's correction). Where rows depend on when they came it must be higher than in past windows,
+    too, and a column that stands still is a fault only if it never did so in as many windows as it takes to know.
+
+    Parameters
+    ----------
+    judge
+        The model's past windows; None: rows are independent draws.
     """
     checks = [check for tally in tallies if tally.rows for check in _check(tally)]
     adjusted = adjust_holm(np.array([check.p_value for check in checks]))
     faults: dict[str, tuple[Reason, ...]] = {}
     for check, p_value in zip(checks, adjusted, strict=True):
-        if p_value < alpha and check.rise >= LEAST_RISE:
+        if p_value < alpha and check.rise >= LEAST_RISE and not _is_usual(check, tallies, judge):
             faults[check.name] = (*faults.get(check.name, ()), check.fault)
     return faults
+
+
+def _is_usual(check: _Check, tallies: Sequence[Tally], judge: Judge | None) -> bool:
+    """Whether past windows were no better."""
+    if judge is None or judge.by_rows:
+        return False
+    past: ColumnPast = judge.past.features.get(check.name, NO_PAST)
+    highest = {"missing": past.missing, "unknown-values": past.unseen, "out-of-range": past.outside}.get(check.fault.kind)
+    if highest is None:
+        return past.constant or past.windows < NEEDED
+    rows = next(tally.rows for tally in tallies if tally.profile.name == check.name)
+    return check.now <= judge.find_share_limit(max(highest, check.now - check.rise), rows)
 
 
 def _check(tally: Tally) -> Iterator[_Check]:
@@ -52,7 +72,7 @@ def _check(tally: Tally) -> Iterator[_Check]:
 def _compare(name: str, kind: str, hits: int, rows: int, current_hits: int, current_rows: int, **bounds: float) -> _Check:
     before, now = hits / max(rows, 1), current_hits / max(current_rows, 1)
     p_value = compare_increase(hits, rows, current_hits, current_rows)
-    return _Check(name, p_value, now - before, Reason(kind=kind, values={"now": now, "before": before, **bounds}))
+    return _Check(name, p_value, now - before, Reason(kind=kind, values={"now": now, "before": before, **bounds}), now)
 
 
 def _check_constant(tally: Tally, present: int, reference_present: int) -> _Check:

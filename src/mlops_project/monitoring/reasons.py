@@ -26,6 +26,11 @@ ENGLISH: dict[str, str] = {
     ),
     "predictions-drifted": "predictions drifted: {named:list}",
     "nothing-drifted": "no change of {features} features beyond chance",
+    "too-short-to-tell": (
+        "too short to tell, {windows} of {needed} past windows: rows depend on when they came, and what differs from the "
+        "held-out rows ({held} features or scores) may do so at every such hour"
+    ),
+    "as-before": "features or scores that differ from the held-out rows ({held}) differ no more than in {windows} past windows",
     "no-profile": "this version was trained without a reference profile, so drift cannot be seen; train again to have one",
     "scores-moved": "the scores moved: {named:list}",
     "score-moved": "{name} ({distance:three}, tolerated {threshold:three})",

@@ -64,7 +64,10 @@ class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
         The test (``KS``, ``Mann–Whitney``, ``χ²``, ``Fisher``; ``none`` if there was nothing to compare), its statistic and
         p-value, and that after Holm's correction over all.
     threshold
-        Jensen–Shannon distance that must be exceeded at this window's size.
+        Jensen–Shannon distance that must be exceeded at this window's size; where rows depend on their time, beyond what the
+        model's past windows came to.
+    recent
+        Jensen–Shannon distance to the mean of the last windows before; None if there were none, and in earlier releases.
     drifted
         Whether this window, taken alone, shows a change: test and effect agree.
     missing_ratio, missing_reference_ratio
@@ -93,6 +96,7 @@ class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
     p_value: float
     p_adjusted: float
     threshold: float
+    recent: float | None = None
     drifted: bool
     missing_ratio: float = 0.0
     missing_reference_ratio: float = 0.0
@@ -125,6 +129,29 @@ class DomainDrift(msgspec.Struct, frozen=True, kw_only=True):
     names: tuple[str, ...] = ()
 
 
+class PastNote(msgspec.Struct, frozen=True, kw_only=True):
+    """What a window was judged by.
+
+    Attributes
+    ----------
+    judged_by
+        ``rows``: its rows look like independent draws, so tests of single rows hold; ``windows``: they depend on when they
+        came, so the window must lie farther off than the model's past windows; ``nothing``: they do, and there are too few.
+    windows, needed
+        How many past windows there are, and how many it takes.
+    dependent
+        Whether the window's rows depend on when they came.
+    beyond_chance
+        Whether the window differs from the held-out rows by more than independent rows would.
+    """
+
+    judged_by: Literal["rows", "windows", "nothing"]
+    windows: int
+    needed: int
+    dependent: bool
+    beyond_chance: bool
+
+
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
     """A window's drift.
 
@@ -146,6 +173,8 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
         In English words; says so, too, if nothing drifted.
     reasons
         The same as data; empty in evaluations of earlier releases.
+    past
+        What the window was judged by; None in evaluations of earlier releases, and where there is no log.
     """
 
     rows: int
@@ -158,6 +187,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     prediction_drifted: bool
     reason: str
     reasons: tuple[Reason, ...] = ()
+    past: PastNote | None = None
 
     def _repr_html_(self) -> str:
         """Return what moved as a table, for notebooks."""

@@ -7,17 +7,19 @@ from scipy import special, stats
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
+LEAST = 1e-300  # nothing divided by it stays nothing
 
-def jensen_shannon(reference: Counts, current: Counts) -> Floats:
+
+def jensen_shannon(reference: Counts | Floats, current: Counts | Floats) -> Floats:
     """Jensen–Shannon distance in [0, 1]: the root of the divergence to base 2 (Lin 1991; Endres & Schindelin 2003).
 
     Parameters
     ----------
     reference, current
-        Counts ``(…, n_bins)``; leading dimensions are broadcast.
+        Counts, or shares, ``(…, n_bins)``; leading dimensions are broadcast.
     """
-    p = reference / np.maximum(reference.sum(axis=-1, keepdims=True), 1)
-    q = current / np.maximum(current.sum(axis=-1, keepdims=True), 1)
+    p = reference / np.maximum(reference.sum(axis=-1, keepdims=True), LEAST)
+    q = current / np.maximum(current.sum(axis=-1, keepdims=True), LEAST)
     middle = (p + q) / 2
     nats = (special.rel_entr(p, middle) + special.rel_entr(q, middle)).sum(axis=-1) / 2
     distance: Floats = np.sqrt(np.clip(nats / np.log(2), 0.0, 1.0))

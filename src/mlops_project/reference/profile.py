@@ -20,6 +20,7 @@ from mlops_project.modeling.held_out import HeldOut
 from mlops_project.modeling.importance import Importance
 from mlops_project.modeling.side_work import SideWork
 from mlops_project.reference.bins import CATEGORY_BINS, PRESENT, FeatureProfile, Tally, find_edges, read_numbers
+from mlops_project.reference.blocks import TimeBlocks
 from mlops_project.reference.performance import ReferencePerformance, build_reference_performance
 from mlops_project.reference.thresholds import compute_thresholds
 from mlops_project.runtime import Predictions
@@ -48,6 +49,8 @@ class ReferenceProfile(msgspec.Struct, frozen=True, kw_only=True):
         Which column of the probabilities each score is; empty for regression.
     performance
         How good the model was on them.
+    blocks
+        How far blocks of consecutive rows of the table lie from them; None without a column of time, or of an older training.
     """
 
     version: int = PROFILE_VERSION
@@ -56,6 +59,7 @@ class ReferenceProfile(msgspec.Struct, frozen=True, kw_only=True):
     scores: tuple[FeatureProfile, ...] = ()
     score_columns: tuple[int, ...] = ()
     performance: ReferencePerformance | None = None
+    blocks: TimeBlocks | None = None
 
     def encode(self) -> bytes:
         """Return the profile as JSON."""

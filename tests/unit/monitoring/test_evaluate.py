@@ -265,7 +265,7 @@ def test_watcher_evaluates_each_row_once_whenever_it_dies(log, watcher, monkeypa
     class DiedError(BaseException):
         """Stands for kill -9: nothing catches it."""
 
-    def die(*_):
+    def die(*_, **__):
         raise DiedError
 
     for moment in ("evaluate_window", "build_report"):

@@ -16,6 +16,7 @@ from pathlib import Path
 from mlops_project.bundle import Bundle
 from mlops_project.config import Config
 from mlops_project.errors import BundleError, TrackingError
+from mlops_project.monitoring.accepted import read_accepted
 from mlops_project.monitoring.alerts import TITLES, find_changes
 from mlops_project.monitoring.evaluate import evaluate_window
 from mlops_project.monitoring.log_state import ClockError, LogState, check_clocks
@@ -35,6 +36,7 @@ from mlops_project.storage.directory import Directory
 from mlops_project.tracking.evaluations import Logged, log_windows
 from mlops_project.tracking.events import EventKind
 
+PAST = 200  # evaluations of a version, some of them with drift, for the ``past.KEPT`` quiet ones
 HISTORY = 300  # evaluations of a model that the report looks back on
 REPORT = "report.html"
 CLOCKS_DIFFER = timedelta(days=1)  # a version's predictions are not older than it by more
@@ -206,7 +208,7 @@ class Watcher:
         """
         version, bundle = self.find_champion(model)
         self._withdraw(model, bundle)
-        previous = self.store.read(model, last=1, version=version)
+        previous = self.store.read(model, last=PAST, version=version)
         if start is None:
             start = find_start(self.reader, _find_progress(previous, model, version, bundle), self.config.monitoring)
         window = Window(model, start or end, end, version)
@@ -216,7 +218,10 @@ class Watcher:
         return self._evaluate(bundle, window, previous)
 
     def _evaluate(self, bundle: Bundle, window: Window, previous: Sequence[Evaluation]) -> Evaluation:
-        return self.reader.leave_out_unreadable(lambda: evaluate_window(self.config, bundle, self.reader, window, previous))
+        accepted = read_accepted(self.store, window.model)
+        return self.reader.leave_out_unreadable(
+            lambda: evaluate_window(self.config, bundle, self.reader, window, previous, accepted=accepted)
+        )
 
     def keep(self, evaluation: Evaluation) -> None:
         """Keep an evaluation, which makes its window done, and show it."""
@@ -251,7 +256,7 @@ class Watcher:
         version, bundle = self.find_champion(model)
         self._withdraw(model, bundle)
         while True:
-            previous = self.store.read(model, last=1, version=version)
+            previous = self.store.read(model, last=PAST, version=version)
             progress = _find_progress(previous, model, version, bundle)
             window = find_window(self.reader, progress, watermark, self.config.monitoring)
             if window is None:

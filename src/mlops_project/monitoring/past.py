@@ -1,0 +1,226 @@
+"""What a model's windows do by themselves: the past that a window is judged by where rows depend on when they came.
+
+Two distances must both be exceeded: to the held-out rows, and to the mean of the last windows. A season moves windows away from
+the held-out rows and brings them back, and a slow rise keeps every window near the last ones; a fault does neither. Each is
+compared with the largest that the last ``KEPT`` quiet windows came to, times a margin.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from mlops_project.monitoring.results import Evaluation, FeatureDrift
+from mlops_project.reference.blocks import RECENT, ColumnBlocks, compare_recent
+from mlops_project.reference.distances import Counts
+from mlops_project.reference.profile import ReferenceProfile
+
+NEEDED = 14  # windows before a window is judged by them
+SETTLED = 30  # windows before the wide margin becomes the narrow one
+KEPT = 120  # windows: five days of hours, four months of days
+WIDE, NARROW = 1.5, 1.25
+SLACK = 0.01  # of a distance, for columns that never moved
+SHARE_MARGIN, SHARE_SLACK = 1.5, 0.02  # of the shares of missing, unknown and out-of-range values
+TRUSTED = 3  # windows that looked like independent rows, after which a single one that does not is a change
+STEADY = 0.05  # share of past windows that may look dependent, or beyond chance, in a log of independent rows
+
+
+@dataclass(frozen=True)
+class ColumnPast:
+    """One feature, or score, in the past windows.
+
+    Attributes
+    ----------
+    reference, recent
+        Distances to the held-out rows, and to the mean of the windows before, oldest first.
+    last
+        Rows per cell of the last windows, ``(n_windows, n_cells)``.
+    missing, unseen, outside
+        Highest share in a window.
+    constant
+        Whether a window had one value only.
+    """
+
+    reference: tuple[float, ...] = ()
+    recent: tuple[float, ...] = ()
+    last: tuple[tuple[int, ...], ...] = ()
+    missing: float = 0.0
+    unseen: float = 0.0
+    outside: float = 0.0
+    constant: bool = False
+
+    @property
+    def windows(self) -> int:
+        """How many there are."""
+        return len(self.reference)
+
+    @property
+    def margin(self) -> float:
+        """How many times as far as the farthest past window a window must lie."""
+        return WIDE if self.windows < SETTLED else NARROW
+
+    @property
+    def reference_limit(self) -> float:
+        """Distance to the held-out rows that must be exceeded."""
+        return _widen(max(self.reference, default=0.0), self.margin)
+
+    @property
+    def recent_limit(self) -> float:
+        """Distance to the last windows that must be exceeded."""
+        return _widen(max(self.recent, default=0.0), self.margin)
+
+    def measure_recent(self, cells: Counts) -> float | None:
+        """Return the distance of rows per cell to the mean of the last windows; None without any."""
+        if not self.last or not cells.sum():
+            return None
+        return compare_recent(np.array(self.last, np.int64), cells)
+
+    def is_like(self, recent: float | None) -> bool:
+        """Whether a window is as near to the last windows as past ones were to theirs."""
+        return recent is not None and bool(self.recent) and recent <= self.recent_limit
+
+
+def _widen(highest: float, margin: float) -> float:
+    """Return the limit over the highest distance of the past; at most halfway to 1, which no distance exceeds."""
+    return min(margin * (highest + SLACK), (1 + highest) / 2)
+
+
+NO_PAST = ColumnPast()
+
+
+@dataclass(frozen=True)
+class Past:
+    """A model's past windows: blocks of its training table first, then accepted windows of the log.
+
+    Attributes
+    ----------
+    features, scores
+        By name.
+    aucs
+        Of the domain classifier, in windows of the log.
+    windows
+        How many there are.
+    odd
+        How many of them depended on time, or lay beyond chance.
+    """
+
+    features: Mapping[str, ColumnPast]
+    scores: Mapping[str, ColumnPast]
+    aucs: tuple[float, ...] = ()
+    windows: int = 0
+    odd: int = 0
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether the past looks like independent rows; with no past nothing speaks against it."""
+        return self.odd <= (max(1.0, STEADY * self.windows) if self.windows >= TRUSTED else 0)
+
+    @property
+    def auc_limit(self) -> float:
+        """AUC of the domain classifier that must be exceeded."""
+        margin = WIDE if len(self.aucs) < SETTLED else NARROW
+        return 0.5 + margin * (max(self.aucs, default=0.5) - 0.5 + SLACK)
+
+
+def collect_past(profile: ReferenceProfile, previous: Sequence[Evaluation], accepted: frozenset[str] = frozenset()) -> Past:
+    """Put a version's past together.
+
+    Parameters
+    ----------
+    profile
+        Of the version.
+    previous
+        Its evaluations, oldest first.
+    accepted
+        Ends of windows that a person accepted.
+    """
+    quiet = choose_quiet(previous, accepted)
+    blocks = profile.blocks
+    trained = {column.name: column for column in blocks.features} if blocks else {}
+    scored = {column.name: column for column in blocks.scores} if blocks else {}
+    counted = blocks.rows if blocks else ()
+    odd = (blocks.beyond if blocks else 0) + sum(_is_odd(one) for one in quiet)
+    return Past(
+        features={one.name: _join(trained.get(one.name), _find(quiet, "features", one.name)) for one in profile.features},
+        scores={one.name: _join(scored.get(one.name), _find(quiet, "scores", one.name)) for one in profile.scores},
+        aucs=tuple(one.drift.domain.auc for one in quiet[-KEPT:] if one.drift.domain),
+        windows=len(counted) + len(quiet),
+        odd=odd,
+    )
+
+
+def choose_quiet(previous: Sequence[Evaluation], accepted: frozenset[str] = frozenset()) -> list[Evaluation]:
+    """Return the windows that are part of the past, oldest first.
+
+    Those without a finding are, and so is a single one with drift between two without: chance, or a day off. A window with
+    faulty data never is, whatever a person accepts.
+    """
+    sound = [not any(feature.quality for feature in one.drift.features) for one in previous]
+    calm = [
+        is_sound and not (one.drift.drifted or one.drift.prediction_drifted)
+        for one, is_sound in zip(previous, sound, strict=True)
+    ]
+    chosen = []
+    for place, one in enumerate(previous):
+        isolated = 0 < place < len(previous) - 1 and calm[place - 1] and calm[place + 1]
+        if sound[place] and (calm[place] or isolated or one.end in accepted) and one.drift.features:
+            chosen.append(one)
+    return chosen
+
+
+def _is_odd(one: Evaluation) -> bool:
+    return one.drift.past is not None and (one.drift.past.dependent or one.drift.past.beyond_chance)
+
+
+def _find(quiet: Sequence[Evaluation], kind: str, name: str) -> list[FeatureDrift]:
+    found = (next((item for item in getattr(one.drift, kind) if item.name == name), None) for one in quiet)
+    return [item for item in found if item is not None and item.rows]
+
+
+def _join(blocks: ColumnBlocks | None, found: Sequence[FeatureDrift]) -> ColumnPast:
+    first = blocks or ColumnBlocks(name="", reference=(), recent=())
+    last = (*first.last, *(item.bins.current for item in found[-RECENT:]))[-RECENT:]
+    return ColumnPast(
+        reference=(*first.reference, *(item.jensen_shannon for item in found))[-KEPT:],
+        recent=(*first.recent, *(item.recent for item in found if item.recent is not None))[-KEPT:],
+        last=tuple(cells for cells in last if len(cells) == len(last[-1])),
+        missing=max([first.missing, *(item.missing_ratio for item in found)]),
+        unseen=max([first.unseen, *(item.unseen_ratio for item in found)]),
+        outside=max([first.outside, *(item.out_of_range_ratio for item in found)]),
+        constant=first.constant or any(_is_constant(item) for item in found),
+    )
+
+
+def _is_constant(item: FeatureDrift) -> bool:
+    return sum(count > 0 for count in item.bins.current[:-1]) == 1
+
+
+class Judge(NamedTuple):
+    """How a window is judged.
+
+    Attributes
+    ----------
+    past
+        Of its version.
+    dependent
+        Whether the window's rows depend on when they came.
+    """
+
+    past: Past
+    dependent: bool
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether tests of single rows hold."""
+        return self.past.is_steady and (not self.dependent or self.past.windows >= TRUSTED)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there are too few past windows to judge by."""
+        return not self.by_rows and self.past.windows < NEEDED
+
+    def find_share_limit(self, highest: float, rows: int) -> float:
+        """Return the share of faulty values that must be exceeded, given the highest of the past; at most halfway to 1."""
+        error = float(np.sqrt(highest * (1 - min(highest, 1.0)) / max(rows, 1)))
+        return min(SHARE_MARGIN * highest + SHARE_SLACK + 2 * error, (1 + highest) / 2)
