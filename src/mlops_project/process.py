@@ -1,6 +1,7 @@
 """What a process asks of its parent, of the C library and of the network: ports, memory, its end."""
 
 import ctypes
+import getpass
 import multiprocessing
 import os
 import signal
@@ -85,3 +86,11 @@ def _open_socket(host: str) -> socket.socket:
     opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just given back is free
     return opened
+
+
+def find_user() -> str:
+    """Return who runs this process: MLflow's user, else the system's."""
+    try:
+        return os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
+    except (KeyError, OSError):  # a container's user id without a name
+        return f"uid {os.getuid()}"

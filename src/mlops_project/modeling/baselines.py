@@ -250,7 +250,8 @@ def _warn_of_base_rate(seen: str, *, worse: bool) -> Finding:
         why="the same answer for every row predicts better: the model is too sure of itself, or there is nothing to learn"
         if worse
         else unclear,
-        cure="model.estimator: auto, a larger min_samples_leaf or model.calibration, more rows, or other columns",
+        cure="model.estimator: auto (unless it is that already), a larger min_samples_leaf or model.calibration, more rows, or "
+        "other columns",
     )
 
 

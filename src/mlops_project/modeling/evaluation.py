@@ -339,10 +339,12 @@ def format_baselines(metrics: Mapping[str, float], baselines: Sequence[Baseline]
 
 
 def describe_gain(baseline: Baseline) -> str:
-    """Say by how much the model's proper score is better than a trivial model's, or worse."""
+    """Say by how much the model's proper score is better than a trivial model's, or worse, if that is beyond noise."""
     name, gain = next(iter(baseline.gains.items()))
     bounds = sorted(abs(bound) if bound * gain > 0 else -abs(bound) for bound in baseline.gain_intervals.get(name, ()))
     shown = ", ".join(map(format_number, bounds))
     kind = "better" if gain > 0 else "worse"
+    if bounds and bounds[0] < 0:
+        kind = f"not clearly {kind}"
     text = f"{TITLES[name]} is {kind} than the {baseline.name} model's by {format_number(abs(gain))}"
     return text + (f" [{shown}]" if shown else "")

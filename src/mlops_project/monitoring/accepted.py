@@ -5,7 +5,7 @@
     <monitoring_dir>/<model>/accepted.json
 """
 
-import getpass
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -15,8 +15,11 @@ from mlops_project.errors import ConfigError
 from mlops_project.monitoring.past import choose_quiet
 from mlops_project.monitoring.results import Evaluation
 from mlops_project.monitoring.store import EvaluationStore
+from mlops_project.process import find_user
 
 FILE = "accepted.json"
+
+logger = logging.getLogger(__name__)
 
 
 class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,8 +57,12 @@ def read_acceptances(store: EvaluationStore, model: str) -> tuple[Acceptance, ..
 
 
 def read_accepted(store: EvaluationStore, model: str) -> frozenset[str]:
-    """Return the ends of the windows that were accepted."""
-    return frozenset(end for one in read_acceptances(store, model) for end in one.ends)
+    """Return the ends of the windows that were accepted; none, with a warning, if the file was damaged."""
+    try:
+        return frozenset(end for one in read_acceptances(store, model) for end in one.ends)
+    except ConfigError as error:  # an evaluation without them is stricter, never blinder
+        logger.warning("%s; windows are judged as if none were accepted", error)
+        return frozenset()
 
 
 def accept_windows(store: EvaluationStore, model: str, reason: str) -> tuple[Evaluation, ...]:
@@ -78,7 +85,7 @@ def accept_windows(store: EvaluationStore, model: str, reason: str) -> tuple[Eva
             "faulty windows are never accepted: mend the source, or train on a table that has such values"
         )
     ends = tuple(one.end for one in sound)
-    said = Acceptance(ends=ends, reason=reason, by=getpass.getuser(), at=datetime.now(UTC).isoformat(timespec="seconds"))
+    said = Acceptance(ends=ends, reason=reason, by=find_user(), at=datetime.now(UTC).isoformat(timespec="seconds"))
     store.write(model, FILE, msgspec.json.encode((*read_acceptances(store, model), said)))
     return tuple(sound)
 

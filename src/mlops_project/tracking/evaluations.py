@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlops_project.config import Config
-from mlops_project.tracking import registry
+from mlops_project.process import find_user
 from mlops_project.tracking.events import EventKind, read_events, record_event
 from mlops_project.tracking.runs import find_experiment
 from mlops_project.tracking.store import Store, open_store
@@ -81,7 +81,7 @@ def _find_run(store: Store, model: str, version: str) -> Any:
         return found[0]
     tags = {MONITORING_TAG: model, VERSION_TAG: version, "mlflow.source.name": "mlops monitor", "mlflow.source.type": "LOCAL"}
     return store.client.create_run(
-        experiment, tags=tags | {"mlflow.user": registry.find_user()}, run_name=f"monitoring {model} v{version}"
+        experiment, tags=tags | {"mlflow.user": find_user()}, run_name=f"monitoring {model} v{version}"
     )
 
 

@@ -11,8 +11,9 @@ from typing import Literal
 
 import msgspec
 
+from mlops_project.process import find_user
 from mlops_project.tracking.records import decode_records
-from mlops_project.tracking.registry import CHAMPION, MOVE_TAG, Move, Number, Version, find_user
+from mlops_project.tracking.registry import CHAMPION, MOVE_TAG, Move, Number, Version
 from mlops_project.tracking.store import Store
 
 EVENT_TAG = "mlops.event."

@@ -4,8 +4,6 @@ A move is recorded as a tag of the registered model *before* the alias moves: a 
 ``read_moves`` reports as unfinished, never a move without a record.
 """
 
-import getpass
-import os
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ import msgspec
 from mlops_project.bundle import Bundle, load_bundle
 from mlops_project.comparison import Comparison
 from mlops_project.errors import BundleError, TrackingError
+from mlops_project.process import find_user
 from mlops_project.tracking.card import MAX_DESCRIPTION, list_findings, read_card
 from mlops_project.tracking.records import UNREADABLE, decode_records
 from mlops_project.tracking.store import Store
@@ -314,14 +313,6 @@ def finish_move(store: Store, move: Move) -> None:
         store.client.set_registered_model_alias(move.model, move.alias, str(move.target))
     if move.alias == CHAMPION and now in (move.source, move.target):
         _describe_model(store, move.model, move.target)
-
-
-def find_user() -> str:
-    """Return the user's name: MLflow's user, else the system's."""
-    try:
-        return os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
-    except (KeyError, OSError):  # a container's user id without a name
-        return f"uid {os.getuid()}"
 
 
 def read_moves(store: Store, name: str) -> list[Move]:

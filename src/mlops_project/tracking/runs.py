@@ -12,6 +12,7 @@ from typing import Any
 from mlops_project.bundle import CROSS_VALIDATION_FILE, METADATA_FILE, Bundle, Metadata
 from mlops_project.config import Config
 from mlops_project.errors import TrackingError
+from mlops_project.process import find_user
 from mlops_project.tracking import registry
 from mlops_project.tracking.card import CARD_FILE, list_findings, read_card
 from mlops_project.tracking.store import Store, open_store
@@ -117,7 +118,7 @@ def _start_run(store: Store, experiment_id: str, bundle: Bundle) -> Any:
         STARTED: metadata.started_at,
         "mlflow.source.name": "mlops train",
         "mlflow.source.type": "LOCAL",
-        "mlflow.user": registry.find_user(),
+        "mlflow.user": find_user(),
         "estimator": metadata.estimator,
         "data_digest": metadata.data_digest,
         "config_digest": metadata.config_digest,

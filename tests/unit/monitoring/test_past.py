@@ -8,7 +8,7 @@ import pytest
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ConfigError
 from mlops_project.modeling.held_out import HeldOut, as_columns
-from mlops_project.monitoring.accepted import accept_windows, read_accepted
+from mlops_project.monitoring.accepted import FILE, accept_windows, read_accepted
 from mlops_project.monitoring.alerts import decide_alerts
 from mlops_project.monitoring.drift import compute_drift
 from mlops_project.monitoring.order import OrderTest, compare_neighbours, compare_slices
@@ -195,6 +195,18 @@ def test_a_lasting_change_is_quiet_once_a_person_accepted_it(season, tmp_path):
     assert past.features["plain"].reference[-1] == replay.history[-1].drift.features[0].jensen_shannon
     with pytest.raises(ConfigError, match="did not drift"):
         accept_windows(EvaluationStore(str(tmp_path / "empty")), "m", "why")
+
+
+def test_damaged_acceptances_stop_no_evaluation_and_are_not_written_over(tmp_path, season, caplog):
+    replay, store = fork(season), EvaluationStore(str(tmp_path))
+    for one in replay.run(2, lambda rows: rows.assign(plain=rows["plain"] * 0.5 + 0.8)):
+        store.append(one)
+    store.write("m", FILE, b"[{")
+    assert read_accepted(store, "m") == frozenset()
+    assert "accepted.json cannot be read" in caplog.text
+    with pytest.raises(ConfigError, match="mend or delete it"):
+        accept_windows(store, "m", "new sensor")
+    assert store.read_bytes("m", FILE) == b"[{"
 
 
 def test_temperatures_of_seattle_are_quiet_and_fahrenheit_read_as_celsius_is_not():
