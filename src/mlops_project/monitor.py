@@ -7,7 +7,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -167,19 +167,6 @@ class Monitor:
         return True
 
 
-def _build_server(app: Any) -> Any:
-    """Return uvicorn's server without its signal handlers: they would end the process with the signal's code, not with 0."""
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            yield
-
-    options: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False, "lifespan": "off"}
-    return Server(uvicorn.Config(app, timeout_graceful_shutdown=1, **options))
-
-
 def serve(monitor: Monitor, host: str, port: int) -> None:
     """Answer over HTTP while the monitor works in a thread, until SIGTERM or SIGINT.
 
@@ -197,14 +184,14 @@ def serve(monitor: Monitor, host: str, port: int) -> None:
     StackError
         If the port is taken.
     """
-    from mlops_project.monitoring.service.http import MonitorBackend, build_service
+    from mlops_project.monitoring.service.http import MonitorBackend, build_server, build_service
 
     watcher = monitor.watcher
     backend = MonitorBackend(
         watcher.metrics, lambda: monitor.is_ready, monitor.read_status, watcher.read_report, monitor.handle_alert
     )
     listener = listen(host, port)
-    server = _build_server(build_service(backend))
+    server = build_server(build_service(backend))
     stop = threading.Event()
     worker = threading.Thread(target=monitor.run, args=(stop,), name="monitor", daemon=True)
 

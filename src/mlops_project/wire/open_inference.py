@@ -348,9 +348,7 @@ def _decode_base64(values: npt.NDArray[Any], tensor: _InputTensor) -> npt.NDArra
         texts = [None if text is None else base64.b64decode(text, validate=True).decode() for text in values.tolist()]
     except ValueError:
         raise InferenceError(f"input {shorten(tensor.name)!r}: an element is not the base64 of UTF-8 text") from None
-    values = np.empty(len(texts), object)
-    values[:] = texts
-    return values
+    return np.array(texts, object)
 
 
 def _split_texts(raw: "memoryview | bytes", tensor: _InputTensor) -> npt.NDArray[Any]:
@@ -368,9 +366,7 @@ def _split_texts(raw: "memoryview | bytes", tensor: _InputTensor) -> npt.NDArray
         position = end + size
         if len(texts) == most and position < len(raw):
             raise InferenceError(f"input {shorten(tensor.name)!r}: the data has more than the {most} texts of its shape")
-    values = np.empty(len(texts), object)
-    values[:] = texts
-    return values
+    return np.array(texts, object)
 
 
 def _to_bytes(values: npt.NDArray[Any]) -> bytes:

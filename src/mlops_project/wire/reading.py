@@ -2,9 +2,10 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -152,6 +153,40 @@ class ColumnReading:
 def compile_readings(features: tuple[Feature, ...]) -> dict[str, ColumnReading]:
     """Return the rules of the columns that have some."""
     return {item.name: ColumnReading(item.reading, item.type) for item in features if item.reading is not None}
+
+
+class Marks(NamedTuple):
+    """Numbers that stand for a missing value: in which number columns, and which; a column may have several."""
+
+    columns: npt.NDArray[np.intp]
+    values: npt.NDArray[np.float64]
+
+    def apply(self, numbers: npt.NDArray[np.float64]) -> None:
+        """Make the marks NaN, in place."""
+        found = numbers[:, self.columns] == self.values
+        if found.any():
+            rows, places = np.nonzero(found)
+            numbers[rows, self.columns[places]] = np.nan
+
+
+def find_marks(features: Sequence[Feature], readings: Mapping[str, ColumnReading]) -> Marks | None:
+    """Return the number marks of number columns, given in the model's order; None if there are none."""
+    pairs = [
+        (index, mark)
+        for index, feature in enumerate(features)
+        if feature.name in readings
+        for mark in readings[feature.name].number_marks.tolist()
+    ]
+    if not pairs:
+        return None
+    return Marks(np.array([index for index, _ in pairs], np.intp), np.array([mark for _, mark in pairs], np.float64))
+
+
+def find_spellings(features: Sequence[Feature], readings: Mapping[str, ColumnReading]) -> list[Callable[[str], str]] | None:
+    """Return what reads the texts of each text column; None if all are taken as they come."""
+    if not any(feature.name in readings for feature in features):
+        return None
+    return [readings[feature.name].spell(feature.categories) if feature.name in readings else str for feature in features]
 
 
 def _to_number(text: str) -> float:

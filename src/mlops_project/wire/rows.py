@@ -17,7 +17,7 @@ from mlops_project.runtime import MISSING_TEXT, Floats
 from mlops_project.wire.columns import EXACT_INTEGER, LARGEST, Rules, read_date_column, read_number_column, read_text_column
 from mlops_project.wire.limits import NO_LIMITS, Limits
 from mlops_project.wire.problems import MAX_PROBLEMS, Problem, Problems, RowsError, Stage, at_rows, check_once, shorten
-from mlops_project.wire.reading import ColumnReading, compile_readings
+from mlops_project.wire.reading import compile_readings, find_marks, find_spellings
 
 
 class Encoded(NamedTuple):
@@ -83,8 +83,8 @@ class RowReader:
         )
         self._closed = [frozenset(item.categories) if item.type == "category" else None for item in contract.texts]
         self._readings = compile_readings(contract.features)
-        self._marks = _find_marks([contract.features[index] for index in numbers], self._readings)
-        self._spellings = _find_spellings(contract.texts, self._readings)
+        self._marks = find_marks([contract.features[index] for index in numbers], self._readings)
+        self._spellings = find_spellings(contract.texts, self._readings)
         # NumPy reads the texts 1.234 and 1030 in its own way, a column may have another one
         rules_of = [item.reading for item in contract.features if item.reading is not None]
         other_signs = any(reading.decimal != "." or reading.formats for reading in rules_of)
@@ -362,39 +362,6 @@ class RowReader:
         if feature.name in columns:
             return columns[feature.name]
         return [None] * n_rows if self.rules.missing == "impute" else None
-
-
-class _Marks(NamedTuple):
-    """Numbers that stand for a missing value: in which number columns, and which; a column may have several."""
-
-    columns: npt.NDArray[np.intp]
-    values: Floats
-
-    def apply(self, numbers: Floats) -> None:
-        """Make the marks NaN, in place."""
-        found = numbers[:, self.columns] == self.values
-        if found.any():
-            rows, places = np.nonzero(found)
-            numbers[rows, self.columns[places]] = np.nan
-
-
-def _find_marks(features: Sequence[Feature], readings: Mapping[str, ColumnReading]) -> _Marks | None:
-    pairs = [
-        (index, mark)
-        for index, feature in enumerate(features)
-        if feature.name in readings
-        for mark in readings[feature.name].number_marks.tolist()
-    ]
-    if not pairs:
-        return None
-    return _Marks(np.array([index for index, _ in pairs], np.intp), np.array([mark for _, mark in pairs], np.float64))
-
-
-def _find_spellings(features: Sequence[Feature], readings: Mapping[str, ColumnReading]) -> list[Callable[[str], str]] | None:
-    """Return what reads the texts of each text column; None if all are taken as they come."""
-    if not any(feature.name in readings for feature in features):
-        return None
-    return [readings[feature.name].spell(feature.categories) if feature.name in readings else str for feature in features]
 
 
 def _taker(positions: list[int]) -> Any:

@@ -1,9 +1,10 @@
 """The monitor over HTTP: health, metrics, status, reports, and Alertmanager's webhook."""
 
+import contextlib
 import hmac
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +90,19 @@ def build_service(backend: MonitorBackend) -> Starlette:
         Route("/alerts", alerts, methods=["POST"]),
     ]
     return Starlette(routes=routes, exception_handlers={HTTPException: _refuse, Exception: _fail})
+
+
+def build_server(app: Any) -> Any:
+    """Return uvicorn's server without its signal handlers: they would end the process with the signal's code, not with 0."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    options: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False, "lifespan": "off"}
+    return Server(uvicorn.Config(app, timeout_graceful_shutdown=1, **options))
 
 
 def _check_token(authorization: str) -> None:

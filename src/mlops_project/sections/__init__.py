@@ -1,0 +1,46 @@
+"""The sections of a configuration file: every setting with its type, bounds and description.
+
+``docs/configuration.md`` is generated from the descriptions here.
+"""
+
+from mlops_project.sections.running import (
+    MonitoringConfig,
+    PredictionLogConfig,
+    ProofConfig,
+    RetrainingConfig,
+    ServingConfig,
+    StackConfig,
+)
+from mlops_project.sections.section import Section
+from mlops_project.sections.training import (
+    ChecksConfig,
+    DataConfig,
+    Estimator,
+    EvaluationConfig,
+    ExportConfig,
+    GatesConfig,
+    ModelConfig,
+    PathsConfig,
+    TrackingConfig,
+    TuneConfig,
+)
+
+__all__ = [
+    "ChecksConfig",
+    "DataConfig",
+    "Estimator",
+    "EvaluationConfig",
+    "ExportConfig",
+    "GatesConfig",
+    "ModelConfig",
+    "MonitoringConfig",
+    "PathsConfig",
+    "PredictionLogConfig",
+    "ProofConfig",
+    "RetrainingConfig",
+    "Section",
+    "ServingConfig",
+    "StackConfig",
+    "TrackingConfig",
+    "TuneConfig",
+]

@@ -1,0 +1,201 @@
+"""The sections about models at work: proof, serving, the prediction log, monitoring, retraining, the local stack."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from mlops_project.sections.section import Section
+
+
+class ProofConfig(Section, frozen=True, dict=True):
+    """How a model that arrives is tried before it is published, served or used: in a child process, on its example row."""
+
+    seconds: Annotated[float, Meta(gt=0, le=3600, description="A model that has not answered after this time is refused.")] = (
+        30.0
+    )
+    memory_bytes: Annotated[
+        int,
+        Meta(
+            ge=256 << 20,
+            description="A model that needs more memory is refused (on Linux; where a container has less left, that counts).",
+        ),
+    ] = 2 * 2**30
+
+
+class ServingConfig(Section, frozen=True, dict=True):
+    """The model server, `mlops serve`."""
+
+    host: Annotated[str, Meta(description="Address to listen on; `0.0.0.0` for every one.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8000
+    workers: Annotated[int, Meta(ge=1, le=256, description="Processes that answer. One per core is enough.")] = 1
+    predict_method: Annotated[
+        Literal["predict", "predict_proba"], Meta(description="What `/invocations` returns for classifiers.")
+    ] = "predict"
+    coercion: Annotated[
+        Literal["strict", "mlflow"],
+        Meta(description="`strict`: what loses something (1.5 in an integer column) is a 400. `mlflow`: lost as MLflow does."),
+    ] = "strict"
+    missing_features: Annotated[
+        Literal["error", "impute"],
+        Meta(description="Columns that a request lacks: a 400 that names them, or the training table's default value."),
+    ] = "error"
+    default_model: Annotated[
+        str | None, Meta(description="Which of several models answers `/invocations` and `/predict`; default `model.name`.")
+    ] = None
+    poll_seconds: Annotated[float, Meta(gt=0, description="How often to look for a new model.")] = 1.0
+    challenger: Annotated[
+        Literal["none", "shadow", "canary"],
+        Meta(description="What a challenger does: nothing, score a share of the requests unseen, or answer that share."),
+    ] = "none"
+    challenger_share: Annotated[float, Meta(ge=0, le=1, description="Share of requests for the challenger.")] = 0.1
+    max_body_bytes: Annotated[int, Meta(ge=1024, description="Larger bodies, also once decompressed, get 413.")] = 32 * 2**20
+    max_compression_ratio: Annotated[
+        float,
+        Meta(
+            ge=1,
+            description="How many times its size a compressed body may have once decompressed; more gets 413. Up to a quarter "
+            "of `max_body_bytes` any ratio will do.",
+        ),
+    ] = 100.0
+    max_rows: Annotated[int, Meta(ge=1, description="Requests with more rows get 413.")] = 100_000
+    max_values: Annotated[
+        int,
+        Meta(
+            ge=1000,
+            description="Requests with more values get 413: rows times columns, and all that stands in JSON, where a number "
+            "counts 1, a text or a name 2, a list or an object 4. Each takes up to 40 bytes of a worker's memory.",
+        ),
+    ] = 4_000_000
+    max_head_bytes: Annotated[
+        int, Meta(ge=1024, le=2**20, description="A request whose target is longer gets 414; one with larger headers 431.")
+    ] = 64 * 2**10
+    max_connections: Annotated[
+        int,
+        Meta(ge=1, description="Connections per worker; beyond, those that wait longest for their client make room, or 503."),
+    ] = 1000
+    max_half_open: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Connections of one client address that owe the rest of a request for over a second; others get 503.",
+        ),
+    ] = 200
+    probe_connections: Annotated[
+        int, Meta(ge=1, description="Further connections per worker that may ask for probes and metrics only.")
+    ] = 32
+    max_wait_seconds: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="Requests that would wait longer for their answer, by how long answers took lately, get 503 with "
+            "`Retry-After`.",
+        ),
+    ] = 0.03
+    max_waiting: Annotated[
+        int, Meta(ge=1, description="Requests at work and waiting per worker, however quick; further ones get 503 too.")
+    ] = 256
+    request_seconds: Annotated[
+        float, Meta(gt=0, description="A request that is not there after this time gets 408, one not answered 504.")
+    ] = 30.0
+    drain_seconds: Annotated[float, Meta(ge=0, description="How long open requests may take after SIGTERM.")] = 10.0
+    access_log: Annotated[Literal["all", "errors", "none"], Meta(description="Which requests are logged, as JSON lines.")] = (
+        "errors"
+    )
+    keys_file: Annotated[
+        str | None,
+        Meta(
+            description="File with lines of `role:key` or `role+role:key` (`predict`, `label`, `admin`). `SERVE_API_KEYS` "
+            "holds the same, comma-separated."
+        ),
+    ] = None
+
+
+class PredictionLogConfig(Section, frozen=True, dict=True):
+    """What was asked and answered, for monitoring."""
+
+    enabled: Annotated[bool, Meta(description="Keep the log.")] = True
+    sample: Annotated[float, Meta(ge=0, le=1, description="Share of requests that are logged.")] = 1.0
+    segment_bytes: Annotated[int, Meta(ge=4096, description="A segment is closed at this size.")] = 64 * 2**20
+    segment_seconds: Annotated[float, Meta(gt=0, description="A segment is closed at this age.")] = 300.0
+    retention_days: Annotated[
+        float, Meta(gt=0, description="Older segments are deleted; those that no monitor has read, at twice the age.")
+    ] = 30.0
+    max_bytes: Annotated[
+        int, Meta(ge=8192, description="Beyond this size the oldest segments are deleted, read ones first.")
+    ] = 10 * 2**30
+    on_failure: Annotated[
+        Literal["serve", "refuse"], Meta(description="When the log cannot be written: answer and count the loss, or 503.")
+    ] = "serve"
+
+
+class MonitoringConfig(Section, frozen=True, dict=True):
+    """What `mlops monitor` watches, and when it speaks."""
+
+    host: Annotated[str, Meta(description="Address to listen on; `0.0.0.0` for every one.")] = "127.0.0.1"
+    port: Annotated[
+        int, Meta(ge=0, le=65535, description="Port of `/metrics`, `/status` and `/alerts`; 0 takes a free one.")
+    ] = 8002
+    poll_seconds: Annotated[float, Meta(gt=0, description="How often to look for closed segments of the log.")] = 10.0
+    every_minutes: Annotated[float, Meta(gt=0, description="Length of a window; each is evaluated once.")] = 60.0
+    every_rows: Annotated[int, Meta(ge=0, description="A window also ends after this many rows; 0 for never.")] = 0
+    min_rows: Annotated[int, Meta(ge=30, description="A window with fewer rows is joined to the next.")] = 200
+    alpha: Annotated[
+        float, Meta(gt=0, lt=1, description="False alarms per window, over all features together (Holm's correction).")
+    ] = 0.01
+    min_effect: Annotated[
+        float, Meta(ge=0, lt=1, description="Jensen–Shannon distance that a change must reach to matter at all.")
+    ] = 0.03
+    drift_share: Annotated[
+        float, Meta(gt=0, le=1, description="Share of the features, weighted by importance, that must drift for an alert.")
+    ] = 0.05
+    consecutive: Annotated[int, Meta(ge=1, description="Windows in a row before an alert fires.")] = 2
+    metric: Annotated[
+        str | None, Meta(description="Metric whose loss raises an alert; default `gates.metric`, or ROC AUC, log loss or RMSE.")
+    ] = None
+    tolerance: Annotated[
+        float,
+        Meta(ge=0, description="Loss against the held-out rows that is tolerated; for log loss, MAE and RMSE as a share."),
+    ] = 0.02
+    label_rows: Annotated[int, Meta(ge=30, description="Live metrics look at this many newest labelled predictions.")] = 2000
+    min_labels: Annotated[int, Meta(ge=30, description="Fewer labelled predictions give no live metric.")] = 100
+    stale_label_hours: Annotated[float, Meta(gt=0, description="Labels that stay away for longer raise an alert.")] = 48.0
+    log_retention_days: Annotated[float, Meta(gt=0, description="How long the Parquet log is kept.")] = 180.0
+    on_alert: Annotated[
+        Literal["report", "retrain", "retrain-and-promote"],
+        Meta(description="What an alert brings about by itself: nothing, a challenger, or a champion if the gates agree."),
+    ] = "report"
+
+
+class RetrainingConfig(Section, frozen=True, dict=True):
+    """`mlops retrain`: new labelled rows beside the original table."""
+
+    original: Annotated[bool, Meta(description="Train on the original table as well.")] = True
+    max_age_days: Annotated[float, Meta(gt=0, description="Older labelled predictions are left out.")] = 90.0
+    min_rows: Annotated[int, Meta(ge=30, description="Fewer labelled predictions are no reason to train.")] = 200
+    recent_share: Annotated[
+        float, Meta(gt=0, lt=1, description="Share of the labelled predictions, the newest, that judge instead of train.")
+    ] = 0.3
+    forgetting: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="How much accuracy (or R²) on the fixed held-out rows may be given up once the world has changed.",
+        ),
+    ] = 0.3
+    cool_down_minutes: Annotated[float, Meta(ge=0, description="Pause between two retrainings that nobody asked for.")] = 60.0
+    every_hours: Annotated[float, Meta(ge=0, description="Retrain on a schedule; 0 for never.")] = 0.0
+    watch_hours: Annotated[
+        float, Meta(ge=0, description="A retrained champion that does worse than the old one in this time is rolled back.")
+    ] = 24.0
+    runner: Annotated[
+        Literal["process", "kubernetes"], Meta(description="Where a retraining runs: a child process, or a Job of the cluster.")
+    ] = "process"
+
+
+class StackConfig(Section, frozen=True, dict=True):
+    """The local stack of `mlops up`."""
+
+    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
+    mlflow_port: Annotated[int, Meta(ge=0, le=65535, description="MLflow's user interface.")] = 5000
+    ui_port: Annotated[int, Meta(ge=0, le=65535, description="The application.")] = 8501
