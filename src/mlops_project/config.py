@@ -1,7 +1,7 @@
 """The configuration's typed schema and how a file, the environment and options become one.
 
 Order: defaults < YAML file < ``MLOPS_…`` variables < ``--set`` options. Unknown keys are rejected with a suggestion, and
-every problem is reported at once. ``sections.py`` describes every setting.
+every problem is reported at once. ``sections`` describes every setting.
 """
 
 import contextlib
