@@ -38,6 +38,7 @@ from tests.pipelines import NUMBERS, fit
 
 N_PIPELINES = int(os.environ.get("MLOPS_PIPELINES", "20"))
 TEXTS = ["town", "plan"]
+MOST_STEPS = 1000  # libsvm has no limit of its own: powers of unscaled numbers kept it busy for half an hour
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # small tables do not converge, and libraries say so
 
@@ -140,7 +141,7 @@ simple_classifiers = st.one_of(
     st.builds(naive_bayes.GaussianNB),
     st.builds(neighbors.KNeighborsClassifier, n_neighbors=st.integers(1, 8), weights=_one_of("uniform", "distance")),
     st.builds(naive_bayes.BernoulliNB),
-    st.builds(svm.SVC, kernel=_one_of("rbf", "linear", "poly", "sigmoid")),
+    st.builds(svm.SVC, kernel=_one_of("rbf", "linear", "poly", "sigmoid"), max_iter=st.just(MOST_STEPS)),
     st.builds(svm.LinearSVC),
     st.builds(neural_network.MLPClassifier, hidden_layer_sizes=st.just((4,)), max_iter=st.just(10), random_state=st.just(0)),
 )
@@ -180,7 +181,7 @@ simple_regressors = st.one_of(
     st.builds(linear_model.HuberRegressor),
     st.builds(linear_model.TweedieRegressor, power=_one_of(0, 1, 1.5)),
     st.builds(linear_model.Lasso, alpha=st.just(0.01)),
-    st.builds(svm.SVR, kernel=_one_of("rbf", "linear")),
+    st.builds(svm.SVR, kernel=_one_of("rbf", "linear"), max_iter=st.just(MOST_STEPS)),
     st.builds(neighbors.KNeighborsRegressor, n_neighbors=st.integers(1, 8), weights=_one_of("uniform", "distance")),
     st.builds(neural_network.MLPRegressor, hidden_layer_sizes=st.just((4,)), max_iter=st.just(10), random_state=st.just(0)),
 )
