@@ -17,6 +17,7 @@ from mlops_project.errors import BundleError, ConfigError, ContractError, DataEr
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mlops_project.contract import Contract
     from mlops_project.modeling.gate import Decision
     from mlops_project.modeling.held_out import HeldOut
     from mlops_project.modeling.metrics import Scored
@@ -99,7 +100,18 @@ def load_champion(store: "Store", champion: "Version", bundle: Bundle, folder: P
     from mlops_project.tracking.registry import download_bundle
 
     theirs = download_bundle(store, champion, folder)
-    old, new = theirs.contract, bundle.contract
+    check_same_question(theirs.contract, bundle.contract)
+    return load_runtime(theirs, config.proof)
+
+
+def check_same_question(old: "Contract", new: "Contract") -> None:
+    """Check that two models say the same of a row: task, target and classes, in this order.
+
+    Raises
+    ------
+    ContractError
+        If they do not; names the first difference.
+    """
     for field in ("task", "target"):
         if getattr(old, field) != getattr(new, field):
             raise ContractError(f"its {field} was {getattr(old, field)!r} and is {getattr(new, field)!r} now")
@@ -110,7 +122,6 @@ def load_champion(store: "Store", champion: "Version", bundle: Bundle, folder: P
         )
     if old.classes != new.classes:
         raise ContractError(f"its classes were {old.classes!r} and are {new.classes!r} now")
-    return load_runtime(theirs, config.proof)
 
 
 def read_held_out(config: Config, bundle: Bundle) -> tuple["HeldOut", str]:
