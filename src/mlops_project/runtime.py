@@ -3,7 +3,8 @@
 The ONNX model has up to two inputs, ``numbers`` (float64, ``(n_rows, n_number_columns)``) and ``texts`` (string,
 ``(n_rows, n_texts)``), in the order of ``Contract.number_columns`` and ``Contract.texts``. It returns ``label`` (int64, index
 into ``Contract.classes``) and ``probabilities`` (float64, ``(n_rows, n_classes)``), or ``value`` (float64, ``(n_rows, 1)``).
-A missing number is NaN, a missing text is the empty string.
+A missing number is NaN, a missing text is the empty string. A model that counts words has a third input, ``words`` (string,
+``(n_rows, n)``): columns of ``texts`` split by the rules in the model's metadata (``words.py``).
 """
 
 import math
@@ -20,10 +21,12 @@ from mlops_project.bundle import Bundle, load_bundle
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import BundleError, ContractError, suggest
 from mlops_project.names import show
+from mlops_project.words import read_rules
 
 Floats = npt.NDArray[np.float64]
 MISSING_TEXT = ""
 ROWS_AT_ONCE = "rows_at_once"  # metadata of a model whose rows take much memory on their way, such as nearest neighbours
+WORD_RULES = "word_rules"  # metadata of a model that counts words
 CHUNK_ROWS = 1 << 14  # one-hot columns of 200,000 rows at once took 204 MiB and more time; in chunks 26 MiB
 
 
@@ -83,7 +86,9 @@ class Runtime:
         except Exception as error:
             raise BundleError(f"ONNX Runtime cannot load the model: {show(str(error))}") from error
         self.contract = contract
-        self._chunk_rows = int(self._session.get_modelmeta().custom_metadata_map.get(ROWS_AT_ONCE, CHUNK_ROWS))
+        properties = self._session.get_modelmeta().custom_metadata_map
+        self._chunk_rows = int(properties.get(ROWS_AT_ONCE, CHUNK_ROWS))
+        self._rules = read_rules(properties.get(WORD_RULES, "[]"), len(contract.texts))
         self._inputs = [value.name for value in self._session.get_inputs()]
         self._one_row = _OneRow(self._session, contract) if self._inputs == ["numbers"] else None
         self._outputs = ["label", "probabilities"] if contract.is_classification else ["value"]
@@ -163,8 +168,10 @@ class Runtime:
         n_rows = len(numbers)
         alone = self._one_row.run(numbers) if n_rows == 1 and self._one_row is not None else None
         if alone is not None:
-            return self._check(numbers, alone)
+            return self._check(numbers, texts, alone)
         feeds = {name: numbers if name == "numbers" else texts for name in self._inputs}
+        if self._rules:
+            feeds["words"] = self._split_words(texts)
         if not n_rows:
             return self._empty()
         try:
@@ -174,13 +181,13 @@ class Runtime:
                 outputs = [np.concatenate(pieces) for pieces in zip(*self._run_chunks(feeds, n_rows), strict=True)]
         except UnicodeEncodeError:
             raise ContractError(self._explain_no_text(texts)) from None
-        return self._check(numbers, outputs)
+        return self._check(numbers, texts, outputs)
 
-    def _check(self, numbers: Floats, outputs: "list[npt.NDArray[Any]]") -> Predictions:
+    def _check(self, numbers: Floats, texts: "npt.NDArray[np.object_]", outputs: "list[npt.NDArray[Any]]") -> Predictions:
         """Return the outputs as predictions, if the model had an answer for every row."""
         answers = outputs[-1]
         if not math.isfinite(np.add.reduce(answers, None)) and not np.isfinite(answers).all():  # the sum takes half the time
-            raise ContractError(self._explain_no_answer(numbers, answers))
+            raise ContractError(self._explain_no_answer(numbers, texts, answers))
         return Predictions(*outputs) if len(outputs) == 2 else Predictions(values=answers[:, 0])
 
     def _run_chunks(self, feeds: Mapping[str, Any], n_rows: int) -> Iterator[Any]:
@@ -188,16 +195,30 @@ class Runtime:
             part = {name: values[start : start + self._chunk_rows] for name, values in feeds.items()}
             yield self._session.run(self._outputs, part)
 
+    @property
+    def word_columns(self) -> list[str]:
+        """The text columns whose words are counted; an empty text is a text there, without a word."""
+        return list(dict.fromkeys(self.contract.texts[rule.column].name for rule in self._rules))
+
+    def _split_words(self, texts: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
+        words = np.empty((len(texts), len(self._rules)), object)
+        for place, rule in enumerate(self._rules):
+            words[:, place] = [rule.split(text) for text in texts[:, rule.column]]
+        return words
+
     def _explain_no_text(self, texts: npt.NDArray[np.object_]) -> str:
         row, column = next((row, column) for (row, column), text in np.ndenumerate(texts) if not _is_unicode(text))
         name = self.contract.texts[column].name
         return f"row {row + 1}: the text in {name} holds half of a surrogate pair (\\ud800 to \\udfff), which is no character"
 
-    def _explain_no_answer(self, numbers: Floats, answers: Floats) -> str:
+    def _explain_no_answer(self, numbers: Floats, texts: npt.NDArray[np.object_], answers: Floats) -> str:
         row = int((~np.isfinite(answers)).any(axis=1).argmax())
         gaps = [name for name, value in zip(self.contract.number_columns, numbers[row], strict=True) if np.isnan(value)]
-        if not gaps:
+        gaps += [item.name for item, text in zip(self.contract.texts, texts[row], strict=True) if text == MISSING_TEXT]
+        if not gaps and not self.contract.texts:
             return f"row {row + 1}: the model has no answer for numbers this large"
+        if not gaps:
+            return f"row {row + 1}: the model has no answer for a text that training did not have, or for numbers this large"
         return f"row {row + 1}: no value in {', '.join(gaps)}, and this model cannot do without; fill it in"
 
     def _empty(self) -> Predictions:

@@ -23,6 +23,8 @@ class Column(NamedTuple):
         Whether no row can have a missing value here.
     finite
         Whether no row can have an infinity here; what came in has none.
+    nullable
+        Whether the training table had missing values here.
     """
 
     source: str
@@ -31,6 +33,7 @@ class Column(NamedTuple):
     kind: Literal["number", "text", "date"] = "number"
     complete: bool = False
     finite: bool = True
+    nullable: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Columns:
                 raise ExportError(f"the pipeline was fitted on a column {name!r} that the contract does not have")
             feature = contract.feature(name)
             if feature.is_text:
-                items.append(Column("texts", texts.index(name), len(texts), "text"))
+                items.append(Column("texts", texts.index(name), len(texts), "text", nullable=feature.nullable))
             elif feature.type == "datetime":
                 first = contract.number_columns.index(f"{name}.{DATETIME_PARTS[0]}")
                 items.append(Column("numbers", first, numbers, "date"))

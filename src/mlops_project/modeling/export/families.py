@@ -17,6 +17,7 @@ from mlops_project.modeling.export import (
     scalers,
     sklearn_trees,
     svm,
+    texts,
     xgboost,
 )
 
@@ -37,5 +38,6 @@ __all__ = [
     "scalers",
     "sklearn_trees",
     "svm",
+    "texts",
     "xgboost",
 ]

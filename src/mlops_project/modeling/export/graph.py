@@ -10,9 +10,11 @@ from onnx import AttributeProto, ModelProto, TensorProto, checker, helper, numpy
 
 from mlops_project.errors import ExportError
 from mlops_project.names import show
-from mlops_project.runtime import CHUNK_ROWS, ROWS_AT_ONCE
+from mlops_project.runtime import CHUNK_ROWS, ROWS_AT_ONCE, WORD_RULES
+from mlops_project.words import WordRule, write_rules
 
 OPSET = 18  # ai.onnx
+TEXT_OPSET = 20  # the first with StringSplit; for models that read words
 ML_OPSET = 5  # ai.onnx.ml; the first with a TreeEnsemble in double
 IR_VERSION = 9
 MAX_BYTES = 2**31 - 1  # protobuf's limit
@@ -40,6 +42,7 @@ class Graph:
         self._place: list[str] = []
         self._refusals: list[str] = []
         self._widest = 0
+        self._rules: list[WordRule] = []
 
     @contextmanager
     def at(self, name: str) -> Iterator[None]:
@@ -96,6 +99,21 @@ class Graph:
             self._graph.initializer.append(numpy_helper.from_array(np.array([[value]], dtype=object), name))
             self._constants[key] = name
         return self._constants[key]
+
+    def split_words(self, rule: WordRule) -> str:
+        """Return the words of a text column, ``(n_rows, n_words)``: the runtime finds them, the graph takes them apart."""
+        if rule not in self._rules:
+            self._rules.append(rule)
+        words = self.vector(self.columns("words", [self._rules.index(rule)]))
+        name = f"v{len(self._graph.node)}"
+        node = self._graph.node.add(op_type="StringSplit", input=[words], output=[name, f"{name}_count"])
+        node.attribute.append(helper.make_attribute("delimiter", " "))
+        return name
+
+    @property
+    def n_word_columns(self) -> int:
+        """How many columns of words the model reads beside numbers and texts."""
+        return len(self._rules)
 
     def needs_columns(self, n_columns: int) -> None:
         """Say how many float64 numbers a row takes on its way: many let fewer rows be computed at once."""
@@ -168,8 +186,13 @@ class Graph:
         given = {name: (kind, [None] if width is None else [None, width]) for name, (kind, width) in outputs.items()}
         for side, values in ((self._graph.input, taken), (self._graph.output, given)):
             side.extend(helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in values.items())
+        properties = {}
         if self._widest > AT_ONCE // CHUNK_ROWS:
-            helper.set_model_props(self._model, {ROWS_AT_ONCE: str(max(1, AT_ONCE // self._widest))})
+            properties[ROWS_AT_ONCE] = str(max(1, AT_ONCE // self._widest))
+        if self._rules:
+            properties[WORD_RULES] = write_rules(self._rules)
+            self._model.opset_import[0].version = TEXT_OPSET
+        helper.set_model_props(self._model, properties)
         n_bytes = self._model.ByteSize()
         if n_bytes > MAX_BYTES:
             raise ExportError(

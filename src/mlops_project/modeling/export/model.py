@@ -38,6 +38,7 @@ def export_onnx(pipeline: Any, contract: Contract) -> bytes:
     else:
         scores, answer = _add_any(graph, pipeline, contract)
     inputs = {"numbers": (DOUBLE, len(contract.number_columns)), "texts": (STRING, len(contract.texts))}
+    inputs["words"] = (STRING, graph.n_word_columns)
     if not contract.is_classification:
         graph.add("Identity", answer, output="value")
         return graph.build(inputs, {"value": (DOUBLE, 1)})
@@ -73,6 +74,11 @@ def _add_any(graph: Graph, pipeline: Any, contract: Contract) -> tuple[Scores, s
             f"{contract.task}"
         )
     names = getattr(pipeline, "feature_names_in_", contract.names)
+    if not hasattr(pipeline, "n_features_in_") and len(contract.texts) == len(contract.features) == 1:
+        raise ExportError(
+            f"{START}: it was fitted on a list of texts, and a model's input is a table; begin it with "
+            f"ColumnTransformer([('text', TfidfVectorizer(), {contract.names[0]!r})]) and fit it on a frame"
+        )
     with graph.at(START):
         scores = add_estimator(graph, Columns.of_contract(contract, [str(name) for name in names]), pipeline)
     if scores.probabilities is None:

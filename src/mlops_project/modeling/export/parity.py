@@ -22,7 +22,7 @@ from mlops_project.modeling.export.registry import add_estimator
 from mlops_project.modeling.held_out import HeldOut, as_columns
 from mlops_project.modeling.metrics import Truth
 from mlops_project.modeling.pipeline import predict_frame
-from mlops_project.runtime import Predictions, Runtime, encode
+from mlops_project.runtime import MISSING_TEXT, Predictions, Runtime, encode
 
 TOLERANCE = 1e-6  # on probabilities; on values relative to their size, or the median one's if that is larger
 # Of a number's size. Behind a matrix product scikit-learn's own answer depends on the rows beside it so near a threshold: 1e-12
@@ -153,7 +153,7 @@ def _compare(pipeline: Any, runtime: Runtime, frame: pd.DataFrame, actual: Predi
         if not len(frame):
             return 0.0
     try:
-        expected = predict_frame(pipeline, frame, runtime.contract)
+        expected = predict_frame(pipeline, _with_empty_texts(frame, runtime), runtime.contract)
     except ValueError as error:
         raise ExportError(
             f"the trained pipeline refuses a row that the exported model answers: {error}; report this"
@@ -185,13 +185,22 @@ def _answered(pipeline: Any, runtime: Runtime, frame: pd.DataFrame) -> tuple[pd.
     refused = np.array([_refuses(runtime, numbers[row : row + 1], texts[row : row + 1]) for row in range(len(frame))])
     for row in np.flatnonzero(refused)[:REFUSED_ROWS]:
         single = frame.iloc[row : row + 1]
-        if _has_answer(pipeline, single, runtime.contract):
+        if _has_answer(pipeline, _with_empty_texts(single, runtime), runtime.contract):
             raise ExportError(
                 "the exported model refuses a row that the trained pipeline answers: "
                 + ", ".join(f"{name}={value!r}" for name, value in single.iloc[0].to_dict().items())
             )
     kept = np.flatnonzero(~refused)
     return frame.iloc[kept], runtime.run(numbers[kept], texts[kept])
+
+
+def _with_empty_texts(frame: pd.DataFrame, runtime: Runtime) -> pd.DataFrame:
+    """Return the frame with empty texts for missing ones where words are counted and the training table had some.
+
+    A table's empty texts are missing values to the contract; the pipeline learned from them as texts without a word.
+    """
+    names = [name for name in runtime.word_columns if runtime.contract.feature(name).nullable]
+    return frame.assign(**{name: frame[name].fillna(MISSING_TEXT) for name in names})
 
 
 def _refuses(runtime: Runtime, numbers: Any, texts: Any) -> bool:

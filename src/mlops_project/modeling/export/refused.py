@@ -2,11 +2,10 @@
 
 REFUSED: dict[str, str] = {
     "sklearn.BayesianGaussianMixture": "it finds groups and predicts no target; use a classifier",
-    "sklearn.CountVectorizer": "no exact operator splits texts by Python's rules of words; encode the text as categories",
     "sklearn.FeatureHasher": "its hashes have no exact operator; use OneHotEncoder",
     "sklearn.GaussianProcessClassifier": "its integrals have no exact operator; use SVC in CalibratedClassifierCV",
     "sklearn.GaussianProcessRegressor": "its kernels are combined freely; use SVR",
-    "sklearn.HashingVectorizer": "its hashes of words have no exact operator; encode the text as categories",
+    "sklearn.HashingVectorizer": "a row of its hashes is a million columns wide; use TfidfVectorizer(max_features=...)",
     "sklearn.IsolationForest": "it predicts no target of a table; use a classifier",
     "sklearn.IterativeImputer": "its rounds of regressions are not followed to the last digit; use SimpleImputer",
     "sklearn.KernelPCA": "its kernels of every training row are not followed yet; use PCA or RBFSampler",
@@ -22,5 +21,4 @@ REFUSED: dict[str, str] = {
     "sklearn.RadiusNeighborsClassifier": "rows without neighbours have no answer; use KNeighborsClassifier",
     "sklearn.RadiusNeighborsRegressor": "rows without neighbours have no answer; use KNeighborsRegressor",
     "sklearn.SplineTransformer": "its basis functions are not followed yet; use KBinsDiscretizer or PolynomialFeatures",
-    "sklearn.TfidfVectorizer": "no exact operator splits texts by Python's rules of words; encode the text as categories",
 }

@@ -1,0 +1,135 @@
+"""Counts of words. The runtime splits the texts (``words.py``); the graph counts, weighs and scales."""
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+from mlops_project.errors import ExportError
+from mlops_project.modeling.export.columns import Columns
+from mlops_project.modeling.export.graph import DOUBLE, Graph
+from mlops_project.modeling.export.imputers import text_is_missing
+from mlops_project.modeling.export.registry import LAST_DIGITS, refuse_missing, transformer
+from mlops_project.words import WordRule
+
+# Patterns of whole words, and the length of the shortest that they find.
+PATTERNS = {
+    r"(?u)\b\w\w+\b": 2,
+    r"\b\w\w+\b": 2,
+    r"\w\w+": 2,
+    r"(?u)\b\w+\b": 1,
+    r"\b\w+\b": 1,
+    r"(?u)\w+": 1,
+    r"\w+": 1,
+}
+NEVER = "\0"  # begins what no text is split into
+
+
+@transformer("sklearn.CountVectorizer")
+def add_counts(graph: Graph, columns: Columns, step: Any) -> Columns:
+    """Count each word, or sequence of words, of the vocabulary."""
+    if len(columns) != 1 or columns.kinds != {"text"}:
+        raise ExportError("it reads one text column; name the column in ColumnTransformer, not in a list")
+    if np.dtype(step.dtype) in (np.float32, np.float16):
+        raise ExportError(f"dtype={np.dtype(step.dtype).name} makes later steps compute in it; leave it out")
+    stop: Collection[str] = step.get_stop_words() or frozenset()
+    if step.ngram_range == (1, 1):  # a stop word that is not in the vocabulary is not counted anyway
+        stop = [word for word in stop if word in step.vocabulary_]
+    rule = WordRule(
+        column=columns.items[0].place,
+        lowercase=bool(step.lowercase),
+        accents=_read_accents(step),
+        shortest=_read_pattern(step),
+        stop=frozenset(map(str, stop)),
+    )
+    if columns.items[0].source != "texts":
+        raise ExportError("a step before it changes the text; give it the column as it is in the table")
+    _refuse_gaps(graph, columns)
+    tokens = graph.split_words(rule)
+    n_terms = len(step.vocabulary_)
+    graph.needs_columns(3 * n_terms)
+    counts = graph.cast(graph.add("TfIdfVectorizer", tokens, **_pool(step)), DOUBLE)
+    if step.binary:
+        counts = graph.add("Min", counts, graph.constant(1.0))
+    return Columns.of_matrix(counts, n_terms, sparse=True)
+
+
+@transformer("sklearn.TfidfVectorizer", agreement=LAST_DIGITS)
+def add_weighted_counts(graph: Graph, columns: Columns, step: Any) -> Columns:
+    """Count words, then weigh the counts."""
+    return add_weights(graph, add_counts(graph, columns, step), step._tfidf)
+
+
+@transformer("sklearn.TfidfTransformer", agreement=LAST_DIGITS)
+def add_weights(graph: Graph, columns: Columns, step: Any) -> Columns:
+    """Weigh counts by how rare their words are, and scale each row."""
+    refuse_missing(graph, columns)
+    value, zero, one = columns.matrix(graph), graph.constant(0.0), graph.constant(1.0)
+    if step.sublinear_tf:
+        nothing = graph.add("Equal", value, zero)
+        logarithm = graph.add("Log", graph.add("Where", nothing, one, value))
+        value = graph.add("Where", nothing, zero, graph.add("Add", logarithm, one))
+    if step.use_idf:
+        value = graph.add("Mul", value, graph.constant(np.asarray(step.idf_, np.float64)[None]))
+    if step.norm is not None:
+        size = graph.add("Mul", value, value) if step.norm == "l2" else graph.add("Abs", value)
+        size = graph.column_sum(size)
+        size = graph.add("Sqrt", size) if step.norm == "l2" else size
+        value = graph.add("Div", value, graph.add("Where", graph.add("Equal", size, zero), one, size))
+    return Columns.of_matrix(value, len(columns), sparse=True)
+
+
+def _refuse_gaps(graph: Graph, columns: Columns) -> None:
+    """Give a missing text no answer, as the library does, unless the table's empty texts have become missing ones."""
+    if columns.items[0].nullable:
+        return
+    missing = text_is_missing(graph, columns.column(graph, 0))
+    graph.refuse_rows(graph.add("Where", missing, graph.constant(np.nan), graph.constant(0.0)))
+
+
+def _read_accents(step: Any) -> str:
+    if step.strip_accents not in (None, "unicode", "ascii"):
+        raise ExportError("strip_accents of your own cannot be exported; use 'unicode' or 'ascii'")
+    return step.strip_accents or ""
+
+
+def _read_pattern(step: Any) -> int:
+    for name in ("tokenizer", "preprocessor"):
+        if getattr(step, name) is not None:
+            raise ExportError(f"a {name} of your own cannot be exported; leave it out (words of letters, digits and _)")
+    if step.analyzer != "word":
+        shown = repr(step.analyzer) if isinstance(step.analyzer, str) else "of your own"
+        raise ExportError(f"analyzer={shown} cannot be exported exactly; use 'word'")
+    if step.input != "content":
+        raise ExportError(f"input={step.input!r} reads files; give it the texts themselves (input='content')")
+    if step.token_pattern not in PATTERNS:
+        wanted = r"(?u)\b\w+\b"
+        raise ExportError(f"token_pattern={step.token_pattern!r} cannot be exported exactly; leave it out, or use {wanted!r}")
+    return PATTERNS[step.token_pattern]
+
+
+def _pool(step: Any) -> dict[str, Any]:
+    """Return the operator's attributes: every term, shorter sequences first, and the column of each."""
+    low, high = step.ngram_range
+    by_length: dict[int, list[tuple[list[str], int]]] = {length: [] for length in range(1, high + 1)}
+    for term, place in sorted(step.vocabulary_.items(), key=lambda item: item[1]):
+        words = term.split(" ")
+        if not low <= len(words) <= high or not all(words):  # of a vocabulary of the user's own: never found
+            words = [f"{NEVER}{place}"] * low
+        by_length[len(words)].append((words, int(place)))
+    starts: list[int] = []
+    pool: list[str] = []
+    places: list[int] = []
+    for terms in by_length.values():
+        starts.append(len(pool))
+        pool += [word for words, _ in terms for word in words]
+        places += [place for _, place in terms]
+    return {
+        "mode": "TF",
+        "min_gram_length": low,
+        "max_gram_length": high,
+        "max_skip_count": 0,
+        "ngram_counts": starts,
+        "ngram_indexes": places,
+        "pool_strings": pool,
+    }

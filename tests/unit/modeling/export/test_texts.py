@@ -1,0 +1,174 @@
+"""Models that count words: exact on any Unicode text, refused by step where a setting is not followed."""
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfTransformer, TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.tree import DecisionTreeClassifier
+
+from mlops_project.contract import Contract, Feature
+from mlops_project.errors import BundleError, ContractError, ExportError
+from mlops_project.modeling.export import check_parity, export_onnx, load_exported
+from mlops_project.modeling.export import parity as parity_module
+from mlops_project.words import WordRule, read_rules, write_rules
+
+PIECES = (
+    *(
+        "good",
+        "Good",
+        "GOOD",
+        "bad",
+        "not",
+        "not good",
+        "very",
+        "the",
+        "a",
+        "I",
+        "it's",
+        "don't",
+        "x",
+        "42",
+        "3.14",
+        "a_b",
+        "__",
+    ),
+    *(
+        "İstanbul",
+        "ISTANBUL",
+        "ΣΊΣΥΦΟΣ",
+        "straße",
+        "STRASSE",
+        "ſoft",
+        "naïve",
+        "nai\u0308ve",
+        "Ⅷ",
+        "①②③",
+        "½",
+        "東京",
+        "にほん",
+    ),
+    *(
+        "\u0e2a\u0e27\u0e31\u0e2a",
+        "हिन्दी",
+        "𝒳𝓎",
+        "𐐀𐐨",
+        "👍🏽",
+        "co\u00adop",
+        "zero\u200bwidth",
+        "a\u00a0b",
+        "tab\tbed",
+        "line\nend",
+        "-",
+        "",
+    ),
+    *("\u01c5ungla", "ﬁne", "e\u0301te\u0301", "㍿", "𞤀𞤢", "x\x00y", "c++"),
+)
+CONTRACT = Contract(
+    (Feature("review", "string", nullable=True), Feature("stars", "integer", minimum=1, maximum=5)),
+    "y",
+    "binary",
+    ("no", "yes"),
+    ("no", "yes"),
+)
+
+
+@pytest.fixture(scope="module")
+def table():
+    rng = np.random.default_rng(0)
+    reviews = [" ".join(rng.choice(PIECES, rng.integers(0, 9))) for _ in range(150)]
+    frame = pd.DataFrame({"review": pd.Series(reviews).astype("str"), "stars": rng.integers(1, 6, 150)})
+    target = np.where([text.lower().count("good") > text.count("not") for text in reviews], "yes", "no")
+    return frame, target
+
+
+def fit_and_export(step, table, estimator, contract=CONTRACT):
+    frame, target = table
+    prepare = ColumnTransformer([("words", step, "review")], remainder="passthrough")
+    fitted = make_pipeline(prepare, estimator).fit(frame, target)
+    return fitted, export_onnx(fitted, contract)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        CountVectorizer(),
+        CountVectorizer(lowercase=False, token_pattern=r"(?u)\b\w+\b", binary=True),
+        CountVectorizer(ngram_range=(1, 3), stop_words="english", min_df=2),
+        CountVectorizer(ngram_range=(2, 2), vocabulary=["not good", "good", "not  good", "very bad"]),
+        CountVectorizer(strip_accents="unicode"),
+        TfidfVectorizer(strip_accents="ascii", sublinear_tf=True, norm="l1"),
+        TfidfVectorizer(ngram_range=(1, 2), max_features=60),
+        make_pipeline(CountVectorizer(), TfidfTransformer(use_idf=False)),
+        FeatureUnion([("one", CountVectorizer()), ("two", TfidfVectorizer(stop_words=["good"], ngram_range=(2, 2)))]),
+    ],
+    ids=lambda step: type(step).__name__,
+)
+def test_words_are_counted_as_scikit_learn_does_on_any_text(step, table, monkeypatch):
+    monkeypatch.setattr(parity_module, "RANDOM_ROWS", 200)
+    fitted, model = fit_and_export(step, table, LogisticRegression(max_iter=300))
+    assert check_parity(fitted, load_exported(model, CONTRACT), table[0]).max_difference < 1e-12
+
+
+@pytest.mark.parametrize("estimator", [DecisionTreeClassifier(max_depth=4, random_state=0), MultinomialNB()])
+def test_counts_before_other_estimators_are_exact(estimator, table):
+    fitted, model = fit_and_export(CountVectorizer(), table, estimator)
+    assert check_parity(fitted, load_exported(model, CONTRACT), table[0]).max_difference < 1e-12
+
+
+def test_missing_text_is_an_empty_one_where_the_table_had_empty_texts(table):
+    fitted, model = fit_and_export(TfidfVectorizer(), table, LogisticRegression())
+    answer = load_exported(model, CONTRACT).predict({"review": [None, "", "  "], "stars": [3, 3, 3]})
+    expected = fitted.predict_proba(pd.DataFrame({"review": ["", "", ""], "stars": [3, 3, 3]}))
+    np.testing.assert_allclose(answer.probabilities, expected, atol=1e-15)
+
+
+def test_missing_text_has_no_answer_where_the_table_had_none_as_the_pipeline_refuses_it(table):
+    complete = msgspec.structs.replace(CONTRACT, features=(Feature("review", "string"), CONTRACT.features[1]))
+    fitted, model = fit_and_export(CountVectorizer(), table, LogisticRegression(), complete)
+    runtime = load_exported(model, complete)
+    with pytest.raises(ValueError, match=r"np\.nan is an invalid document"):
+        fitted.predict(pd.DataFrame({"review": ["good", np.nan], "stars": [3, 3]}))
+    with pytest.raises(ContractError, match="row 2: no value in review, and this model cannot do without; fill it in"):
+        runtime.predict({"review": ["good", None], "stars": [3, 3]})
+    assert check_parity(fitted, runtime, table[0][table[0]["review"] != ""]).max_difference < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (CountVectorizer(analyzer="char"), r"words.CountVectorizer: analyzer='char' .*; use 'word'"),
+        (CountVectorizer(token_pattern=r"[a-z]+"), r"words.CountVectorizer: token_pattern='\[a-z\]\+' .*; leave it out"),
+        (
+            TfidfVectorizer(tokenizer=str.split, token_pattern=None),
+            "words.TfidfVectorizer: a tokenizer of your own .*; leave it out",
+        ),
+        (TfidfVectorizer(preprocessor=str.upper), "words.TfidfVectorizer: a preprocessor of your own .*; leave it out"),
+        (TfidfVectorizer(dtype=np.float32), "words.TfidfVectorizer: dtype=float32 .*; leave it out"),
+        (HashingVectorizer(n_features=16), "words.HashingVectorizer: .*; use TfidfVectorizer"),
+    ],
+)
+def test_setting_of_words_without_an_exact_export_is_refused_by_step_with_the_cure(step, words, table):
+    with pytest.raises(ExportError, match=words):
+        fit_and_export(step, table, LogisticRegression())
+
+
+def test_pipeline_of_bare_texts_is_refused_with_the_way_to_a_table(table):
+    frame, target = table
+    contract = Contract(CONTRACT.features[:1], "y", "binary", ("no", "yes"), ("no", "yes"))
+    fitted = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(frame["review"], target)
+    with pytest.raises(ExportError, match=r"begin it with ColumnTransformer\(\[\('text', TfidfVectorizer\(\), 'review'\)\]\)"):
+        export_onnx(fitted, contract)
+
+
+def test_rules_are_written_alike_and_read_with_care():
+    rules = [WordRule(1, accents="ascii", stop=frozenset({"the", "a", "of"}))]
+    assert read_rules(write_rules(rules), 2) == rules
+    assert write_rules(rules) == write_rules([WordRule(1, accents="ascii", stop=frozenset({"of", "the", "a"}))])
+    for text, n_texts in ((write_rules(rules), 1), ('[{"column": 0, "pattern": "(a+)+"}]', 1), ("{", 1)):
+        with pytest.raises(BundleError, match="export it again"):
+            read_rules(text, n_texts)
