@@ -173,6 +173,36 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], droppable
         console.print(f"left out here: {', '.join(left_out)}; all of it with --json")
 
 
+def print_entries(columns: Sequence[str], rows: Sequence[Sequence[str]], droppable: Sequence[str] = ()) -> None:
+    """Print a table whose last column is a text. On a terminal that is too narrow for it, the text is folded below its row.
+
+    Parameters
+    ----------
+    droppable
+        As of ``print_table``.
+    """
+    from rich.cells import cell_len, set_cell_size
+    from rich.console import Console
+
+    console = Console(markup=False, highlight=False)
+    columns, rows = [plain(name) for name in columns], [[plain(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, (name, *cells))) for name, *cells in zip(columns, *rows, strict=True)]
+    if not console.is_terminal or sum(widths) + PADDING * len(widths) <= console.width:
+        print_table(columns, rows, droppable)
+        return
+    kept, left_out = {*range(len(columns) - 1)}, list[str]()
+    while sum(widths[place] + 2 for place in kept) > console.width + 2 and len(left_out) < len(droppable):
+        left_out.append(droppable[len(left_out)])
+        kept.discard(columns.index(left_out[-1]))
+    fold = textwrap.TextWrapper(min(console.width, READABLE), initial_indent="    ", subsequent_indent="    ")
+    for row in (columns, *rows):
+        cells = [set_cell_size(row[place], widths[place]) for place in sorted(kept)]
+        click.echo("  ".join(cells).rstrip())
+        click.echo("\n".join(fold.wrap(row[-1])) + ("\n" if row is not columns else ""))
+    if left_out:
+        click.echo(f"left out here: {', '.join(left_out)}; all of it with --json")
+
+
 def choose_left_out(columns: Sequence[str], widths: Sequence[int], droppable: Sequence[str], width: int) -> list[str]:
     """Return which columns of a table do not fit into the width; a long cell may be wrapped.
 

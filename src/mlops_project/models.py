@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
-from mlops_project.command import WorkflowCommand, config_options, echo, print_json, print_table
+from mlops_project.command import WorkflowCommand, config_options, echo, print_entries, print_json, print_table
 from mlops_project.config import Config
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def history_command(config: Config, name: str | None, every: bool, as_json: bool
         print_json([{"kind": _kind(item)} | msgspec.to_builtins(item) for item in story])
     elif story:
         columns = ("when (UTC)", "model", "what", "alias", "version", "who", "why")
-        print_table(columns, [_story_row(item) for item in story], droppable=("who", "alias"))
+        print_entries(columns, [_story_row(item) for item in story], droppable=("model", "alias", "who"))
     else:
         echo(_explain_none(config))
     for stray in strays:

@@ -1,5 +1,6 @@
 """What a process asks of its parent, of the C library and of the network: ports, memory, its end."""
 
+import contextlib
 import ctypes
 import getpass
 import multiprocessing
@@ -8,6 +9,8 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 from mlops_project.errors import StackError
 
@@ -88,8 +91,29 @@ def _open_socket(host: str) -> socket.socket:
     return opened
 
 
+_actor: ContextVar[str] = ContextVar("actor", default="")
+
+
+@contextlib.contextmanager
+def acting_as(program: str) -> Iterator[None]:
+    """Let what is recorded meanwhile name a program that acts by itself, and not the user whose process it is.
+
+    Parameters
+    ----------
+    program
+        Such as ``mlops monitor``; empty if a person asked for it: then it is the user.
+    """
+    token = _actor.set(program)
+    try:
+        yield
+    finally:
+        _actor.reset(token)
+
+
 def find_user() -> str:
-    """Return who runs this process: MLflow's user, else the system's."""
+    """Return who acts: the program that does so by itself (``acting_as``), else MLflow's user, else the system's."""
+    if actor := _actor.get():
+        return actor
     try:
         return os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
     except (KeyError, OSError):  # a container's user id without a name

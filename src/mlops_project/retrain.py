@@ -22,6 +22,7 @@ from mlops_project.bundle import Bundle
 from mlops_project.command import Step, WorkflowCommand, config_options, echo, show_progress
 from mlops_project.config import Config
 from mlops_project.errors import DataError, MLOpsError, TrackingError
+from mlops_project.process import acting_as
 from mlops_project.retraining.attempts import Attempts, Cause, CauseKind, Result, find_folder
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def retrain(
             attempts.begin(asked, now)
         oldest = now - timedelta(days=since_days or config.retraining.max_age_days)
         try:
-            done = _Retraining(config, attempts.folder, asked, promote=promote, reader=reader, step=step).run(oldest)
+            with acting_as(asked.program):
+                done = _Retraining(config, attempts.folder, asked, promote=promote, reader=reader, step=step).run(oldest)
         except MLOpsError as error:
             attempts.finish(asked.key, "failed", str(error), datetime.now(UTC))
             raise
@@ -211,7 +213,7 @@ class _Retraining:
         self._step("logging to MLflow")
         number = _retry(lambda: self._log(bundle, f"{self.cause.reason}; {said}"))
         self._step("comparing with the champion")
-        decision = run_retraining_gate(self.config, bundle, number, newest, fixed, cause=self.cause.key, promote=self._promote)
+        decision = run_retraining_gate(self.config, bundle, number, newest, fixed, cause=self.cause, promote=self._promote)
         return self._conclude(decision, bundle, number)
 
     def _log(self, bundle: Bundle, text: str) -> int:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from mlops_project import __version__
 from mlops_project.cli import COMMANDS, main
-from mlops_project.command import WorkflowCommand, print_table, show_progress
+from mlops_project.command import WorkflowCommand, print_entries, print_table, show_progress
 from mlops_project.errors import DataError, ExportError
 
 
@@ -134,3 +134,28 @@ def test_progress_outside_a_terminal_is_a_line_a_step_and_nothing_if_hidden(caps
     with show_progress(2, hidden=True) as step:
         step("reading")
     assert capsys.readouterr().err == ""
+
+
+STORY = ("when (UTC)", "model", "what", "who", "why")
+EVENTS = [
+    ("2026-11-30 08:00:00", "breast-cancer", "registered", "ana", "newest version"),
+    ("2026-11-30 09:00:00", "breast-cancer", "promoted", "mlops retrain (alert)", f"better: {'long reason ' * 30}{'x' * 200}"),
+]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_long_text_on_a_terminal_is_folded_below_its_row_and_whole(monkeypatch, capsys, width):
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "NO_COLOR": "1", "COLUMNS": str(width)}.items():
+        monkeypatch.setenv(name, value)
+    print_entries(STORY, EVENTS, droppable=("model", "who"))
+    lines = click.unstyle(capsys.readouterr().out).splitlines()
+    assert max(map(len, lines)) <= width
+    assert [line[:19] for line in lines if line.startswith("20")] == [event[0] for event in EVENTS]
+    squeezed = "".join("".join(lines).split())
+    assert "".join(EVENTS[1][-1].split()) in squeezed
+    assert ("left out here: model" in lines[-1]) == (width < 80)
+
+
+def test_entries_outside_a_terminal_are_one_line_each(capsys):
+    print_entries(STORY, EVENTS)
+    assert len([line for line in capsys.readouterr().out.splitlines() if line.strip().startswith("20")]) == 2

@@ -6,7 +6,7 @@ Pure. One window may be wrong by chance or for an hour; ``monitoring.consecutive
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from mlops_project.monitoring.drift import describe_distance
+from mlops_project.monitoring.drift import DRIFT_REASONS, describe_distance
 from mlops_project.monitoring.reasons import say, shorten_list
 from mlops_project.monitoring.results import Alert, AlertName, Drift, Evaluation, Performance, Reason
 from mlops_project.sections import MonitoringConfig
@@ -49,7 +49,7 @@ def _find_alerts(drift: Drift, performance: Performance) -> Iterator[tuple[Alert
     if performance.estimated_lost and performance.estimated_reason:
         yield "estimated-loss", (performance.estimated_reason,)
     if drift.drifted:
-        yield "data-drift", drift.reasons
+        yield "data-drift", tuple(reason for reason in drift.reasons if reason.kind in DRIFT_REASONS) or drift.reasons
     if drift.prediction_drifted:
         moved = tuple(describe_distance("score-moved", score) for score in drift.scores if score.drifted)
         yield "prediction-drift", (Reason(kind="scores-moved", values={"named": moved}),)

@@ -31,6 +31,7 @@ from mlops_project.reference.profile import Profiler, ReferenceProfile
 from mlops_project.reference.thresholds import find_threshold
 from mlops_project.sections import MonitoringConfig
 
+DRIFT_REASONS = ("features-drifted", "rows-told-apart")  # kinds: each alone makes the inputs drift
 DOMAIN_SHARE = 0.25  # of alpha goes to the domain classifier, the rest to the features; scores, an alert of their own, have all
 
 
@@ -242,13 +243,16 @@ def _explain(
     share: float,
     settings: MonitoringConfig,
 ) -> tuple[Reason, ...]:
+    """Say what changed; the reasons of ``DRIFT_REASONS``, which make the inputs drift, come first."""
     drifted = [found for found in features if found.drifted]
-    reasons = []
+    reasons, few = [], []
     if drifted:
-        kind = "features-drifted" if share >= settings.drift_share else "few-features-drifted"
         shares = {"share": share, "limit": settings.drift_share}
-        counts = {"drifted": len(drifted), "features": len(features)}
-        reasons.append(Reason(kind=kind, values={**counts, **shares, "named": _name(drifted)}))
+        values = {"drifted": len(drifted), "features": len(features), **shares, "named": _name(drifted)}
+        if share >= settings.drift_share:
+            reasons.append(Reason(kind="features-drifted", values=values))
+        else:
+            few.append(Reason(kind="few-features-drifted", values=values))
     if domain is not None and domain.drifted:
         names = ", ".join(domain.names[:NAMED])
         figures = {"auc": domain.auc, "threshold": domain.threshold}
@@ -256,7 +260,7 @@ def _explain(
     moved = [found for found in scores if found.drifted]
     if moved:
         reasons.append(Reason(kind="predictions-drifted", values={"named": _name(moved)}))
-    return tuple(reasons) or (Reason(kind="nothing-drifted", values={"features": len(features)}),)
+    return (*reasons, *few) or (Reason(kind="nothing-drifted", values={"features": len(features)}),)
 
 
 def _name(found: Sequence[FeatureDrift]) -> tuple[Reason, ...]:

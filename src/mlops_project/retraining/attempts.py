@@ -52,6 +52,11 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     reason: str
 
+    @property
+    def program(self) -> str:
+        """Who acts, for the audit trail; empty if a person asked for it."""
+        return "" if self.kind == "manual" else f"mlops retrain ({self.kind})"
+
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One retraining.

@@ -19,6 +19,7 @@ from mlops_project.modeling.gate import Decision, answer_equally, compare, compu
 from mlops_project.modeling.held_out import HeldOut
 from mlops_project.modeling.metrics import PRIMARY, Scored, bootstrap, compute_metric, find_metric, higher_is_better
 from mlops_project.promote import load_champion, refuse_comparison
+from mlops_project.retraining.attempts import Cause
 from mlops_project.sections import GatesConfig
 from mlops_project.tracking import registry
 from mlops_project.tracking.store import open_store
@@ -34,7 +35,7 @@ class Pair(NamedTuple):
 
 
 def run_retraining_gate(
-    config: Config, bundle: Bundle, version_number: int, recent: HeldOut, held_out: HeldOut, *, cause: str, promote: bool
+    config: Config, bundle: Bundle, version_number: int, recent: HeldOut, held_out: HeldOut, *, cause: Cause, promote: bool
 ) -> Decision:
     """Compare a retrained bundle with the champion on the newest labelled rows and on the fixed held-out ones.
 
@@ -43,7 +44,7 @@ def run_retraining_gate(
     recent, held_out
         The rows, with the bundle's answers.
     cause
-        Key of what asked for the retraining; recorded with the move.
+        What asked for the retraining; recorded with the move, key and words.
     promote
         Whether to move ``champion`` if the gate agrees, or to note the verdict only.
 
@@ -65,7 +66,8 @@ def run_retraining_gate(
             decision = decide_retraining(newest, fixed, bundle.contract.task, config.gates, forgetting=forgetting, seed=seed)
         registry.note_verdict(store, challenger, decision.verdict, decision.reason, decision.comparison, champion)
         if decision.promote and promote:
-            registry.move_alias(store, challenger, registry.CHAMPION, "promote", decision.reason, cause=cause)
+            reason = f"{decision.reason}; retrained because of {cause.reason}" if cause.program else decision.reason
+            registry.move_alias(store, challenger, registry.CHAMPION, "promote", reason, cause=cause.key)
     return decision
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_project.bundle import Bundle, install
 from mlops_project.config import Config
 from mlops_project.errors import BundleError, ContractError
+from mlops_project.process import acting_as
 from mlops_project.retraining.attempts import Attempts, Watch, find_folder
 from mlops_project.sections import MonitoringConfig
 from mlops_project.tracking.events import record_event
@@ -156,11 +157,12 @@ def check_rollback(config: Config, reader: "LogReader", now: datetime | None = N
             return None
         decision, previous = compare_champions(store, config, promotion, rows, watch.looks, Path(folder))
         said = f"version {promotion.target} against version {promotion.source}: {decision.reason}"
-        record_event(store, name, "rollback-check", said, version=promotion.target)
+        record_event(store, name, "rollback-check", said, version=promotion.target, user="mlops monitor")
         attempts.note_watch(Watch(version=watch.version, looks=watch.looks + 1, rows=rows.num_rows))
         if not decision.promote:
             return None
-        move = rollback(config, to=promotion.source, reason=said, only_from=promotion.target)
+        with acting_as("mlops monitor"):
+            move = rollback(config, to=promotion.source, reason=said, only_from=promotion.target)
         attempts.note_rollback(promotion.target, said, now)
         install_champion(config, previous)
         return move

@@ -59,7 +59,7 @@ def find_causes(evaluation: Evaluation) -> tuple[Cause, ...]:
         Cause(
             kind="alert",
             key=f"alert:{name}:{evaluation.version}:{firing[name].since}",
-            reason=f"{name} since {firing[name].since}: {firing[name].reason}",
+            reason=f"{name} of version {evaluation.version} since the window from {firing[name].since}: {firing[name].reason}",
         )
         for name in RETRAINING_ALERTS
         if name in firing

@@ -94,6 +94,8 @@ def test_good_challenger_of_a_changed_world_is_promoted_and_history_tells_the_st
     assert version.digest == bundle.digest
     assert "1,050 labelled predictions to learn from, the newest 450 to judge" in tags[registry.RETRAINING_TAG]
     assert last.cause == "alert:performance-loss:1:x"
+    assert last.user == "mlops retrain (alert)"
+    assert last.reason.endswith("; retrained because of performance-loss: accuracy fell")
     state = Attempts(find_folder(config)).read()
     assert (state.counts, state.attempts[0].version) == ({"promoted": 1}, 2)
 

@@ -2,6 +2,7 @@ import msgspec
 import pytest
 
 from mlops_project.monitoring.alerts import decide_alerts, find_changes
+from mlops_project.monitoring.results import Reason
 from mlops_project.sections import MonitoringConfig
 from tests.evaluations import make_alert, make_drift, make_evaluation, make_feature, make_performance, say_so
 
@@ -67,6 +68,15 @@ def test_reason_of_a_loss_is_the_part_that_says_it():
     performance = msgspec.structs.replace(make_performance(), estimated_lost=True, **reasons)
     (alert,) = decide_alerts(QUIET, performance, [], SETTINGS, "2026-11-24T11:00:00+00:00")
     assert (alert.name, alert.reason) == ("estimated-loss", "estimated: lost")
+
+
+def test_drift_that_the_rows_together_show_is_told_before_the_few_features_that_are_not_enough():
+    few = Reason(kind="few-features-drifted", values={"drifted": 1, "features": 9, "share": 0.01, "limit": 0.05, "named": ()})
+    together = Reason(kind="rows-told-apart", values={"auc": 0.7, "threshold": 0.6, "names": "age"})
+    drift = msgspec.structs.replace(DRIFTED, reasons=(together, few))
+    (alert,) = decide_alerts(drift, make_performance(), [], SETTINGS, "2026-11-24T11:00:00+00:00")
+    assert alert.reasons == (together,)
+    assert "under the 5% that matter" not in alert.reason
 
 
 def test_many_faulty_features_are_named_in_part():

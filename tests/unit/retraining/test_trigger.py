@@ -65,7 +65,7 @@ def test_firing_alerts_ask_for_a_retraining_performance_first_and_data_quality_n
     first, second = find_causes(make_evaluation(alerts=alerts))
     assert first.key.startswith("alert:performance-loss:")
     assert first.key.endswith(":2026-11-24T08:00:00+00:00")
-    assert first.reason == "performance-loss since 2026-11-24T08:00:00+00:00: because"
+    assert first.reason == "performance-loss of version 3 since the window from 2026-11-24T08:00:00+00:00: because"
     assert second.key.startswith("alert:data-drift:")
 
 
