@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from mlops_project import label
 from mlops_project.bundle import load_bundle
 from mlops_project.config import read_config
+from mlops_project.errors import DataError
 from mlops_project.prediction_log.ingest import ingest
 from mlops_project.prediction_log.reader import LogReader, Window
 from mlops_project.score import command as score_command
@@ -105,6 +106,29 @@ def test_interrupted_run_logs_every_row_once_under_the_ids_of_the_output(project
     logged = set(rows["mlops.id"] + "." + rows["mlops.row"].astype(str))
     assert len(rows) == ROWS
     assert logged == set(pd.read_parquet(tmp_path / "out.parquet")["prediction id"])
+
+
+def test_rows_of_a_run_that_a_bad_row_stopped_are_logged_once_when_it_has_been_mended(project, tmp_path, monkeypatch):
+    monkeypatch.setattr(inputs, "UNIT_ROWS", 50)
+    bundle = load_bundle(project / "artifacts" / "model")
+    good = pd.read_parquet(project / "rows.parquet")
+    place, options = tmp_path / "rows.parquet", Options(log_folder=tmp_path / "log", on_bad_rows="stop")
+    (tmp_path / "log").mkdir()
+    for gone in (170, 230):
+        good.assign(visits=good["visits"].where(good.index != gone)).to_parquet(place, index=False)
+        with pytest.raises(DataError, match=f"row {gone + 1}"):
+            score_table(str(place), str(tmp_path / "out.parquet"), bundle, options)
+    assert not [*(tmp_path / "log").glob("*.log"), *(tmp_path / "log").glob("*.new")]
+    good.to_parquet(place, index=False)
+    held: list[int] = []
+    score_table(
+        str(place), str(tmp_path / "out.parquet"), bundle, options, lambda _: held.append(len([*tmp_path.glob("log/*.new")]))
+    )
+    assert set(held) == {1}  # windows wait
+    _, rows = read_log(tmp_path, bundle)
+    assert sorted(rows["mlops.id"] + "." + rows["mlops.row"].astype(str)) == sorted(
+        pd.read_parquet(tmp_path / "out.parquet")["prediction id"]
+    )
 
 
 def run(command, project, *arguments):

@@ -16,6 +16,7 @@ from mlops_project.sections import PredictionLogConfig
 from mlops_project.storage.locks import try_lock
 
 OPEN, CLOSED = ".open", ".log"
+NEW = ".new"  # being made; windows wait for it as for an open one
 NAME = re.compile(r"(\d{8}T\d{6})-.+")  # without its ending
 READ_FILE = ".ingested"  # what a monitor has read of this folder: a name without ending per line
 DAY_SECONDS = 86400.0
@@ -93,6 +94,10 @@ def delete_old(folder: Path, settings: PredictionLogConfig, patience: Overdue | 
                 item.file.unlink()
                 deleted.append(item)
                 total -= item.size
+    for file in folder.glob(f"*{NEW}"):  # of a process that died while it made them
+        with contextlib.suppress(OSError):
+            if time.time() - file.stat().st_mtime > limit * DAY_SECONDS:
+                file.unlink()
     left = [item for item in segments if not item.read and item not in deleted]
     return Kept(
         sum(item.size for item in deleted),

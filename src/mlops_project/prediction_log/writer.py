@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from mlops_project.prediction_log.records import MARKER_BYTES, SegmentReader, pack
-from mlops_project.prediction_log.segments import CLOSED, OPEN
+from mlops_project.prediction_log.segments import CLOSED, NEW, OPEN
 from mlops_project.sections import PredictionLogConfig
 from mlops_project.storage.locks import wait_for_lock
 
@@ -134,7 +134,7 @@ class LogWriter:
                 not file.exists() and not file.with_suffix(CLOSED).exists()
             ):  # of a process before, and a clock that was set back
                 break
-        unlocked = file.with_suffix(".new")
+        unlocked = file.with_suffix(NEW)
         descriptor = os.open(unlocked, os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_RDWR | os.O_CLOEXEC, 0o644)
         try:
             wait_for_lock(descriptor)

@@ -1,5 +1,6 @@
 """A table of any length → the same rows with what the model says of them: found, cut into units, scored, put together."""
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from mlops_project.errors import ConfigError, DataError
 from mlops_project.prediction_log.ids import load_key
 from mlops_project.scoring.forms import read_settings
 from mlops_project.scoring.inputs import Inputs, find_inputs
-from mlops_project.scoring.log_segments import LogSettings
+from mlops_project.scoring.log_segments import LogSettings, holding_windows
 from mlops_project.scoring.outputs import Outcome, Output, check_output, find_output, locate, write_output
 from mlops_project.scoring.parts import ID_COLUMN, NOTE_ENDING, Note, Task
 from mlops_project.scoring.snapshot import take_snapshot
@@ -192,10 +193,11 @@ def _score(
     try:
         with open_work(output.path, key, logged=options.log_folder is not None) as work:
             if options.log_folder is not None:
-                task = msgspec.structs.replace(task, log=_open_log(options.log_folder, bundle, work))
-            done = _score_all(inputs, task, work, options.processes, progress)
-            outcome = _sum_up(inputs, bundle, version, key, done)
-            write_output(output, work, done, outcome, schema, options.storage_options)
+                task = msgspec.structs.replace(task, log=_open_log(options, options.log_folder, bundle, work))
+            with holding_windows(task.log) if task.log else contextlib.nullcontext():
+                done = _score_all(inputs, task, work, options.processes, progress)
+                outcome = _sum_up(inputs, bundle, version, key, done)
+                write_output(output, work, done, outcome, schema, options.storage_options)
             finished = Finished(outcome, output, work.is_resumed, work.is_restarted, time.monotonic() - started)
             work.remove()
     except OSError as error:
@@ -207,9 +209,10 @@ def _score(
     return finished
 
 
-def _open_log(folder: Path, bundle: Bundle, work: WorkFolder) -> LogSettings:
+def _open_log(options: Options, folder: Path, bundle: Bundle, work: WorkFolder) -> LogSettings:
     folder.mkdir(parents=True, exist_ok=True)
-    return LogSettings(folder, load_key(folder), bundle.metadata.name, work.run)
+    waiting = work.segments if options.on_bad_rows == "stop" else None
+    return LogSettings(folder, load_key(folder), bundle.metadata.name, work.run, waiting)
 
 
 def _score_all(

@@ -2,9 +2,15 @@
 
 A unit that is scored again after a kill gets the same ids and writes the same segment. If the monitor has read it meanwhile,
 its name is known, and it is not read twice.
+
+A run that a bad row may stop logs its rows when it has its output: the same rows, mended, would else be logged a second time.
+Until then its segments wait in its own folder, and an empty ``.new`` file in the log's makes the monitor's windows wait.
 """
 
+import contextlib
 import hmac
+import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,8 +21,10 @@ import numpy as np
 from mlops_project.contract import DATETIME_PARTS, Contract
 from mlops_project.prediction_log.ids import build_id
 from mlops_project.prediction_log.records import MARKER_BYTES, About, pack
-from mlops_project.prediction_log.segments import CLOSED
+from mlops_project.prediction_log.segments import CLOSED, NEW
 from mlops_project.runtime import Predictions
+from mlops_project.storage.files import replacing
+from mlops_project.storage.locks import wait_for_lock
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.open_inference import InferenceProtocol, InferenceRequest, pack_texts
 from mlops_project.wire.rows import Encoded
@@ -35,12 +43,15 @@ class LogSettings(msgspec.Struct, frozen=True):
         Name of the model.
     run
         24 bits that tell this run from other processes; ids count from there.
+    waiting
+        Folder in which segments wait for the run's end; None: each is in the log as soon as it is whole.
     """
 
     folder: Path
     key: bytes
     model: str
     run: int
+    waiting: Path | None = None
 
 
 class LogSegment:
@@ -63,10 +74,17 @@ class LogSegment:
         self._protocol = InferenceProtocol(contract, Rules())
         self._process, self._at_ms, self._count = (settings.run + index) & 0xFFFFFF, at_ms, 0
         stamp = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y%m%dT%H%M%S")
-        self.file = settings.folder / f"{stamp}-score-{name}{CLOSED}"
+        self.file = (settings.waiting or settings.folder) / f"{stamp}-score-{name}{CLOSED}"
         self._marker = hmac.digest(settings.key, f"{settings.run} {index}".encode(), "sha256")[
             :MARKER_BYTES
         ]  # a secret as well
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Any]:
+        """Give the stream for ``add``. The segment is there when the block ends well; until then windows wait for it."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(self.file, f"{self.file.stem}{NEW}") as stream:
+            yield stream
 
     def add(self, stream: Any, rows: Encoded, predictions: Predictions) -> list[str]:
         """Write a record, and return the prediction id of each row."""
@@ -105,6 +123,24 @@ class LogSegment:
             inputs.append(_describe(feature.name, "BYTES", len(rows.texts), raw))
             tail.append(raw)
         return msgspec.json.encode({"inputs": inputs}), b"".join(tail)
+
+
+@contextlib.contextmanager
+def holding_windows(settings: LogSettings) -> Iterator[None]:
+    """Bring the waiting segments into the log when the block ends well; until then the monitor's windows wait for them."""
+    if settings.waiting is None:
+        yield
+        return
+    mark = settings.folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-score-run-{settings.run:06x}{NEW}"
+    with mark.open("wb") as stream:
+        wait_for_lock(stream)
+        try:
+            yield
+            for file in sorted(settings.waiting.glob(f"*{CLOSED}")):
+                with replacing(settings.folder / file.name) as copy, file.open("rb") as source:
+                    shutil.copyfileobj(source, copy)
+        finally:
+            mark.unlink(missing_ok=True)
 
 
 def _describe(name: str, datatype: str, n_rows: int, raw: bytes) -> dict[str, Any]:

@@ -204,7 +204,7 @@ class PartScorer:
         segment = LogSegment(
             self._task.log, self._task.contract, self._task.version, name, unit.index, int(time_file.read_bytes())
         )
-        return partial(segment.add, stack.enter_context(replacing(segment.file)))
+        return partial(segment.add, stack.enter_context(segment.open()))
 
     def _build(self, batch: Batch, found: _Scored, ids: list[str] | None) -> pa.Table:
         """Return rows of the output."""

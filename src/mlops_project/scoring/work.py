@@ -6,7 +6,8 @@
     ├── job.json            the run's key (input, model, settings), and a number of its own
     ├── .lock               held while a run works here
     ├── parts/              part-000000-<digest>.parquet …; becomes the output where that is a folder
-    └── notes/              a note for each part that is done, written after it
+    ├── notes/              a note for each part that is done, written after it
+    └── segments/           of the prediction log, until the run has its output; only of a run that a bad row may stop
 """
 
 import contextlib
@@ -36,7 +37,7 @@ class WorkFolder:
 
     Attributes
     ----------
-    parts, notes
+    parts, notes, segments
         Its folders.
     is_resumed
         Whether parts of an earlier run with the same key are there.
@@ -48,11 +49,11 @@ class WorkFolder:
 
     def __init__(self, folder: Path, key: str, *, logged: bool) -> None:
         self.folder, self._key, self._logged = folder, key, logged
-        self.parts, self.notes = folder / "parts", folder / "notes"
+        self.parts, self.notes, self.segments = folder / "parts", folder / "notes", folder / "segments"
         before, self.run = self._read_job()
         self.is_restarted = before not in (None, key)
         if before != key:
-            for old in (folder / KEY_FILE, self.parts, self.notes):
+            for old in (folder / KEY_FILE, self.parts, self.notes, self.segments):
                 _remove(old)
         self.parts.mkdir(exist_ok=True)
         self.notes.mkdir(exist_ok=True)
