@@ -247,12 +247,12 @@ def _explain(
     drifted = [found for found in features if found.drifted]
     reasons, few = [], []
     if drifted:
+        kind = "features-drifted" if share >= settings.drift_share else "few-features-drifted"
         shares = {"share": share, "limit": settings.drift_share}
-        values = {"drifted": len(drifted), "features": len(features), **shares, "named": _name(drifted)}
-        if share >= settings.drift_share:
-            reasons.append(Reason(kind="features-drifted", values=values))
-        else:
-            few.append(Reason(kind="few-features-drifted", values=values))
+        counts = {"drifted": len(drifted), "features": len(features)}
+        (reasons if kind in DRIFT_REASONS else few).append(
+            Reason(kind=kind, values={**counts, **shares, "named": _name(drifted)})
+        )
     if domain is not None and domain.drifted:
         names = ", ".join(domain.names[:NAMED])
         figures = {"auc": domain.auc, "threshold": domain.threshold}
