@@ -245,7 +245,8 @@ def _explain(
 ) -> tuple[Reason, ...]:
     """Say what changed; the reasons of ``DRIFT_REASONS``, which make the inputs drift, come first."""
     drifted = [found for found in features if found.drifted]
-    reasons, few = [], []
+    reasons: list[Reason] = []
+    few: list[Reason] = []
     if drifted:
         kind = "features-drifted" if share >= settings.drift_share else "few-features-drifted"
         shares = {"share": share, "limit": settings.drift_share}
