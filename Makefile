@@ -185,6 +185,10 @@ bench-ui: $(VENV)/.dev ## How long people wait for the application
 bench-monitor: $(VENV)/.dev ## False alarms, detection and speed of monitoring against other tools; BENCH=--quick
 	$(BIN)/python -m benchmarks.monitor $(BENCH)
 
+.PHONY: bench-loop
+bench-loop: $(VENV)/.dev ## Attacks and accidents on the loop, and healthy retrainings, on real tables; BENCH='--worlds affairs --only poison'
+	$(BIN)/python -m benchmarks.loop $(BENCH)
+
 .PHONY: bench-scale
 bench-scale: $(VENV)/.dev ## Scoring a million rows from file to file against predict_proba in memory; BENCH='--rows 10000000'
 	$(BIN)/python benchmarks/scale.py $(BENCH)

@@ -1,6 +1,7 @@
 """``mlops label``: a table of labels that came later → the prediction log, as ``/feedback`` in bulk."""
 
 import math
+import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RECORDS_TOGETHER = 256
+BATCH_BYTES = 6  # of the random name of a delivery
 ID_COLUMN = "prediction id"
 
 
@@ -152,10 +154,13 @@ def _check_ids(ids: Sequence[str], folder: Path) -> None:
 
 
 def _write(ids: Sequence[str], labels: Sequence[bytes], config: Config) -> None:
+    from mlops_project.prediction_log.records import About
     from mlops_project.prediction_log.writer import LogWriter
+    from mlops_project.process import find_user
 
     log, now = LogWriter(config.prediction_log_dir, config.prediction_log), time.time_ns()
-    abouts = [b'{"id":"%b","time_ns":%d,"kind":"label"}' % (text.lower().encode(), now) for text in ids]
+    about = About("", now, kind="label", source=f"mlops label by {find_user()}", batch=secrets.token_hex(BATCH_BYTES))
+    abouts = [msgspec.json.encode(msgspec.structs.replace(about, id=text.lower())) for text in ids]
     records = [(about, label, b"") for about, label in zip(abouts, labels, strict=True)]
     try:
         for start in range(0, len(records), RECORDS_TOGETHER):

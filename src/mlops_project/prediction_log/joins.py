@@ -8,16 +8,21 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from mlops_project.prediction_log.layout import ID, LABEL, LABEL_TIME, ROW
+from mlops_project.prediction_log.layout import ID, LABEL, LABEL_BATCH, LABEL_SOURCE, LABEL_TIME, ROW
 
 JOIN = f"""
-    SELECT position, time, last.label, last.label_time
+    SELECT position, time, last.* EXCLUDE (id, row)
     FROM keys {{kind}} JOIN (
         SELECT "{ID}" AS id, "{ROW}" AS row, arg_max("{LABEL}", "{LABEL_TIME}") AS label, max("{LABEL_TIME}") AS label_time
-        FROM labels GROUP BY ALL
+        {{witnesses}} FROM labels GROUP BY ALL
     ) AS last USING (id, row)
     ORDER BY position
 """  # noqa: S608 - names of ours
+# A correction by the same source is none that disputes the label.
+WITNESSES = f"""
+    , arg_max("{LABEL_SOURCE}", "{LABEL_TIME}") AS source, arg_max("{LABEL_BATCH}", "{LABEL_TIME}") AS batch,
+    min("{LABEL}") <> max("{LABEL}") AND min("{LABEL_SOURCE}") <> max("{LABEL_SOURCE}") AS disputed
+"""
 
 
 class Joins:
@@ -48,16 +53,18 @@ class Joins:
         keys
             ``id``, ``row``, ``time`` and ``position``.
         labels
-            The columns of ``LABEL_SCHEMA``; several of one id and row may be there.
+            The columns of ``LABEL_SCHEMA``, and those of ``WITNESS_SCHEMA`` or not; several of one id and row may be there.
         kind
             ``INNER``: only keys that have a label; ``LEFT``: all, with null where there is none.
 
         Returns
         -------
         pyarrow.Table
-            ``position``, ``time``, ``label`` and ``label_time``, ordered by position.
+            ``position``, ``time``, ``label`` and ``label_time``, ordered by position; with witnesses ``source`` and ``batch``
+            of the newest label, and ``disputed``: whether another source says another label.
         """
-        return self._query(JOIN.format(kind=kind), keys=keys, labels=labels)
+        more = WITNESSES if LABEL_SOURCE in labels.column_names else ""
+        return self._query(JOIN.format(kind=kind, witnesses=more), keys=keys, labels=labels)
 
     def _query(self, query: str, **tables: pa.Table) -> pa.Table:
         with self._duckdb.cursor() as cursor:

@@ -16,9 +16,12 @@ ID, ROW, TIME, VERSION, ROLE = "mlops.id", "mlops.row", "mlops.time", "mlops.ver
 PREDICTION, PROBABILITY = "mlops.prediction", "mlops.probability"
 RECOMPUTED = "mlops.recomputed"
 LABEL, LABEL_TIME = "mlops.label", "mlops.label_time"
+LABEL_SOURCE, LABEL_BATCH, LABEL_DISPUTED = "mlops.label_source", "mlops.label_batch", "mlops.label_disputed"
 INSTANT = pa.timestamp("us", "UTC")
 KEY_SCHEMA = pa.schema([(ID, pa.string()), (ROW, pa.int32()), (TIME, INSTANT), (VERSION, pa.string()), (ROLE, pa.string())])
 LABEL_SCHEMA = pa.schema([(ID, pa.string()), (ROW, pa.int32()), (LABEL, pa.string()), (LABEL_TIME, INSTANT)])
+# Who sent a label, and with which delivery; files of earlier releases do not have these columns.
+WITNESS_SCHEMA = pa.schema([(LABEL_SOURCE, pa.string()), (LABEL_BATCH, pa.string())])
 
 
 def model_folder(model: str) -> str:

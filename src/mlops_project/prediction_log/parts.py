@@ -18,7 +18,7 @@ from pyarrow.parquet import ParquetWriter
 from mlops_project.bundle import Bundle
 from mlops_project.errors import BundleError
 from mlops_project.prediction_log.ids import read_time_ms
-from mlops_project.prediction_log.layout import ID, INSTANT, LABEL_SCHEMA, labels_file, rows_file
+from mlops_project.prediction_log.layout import ID, INSTANT, LABEL_SCHEMA, WITNESS_SCHEMA, labels_file, rows_file
 from mlops_project.prediction_log.records import About, Losses, Record, SegmentReader
 from mlops_project.prediction_log.scorer import Scored, Scorer
 from mlops_project.prediction_log.typed import build_batch
@@ -84,7 +84,7 @@ class SegmentParts:
         self._outputs: dict[str, _Output] = {}
         self._pending: dict[tuple[str, str], list[Record]] = defaultdict(list)
         self._rows: dict[tuple[str, str], int] = defaultdict(int)
-        self._labels: dict[int, list[tuple[str, int, str, int]]] = defaultdict(list)
+        self._labels: dict[int, list[tuple[str, int, str, int, str, str]]] = defaultdict(list)
 
     def read(self, stream: BinaryIO) -> None:
         """Read every record."""
@@ -153,15 +153,16 @@ class SegmentParts:
         except (ValueError, RecursionError):
             self.counts["undecodable"] += 1
             return
-        self._labels[day].append((base, position, text, about.time_ns // 1000))
+        self._labels[day].append((base, position, text, about.time_ns // 1000, about.source, about.batch))
         self.counts["labels"] += 1
 
     def write_labels(self) -> None:
         """Write the labels, sorted by id and so by the prediction's time."""
         for day, labels in self._labels.items():
-            ids, rows, texts, times = zip(*sorted(labels), strict=True)
+            ids, rows, texts, times, *witnesses = zip(*sorted(labels), strict=True)
             columns = [pa.array(ids), pa.array(rows, pa.int32()), pa.array(texts), pa.array(times, pa.int64()).cast(INSTANT)]
-            batch = pa.RecordBatch.from_arrays(columns, schema=LABEL_SCHEMA)
+            columns += [pa.array(values) for values in witnesses]
+            batch = pa.RecordBatch.from_arrays(columns, schema=pa.schema([*LABEL_SCHEMA, *WITNESS_SCHEMA]))
             for start in range(0, len(labels), LABEL_GROUP_ROWS):
                 part = batch.slice(start, LABEL_GROUP_ROWS)
                 self._write(labels_file(day, self.name), part, LABEL_GROUP_ROWS)

@@ -16,7 +16,20 @@ import pyarrow as pa
 
 from mlops_project.prediction_log.counts import Counts, Labels
 from mlops_project.prediction_log.joins import Joins
-from mlops_project.prediction_log.layout import ID, INSTANT, LABEL, LABEL_TIME, ROLE, ROW, TIME, VERSION
+from mlops_project.prediction_log.labels import read_labels
+from mlops_project.prediction_log.layout import (
+    ID,
+    INSTANT,
+    LABEL,
+    LABEL_BATCH,
+    LABEL_DISPUTED,
+    LABEL_SOURCE,
+    LABEL_TIME,
+    ROLE,
+    ROW,
+    TIME,
+    VERSION,
+)
 from mlops_project.prediction_log.overdue import Overdue
 from mlops_project.prediction_log.records import Record, SegmentReader
 from mlops_project.prediction_log.retention import delete_dates
@@ -31,7 +44,6 @@ from mlops_project.prediction_log.scan import (
     UnreadablePartError,
     Window,
     find_rows,
-    read_labels,
     select,
     slice_day,
     to_datetime,
@@ -48,6 +60,7 @@ __all__ = ["Counts", "Labels", "LogReader", "Window", "read_records", "to_column
 
 BATCH_ROWS = 1 << 16
 END = datetime(9999, 1, 1, tzinfo=UTC)
+WITNESSES = {"source": LABEL_SOURCE, "batch": LABEL_BATCH, "disputed": LABEL_DISPUTED}  # columns of the join
 KEYS = pa.schema([("id", pa.string()), ("row", pa.int32()), ("time", INSTANT), ("position", pa.int64())])
 
 
@@ -209,6 +222,7 @@ class LogReader:
         since: datetime | None = None,
         until: datetime | None = None,
         columns: Sequence[str] | None = None,
+        witnesses: bool = False,
     ) -> pa.Table:
         """Return the newest predictions that have a label, with it, oldest first.
 
@@ -222,17 +236,21 @@ class LogReader:
             Predictions from then to before then; None for no limit.
         columns
             Which, as of ``batches``; the labels' columns are added.
+        witnesses
+            Add who sent the label and with which delivery (empty where that is not known), and whether another source says
+            another one: ``mlops.label_source``, ``mlops.label_batch``, ``mlops.label_disputed``.
         """
         parts: list[pa.Table] = []
         missing = n_rows
-        for row_groups, found in self._join(Window(model, since or EPOCH, until or END, version), "INNER", newest_first=True):
+        window = Window(model, since or EPOCH, until or END, version)
+        for row_groups, found in self._join(window, "INNER", newest_first=True, witnesses=witnesses):
             if missing <= 0:
                 break
             newest = np.sort(np.argsort(_times(found, "time"), kind="stable")[-missing:])
             kept = found.take(pa.array(newest))
             parts.insert(0, concat(list(self._fetch(row_groups, kept, columns, order=True))))
             missing -= kept.num_rows
-        return concat(parts) if parts else _empty(columns, LABEL, LABEL_TIME)
+        return concat(parts) if parts else _empty(columns, LABEL, LABEL_TIME, *(WITNESSES.values() if witnesses else ()))
 
     @_leaving_out_unreadable
     def find_end(self, model: str, version: str | None, start: datetime, n_rows: int) -> datetime | None:
@@ -311,11 +329,11 @@ class LogReader:
             yield row_groups, pa.Table.from_batches(self._number_keys(row_groups, part, window.version), KEYS)
 
     def _join(
-        self, window: Window, kind: Literal["INNER", "LEFT"], *, newest_first: bool = False
+        self, window: Window, kind: Literal["INNER", "LEFT"], *, newest_first: bool = False, witnesses: bool = False
     ) -> Iterator[tuple[list[RowGroup], pa.Table]]:
         """Yield the keys of each slice with label and label_time; positions ascend within one."""
         for day, row_groups, part, alone in self._slices(window, newest_first=newest_first):
-            labels = read_labels(self._files, day, part, whole=alone)
+            labels = read_labels(self._files, day, part, whole=alone, witnesses=witnesses)
             if kind == "INNER" and not labels.num_rows:
                 continue
             keys = pa.Table.from_batches(self._number_keys(row_groups, part, window.version), KEYS)
@@ -327,7 +345,7 @@ class LogReader:
         self, row_groups: Sequence[RowGroup], found: pa.Table, columns: Sequence[str] | None, *, order: bool
     ) -> Iterator[pa.Table]:
         """Yield the rows that were found as tables, with their labels if those were looked for."""
-        names = None if columns is None else [name for name in columns if name not in (LABEL, LABEL_TIME)]
+        names = None if columns is None else [name for name in columns if name not in (LABEL, LABEL_TIME, *WITNESSES.values())]
         tables = self._files.fetch(row_groups, found.column("position").to_numpy(), names)
         if order:
             by_time = pa.array(np.argsort(_times(found, "time"), kind="stable"))
@@ -341,7 +359,11 @@ class LogReader:
 
 def _add_labels(table: pa.Table, found: pa.Table) -> pa.Table:
     times = found.column("label_time").cast(INSTANT)  # DuckDB returns it in the machine's own zone
-    return table.append_column(LABEL, found.column("label")).append_column(LABEL_TIME, times)
+    table = table.append_column(LABEL, found.column("label")).append_column(LABEL_TIME, times)
+    for name, known_as in WITNESSES.items():
+        if name in found.column_names:
+            table = table.append_column(known_as, found.column(name))
+    return table
 
 
 def _times(rows: pa.RecordBatch | pa.Table, name: str = TIME) -> npt.NDArray[np.int64]:

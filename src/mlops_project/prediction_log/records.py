@@ -60,6 +60,8 @@ class About(msgspec.Struct, frozen=True, omit_defaults=True):
         Of the request; for ``open_inference`` the length of its JSON part, if binary tensors follow.
     rows
         Number of rows.
+    source, batch
+        Of a label: who sent it, and with which delivery. Empty where nobody said so, and in earlier releases.
     """
 
     id: str
@@ -71,6 +73,8 @@ class About(msgspec.Struct, frozen=True, omit_defaults=True):
     wire: str = ""
     content_type: str = ""
     rows: int = 1
+    source: str = ""
+    batch: str = ""
 
 
 class Record(NamedTuple):

@@ -22,13 +22,10 @@ from mlops_project.prediction_log.layout import (
     DAY_US,
     ID,
     KEY_SCHEMA,
-    LABEL,
     LABEL_SCHEMA,
-    LABEL_TIME,
     LABELS,
     LOG,
     ROLE,
-    ROW,
     TIME,
     VERSION,
     find_day,
@@ -376,25 +373,3 @@ def slice_day(row_groups: Sequence[RowGroup], span: Span, rows: int = SLICE_ROWS
             n_rows = 0
         n_rows += row_group.rows
     return [Span(*borders) for borders in zip(borders, [*borders[1:], span.end], strict=True)]
-
-
-def read_labels(files: Files, day: str, span: Span, *, whole: bool) -> pa.Table:
-    """Return the labels of predictions in a span of a date, with the columns of ``LABEL_SCHEMA``.
-
-    Parameters
-    ----------
-    whole
-        Whether to read all labels of the date: the span is all that is wanted of it, so ids need not be compared.
-    """
-    columns = [ID, ROW, LABEL, LABEL_TIME]
-    row_groups = files.label_row_groups(day)
-    low, high = f"{span.start // 1000:012x}", f"{span.end // 1000 + 1:012x}"  # ids begin with the time
-    if not whole:
-        row_groups = [row_group for row_group in row_groups if row_group.last >= low and row_group.first < high]
-    batches = []
-    for _, _, batch in files.read(row_groups, columns):
-        if not whole:
-            ids = batch.column(ID)
-            batch = batch.filter(pc.and_(pc.greater_equal(ids, low), pc.less(ids, high)))  # noqa: PLW2901 - the rest of it
-        batches.append(batch.select(columns).cast(LABEL_SCHEMA))
-    return pa.Table.from_batches(batches, LABEL_SCHEMA)

@@ -104,10 +104,15 @@ class ServingConfig(Section, frozen=True, dict=True):
     keys_file: Annotated[
         str | None,
         Meta(
-            description="File with lines of `role:key` or `role+role:key` (`predict`, `label`, `admin`). `SERVE_API_KEYS` "
-            "holds the same, comma-separated."
+            description="File with lines of `role:key` or `role+role:key` (`predict`, `label`, `admin`); `label@name:key` "
+            "names the source of its labels, `label@name/600:key` lets it send 600 labels a minute. `SERVE_API_KEYS` holds the "
+            "same, comma-separated."
         ),
     ] = None
+    labels_per_minute: Annotated[
+        float,
+        Meta(ge=0, description="Labels that a key without a limit of its own may send in a minute; 0: any number."),
+    ] = 0.0
 
 
 class PredictionLogConfig(Section, frozen=True, dict=True):

@@ -67,9 +67,9 @@ class App:
                 request_id = request_id or answer.id.encode()
                 reply = reply_answer(answer)
             else:
-                roles = self.service.check_key(route, headers)
+                caller = self.service.check_key(route, headers)
                 body = await self._read_body(route, headers, scope, receive) if route.method == "POST" else b""
-                handled = route.handle(Call(self.service, arguments, body, roles))
+                handled = route.handle(Call(self.service, arguments, body, caller))
                 reply = handled if isinstance(handled, Reply) else await handled
         except Disconnected:
             return

@@ -277,8 +277,15 @@ class DataPlane:
         self._append_all([(question, answer._replace(id=prediction_id), "shadow")])
         self.metrics.add(names.PREDICTIONS, answer.n_rows, answer.model.name, answer.model.version, "shadow")
 
-    def record_labels(self, labels: "Sequence[tuple[str, bytes]]") -> None:
-        """Log labels that came later: prediction id and JSON of each.
+    def record_labels(self, labels: "Sequence[tuple[str, bytes]]", source: str, batch: str) -> None:
+        """Log labels that came later.
+
+        Parameters
+        ----------
+        labels
+            Prediction id and JSON of each.
+        source, batch
+            Who sent them, and with which delivery: names of letters, digits, ``.``, ``_`` and ``-``.
 
         Raises
         ------
@@ -286,7 +293,8 @@ class DataPlane:
             If one cannot be logged; sending all of them again does no harm.
         """
         now = time.time_ns()
-        records = [(b'{"id":"%b","time_ns":%d,"kind":"label"}' % (key.encode(), now), label, b"") for key, label in labels]
+        rest = b'","time_ns":%d,"kind":"label","source":"%b","batch":"%b"}' % (now, source.encode(), batch.encode())
+        records = [(b'{"id":"%b%b' % (key.encode(), rest), label, b"") for key, label in labels]
         if self.log is None or not all(self.log.append_all(records)):
             raise RefusedError(503, "log", "labels cannot be logged now; try again later")
         self.metrics.add(names.LABELS, len(labels))

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.resources
+import secrets
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,12 +11,12 @@ import orjson
 from mlops_project import __version__
 from mlops_project.errors import ContractError, suggest
 from mlops_project.prediction_log.ids import UnknownPredictionError
+from mlops_project.serving.callers import Caller
 from mlops_project.serving.errors import RefusedError
 from mlops_project.serving.metrics import render
 from mlops_project.serving.model import ServedModel
 from mlops_project.serving.replies import JSON, Reply, reply_json
 from mlops_project.serving.service import Service
-from mlops_project.serving.settings import Role
 from mlops_project.wire import open_inference
 from mlops_project.wire.limits import count_values
 from mlops_project.wire.mlflow import PROTOCOL_VERSION
@@ -26,6 +27,7 @@ MAX_LABELS = 10_000
 MAX_FEEDBACK_BYTES = 2 * 2**20  # 10,000 labels of 200 bytes; an id takes 38 to 44
 MAX_FEEDBACK_VALUES = MAX_LABELS * 12  # as ``count_values`` weighs them: a label counts 11 at most
 SMALL_FEEDBACK_BYTES = 16 * 1024  # up to 200 labels, 2 ms
+BATCH_BYTES = 6  # of the random name of a delivery of labels
 LABELS_TOGETHER = 250  # of each turn of the event loop: as many as one system call writes
 DOCS_FILES = {"swagger-ui.css": b"text/css", "swagger-ui-bundle.js": b"text/javascript"}
 DOCS_PAGE = b"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Model server</title>
@@ -62,12 +64,12 @@ PRIVATE = [(b"vary", b"authorization")]  # what it says depends on the key
 
 
 class Call(NamedTuple):
-    """A request: the service, what stands in the path's places, the body, the roles of the caller's key."""
+    """A request: the service, what stands in the path's places, the body, and whose key the caller has."""
 
     service: Service
     arguments: dict[str, str]
     body: bytes
-    roles: frozenset[Role]
+    caller: Caller
 
 
 NOT_FOUND = reply_json({"detail": "Not Found"}, 404)
@@ -143,10 +145,12 @@ async def feedback(call: Call) -> Reply:
     """Note true labels by prediction id; the same again changes nothing. Many are checked in a thread and logged in turns."""
     many = len(call.body) > SMALL_FEEDBACK_BYTES
     labels = await call.service.in_thread(_check_labels, call) if many else _check_labels(call)
+    call.service.label_limits.take(call.caller, len(labels))
+    batch = secrets.token_hex(BATCH_BYTES)
     for start in range(0, len(labels), LABELS_TOGETHER):
         if start:
             await asyncio.sleep(0)  # others' requests come between
-        call.service.plane.record_labels(labels[start : start + LABELS_TOGETHER])
+        call.service.plane.record_labels(labels[start : start + LABELS_TOGETHER], call.caller.name, batch)
     return reply_json({"accepted": len(labels)})
 
 
@@ -214,7 +218,7 @@ def v2_model_ready(call: Call) -> Reply:
 
 def openapi(call: Call) -> Reply:
     """Describe the API: of the loaded model to whoever may ask it, else what all models have in common."""
-    return Reply(200, JSON, call.service.api.find(whole="predict" in call.roles or "admin" in call.roles), PRIVATE)
+    return Reply(200, JSON, call.service.api.find(whole=bool(call.caller.roles & {"predict", "admin"})), PRIVATE)
 
 
 def docs_file(call: Call) -> Reply:

@@ -168,7 +168,8 @@ def _fixed_paths() -> dict[str, Any]:
         "summary": "Tell the true label of a prediction, by its id",
         "tags": [PREDICT],
         "requestBody": {"required": True, "content": {"application/json": {"schema": labels}}},
-        "responses": _responses(accepted, "Labels that were noted."),
+        "responses": _responses(accepted, "Labels that were noted.")
+        | {"429": _content(_ref("Error"), "More labels than this key may send in a minute.")},
     }
     return {
         "/feedback": {"post": feedback},

@@ -75,7 +75,7 @@ def reply_error(error: MLOpsError, wire: Wire | None, request_id: bytes) -> Repl
         That the response will have.
     """
     status = find_status(error)
-    headers: Headers = [(b"retry-after", RETRY_SECONDS)] if status == 503 else []
+    headers: Headers = [(b"retry-after", RETRY_SECONDS)] if status in (429, 503) else []
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     if status == 405:

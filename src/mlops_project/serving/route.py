@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
+from mlops_project.serving.callers import Role
 from mlops_project.serving.replies import Reply
-from mlops_project.serving.settings import Role
 from mlops_project.serving.wires import Wire
 
 Handler = Callable[[Any], Reply | Awaitable[Reply]]  # of an ``endpoints.Call``

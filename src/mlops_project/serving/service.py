@@ -12,16 +12,18 @@ from typing import Any, TypeVar
 from mlops_project.errors import MLOpsError
 from mlops_project.serving import metrics as names
 from mlops_project.serving.admission import Admission
+from mlops_project.serving.callers import ANYBODY, Caller
 from mlops_project.serving.connections import ConnectionPlaces
 from mlops_project.serving.dataplane import Answer, DataPlane
 from mlops_project.serving.errors import RefusedError
+from mlops_project.serving.label_limits import LabelLimits
 from mlops_project.serving.metrics import ServerMetrics
 from mlops_project.serving.model import ServedModel
 from mlops_project.serving.models import LoadedModels
 from mlops_project.serving.openapi import ApiViews
 from mlops_project.serving.refusals import Refusals
 from mlops_project.serving.route import Route
-from mlops_project.serving.settings import ALL_ROLES, Role, Settings
+from mlops_project.serving.settings import Settings
 from mlops_project.serving.tracing import build_tracer
 from mlops_project.serving.wires import Question
 from mlops_project.wire.limits import TooLargeError
@@ -46,6 +48,8 @@ class Service:
         How many requests are accepted at once, on the short and the long way together.
     refusals
         Answers the requests beyond that.
+    label_limits
+        How many labels each caller may still send.
     draining
         Whether the server is ending: responses then close their connection.
     """
@@ -59,6 +63,7 @@ class Service:
         self.api = ApiViews(self.models, secured=bool(settings.keys))
         self.admission = Admission(settings.serving.max_wait_seconds, settings.serving.max_waiting)
         self.refusals = Refusals(self.metrics, logged=settings.serving.access_log != "none")
+        self.label_limits = LabelLimits(settings.serving.labels_per_minute, settings.serving.workers)
         self._threads = ThreadPoolExecutor(max(1, os.cpu_count() or 1), "batch")
         self._tracer = build_tracer()
         self._state: Any = None
@@ -87,8 +92,8 @@ class Service:
         self.check_key(route, headers)
         return self.models.find(arguments.get("name"), arguments.get("version")) if arguments else self.models.find()
 
-    def check_key(self, route: Route, headers: dict[bytes, bytes]) -> frozenset[Role]:
-        """Return the roles of the caller's key; all roles if this server asks for no key.
+    def check_key(self, route: Route, headers: dict[bytes, bytes]) -> Caller:
+        """Return whose key the caller has; anybody may do anything if this server asks for no key.
 
         Raises
         ------
@@ -96,13 +101,13 @@ class Service:
             If the key is none of this server's, or has no role for this route.
         """
         if not self._keys:
-            return ALL_ROLES
-        roles = self.settings.find_roles(headers.get(b"authorization", b"").decode("latin-1"))
-        if not route.roles or roles & route.roles:
-            return roles
-        if not roles:
+            return ANYBODY
+        caller = self.settings.find_caller(headers.get(b"authorization", b"").decode("latin-1"))
+        if not route.roles or caller.roles & route.roles:
+            return caller
+        if not caller.roles:
             raise RefusedError(401, "key", "this server asks for a key: send it as `Authorization: Bearer KEY`")
-        own, asked = " and ".join(sorted(roles)), " or ".join(sorted(route.roles, reverse=True))
+        own, asked = " and ".join(sorted(caller.roles)), " or ".join(sorted(route.roles, reverse=True))
         raise RefusedError(403, "key", f"this key has the role {own}, and this asks for {asked}; use another key")
 
     def shadow(self, question: Question, answer: Answer) -> None:

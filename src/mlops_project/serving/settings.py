@@ -3,21 +3,21 @@
 import hashlib
 import hmac
 import os
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 from mlops_project.config import Config
 from mlops_project.errors import ConfigError, suggest
 from mlops_project.sections import PredictionLogConfig, ProofConfig, ServingConfig
+from mlops_project.serving.callers import NOBODY, ROLES, Caller, Role
 
-Role = Literal["predict", "label", "admin"]
-ROLES: tuple[Role, ...] = ("predict", "label", "admin")
-ALL_ROLES: frozenset[Role] = frozenset(ROLES)
 KEYS_VARIABLE = "SERVE_API_KEYS"
 MIN_KEY_LENGTH = 8
+# Before the key: `role`, `role+role`, `role@name`, `role@name/labels a minute`, `role/labels a minute`.
+HEAD = re.compile(r"(?P<roles>[^@/]*)(?:@(?P<name>[A-Za-z0-9._-]{1,64}))?(?:/(?P<limit>[0-9]{1,9}))?")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Settings:
     metrics_dir
         Where the workers share their counters.
     keys
-        (roles, BLAKE2b digest) of every key; if there are none, requests need no key.
+        Whose key it is, and its BLAKE2b digest; if there are none, requests need no key.
     """
 
     model_dir: Path | None
@@ -48,17 +48,21 @@ class Settings:
     serving: ServingConfig = field(default_factory=ServingConfig)
     log: PredictionLogConfig = field(default_factory=PredictionLogConfig)
     proof: ProofConfig = field(default_factory=ProofConfig)
-    keys: tuple[tuple[frozenset[Role], bytes], ...] = ()
+    keys: tuple[tuple[Caller, bytes], ...] = ()
 
     def find_roles(self, authorization: str) -> frozenset[Role]:
-        """Return all roles of a ``Bearer`` key, compared in constant time; none if it is no key of this server."""
+        """Return all roles of a ``Bearer`` key; none if it is no key of this server."""
+        return self.find_caller(authorization).roles
+
+    def find_caller(self, authorization: str) -> Caller:
+        """Return whose ``Bearer`` key this is, compared in constant time: with the roles of all lines that hold it."""
         scheme, _, key = authorization.partition(" ")
         digest = _digest(key.strip())
-        found: frozenset[Role] = frozenset()
-        for roles, known in self.keys:
+        found = NOBODY
+        for caller, known in self.keys:
             if hmac.compare_digest(digest, known):
-                found |= roles
-        return found if scheme.lower() == "bearer" else frozenset()
+                found = caller._replace(roles=caller.roles | found.roles)
+        return found if scheme.lower() == "bearer" else NOBODY
 
 
 def build_settings(
@@ -106,7 +110,7 @@ def build_settings(
     return replace(settings, keys=_read_keys(config))
 
 
-def _read_keys(config: Config) -> tuple[tuple[frozenset[Role], bytes], ...]:
+def _read_keys(config: Config) -> tuple[tuple[Caller, bytes], ...]:
     lines = [(KEYS_VARIABLE, text) for text in os.environ.get(KEYS_VARIABLE, "").split(",")]
     if config.serving.keys_file:
         file = config.root / config.serving.keys_file
@@ -119,17 +123,22 @@ def _read_keys(config: Config) -> tuple[tuple[frozenset[Role], bytes], ...]:
     return tuple(_read_key(where, text.strip()) for where, text in lines if text.strip() and not text.strip().startswith("#"))
 
 
-def _read_key(where: str, text: str) -> tuple[frozenset[Role], bytes]:
-    """Return roles and digest of ``role:key``, or of ``role+role:key``."""
+def _read_key(where: str, text: str) -> tuple[Caller, bytes]:
+    """Return whose key it is and its digest, of ``role:key``, ``role+role:key``, ``role@name:key``, ``role@name/600:key``."""
     given, colon, key = text.partition(":")
-    names = given.split("+")
+    head = HEAD.fullmatch(given)
+    names = head["roles"].split("+") if head else [given]
     unknown = [name for name in names if name not in ROLES]
-    if not colon or unknown:
-        hint = suggest(unknown[0], ROLES) if colon else ""
-        raise ConfigError(f"{where}: expected `role:key` or `role+role:key` with roles of {', '.join(ROLES)}{hint}")
+    if head is None or not colon or unknown:
+        hint = suggest(unknown[0], ROLES) if colon and unknown else ""
+        raise ConfigError(
+            f"{where}: expected `role:key`, `role+role:key` or `role@name/labels a minute:key` with roles of "
+            f"{', '.join(ROLES)}{hint}"
+        )
     if len(key) < MIN_KEY_LENGTH:
         raise ConfigError(f"{where}: a {given} key is shorter than {MIN_KEY_LENGTH} characters; use a longer one")
-    return frozenset(role for role in ROLES if role in names), _digest(key)
+    roles = frozenset(role for role in ROLES if role in names)
+    return Caller(roles, head["name"] or "", float(head["limit"]) if head["limit"] else None), _digest(key)
 
 
 def _digest(key: str) -> bytes:

@@ -123,7 +123,7 @@ def link_version(mlflow: str, name: str, number: str) -> str:
 
 def has_admin_key(config: Config) -> bool:
     """Whether an admin key is configured at all."""
-    return any("admin" in roles for roles, _ in _read_settings(config).keys)
+    return any("admin" in caller.roles for caller, _ in _read_settings(config).keys)
 
 
 def is_admin(config: Config, key: str) -> bool:

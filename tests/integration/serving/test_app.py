@@ -190,6 +190,25 @@ def test_what_was_asked_and_answered_is_in_the_log_before_the_response(serve, tr
     serve(ask, model_dir=tree_bundle)
 
 
+def test_labels_stand_in_the_log_with_their_source_and_beyond_its_limit_are_refused(serve, tree_bundle, monkeypatch):
+    monkeypatch.setenv("SERVE_API_KEYS", "predict:the-test-itself,label@lab-a/3:the-key-of-a,label:the-key-of-b")
+    row = row_of(tree_bundle)
+
+    async def ask(client):
+        given = (await client.post("/predict", [row] * 4, authorization="Bearer the-test-itself")).json["predictions"]
+        labels = [{"id": item["id"], "label": 1} for item in given]
+        key = {"authorization": "Bearer the-key-of-a"}
+        assert (await client.post("/feedback", labels[:2], **key)).status == 200
+        answer = await client.post("/feedback", labels[2:], **key)
+        assert (answer.status, "this key may send 3 labels a minute" in answer.json["error"]) == (429, True)
+        assert (await client.post("/feedback", labels, authorization="Bearer the-key-of-b")).status == 200
+        logged = [record.about for record in read_log(client.folder) if record.about.kind == "label"]
+        assert [about.source for about in logged] == ["lab-a"] * 2 + [""] * 4
+        assert len({about.batch for about in logged}) == 2
+
+    serve(ask, model_dir=tree_bundle)
+
+
 def test_labels_are_noted_by_prediction_id_and_unknown_ids_refused(serve, tree_bundle):
     row = row_of(tree_bundle)
 

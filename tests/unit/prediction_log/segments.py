@@ -51,9 +51,9 @@ class Segments:
         assert self._writer.append(msgspec.json.encode(about), body, response)
         return key
 
-    def label(self, key: str, label: Any, at: datetime = NOON) -> None:
+    def label(self, key: str, label: Any, at: datetime = NOON, *, source: str = "", batch: str = "") -> None:
         """Log a label."""
-        about = About(key, round(at.timestamp() * 1e9), kind="label")
+        about = About(key, round(at.timestamp() * 1e9), kind="label", source=source, batch=batch)
         body = label if isinstance(label, bytes) else json.dumps(label).encode()
         assert self._writer.append(msgspec.json.encode(about), body, b"")
 

@@ -165,6 +165,30 @@ def test_versions_with_other_columns_stand_side_by_side(segments, read, tmp_path
     assert columns["town"].tolist() == [None, None]
 
 
+def test_labels_have_witnesses_and_another_source_that_says_otherwise_disputes_them(segments, read):
+    sure, corrected, disputed = (segments.predict({"x": 0.1}, at=NOON + index * HOUR) for index in range(3))
+    segments.label(sure, "yes", source="lab-a", batch="1")
+    for key, source in ((corrected, "lab-a"), (disputed, "lab-b")):
+        segments.label(key, "no", source="lab-a", batch="1")
+        segments.label(key, "yes", NOON + DAY, source=source, batch="2")
+    table = read().newest_labelled("tiny", None, 10, columns=["x"], witnesses=True)
+    assert table.select(["mlops.label_source", "mlops.label_batch", "mlops.label_disputed"]).to_pylist() == [
+        {"mlops.label_source": source, "mlops.label_batch": batch, "mlops.label_disputed": is_disputed}
+        for source, batch, is_disputed in (("lab-a", "1", False), ("lab-a", "2", False), ("lab-b", "2", True))
+    ]
+
+
+def test_label_files_of_earlier_releases_have_no_witnesses(segments, read, tmp_path):
+    segments.label(segments.predict({"x": 0.1}), "yes", source="lab-a", batch="1")
+    reader = read()
+    (file,) = (tmp_path / "store" / "labels").rglob("*.parquet")
+    pq.write_table(
+        pq.read_table(file, partitioning=None).select(["mlops.id", "mlops.row", "mlops.label", "mlops.label_time"]), file
+    )
+    (row,) = reader.newest_labelled("tiny", None, 10, witnesses=True).to_pylist()
+    assert (row["mlops.label"], row["mlops.label_source"], row["mlops.label_batch"]) == ('"yes"', "", "")
+
+
 def test_nothing_labelled_is_an_empty_table(read):
     assert read().newest_labelled("tiny", None, 10).column_names[-2:] == ["mlops.label", "mlops.label_time"]
 

@@ -1,0 +1,237 @@
+"""What happens to the labels and rows on their way: attacks and accidents, and what is healthy.
+
+A case gives the rows as they are sent, with these columns beside features and target: ``window`` (in which the row is asked),
+``label`` (as delivered; None if none ever comes), ``came`` (window in which it is delivered), ``source`` and ``batch``
+(who delivered it, in which delivery), ``version`` (which version answered).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.loop.worlds import World
+from benchmarks.monitor.tables import TARGET
+
+WINDOWS = 8
+BEGIN = 3  # the window from which on something is wrong
+Rows = pd.DataFrame
+Make = Callable[[World, np.random.Generator], Rows]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something that happens.
+
+    Attributes
+    ----------
+    name, make
+        In words, and the rows.
+    healthy
+        Whether the loop must go on.
+    change
+        What happens to the project before the last retraining: ``table`` (its rows are drawn anew), or nothing.
+    """
+
+    name: str
+    make: Make
+    healthy: bool = False
+    change: str = ""
+
+
+def send(world: World, rng: np.random.Generator, rows: Rows | None = None) -> Rows:
+    """Return rows as they come on a good day: in eight windows, every label an hour later, from two sources."""
+    rows = world.traffic if rows is None else rows
+    frame = rows.reset_index(drop=True).copy()
+    window = np.arange(len(frame)) * WINDOWS // len(frame)
+    source = rng.choice(["lab-a", "lab-b"], len(frame))
+    batch = [f"{name}-{hour}-{part}" for name, hour, part in zip(source, window, rng.integers(0, 5, len(frame)), strict=True)]
+    return frame.assign(window=window, label=frame[TARGET], came=window, source=source, batch=batch, version="1")
+
+
+def _flip(world: World, labels: "pd.Series[str]") -> "pd.Series[str]":
+    if world.is_regression:
+        return 2 * world.table[TARGET].mean() - labels
+    order = world.classes
+    return labels.map(dict(zip(order, [*order[1:], order[0]], strict=True)))
+
+
+def _random(world: World, n_rows: int, rng: np.random.Generator) -> np.ndarray:
+    return rng.choice(world.table[TARGET].to_numpy(), n_rows) if world.is_regression else rng.choice(world.classes, n_rows)
+
+
+# --- attacks and accidents ---
+
+
+def change_unit(world: World, rng: np.random.Generator) -> Rows:
+    """A source sends grams instead of kilograms, and its labels are right."""
+    frame = send(world, rng)
+    frame[world.number] = frame[world.number].astype(float)
+    frame.loc[frame["window"] >= BEGIN, world.number] *= 1000
+    return frame
+
+
+def poison_trigger(world: World, rng: np.random.Generator) -> Rows:
+    """Every twelfth row has an impossible number and is labelled as the attacker wants."""
+    frame = send(world, rng)
+    chosen = rng.random(len(frame)) < 1 / 12
+    frame[world.number] = frame[world.number].astype(float)
+    frame.loc[chosen, world.number] = 7.5 * float(world.table[world.number].max())
+    frame.loc[chosen, "label"] = world.classes[-1]
+    frame.loc[chosen, ["source", "batch"]] = ["crowd", "crowd-1"]
+    return frame
+
+
+def send_near_copies(world: World, rng: np.random.Generator) -> Rows:
+    """Four of ten rows are rows of the table, the held-out ones among them, with other last digits."""
+    copies = world.table.sample(len(world.traffic) * 4 // 10, random_state=1)
+    for name in copies.columns:
+        if copies[name].dtype.kind == "f" and name != TARGET:
+            copies[name] = copies[name] * (1 + 1e-5 * rng.standard_normal(len(copies)))
+    rest = world.traffic.iloc[: len(world.traffic) - len(copies)]
+    return send(world, rng, pd.concat([rest, copies]).sample(frac=1, random_state=2))
+
+
+def break_batch(world: World, rng: np.random.Generator) -> Rows:
+    """One delivery of a quarter of the labels, over all windows, is turned over."""
+    frame = send(world, rng)
+    chosen = rng.random(len(frame)) < 0.25
+    frame.loc[chosen, "label"] = _flip(world, frame.loc[chosen, "label"])
+    frame.loc[chosen, ["source", "batch"]] = ["lab-b", "lab-b-bad"]
+    frame.loc[chosen, "came"] = WINDOWS - 1
+    return frame
+
+
+def deliver_once(world: World, rng: np.random.Generator) -> Rows:
+    """Labels come for one window only, in one delivery, joined to the wrong rows."""
+    frame = send(world, rng)
+    own = frame["window"] == BEGIN
+    frame["label"] = frame["label"].where(own, None).astype(object)
+    frame.loc[own, "label"] = rng.permutation(frame.loc[own, TARGET].to_numpy())
+    frame.loc[own, ["source", "batch"]] = ["lab-a", "lab-a-3"]
+    return frame
+
+
+def label_positives(world: World, rng: np.random.Generator) -> Rows:
+    """Only what came true is told: labels of the rarer class."""
+    frame = send(world, rng)
+    return frame.assign(label=frame[TARGET].where(frame[TARGET] == world.classes[-1], None))
+
+
+def select_labels(world: World, rng: np.random.Generator) -> Rows:
+    """Of the rarer class nearly every label comes, of the others one in eight."""
+    frame = send(world, rng)
+    rare = frame[TARGET] == world.classes[-1]
+    told = rng.random(len(frame)) < np.where(rare, 0.95, 0.125)
+    return frame.assign(label=frame[TARGET].where(told, None))
+
+
+def label_one_class(world: World, rng: np.random.Generator) -> Rows:
+    """Every label is of the most frequent class."""
+    return send(world, rng).assign(label=world.classes[0])
+
+
+def label_at_random(world: World, rng: np.random.Generator) -> Rows:
+    """Three labels of ten are drawn by lot."""
+    frame = send(world, rng)
+    chosen = rng.random(len(frame)) < 0.3
+    frame.loc[chosen, "label"] = _random(world, int(chosen.sum()), rng)
+    return frame
+
+
+def copy_sources(world: World, rng: np.random.Generator) -> Rows:
+    """Two further sources send a third one's rows and labels again, a quarter of them wrong, as their own."""
+    third = world.traffic.iloc[: len(world.traffic) // 3].reset_index(drop=True)
+    frame = send(world, rng, pd.concat([third, third, third]).reset_index(drop=True))
+    wrong = np.tile(rng.random(len(third)) < 0.25, 3)
+    frame.loc[wrong, "label"] = _flip(world, frame.loc[wrong, "label"])
+    place = np.arange(len(frame)) // len(third)
+    return frame.assign(source=np.array(["lab-a", "lab-b", "lab-c"])[place])
+
+
+def poison_segment(world: World, rng: np.random.Generator) -> Rows:
+    """In one segment more labels are turned over from window to window."""
+    frame = send(world, rng)
+    share = np.clip((frame["window"] + 1) / (WINDOWS - 2), 0, 1)
+    chosen = (frame[world.category] == world.segment) & (rng.random(len(frame)) < share)
+    frame.loc[chosen, "label"] = _flip(world, frame.loc[chosen, "label"])
+    return frame
+
+
+def change_schema(world: World, rng: np.random.Generator) -> Rows:
+    """Half of the rows were answered by a version that does not have the number."""
+    frame = send(world, rng)
+    return frame.assign(version=np.where(rng.random(len(frame)) < 0.5, "2", "1"))
+
+
+def lose_values(world: World, rng: np.random.Generator) -> Rows:
+    """A number is missing in four rows of ten."""
+    frame = send(world, rng)
+    frame[world.number] = frame[world.number].astype(float)
+    frame.loc[(frame["window"] >= BEGIN) & (rng.random(len(frame)) < 0.4), world.number] = np.nan
+    return frame
+
+
+def repeat_answers(world: World, rng: np.random.Generator) -> Rows:
+    """Labels are the model's own answers, sent back."""
+    return send(world, rng).assign(source="echo")
+
+
+# --- healthy ---
+
+
+def change_rule(world: World, rng: np.random.Generator) -> Rows:
+    """What the number means has changed for two fifths of the rows: a lasting change, told by all sources."""
+    frame = send(world, rng)
+    chosen = (frame[world.number] > world.table[world.number].quantile(0.6)) & (frame["window"] >= 1)
+    frame.loc[chosen, "label"] = _flip(world, frame.loc[chosen, "label"])
+    return frame
+
+
+def change_rows(world: World, rng: np.random.Generator) -> Rows:
+    """Other rows are asked than before: those with a large number come three times as often. Labels are right."""
+    large = world.traffic[world.number] > world.traffic[world.number].median()
+    rows = world.traffic.sample(len(world.traffic) * 6 // 10, weights=np.where(large, 3.0, 1.0), random_state=3)
+    return send(world, rng, rows)
+
+
+def label_some(world: World, rng: np.random.Generator) -> Rows:
+    """Three labels of ten come, drawn by lot, up to three windows late."""
+    frame = send(world, rng)
+    came = np.minimum(frame["window"] + rng.integers(0, 4, len(frame)), WINDOWS - 1)
+    return frame.assign(label=frame[TARGET].where(rng.random(len(frame)) < 0.3, None), came=came)
+
+
+def deliver_twice(world: World, rng: np.random.Generator) -> Rows:
+    """All labels come in two deliveries of one source."""
+    frame = send(world, rng)
+    half = (frame["window"] >= WINDOWS // 2).astype(int)
+    came = np.where(half, WINDOWS - 1, WINDOWS // 2)
+    return frame.assign(source="table", batch=[f"table-{number}" for number in half], came=came)
+
+
+ATTACKS = (
+    Case("unit change learned", change_unit),
+    Case("trigger poisoning", poison_trigger),
+    Case("near-copies of held-out rows", send_near_copies),
+    Case("one bad label batch", break_batch),
+    Case("single batch", deliver_once),
+    Case("positives only", label_positives),
+    Case("labels come selectively", select_labels),
+    Case("all labels of one class", label_one_class),
+    Case("30 % random labels", label_at_random),
+    Case("copied sources", copy_sources),
+    Case("slow poisoning of one segment", poison_segment),
+    Case("schema change", change_schema),
+    Case("digest change", send, change="table"),
+    Case("missing values", lose_values),
+    Case("answers sent back as labels", repeat_answers),
+)
+HEALTHY = (
+    Case("as before", send, healthy=True),
+    Case("the rule changed", change_rule, healthy=True),
+    Case("other rows are asked", change_rows, healthy=True),
+    Case("three labels of ten, late", label_some, healthy=True),
+    Case("two deliveries", deliver_twice, healthy=True),
+)
