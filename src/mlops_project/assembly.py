@@ -200,8 +200,7 @@ def _write_for_people(
     from mlops_project.modeling.report import Results, write_card, write_report
 
     plots = draw_plots(evaluation, importance, metadata.contract, folder / "plots", side)
-    proof = f"equal on {parity.rows:,} rows, largest difference {parity.max_difference:.1e}"
-    results = Results(evaluation, plots, proof, tuple(dict.fromkeys((*notes, *side.notes))))
+    results = Results(evaluation, plots, parity.describe(), tuple(dict.fromkeys((*notes, *side.notes))))
     write_report(folder / "report.html", metadata, config, results)
     write_card(folder / "README.md", metadata, config, results)
 

@@ -49,9 +49,13 @@ class Predictions(NamedTuple):
 
     def take(self, start: int, end: int) -> "Predictions":
         """Return those of the rows from ``start`` to before ``end``."""
+        return self.pick(slice(start, end))
+
+    def pick(self, rows: "slice | npt.NDArray[np.int64]") -> "Predictions":
+        """Return those of some rows."""
         if self.indices is None or self.probabilities is None:
-            return Predictions(values=None if self.values is None else self.values[start:end])
-        return Predictions(self.indices[start:end], self.probabilities[start:end])
+            return Predictions(values=None if self.values is None else self.values[rows])
+        return Predictions(self.indices[rows], self.probabilities[rows])
 
 
 class Runtime:

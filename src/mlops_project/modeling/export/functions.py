@@ -56,8 +56,7 @@ FUNCTIONS: dict[str, Callable[[Graph, str], str]] = {
     "sin": _operator("Sin"),
     "sqrt": _operator("Sqrt"),
     "square": lambda graph, x: graph.add("Mul", x, x),
-    "tanh": _operator("Tanh"),
-}
+}  # not tanh: where it is flat, a last digit of it is a tenth of its input, and a tree behind it answers otherwise
 
 
 def add_function(graph: Graph, x: str, function: Any, settings: Any) -> str:

@@ -39,8 +39,10 @@ class Graph:
         self._graph.name = "mlops_project"
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self.rounds = False  # whether a step before the last one differs from the library's by last digits
+        self.rounds_anywhere = False  # the same, the last one included
         self._place: list[str] = []
         self._refusals: list[str] = []
+        self._ties: list[str] = []
         self._widest = 0
         self._rules: list[WordRule] = []
 
@@ -62,6 +64,16 @@ class Graph:
         """Give no answer to rows of ``(n_rows, n)`` with a NaN or an infinity, as the pipeline does."""
         if value not in self._refusals:
             self._refusals.append(value)
+
+    def note_tie(self, value: str) -> None:
+        """Say in which rows the library's answer depends on its search or on last digits: ``(n_rows, 1)``, 1 there, else 0."""
+        self._ties.append(value)
+
+    def ties(self) -> str | None:
+        """Return how many steps see a tie in each row, ``(n_rows, 1)``; None if no step can have one."""
+        if not self._ties:
+            return None
+        return self._ties[0] if len(self._ties) == 1 else self.column_sum(self.add("Concat", *self._ties, axis=1))
 
     def with_refusals(self, answer: str) -> str:
         """Return the answer with NaN in the rows that are refused; the others keep every bit."""

@@ -91,6 +91,7 @@ def add_sgd(graph: Graph, x: str, fitted: Any) -> Scores:
         shares = expit(graph, raw)
     elif fitted.loss == "modified_huber":
         one = graph.constant(1.0)
+        graph.rounds = graph.rounds or n_classes > 2  # a last digit decides whether all shares are 0, which makes them equal
         shares = graph.add("Div", graph.add("Add", clip(graph, raw, -1.0, 1.0), one), graph.constant(2.0))
     else:
         return Scores(None, label, raw)

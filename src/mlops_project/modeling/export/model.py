@@ -1,5 +1,6 @@
 """A fitted pipeline → an ONNX model with the inputs and outputs that ``Runtime`` expects."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,7 @@ def export_onnx(pipeline: Any, contract: Contract) -> bytes:
         scores, answer = _add_built(graph, pipeline, contract)
     else:
         scores, answer = _add_any(graph, pipeline, contract)
-    inputs = {"numbers": (DOUBLE, len(contract.number_columns)), "texts": (STRING, len(contract.texts))}
-    inputs["words"] = (STRING, graph.n_word_columns)
+    inputs = _inputs(graph, contract)
     if not contract.is_classification:
         graph.add("Identity", answer, output="value")
         return graph.build(inputs, {"value": (DOUBLE, 1)})
@@ -52,6 +52,12 @@ def export_onnx(pipeline: Any, contract: Contract) -> bytes:
     graph.add("Identity", answer, output="probabilities")
     outputs = {"label": (INT64, None), "probabilities": (DOUBLE, len(order))}
     return graph.build(inputs, outputs)
+
+
+def _inputs(graph: Graph, contract: Contract) -> dict[str, tuple[int, int]]:
+    """Return the inputs' element types and widths; those without columns are left out of the model."""
+    widths = {"numbers": len(contract.number_columns), "texts": len(contract.texts), "words": graph.n_word_columns}
+    return {name: (DOUBLE if name == "numbers" else STRING, width) for name, width in widths.items()}
 
 
 def _add_built(graph: Graph, pipeline: Pipeline, contract: Contract) -> tuple[Scores, str]:
@@ -90,11 +96,34 @@ def _add_any(graph: Graph, pipeline: Any, contract: Contract) -> tuple[Scores, s
     return scores, graph.with_refusals(scores.probabilities)
 
 
-def rounds(pipeline: Any, contract: Contract) -> bool:
-    """Whether a step before the last one differs from the library's in last digits: rows next to a threshold are ties then."""
+@dataclass(frozen=True)
+class Rounding:
+    """Where the library's own answer depends on last digits.
+
+    Attributes
+    ----------
+    anywhere
+        Whether some step differs from the library's in last digits: of two equal probabilities either may be the larger.
+    before_last
+        Whether one before the last step does: a number next to a threshold may lie on either side of it.
+    ties
+        A model whose ``value`` is above 0 in rows with a tie, for a contract of regression; None if no step can have one.
+    """
+
+    anywhere: bool
+    before_last: bool
+    ties: bytes | None
+
+
+def find_rounding(pipeline: Any, contract: Contract) -> Rounding:
+    """Say where the library's own answer depends on last digits."""
     graph = Graph()
-    _add_any(graph, pipeline, contract)
-    return graph.rounds
+    (_add_built if is_built_here(pipeline, contract) else _add_any)(graph, pipeline, contract)
+    tie = graph.ties()
+    if tie is None:
+        return Rounding(graph.rounds_anywhere, graph.rounds, None)
+    graph.add("Identity", tie, output="value")
+    return Rounding(graph.rounds_anywhere, graph.rounds, graph.build(_inputs(graph, contract), {"value": (DOUBLE, 1)}))
 
 
 def _nan_where_missing(graph: Graph, answer: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_project.errors import ExportError
-from mlops_project.modeling.export.graph import DOUBLE, Graph
+from mlops_project.modeling.export.graph import AT_ONCE, DOUBLE, Graph
 from mlops_project.modeling.export.registry import LAST_DIGITS, estimator
 from mlops_project.modeling.export.scores import Scores, from_probabilities
 
@@ -14,6 +14,8 @@ Floats = npt.NDArray[np.float64]
 SPARE_CANDIDATES = 16  # the product's distances differ from exact ones by last digits: so many more are ranked exactly
 CHECKED_ROWS = 1000
 TIED = 1e-9  # of the distance: scikit-learn takes either of two neighbours that are as near as that
+NOISE = 1e-14  # of a row's square: the error of distances by a matrix product
+MOST_TIED = 0.05  # of the training rows: 1 % of iris tie, and scikit-learn's two searches differ on half of these
 
 
 @estimator("sklearn.KNeighborsClassifier", agreement=LAST_DIGITS)
@@ -57,8 +59,37 @@ def _add_neighbours(graph: Graph, x: str, fitted: Any, answers: Floats) -> tuple
     squares = graph.add("ReduceSum", graph.add("Mul", apart, apart), graph.constant([2], np.int64), keepdims=0)
     order = graph.sorted_positions(squares, k)
     neighbours = graph.add("GatherElements", near, order, axis=1)
-    distances = graph.add("Sqrt", graph.add("GatherElements", squares, order, axis=1))
-    return neighbours, _add_weights(graph, distances, fitted.weights)
+    found = graph.add("GatherElements", squares, order, axis=1)
+    noise = _add_noise(graph, x, fitted)
+    said = graph.add("Gather", graph.constant(answers), near)
+    if k < len(rows):
+        _note_ties(graph, squares, graph.columns(found, [k - 1]), noise, said, k)
+    if fitted.weights == "distance" and noise is not None:  # then the weights of rows that are this near are noise, too
+        nearest = graph.add("LessOrEqual", graph.columns(found, [0]), noise)
+        graph.note_tie(graph.cast(nearest, DOUBLE))
+    return neighbours, _add_weights(graph, graph.add("Sqrt", found), fitted.weights)
+
+
+def _add_noise(graph: Graph, x: str, fitted: Any) -> str | None:
+    """Return how far off the library's squared distances are, ``(n_rows, 1)``; None where it does not use a matrix product."""
+    if fitted._fit_method != "brute":
+        return None
+    return graph.add("Mul", graph.column_sum(graph.add("Mul", x, x)), graph.constant(NOISE))
+
+
+def _note_ties(graph: Graph, squares: str, last: str, noise: str | None, answers: str, k: int) -> None:
+    """Note rows whose last neighbour is as far away as the next one, if these say different things."""
+    low, high = (graph.add("Mul", last, graph.constant(factor)) for factor in (1 - TIED, 1 + TIED))
+    if noise is not None:
+        low, high = graph.add("Sub", low, noise), graph.add("Add", high, noise)
+    within = graph.add("LessOrEqual", squares, high)
+    tied = graph.add("And", within, graph.add("GreaterOrEqual", squares, low))
+    most = graph.add("Where", tied, answers, graph.constant(-np.inf))
+    least = graph.add("Where", tied, answers, graph.constant(np.inf))
+    axis = graph.constant([1], np.int64)
+    differ = graph.add("Less", graph.add("ReduceMin", least, axis, keepdims=1), graph.add("ReduceMax", most, axis, keepdims=1))
+    count = graph.column_sum(graph.cast(within, DOUBLE))
+    graph.note_tie(graph.cast(graph.add("And", differ, graph.add("Greater", count, graph.constant(float(k)))), DOUBLE))
 
 
 def _nearest_by_product(graph: Graph, x: str, rows: Floats, n_candidates: int) -> str:
@@ -77,24 +108,33 @@ def _add_weights(graph: Graph, distances: str, weights: str | None) -> str:
 
 
 def _refuse_ties(rows: Floats, answers: Floats, k: int) -> None:
-    """Refuse training rows with two neighbours as far away as each other that say different things.
+    """Refuse a table in which many rows have two neighbours as far away as each other that say different things.
 
     Raises
     ------
     ExportError
-        If there are such rows: which of the two scikit-learn takes depends on its search, and no graph can follow that.
+        If more than ``MOST_TIED`` of them do: which of the two scikit-learn takes depends on its search (its own searches
+        differ there), so its answers are chance.
     """
     some = rows[:: max(1, len(rows) // CHECKED_ROWS)]
-    squares = np.einsum("ij,ij->i", rows, rows)[None] - 2 * some @ rows.T + np.einsum("ij,ij->i", some, some)[:, None]
-    order = np.argsort(squares, axis=1, kind="stable")[:, : k + 1]
-    if order.shape[1] <= k:
+    if len(rows) <= k:
         return
-    last, next_ = order[:, k - 1], order[:, k]
-    place = np.arange(len(some))
-    size = np.maximum(squares[place, next_], np.finfo(np.float64).tiny)
-    tied = (squares[place, next_] - squares[place, last] <= TIED * size) & (answers[last] != answers[next_])
-    if tied.any():
+    n_parts = -(-len(some) * len(rows) // AT_ONCE)
+    tied = np.concatenate([_find_ties(part, rows, answers, k) for part in np.array_split(some, n_parts)])
+    if tied.mean() > MOST_TIED:
         raise ExportError(
             f"{int(tied.sum())} of {len(some)} training rows have two neighbours at the same distance with different "
             "answers, and which of them counts depends on scikit-learn's search; use columns with finer values, or a forest"
         )
+
+
+def _find_ties(some: Floats, rows: Floats, answers: Floats, k: int) -> npt.NDArray[np.bool_]:
+    """Return for which of some rows the k-th neighbour is as far away as the next one, and they say different things."""
+    sizes = np.einsum("ij,ij->i", some, some)[:, None]
+    squares = np.einsum("ij,ij->i", rows, rows)[None] - 2 * some @ rows.T + sizes
+    last = np.partition(squares, k - 1, axis=1)[:, k - 1 : k]
+    room = TIED * np.abs(last) + 1e-13 * sizes + np.finfo(np.float64).tiny  # the product's own rounding
+    within = squares <= last + room
+    border = within & (squares >= last - room)
+    differ = np.where(border, answers, np.inf).min(axis=1) < np.where(border, answers, -np.inf).max(axis=1)
+    return np.asarray(differ & (within.sum(axis=1) > k))

@@ -16,18 +16,14 @@ from mlops_project.errors import BundleError, ContractError, ExportError
 from mlops_project.modeling.export.columns import Columns
 from mlops_project.modeling.export.graph import Graph
 from mlops_project.modeling.export.jumps import rows_at_jumps
-from mlops_project.modeling.export.model import rounds
 from mlops_project.modeling.export.preprocessing import Preprocessing, is_built_here, read_preprocessing
 from mlops_project.modeling.export.registry import add_estimator
+from mlops_project.modeling.export.ties import TOLERANCE, Ties, measure_differences
 from mlops_project.modeling.held_out import HeldOut, as_columns
 from mlops_project.modeling.metrics import Truth
 from mlops_project.modeling.pipeline import predict_frame
 from mlops_project.runtime import MISSING_TEXT, Predictions, Runtime, encode
 
-TOLERANCE = 1e-6  # on probabilities; on values relative to their size, or the median one's if that is larger
-# Of a number's size. Behind a matrix product scikit-learn's own answer depends on the rows beside it so near a threshold: 1e-12
-# of the product's size, which powers of numbers make a thousand times the number's. A graph in float32 is 6e-8 off.
-TIE = 1e-9
 CHUNK_ROWS = 10_000  # per thread: on sixteen cores, 50,000 would take as much memory as the table
 RANDOM_ROWS = 2_000
 SPLIT_ROWS = 6_000
@@ -45,11 +41,19 @@ class Parity:
     rows
         Rows compared: the data, random rows and rows at splits.
     max_difference
-        Largest difference of a probability, or relative difference of a value.
+        Largest difference of a probability, or relative difference of a value; without ties.
+    ties
+        Rows in which scikit-learn's own answer hangs on last digits or on its search, and the exported model's is the other.
     """
 
     rows: int
     max_difference: float
+    ties: int = 0
+
+    def describe(self) -> str:
+        """Say so in a sentence's end, for reports."""
+        told = f"equal on {self.rows:,} rows, largest difference {self.max_difference:.1e}"
+        return told if not self.ties else f"{told}; {self.ties} are ties, where scikit-learn's own answer hangs on last digits"
 
 
 def load_exported(model: bytes, contract: Contract) -> Runtime:
@@ -101,8 +105,9 @@ def check_parity(
     ExportError
         If a label differs or a probability is off by more than ``TOLERANCE``; shows the worst row.
     """
+    ties = Ties(pipeline, runtime.contract, features)
     pieces: list[tuple[pd.DataFrame, Predictions | None]] = [
-        (frame, None) for frame in (*_chunks(features), *_make_rows(pipeline, runtime, features, seed))
+        (frame, None) for frame in (*_chunks(features), *_make_rows(pipeline, runtime, features, ties, seed))
     ]
     if held_out is not None:
         starts = range(0, len(held_out.truth), CHUNK_ROWS)
@@ -110,15 +115,16 @@ def check_parity(
         pieces += zip(_chunks(held_out.features), answers, strict=True)
     # Threads over chunks, one per core: a forest's own n_jobs adds up its trees in any order, which turns ties.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        differences = list(pool.map(lambda piece: _compare(pipeline, runtime, *piece), pieces))
-    return Parity(sum(len(frame) for frame, _ in pieces), max(differences))
+        compared = list(pool.map(lambda piece: _compare(pipeline, runtime, ties, *piece), pieces))
+    differences, tied = zip(*compared, strict=True)
+    return Parity(sum(len(frame) for frame, _ in pieces), max(differences), sum(tied))
 
 
 def _chunks(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
     return (table.iloc[start : start + CHUNK_ROWS] for start in range(0, len(table), CHUNK_ROWS))
 
 
-def _make_rows(pipeline: Any, runtime: Runtime, features: pd.DataFrame, seed: int) -> Iterator[pd.DataFrame]:
+def _make_rows(pipeline: Any, runtime: Runtime, features: pd.DataFrame, ties: Ties, seed: int) -> Iterator[pd.DataFrame]:
     contract = runtime.contract
     rng = np.random.default_rng(seed)
     n_rows = min(RANDOM_ROWS, MADE_VALUES // len(features.columns))
@@ -132,7 +138,7 @@ def _make_rows(pipeline: Any, runtime: Runtime, features: pd.DataFrame, seed: in
     if built:
         yield from _at_splits(pipeline, features, contract, rng)
     else:
-        yield from rows_at_jumps(runtime, features, rng, distance=TIE if rounds(pipeline, contract) else 0.0)
+        yield from rows_at_jumps(runtime, features, rng, distance=ties.distance)
 
 
 def _takes_missing(pipeline: Any, base: pd.DataFrame) -> bool:
@@ -147,32 +153,30 @@ def _takes_missing(pipeline: Any, base: pd.DataFrame) -> bool:
     return True
 
 
-def _compare(pipeline: Any, runtime: Runtime, frame: pd.DataFrame, actual: Predictions | None) -> float:
+def _compare(pipeline: Any, runtime: Runtime, ties: Ties, frame: pd.DataFrame, actual: Predictions | None) -> tuple[float, int]:
+    """Return the largest difference, and how many ties were left out of it."""
     if actual is None:
         frame, actual = _answered(pipeline, runtime, frame)
         if not len(frame):
-            return 0.0
+            return 0.0, 0
+    asked = _with_empty_texts(frame, runtime)
     try:
-        expected = predict_frame(pipeline, _with_empty_texts(frame, runtime), runtime.contract)
+        expected = predict_frame(pipeline, asked, runtime.contract)
     except ValueError as error:
         raise ExportError(
             f"the trained pipeline refuses a row that the exported model answers: {error}; report this"
         ) from error
-    if expected.values is not None and actual.values is not None:
-        sizes = np.abs(expected.values)
-        difference = np.abs(expected.values - actual.values) / np.maximum(sizes, np.median(sizes) or 1.0)
-    else:
-        difference = np.abs(_array(expected.probabilities) - _array(actual.probabilities)).max(axis=1)
-        difference = np.where(_array(expected.indices) == _array(actual.indices), difference, np.inf)
-    difference = np.where(np.isnan(difference), np.inf, difference)
+    difference = measure_differences(expected, actual)
+    doubtful = np.flatnonzero(difference > TOLERANCE)
+    tied = doubtful[ties.find(asked.iloc[doubtful], expected.pick(doubtful), actual.pick(doubtful))]
+    difference[tied] = 0.0
     worst = int(difference.argmax())
     if difference[worst] > TOLERANCE:
-        wrong = int((difference > TOLERANCE).sum())
         raise ExportError(
-            f"the exported model differs from the trained pipeline on {wrong} of {len(frame)} rows"
+            f"the exported model differs from the trained pipeline on {len(doubtful) - len(tied)} of {len(frame)} rows"
             + _explain(frame[worst : worst + 1], expected, actual, worst)
         )
-    return float(difference[worst])
+    return float(difference[worst]), len(tied)
 
 
 def _answered(pipeline: Any, runtime: Runtime, frame: pd.DataFrame) -> tuple[pd.DataFrame, Predictions]:

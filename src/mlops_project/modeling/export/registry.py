@@ -159,6 +159,7 @@ def add_transformer(graph: Graph, columns: Columns, step: Any) -> Columns:
         refuse_infinite(graph, columns, name_of(step))
         result: Columns = entry.emit(graph, columns, step)
         graph.rounds = graph.rounds or entry.agreement != BITS
+        graph.rounds_anywhere = graph.rounds_anywhere or graph.rounds
     except ExportError as error:
         raise _placed(error, graph, step) from error
     return result
@@ -177,6 +178,7 @@ def add_estimator(graph: Graph, columns: Columns, fitted: Any) -> Scores:
         if entry is None:
             raise ExportError(_explain_unknown(fitted, ESTIMATORS, "estimator"))
         scores: Scores = entry.emit(graph, columns, fitted)
+        graph.rounds_anywhere = graph.rounds_anywhere or graph.rounds or entry.agreement not in (BITS, AS_INSIDE)
         if (scores.label is None) == hasattr(fitted, "classes_"):
             wanted, other = ("classes", "numbers") if scores.label is None else ("numbers", "classes")
             objective = f"objective={getattr(fitted, 'objective', None)!r}"
