@@ -28,14 +28,18 @@ from mlops_project.tables.texts import MAX_ONE_HOT
 # fmt: off
 NATIVE_PARAMS: dict[str, tuple[str, ...]] = {
     "lightgbm": (
-        "alpha", "bagging_fraction", "bagging_freq", "boost_from_average", "deterministic", "extra_trees", "fair_c",
-        "feature_fraction", "feature_fraction_bynode", "force_col_wise", "force_row_wise", "interaction_constraints",
-        "is_unbalance", "lambda_l1", "lambda_l2", "linear_tree", "max_bin", "max_delta_step", "min_data_in_bin",
-        "min_data_in_leaf", "min_gain_to_split", "min_sum_hessian_in_leaf", "monotone_constraints", "other_rate",
-        "path_smooth", "poisson_max_delta_step", "reg_sqrt", "scale_pos_weight", "sigmoid", "top_rate",
-        "tweedie_variance_power", "use_missing", "verbose", "zero_as_missing",
+        "alpha", "bagging_fraction", "bagging_freq", "boost_from_average", "cat_l2", "cat_smooth", "categorical_feature",
+        "deterministic", "drop_rate", "extra_trees", "fair_c", "feature_fraction", "feature_fraction_bynode", "force_col_wise",
+        "force_row_wise", "interaction_constraints", "is_unbalance", "lambda_l1", "lambda_l2", "linear_tree", "max_bin",
+        "max_cat_threshold", "max_cat_to_onehot", "max_delta_step", "max_drop", "min_data_in_bin", "min_data_in_leaf",
+        "min_data_per_group", "min_gain_to_split", "min_sum_hessian_in_leaf", "monotone_constraints", "other_rate",
+        "path_smooth", "poisson_max_delta_step", "reg_sqrt", "scale_pos_weight", "sigmoid", "skip_drop", "top_rate",
+        "tweedie_variance_power", "uniform_drop", "use_missing", "verbose", "xgboost_dart_mode", "zero_as_missing",
     ),
-    "xgboost": ("huber_slope", "quantile_alpha", "tweedie_variance_power"),
+    "xgboost": (
+        "huber_slope", "normalize_type", "one_drop", "quantile_alpha", "rate_drop", "sample_type", "skip_drop",
+        "tweedie_variance_power",
+    ),
 }
 # fmt: on
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mlops_project.errors import ExportError
 from mlops_project.modeling.export.graph import Graph
@@ -22,11 +23,11 @@ def add_lightgbm(graph: Graph, x: str, estimator: Any) -> Scores:
     """Add ``LGBMClassifier`` or ``LGBMRegressor``."""
     dump = estimator.booster_.dump_model()
     objective, *settings = str(dump["objective"]).split(" ")
-    if dump.get("average_output"):
-        raise ExportError("lightgbm: boosting_type='rf' cannot be exported exactly; use gbdt, or estimator: random_forest")
     n_targets = int(dump["num_tree_per_iteration"])
     trees = [_read_tree(info["tree_structure"], index % n_targets) for index, info in enumerate(dump["tree_info"])]
-    raw = add_ensemble(graph, x, trees, n_targets)
+    raw = add_ensemble(graph, _truncate_categories(graph, x, trees, estimator.n_features_in_), trees, n_targets)
+    if dump.get("average_output"):  # boosting_type='rf'
+        raw = graph.add("Div", raw, graph.constant(float(len(trees) // n_targets)))
     options = dict(setting.split(":") for setting in settings if ":" in setting)
     if objective == "binary":
         scaled = graph.add("Mul", raw, graph.constant(float(options.get("sigmoid", 1))))
@@ -38,6 +39,15 @@ def add_lightgbm(graph: Graph, x: str, estimator: Any) -> Scores:
     if objective in EXPONENTIAL:
         return Scores(graph.add("Exp", raw))
     raise ExportError(f"lightgbm: objective {dump['objective']!r} cannot be exported exactly; use a standard objective")
+
+
+def _truncate_categories(graph: Graph, x: str, trees: list[Tree], n_columns: int) -> str:
+    """Cut numbers off at the point in columns of categories, as the library does: -0.5 and 0.9 are category 0."""
+    chosen = sorted({int(tree.feature[node]) for tree in trees for node in tree.members})
+    if not chosen:
+        return x
+    whole = graph.add("Mul", graph.add("Sign", x), graph.add("Floor", graph.add("Abs", x)))
+    return graph.add("Where", graph.constant(np.isin(np.arange(n_columns), chosen)[None], np.bool_), whole, x)
 
 
 def _read_tree(root: dict[str, Any], target: int) -> Tree:
@@ -62,15 +72,18 @@ def _read_tree(root: dict[str, Any], target: int) -> Tree:
         missing_left=np.array([missing_left for _, missing_left in splits]),
         value=np.array([float(node.get("leaf_value", 0.0)) for node in nodes]),
         target=np.full(len(nodes), target, np.int64),
+        members={place: _read_set(node) for place, node in enumerate(nodes) if node.get("decision_type") == "=="},
     )
+
+
+def _read_set(node: dict[str, Any]) -> npt.NDArray[np.float64]:
+    return np.array([float(value) for value in str(node["threshold"]).split("||")])
 
 
 def _read_split(node: dict[str, Any]) -> tuple[float, bool]:
     """Return threshold and the side of NaN, with LightGBM's zeros folded into the threshold."""
-    if "threshold" not in node:
+    if node.get("decision_type") != "<=":  # a leaf, or a set of categories, in which a missing value is not
         return 0.0, False
-    if node["decision_type"] != "<=":
-        raise ExportError("lightgbm: categorical splits cannot be exported exactly; set categorical_feature to null")
     if node["missing_type"] == "Zero":
         raise ExportError("lightgbm: zero_as_missing cannot be exported exactly; set it to false")
     threshold = float(node["threshold"])

@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_project.errors import ExportError
+from mlops_project.modeling.export.categories import add_ordinal
+from mlops_project.modeling.export.columns import Columns, join
 from mlops_project.modeling.export.graph import DOUBLE, FLOAT, Graph
-from mlops_project.modeling.export.registry import LINK
+from mlops_project.modeling.export.registry import LINK, meta_estimator
 from mlops_project.modeling.export.registry import estimator as exports
 from mlops_project.modeling.export.scores import Scores, binary_from_raw, from_probabilities, multiclass_from_raw, two_columns
 from mlops_project.modeling.export.trees import Tree, add_ensemble, constant_tree
@@ -97,15 +99,15 @@ def add_gradient_boosting(graph: Graph, x: str, estimator: Any) -> Scores:
     return scores
 
 
-@exports(*(f"sklearn.HistGradientBoosting{kind}" for kind in KINDS), agreement=LINK)
-def add_hist_gradient_boosting(graph: Graph, x: str, estimator: Any) -> Scores:
-    """Add ``HistGradientBoostingClassifier`` or ``…Regressor``: float64 thresholds on float64 input."""
-    if estimator.is_categorical_ is not None:
-        raise ExportError("hist_gradient_boosting: categorical_features cannot be exported exactly; leave it out")
+@meta_estimator(*(f"sklearn.HistGradientBoosting{kind}" for kind in KINDS), agreement=LINK)
+def add_hist_gradient_boosting(graph: Graph, columns: Columns, estimator: Any) -> Scores:
+    """Add ``HistGradientBoostingClassifier`` or ``…Regressor``: float64 thresholds on float64 input, sets of categories."""
+    x = _order_categories(graph, columns, estimator).matrix(graph)
     start = np.asarray(estimator._baseline_prediction, np.float64).reshape(-1)
     trees = [constant_tree(float(value), target) for target, value in enumerate(start)]
+    known = _known_categories(estimator)
     for stage in estimator._predictors:
-        trees += [_read_predictor(member.nodes, target) for target, member in enumerate(stage)]
+        trees += [_read_predictor(member, target, known) for target, member in enumerate(stage)]
     raw = add_ensemble(graph, x, trees, len(start))
     if hasattr(estimator, "classes_"):
         return multiclass_from_raw(graph, raw) if len(start) > 1 else binary_from_raw(graph, raw, operator="Greater")
@@ -119,8 +121,41 @@ def add_hist_gradient_boosting(graph: Graph, x: str, estimator: Any) -> Scores:
     )
 
 
-def _read_predictor(nodes: Any, target: int) -> Tree:
+def _order_categories(graph: Graph, columns: Columns, estimator: Any) -> Columns:
+    """Return codes of the categories before the other columns, as the library has them inside."""
+    if estimator.is_categorical_ is None:
+        return columns
+    chosen = np.asarray(estimator.is_categorical_, bool)
+    codes = add_ordinal(graph, columns.take(np.flatnonzero(chosen)), estimator._preprocessor.named_transformers_["encoder"])
+    return join([codes, columns.take(np.flatnonzero(~chosen))])
+
+
+def _known_categories(estimator: Any) -> dict[int, tuple[int, npt.NDArray[np.float64]]]:
+    """Return, per column of categories, how many codes it has and those that training rows had."""
+    if estimator.is_categorical_ is None:
+        return {}
+    bits, places = estimator._bin_mapper.make_known_categories_bitsets()
+    encoder = estimator._preprocessor.named_transformers_["encoder"]
+    numbers = [len(values) for values in encoder.categories_]
+    return {column: (n_codes, _read_bits(bits[places[column]], n_codes)) for column, n_codes in enumerate(numbers)}
+
+
+def _read_bits(words: Any, n_codes: int) -> npt.NDArray[np.float64]:
+    codes = np.arange(n_codes)
+    present = (np.asarray(words, np.uint32)[codes // 32] >> (codes % 32)) & 1 == 1
+    return np.flatnonzero(present).astype(np.float64)
+
+
+def _read_predictor(predictor: Any, target: int, known: dict[int, tuple[int, npt.NDArray[np.float64]]]) -> Tree:
+    nodes = predictor.nodes
     leaf = nodes["is_leaf"].astype(bool)
+    members = {}
+    for node in np.flatnonzero(nodes["is_categorical"].astype(bool) & ~leaf).tolist():
+        n_codes, seen = known[int(nodes["feature_idx"][node])]
+        left = _read_bits(predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]], n_codes)
+        if nodes["missing_go_to_left"][node]:  # what no training row had goes where missing values go
+            left = np.union1d(left, np.setdiff1d(np.arange(float(n_codes)), seen))
+        members[node] = left
     return Tree(
         feature=np.where(leaf, 0, nodes["feature_idx"]).astype(np.int64),
         threshold=np.where(leaf, 0.0, nodes["num_threshold"]).astype(np.float64),
@@ -129,4 +164,5 @@ def _read_predictor(nodes: Any, target: int) -> Tree:
         missing_left=nodes["missing_go_to_left"].astype(bool),
         value=nodes["value"].astype(np.float64),
         target=np.full(len(nodes), target, np.int64),
+        members=members,
     )

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mlops_project.errors import ExportError
 from mlops_project.modeling.export.columns import Columns
@@ -39,16 +40,27 @@ def add_xgboost(graph: Graph, columns: Columns, estimator: Any) -> Scores:
     booster, objective = learner["gradient_booster"], learner["objective"]["name"]
     if not np.isnan(estimator.missing):
         raise ExportError(f"xgboost: missing={estimator.missing!r} cannot be exported exactly; leave it out (NaN is missing)")
-    if booster["name"] != "gbtree":
+    if booster["name"] not in ("gbtree", "dart"):
         raise ExportError(f"xgboost: booster={booster['name']!r} cannot be exported exactly; use gbtree")
     if int(learner["learner_model_param"].get("num_target", "1")) > 1:
         raise ExportError("xgboost: several targets cannot be exported; give quantile_alpha a single number")
     n_targets = max(1, int(learner["learner_model_param"]["num_class"]))
     trees = [constant_tree(float(value), target) for target, value in enumerate(_start_values(document, n_targets))]
-    model = booster["model"]
-    trees += [_read_tree(tree, int(target)) for tree, target in zip(model["trees"], model["tree_info"], strict=True)]
-    raw = add_ensemble(graph, graph.cast(x, FLOAT), trees, n_targets, single=True, strict=True)
+    model = booster["gbtree"]["model"] if booster["name"] == "dart" else booster["model"]
+    weights = booster.get("weight_drop") or [1.0] * len(model["trees"])
+    grown = zip(model["trees"], model["tree_info"], weights, strict=True)
+    trees += [_read_tree(tree, int(target), float(weight)) for tree, target, weight in grown]
+    single = _truncate_categories(graph, graph.cast(x, FLOAT), trees, len(columns))
+    raw = add_ensemble(graph, single, trees, n_targets, single=True, strict=True)
     return _add_link(graph, raw, objective)
+
+
+def _truncate_categories(graph: Graph, x: str, trees: list[Tree], n_columns: int) -> str:
+    """Cut numbers off at the point in columns of categories, as the library does; what is below 0 is none of them."""
+    chosen = sorted({int(tree.feature[node]) for tree in trees for node in tree.members})
+    if not chosen:
+        return x
+    return graph.add("Where", graph.constant(np.isin(np.arange(n_columns), chosen)[None], np.bool_), graph.add("Floor", x), x)
 
 
 def _add_link(graph: Graph, raw: str, objective: str) -> Scores:
@@ -108,19 +120,28 @@ def _start_values(document: dict[str, Any], n_targets: int) -> Any:
     return booster.predict(row, output_margin=True, validate_features=False).reshape(n_targets)
 
 
-def _read_tree(tree: dict[str, Any], target: int) -> Tree:
-    if tree.get("categories"):
-        raise ExportError("xgboost: categorical splits cannot be exported exactly; set enable_categorical to false")
+def _read_tree(tree: dict[str, Any], target: int, weight: float) -> Tree:
     if int(tree["tree_param"].get("size_leaf_vector", "1") or 1) > 1:
         raise ExportError("xgboost: multi_strategy='multi_output_tree' cannot be exported exactly; use one_output_per_tree")
-    left = np.asarray(tree["left_children"], np.int64)
+    left, right = (np.asarray(tree[f"{side}_children"], np.int64) for side in ("left", "right"))
+    missing_left = np.asarray(tree["default_left"]).astype(bool)
     conditions = np.asarray(tree["split_conditions"], np.float32).astype(np.float64)
+    members = _read_sets(tree)
+    asks = np.isin(np.arange(len(left)), list(members))  # a value in the set goes right
     return Tree(
         feature=np.where(left >= 0, np.asarray(tree["split_indices"], np.int64), 0),
         threshold=conditions,
-        left=left,
-        right=np.asarray(tree["right_children"], np.int64),
-        missing_left=np.asarray(tree["default_left"]).astype(bool),
-        value=conditions,
+        left=np.where(asks, right, left),
+        right=np.where(asks, left, right),
+        missing_left=missing_left ^ asks,
+        value=conditions if weight == 1 else (conditions.astype(np.float32) * np.float32(weight)).astype(np.float64),
         target=np.full(len(left), target, np.int64),
+        members=members,
     )
+
+
+def _read_sets(tree: dict[str, Any]) -> dict[int, npt.NDArray[np.float64]]:
+    """Return the categories of each node that asks for some."""
+    values = np.asarray(tree.get("categories", ()), np.float64)
+    places = zip(*(tree.get(f"categories_{name}", ()) for name in ("nodes", "segments", "sizes")), strict=True)
+    return {int(node): values[start : start + size] for node, start, size in places}

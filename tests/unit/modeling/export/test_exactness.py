@@ -126,6 +126,7 @@ SETTINGS = {
         {"grow_policy": "lossguide", "max_leaves": 7, "max_depth": 0},
         {"tree_method": "exact", "scale_pos_weight": 9},
         {"tree_method": "approx", "monotone_constraints": "(1,0)"},
+        {"booster": "dart", "rate_drop": 0.5},
     ],
     ("xgboost", "multiclass"): [
         {"objective": "multi:softmax"},
@@ -146,6 +147,7 @@ SETTINGS = {
     ("lightgbm", "binary"): [
         {"boosting_type": "dart"},
         {"boosting_type": "goss"},
+        {"boosting_type": "rf", "subsample": 0.5, "subsample_freq": 1},
         {"is_unbalance": True},
         {"extra_trees": True, "path_smooth": 1.0},
         {"min_child_samples": 500},  # no tree splits

@@ -18,8 +18,6 @@ from tests.pipelines import with_estimator
 @pytest.mark.parametrize(
     ("estimator", "task", "params", "words"),
     [
-        ("hist_gradient_boosting", "binary", {"categorical_features": [3]}, "categorical_features .*; leave it out"),
-        ("xgboost", "binary", {"booster": "dart"}, "booster='dart' .*; use gbtree"),
         ("xgboost", "binary", {"booster": "gblinear"}, "booster='gblinear' .*; use gbtree"),
         ("xgboost", "binary", {"missing": 0.0}, "missing=0.0 .*; leave it out"),
         ("xgboost", "binary", {"objective": "binary:hinge"}, "objective='binary:hinge' .*; use one of the standard"),
@@ -33,12 +31,6 @@ from tests.pipelines import with_estimator
         ("xgboost", "multiclass", {"multi_strategy": "multi_output_tree"}, "multi_strategy=.*; use one_output_per_tree"),
         ("xgboost", "regression", {"objective": "rank:pairwise"}, "objective='rank:pairwise' .*; use one of the standard"),
         ("xgboost", "regression", {"objective": "reg:quantileerror", "quantile_alpha": [0.1, 0.9]}, "a single number"),
-        (
-            "lightgbm",
-            "binary",
-            {"boosting_type": "rf", "subsample": 0.5, "subsample_freq": 1},
-            "boosting_type='rf' .*; use gbdt",
-        ),
         ("lightgbm", "binary", {"zero_as_missing": True}, "zero_as_missing .*; set it to false"),
         ("lightgbm", "binary", {"linear_tree": True}, "linear_tree .*; set it to false"),
         ("lightgbm", "binary", {"objective": "cross_entropy"}, "objective 'cross_entropy' .*; use a standard objective"),

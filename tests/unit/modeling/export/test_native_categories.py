@@ -1,0 +1,71 @@
+"""Boosters that split on sets of categories: known, unknown and missing ones, and numbers that are none."""
+
+import lightgbm
+import numpy as np
+import pandas as pd
+import pytest
+import xgboost
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.pipeline import make_pipeline
+
+from mlops_project.contract import Contract, Feature
+from mlops_project.modeling.encoders import OriginalLabels
+from mlops_project.modeling.export import check_parity, export_onnx, load_exported
+from mlops_project.modeling.export import parity as parity_module
+
+KINDS = ["q", "c", "q", "c"]  # XGBoost's words for the columns
+LGBM = {"n_estimators": 5, "n_jobs": 1, "verbose": -1, "categorical_feature": [1, 3], "min_child_samples": 5}
+XGB = {"n_estimators": 5, "n_jobs": 1, "enable_categorical": True, "feature_types": KINDS}
+
+
+@pytest.fixture(scope="module")
+def table():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "size": rng.normal(0, 1, 400),
+            "code": rng.integers(0, 40, 400).astype(float),
+            "weight": rng.normal(0, 1, 400),
+            "kind": rng.integers(0, 7, 400).astype(float),
+        }
+    )
+    effects = rng.normal(0, 1, 40)
+    signal = effects[frame["code"].astype(int)] + effects[frame["kind"].astype(int)] + frame["size"]
+    frame["code"] = frame["code"].mask(rng.random(400) < 0.1)
+    frame["size"] = frame["size"].mask(rng.random(400) < 0.1)
+    return frame, signal.to_numpy()
+
+
+def compare(estimator, table, task):
+    frame, signal = table
+    limits = {"binary": [0.0], "multiclass": [-1.0, 1.0], "regression": []}[task]
+    classes = tuple(range(len(limits) + 1)) if limits else ()
+    target = np.digitize(signal, limits) if limits else signal
+    features = tuple(
+        Feature(name, "float", nullable=True, minimum=float(frame[name].min()), maximum=float(frame[name].max()))
+        for name in frame
+    )
+    contract = Contract(features, "y", task, classes, tuple(map(str, classes)))
+    fitted = make_pipeline("passthrough", estimator).fit(frame, target)
+    model = export_onnx(fitted, contract)
+    assert b"members" in model
+    return check_parity(fitted, load_exported(model, contract), frame)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "task", "largest"),
+    [
+        (HistGradientBoostingClassifier(max_iter=5, categorical_features=[1, 3], early_stopping=True), "binary", 1e-15),
+        (HistGradientBoostingRegressor(max_iter=5, categorical_features=[3, 1]), "regression", 0),
+        (lightgbm.LGBMClassifier(cat_smooth=1, min_data_per_group=5, **LGBM), "multiclass", 1e-15),
+        (lightgbm.LGBMRegressor(max_cat_to_onehot=100, **LGBM), "regression", 0),
+        (OriginalLabels(xgboost.XGBClassifier(**XGB)), "multiclass", 2e-7),
+        (xgboost.XGBRegressor(max_cat_to_onehot=100, **XGB), "regression", 0),
+        (xgboost.XGBRegressor(booster="dart", rate_drop=0.5, **XGB), "regression", 1e-6),
+    ],
+    ids=lambda value: type(value).__name__ if hasattr(value, "fit") else None,
+)
+@pytest.mark.filterwarnings("ignore:categorical_feature keyword")  # LightGBM follows it all the same
+def test_sets_of_categories_are_split_as_the_library_does(estimator, task, largest, table, monkeypatch):
+    monkeypatch.setattr(parity_module, "RANDOM_ROWS", 1000)
+    assert compare(estimator, table, task).max_difference <= largest
