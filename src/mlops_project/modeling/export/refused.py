@@ -20,5 +20,4 @@ REFUSED: dict[str, str] = {
     "sklearn.OutputCodeClassifier": "it has no probabilities; use OneVsRestClassifier",
     "sklearn.RadiusNeighborsClassifier": "rows without neighbours have no answer; use KNeighborsClassifier",
     "sklearn.RadiusNeighborsRegressor": "rows without neighbours have no answer; use KNeighborsRegressor",
-    "sklearn.SplineTransformer": "its basis functions are not followed yet; use KBinsDiscretizer or PolynomialFeatures",
 }

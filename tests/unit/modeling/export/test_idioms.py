@@ -37,6 +37,7 @@ from sklearn.linear_model import (
     Ridge,
     RidgeClassifier,
     SGDClassifier,
+    SGDRegressor,
 )
 from sklearn.model_selection import GridSearchCV, TunedThresholdClassifierCV
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
@@ -54,6 +55,7 @@ from sklearn.preprocessing import (
     PowerTransformer,
     QuantileTransformer,
     RobustScaler,
+    SplineTransformer,
     StandardScaler,
     TargetEncoder,
 )
@@ -203,6 +205,12 @@ EXPORTED = {
         "regression",
     ),
     "bins": (make_pipeline(only_numbers(BINS), LogisticRegression()), "binary"),
+    "splines": (make_pipeline(only_numbers(SplineTransformer()), Ridge(1e-3)), "regression"),
+    "splines that end": (make_pipeline(only_numbers(SplineTransformer(extrapolation="error")), Ridge(1e-3)), "regression"),
+    "quantiles of a normal distribution": (
+        make_pipeline(only_numbers(QuantileTransformer(n_quantiles=20, output_distribution="normal")), SGDRegressor()),
+        "regression",
+    ),
     "quantiles": (make_pipeline(only_numbers(QuantileTransformer(n_quantiles=20)), ElasticNet(0.01)), "regression"),
     "logarithm of skewed columns": (
         make_pipeline(
@@ -323,6 +331,11 @@ REFUSED = {
         with_estimator(OneVsOneClassifier(LinearSVC()), COMPLETE),
         "multiclass",
         r"pipeline\.model\.OneVsOneClassifier: ",
+    ),
+    "splines of steps": (
+        with_estimator(Ridge(), only_numbers(SplineTransformer(degree=0))),
+        "regression",
+        r"splinetransformer\.SplineTransformer: degree=0 .*use degree=3, or KBinsDiscretizer",
     ),
     "another metric": (
         with_estimator(KNeighborsClassifier(metric="manhattan"), only_numbers()),

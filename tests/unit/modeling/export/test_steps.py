@@ -69,6 +69,11 @@ SCALERS = {
     "PowerTransformer": preprocessing.PowerTransformer(),
     "PowerTransformer box-cox": make_pipeline(POSITIVE, preprocessing.PowerTransformer("box-cox", standardize=False)),
     "QuantileTransformer": preprocessing.QuantileTransformer(n_quantiles=20),
+    "QuantileTransformer normal": preprocessing.QuantileTransformer(n_quantiles=30, output_distribution="normal"),
+    "SplineTransformer": preprocessing.SplineTransformer(),
+    "SplineTransformer linear": preprocessing.SplineTransformer(degree=2, extrapolation="linear", include_bias=False),
+    "SplineTransformer goes on": preprocessing.SplineTransformer(4, degree=1, extrapolation="continue", knots="quantile"),
+    "SplineTransformer periodic": preprocessing.SplineTransformer(6, extrapolation="periodic", sparse_output=True),
     "PCA": decomposition.PCA(2),
     "PCA whitened": decomposition.PCA(2, whiten=True),
     "IncrementalPCA": decomposition.IncrementalPCA(2),
@@ -99,6 +104,7 @@ SCALERS = {
 WITH_GAPS = {
     "SimpleImputer": impute.SimpleImputer(strategy="median", add_indicator=True),
     "SimpleImputer constant": impute.SimpleImputer(strategy="constant", fill_value=-1),
+    "SplineTransformer": preprocessing.SplineTransformer(handle_missing="zeros"),
     "MissingIndicator": impute.MissingIndicator(),
     "MissingIndicator all": impute.MissingIndicator(features="all"),
 }
