@@ -5,17 +5,18 @@ change is larger than chance makes it at this window's size, and than what matte
 once windows are large; distances alone call noise drift while they are small.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 
+from mlops_project.monitoring.aspects import compare_pairs
 from mlops_project.monitoring.domain import compare_rows
 from mlops_project.monitoring.past import NEEDED, NO_PAST, ColumnPast, Judge
 from mlops_project.monitoring.quality import find_faults
 from mlops_project.monitoring.reasons import NAMED, say, shorten_list
-from mlops_project.monitoring.results import Bins, DomainDrift, Drift, FeatureDrift, PastNote, Reason
+from mlops_project.monitoring.results import AspectDrift, Bins, DomainDrift, Drift, FeatureDrift, PastNote, Reason
 from mlops_project.monitoring.two_sample import (
     NO_TEST,
     TwoSampleTest,
@@ -31,8 +32,10 @@ from mlops_project.reference.profile import Profiler, ReferenceProfile
 from mlops_project.reference.thresholds import find_threshold
 from mlops_project.sections import MonitoringConfig
 
-DRIFT_REASONS = ("features-drifted", "rows-told-apart")  # kinds: each alone makes the inputs drift
-DOMAIN_SHARE = 0.25  # of alpha goes to the domain classifier, the rest to the features; scores, an alert of their own, have all
+DRIFT_REASONS = ("features-drifted", "aspects-changed", "rows-told-apart")  # kinds: each alone makes the inputs drift
+# Shares of alpha; scores, an alert of their own, have all of it
+FEATURE_SHARE, PAIR_SHARE, DOMAIN_SHARE = 0.7, 0.05, 0.25
+Found = TypeVar("Found", bound=FeatureDrift)
 
 
 def compute_drift(
@@ -62,21 +65,25 @@ def compute_drift(
         Of the classifier's draws.
     """
     faults = find_faults(current.features, settings.alpha, judge)
-    alone = _compare_all(current.features, settings, settings.alpha * (1 - DOMAIN_SHARE))
+    alone = _compare_all(current.features, settings, settings.alpha * FEATURE_SHARE)
     features = sorted(
         (_add_faults(found, faults.get(found.name, ())) for found in _judge_all(alone, judge, "features")),
-        key=lambda found: (not found.drifted, -found.weight * found.jensen_shannon),
+        key=_rank,
     )
     scores_alone = _compare_all(current.scores, settings, settings.alpha)
     scores = _judge_all(scores_alone, judge, "scores")
+    aspects_alone = compare_pairs(reference, current, settings, settings.alpha * PAIR_SHARE, seed)
+    moved = {found.name for found in features if found.drifted}
+    aspects = sorted((_leave_out(found, moved) for found in _judge_all(aspects_alone, judge, "aspects")), key=_rank)
     domain = None
     if sample is not None and reference_sample is not None:
         alpha = settings.alpha * DOMAIN_SHARE
         domain = compare_rows(reference_sample, sample, reference.features, alpha=alpha, seed=seed)
-    past = None if judge is None else _note_past(judge, (*alone, *scores_alone), domain)
+    past = None if judge is None else _note_past(judge, (*alone, *scores_alone, *aspects_alone), domain)
     domain = _judge_domain(domain, judge)
-    share = min(1.0, sum(found.weight for found in features if found.drifted))
-    reasons = _explain(features, scores, domain, share, settings)
+    changed = {name for found in aspects if found.drifted for name in found.columns}
+    share = min(1.0, sum(found.weight for found in features if found.drifted or found.name in changed))
+    reasons = _explain(features, scores, aspects, domain, share, settings)
     if past is not None and past.beyond_chance:
         reasons = (*reasons, *_explain_past(past, alone, features, scores_alone, scores))
     return Drift(
@@ -84,6 +91,7 @@ def compute_drift(
         reference_rows=reference.rows,
         features=tuple(features),
         scores=tuple(scores),
+        aspects=tuple(aspects),
         domain=domain,
         share=share,
         drifted=share >= settings.drift_share or (domain is not None and domain.drifted),
@@ -94,7 +102,17 @@ def compute_drift(
     )
 
 
-def _judge_all(found: Sequence[FeatureDrift], judge: Judge | None, kind: str) -> list[FeatureDrift]:
+def _leave_out(found: AspectDrift, moved: Collection[str]) -> AspectDrift:
+    """Let a pair drift only where neither feature moved by itself: it would say the same again, and blame the other one."""
+    return msgspec.structs.replace(found, drifted=found.drifted and moved.isdisjoint(found.columns))
+
+
+def _rank(found: FeatureDrift) -> tuple[bool, float]:
+    """Return what sorts the most important change to the front."""
+    return not found.drifted, -found.weight * found.jensen_shannon
+
+
+def _judge_all(found: Sequence[Found], judge: Judge | None, kind: str) -> list[Found]:
     """Let drift stand only where it goes beyond what the past windows did, unless rows are independent."""
     if judge is None:
         return [*found]
@@ -102,7 +120,7 @@ def _judge_all(found: Sequence[FeatureDrift], judge: Judge | None, kind: str) ->
     return [_judge_column(one, pasts.get(one.name, NO_PAST), judge) for one in found]
 
 
-def _judge_column(found: FeatureDrift, past: ColumnPast, judge: Judge) -> FeatureDrift:
+def _judge_column(found: Found, past: ColumnPast, judge: Judge) -> Found:
     recent = past.measure_recent(np.array(found.bins.current, np.int64))
     found = msgspec.structs.replace(found, recent=recent)
     if judge.by_rows:
@@ -239,21 +257,22 @@ def _normalised_wasserstein(tally: Tally) -> float | None:
 def _explain(
     features: Sequence[FeatureDrift],
     scores: Sequence[FeatureDrift],
+    aspects: Sequence[AspectDrift],
     domain: DomainDrift | None,
     share: float,
     settings: MonitoringConfig,
 ) -> tuple[Reason, ...]:
     """Say what changed; the reasons of ``DRIFT_REASONS``, which make the inputs drift, come first."""
     drifted = [found for found in features if found.drifted]
-    reasons: list[Reason] = []
-    few: list[Reason] = []
+    shares, reasons, few = {"share": share, "limit": settings.drift_share}, list[Reason](), list[Reason]()
+    listed, prefix = (reasons, "") if share >= settings.drift_share else (few, "few-")
     if drifted:
-        kind = "features-drifted" if share >= settings.drift_share else "few-features-drifted"
-        shares = {"share": share, "limit": settings.drift_share}
         counts = {"drifted": len(drifted), "features": len(features)}
-        (reasons if kind in DRIFT_REASONS else few).append(
-            Reason(kind=kind, values={**counts, **shares, "named": _name(drifted)})
-        )
+        listed.append(Reason(kind=f"{prefix}features-drifted", values={**counts, **shares, "named": _name(drifted)}))
+    changes = [found.change for found in aspects if found.drifted and found.change]
+    if changes:
+        named = shorten_list(changes, "more-clauses")
+        listed.append(Reason(kind=f"{prefix}aspects-changed", values={**shares, "named": named}))
     if domain is not None and domain.drifted:
         names = ", ".join(domain.names[:NAMED])
         figures = {"auc": domain.auc, "threshold": domain.threshold}

@@ -95,7 +95,7 @@ class Past:
 
     Attributes
     ----------
-    features, scores
+    features, scores, aspects
         By name.
     aucs
         Of the domain classifier, in windows of the log.
@@ -107,6 +107,7 @@ class Past:
 
     features: Mapping[str, ColumnPast]
     scores: Mapping[str, ColumnPast]
+    aspects: Mapping[str, ColumnPast]
     aucs: tuple[float, ...] = ()
     windows: int = 0
     odd: int = 0
@@ -139,15 +140,22 @@ def collect_past(profile: ReferenceProfile, previous: Sequence[Evaluation], acce
     blocks = profile.blocks
     trained = {column.name: column for column in blocks.features} if blocks else {}
     scored = {column.name: column for column in blocks.scores} if blocks else {}
+    beside = {column.name: column for column in blocks.aspects} if blocks else {}
     counted = blocks.rows if blocks else ()
     odd = (blocks.beyond if blocks else 0) + sum(_is_odd(one) for one in quiet)
     return Past(
         features={one.name: _join(trained.get(one.name), _find(quiet, "features", one.name)) for one in profile.features},
         scores={one.name: _join(scored.get(one.name), _find(quiet, "scores", one.name)) for one in profile.scores},
+        aspects={name: _join(beside.get(name), _find(quiet, "aspects", name)) for name in list_aspects(profile)},
         aucs=tuple(one.drift.domain.auc for one in quiet[-KEPT:] if one.drift.domain),
         windows=len(counted) + len(quiet),
         odd=odd,
     )
+
+
+def list_aspects(profile: ReferenceProfile) -> tuple[str, ...]:
+    """Return the names of what is compared beside single features."""
+    return tuple(pair.name for pair in profile.pairs)
 
 
 def choose_quiet(previous: Sequence[Evaluation], accepted: frozenset[str] = frozenset()) -> list[Evaluation]:

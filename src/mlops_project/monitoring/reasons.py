@@ -10,6 +10,7 @@ from mlops_project.monitoring.results import Reason
 NAMED = 3  # features in a reason
 
 _DRIFTED = "{drifted} of {features} features drifted, {share:percent} of the importance,"
+_SHARE = "in all {share:percent} of the importance"
 _VALUE = "{metric:metric} {value:figure} [{low:figure}, {high:figure}] on {rows:count}"
 _AGAINST = ", {reference:figure} on the held-out rows, {tolerance:figure} is tolerated:"
 # kind: its words. What follows a colon is a key of ``FORMATS``, ``metric``, ``list`` or ``clauses``.
@@ -21,6 +22,18 @@ ENGLISH: dict[str, str] = {
     "features-drifted": f"{_DRIFTED} over the {{limit:percent}} that matter: {{named:list}}",
     "few-features-drifted": f"{_DRIFTED} under the {{limit:percent}} that matter: {{named:list}}",
     "feature-drifted": "{name} (Jensen–Shannon {distance:two}, chance {threshold:two})",
+    "aspects-changed": f"beyond single values ({_SHARE}, over the {{limit:percent}} that matter): {{named:clauses}}",
+    "few-aspects-changed": f"beyond single values ({_SHARE}, under the {{limit:percent}} that matter): {{named:clauses}}",
+    "pair-changed": (
+        "{first} and {second} no longer go together as before (strength {before:two}, now {now:two}); most of all where "
+        "{rule:list}, {share:tenth} of the rows instead of {expected:tenth}"
+    ),
+    "rule-both": "{first:list} and {second:list}",
+    "rule-equal": "{name} = {value}",
+    "rule-others": "{name} is none of {value}",
+    "rule-at-most": "{name} ≤ {bound:six}",
+    "rule-over": "{name} > {bound:six}",
+    "rule-between": "{low:six} < {name} ≤ {high:six}",
     "rows-told-apart": (
         "together the features give the window away: AUC {auc:two}, chance reaches {threshold:two}; mostly {names}"
     ),

@@ -8,6 +8,7 @@ from mlops_project.notebook import write_table
 from mlops_project.reference.bins import Kind
 
 Source = Literal["live", "estimated"]
+Aspect = Literal["pair"]
 AlertName = Literal["data-drift", "prediction-drift", "performance-loss", "estimated-loss", "data-quality"]
 
 
@@ -107,6 +108,24 @@ class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
     bins: Bins
 
 
+class AspectDrift(FeatureDrift, frozen=True, kw_only=True):
+    """A change that the values of single features do not show.
+
+    Attributes
+    ----------
+    aspect
+        Of what: ``pair``, how two features go together, whatever each does alone.
+    columns
+        The features that it concerns; ``weight`` is theirs together.
+    change
+        What changed, as data; None if nothing did.
+    """
+
+    aspect: Aspect
+    columns: tuple[str, ...]
+    change: Reason | None = None
+
+
 class DomainDrift(msgspec.Struct, frozen=True, kw_only=True):
     """How well a classifier tells the window's rows from reference rows.
 
@@ -163,10 +182,12 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
         Every feature, the most important change first.
     scores
         One entry per class probability (its name is the class), or one for a regression's value.
+    aspects
+        What values of single features do not show, the changed ones first; empty in evaluations of earlier releases.
     domain
         None where there were no reference rows to learn from, or it was not asked for.
     share
-        Sum of the weights of the drifted features in [0, 1].
+        Sum of the weights of the features that drifted, or that have an aspect that did, in [0, 1].
     drifted, prediction_drifted
         Whether this window, taken alone, shows data drift or prediction drift.
     reason
@@ -181,6 +202,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     reference_rows: int
     features: tuple[FeatureDrift, ...]
     scores: tuple[FeatureDrift, ...] = ()
+    aspects: tuple[AspectDrift, ...] = ()
     domain: DomainDrift | None = None
     share: float
     drifted: bool

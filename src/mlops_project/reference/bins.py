@@ -164,6 +164,8 @@ class Tally:
         Rows without a value, and outside the training range.
     smallest, largest
         Numeric: of the values; infinite, the wrong way round, if there is none.
+    groups
+        Of each row that ``count`` was given, what it was told of the row's bin; None if it was told nothing.
     """
 
     profile: FeatureProfile
@@ -173,6 +175,7 @@ class Tally:
     outside: int = 0
     smallest: float = np.inf
     largest: float = -np.inf
+    groups: npt.NDArray[np.int8] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         numeric = self.profile.kind == "numeric"
@@ -184,26 +187,36 @@ class Tally:
         """How many were counted."""
         return int(self.counts.sum()) + self.missing
 
-    def count(self, values: Any) -> "Tally":
-        """Return a new tally of these values ``(n_rows,)``; see ``Runtime.predict`` for what they may be."""
+    def count(self, values: Any, groups: npt.NDArray[np.int8] | None = None) -> "Tally":
+        """Return a new tally of these values ``(n_rows,)``; see ``Runtime.predict`` for what they may be.
+
+        Parameters
+        ----------
+        groups
+            Of each bin, ``(n_bins + 1,)``, the last one where there is no value; the tally then holds that of each row.
+        """
         tally = Tally(self.profile)
         if self.profile.kind == "numeric":
-            tally._count_numbers(read_numbers(values, self.profile.name))
+            tally._count_numbers(read_numbers(values, self.profile.name), groups)
         elif self.profile.type == "datetime":
             tally.missing = int(np.count_nonzero(pd.isna(np.asarray(values))))
             tally.counts[0] = len(values) - tally.missing
         else:
-            tally._count_texts(np.asarray(values, object))
+            tally._count_texts(np.asarray(values, object), groups)
         return tally
 
-    def _count_numbers(self, values: Floats) -> None:
+    def _count_numbers(self, values: Floats, groups: npt.NDArray[np.int8] | None) -> None:
         gaps = np.isnan(values)
         self.missing = int(np.count_nonzero(gaps))
+        if groups is not None:
+            self.groups = np.full(len(values), groups[-1])
         if self.missing:
             values = values[~gaps]
         if not len(values):
             return
         places = self.profile.finder.find(values)
+        if groups is not None and self.groups is not None:
+            self.groups[~gaps] = groups[places]
         self.counts = np.bincount(places, minlength=len(self.counts)).astype(np.int64, copy=False)
         self.sums = np.asarray(np.bincount(places, weights=values, minlength=len(self.counts)), np.float64)
         self.smallest, self.largest = float(values.min()), float(values.max())
@@ -211,18 +224,19 @@ class Tally:
         if low is not None and high is not None and (self.smallest < low or self.largest > high):
             self.outside = int(np.count_nonzero(values < low) + np.count_nonzero(values > high))
 
-    def _count_texts(self, values: npt.NDArray[np.object_]) -> None:
+    def _count_texts(self, values: npt.NDArray[np.object_], groups: npt.NDArray[np.int8] | None) -> None:
         try:
             codes, texts = pd.factorize(values)
         except (TypeError, ValueError) as error:
             raise ContractError(f"column {self.profile.name!r}: expected text: {error}") from error
         known = {text: index for index, text in enumerate(self.profile.categories)}
-        places = [known.get(text, len(known)) for text in texts]
+        places = np.array([known.get(text, len(known)) if text != "" else -1 for text in texts], np.int64)
         rows = np.bincount(codes[codes >= 0], minlength=len(texts))
-        blank = sum(int(count) for text, count in zip(texts, rows, strict=True) if isinstance(text, str) and not text)
-        self.counts = np.bincount(places, weights=rows, minlength=len(self.counts)).astype(np.int64)
-        self.counts[-1] -= blank  # the empty string is a missing value
-        self.missing = int(np.count_nonzero(codes < 0)) + blank
+        present = places >= 0  # the empty string is a missing value
+        self.counts = np.bincount(places[present], weights=rows[present], minlength=len(self.counts)).astype(np.int64)
+        self.missing = len(values) - int(self.counts.sum())
+        if groups is not None:
+            self.groups = groups[np.append(places, -1)][codes]
 
     def add(self, other: "Tally") -> None:
         """Add another tally's rows of the same bins."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from mlops_project.reference.bins import FeatureProfile, Tally
 from mlops_project.reference.distances import Counts, Floats, jensen_shannon
+from mlops_project.reference.pairs import PairProfile, PairTally, measure_distance
 
 RECENT = 7  # windows that a window is compared with beside the reference: what is so for a while, or slowly rises, is no fault
 DECIMALS = 4
@@ -58,6 +59,8 @@ class TimeBlocks(msgspec.Struct, frozen=True, kw_only=True):
         How many differ from the held-out rows by more than independent rows would.
     features, scores
         In the profile's order; scores of the last ``scored`` blocks.
+    aspects
+        Pairs in the profile's order; empty in bundles of earlier releases.
     """
 
     rows: tuple[int, ...]
@@ -65,6 +68,7 @@ class TimeBlocks(msgspec.Struct, frozen=True, kw_only=True):
     beyond: int = 0
     features: tuple[ColumnBlocks, ...]
     scores: tuple[ColumnBlocks, ...] = ()
+    aspects: tuple[ColumnBlocks, ...] = ()
 
 
 def build_column_blocks(profile: FeatureProfile, tallies: Sequence[Tally], is_held_out: Sequence[bool]) -> ColumnBlocks:
@@ -93,6 +97,19 @@ def build_column_blocks(profile: FeatureProfile, tallies: Sequence[Tally], is_he
         outside=max(outside for _, _, outside in shares),
         constant=any(is_constant(tally) for tally in tallies),
         last=tuple(tuple(block.tolist()) for block in cells[-RECENT:]),
+    )
+
+
+def build_pair_blocks(pair: PairProfile, tallies: Sequence[PairTally], is_held_out: Sequence[bool]) -> ColumnBlocks:
+    """Describe one pair of consecutive blocks, as ``build_column_blocks`` does with a feature."""
+    cells = np.array([tally.table for tally in tallies])
+    rest = np.where(np.array(is_held_out)[:, None, None], np.maximum(pair.table - cells, 0), pair.table)
+    distances, flat = measure_distance(rest, cells), cells.reshape(len(cells), -1)
+    return ColumnBlocks(
+        name=pair.name,
+        reference=tuple(round(distance, DECIMALS) for distance in distances.tolist()),
+        recent=tuple(round(distance, DECIMALS) for distance in _compare_each(flat)),
+        last=tuple(tuple(block.tolist()) for block in flat[-RECENT:]),
     )
 
 

@@ -4,7 +4,7 @@ Training writes a ``ReferenceProfile`` into the bundle. A ``Profiler`` counts a 
 and batch by batch, so that its memory does not grow with the rows and several profilers add up to one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +21,8 @@ from mlops_project.modeling.importance import Importance
 from mlops_project.modeling.side_work import SideWork
 from mlops_project.reference.bins import CATEGORY_BINS, PRESENT, FeatureProfile, Tally, find_edges, read_numbers
 from mlops_project.reference.blocks import TimeBlocks
+from mlops_project.reference.groups import Groups, build_lookup
+from mlops_project.reference.pairs import PairProfile, PairTally, choose_pairs
 from mlops_project.reference.performance import ReferencePerformance, build_reference_performance
 from mlops_project.reference.thresholds import compute_thresholds
 from mlops_project.runtime import Predictions
@@ -49,6 +51,8 @@ class ReferenceProfile(msgspec.Struct, frozen=True, kw_only=True):
         Which column of the probabilities each score is; empty for regression.
     performance
         How good the model was on them.
+    pairs
+        Features that go together; empty in bundles of earlier releases.
     blocks
         How far blocks of consecutive rows of the table lie from them; None without a column of time, or of an older training.
     """
@@ -59,6 +63,7 @@ class ReferenceProfile(msgspec.Struct, frozen=True, kw_only=True):
     scores: tuple[FeatureProfile, ...] = ()
     score_columns: tuple[int, ...] = ()
     performance: ReferencePerformance | None = None
+    pairs: tuple[PairProfile, ...] = ()
     blocks: TimeBlocks | None = None
 
     def encode(self) -> bytes:
@@ -149,10 +154,12 @@ def build_reference(
         return msgspec.structs.replace(profile, thresholds=known[cells])
 
     taken = _take_scores(predictions, score_columns) if predictions is not None else []
+    features = tuple(finish(tally, columns[tally.profile.name]) for tally in counted.features)
     return msgspec.structs.replace(
         blank,
         rows=counted.rows,
-        features=tuple(finish(tally, columns[tally.profile.name]) for tally in counted.features),
+        features=features,
+        pairs=choose_pairs(features, _find_groups(features, columns)),
         scores=tuple(finish(tally, values) for tally, values in zip(counted.scores, taken, strict=True)),
         performance=performance,
     )
@@ -231,6 +238,13 @@ def _take_scores(predictions: Predictions, columns: tuple[int, ...]) -> list[npt
     return [predictions.probabilities[:, index] for index in columns]
 
 
+def _find_groups(features: Sequence[FeatureProfile], columns: Mapping[str, Any]) -> dict[str, Groups]:
+    """Return the group of each row, by feature; dates have none: time goes on."""
+    comparable = [one for one in features if one.type != "datetime"]
+    tallies = [Tally(one).count(columns[one.name], build_lookup(one)) for one in comparable]
+    return {one.profile.name: one.groups for one in tallies if one.groups is not None}
+
+
 def _fill(tally: Tally, values: Any) -> FeatureProfile:
     """Return the reference's own profile with what was counted."""
     filled = msgspec.structs.replace(
@@ -268,16 +282,19 @@ class Profiler:
     ----------
     rows
         How many were added.
-    features, scores
+    features, scores, pairs
         Their counts, in the reference's order.
     """
 
     def __init__(self, reference: ReferenceProfile) -> None:
         self.rows = 0
+        self.pairs = [PairTally(pair) for pair in reference.pairs]
         self.features = [Tally(profile) for profile in reference.features]
         self.scores = [Tally(profile) for profile in reference.scores]
         self._names = tuple(profile.name for profile in reference.features)
         self._score_columns = reference.score_columns
+        paired = {name for pair in reference.pairs for name in pair.columns}
+        self._lookups = {one.name: build_lookup(one) for one in reference.features if one.name in paired}
 
     def add(self, columns: Mapping[str, Any], predictions: Predictions | None = None) -> None:
         """Count rows: feature name → ``(n_rows,)`` as ``Runtime.predict`` takes them; further columns are ignored.
@@ -290,12 +307,15 @@ class Profiler:
             If a column is missing, has another length or holds values of another kind. Nothing is counted then.
         """
         _check_columns(columns, self._names)
-        counted = [tally.count(columns[tally.profile.name]) for tally in self.features]
+        lookups = [(tally.profile.name, tally, self._lookups.get(tally.profile.name)) for tally in self.features]
+        counted = [tally.count(columns[name], lookup) for name, tally, lookup in lookups]
+        groups = {tally.profile.name: tally.groups for tally in counted if tally.groups is not None}
+        paired = [pair.count(groups) for pair in self.pairs]
         scored: list[Tally] = []
         if predictions is not None:
             taken = _take_scores(predictions, self._score_columns)
             scored = [tally.count(values) for tally, values in zip(self.scores, taken, strict=True)]
-        self._merge(counted, scored)
+        self._merge(counted, scored, paired)
         self.rows += counted[0].rows if counted else 0
 
     def merge(self, other: "Profiler") -> None:
@@ -309,11 +329,13 @@ class Profiler:
         mine, its = ([tally.profile for tally in (*one.features, *one.scores)] for one in (self, other))
         if mine != its:
             raise ValueError("these profilers count into the bins of different references")
-        self._merge(other.features, other.scores)
+        self._merge(other.features, other.scores, other.pairs)
         self.rows += other.rows
 
-    def _merge(self, features: list[Tally], scores: list[Tally]) -> None:
+    def _merge(self, features: list[Tally], scores: list[Tally], pairs: list[PairTally]) -> None:
         for tally, part in zip(self.features, features, strict=True):
             tally.add(part)
         for tally, part in zip(self.scores, scores, strict=bool(scores)):
             tally.add(part)
+        for pair, counted in zip(self.pairs, pairs, strict=True):
+            pair.add(counted)

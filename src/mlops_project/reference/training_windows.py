@@ -10,7 +10,7 @@ import pandas as pd
 
 from mlops_project.modeling.held_out import HeldOut, as_columns
 from mlops_project.reference.bins import FeatureProfile, Tally
-from mlops_project.reference.blocks import ColumnBlocks, TimeBlocks, build_column_blocks
+from mlops_project.reference.blocks import ColumnBlocks, TimeBlocks, build_column_blocks, build_pair_blocks
 from mlops_project.reference.profile import Profiler, ReferenceProfile
 from mlops_project.reference.thresholds import find_threshold
 from mlops_project.runtime import Predictions
@@ -115,10 +115,11 @@ def add_blocks(profile: ReferenceProfile, windows: TrainingWindows, held_out: He
     features = _describe(profile.features, [block.features for block in blocks], is_held_out)
     scores = _describe(profile.scores, [block.scores for block in blocks[-scored:]], [True] * scored) if scored else ()
     sizes = tuple(block.rows for block in blocks)
-    found = TimeBlocks(
-        rows=sizes, scored=scored, beyond=_count_beyond(profile, features, sizes), features=features, scores=scores
-    )
-    return msgspec.structs.replace(profile, blocks=found)
+    paired = [[block.pairs[place] for block in blocks] for place in range(len(profile.pairs))]
+    aspects = tuple(build_pair_blocks(pair, found, is_held_out) for pair, found in zip(profile.pairs, paired, strict=True))
+    beyond = _count_beyond(profile, features, sizes)
+    blocked = TimeBlocks(rows=sizes, scored=scored, beyond=beyond, features=features, scores=scores, aspects=aspects)
+    return msgspec.structs.replace(profile, blocks=blocked)
 
 
 def _count(profile: ReferenceProfile, features: pd.DataFrame, predictions: Predictions | None) -> Profiler:
