@@ -5,7 +5,8 @@ change is larger than chance makes it at this window's size, and than what matte
 once windows are large; distances alone call noise drift while they are small.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar
 
 import msgspec
@@ -102,7 +103,7 @@ def compute_drift(
     )
 
 
-def _leave_out(found: AspectDrift, moved: Collection[str]) -> AspectDrift:
+def _leave_out(found: AspectDrift, moved: AbstractSet[str]) -> AspectDrift:
     """Let a pair drift only where neither feature moved by itself: it would say the same again, and blame the other one."""
     return msgspec.structs.replace(found, drifted=found.drifted and moved.isdisjoint(found.columns))
 
