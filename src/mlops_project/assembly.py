@@ -12,6 +12,8 @@ from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.findings import Finding, accept, accept_all, summarise
 
+BOOSTERS = ("catboost", "lightgbm", "xgboost")  # libraries that a logged model needs beside scikit-learn
+
 if TYPE_CHECKING:
     from mlops_project.comparison import Choice
     from mlops_project.data_prep import Split, Table
@@ -269,10 +271,10 @@ def _write_mlflow_model(folder: Path, fitted: Fitted) -> None:
         # made of medians and most frequent values: a real row would be somebody's data
         example = pd.DataFrame([fitted.contract.example_row()]).astype(fitted.split.test_features.dtypes.to_dict())
         types = find_library_types(fitted.pipeline) if fitted.is_own else TRUSTED_TYPES
-        estimator = fitted.chosen.model.estimator
+        estimator: str = fitted.chosen.model.estimator
         if fitted.is_own:
-            estimator = "xgboost" if any(name.startswith("xgboost.") for name in types) else "own"
-            estimator = "lightgbm" if any(name.startswith("lightgbm.") for name in types) else estimator
+            libraries = (name for name in BOOSTERS if any(kind.startswith(f"{name}.") for kind in types))
+            estimator = next(libraries, "own")
         save_mlflow_model(folder, fitted.pipeline, fitted.contract, example, trusted_types=types, estimator=estimator)
 
 

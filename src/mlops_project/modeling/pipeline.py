@@ -321,7 +321,7 @@ def predict_frame(pipeline: Any, features: pd.DataFrame, contract: Contract) -> 
     if isinstance(estimator, LABELS_BY_ARG_MAX):
         labels = probabilities.argmax(axis=1)
     else:
-        labels = np.searchsorted(estimator.classes_, pipeline.predict(features))
+        labels = np.searchsorted(estimator.classes_, np.ravel(pipeline.predict(features)))  # CatBoost answers in a column
     return Predictions(indices=np.argsort(order)[labels], probabilities=probabilities[:, order])
 
 

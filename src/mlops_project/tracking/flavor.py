@@ -22,8 +22,17 @@ from mlops_project.errors import ExportError
 from mlops_project.tracking.reading_model import use_reading
 
 REQUIREMENTS = ("scikit-learn", "skops", "pandas", "numpy")
-KNOWN_LIBRARIES = ("collections.", "lightgbm.", "mlops_project.modeling.", "numpy.", "scipy.", "sklearn.", "xgboost.")
-EXTRA_REQUIREMENTS = {"xgboost": ("xgboost-cpu", "xgboost"), "lightgbm": ("lightgbm",)}
+KNOWN_LIBRARIES = (
+    "catboost.",
+    "collections.",
+    "lightgbm.",
+    "mlops_project.modeling.",
+    "numpy.",
+    "scipy.",
+    "sklearn.",
+    "xgboost.",
+)
+EXTRA_REQUIREMENTS = {"xgboost": ("xgboost-cpu", "xgboost"), "lightgbm": ("lightgbm",), "catboost": ("catboost",)}
 
 
 def save_mlflow_model(

@@ -3,6 +3,7 @@
 from mlops_project.modeling.export import (
     bins,
     calibration,
+    catboost,
     categories,
     composition,
     ensembles,
@@ -25,6 +26,7 @@ from mlops_project.modeling.export import (
 __all__ = [
     "bins",
     "calibration",
+    "catboost",
     "categories",
     "composition",
     "ensembles",

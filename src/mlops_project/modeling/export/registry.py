@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from sklearn.utils import get_tags
 
 from mlops_project.errors import ExportError
@@ -179,7 +180,7 @@ def add_estimator(graph: Graph, columns: Columns, fitted: Any) -> Scores:
             raise ExportError(_explain_unknown(fitted, ESTIMATORS, "estimator"))
         scores: Scores = entry.emit(graph, columns, fitted)
         graph.rounds_anywhere = graph.rounds_anywhere or graph.rounds or entry.agreement not in (BITS, AS_INSIDE)
-        if (scores.label is None) == hasattr(fitted, "classes_"):
+        if (scores.label is None) == (np.size(getattr(fitted, "classes_", ())) > 0):  # CatBoost's regressor has none
             wanted, other = ("classes", "numbers") if scores.label is None else ("numbers", "classes")
             objective = f"objective={getattr(fitted, 'objective', None)!r}"
             raise ExportError(f"{objective} predicts {other}, and the target holds {wanted}; leave it out")
