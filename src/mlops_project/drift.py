@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from mlops_project.bundle import REFERENCE_FILE, load_bundle
-from mlops_project.command import WorkflowCommand, config_options, echo, print_json, print_table
+from mlops_project.command import WorkflowCommand, config_options, echo, print_json
 from mlops_project.config import Config
 from mlops_project.contract import DATETIME_PARTS, Contract
 from mlops_project.errors import BundleError, ConfigError, ContractError, DataError
@@ -18,14 +18,14 @@ from mlops_project.tables.layout import LayoutSettings
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mlops_project.monitoring.results import Drift, FeatureDrift
+    from mlops_project.monitoring.results import Drift
     from mlops_project.reference.profile import ReferenceProfile
-    from mlops_project.runtime import Runtime
+    from mlops_project.runtime import Predictions, Runtime
+    from mlops_project.scoring.tolerant import TolerantReader
     from mlops_project.tables.reference import ReferenceTable
     from mlops_project.wire.rows import Encoded
 
 DRIFTED = 3  # exit code
-SHOWN = 5  # features that did not drift, in the table
 RANGE_SHARE = 0.25  # share of a reference table's rows that sets ranges and categories; the others are counted
 Columns = dict[str, Any]
 
@@ -48,6 +48,8 @@ class Baseline:
         Values that mark a missing one in the table to compare, as ``data.missing``.
     layout
         How the file that it was made of is laid out.
+    left_out
+        What is wrong with its columns that cannot be compared, a sentence each.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Baseline:
     runtime: "Runtime | None" = None
     missing: tuple[Any, ...] = ()
     layout: LayoutSettings = field(default_factory=LayoutSettings)
+    left_out: tuple[str, ...] = ()
 
 
 def compare(current: Path, baseline: Baseline, config: Config) -> "Drift":
@@ -76,7 +79,10 @@ def compare(current: Path, baseline: Baseline, config: Config) -> "Drift":
     DataError, ContractError
         If the file cannot be read, its columns are not the reference's, or it has too few rows.
     """
-    return _compare(_read(current, baseline), str(current), baseline, config)
+    from mlops_project.scoring.tolerant import TolerantReader
+
+    reader = TolerantReader(baseline.contract)
+    return _compare(_read(current, reader, baseline), reader, str(current), baseline, config)
 
 
 def compare_frame(current: "pd.DataFrame", baseline: Baseline, config: Config) -> "Drift":
@@ -87,28 +93,31 @@ def compare_frame(current: "pd.DataFrame", baseline: Baseline, config: Config) -
     DataError, ContractError
         If its columns are not the reference's, or it has too few rows.
     """
-    from mlops_project.scoring.local import RULES, encode_frame
+    from mlops_project.scoring.tolerant import TolerantReader
     from mlops_project.tables.missing import mark_missing
-    from mlops_project.wire.rows import RowReader
 
-    frame = current.apply(mark_missing, marks=baseline.missing) if baseline.missing else current
-    return _compare([encode_frame(frame, RowReader(baseline.contract, RULES))], "the frame", baseline, config)
+    frame, reader = (
+        current.apply(mark_missing, marks=baseline.missing) if baseline.missing else current,
+        TolerantReader(baseline.contract),
+    )
+    return _compare([reader.read(frame)], reader, "the frame", baseline, config)
 
 
-def _compare(blocks: "Iterable[Encoded]", name: str, baseline: Baseline, config: Config) -> "Drift":
+def _compare(blocks: "Iterable[Encoded]", reader: "TolerantReader", name: str, baseline: Baseline, config: Config) -> "Drift":
     from mlops_project.monitoring.domain import RowSample
     from mlops_project.monitoring.drift import compute_drift
+    from mlops_project.monitoring.quality import note_unreadable
     from mlops_project.reference.profile import MIN_REFERENCE_ROWS, Profiler
 
     profiler, sample = Profiler(baseline.profile), RowSample(config.random_state)
     for rows in blocks:
         columns = _as_columns(rows, baseline.contract)
-        predictions = baseline.runtime.run(*rows) if baseline.runtime is not None else None
+        predictions = _answer(baseline.runtime, rows) if baseline.runtime is not None else None
         profiler.add(columns, predictions)
         sample.add(columns)
     if profiler.rows < MIN_REFERENCE_ROWS:
         raise DataError(f"{name}: {profiler.rows} rows are too few to compare; {MIN_REFERENCE_ROWS} is the least")
-    return compute_drift(
+    drift = compute_drift(
         baseline.profile,
         profiler,
         config.monitoring,
@@ -116,6 +125,20 @@ def _compare(blocks: "Iterable[Encoded]", name: str, baseline: Baseline, config:
         reference_sample=baseline.sample,
         seed=config.random_state,
     )
+    return note_unreadable(drift, reader.unreadable)
+
+
+def _answer(runtime: "Runtime", rows: "Encoded") -> "Predictions":
+    """Return the model's answers; if it has none for some rows, to those that lack nothing which training had in every row."""
+    try:
+        return runtime.run(*rows)
+    except ContractError:
+        contract = runtime.contract
+        needed = [feature.name for feature in contract.features if not feature.nullable]
+        columns = _as_columns(rows, contract)
+        gaps = [columns[name] == "" if contract.feature(name).is_text else np.isnan(columns[name]) for name in needed]
+        whole = ~np.any([np.zeros(len(rows.numbers), bool), *gaps], axis=0)
+        return runtime.run(rows.numbers[whole], rows.texts[whole])
 
 
 def load_model(folder: Path, config: Config) -> Baseline:
@@ -207,22 +230,20 @@ def _count(table: "ReferenceTable", source: str, config: Config) -> Baseline:
         )
     columns = {name: table.rows[name].to_numpy() for name in table.contract.names}
     profile = build_reference(columns, None, table.contract, seed=config.random_state)
-    return Baseline(source, table.contract, profile, columns, missing=config.data.missing)
+    return Baseline(source, table.contract, profile, columns, missing=config.data.missing, left_out=table.left_out)
 
 
-def _read(file: Path, baseline: Baseline) -> "Iterator[Encoded]":
+def _read(file: Path, reader: "TolerantReader", baseline: Baseline) -> "Iterator[Encoded]":
     """Yield the file's rows in pieces, as the model reads them."""
     from mlops_project.scoring.files import read_frames
-    from mlops_project.scoring.local import RULES, encode_frame
     from mlops_project.tables.missing import mark_missing
-    from mlops_project.wire.rows import RowReader
 
-    reader, done = RowReader(baseline.contract, RULES), 0
+    done = 0
     try:
         for frame in read_frames(file, baseline.contract, baseline.layout):
             if not len(frame):
                 continue
-            yield encode_frame(frame.apply(mark_missing, marks=baseline.missing) if baseline.missing else frame, reader)
+            yield reader.read(frame.apply(mark_missing, marks=baseline.missing) if baseline.missing else frame)
             done += len(frame)
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}; expected a table file") from error
@@ -262,21 +283,26 @@ def command(
 ) -> None:
     """Compare CURRENT, a table file, with the rows that a model was judged on, or with another table.
 
-    Exit code 0 if nothing changed that matters, 3 if something did.
+    Values that cannot be read are counted as faults of their column, and the others judged. Exit code 0 if nothing changed
+    that matters, 3 if something did or values are faulty.
     """
     if reference is not None and model is not None:
         raise ConfigError("--reference and --model exclude each other: compare with a table or with a model")
     if dropped and reference is None:
         raise ConfigError("--drop and --target go with --reference; a model knows its columns, and others are ignored anyway")
+    from mlops_project.monitoring.report.terminal import find_verdict, print_drift
+
     baseline = load_model(model or config.model_dir, config) if reference is None else load_table(reference, dropped, config)
     drift = compare(current, baseline, config)
     if report is not None:
         _write_report(report, drift, f"{current.name} against {baseline.name}")
+    for problem in baseline.left_out:
+        echo(f"not compared: in {baseline.name} {problem}", err=True)
     if as_json:
         print_json(drift)
     else:
-        _print(drift)
-    raise SystemExit(DRIFTED if drift.drifted or drift.prediction_drifted else 0)
+        print_drift(drift)
+    raise SystemExit(0 if find_verdict(drift) == "quiet" else DRIFTED)
 
 
 def _write_report(file: Path, drift: "Drift", title: str) -> None:
@@ -286,35 +312,6 @@ def _write_report(file: Path, drift: "Drift", title: str) -> None:
         write_drift_report(file, drift, title)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be written: {error.strerror}") from error
-
-
-def _print(drift: "Drift") -> None:
-    """Print what drifted, and a few features more; the verdict last."""
-    drifted = [found for found in (*drift.features, *drift.scores) if found.drifted or found.quality]
-    others = [found for found in (*drift.features, *drift.scores) if not (found.drifted or found.quality)]
-    columns = ("feature", "drifted", "Jensen–Shannon", "chance reaches", "test", "p (Holm)", "weight", "quality")
-    rows = [_row(found) for found in (*drifted, *others[:SHOWN])]
-    print_table(columns, rows, droppable=("test", "p (Holm)", "weight", "chance reaches", "quality"))
-    if len(others) > SHOWN:
-        echo(f"… and {len(others) - SHOWN} more without a change")
-    if drift.domain is not None:
-        domain = drift.domain
-        echo(f"all together: AUC {domain.auc:.3f}, chance reaches {domain.threshold:.3f} (p {domain.p_value:.3g})")
-    verdict = "drift" if drift.drifted or drift.prediction_drifted else "quiet"
-    echo(f"{verdict}: {drift.rows:,} rows against {drift.reference_rows:,}: {drift.reason}")
-
-
-def _row(found: "FeatureDrift") -> tuple[str, ...]:
-    return (
-        found.name,
-        "yes" if found.drifted else "",
-        f"{found.jensen_shannon:.3f}",
-        f"{found.threshold:.3f}",
-        found.test,
-        f"{found.p_adjusted:.2g}",
-        f"{found.weight:.1%}" if found.weight else "",
-        "; ".join(found.quality),
-    )
 
 
 if __name__ == "__main__":

@@ -59,6 +59,50 @@ def test_table_that_moved_names_what_moved_and_exits_3(drift, tmp_path):
     assert {item["name"] for item in found["features"] if item["drifted"]} == {"age", "city"}
 
 
+FAULTS = {
+    "infinite": ("income", lambda frame: frame.income.where(frame.index % 100 > 0, np.inf), "6 (is not finite"),
+    "words": ("age", lambda frame: frame.age.astype(str).where(frame.index != 3, "forty"), "1 (expected a number"),
+    "texts": ("age", lambda _: "old", "600 (expected a number"),
+    "numbers": ("city", lambda frame: frame.city.map(len), "100.0% with values that the model does not"),
+    "nulls": ("city", lambda frame: frame.city.where(frame.index % 10 > 0), "10.0% missing"),
+    "halves": ("y", lambda frame: frame.y + 0.5, "600 (expected a whole number"),
+}
+
+
+@pytest.mark.parametrize(("fault", "ending"), [*((fault, "parquet") for fault in FAULTS), ("infinite", "csv")])
+def test_faulty_column_is_named_and_the_others_are_judged(drift, fault, ending, tmp_path):
+    name, change, words = FAULTS[fault]
+    frame, file = pd.read_csv("alike.csv"), tmp_path / f"faulty.{ending}"
+    frame[name] = change(frame)
+    frame.to_csv(file, index=False) if ending == "csv" else frame.to_parquet(file)
+    done = drift(str(file), "--reference", "before.csv", "--json")
+    assert done.exit_code == 3, done.output
+    found = {item["name"]: item for item in json.loads(done.stdout)["features"]}
+    assert words in "; ".join(found[name]["quality"])
+    assert [item["name"] for item in found.values() if item["quality"]] == [name]
+    assert not any(item["drifted"] for item in found.values() if item["name"] != name)
+    assert set(found) == {"age", "income", "city", "y"}
+
+
+def test_other_columns_of_a_faulty_file_drift_as_ever(drift, tmp_path):
+    frame = pd.read_parquet("moved.parquet")
+    frame.assign(income=frame.income.where(frame.index > 9, -np.inf)).to_parquet(tmp_path / "both.parquet")
+    done = drift(str(tmp_path / "both.parquet"), "--reference", "before.csv", "--drop", "y")
+    assert done.exit_code == 3
+    assert "faulty: income: values that cannot be read: 10" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("drift: 600 rows")
+    assert "age (Jensen" in done.stdout
+
+
+def test_column_of_the_reference_that_cannot_be_compared_is_named_and_left_out(drift, tmp_path):
+    frame = pd.read_csv("before.csv")
+    frame.assign(income=frame.income.where(frame.index > 0, np.inf)).to_csv(tmp_path / "before.csv", index=False)
+    done = drift("alike.csv", "--reference", str(tmp_path / "before.csv"))
+    assert done.exit_code == 0, done.output
+    assert "not compared: in before.csv column 'income' has 1 infinite values" in done.stderr
+    assert "income" not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

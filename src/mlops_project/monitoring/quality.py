@@ -1,12 +1,14 @@
 """What is wrong with a window's data itself: gaps, values out of range, unknown categories, columns that stand still."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from mlops_project.monitoring.past import NEEDED, NO_PAST, ColumnPast, Judge
-from mlops_project.monitoring.results import Reason
+from mlops_project.monitoring.reasons import say
+from mlops_project.monitoring.results import Drift, FeatureDrift, Reason
 from mlops_project.monitoring.two_sample import adjust_holm, compare_increase
 from mlops_project.reference.bins import Tally
 
@@ -88,3 +90,26 @@ def _check_constant(tally: Tally, present: int, reference_present: int) -> _Chec
         fault = known[0] if known else Reason(kind="constant-unknown")
     p_value = compare_increase(profile.counts[place], reference_present, present, present) if constant and varies else 1.0
     return _Check(profile.name, p_value, 1.0, fault)
+
+
+def note_unreadable(drift: Drift, unreadable: Mapping[tuple[str, str], int]) -> Drift:
+    """Return a comparison with the values that could not be read as faults of their features.
+
+    Parameters
+    ----------
+    unreadable
+        Feature and what was expected → how many. They count as missing, which is not said besides.
+    """
+    found: dict[str, tuple[Reason, ...]] = {}
+    for (name, expected), count in unreadable.items():
+        fault = Reason(kind="unreadable", values={"count": count, "expected": expected})
+        found[name] = (*found.get(name, ()), fault)
+    features = tuple(_add_unreadable(feature, found.get(feature.name, ())) for feature in drift.features)
+    return msgspec.structs.replace(drift, features=features)
+
+
+def _add_unreadable(feature: FeatureDrift, faults: tuple[Reason, ...]) -> FeatureDrift:
+    if not faults:
+        return feature
+    faults = (*faults, *(fault for fault in feature.faults if fault.kind != "missing"))
+    return msgspec.structs.replace(feature, faults=faults, quality=tuple(map(say, faults)))

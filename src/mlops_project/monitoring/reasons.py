@@ -52,6 +52,7 @@ ENGLISH: dict[str, str] = {
     "missing": "{now:tenth} missing (reference: {before:tenth})",
     "unknown-values": "{now:tenth} with values that the model does not know (reference: {before:tenth})",
     "out-of-range": "{now:tenth} outside the training range {low:six} … {high:six} (reference: {before:tenth})",
+    "unreadable": "values that cannot be read: {count:count} ({expected})",
     "constant": "always {value}",
     "constant-number": "always {value:six}",
     "constant-unknown": "always one unknown value",

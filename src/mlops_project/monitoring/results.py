@@ -211,6 +211,11 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...] = ()
     past: PastNote | None = None
 
+    @property
+    def is_faulty(self) -> bool:
+        """Whether values of a feature are faulty."""
+        return any(feature.quality for feature in self.features)
+
     def _repr_html_(self) -> str:
         """Return what moved as a table, for notebooks."""
         rows = [

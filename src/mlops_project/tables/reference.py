@@ -25,10 +25,13 @@ class ReferenceTable(NamedTuple):
         Types by all rows, ranges and categories by the rows that were set aside for it. It predicts nothing.
     rows
         The other rows, one typed column per feature.
+    left_out
+        What is wrong with columns that cannot be compared, a sentence each.
     """
 
     contract: Contract
     rows: pd.DataFrame
+    left_out: tuple[str, ...] = ()
 
 
 def read_reference_table(source: str, dropped: tuple[str, ...], config: Config, range_share: float) -> ReferenceTable:
@@ -48,7 +51,7 @@ def read_reference_table(source: str, dropped: tuple[str, ...], config: Config, 
     Raises
     ------
     DataError
-        If it cannot be read, or holds a column that has no type.
+        If it cannot be read, or holds no column that can be compared.
     ConfigError
         If it lacks a column of ``dropped``.
     """
@@ -62,7 +65,7 @@ def build_reference_table(raw: RawTable, dropped: tuple[str, ...], config: Confi
     Raises
     ------
     DataError
-        If it holds a column that has no type.
+        If it holds no column that can be compared.
     ConfigError
         If it lacks a column of ``dropped``.
     """
@@ -82,8 +85,11 @@ def build_reference_table(raw: RawTable, dropped: tuple[str, ...], config: Confi
             types[name], columns[name], readings[name] = typed.type, typed.values, typed.reading
         except DataError as error:
             problems.append(str(error))
-    problems += [finding.seen for finding in checks.find_infinite(columns)]
-    if problems or not columns:
+    for finding in checks.find_infinite(columns):
+        problems.append(finding.seen)
+        columns.pop(finding.columns[0])
+        types.pop(finding.columns[0])
+    if not columns:
         found = checks.joined(problems or ["no column is left to compare"])
         raise DataError(f"{raw.source}: cannot be a reference; mend the columns or leave them out with --drop\n{found}")
     frame = pd.DataFrame(columns, copy=False)
@@ -94,4 +100,5 @@ def build_reference_table(raw: RawTable, dropped: tuple[str, ...], config: Confi
         msgspec.structs.replace(describe_column(name, kind, True, ranges[name]), reading=readings[name])
         for name, kind in types.items()
     )
-    return ReferenceTable(Contract(features, "", "regression"), frame.iloc[np.sort(order[border:])].reset_index(drop=True))
+    rows = frame.iloc[np.sort(order[border:])].reset_index(drop=True)
+    return ReferenceTable(Contract(features, "", "regression"), rows, tuple(problems))
