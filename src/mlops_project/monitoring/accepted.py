@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 import msgspec
 
 from mlops_project.errors import ConfigError
-from mlops_project.monitoring.past import choose_quiet
 from mlops_project.monitoring.results import Evaluation
 from mlops_project.monitoring.store import EvaluationStore
 from mlops_project.process import find_user
@@ -78,11 +77,11 @@ def accept_windows(store: EvaluationStore, model: str, reason: str) -> tuple[Eva
     drifted = find_drifted(history)
     if not drifted:
         raise ConfigError(f"no window of {model!r} waits to be accepted: the newest one did not drift")
-    sound = [one for one in drifted if choose_quiet([one], frozenset({one.end}))]
+    sound = [one for one in drifted if _has_sound_drift(one)]
     if not sound:
         raise ConfigError(
             f"the data of {len(drifted)} drifted windows of {model!r} is faulty ({_name_faults(drifted[-1])}); "
-            "faulty windows are never accepted: mend the source, or train on a table that has such values"
+            "faulty columns are never accepted: mend the source, or train on a table that has such values"
         )
     ends = tuple(one.end for one in sound)
     said = Acceptance(ends=ends, reason=reason, by=find_user(), at=datetime.now(UTC).isoformat(timespec="seconds"))
@@ -98,6 +97,12 @@ def find_drifted(history: Sequence[Evaluation]) -> list[Evaluation]:
             break
         found.append(one)
     return found[::-1]
+
+
+def _has_sound_drift(one: Evaluation) -> bool:
+    """Whether anything drifted that is not faulty."""
+    faulty = any(found.quality for found in one.drift.features)
+    return not faulty or any(found.drifted and not found.quality for found in one.drift.features)
 
 
 def _name_faults(one: Evaluation) -> str:

@@ -236,6 +236,8 @@ def _describe(
         missing_reference_ratio=profile.missing / reference_rows,
         out_of_range_ratio=tally.outside / present,
         unseen_ratio=int(tally.counts[-1]) / present if category else 0.0,
+        smallest=tally.smallest if np.isfinite(tally.smallest) else None,
+        largest=tally.largest if np.isfinite(tally.largest) else None,
         bins=Bins(
             labels=profile.labels,
             edges=() if category else profile.cell_edges,

@@ -5,13 +5,14 @@ the held-out rows and brings them back, and a slow rise keeps every window near 
 compared with the largest that the last ``KEPT`` quiet windows came to, times a margin.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from mlops_project.monitoring.results import Evaluation, FeatureDrift
+from mlops_project.reference.bins import FeatureProfile
 from mlops_project.reference.blocks import RECENT, ColumnBlocks, compare_recent
 from mlops_project.reference.distances import Counts
 from mlops_project.reference.profile import ReferenceProfile
@@ -22,6 +23,8 @@ KEPT = 120  # windows: five days of hours, four months of days
 WIDE, NARROW = 1.5, 1.25
 SLACK = 0.01  # of a distance, for columns that never moved
 SHARE_MARGIN, SHARE_SLACK = 1.5, 0.02  # of the shares of missing, unknown and out-of-range values
+ROOM, MOST_ROOM = 0.25, 0.5  # of a range's width that values may lie beyond it where rows depend on time; at most, step by step
+SEEN_ALONE = 2  # windows with a fault, each alone between sound ones, before a third like them is no news
 TRUSTED = 3  # windows that looked like independent rows, after which a single one that does not is a change
 STEADY = 0.05  # share of past windows that may look dependent, or beyond chance, in a log of independent rows
 
@@ -40,6 +43,10 @@ class ColumnPast:
         Highest share in a window.
     constant
         Whether a window had one value only.
+    fullest
+        Highest share of the present values in one cell.
+    lowest, highest
+        Numeric: of the values.
     """
 
     reference: tuple[float, ...] = ()
@@ -49,6 +56,9 @@ class ColumnPast:
     unseen: float = 0.0
     outside: float = 0.0
     constant: bool = False
+    fullest: float = 0.0
+    lowest: float = np.inf
+    highest: float = -np.inf
 
     @property
     def windows(self) -> int:
@@ -75,6 +85,14 @@ class ColumnPast:
         if not self.last or not cells.sum():
             return None
         return compare_recent(np.array(self.last, np.int64), cells)
+
+    def is_near(self, found: FeatureProfile, smallest: float, largest: float) -> bool:
+        """Whether values go hardly beyond the range of the training rows, the held-out rows and the past windows."""
+        known = [value for value in (found.minimum, found.maximum, found.smallest, found.largest) if value is not None]
+        width = max(known) - min(known)
+        low = max(min(self.lowest, *known) - ROOM * width, min(known) - MOST_ROOM * width)
+        high = min(max(self.highest, *known) + ROOM * width, max(known) + MOST_ROOM * width)
+        return low <= smallest and largest <= high
 
     def is_like(self, recent: float | None) -> bool:
         """Whether a window is as near to the last windows as past ones were to theirs."""
@@ -137,6 +155,7 @@ def collect_past(profile: ReferenceProfile, previous: Sequence[Evaluation], acce
         Ends of windows that a person accepted.
     """
     quiet = choose_quiet(previous, accepted)
+    sound = [one for one in quiet if not any(found.quality for found in one.drift.features)]
     blocks = profile.blocks
     trained = {column.name: column for column in blocks.features} if blocks else {}
     scored = {column.name: column for column in blocks.scores} if blocks else {}
@@ -145,9 +164,9 @@ def collect_past(profile: ReferenceProfile, previous: Sequence[Evaluation], acce
     odd = (blocks.beyond if blocks else 0) + sum(_is_odd(one) for one in quiet)
     return Past(
         features={one.name: _join(trained.get(one.name), _find(quiet, "features", one.name)) for one in profile.features},
-        scores={one.name: _join(scored.get(one.name), _find(quiet, "scores", one.name)) for one in profile.scores},
+        scores={one.name: _join(scored.get(one.name), _find(sound, "scores", one.name)) for one in profile.scores},
         aspects={name: _join(beside.get(name), _find(quiet, "aspects", name)) for name in list_aspects(profile)},
-        aucs=tuple(one.drift.domain.auc for one in quiet[-KEPT:] if one.drift.domain),
+        aucs=tuple(one.drift.domain.auc for one in sound[-KEPT:] if one.drift.domain),
         windows=len(counted) + len(quiet),
         odd=odd,
     )
@@ -161,20 +180,20 @@ def list_aspects(profile: ReferenceProfile) -> tuple[str, ...]:
 def choose_quiet(previous: Sequence[Evaluation], accepted: frozenset[str] = frozenset()) -> list[Evaluation]:
     """Return the windows that are part of the past, oldest first.
 
-    Those without a finding are, and so is a single one with drift between two without: chance, or a day off. A window with
-    faulty data never is, whatever a person accepts.
+    Those without drift are, and so is a single one with drift between two without: chance, or a day off. Of a window with
+    faulty columns only the others are (``_find``), whatever a person accepts.
     """
-    sound = [not any(feature.quality for feature in one.drift.features) for one in previous]
-    calm = [
-        is_sound and not (one.drift.drifted or one.drift.prediction_drifted)
-        for one, is_sound in zip(previous, sound, strict=True)
+    calm = [not (one.drift.drifted or one.drift.prediction_drifted) for one in previous]
+    return [
+        one
+        for place, one in enumerate(previous)
+        if one.drift.features and (calm[place] or _is_alone(place, calm) or one.end in accepted)
     ]
-    chosen = []
-    for place, one in enumerate(previous):
-        isolated = 0 < place < len(previous) - 1 and calm[place - 1] and calm[place + 1]
-        if sound[place] and (calm[place] or isolated or one.end in accepted) and one.drift.features:
-            chosen.append(one)
-    return chosen
+
+
+def _is_alone(place: int, calm: Sequence[bool]) -> bool:
+    """Whether a window stands between two calm ones."""
+    return 0 < place < len(calm) - 1 and calm[place - 1] and calm[place + 1]
 
 
 def _is_odd(one: Evaluation) -> bool:
@@ -187,21 +206,54 @@ def _find(quiet: Sequence[Evaluation], kind: str, name: str) -> list[FeatureDrif
 
 
 def _join(blocks: ColumnBlocks | None, found: Sequence[FeatureDrift]) -> ColumnPast:
+    """Put a column's past together; windows in which it was faulty are no part of it, but see ``_find_usual``."""
     first = blocks or ColumnBlocks(name="", reference=(), recent=())
-    last = (*first.last, *(item.bins.current for item in found[-RECENT:]))[-RECENT:]
+    sound = [item for item in found if not item.quality]
+    usual = [*sound, *_find_usual(found)]
+    last = (*first.last, *(item.bins.current for item in sound[-RECENT:]))[-RECENT:]
     return ColumnPast(
-        reference=(*first.reference, *(item.jensen_shannon for item in found))[-KEPT:],
-        recent=(*first.recent, *(item.recent for item in found if item.recent is not None))[-KEPT:],
+        reference=(*first.reference, *(item.jensen_shannon for item in sound))[-KEPT:],
+        recent=(*first.recent, *(item.recent for item in sound if item.recent is not None))[-KEPT:],
         last=tuple(cells for cells in last if len(cells) == len(last[-1])),
-        missing=max([first.missing, *(item.missing_ratio for item in found)]),
-        unseen=max([first.unseen, *(item.unseen_ratio for item in found)]),
-        outside=max([first.outside, *(item.out_of_range_ratio for item in found)]),
-        constant=first.constant or any(_is_constant(item) for item in found),
+        missing=max([first.missing, *(item.missing_ratio for item in usual)]),
+        unseen=max([first.unseen, *(item.unseen_ratio for item in usual)]),
+        outside=max([first.outside, *(item.out_of_range_ratio for item in usual)]),
+        constant=first.constant or any(_is_constant(item) for item in usual),
+        fullest=max(
+            [0.0, *(_find_fullest(cells) for cells in first.last), *(_find_fullest(one.bins.current) for one in sound)]
+        ),
+        lowest=min([np.inf, *(item.smallest for item in sound if item.smallest is not None)]),
+        highest=max([-np.inf, *(item.largest for item in sound if item.largest is not None)]),
     )
+
+
+def _find_usual(found: Sequence[FeatureDrift]) -> list[FeatureDrift]:
+    """Return windows whose fault was there for one window alone, once there were ``SEEN_ALONE``; the worst is left out.
+
+    A day without a single gust of wind is no fault if such days come and go. Which share of one fault is usual is said by
+    the second worst: one burst does not hide the next.
+    """
+    sound = [not item.quality for item in found]
+    alone = [item for place, item in enumerate(found) if not sound[place] and _is_alone(place, sound)]
+    kinds = {fault.kind for item in alone for fault in item.faults}
+    usual = []
+    for kind in kinds:
+        such = [item for item in alone if any(fault.kind == kind for fault in item.faults)]
+        usual += sorted(such, key=_measure_fault(kind))[: 1 - SEEN_ALONE] if len(such) >= SEEN_ALONE else []
+    return usual
+
+
+def _measure_fault(kind: str) -> Callable[[FeatureDrift], float]:
+    shares = {"missing": "missing_ratio", "unknown-values": "unseen_ratio", "out-of-range": "out_of_range_ratio"}
+    return lambda item: float(getattr(item, shares[kind])) if kind in shares else 0.0
 
 
 def _is_constant(item: FeatureDrift) -> bool:
     return sum(count > 0 for count in item.bins.current[:-1]) == 1
+
+
+def _find_fullest(cells: Sequence[int]) -> float:
+    return max(cells[:-1], default=0) / max(sum(cells[:-1]), 1)
 
 
 class Judge(NamedTuple):

@@ -10,8 +10,9 @@ from mlops_project.monitoring.past import NEEDED, NO_PAST, ColumnPast, Judge
 from mlops_project.monitoring.reasons import say
 from mlops_project.monitoring.results import Drift, FeatureDrift, Reason
 from mlops_project.monitoring.two_sample import adjust_holm, compare_increase
-from mlops_project.reference.bins import Tally
+from mlops_project.reference.bins import NUMERIC_CELLS, Tally
 
+NEARLY = 0.8  # share of one value in a past window, after which one with that value alone is no news: a day has one weekday
 LEAST_RISE = 0.005  # of a share; less is no fault that matters, however sure
 
 
@@ -49,11 +50,23 @@ def _is_usual(check: _Check, tallies: Sequence[Tally], judge: Judge | None) -> b
     if judge is None or judge.by_rows:
         return False
     past: ColumnPast = judge.past.features.get(check.name, NO_PAST)
+    tally = next(tally for tally in tallies if tally.profile.name == check.name)
     highest = {"missing": past.missing, "unknown-values": past.unseen, "out-of-range": past.outside}.get(check.fault.kind)
     if highest is None:
-        return past.constant or past.windows < NEEDED
-    rows = next(tally.rows for tally in tallies if tally.profile.name == check.name)
-    return check.now <= judge.find_share_limit(max(highest, check.now - check.rise), rows)
+        return past.constant or past.windows < NEEDED or _fills_half(tally) or (_is_graded(tally) and past.fullest >= NEARLY)
+    if check.fault.kind == "out-of-range" and past.is_near(tally.profile, tally.smallest, tally.largest):
+        return True
+    return check.now <= judge.find_share_limit(max(highest, check.now - check.rise), tally.rows)
+
+
+def _is_graded(tally: Tally) -> bool:
+    """Whether each value has a cell of its own, so that the past windows tell how nearly they had one value."""
+    return tally.profile.kind == "category" or len(tally.profile.edges) < NUMERIC_CELLS
+
+
+def _fills_half(tally: Tally) -> bool:
+    """Whether the window's one value fills half of the held-out rows: rain that stays away is no fault."""
+    return 2 * tally.profile.counts[int(tally.counts.argmax())] >= sum(tally.profile.counts)
 
 
 def _check(tally: Tally) -> Iterator[_Check]:

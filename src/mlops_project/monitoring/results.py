@@ -77,6 +77,8 @@ class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
         Numeric: share outside the training table's range in [0, 1].
     unseen_ratio
         Category: share of values that training did not know in [0, 1].
+    smallest, largest
+        Numeric: of the window's values; None if there is none, and in evaluations of earlier releases.
     quality
         What is wrong with the data itself, in English words; empty if nothing is.
     faults
@@ -103,6 +105,8 @@ class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
     missing_reference_ratio: float = 0.0
     out_of_range_ratio: float = 0.0
     unseen_ratio: float = 0.0
+    smallest: float | None = None
+    largest: float | None = None
     quality: tuple[str, ...] = ()
     faults: tuple[Reason, ...] = ()
     bins: Bins

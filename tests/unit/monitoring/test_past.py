@@ -151,7 +151,8 @@ def test_a_fault_in_the_warm_up_is_found_by_the_data_quality():
     replay.run(2)
     found = replay.run(2, lambda rows: rows.assign(load=rows["load"] * 1000))
     assert [alert.name for alert in found[-1].firing] == ["data-quality"]
-    assert len(choose_quiet(replay.history)) == 2  # faulty windows are no past
+    windows = {name: column.windows for name, column in collect_past(replay.profile, replay.history).features.items()}
+    assert windows == {"load": 2, "wave": 4, "kind": 4, "plain": 4}  # a faulty column has no past; the others go on learning
 
 
 def test_rows_that_are_independent_draws_are_judged_as_before():
@@ -175,12 +176,17 @@ def test_a_first_window_with_a_shift_alarms_if_its_rows_do_not_depend_on_time():
 def test_a_past_keeps_isolated_windows_and_what_a_person_accepted_and_never_faulty_ones(season):
     base = season.history[50:55]
     drifted = msgspec.structs.replace(base[2], drift=msgspec.structs.replace(base[2].drift, drifted=True))
-    faulty_feature = msgspec.structs.replace(base[2].drift.features[0], quality=("always 0",))
-    faulty = msgspec.structs.replace(base[2], drift=msgspec.structs.replace(base[2].drift, features=(faulty_feature,)))
+    first, *others = base[2].drift.features
+    faulty_feature = msgspec.structs.replace(first, quality=("always 0",))
+    faulty = msgspec.structs.replace(base[2], drift=msgspec.structs.replace(base[2].drift, features=(faulty_feature, *others)))
     assert len(choose_quiet([*base[:2], drifted, *base[3:]])) == 5
     assert len(choose_quiet([*base[:2], drifted])) == 2
     assert len(choose_quiet([*base[:2], drifted], frozenset({drifted.end}))) == 3
-    assert len(choose_quiet([*base[:2], faulty, *base[3:]], frozenset({faulty.end}))) == 4
+    past = collect_past(season.profile, [*base[:2], faulty, *base[3:]], frozenset({faulty.end}))
+    before = len(season.profile.blocks.rows) if season.profile.blocks else 0
+    assert past.features[first.name].windows == min(before + 4, KEPT)
+    assert {past.features[one.name].windows for one in others} == {min(before + 5, KEPT)}
+    assert {score.windows for score in past.scores.values()} <= {before + 4}
 
 
 def test_a_lasting_change_is_quiet_once_a_person_accepted_it(season, tmp_path):
