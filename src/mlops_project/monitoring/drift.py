@@ -27,7 +27,8 @@ from mlops_project.monitoring.two_sample import (
     compare_ranks,
     compare_shares,
 )
-from mlops_project.reference.bins import Tally
+from mlops_project.monitoring.visible import find_visible
+from mlops_project.reference.bins import FeatureProfile, Tally
 from mlops_project.reference.distances import jensen_shannon, stability_index, wasserstein
 from mlops_project.reference.profile import Profiler, ReferenceProfile
 from mlops_project.reference.thresholds import find_threshold
@@ -67,10 +68,8 @@ def compute_drift(
     """
     faults = find_faults(current.features, settings.alpha, judge)
     alone = _compare_all(current.features, settings, settings.alpha * FEATURE_SHARE)
-    features = sorted(
-        (_add_faults(found, faults.get(found.name, ())) for found in _judge_all(alone, judge, "features")),
-        key=_rank,
-    )
+    judged = map(_add_visible, _judge_all(alone, judge, "features"), reference.features)
+    features = sorted((_add_faults(found, faults.get(found.name, ())) for found in judged), key=_rank)
     scores_alone = _compare_all(current.scores, settings, settings.alpha)
     scores = _judge_all(scores_alone, judge, "scores")
     aspects_alone = compare_pairs(reference, current, settings, settings.alpha * PAIR_SHARE, seed)
@@ -85,8 +84,8 @@ def compute_drift(
     changed = {name for found in aspects if found.drifted for name in found.columns}
     share = min(1.0, sum(found.weight for found in features if found.drifted or found.name in changed))
     reasons = _explain(features, scores, aspects, domain, share, settings)
-    if past is not None and past.beyond_chance:
-        reasons = (*reasons, *_explain_past(past, alone, features, scores_alone, scores))
+    if past is not None and judge is not None and past.judged_by != "rows":
+        reasons = (*reasons, *_explain_past(past, alone, features, scores_alone, scores), *_name_unjudged(judge))
     return Drift(
         rows=current.rows,
         reference_rows=reference.rows,
@@ -133,6 +132,10 @@ def _judge_column(found: Found, past: ColumnPast, judge: Judge) -> Found:
     return msgspec.structs.replace(found, threshold=limit, drifted=drifted)
 
 
+def _add_visible(found: FeatureDrift, profile: FeatureProfile) -> FeatureDrift:
+    return msgspec.structs.replace(found, visible=find_visible(profile, found.threshold))
+
+
 def _judge_domain(domain: DomainDrift | None, judge: Judge | None) -> DomainDrift | None:
     if domain is None or judge is None or judge.by_rows:
         return domain
@@ -159,8 +162,6 @@ def _explain_past(
     scores: Sequence[FeatureDrift],
 ) -> tuple[Reason, ...]:
     """Say what differs from the held-out rows and is held back, and why."""
-    if past.judged_by == "rows":
-        return ()
     kept = {found.name for found in features if found.drifted}, {found.name for found in scores if found.drifted}
     held = [
         found
@@ -171,6 +172,15 @@ def _explain_past(
     if past.judged_by == "nothing":
         return (Reason(kind="too-short-to-tell", values={"windows": past.windows, "needed": past.needed, "held": len(held)}),)
     return (Reason(kind="as-before", values={"windows": past.windows, "held": len(held)}),) if held else ()
+
+
+def _name_unjudged(judge: Judge) -> tuple[Reason, ...]:
+    """Name the columns that cannot be judged because they were faulty while the others were learned."""
+    short = {name: column.windows for name, column in judge.past.features.items() if column.windows < NEEDED}
+    if judge.is_waiting or not short:
+        return ()
+    named = shorten_list([Reason(kind="said", values={"text": name}) for name in short])
+    return (Reason(kind="columns-too-short", values={"named": named, "windows": max(short.values()), "needed": NEEDED}),)
 
 
 def _add_faults(found: FeatureDrift, faults: tuple[Reason, ...]) -> FeatureDrift:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mlops_project.monitoring.results import Evaluation, FeatureDrift
+from mlops_project.monitoring.results import AspectDrift, Evaluation, FeatureDrift
 from mlops_project.reference.bins import FeatureProfile
 from mlops_project.reference.blocks import RECENT, ColumnBlocks, compare_recent
 from mlops_project.reference.distances import Counts
@@ -165,7 +165,7 @@ def collect_past(profile: ReferenceProfile, previous: Sequence[Evaluation], acce
     return Past(
         features={one.name: _join(trained.get(one.name), _find(quiet, "features", one.name)) for one in profile.features},
         scores={one.name: _join(scored.get(one.name), _find(sound, "scores", one.name)) for one in profile.scores},
-        aspects={name: _join(beside.get(name), _find(quiet, "aspects", name)) for name in list_aspects(profile)},
+        aspects={name: _join(beside.get(name), _find_aspects(quiet, name)) for name in list_aspects(profile)},
         aucs=tuple(one.drift.domain.auc for one in sound[-KEPT:] if one.drift.domain),
         windows=len(counted) + len(quiet),
         odd=odd,
@@ -203,6 +203,13 @@ def _is_odd(one: Evaluation) -> bool:
 def _find(quiet: Sequence[Evaluation], kind: str, name: str) -> list[FeatureDrift]:
     found = (next((item for item in getattr(one.drift, kind) if item.name == name), None) for one in quiet)
     return [item for item in found if item is not None and item.rows]
+
+
+def _find_aspects(quiet: Sequence[Evaluation], name: str) -> list[AspectDrift]:
+    """Return an aspect in the windows in which none of its features was faulty."""
+    found = [(one, item) for one in quiet for item in one.drift.aspects if item.name == name and item.rows]
+    faulty = {one.end: {feature.name for feature in one.drift.features if feature.quality} for one, _ in found}
+    return [item for one, item in found if faulty[one.end].isdisjoint(item.columns)]
 
 
 def _join(blocks: ColumnBlocks | None, found: Sequence[FeatureDrift]) -> ColumnPast:

@@ -41,7 +41,12 @@ ENGLISH: dict[str, str] = {
     "nothing-drifted": "no change of {features} features beyond chance",
     "too-short-to-tell": (
         "too short to tell, {windows} of {needed} past windows: rows depend on when they came, and what differs from the "
-        "held-out rows ({held} features or scores) may do so at every such hour"
+        "held-out rows ({held} features or scores) may do so at every such hour; until then only faulty data raises an alert "
+        "(with data.time a new training knows its past from the first window)"
+    ),
+    "columns-too-short": (
+        "not judged for drift, because they were faulty ({windows} of {needed} windows without a fault): {named:list}; mend "
+        "their source, or train again on rows that have such values"
     ),
     "as-before": "features or scores that differ from the held-out rows ({held}) differ no more than in {windows} past windows",
     "no-profile": "this version was trained without a reference profile, so drift cannot be seen; train again to have one",

@@ -67,6 +67,9 @@ class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
     threshold
         Jensen–Shannon distance that must be exceeded at this window's size; where rows depend on their time, beyond what the
         model's past windows came to.
+    visible
+        Smallest change that would exceed it: of numbers a shift in reference standard deviations, of categories the share of
+        rows that become an unknown value; None if none would, for scores, and in evaluations of earlier releases.
     recent
         Jensen–Shannon distance to the mean of the last windows before; None if there were none, and in earlier releases.
     drifted
@@ -99,6 +102,7 @@ class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
     p_value: float
     p_adjusted: float
     threshold: float
+    visible: float | None = None
     recent: float | None = None
     drifted: bool
     missing_ratio: float = 0.0

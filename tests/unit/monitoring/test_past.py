@@ -155,6 +155,42 @@ def test_a_fault_in_the_warm_up_is_found_by_the_data_quality():
     assert windows == {"load": 2, "wave": 4, "kind": 4, "plain": 4}  # a faulty column has no past; the others go on learning
 
 
+def test_a_standing_fault_does_not_keep_the_others_from_being_judged_and_its_column_is_named():
+    replay = Replay(*make_season(3), SETTINGS, by_time=False)
+    found = replay.run(NEEDED + 2, lambda rows: rows.assign(load=rows["load"] * 1000))[-1]
+    assert found.drift.past.judged_by == "windows"
+    assert f"not judged for drift, because they were faulty (0 of {NEEDED} windows without a fault): load" in found.drift.reason
+    fault = replay.run(2, lambda rows: rows.assign(load=rows["load"] * 1000, plain=rows["plain"] + 1))[-1]
+    assert [alert.name for alert in fault.firing] == ["data-drift", "data-quality"]
+
+
+def test_a_season_that_climbs_step_by_step_out_of_the_training_range_is_no_fault_and_a_leap_is():
+    frame, times = make_season(4)
+    frame["climb"] = np.linspace(0, 1, len(frame)) + np.random.default_rng(4).normal(0, 0.1, len(frame))
+    replay = Replay(frame, times, SETTINGS, by_time=False)
+    found = replay.run(60)
+    climb = [next(one for one in window.drift.features if one.name == "climb") for window in found]
+    assert climb[-1].out_of_range_ratio > 0.2
+    assert not any("outside the training range" in fault for one in climb for fault in one.quality)
+    leap = replay.run(1, lambda rows: rows.assign(climb=rows["climb"] + 1))[-1]
+    assert any(fault.kind == "out-of-range" for one in leap.drift.features for fault in one.faults)
+
+
+def test_a_fault_of_single_windows_becomes_usual_after_two_and_the_worst_of_them_does_not(season):
+    def lose(share):
+        return lambda rows: rows.assign(plain=rows["plain"].mask(np.arange(len(rows)) % 10 < share / 10))
+
+    replay = fork(season)
+    shares = []
+    for share in (30, 60):
+        replay.run(1)
+        replay.run(1, lose(share))
+        replay.run(1)
+        shares.append(collect_past(replay.profile, replay.history).features["plain"].missing)
+    assert shares[0] == 0.0
+    assert shares[1] == pytest.approx(0.3, abs=0.02)
+
+
 def test_rows_that_are_independent_draws_are_judged_as_before():
     rng = np.random.default_rng(5)
     frame = pd.DataFrame(rng.normal(size=(30_000, 3)), columns=["a", "b", "c"])

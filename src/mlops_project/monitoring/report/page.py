@@ -318,6 +318,7 @@ def _show_feature(feature: FeatureDrift) -> dict[str, Any]:
         "weight": format_percent(feature.weight),
         "distance": f"{feature.jensen_shannon:.3f}",
         "threshold": f"{feature.threshold:.3f}",
+        "visible": _show_visible(feature),
         "psi": f"{feature.psi:.3f}",
         "wasserstein": "" if feature.wasserstein is None else f"{feature.wasserstein:.2f}",
         "test": feature.test,
@@ -329,6 +330,12 @@ def _show_feature(feature: FeatureDrift) -> dict[str, Any]:
         "quality": "; ".join(feature.quality),
         "drifted": feature.drifted,
     }
+
+
+def _show_visible(feature: FeatureDrift) -> str:
+    if feature.visible is None:
+        return ""
+    return format_percent(feature.visible) if feature.kind == "category" else f"{feature.visible:.2g} sd"
 
 
 def _show_performance(performance: Performance, rows: int) -> dict[str, Any]:
