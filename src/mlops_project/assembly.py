@@ -1,6 +1,7 @@
 """What a fitted pipeline becomes: exported, compared, judged, described, and put into a bundle. Whoever fitted it."""
 
 import contextlib
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,6 +52,8 @@ class Fitted:
         How it was chosen, if it was.
     is_own
         Whether the caller fitted the pipeline.
+    charts
+        PNG files of the search that found the parameters.
     """
 
     pipeline: Any
@@ -63,6 +66,7 @@ class Fitted:
     estimator: str
     choice: "Choice | None" = None
     is_own: bool = False
+    charts: tuple[Path, ...] = ()
 
 
 def assemble(
@@ -115,7 +119,7 @@ def assemble(
     _write_profile(folder, held_out, windows, evaluation, importance, fitted, side)
     step("drawing plots and the report")
     notes = (*fitted.table.warnings, *library.notes, *side.notes)
-    _write_for_people(folder, metadata, config, evaluation, importance, notes, parity, side)
+    _write_for_people(folder, metadata, config, evaluation, importance, notes, parity, side, fitted.charts)
     step("writing the bundle")
     _write_for_python(folder, fitted, side)
     bundle = publish(folder, target, metadata)
@@ -197,11 +201,13 @@ def _write_for_people(
     notes: tuple[str, ...],
     parity: "Parity",
     side: "SideWork",
+    charts: tuple[Path, ...],
 ) -> None:
     from mlops_project.modeling.plots import draw_plots
     from mlops_project.modeling.report import Results, write_card, write_report
 
     plots = draw_plots(evaluation, importance, metadata.contract, folder / "plots", side)
+    plots += [Path(shutil.copy(chart, folder / "plots")) for chart in charts]
     results = Results(evaluation, plots, parity.describe(), tuple(dict.fromkeys((*notes, *side.notes))))
     write_report(folder / "report.html", metadata, config, results)
     write_card(folder / "README.md", metadata, config, results)

@@ -121,8 +121,15 @@ FLOWING, PADDING = 24, 3  # characters: longer cells may be wrapped; blanks betw
 
 
 @contextlib.contextmanager
-def show_progress(steps: int, *, hidden: bool = False) -> Iterator[Step]:
+def show_progress(steps: int, *, hidden: bool = False, bar: int = 40) -> Iterator[Step]:
     """Show a progress bar of ``steps`` steps on stderr; a line per step if stderr is no terminal.
+
+    Parameters
+    ----------
+    hidden
+        Show nothing.
+    bar
+        Its width, in characters.
 
     Yields
     ------
@@ -136,7 +143,7 @@ def show_progress(steps: int, *, hidden: bool = False) -> Iterator[Step]:
     if not console.is_terminal:
         yield lambda text: console.print(f"- {plain(text)}", markup=False)
         return
-    columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+    columns = (BarColumn(bar), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("starting", total=steps)
         done = iter(range(steps))

@@ -31,11 +31,11 @@ from mlops_project.sections import (
     PredictionLogConfig,
     ProofConfig,
     RetrainingConfig,
+    SearchConfig,
     Section,
     ServingConfig,
     StackConfig,
     TrackingConfig,
-    TuneConfig,
 )
 
 ENV_PREFIX = "MLOPS_"
@@ -63,7 +63,7 @@ class Config(Section, frozen=True, dict=True):
     data: DataConfig = msgspec.field(default_factory=DataConfig)
     checks: ChecksConfig = msgspec.field(default_factory=ChecksConfig)
     model: ModelConfig = msgspec.field(default_factory=ModelConfig)
-    tune: TuneConfig = msgspec.field(default_factory=TuneConfig)
+    search: SearchConfig = msgspec.field(default_factory=SearchConfig)
     evaluation: EvaluationConfig = msgspec.field(default_factory=EvaluationConfig)
     gates: GatesConfig = msgspec.field(default_factory=GatesConfig)
     tracking: TrackingConfig = msgspec.field(default_factory=TrackingConfig)

@@ -1,6 +1,7 @@
 """Train: table → evaluated, exported, tracked and registered model. ``mlops train`` = ``python -m mlops_project.train``."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +32,15 @@ if TYPE_CHECKING:
 STEPS = 9  # calls of `step` in one training, without cross-validation
 
 
-def train(config: Config, step: Step = lambda _: None) -> Training:
+def train(config: Config, step: Step = lambda _: None, *, charts: Sequence[Path] = ()) -> Training:
     """Train, evaluate and export a model; then log, register and judge it. Export comes first: MLflow down loses nothing.
 
     Parameters
     ----------
     step
         Called with what is being done, for a progress display.
+    charts
+        Of the search that found the parameters, for the report.
 
     Raises
     ------
@@ -46,7 +49,7 @@ def train(config: Config, step: Step = lambda _: None) -> Training:
     """
     from mlops_project.modeling.library_warnings import collect_library_warnings
 
-    bundle, evaluation, held_out, notes = build(config, step, standing=_find_standing(config))
+    bundle, evaluation, held_out, notes = build(config, step, standing=_find_standing(config), charts=charts)
     with collect_library_warnings() as library:
         run, decision, not_logged = _record(bundle, config, held_out, step)
     return Training(bundle, evaluation, (*notes, *library.notes), run, not_logged, decision)
@@ -93,6 +96,7 @@ def build(
     production: "ProductionRows | None" = None,
     standing: Contract | None = None,
     target: Path | None = None,
+    charts: Sequence[Path] = (),
 ) -> "tuple[Bundle, Evaluation, HeldOut, tuple[str, ...]]":
     """Do everything up to the swap of the export directory.
 
@@ -105,6 +109,8 @@ def build(
         Of the model that this one is to replace: its positive class is kept, unless the configuration names one.
     target
         Where the bundle goes; default ``config.model_dir``.
+    charts
+        Of the search that found the parameters, for the report.
 
     Returns
     -------
@@ -131,6 +137,7 @@ def build(
         with stage(target or config.model_dir) as folder:
             pipeline, chosen, choice = _fit(folder, table, split, contract, config, step, side, folds=production is None)
             fitted = Fitted(pipeline, table, split, contract, config, chosen, started, chosen.model.estimator, choice)
+            fitted.charts = tuple(charts)
             del split  # its training rows are given back once they are no longer needed
             bundle, evaluation, held_out, notes = assemble(fitted, folder, target or config.model_dir, step, side, library)
     return bundle, evaluation, held_out, notes

@@ -1,5 +1,8 @@
-"""Tune: search the estimator's parameters on the training rows, write the best as a configuration. ``mlops tune``."""
+"""Tune: search parameters, and estimators, on the training rows; write the best as a configuration. ``mlops tune``."""
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,64 +10,83 @@ import click
 import msgspec
 import yaml
 
-from mlops_project.command import Step, WorkflowCommand, config_options, echo, print_json, print_next, show_progress
+from mlops_project.command import (
+    Step,
+    WorkflowCommand,
+    config_options,
+    echo,
+    echo_wrapped,
+    print_json,
+    print_next,
+    print_table,
+    show_progress,
+)
 from mlops_project.config import DEFAULT_CONFIG, Config
-from mlops_project.errors import ConfigError, TrackingError
+from mlops_project.errors import ConfigError
 from mlops_project.storage.files import replacing
 
 if TYPE_CHECKING:
-    from mlops_project.modeling.search import Found, Trial
+    from mlops_project.tuning.follow import Left
+    from mlops_project.tuning.trials import Found, Trial
 
-TRIALS_FILE = "trials.db"
+BAR = 12  # characters: the text beside it has the figures
+ENDS = {
+    "minutes": "search.minutes are over",
+    "patience": "no better trial in the last {patience} (search.patience)",
+    "trials": "",
+}
 
 
-def tune(config: Config, step: Step = lambda _: None) -> "Found":
+def tune(config: Config, step: Step = lambda _: None) -> "tuple[Found, Left]":
     """Search; a search that was interrupted goes on. The held-out rows are neither fitted nor scored.
+
+    Parameters
+    ----------
+    step
+        Called with what is being done, for a progress display.
+
+    Returns
+    -------
+    found, left
+        The trials and the best of them; the report and the MLflow run.
 
     Raises
     ------
     ConfigError, DataError
         If nothing can be searched.
+    StackError
+        If the place of the trials does not answer.
     """
-    from mlops_project.modeling.search import search
+    try:
+        from mlops_project.tuning.follow import Follower
+        from mlops_project.tuning.search import search
+    except ModuleNotFoundError as error:
+        if error.name != "optuna":
+            raise
+        raise ConfigError("Optuna is not installed; pip install 'mlops_project[tune]'") from error
+    from mlops_project.modeling.library_warnings import collect_library_warnings
+    from mlops_project.modeling.metrics import PROPER
     from mlops_project.train import read_rows
 
     step("reading the table")
     table, split, contract = read_rows(config)
-    return search(table, split, contract, config, config.root / "artifacts" / "tuning" / TRIALS_FILE, step)
-
-
-def log(found: "Found", config: Config) -> str:
-    """Log a search to MLflow; return its run's id.
-
-    Raises
-    ------
-    TrackingError
-        If MLflow cannot be reached or refuses.
-    """
-    from mlops_project.tracking.trials import log_trials
-
-    summary = {f"best_{found.metric}": found.best.loss or 0.0, "trials": float(len(found.trials))}
-    summary |= {} if found.start is None else {f"start_{found.metric}": found.start}
-    return log_trials(config, found.key, summary, [_as_run(trial, found.metric) for trial in found.trials])
-
-
-def _as_run(trial: "Trial", metric: str) -> dict[str, Any]:
-    scores = {metric: trial.loss, f"{metric}_median": trial.median, f"{metric}_spread": trial.spread}
-    metrics = {name: value for name, value in scores.items() if value is not None} | {"seconds": trial.seconds}
-    return {"number": trial.number, "params": trial.params, "state": trial.state, "metrics": metrics}
+    follower = Follower(config, PROPER[contract.task], step)
+    with collect_library_warnings(), contextlib.closing(follower):  # the training tells what the best one is warned of
+        found = search(table, split, contract, config, follower)
+    assert follower.left is not None
+    return found, follower.left
 
 
 def write_best(found: "Found", config: Config, target: Path) -> None:
     """Write the configuration file with the best parameters in it; what options and variables set beside ``model`` is not."""
     values = yaml.safe_load(config.file.read_text(encoding="utf-8")) or {}
-    model = {**values.get("model", {}), "estimator": config.model.estimator}
-    values["model"] = model | {"params": dict(config.model.params) | found.best.params}
+    model = {**values.get("model", {}), "estimator": found.model.estimator, "params": msgspec.to_builtins(found.model.params)}
     how = f"{found.metric} {found.best.loss:.6g} in {found.folds} folds of the training rows"
-    head = f"# mlops tune: {how}, trial {found.best.number}\n"
+    what = "the configuration as it is" if found.best.number < 0 else f"trial {found.best.number}"
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as stream:
-        stream.write(f"{head}{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}".encode())
+        text = yaml.safe_dump(values | {"model": model}, sort_keys=False, allow_unicode=True)
+        stream.write(f"# mlops tune: {how}, {what}\n{text}".encode())
 
 
 def _choose_target(config: Config, output: Path | None) -> Path:
@@ -82,57 +104,106 @@ def _choose_target(config: Config, output: Path | None) -> Path:
 @click.option("--train", "trains", is_flag=True, help="Train the best as `mlops train` does, gates included.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def command(config: Config, output: Path | None, trains: bool, as_json: bool) -> None:
-    """Search the parameters of CONFIG's estimator by cross-validation of its training rows; write the best as a configuration.
+    """Search parameters by cross-validation of the training rows of CONFIG; write the best as a configuration.
 
-    A search that was killed goes on where it was when the same command is given again; more `tune.trials` continue it.
+    A search that was killed goes on where it was when the same command is given again; more `search.trials` continue it.
     """
     target = _choose_target(config, output)
-    with show_progress(config.tune.trials + 1, hidden=as_json) as step:
-        found = tune(config, step)
+    with show_progress(config.search.trials + 3, hidden=as_json, bar=BAR) as step:
+        found, left = tune(config, step)
     write_best(found, config, target)
-    run, not_logged = None, "tracking.enabled is false"
-    if config.tracking.enabled:
-        try:
-            run, not_logged = log(found, config), ""
-        except TrackingError as error:
-            not_logged = str(error)
     if as_json:
-        print_json(
-            {**vars(found), "trials": [msgspec.to_builtins(trial) for trial in found.trials], "file": str(target), "run": run}
-        )
+        print_json(_as_plain(found, left) | {"file": str(target)})
     else:
-        _print(found, target, not_logged)
+        echo_wrapped(*_list_results(found, config))
+        if len(found.searched) > 1:
+            _print_estimators(found)
+        logged = f"run: {left.run}, with a nested run for each trial" if left.run else f"not logged: {left.not_logged}"
+        echo_wrapped(logged, f"report: {_shorten(left.report)} (for a browser)", f"written: {_shorten(target)}")
+        if not trains:
+            purpose = "train it, and judge it on the held-out rows, which the search has not seen"
+            print_next([(f"mlops train {_shorten(target)}", purpose)])
     if trains:
-        _train_best(target, config, as_json=as_json)
+        _train_best(found, left, target, config, as_json=as_json)
 
 
-def _print(found: "Found", target: Path, not_logged: str) -> None:
-    best, states = found.best, [trial.state for trial in found.trials]
-    goes_on = f", {found.resumed} of them by an earlier run" if found.resumed else ""
-    echo(f"{len(states)} trials ({states.count('pruned')} pruned, {states.count('fail')} failed{goes_on})")
-    start = "which cannot be fitted" if found.start is None else f"{found.start:.4f}"
-    echo(f"best {found.metric} {best.loss:.4f} (median {best.median:.4f}, spread {best.spread:.4f} of {found.folds} folds)")
-    echo(f"the configuration as it is: {start}", *(f"  {name}: {value}" for name, value in best.params.items()))
+def _shorten(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _as_plain(found: "Found", left: "Left") -> dict[str, Any]:
+    best, start = msgspec.to_builtins(found.best), msgspec.to_builtins(found.start)
+    return {
+        "key": found.key,
+        "metric": found.metric,
+        "estimators": [one.estimator for one in found.searched],
+        "start": start,
+        "best": best,
+        "model": {"estimator": found.model.estimator, "params": found.model.params},
+        "trials": [msgspec.to_builtins(trial) for trial in found.trials],
+        "edges": found.edges,
+        "rows": found.rows,
+        "folds": found.folds,
+        "resumed": found.resumed,
+        "ended": found.ended,
+        "report": str(left.report),
+        "run": left.run,
+        "not_logged": left.not_logged or None,
+    }
+
+
+def _list_results(found: "Found", config: Config) -> Iterator[str]:
+    from mlops_project.modeling.evaluation import TITLES
+    from mlops_project.tuning.report import format_param
+
+    states = [trial.state for trial in found.trials if trial.counts]
+    parts = [f"{states.count(state)} {word}" for state, word in (("pruned", "pruned"), ("fail", "failed")) if state in states]
+    parts += [f"{found.resumed} by an earlier run"] if found.resumed else []
+    counted = f"{len(states)} trials" + (f" ({', '.join(parts)})" if parts else "")
+    end = ENDS[found.ended].format(patience=config.search.patience)
+    yield f"{counted} in {found.folds} folds of {found.rows:,} training rows{f'; {end}' if end else ''}"
+    best, title = found.best, TITLES[found.metric]
+    what = "the configuration as it is, which no trial improved" if best.number < 0 else f"trial {best.number}"
+    yield f"best {title} {_format_loss(best)}: {best.estimator}, {what}"
+    yield from (f"  {name}: {format_param(value)}" for name, value in best.params.items())
+    if found.start is not None and best.number >= 0:
+        yield f"the configuration as it is: {_format_loss(found.start)}"
     for edge in found.edges:
-        echo(f"note: {edge}; widen tune.space, and search again")
-    if not_logged:
-        echo(f"not logged: {not_logged}")
-    echo(f"written: {target}")
-    print_next([(f"mlops train {target}", "train it, and judge it on the held-out rows, which the search has not seen")])
+        yield f"note: {edge}; give it more room in search.space, and search again"
 
 
-def _train_best(target: Path, config: Config, *, as_json: bool) -> None:
+def _format_loss(trial: "Trial") -> str:
+    from mlops_project.modeling.evaluation import format_number
+
+    low, high = map(format_number, trial.interval or (0.0, 0.0))
+    return f"{format_number(trial.loss or 0.0)} ({low} to {high})"
+
+
+def _print_estimators(found: "Found") -> None:
+    from mlops_project.modeling.evaluation import TITLES
+    from mlops_project.tuning.report import summarise_estimators
+
+    rows = [
+        (row["estimator"], row["best"]["loss"], row["best"]["interval"], str(row["trials"]))
+        if row["best"]
+        else (row["estimator"], "none finished", "", str(row["trials"]))
+        for row in summarise_estimators(found)
+    ]
+    print_table(("estimator", TITLES[found.metric], "95 %", "trials"), rows)
+
+
+def _train_best(found: "Found", left: "Left", target: Path, config: Config, *, as_json: bool) -> None:
     """Train the best parameters under all settings of this run."""
-    from mlops_project.config import read_config
     from mlops_project.outcome import print_outcome
-    from mlops_project.train import train
+    from mlops_project.train import STEPS, train
 
-    best = read_config(target, root=config.root)
-    settings = msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, params=best.model.params))
+    model = msgspec.structs.replace(config.model, estimator=found.model.estimator, params=found.model.params)
+    settings = msgspec.structs.replace(config, model=model)
     settings.__dict__.update(file=target, root=config.root)
-    with show_progress(10, hidden=as_json) as step:
-        result = train(settings, step)
+    with show_progress(STEPS + config.evaluation.cv_folds, hidden=as_json) as step:
+        result = train(settings, step, charts=left.charts)
     if not as_json:
+        echo("")
         print_outcome(result, settings)
 
 

@@ -118,9 +118,27 @@ class CrossValidation:
         Models that the time did not suffice for.
     apart
         What keeps rows apart inside a pipeline as well, see ``fit_pipeline``.
+    independent
+        Whether rows are told apart by neither time, group nor copies.
+
+    Parameters
+    ----------
+    rows
+        At most so many training rows, drawn at random.
+    wanted_folds
+        How many; default more for few rows.
     """
 
-    def __init__(self, table: Table, split: Split, contract: Contract, config: Config) -> None:
+    def __init__(
+        self,
+        table: Table,
+        split: Split,
+        contract: Contract,
+        config: Config,
+        *,
+        rows: int = CHOICE_ROWS,
+        wanted_folds: int | None = None,
+    ) -> None:
         self.contract, self.config, self.left_out = contract, config, 0
         self.apart = {"groups": table.groups, "times": table.times}
         features, target = split.train_features, split.train_target
@@ -128,19 +146,21 @@ class CrossValidation:
         times = _follow(table.times, target.index)
         if times is not None:
             order = np.argsort(times, kind="stable")
-        if len(order) > CHOICE_ROWS:
-            drawn = np.random.default_rng(config.random_state).choice(len(order), CHOICE_ROWS, replace=False)
+        if len(order) > rows:
+            drawn = np.random.default_rng(config.random_state).choice(len(order), rows, replace=False)
             order = order[np.sort(drawn)]
         self.features, self.target = features.iloc[order], target.iloc[order]
         self.truth = encode_target(self.target, contract)
         groups = _follow(table.groups, target.index)
         if groups is None and split.copies is not None and config.data.copies == "together":
             groups = _follow(pd.Series(split.copies.groups), target.index, together=False)
-        self.folds = self._split(None if groups is None else groups[order], timed=times is not None)
+        wanted = wanted_folds or (MANY_FOLDS if len(self.target) <= FEW_ROWS else FEW_FOLDS)
+        self.independent = times is None and groups is None
+        self.folds = self._split(None if groups is None else groups[order], wanted, timed=times is not None)
 
-    def _split(self, groups: npt.NDArray[np.intp] | None, *, timed: bool) -> list[Fold]:
+    def _split(self, groups: npt.NDArray[np.intp] | None, wanted: int, *, timed: bool) -> list[Fold]:
         """Return the folds whose training rows hold every class."""
-        wanted, seed = MANY_FOLDS if len(self.target) <= FEW_ROWS else FEW_FOLDS, self.config.random_state
+        seed = self.config.random_state
         found = None if groups is None else pd.Series(groups)
         if self.contract.is_classification and not timed and groups is None:
             wanted = min(wanted, int(np.bincount(self.truth, minlength=len(self.contract.classes)).min()))

@@ -1,64 +1,27 @@
 """Plots of an evaluation as PNG files: the same input gives the same bytes."""
 
-import textwrap
-from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import cache, partial
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from matplotlib import font_manager
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from PIL import Image
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
 from mlops_project.contract import Contract
+from mlops_project.modeling.drawing import COLOURS, FAINT, INK, label_names, measure_labels, save, start_chart, use_style
 from mlops_project.modeling.evaluation import TITLES, Evaluation, format_number
 from mlops_project.modeling.importance import CORRELATED, Importance
 from mlops_project.modeling.metrics import Scored, calibration_bins, compute_metric
 from mlops_project.modeling.side_work import SideWork
-from mlops_project.names import shorten
-from mlops_project.palette import OKABE_ITO
 from mlops_project.runtime import Floats, Predictions
 
-COLOURS = (*OKABE_ITO, "#000000")
-INK, SOFT, FAINT = "#33373d", "#6b7280", "#c9ced6"
-STYLE: Any = {  # the stubs list every key
-    "text.parse_math": False,  # a column may be called price_$
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": FAINT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": FAINT,
-    "grid.linewidth": 0.5,
-    "grid.alpha": 0.6,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.fontsize": 9,
-    "legend.edgecolor": "none",
-}
-# Looked for where DejaVu Sans, which comes with matplotlib, lacks a character.
-FALLBACK_FONTS = (
-    "Noto Sans CJK JP",
-    "Noto Sans CJK SC",
-    "WenQuanYi Zen Hei",
-    "Hiragino Sans",
-    "PingFang SC",
-    "Microsoft YaHei",
-)
-DPI = 144  # 1.5 pixels of the file and more per pixel of the report, on a wide screen
-PALETTE = 256  # colours of a file: none is off by more than 4 of 255, and a file has a third of its size
 MAX_CURVES = len(COLOURS)
 MAX_FEATURES = 20
 MAX_POINTS = 5000  # more rows are drawn as densities
@@ -78,7 +41,7 @@ def draw_plots(
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawers = CLASSIFICATION if contract.is_classification else REGRESSION
-    with mpl.rc_context(STYLE | {"font.family": _families()}):
+    with use_style():
         work = {name: partial(draw, evaluation.scored, contract) for name, draw in drawers.items()}
         if importance is not None:
             work["importance"] = partial(_draw_importance, importance, contract)
@@ -88,66 +51,12 @@ def draw_plots(
 
 def _attempt(name: str, draw: Callable[[], Figure], file: Path, side: SideWork | None) -> Path | None:
     if side is None:
-        return _save(draw(), file)
+        return save(draw(), file)
     what, without = f"the plot {name.replace('_', ' ')} was", "the report lacks it"
-    drawn = side.attempt(what, lambda: _save(draw(), file), without=without)
+    drawn = side.attempt(what, lambda: save(draw(), file), without=without)
     if drawn is None:
         file.unlink(missing_ok=True)
     return drawn
-
-
-def _save(figure: Figure, file: Path) -> Path:
-    canvas: Any = FigureCanvasAgg(figure)  # its methods have no types
-    canvas.draw()
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    picture.quantize(PALETTE, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(file, optimize=True)
-    return file
-
-
-def _families() -> list[str]:
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    return ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in installed)]
-
-
-@cache
-def _drawable() -> frozenset[int]:
-    """Return the code points that the fonts have; matplotlib warns of others and draws boxes."""
-    fonts = [font_manager.get_font(font_manager.findfont(name)) for name in _families()]
-    return frozenset().union(*(font.get_charmap() for font in fonts))
-
-
-def _labels(names: Sequence[str], limit: int = 24) -> list[str]:
-    """Shorten names in their middle; those that then look alike, or that cannot be written, get their number from 1."""
-    lines = [" ".join(name.split()) for name in names]
-    drawn = ["".join(char if ord(char) in _drawable() and char.isprintable() else "□" for char in line) for line in lines]
-    short = [shorten(text, limit) for text in drawn]
-    often = Counter(short)
-    return [
-        text if often[text] == 1 and drawn[index] == lines[index] else f"{text} #{index + 1}"
-        for index, text in enumerate(short)
-    ]
-
-
-def _start(
-    title: str, note: str, x: str, y: str, *, size: tuple[float, float] = (4.8, 3.4), left: float = 0.75, bottom: float = 0.55
-) -> tuple[Figure, Axes]:
-    """Return empty axes of that size, in inches, with margins for the labels: layout engines take twice the time."""
-    lines = textwrap.wrap(note, int(13.5 * size[0]))
-    width, height = left + size[0] + 0.25, bottom + size[1] + 0.45 + 0.17 * len(lines)
-    figure = Figure(figsize=(width, height), dpi=DPI)
-    axes = figure.add_axes((left / width, bottom / height, size[0] / width, size[1] / height))
-    axes.set_title(title, loc="left", fontsize=12, fontweight="bold", pad=10 + 12 * len(lines))
-    axes.annotate(
-        "\n".join(lines), (0, 1), xytext=(0, 7), xycoords="axes fraction", textcoords="offset points", fontsize=9, color=SOFT
-    )
-    axes.set(xlabel=x, ylabel=y)
-    return figure, axes
-
-
-def _measure(labels: Sequence[str], size: float) -> float:
-    """Return the width of the longest label, in inches."""
-    font = font_manager.FontProperties(size=size)
-    return float(max(text_to_path.get_text_width_height_descent(label, font, ismath=False)[0] for label in labels)) / 72
 
 
 def _count(scored: Scored, contract: Contract) -> str:
@@ -155,19 +64,19 @@ def _count(scored: Scored, contract: Contract) -> str:
     rows = len(scored.truth)
     if scored.n_classes != 2:
         return f"{rows:,} held-out rows"
-    return f"{rows:,} held-out rows, {int((scored.truth == 1).sum()):,} of them {_labels(contract.class_names)[1]}"
+    return f"{rows:,} held-out rows, {int((scored.truth == 1).sum()):,} of them {label_names(contract.class_names)[1]}"
 
 
 def _draw_confusion(scored: Scored, contract: Contract) -> Figure:
     size = len(contract.classes)
     counts = confusion_matrix(scored.truth, scored.indices, labels=range(size))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    labels, side = _labels(contract.class_names, 16), float(np.clip(0.55 * size, 3.2, 12))
+    labels, side = label_names(contract.class_names, 16), float(np.clip(0.55 * size, 3.2, 12))
     font = float(np.clip(50 * side / size, 5, 10))
-    longest, turned = _measure(labels, font), size > 4
+    longest, turned = measure_labels(labels, font), size > 4
     left, bottom = 0.55 + longest, 0.55 + (0.87 * longest if turned else 0.0)
     note = f"{_count(scored, contract)}; colour: share of the actual class"
-    figure, axes = _start(
+    figure, axes = start_chart(
         "Confusion matrix", note, "predicted", "actual", size=(max(side, 3.8), side), left=left, bottom=bottom
     )
     axes.grid(visible=False)
@@ -190,7 +99,7 @@ def _one_against_rest(scored: Scored, index: int) -> Scored:
 
 def _choose_classes(scored: Scored, contract: Contract) -> list[tuple[Scored, str, str]]:
     """Return the classes that get a curve, with label and colour: the positive one, or the most frequent of many."""
-    labels, rows = _labels(contract.class_names), np.bincount(scored.truth, minlength=scored.n_classes)
+    labels, rows = label_names(contract.class_names), np.bincount(scored.truth, minlength=scored.n_classes)
     drawable = [index for index in np.argsort(-rows, kind="stable").tolist() if 0 < rows[index] < len(scored.truth)]
     if scored.n_classes == 2:
         return [(scored, labels[1], COLOURS[0])] if drawable else []
@@ -205,7 +114,7 @@ def _note_classes(scored: Scored, contract: Contract) -> str:
 
 def _draw_roc(scored: Scored, contract: Contract) -> Figure:
     title, note = "ROC curve", _note_classes(scored, contract)
-    figure, axes = _start(title, note, "false positive rate (false alarms)", "true positive rate (found)")
+    figure, axes = start_chart(title, note, "false positive rate (false alarms)", "true positive rate (found)")
     axes.plot([0, 1], [0, 1], color=FAINT, linestyle="--", linewidth=1, label="guessing: 0.5")
     for one, label, colour in _choose_classes(scored, contract):
         false, true, _ = roc_curve(one.truth, one.probabilities[:, 1])
@@ -221,7 +130,7 @@ def _draw_roc(scored: Scored, contract: Contract) -> Figure:
 
 def _draw_precision_recall(scored: Scored, contract: Contract) -> Figure:
     title, note = "Precision and recall", _note_classes(scored, contract)
-    figure, axes = _start(title, note, "recall (found among those that are)", "precision (right among those predicted)")
+    figure, axes = start_chart(title, note, "recall (found among those that are)", "precision (right among those predicted)")
     for one, label, colour in _choose_classes(scored, contract):
         precision, recall, _ = precision_recall_curve(one.truth, one.probabilities[:, 1], drop_intermediate=True)
         area = format_number(compute_metric("pr_auc", one, "binary"))
@@ -245,13 +154,13 @@ def _draw_precision_recall(scored: Scored, contract: Contract) -> Figure:
 def _draw_calibration(scored: Scored, contract: Contract) -> Figure:
     """Draw what ``calibration_error`` measures, with Wilson's (1927) interval of each bin's share."""
     if scored.n_classes == 2:
-        what, share = _labels(contract.class_names)[1], f"share that is {_labels(contract.class_names)[1]}"
+        what, share = label_names(contract.class_names)[1], f"share that is {label_names(contract.class_names)[1]}"
         said, happened = scored.probabilities[:, 1], np.asarray(scored.truth, np.float64)
     else:
         what, share = "the predicted class", "share that was right"
         said, happened = scored.probabilities.max(axis=1), scored.correct
     note = f"{_count(scored, contract)}; bars: 95% interval, area of a point: rows"
-    figure, axes = _start("Calibration", note, f"predicted probability of {what}", share)
+    figure, axes = start_chart("Calibration", note, f"predicted probability of {what}", share)
     axes.plot([0, 1], [0, 1], color=FAINT, linestyle="--", linewidth=1)
     bins = calibration_bins(said)
     used, rows = np.unique(bins, return_counts=True)
@@ -272,13 +181,13 @@ def _bound_shares(shares: Floats, rows: npt.NDArray[np.int64]) -> tuple[Floats, 
 
 def _draw_scores(scored: Scored, contract: Contract) -> Figure:
     """Draw the scores of each class, each as a share of its own rows: a rare class is seen, too."""
-    labels = _labels(contract.class_names)
+    labels = label_names(contract.class_names)
     if scored.n_classes == 2:
         what, values, kinds = labels[1], scored.probabilities[:, 1], scored.truth
     else:
         what, values, kinds = "the predicted class", scored.probabilities.max(axis=1), scored.correct
         labels = ["wrong", "right"]
-    figure, axes = _start("Scores", _count(scored, contract), f"predicted probability of {what}", "share of its rows")
+    figure, axes = start_chart("Scores", _count(scored, contract), f"predicted probability of {what}", "share of its rows")
     for kind in (0, 1):
         chosen, colour = values[kinds == kind], COLOURS[1 - kind]
         if len(chosen):
@@ -294,7 +203,7 @@ def _draw_scores(scored: Scored, contract: Contract) -> Figure:
 
 
 def _start_errors(title: str, note: str, x: str, y: str) -> tuple[Figure, Axes]:
-    figure, axes = _start(title, note, x, y, left=1.05)
+    figure, axes = start_chart(title, note, x, y, left=1.05)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:,.6g}")  # no factor in a corner
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
@@ -311,7 +220,7 @@ def _draw_points(axes: Axes, x: Floats, y: Floats) -> None:
 
 
 def _draw_predicted_actual(scored: Scored, contract: Contract) -> Figure:
-    target, note = _labels([contract.target])[0], f"{_count_points(scored, contract)}; dashed: perfect"
+    target, note = label_names([contract.target])[0], f"{_count_points(scored, contract)}; dashed: perfect"
     figure, axes = _start_errors("Predicted against actual", note, f"actual {target}", f"predicted {target}")
     truth, predicted = scored.truth, scored.truth + scored.error
     ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
@@ -325,7 +234,7 @@ def _count_points(scored: Scored, contract: Contract) -> str:
 
 
 def _draw_residuals(scored: Scored, contract: Contract) -> Figure:
-    target, note = _labels([contract.target])[0], f"{_count_points(scored, contract)}; above the line: predicted too high"
+    target, note = label_names([contract.target])[0], f"{_count_points(scored, contract)}; above the line: predicted too high"
     figure, axes = _start_errors("Residuals", note, f"predicted {target}", "prediction - truth")
     _draw_points(axes, scored.truth + scored.error, scored.error)
     axes.axhline(0, color=INK, linewidth=1)
@@ -336,7 +245,7 @@ def _draw_residual_histogram(scored: Scored, contract: Contract) -> Figure:
     low, high = np.quantile(scored.error, [0.005, 0.995]).tolist()
     beyond = int(((scored.error < low) | (scored.error > high)).sum())
     note = _count(scored, contract) + (f", the {beyond:,} farthest out not shown" if beyond else "")
-    x = f"prediction - truth ({_labels([contract.target])[0]})"
+    x = f"prediction - truth ({label_names([contract.target])[0]})"
     figure, axes = _start_errors("Distribution of residuals", note, x, "rows")
     bins = int(np.clip(np.sqrt(len(scored.error)), 10, 40))
     axes.hist(scored.error, bins=bins, range=(low, high), color=COLOURS[0], alpha=0.8)
@@ -345,7 +254,7 @@ def _draw_residual_histogram(scored: Scored, contract: Contract) -> Figure:
 
 
 def _draw_importance(importance: Importance, contract: Contract) -> Figure:
-    numbers = dict(zip(contract.names, _labels(contract.names, 36), strict=True))
+    numbers = dict(zip(contract.names, label_names(contract.names, 36), strict=True))
     names = importance.names[:MAX_FEATURES][::-1]
     means, deviations = importance.means[:MAX_FEATURES][::-1], importance.deviations[:MAX_FEATURES][::-1]
     labels = [f"{numbers[name]}{' †' if name in importance.correlated else ''}" for name in names]
@@ -355,8 +264,8 @@ def _draw_importance(importance: Importance, contract: Contract) -> Figure:
     if any(name in importance.correlated for name in names):
         note += f"; † another column moves with it (|ρ| > {CORRELATED}) and stands in for it: understated"
     x = f"worsening of {TITLES[importance.metric]} when the column is shuffled"
-    size, left = (4.4, max(0.3 + 0.24 * len(names), 1.0)), 0.25 + _measure(labels, 10)
-    figure, axes = _start("Permutation importance", note, x, "", size=size, left=left)
+    size, left = (4.4, max(0.3 + 0.24 * len(names), 1.0)), 0.25 + measure_labels(labels, 10)
+    figure, axes = start_chart("Permutation importance", note, x, "", size=size, left=left)
     bars: dict[str, Any] = {"ecolor": INK, "lw": 1, "capsize": 2}
     axes.set_ylim(-0.8, len(names) - 0.2)
     axes.barh(range(len(names)), means, xerr=deviations, color=COLOURS[0], alpha=0.85, error_kw=bars)

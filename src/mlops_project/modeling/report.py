@@ -38,6 +38,10 @@ CAPTIONS = {
     "residuals": "The errors along the predictions: a slope or a funnel is something that the model did not learn.",
     "residual_histogram": "How large the errors are, and whether they lie to one side.",
     "importance": "How much worse the model gets when one column is shuffled. It explains the model, not the world.",
+    "search_history": "Every trial by its score in cross-validation, and the best until then.",
+    "search_importance": "How much each parameter decides whether a trial is among the best (PED-ANOVA).",
+    "search_slices": "Trials by each parameter's value. Where the best lie at an edge, a wider space may hold better ones.",
+    "search_parallel": "A line for each trial, dark where its score is good: what good trials have in common.",
 }
 
 

@@ -21,8 +21,8 @@ from mlops_project.sections.training import (
     GatesConfig,
     ModelConfig,
     PathsConfig,
+    SearchConfig,
     TrackingConfig,
-    TuneConfig,
 )
 
 __all__ = [
@@ -38,9 +38,9 @@ __all__ = [
     "PredictionLogConfig",
     "ProofConfig",
     "RetrainingConfig",
+    "SearchConfig",
     "Section",
     "ServingConfig",
     "StackConfig",
     "TrackingConfig",
-    "TuneConfig",
 ]

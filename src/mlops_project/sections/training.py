@@ -214,18 +214,44 @@ class ModelConfig(Section, frozen=True, dict=True):
     ] = "auto"
 
 
-class TuneConfig(Section, frozen=True, dict=True):
+class SearchConfig(Section, frozen=True, dict=True):
     """The search of `mlops tune`."""
 
-    trials: Annotated[int, Meta(ge=1, description="How many settings are tried.")] = 50
-    minutes: Annotated[float, Meta(gt=0, description="After this time no further one is begun.")] = 10.0
+    estimators: Annotated[
+        tuple[Estimator, ...],
+        Meta(
+            description="Estimators that are searched together; `auto` stands for those that `estimator: auto` compares. "
+            "Default: `model.estimator`."
+        ),
+    ] = ()
     space: Annotated[
         dict[str, Any],
         Meta(
-            description="What is searched, by parameter of the estimator: a list of choices, or a range such as "
-            "`{low: 0.01, high: 1, log: true}` (whole numbers if both are). Default: a space that suits the estimator."
+            description="What is searched, by parameter: a list of choices, or a range such as "
+            "`{low: 0.01, high: 1, log: true}` (whole numbers if both are). Of several estimators by estimator: "
+            "`{random_forest: {max_features: [0.3, 0.6]}}`. Default: a space that suits estimator, task and rows."
         ),
     ] = msgspec.field(default_factory=dict)
+    trials: Annotated[int, Meta(ge=1, description="How many settings are tried, by all processes and runs together.")] = 50
+    minutes: Annotated[float, Meta(gt=0, description="After this time of one run no further fold is begun.")] = 10.0
+    patience: Annotated[int, Meta(ge=0, description="The search ends after so many trials without a better one; 0: never.")] = (
+        100
+    )
+    pruning: Annotated[
+        bool, Meta(description="Whether a trial that is worse than most after some folds is left without the others.")
+    ] = True
+    processes: Annotated[
+        int, Meta(ge=1, description="Trials at the same time, each in a process of its own with one thread.")
+    ] = 1
+    rows: Annotated[int, Meta(ge=100, description="Of more training rows, so many are cross-validated.")] = 10_000
+    folds: Annotated[int, Meta(ge=0, le=50, description="In so many folds; 0: 5 up to 500 rows, else 3.")] = 0
+    storage: Annotated[
+        str,
+        Meta(
+            description="Where trials are kept: a file, or `postgresql://…`, which any number of `mlops tune` on any number of "
+            "machines share. Default: a file of its own for each search, in `artifacts/tuning`."
+        ),
+    ] = ""
 
 
 class EvaluationConfig(Section, frozen=True, dict=True):

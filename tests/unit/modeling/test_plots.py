@@ -4,6 +4,7 @@ from PIL import Image
 
 from mlops_project.config import Config, EvaluationConfig
 from mlops_project.contract import Contract, Feature
+from mlops_project.modeling import drawing
 from mlops_project.modeling import plots as module
 from mlops_project.modeling.evaluation import evaluate
 from mlops_project.modeling.importance import Importance
@@ -94,17 +95,17 @@ def test_hostile_names_are_drawn_without_warnings(tmp_path):
 
 
 def test_names_that_look_alike_or_cannot_be_written_get_their_number():
-    labels = module._labels(
+    labels = drawing.label_names(
         ["same start " + "x" * 40 + " same end", "same start " + "y" * 40 + " same end", "\U0010ffff", "plain"]
     )
     assert labels == ["same start x…xx same end", "same start y…yy same end", "□ #3", "plain"]
-    long = module._labels([f"one common prefix {'-' * 30}{number}{'-' * 30} and suffix" for number in range(2)])
+    long = drawing.label_names([f"one common prefix {'-' * 30}{number}{'-' * 30} and suffix" for number in range(2)])
     assert [label[-3:] for label in long] == [" #1", " #2"]
     assert all(len(label) <= 27 for label in long)
 
 
 def test_names_cannot_turn_the_direction_of_a_label():
-    assert module._labels(["a\u202eb", "plain"]) == ["a□b #1", "plain"]
+    assert drawing.label_names(["a\u202eb", "plain"]) == ["a□b #1", "plain"]
 
 
 def test_dollars_and_underscores_are_written_as_they_are():
@@ -122,7 +123,7 @@ def test_same_evaluation_gives_the_same_bytes(tmp_path):
 def test_palette_of_a_file_changes_no_colour_visibly_and_makes_it_small(tmp_path):
     contract = build_contract("multiclass", classes=[f"class {number}" for number in range(10)])
     figure = module._draw_confusion(evaluate_classes(contract, 1000).scored, contract)
-    file = module._save(figure, tmp_path / "palette.png")
+    file = drawing.save(figure, tmp_path / "palette.png")
     figure.savefig(tmp_path / "whole.png")
     palette, whole = (np.asarray(Image.open(tmp_path / name).convert("RGB"), int) for name in ("palette.png", "whole.png"))
     assert np.abs(palette - whole).max() <= 4

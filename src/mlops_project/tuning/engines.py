@@ -1,0 +1,151 @@
+"""Where models are fitted to folds: in this process, or in several others. The search itself stays where it is."""
+
+import math
+import multiprocessing
+import signal
+import warnings
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Protocol
+
+import numpy as np
+
+from mlops_project.modeling.choice import CrossValidation
+from mlops_project.process import end_with_parent
+from mlops_project.tables.first_models import FirstModel
+from mlops_project.tuning.trials import FoldScore
+
+
+class LostError(Exception):
+    """The process that judged a model is gone; another may judge it."""
+
+
+class Engine(Protocol):
+    """Judges models.
+
+    Attributes
+    ----------
+    slots
+        How many folds at the same time.
+    """
+
+    slots: int
+
+    def submit(self, model: FirstModel, fold: int) -> "Future[FoldScore]":
+        """Fit a model to a fold, and score it; the future may raise ``LostError``, or whatever the model's library does."""
+
+    def close(self) -> None:
+        """End what is being judged."""
+
+
+def score_fold(rows: CrossValidation, model: FirstModel, fold: int) -> FoldScore:
+    """Fit a model to a fold's training rows, and score it by its test rows.
+
+    Raises
+    ------
+    ConfigError
+        If the model cannot be fitted.
+    ValueError
+        If it has no answer for a row, or none that can be compared.
+    """
+    losses = rows.lose(model, fold)
+    mean = float(np.mean(losses))
+    error = float(np.std(losses, ddof=1)) / len(losses) ** 0.5 if len(losses) > 1 else 0.0
+    if not math.isfinite(mean):
+        raise ValueError(f"the loss in fold {fold + 1} is {mean}")
+    if rows.contract.is_classification:
+        return FoldScore(mean, error)
+    root = mean**0.5
+    return FoldScore(root, error / (2 * root) if root else 0.0)  # the delta method
+
+
+class HereEngine:
+    """Judges in this process, one after the other; a fold is done when ``submit`` returns."""
+
+    slots = 1
+
+    def __init__(self, rows: CrossValidation) -> None:
+        self._rows = rows
+
+    def submit(self, model: FirstModel, fold: int) -> "Future[FoldScore]":
+        """Fit and score now."""
+        done: Future[FoldScore] = Future()
+        try:
+            done.set_result(score_fold(self._rows, model, fold))
+        except Exception as error:  # noqa: BLE001 - libraries raise what they like; the future hands it on
+            done.set_exception(error)
+        return done
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+class ProcessEngine:
+    """Judges in several processes, each with one thread; one that dies is replaced."""
+
+    def __init__(self, rows: CrossValidation, processes: int) -> None:
+        self.slots, self._rows = processes, rows
+        self._pool = self._start()
+
+    def _start(self) -> ProcessPoolExecutor:
+        # Not forked: a fork has the locks of threads that it does not have.
+        return ProcessPoolExecutor(self.slots, multiprocessing.get_context("spawn"), _start_process, (self._rows,))
+
+    def submit(self, model: FirstModel, fold: int) -> "Future[FoldScore]":
+        """Fit and score in one of the processes."""
+        try:
+            inner = self._pool.submit(_score_there, with_one_thread(model), fold)
+        except BrokenProcessPool:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = self._start()
+            inner = self._pool.submit(_score_there, with_one_thread(model), fold)
+        outer: Future[FoldScore] = Future()
+        inner.add_done_callback(lambda done: _hand_on(done, outer))
+        return outer
+
+    def close(self) -> None:
+        """End the processes, whatever they are at."""
+        for process in list((self._pool._processes or {}).values()):
+            process.kill()
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _hand_on(inner: "Future[FoldScore]", outer: "Future[FoldScore]") -> None:
+    error = None if inner.cancelled() else inner.exception()
+    if inner.cancelled() or isinstance(error, BrokenProcessPool):
+        outer.set_exception(LostError("the process that judged it was killed (by the system, for lack of memory?)"))
+    elif error is not None:
+        outer.set_exception(error)
+    else:
+        outer.set_result(inner.result())
+
+
+def with_one_thread(model: FirstModel) -> FirstModel:
+    """Return the model without threads of its own: the processes have the cores."""
+    if "n_jobs" not in model.params:
+        return model
+    return FirstModel(model.estimator, model.params | {"n_jobs": 1})
+
+
+# --- in the processes ---
+
+_rows: CrossValidation | None = None
+
+
+def _start_process(rows: CrossValidation) -> None:
+    from threadpoolctl import threadpool_limits
+
+    global _rows  # noqa: PLW0603 - a process of the pool has one, and gets the rows once
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
+    end_with_parent()
+    threadpool_limits(1)
+    warnings.simplefilter("ignore")  # the training tells what the best model is warned of
+    _rows = rows
+
+
+def _score_there(model: FirstModel, fold: int) -> FoldScore:
+    assert _rows is not None
+    try:
+        return score_fold(_rows, model, fold)
+    except Exception as error:  # noqa: BLE001 - libraries raise what they like
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None  # as it can be sent
