@@ -40,6 +40,14 @@ $(VENV)/.dev: requirements-dev.txt pyproject.toml | $(UV)
 	$(INSTALL) -r requirements-dev.txt
 	@touch $@ $(VENV)/.run
 
+# Installing builds it, a change of its source does so here. Without a C compiler there is none, and ONNX Runtime does its work.
+NATIVE := src/mlops_project/native
+$(NATIVE)/trees.so: $(NATIVE)/trees.c $(NATIVE)/trees.h $(NATIVE)/walk.h $(NATIVE)/build.py | $(VENV)/.run
+	$(BIN)/python -m mlops_project.native.build
+
+.PHONY: native
+native: $(NATIVE)/trees.so ## Compile the evaluation of tree ensembles, where there is a C compiler
+
 .PHONY: install install-dev
 install: $(VENV)/.run ## Create .venv with what it takes to run the product
 install-dev: $(VENV)/.dev ## The same, with what tests and checks need
@@ -59,10 +67,10 @@ train: $(VENV)/.run ## Train the default model, or CONFIG=model.yaml
 # --- check ------------------------------------------------------------------------------------------------------------
 
 .PHONY: test test-pipelines test-e2e test-containers test-k8s test-monitoring test-browser screenshots manifests check format lint types imports spelling secrets docs docs-check workflows compose lock lock-check
-test: $(VENV)/.dev ## Run the tests that need nothing but Python; TESTS=tests/unit runs some
+test: $(VENV)/.dev native ## Run the tests that need nothing but Python; TESTS=tests/unit runs some
 	$(PYTEST) $(PARALLEL) $(TESTS)
 
-test-e2e: $(VENV)/.dev ## Whole processes: faults, kills, load, MLflow on PostgreSQL
+test-e2e: $(VENV)/.dev native ## Whole processes: faults, kills, load, MLflow on PostgreSQL
 	$(PYTEST) $(PARALLEL) tests/e2e
 
 test-containers: $(VENV)/.dev ## Build the images and run them in a real Docker engine, Compose too
@@ -81,10 +89,10 @@ build/k8s-tools/.installed: tests/k8s/requirements.txt | $(UV)
 test-k8s: $(VENV)/.dev build/k8s-tools/.installed ## Validate the Kubernetes manifests; needs kubectl, no cluster
 	$(PYTEST) $(PARALLEL) tests/k8s
 
-test-monitoring: $(VENV)/.dev ## Prometheus, Alertmanager, rules and dashboards against the running servers
+test-monitoring: $(VENV)/.dev native ## Prometheus, Alertmanager, rules and dashboards against the running servers
 	$(PYTEST) tests/monitoring
 
-test-browser: $(VENV)/.dev ## The application in a real Chromium
+test-browser: $(VENV)/.dev native ## The application in a real Chromium
 	$(PYTEST) $(PARALLEL) tests/browser
 
 screenshots: $(VENV)/.dev ## Take a picture of every page, light and dark, desktop and phone

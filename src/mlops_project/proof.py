@@ -15,7 +15,8 @@ from mlops_project.bundle import MODEL_FILE, Bundle
 from mlops_project.contract import Contract
 from mlops_project.errors import BundleError
 from mlops_project.names import show
-from mlops_project.runtime import Runtime, import_onnxruntime
+from mlops_project.onnx_session import import_onnxruntime
+from mlops_project.runtime import Runtime
 from mlops_project.sandbox import LimitedProcess, ProofError, report, restrict_self
 from mlops_project.sections import ProofConfig
 

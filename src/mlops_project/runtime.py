@@ -7,10 +7,10 @@ A missing number is NaN, a missing text is the empty string. A model that counts
 ``(n_rows, n)``): columns of ``texts`` split by the rules in the model's metadata (``words.py``).
 """
 
+import contextlib
 import math
-import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,8 @@ from mlops_project.bundle import Bundle, load_bundle
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import BundleError, ContractError, suggest
 from mlops_project.names import show
+from mlops_project.native.model import TreeModel, open_trees
+from mlops_project.onnx_session import BoundSession, open_session
 from mlops_project.words import read_rules
 
 Floats = npt.NDArray[np.float64]
@@ -70,6 +72,8 @@ class Runtime:
     threads
         ONNX Runtime's threads per call. One is fastest for small requests and does not stall when cores are busy; more add
         up the trees of a batch in another order, which changes last bits and may turn ties: exactness is proven for one.
+    native
+        Whether the shared object of ``native`` may evaluate what it is made for; its answers are the same bits.
 
     Raises
     ------
@@ -77,25 +81,50 @@ class Runtime:
         If ONNX Runtime cannot load the model.
     """
 
-    def __init__(self, model: Path | bytes, contract: Contract, *, threads: int = 1) -> None:
-        onnxruntime = import_onnxruntime()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(model) if isinstance(model, Path) else model, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            raise BundleError(f"ONNX Runtime cannot load the model: {show(str(error))}") from error
-        self.contract = contract
-        properties = self._session.get_modelmeta().custom_metadata_map
+    def __init__(self, model: Path | bytes, contract: Contract, *, threads: int = 1, native: bool = True) -> None:
+        self._model, self.contract = model, contract
+        self._trees = self._open_trees() if native and threads == 1 else None
+        if self._trees is not None:
+            self._session: Any = self._trees
+            properties, self._inputs = self._trees.properties, self._trees.inputs
+        else:
+            try:
+                self._session = open_session(model, threads)
+            except Exception as error:
+                raise BundleError(f"ONNX Runtime cannot load the model: {show(str(error))}") from error
+            properties = self._session.get_modelmeta().custom_metadata_map
+            self._inputs = [value.name for value in self._session.get_inputs()]
         self._chunk_rows = int(properties.get(ROWS_AT_ONCE, CHUNK_ROWS))
         self._rules = read_rules(properties.get(WORD_RULES, "[]"), len(contract.texts))
-        self._inputs = [value.name for value in self._session.get_inputs()]
-        self._one_row = _OneRow(self._session, contract) if self._inputs == ["numbers"] else None
+        self._one_row = self._bind_one_row()
         self._outputs = ["label", "probabilities"] if contract.is_classification else ["value"]
+
+    def _open_trees(self) -> TreeModel | None:
+        with contextlib.suppress(OSError):
+            message = self._model.read_bytes() if isinstance(self._model, Path) else self._model
+            return open_trees(memoryview(message), len(self.contract.number_columns))
+        return None
+
+    def _bind_one_row(self) -> "_OneRow | None":
+        if self._trees is not None:
+            return _OneRow(self.contract, self._trees.bind) if self._trees.can_bind else None
+        if self._inputs != ["numbers"]:
+            return None
+
+        def bind(row: Floats, outputs: dict[str, npt.NDArray[Any]]) -> "Callable[[Any], None]":
+            bound = BoundSession(self._session, {"numbers": row}, outputs)
+            return lambda _: bound.run()
+
+        return _OneRow(self.contract, bind)
+
+    @property
+    def engine(self) -> str:
+        """What evaluates the model: ``trees``, the shared object of ``native``, or ``onnxruntime``."""
+        return "onnxruntime" if self._trees is None else "trees"
+
+    def in_onnxruntime(self) -> "Runtime":
+        """Return the same model in ONNX Runtime, to be compared with this one."""
+        return self if self._trees is None else Runtime(self._model, self.contract, native=False)
 
     @classmethod
     def load(cls, source: str | Path | Bundle, *, threads: int = 1) -> "Runtime":
@@ -170,7 +199,7 @@ class Runtime:
             If the model has no answer for a row: the pipeline refuses missing numbers and this row has some.
         """
         n_rows = len(numbers)
-        alone = self._one_row.run(numbers) if n_rows == 1 and self._one_row is not None else None
+        alone = self._one_row.run(numbers, texts) if n_rows == 1 and self._one_row is not None else None
         if alone is not None:
             return self._check(numbers, texts, alone)
         feeds = {name: numbers if name == "numbers" else texts for name in self._inputs}
@@ -231,27 +260,20 @@ class Runtime:
         return Predictions(values=np.empty(0))
 
 
-def import_onnxruntime() -> Any:
-    """Return ONNX Runtime, imported only now: reading a table and fitting do without its 50 MB."""
-    # Since 1.29 ONNX Runtime reports process and model to its maker, unless told not to before it is imported.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime
-
-    return onnxruntime
-
-
 class _OneRow:
-    """Runs a model of numbers for one row in memory that is bound to it once.
+    """Answers one row in memory that is bound to the model once.
 
-    In a server, where each request finds the caches cold, this takes two thirds of the time of ``session.run`` (165 µs from the
-    client's side instead of 232 µs with a forest of 200 trees).
+    Parameters
+    ----------
+    bind
+        Gets the row, float64 ``(1, n_number_columns)``, and the outputs' arrays; returns what computes these from it and the
+        row's texts.
     """
 
-    def __init__(self, session: Any, contract: Contract) -> None:
-        from onnxruntime import OrtValue
-
+    def __init__(
+        self, contract: Contract, bind: "Callable[[Floats, dict[str, npt.NDArray[Any]]], Callable[[Any], None]]"
+    ) -> None:
         self._lock = threading.Lock()
-        self._session = session
         self._row = np.zeros((1, len(contract.number_columns)))
         if contract.is_classification:
             label, probabilities = np.zeros(1, np.int64), np.zeros((1, len(contract.classes)))
@@ -259,19 +281,15 @@ class _OneRow:
         else:
             outputs = {"value": np.zeros((1, 1))}
         self._outputs = list(outputs.values())
-        self._bound = [OrtValue.ortvalue_from_numpy(array) for array in (self._row, *self._outputs)]  # share the arrays' memory
-        self._binding = session.io_binding()
-        self._binding.bind_ortvalue_input("numbers", self._bound[0])
-        for name, value in zip(outputs, self._bound[1:], strict=True):
-            self._binding.bind_ortvalue_output(name, value)
+        self._compute = bind(self._row, outputs)
 
-    def run(self, numbers: Floats) -> "list[npt.NDArray[Any]] | None":
-        """Return the outputs for float64 ``(1, n_number_columns)``; None if another thread is at it."""
+    def run(self, numbers: Floats, texts: npt.NDArray[np.object_]) -> "list[npt.NDArray[Any]] | None":
+        """Return the outputs for one row; None if another thread is at it."""
         if numbers.shape != self._row.shape or not self._lock.acquire(blocking=False):
             return None
         try:
             self._row[:] = numbers
-            self._session.run_with_iobinding(self._binding)
+            self._compute(texts)
             return [output.copy() for output in self._outputs]
         finally:
             self._lock.release()

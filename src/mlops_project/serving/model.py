@@ -7,8 +7,9 @@ from typing import Literal
 from mlops_project.bundle import Bundle
 from mlops_project.contract import Contract
 from mlops_project.errors import BundleError, MLOpsError
+from mlops_project.onnx_session import import_onnxruntime
 from mlops_project.proof import prove
-from mlops_project.runtime import Runtime, import_onnxruntime
+from mlops_project.runtime import Runtime
 from mlops_project.sections import ServingConfig
 from mlops_project.serving.metrics import ModelMetrics, ServerMetrics
 from mlops_project.serving.settings import Settings

@@ -113,9 +113,10 @@ def check_parity(
         starts = range(0, len(held_out.truth), CHUNK_ROWS)
         answers = (held_out.predictions.take(start, start + CHUNK_ROWS) for start in starts)
         pieces += zip(_chunks(held_out.features), answers, strict=True)
+    other = None if runtime.engine == "onnxruntime" else runtime.in_onnxruntime()  # a server may have no other engine
     # Threads over chunks, one per core: a forest's own n_jobs adds up its trees in any order, which turns ties.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        compared = list(pool.map(lambda piece: _compare(pipeline, runtime, ties, *piece), pieces))
+        compared = list(pool.map(lambda piece: _compare(pipeline, runtime, other, ties, *piece), pieces))
     differences, tied = zip(*compared, strict=True)
     return Parity(sum(len(frame) for frame, _ in pieces), max(differences), sum(tied))
 
@@ -153,12 +154,16 @@ def _takes_missing(pipeline: Any, base: pd.DataFrame) -> bool:
     return True
 
 
-def _compare(pipeline: Any, runtime: Runtime, ties: Ties, frame: pd.DataFrame, actual: Predictions | None) -> tuple[float, int]:
+def _compare(
+    pipeline: Any, runtime: Runtime, other: Runtime | None, ties: Ties, frame: pd.DataFrame, actual: Predictions | None
+) -> tuple[float, int]:
     """Return the largest difference, and how many ties were left out of it."""
     if actual is None:
         frame, actual = _answered(pipeline, runtime, frame)
         if not len(frame):
             return 0.0, 0
+    if other is not None:
+        _check_engines(actual, other, frame)
     asked = _with_empty_texts(frame, runtime)
     try:
         expected = predict_frame(pipeline, asked, runtime.contract)
@@ -177,6 +182,17 @@ def _compare(pipeline: Any, runtime: Runtime, ties: Ties, frame: pd.DataFrame, a
             + _explain(frame[worst : worst + 1], expected, actual, worst)
         )
     return float(difference[worst]), len(tied)
+
+
+def _check_engines(actual: Predictions, other: Runtime, frame: pd.DataFrame) -> None:
+    """Check that two engines give the same bits."""
+    for mine, theirs in zip(actual, other.predict(as_columns(frame)), strict=True):
+        if mine is not None and not np.array_equal(mine, _array(theirs)):
+            row = int((_array(mine) != _array(theirs)).reshape(len(frame), -1).any(axis=1).argmax())
+            raise ExportError(
+                f"the evaluation of trees in C says {mine[row]} where ONNX Runtime says {_array(theirs)[row]}; report this, "
+                f"and train without it meanwhile: NATIVE_TREES=0. The row: {frame.iloc[row].to_dict()}"
+            )
 
 
 def _answered(pipeline: Any, runtime: Runtime, frame: pd.DataFrame) -> tuple[pd.DataFrame, Predictions]:

@@ -37,7 +37,7 @@ from mlops_project.modeling.export import parity as parity_module
 from mlops_project.modeling.export.columns import Columns
 from mlops_project.modeling.export.graph import DOUBLE, Graph
 from mlops_project.modeling.export.registry import BITS, ESTIMATORS, START, TRANSFORMERS, add_transformer
-from mlops_project.runtime import import_onnxruntime
+from mlops_project.onnx_session import import_onnxruntime
 from tests.pipelines import NUMBERS, export_and_compare, make_table, prepared, with_estimator
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # small tables do not converge, and libraries say so

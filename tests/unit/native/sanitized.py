@@ -1,0 +1,25 @@
+"""``python -m tests.unit.native.sanitized LIBRARY``: the tests of the shared object, with a sanitized build of it."""
+
+import sys
+from pathlib import Path
+
+from mlops_project.native import library
+from tests.unit.native import test_model
+
+
+def main() -> None:
+    library.LIBRARY = Path(sys.argv[1])
+    assert library.load_library() is not None
+    for kind in test_model.KINDS:
+        for labels in (False, True):
+            test_model.compare(11, kind, labels=labels)
+    test_model.test_one_row_in_bound_memory_gives_the_same_bits()
+    test_model.test_damaged_files_are_refused_or_answered_and_never_end_the_process()
+    for name in ("tree_roots", "nodes_featureids", "nodes_truenodeids", "leaf_targetids"):
+        test_model.test_number_outside_its_array_is_left_to_onnx_runtime(name, 2**40)
+    test_model.test_nodes_in_a_circle_or_of_two_parents_are_left_to_onnx_runtime()
+    print("evaluated")
+
+
+if __name__ == "__main__":
+    main()
