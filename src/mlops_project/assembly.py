@@ -118,10 +118,10 @@ def assemble(
     importance = try_importance(runtime, held_out, contract, config, side)
     _write_profile(folder, held_out, windows, evaluation, importance, fitted, side)
     step("drawing plots and the report")
+    _write_for_python(folder, fitted, side)  # before the report, which says what was left out
     notes = (*fitted.table.warnings, *library.notes, *side.notes)
     _write_for_people(folder, metadata, config, evaluation, importance, notes, parity, side, fitted.charts)
     step("writing the bundle")
-    _write_for_python(folder, fitted, side)
     bundle = publish(folder, target, metadata)
     note_proven(bundle)  # it has answered here
     return bundle, evaluation, held_out, tuple(dict.fromkeys((*notes, *library.notes, *side.notes)))
@@ -250,12 +250,12 @@ def _write_profile(
 
 def _write_for_python(folder: Path, fitted: Fitted, side: "SideWork") -> None:
     """Write the pipeline itself (joblib, MLflow) and the reference rows."""
-    import joblib
-
-    joblib.dump(fitted.pipeline, folder / "model.joblib", compress=3)
     if not fitted.is_own:
+        _dump(fitted.pipeline, folder)
         _write_mlflow_model(folder, fitted)
     else:
+        missing = "so the bundle has no model.joblib; name functions in a module instead of a lambda"
+        side.attempt("the pipeline itself was", lambda: _dump(fitted.pipeline, folder), without=missing)
         without = "so it cannot be logged to MLflow"
         side.attempt("MLflow's format of the pipeline was", lambda: _write_mlflow_model(folder, fitted), without=without)
     split, config = fitted.split, fitted.config
@@ -264,6 +264,17 @@ def _write_for_python(folder: Path, fitted: Fitted, side: "SideWork") -> None:
         reference = split.test_features.sample(rows, random_state=config.random_state)
         reference = reference.copy().assign(**{fitted.contract.target: split.test_target.loc[reference.index]})
         reference.to_parquet(folder / REFERENCE_FILE, index=False)
+
+
+def _dump(pipeline: Any, folder: Path) -> None:
+    import joblib
+
+    file = folder / "model.joblib"
+    try:
+        joblib.dump(pipeline, file, compress=3)
+    except Exception:  # whatever its parts raise: half a file is worse than none
+        file.unlink(missing_ok=True)
+        raise
 
 
 def _write_mlflow_model(folder: Path, fitted: Fitted) -> None:

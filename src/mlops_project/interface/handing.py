@@ -111,7 +111,8 @@ def _wrap(pipeline: Any) -> Any:
         raise ExportError(f"{type(pipeline).__name__} predicts neither classes nor numbers")
     if is_classifier(pipeline) and not hasattr(pipeline, "predict_proba"):
         raise ExportError(
-            f"{_find_name(pipeline)} has no probabilities; fit it inside CalibratedClassifierCV, or as SVC(probability=True)"
+            f"{_find_name(pipeline)} has no probabilities, and a served classifier answers with some; fit it inside "
+            "CalibratedClassifierCV, or use voting='soft'"
         )
     own = copy.deepcopy(pipeline)
     return own if isinstance(own, Pipeline) else Pipeline([("model", own)])

@@ -128,6 +128,15 @@ def test_single_precision_is_exported_as_doubles(tmp_path):
     assert bundle.contract.feature("age").type == "float"
 
 
+def test_pipeline_with_a_lambda_is_exported_without_its_own_file(tmp_path):
+    people = build_people()
+    prepare = make_column_transformer((StandardScaler(), lambda frame: frame.columns[:1]), ("passthrough", ["code"]))
+    bundle = hand_over(tmp_path, make_pipeline(prepare, LogisticRegression()), people[["age", "code"]], people["churned"])
+    assert not (tmp_path / "model" / "model.joblib").exists()
+    assert "name functions in a module instead of a lambda" in (tmp_path / "model" / "report.html").read_text()
+    assert len(mlops.load(bundle).predict(people)) == len(people)
+
+
 def test_column_that_comes_otherwise_than_the_pipeline_reads_it_is_refused_by_name(tmp_path):
     people = build_people().astype({"city": "category"})
     model = LGBMClassifier(n_estimators=3, min_child_samples=5, verbose=-1, n_jobs=1)
@@ -144,7 +153,7 @@ def test_column_that_comes_otherwise_than_the_pipeline_reads_it_is_refused_by_na
 @pytest.mark.parametrize(
     ("model", "error", "message"),
     [
-        (LinearSVC(), ExportError, "LinearSVC has no probabilities; fit it inside CalibratedClassifierCV"),
+        (LinearSVC(), ExportError, "LinearSVC has no probabilities, .*; fit it inside CalibratedClassifierCV"),
         (KMeans(2, n_init=1), ExportError, "KMeans predicts neither classes nor numbers"),
     ],
     ids=["decisions", "groups"],

@@ -67,14 +67,16 @@ def add_function(graph: Graph, x: str, function: Any, settings: Any) -> str:
     ExportError
         If it is another one, or takes settings.
     """
-    if function is None:
-        return x
+    return x if function is None else _known(function, settings)(graph, x)
+
+
+def _known(function: Any, settings: Any) -> Callable[[Graph, str], str]:
     name = getattr(function, "__name__", type(function).__name__)
     if not isinstance(function, np.ufunc) or name not in FUNCTIONS or getattr(np, name, None) is not function:
         raise ExportError(f"the function {name!r} cannot be exported; use one of NumPy's {', '.join(sorted(FUNCTIONS))}")
     if settings:
         raise ExportError(f"the settings {dict(settings)!r} of {name} cannot be exported; leave them out")
-    return FUNCTIONS[name](graph, x)
+    return FUNCTIONS[name]
 
 
 @transformer("sklearn.FunctionTransformer", agreement="1e-15")
@@ -86,7 +88,8 @@ def add_function_transformer(graph: Graph, columns: Columns, step: Any) -> Colum
         raise ExportError("NumPy computes functions of booleans in half precision; make the column an integer")
     if step.validate:
         refuse_missing(graph, columns)
-    value = add_function(graph, columns.matrix(graph), step.func, step.kw_args)
+    function = _known(step.func, step.kw_args)  # before its columns are looked at: a function of one's own takes what it likes
+    value = function(graph, columns.matrix(graph))
     return Columns.of_matrix(value, len(columns), complete=False, sparse=columns.sparse).overflowing()
 
 
