@@ -10,6 +10,7 @@ from mlops_project import __version__
 COMMANDS = {
     "up": ("mlops_project.up", "command", "Train if needed, then run the whole stack on this machine."),
     "init": ("mlops_project.init", "command", "Look at a table and write a configuration for it."),
+    "doctor": ("mlops_project.doctor", "command", "Look at this machine: what is missing, and what to do."),
     "config": ("mlops_project.init", "config_command", "Check a configuration and explain every problem."),
     "train": ("mlops_project.train", "command", "Train, evaluate, export, track and register a model."),
     "tune": ("mlops_project.tune", "command", "Search the estimator's parameters by cross-validation."),

@@ -65,7 +65,7 @@ class LimitedProcess:
     """
 
     def __init__(self, module: str, task: bytes, *, seconds: float, memory_bytes: int) -> None:
-        self.seconds, self.memory_bytes = seconds, min(memory_bytes, _find_room())
+        self.seconds, self.memory_bytes = seconds, min(memory_bytes, find_room())
         self._reader, writer = os.pipe()
         limits = (str(writer), str(math.ceil(seconds) + 1), str(self.memory_bytes), str(os.getpid()))
         environment = {name: os.environ[name] for name in PASSED if name in os.environ} | OURS
@@ -129,7 +129,7 @@ class LimitedProcess:
         return ProofError("crash", f"the process that tried the model {how}")
 
 
-def _find_room() -> int:
+def find_room() -> int:
     """Return how much memory this process's container has left for a child; without such a limit, more than any setting."""
     for limit_file, usage_file in CGROUPS:
         with contextlib.suppress(OSError, ValueError):
