@@ -5,15 +5,59 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
+from mlops_project.monitoring.columns import compare_columns
 from mlops_project.monitoring.pairs import compare_pair, find_cell, measure_strength
 from mlops_project.monitoring.results import AspectDrift, Bins, Reason
 from mlops_project.monitoring.rules import describe_rule
 from mlops_project.monitoring.two_sample import adjust_holm
-from mlops_project.reference.bins import FeatureProfile
+from mlops_project.reference.bins import FeatureProfile, Tally
+from mlops_project.reference.details import Detail
 from mlops_project.reference.distances import stability_index
 from mlops_project.reference.pairs import PairTally
 from mlops_project.reference.profile import Profiler, ReferenceProfile
 from mlops_project.sections import MonitoringConfig
+
+
+def compare_details(current: Profiler, settings: MonitoringConfig, alpha: float) -> list[AspectDrift]:
+    """Compare what texts look like and when dates are: one family, whose p-values are corrected together (Holm 1979).
+
+    Parameters
+    ----------
+    alpha
+        Chance of a false alarm, over all details of all columns.
+    """
+    chosen = [
+        (detail, one.profile.column, tally)
+        for one in current.details
+        for detail, tally in one.tallies.items()
+        if one.is_comparable(detail)
+    ]
+    found = compare_columns([tally for _, _, tally in chosen], settings, alpha)
+    return [
+        AspectDrift(
+            **{name: getattr(one, name) for name in one.__struct_fields__},
+            aspect=detail,
+            columns=(column,),
+            change=_describe_detail(detail, column, tally) if one.drifted else None,
+        )
+        for one, (detail, column, tally) in zip(found, chosen, strict=True)
+    ]
+
+
+def _describe_detail(detail: Detail, column: str, tally: Tally) -> Reason:
+    """Say what changed: the mean of a number, else the value whose share grew most."""
+    profile = tally.profile
+    if detail in ("length", "known"):
+        before = sum(profile.sums) / max(sum(profile.counts), 1)
+        now = float(tally.sums.sum()) / max(int(tally.counts.sum()), 1)
+        return Reason(kind=f"{detail}-changed", values={"name": column, "before": before, "now": now})
+    cells = profile.merge(np.array(profile.counts, np.int64), 0)[:-1], profile.merge(tally.counts, 0)[:-1]
+    shares = [counts / max(int(counts.sum()), 1) for counts in cells]
+    place = int(np.argmax(shares[1] - shares[0]))
+    then, value = float(shares[0][place]), profile.labels[place]
+    return Reason(
+        kind=f"{detail}-changed", values={"name": column, "value": value, "before": then, "now": float(shares[1][place])}
+    )
 
 
 def compare_pairs(

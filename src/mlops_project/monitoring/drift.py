@@ -12,31 +12,21 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from mlops_project.monitoring.aspects import compare_pairs
+from mlops_project.monitoring.aspects import compare_details, compare_pairs
+from mlops_project.monitoring.columns import compare_columns
 from mlops_project.monitoring.domain import compare_rows
 from mlops_project.monitoring.past import NEEDED, NO_PAST, ColumnPast, Judge
 from mlops_project.monitoring.quality import find_faults
 from mlops_project.monitoring.reasons import NAMED, say, shorten_list
-from mlops_project.monitoring.results import AspectDrift, Bins, DomainDrift, Drift, FeatureDrift, PastNote, Reason
-from mlops_project.monitoring.two_sample import (
-    NO_TEST,
-    TwoSampleTest,
-    adjust_holm,
-    compare_cells,
-    compare_distributions,
-    compare_ranks,
-    compare_shares,
-)
+from mlops_project.monitoring.results import AspectDrift, DomainDrift, Drift, FeatureDrift, PastNote, Reason
 from mlops_project.monitoring.visible import find_visible
-from mlops_project.reference.bins import FeatureProfile, Tally
-from mlops_project.reference.distances import jensen_shannon, stability_index, wasserstein
+from mlops_project.reference.bins import FeatureProfile
 from mlops_project.reference.profile import Profiler, ReferenceProfile
-from mlops_project.reference.thresholds import find_threshold
 from mlops_project.sections import MonitoringConfig
 
 DRIFT_REASONS = ("features-drifted", "aspects-changed", "rows-told-apart")  # kinds: each alone makes the inputs drift
 # Shares of alpha; scores, an alert of their own, have all of it
-FEATURE_SHARE, PAIR_SHARE, DOMAIN_SHARE = 0.7, 0.05, 0.25
+FEATURE_SHARE, DETAIL_SHARE, PAIR_SHARE, DOMAIN_SHARE = 0.65, 0.05, 0.05, 0.25
 Found = TypeVar("Found", bound=FeatureDrift)
 
 
@@ -67,12 +57,15 @@ def compute_drift(
         Of the classifier's draws.
     """
     faults = find_faults(current.features, settings.alpha, judge)
-    alone = _compare_all(current.features, settings, settings.alpha * FEATURE_SHARE)
+    alone = compare_columns(current.features, settings, settings.alpha * FEATURE_SHARE)
     judged = map(_add_visible, _judge_all(alone, judge, "features"), reference.features)
     features = sorted((_add_faults(found, faults.get(found.name, ())) for found in judged), key=_rank)
-    scores_alone = _compare_all(current.scores, settings, settings.alpha)
+    scores_alone = compare_columns(current.scores, settings, settings.alpha)
     scores = _judge_all(scores_alone, judge, "scores")
-    aspects_alone = compare_pairs(reference, current, settings, settings.alpha * PAIR_SHARE, seed)
+    aspects_alone = [
+        *compare_details(current, settings, settings.alpha * DETAIL_SHARE),
+        *compare_pairs(reference, current, settings, settings.alpha * PAIR_SHARE, seed),
+    ]
     moved = {found.name for found in features if found.drifted}
     aspects = sorted((_leave_out(found, moved) for found in _judge_all(aspects_alone, judge, "aspects")), key=_rank)
     domain = None
@@ -104,7 +97,9 @@ def compute_drift(
 
 def _leave_out(found: AspectDrift, moved: AbstractSet[str]) -> AspectDrift:
     """Let a pair drift only where neither feature moved by itself: it would say the same again, and blame the other one."""
-    return msgspec.structs.replace(found, drifted=found.drifted and moved.isdisjoint(found.columns))
+    if found.aspect != "pair" or moved.isdisjoint(found.columns):
+        return found
+    return msgspec.structs.replace(found, drifted=False)
 
 
 def _rank(found: FeatureDrift) -> tuple[bool, float]:
@@ -185,86 +180,6 @@ def _name_unjudged(judge: Judge) -> tuple[Reason, ...]:
 
 def _add_faults(found: FeatureDrift, faults: tuple[Reason, ...]) -> FeatureDrift:
     return msgspec.structs.replace(found, quality=tuple(map(say, faults)), faults=faults)
-
-
-def _compare_all(tallies: Sequence[Tally], settings: MonitoringConfig, alpha: float) -> list[FeatureDrift]:
-    """Compare features, or scores: one family, whose p-values are corrected together."""
-    outcomes = [judge_change(tally) for tally in tallies]
-    adjusted = adjust_holm(np.array([outcome.p_value for outcome in outcomes]))
-    return [
-        _describe(tally, outcome, float(p_adjusted), settings, alpha)
-        for tally, outcome, p_adjusted in zip(tallies, outcomes, adjusted, strict=True)
-    ]
-
-
-def judge_change(tally: Tally) -> TwoSampleTest:
-    """Test a feature's values and its gaps; return the test with the smallest p-value, multiplied by how many there were.
-
-    Numbers: Mann–Whitney sees that they moved, Kolmogorov–Smirnov any other change. Categories: χ² over the frequent ones and
-    Fisher's test on unknown ones, which χ² may have joined with rare ones. Either: Fisher's test on missing values.
-    """
-    reference, current = np.array(tally.profile.counts, np.int64), tally.counts
-    rows, current_rows = int(reference.sum()), int(current.sum())
-    if tally.profile.kind == "numeric":
-        outcomes = [compare_ranks(reference, current), compare_distributions(reference, current)]
-    else:
-        unknown = compare_shares(int(reference[-1]), rows, int(current[-1]), current_rows)
-        outcomes = [compare_cells(reference, current), unknown]
-    gaps = compare_shares(tally.profile.missing, rows + tally.profile.missing, tally.missing, tally.rows)
-    outcomes = [outcome for outcome in (*outcomes, gaps) if outcome != NO_TEST]
-    if not outcomes:
-        return NO_TEST
-    strongest = min(outcomes, key=lambda outcome: outcome.p_value)
-    return strongest._replace(p_value=min(1.0, strongest.p_value * len(outcomes)))
-
-
-def _describe(
-    tally: Tally, outcome: TwoSampleTest, p_adjusted: float, settings: MonitoringConfig, alpha: float
-) -> FeatureDrift:
-    profile = tally.profile
-    cells = profile.merge(np.array(profile.counts, np.int64), profile.missing)
-    current = profile.merge(tally.counts, tally.missing)
-    threshold = max(settings.min_effect, find_threshold(profile.thresholds, tally.rows))
-    distance = float(jensen_shannon(cells, current)) if tally.rows else 0.0
-    present, reference_rows = max(int(tally.counts.sum()), 1), max(int(cells.sum()), 1)
-    category = profile.kind == "category"
-    return FeatureDrift(
-        name=profile.name,
-        kind=profile.kind,
-        weight=profile.weight,
-        rows=tally.rows,
-        psi=stability_index(cells, current) if tally.rows else 0.0,
-        jensen_shannon=distance,
-        wasserstein=None if category else _normalised_wasserstein(tally),
-        test=outcome.name,
-        statistic=outcome.statistic,
-        p_value=outcome.p_value,
-        p_adjusted=p_adjusted,
-        threshold=threshold,
-        drifted=p_adjusted < alpha and distance > threshold,
-        missing_ratio=tally.missing / max(tally.rows, 1),
-        missing_reference_ratio=profile.missing / reference_rows,
-        out_of_range_ratio=tally.outside / present,
-        unseen_ratio=int(tally.counts[-1]) / present if category else 0.0,
-        smallest=tally.smallest if np.isfinite(tally.smallest) else None,
-        largest=tally.largest if np.isfinite(tally.largest) else None,
-        bins=Bins(
-            labels=profile.labels,
-            edges=() if category else profile.cell_edges,
-            reference=tuple(cells.tolist()),
-            current=tuple(current.tolist()),
-        ),
-    )
-
-
-def _normalised_wasserstein(tally: Tally) -> float | None:
-    """Return the distance in reference standard deviations; None where those are 0, or the numbers too large to add up."""
-    profile = tally.profile
-    if not profile.deviation or not np.isfinite(tally.sums).all():
-        return None
-    reference, sums = np.array(profile.counts, np.int64), np.array(profile.sums)
-    distance = wasserstein(reference, sums, tally.counts, tally.sums) / profile.deviation
-    return distance if np.isfinite(distance) else None
 
 
 def _explain(

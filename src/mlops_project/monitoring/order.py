@@ -8,6 +8,7 @@ more alike than others.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 from scipy import special, stats
 
@@ -32,7 +33,7 @@ class OrderTest:
     """
 
     def __init__(self, reference: ReferenceProfile) -> None:
-        self._reference, self._rows = reference, 0
+        self._reference, self._rows = msgspec.structs.replace(reference, pairs=(), details=()), 0
         self._parts: list[list[Tally]] = []
         self._serial = [1.0]
 

@@ -174,7 +174,8 @@ def collect_past(profile: ReferenceProfile, previous: Sequence[Evaluation], acce
 
 def list_aspects(profile: ReferenceProfile) -> tuple[str, ...]:
     """Return the names of what is compared beside single features."""
-    return tuple(pair.name for pair in profile.pairs)
+    details = (detail.name for column in profile.details for detail in column.details.values())
+    return (*(pair.name for pair in profile.pairs), *details)
 
 
 def choose_quiet(previous: Sequence[Evaluation], accepted: frozenset[str] = frozenset()) -> list[Evaluation]:

@@ -28,6 +28,13 @@ ENGLISH: dict[str, str] = {
         "{first} and {second} no longer go together as before (strength {before:two}, now {now:two}); most of all where "
         "{rule:list}, {share:tenth} of the rows instead of {expected:tenth}"
     ),
+    "length-changed": "texts of {name} have {now:six} characters on the mean instead of {before:six}",
+    "words-changed": "words of {name}: {value} in {now:tenth} of the texts instead of {before:tenth}",
+    "known-changed": "of the words in {name} {now:tenth} are known instead of {before:tenth}",
+    "case-changed": "letters of {name}: {value} in {now:tenth} of the texts instead of {before:tenth}",
+    "script-changed": "script of {name}: {value} in {now:tenth} of the texts instead of {before:tenth}",
+    "hour-changed": "hours of {name}: {value} in {now:tenth} of the rows instead of {before:tenth}",
+    "weekday-changed": "weekdays of {name}: {value} in {now:tenth} of the rows instead of {before:tenth}",
     "rule-both": "{first:list} and {second:list}",
     "rule-equal": "{name} = {value}",
     "rule-others": "{name} is none of {value}",

@@ -6,9 +6,10 @@ import msgspec
 
 from mlops_project.notebook import write_table
 from mlops_project.reference.bins import Kind
+from mlops_project.reference.details import Detail
 
 Source = Literal["live", "estimated"]
-Aspect = Literal["pair"]
+Aspect = Literal["pair"] | Detail
 AlertName = Literal["data-drift", "prediction-drift", "performance-loss", "estimated-loss", "data-quality"]
 
 
@@ -122,7 +123,8 @@ class AspectDrift(FeatureDrift, frozen=True, kw_only=True):
     Attributes
     ----------
     aspect
-        Of what: ``pair``, how two features go together, whatever each does alone.
+        Of what: ``pair``, how two features go together, whatever each does alone; of texts ``length``, ``words`` (the
+        vocabulary), ``known`` (share of known words), ``case`` and ``script``; of dates ``hour`` and ``weekday``.
     columns
         The features that it concerns; ``weight`` is theirs together.
     change

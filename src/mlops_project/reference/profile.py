@@ -4,7 +4,7 @@ Training writes a ``ReferenceProfile`` into the bundle. A ``Profiler`` counts a 
 and batch by batch, so that its memory does not grow with the rows and several profilers add up to one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from mlops_project.modeling.importance import Importance
 from mlops_project.modeling.side_work import SideWork
 from mlops_project.reference.bins import CATEGORY_BINS, PRESENT, FeatureProfile, Tally, find_edges, read_numbers
 from mlops_project.reference.blocks import TimeBlocks
+from mlops_project.reference.details import DetailProfile, DetailTally, outline_details
 from mlops_project.reference.groups import Groups, build_lookup
 from mlops_project.reference.pairs import PairProfile, PairTally, choose_pairs
 from mlops_project.reference.performance import ReferencePerformance, build_reference_performance
@@ -53,6 +54,8 @@ class ReferenceProfile(msgspec.Struct, frozen=True, kw_only=True):
         How good the model was on them.
     pairs
         Features that go together; empty in bundles of earlier releases.
+    details
+        What texts look like, and when dates are; empty in bundles of earlier releases.
     blocks
         How far blocks of consecutive rows of the table lie from them; None without a column of time, or of an older training.
     """
@@ -64,6 +67,7 @@ class ReferenceProfile(msgspec.Struct, frozen=True, kw_only=True):
     score_columns: tuple[int, ...] = ()
     performance: ReferencePerformance | None = None
     pairs: tuple[PairProfile, ...] = ()
+    details: tuple[DetailProfile, ...] = ()
     blocks: TimeBlocks | None = None
 
     def encode(self) -> bytes:
@@ -141,13 +145,14 @@ def build_reference(
         features=tuple(_outline(feature, columns[feature.name], shares[feature.name]) for feature in contract.features),
         scores=scores,
         score_columns=score_columns,
+        details=outline_details(contract.features, shares, columns),
     )
     counted = Profiler(blank)
     counted.add(columns, predictions)
     rng = np.random.default_rng(seed)
     known: dict[tuple[int, ...], tuple[float, ...]] = {}  # by cell counts: most features have the same, and draws take time
 
-    def finish(tally: Tally, values: Any) -> FeatureProfile:
+    def finish(tally: Tally, values: Any = None) -> FeatureProfile:
         profile = _fill(tally, values)
         cells = tuple(sorted(profile.merge(tally.counts, tally.missing).tolist()))
         known[cells] = known.get(cells) or compute_thresholds(np.array(cells), rng)
@@ -159,6 +164,7 @@ def build_reference(
         blank,
         rows=counted.rows,
         features=features,
+        details=tuple(_fill_details(detail, finish) for detail in counted.details),
         pairs=choose_pairs(features, _find_groups(features, columns)),
         scores=tuple(finish(tally, values) for tally, values in zip(counted.scores, taken, strict=True)),
         performance=performance,
@@ -245,8 +251,13 @@ def _find_groups(features: Sequence[FeatureProfile], columns: Mapping[str, Any])
     return {one.profile.name: one.groups for one in tallies if one.groups is not None}
 
 
+def _fill_details(tally: DetailTally, finish: Callable[[Tally], FeatureProfile]) -> DetailProfile:
+    details = {detail: finish(one) for detail, one in tally.tallies.items()}
+    return msgspec.structs.replace(tally.profile, details=details, days=len(tally.days), weeks=tally.weeks)
+
+
 def _fill(tally: Tally, values: Any) -> FeatureProfile:
-    """Return the reference's own profile with what was counted."""
+    """Return the reference's own profile with what was counted; without its values there is no deviation."""
     filled = msgspec.structs.replace(
         tally.profile,
         counts=tuple(tally.counts.tolist()),
@@ -254,7 +265,7 @@ def _fill(tally: Tally, values: Any) -> FeatureProfile:
         missing=tally.missing,
         outside=tally.outside,
     )
-    if filled.kind == "category" or not tally.counts.any():
+    if filled.kind == "category" or not tally.counts.any() or values is None:
         return filled
     with np.errstate(over="ignore", invalid="ignore"):
         deviation = float(np.nanstd(read_numbers(values, filled.name)))
@@ -282,13 +293,14 @@ class Profiler:
     ----------
     rows
         How many were added.
-    features, scores, pairs
+    features, scores, pairs, details
         Their counts, in the reference's order.
     """
 
     def __init__(self, reference: ReferenceProfile) -> None:
         self.rows = 0
         self.pairs = [PairTally(pair) for pair in reference.pairs]
+        self.details = [DetailTally(detail) for detail in reference.details]
         self.features = [Tally(profile) for profile in reference.features]
         self.scores = [Tally(profile) for profile in reference.scores]
         self._names = tuple(profile.name for profile in reference.features)
@@ -315,7 +327,8 @@ class Profiler:
         if predictions is not None:
             taken = _take_scores(predictions, self._score_columns)
             scored = [tally.count(values) for tally, values in zip(self.scores, taken, strict=True)]
-        self._merge(counted, scored, paired)
+        details = [detail.count(columns[detail.profile.column]) for detail in self.details]
+        self._merge(counted, scored, paired, details)
         self.rows += counted[0].rows if counted else 0
 
     def merge(self, other: "Profiler") -> None:
@@ -329,13 +342,15 @@ class Profiler:
         mine, its = ([tally.profile for tally in (*one.features, *one.scores)] for one in (self, other))
         if mine != its:
             raise ValueError("these profilers count into the bins of different references")
-        self._merge(other.features, other.scores, other.pairs)
+        self._merge(other.features, other.scores, other.pairs, other.details)
         self.rows += other.rows
 
-    def _merge(self, features: list[Tally], scores: list[Tally], pairs: list[PairTally]) -> None:
+    def _merge(self, features: list[Tally], scores: list[Tally], pairs: list[PairTally], details: list[DetailTally]) -> None:
         for tally, part in zip(self.features, features, strict=True):
             tally.add(part)
         for tally, part in zip(self.scores, scores, strict=bool(scores)):
             tally.add(part)
         for pair, counted in zip(self.pairs, pairs, strict=True):
             pair.add(counted)
+        for detail, measured in zip(self.details, details, strict=True):
+            detail.add(measured)
