@@ -69,7 +69,7 @@ FAULTS: dict[str, tuple[Callable[[str], str], str, str]] = {
     "shouted": (str.upper, "case", "upper case in"),
     "whispered": (str.lower, "case", "lower case in"),
     "other alphabet": (spoil, "script", "Cyrillic in"),
-    "mis-decoded": (lambda text: text + "\xc3\xa9", "script", "broken in"),
+    "decoded wrongly": (lambda text: text + "\xc3\xa9", "script", "broken in"),
     "other words": (lambda text: " ".join(word[::-1] for word in text.split()), "known", "are known instead of"),
     "glued": (lambda text: text + " N/A N/A N/A", "words", "words of text: "),
 }
