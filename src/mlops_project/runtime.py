@@ -247,7 +247,8 @@ class Runtime:
     def _explain_no_answer(self, numbers: Floats, texts: npt.NDArray[np.object_], answers: Floats) -> str:
         row = int((~np.isfinite(answers)).any(axis=1).argmax())
         gaps = [name for name, value in zip(self.contract.number_columns, numbers[row], strict=True) if np.isnan(value)]
-        gaps += [item.name for item, text in zip(self.contract.texts, texts[row], strict=True) if text == MISSING_TEXT]
+        if self.contract.texts:  # models without text need not say how many rows there are
+            gaps += [item.name for item, text in zip(self.contract.texts, texts[row], strict=True) if text == MISSING_TEXT]
         if not gaps and not self.contract.texts:
             return f"row {row + 1}: the model has no answer for numbers this large"
         if not gaps:

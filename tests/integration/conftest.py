@@ -1,9 +1,12 @@
 """Real services on loopback, one per test process: PostgreSQL from the system's packages, S3 from moto."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.integration.watched import World, make_world
 from tests.servers import PostgreSQL, postgresql_server
 
 
@@ -30,3 +33,17 @@ def s3_endpoint() -> Iterator[str]:
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def trained_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("watched")
+    make_world(root)
+    return root
+
+
+@pytest.fixture
+def world(trained_world: Path, tmp_path: Path) -> World:
+    """A project of its own, whose monitor is stepped by hand."""
+    shutil.copytree(trained_world, tmp_path / "project")
+    return World(tmp_path / "project")

@@ -1,6 +1,5 @@
 """The monitor's rounds over a real log that is damaged, or stamped by clocks that are wrong."""
 
-import json
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -9,81 +8,9 @@ import pytest
 from mlops_project.bundle import load_bundle
 from mlops_project.monitor import Monitor
 from mlops_project.monitoring.results import NextWindow
-from mlops_project.monitoring.service.bundles import name_version
-from mlops_project.monitoring.windows import MARGIN
-from mlops_project.prediction_log.records import About
-from mlops_project.prediction_log.writer import LogWriter
 from mlops_project.retrain import read_labelled
-from mlops_project.train import train
 from tests.evaluations import make_evaluation
-from tests.integration.tracking.production import write_project
-
-MINUTE = timedelta(minutes=1)
-ROWS = 60
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    root = tmp_path_factory.mktemp("watched")
-    config = write_project(root, "tracking.enabled=false", "gates.minimum={}")
-    train(config)
-    return root
-
-
-class World:
-    """A project whose log is written as a server would, at any time."""
-
-    def __init__(self, root, **changes: float) -> None:
-        settings = {"min_rows": 30, "every_minutes": 1, "min_labels": 30, "on_alert": "report"} | changes
-        overrides = [f"monitoring.{name}={value}" for name, value in settings.items()]
-        self.config = write_project(root, "tracking.enabled=false", *overrides)
-        self.log = self.config.prediction_log_dir
-        self.version = name_version(load_bundle(self.config.model_dir))
-        self.monitor = Monitor(self.config, str(self.log))
-        self._count = 0
-
-    def log_rows(self, at: datetime, n_rows: int = ROWS, *, labels: bool = False) -> "object":
-        """Write a segment of rows a second apart; return its file."""
-        writer = LogWriter(self.log, self.config.prediction_log)
-        for number in range(n_rows):
-            self._count += 1
-            instant = at + timedelta(seconds=number)
-            key = f"{round(instant.timestamp() * 1000):012x}{self._count:026x}"
-            time_ns = round(instant.timestamp() * 1e9)
-            about = About(key, time_ns, model="world", version=self.version, wire="native")
-            body = json.dumps({"a": number % 7 / 7, "b": 0.1, "c": -0.2}).encode()
-            assert writer.append(msgspec.json.encode(about), body, b"")
-            if labels:
-                assert writer.append(msgspec.json.encode(About(key, time_ns, kind="label")), b'"yes"', b"")
-        before = {*self.log.glob("*.log")}
-        writer.close()
-        (file,) = {*self.log.glob("*.log")} - before
-        return file
-
-    def look(self) -> list:
-        self.monitor.step()
-        return self.monitor.watcher.store.read("world")
-
-    @property
-    def status(self) -> dict:
-        return self.monitor.read_status()
-
-    def metric(self, name: str) -> float:
-        lines = self.monitor.watcher.metrics.render().decode().splitlines()
-        return float(next(line.rpartition(" ")[2] for line in lines if line.startswith(f"{name} ")))
-
-
-@pytest.fixture
-def world(trained, tmp_path) -> World:
-    import shutil
-
-    root = tmp_path / "project"
-    shutil.copytree(trained, root)
-    return World(root)
-
-
-def ago(minutes: float) -> datetime:
-    return datetime.now(UTC) - MARGIN - minutes * MINUTE
+from tests.integration.watched import MINUTE, ROWS, World, ago
 
 
 def test_flipped_bit_in_a_segment_is_said_everywhere_and_costs_one_row(world):
@@ -185,7 +112,7 @@ def test_rows_too_late_for_their_window_are_counted_and_said(world):
     assert world.metric('mlops_monitor_odd_times_total{reason="late"}') == 40
     world.log_rows(ago(5))
     world.look()
-    assert "40 predictions were logged too late" in world.monitor.watcher.read_report("world").decode()
+    assert "40 were logged too late for theirs" in world.monitor.watcher.read_report("world").decode()
 
 
 def test_rows_and_segments_of_a_clock_that_is_ahead_are_counted_and_kept_for_their_window(world):

@@ -6,6 +6,7 @@ Pure. One window may be wrong by chance or for an hour; ``monitoring.consecutive
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from mlops_project.monitoring.account import is_alarming
 from mlops_project.monitoring.drift import DRIFT_REASONS, describe_distance
 from mlops_project.monitoring.reasons import say, shorten_list
 from mlops_project.monitoring.results import Alert, AlertName, Drift, Evaluation, Performance, Reason
@@ -17,11 +18,17 @@ TITLES: dict[AlertName, str] = {
     "data-drift": "the inputs changed",
     "prediction-drift": "the predictions changed",
     "data-quality": "the data is faulty",
+    "rows-missing": "predictions are in no window",
 }
 
 
 def decide_alerts(
-    drift: Drift, performance: Performance, previous: Sequence[Evaluation], settings: MonitoringConfig, start: str
+    drift: Drift,
+    performance: Performance,
+    previous: Sequence[Evaluation],
+    settings: MonitoringConfig,
+    start: str,
+    missing: Reason | None = None,
 ) -> tuple[Alert, ...]:
     """Return everything that is wrong in a window, the most severe first.
 
@@ -31,10 +38,12 @@ def decide_alerts(
         Earlier evaluations of the same model and version, oldest first: a new version starts counting anew.
     start
         Start of the window; ISO 8601, UTC.
+    missing
+        Which rows were found to be in no window since the window before; None for none.
     """
     before = {alert.name: alert for alert in previous[-1].alerts} if previous else {}
     alerts = []
-    for name, reasons in _find_alerts(drift, performance):
+    for name, reasons in (*_find_alerts(drift, performance), *_find_missing(missing)):
         last = before.get(name)
         windows = last.windows + 1 if last else 1
         since = last.since if last else start
@@ -57,6 +66,11 @@ def _find_alerts(drift: Drift, performance: Performance) -> Iterator[tuple[Alert
     if faulty:
         found = [Reason(kind="faulty", values={"name": feature.name, "faults": feature.faults}) for feature in faulty]
         yield "data-quality", shorten_list(found, "more-clauses")
+
+
+def _find_missing(missing: Reason | None) -> Iterator[tuple[AlertName, tuple[Reason, ...]]]:
+    if missing is not None and is_alarming(missing):
+        yield "rows-missing", (missing,)
 
 
 class Changes(NamedTuple):

@@ -3,7 +3,7 @@
 The window's rows are read once; then the keys of the newest labelled predictions, which may be older, and of these the rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from mlops_project.bundle import REFERENCE_FILE, Bundle
 from mlops_project.config import Config
 from mlops_project.errors import BundleError
 from mlops_project.modeling.metrics import Scored, score_rows
+from mlops_project.monitoring.account import explain_missing, find_new
 from mlops_project.monitoring.alerts import decide_alerts
 from mlops_project.monitoring.domain import RowSample
 from mlops_project.monitoring.drift import compute_drift
@@ -23,6 +24,7 @@ from mlops_project.monitoring.performance import compute_performance
 from mlops_project.monitoring.reasons import say
 from mlops_project.monitoring.results import Drift, Evaluation, Reason
 from mlops_project.prediction_log.layout import LABEL, TIME
+from mlops_project.prediction_log.missing import Reason as Cause
 from mlops_project.prediction_log.reader import Labels, LogReader, Window, to_columns, to_predictions, to_truth
 from mlops_project.reference.performance import read_reference_performance
 from mlops_project.reference.profile import Profiler, ReferenceProfile, load_reference
@@ -36,6 +38,9 @@ def evaluate_window(
     previous: Sequence[Evaluation] = (),
     *,
     accepted: frozenset[str] = frozenset(),
+    losses: Mapping[Cause, int] | None = None,
+    noted: Mapping[str, int] | None = None,
+    champion: bool = True,
 ) -> Evaluation:
     """Evaluate a window.
 
@@ -49,6 +54,10 @@ def evaluate_window(
         Earlier evaluations of this version, oldest first: the last one for alerts, all of them as the model's past.
     accepted
         Ends of windows whose drift a person accepted.
+    losses, noted
+        Rows of the model that are in no window, reason → how many: now, and when its window before was evaluated.
+    champion
+        Whether the version is.
 
     Raises
     ------
@@ -80,7 +89,8 @@ def evaluate_window(
         delay_seconds=labels.delay_seconds,
         seed=seed,
     )
-    start = window.start.isoformat()
+    start, losses = window.start.isoformat(), losses or {}
+    missing = find_new(losses, noted or {})
     return Evaluation(
         model=window.model,
         version=window.version or "",
@@ -90,8 +100,11 @@ def evaluate_window(
         rows=rows,
         drift=drift,
         performance=performance,
-        alerts=decide_alerts(drift, performance, previous, config.monitoring, start),
+        alerts=decide_alerts(drift, performance, previous, config.monitoring, start, explain_missing(missing, rows)),
         last_label_at=labels.newest.isoformat() if labels.newest else None,
+        champion=champion,
+        missing=missing,
+        missing_total=dict[str, int](losses.items()),
     )
 
 

@@ -6,11 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 from mlops_project.errors import StackError
-from mlops_project.monitoring.windows import Pending
+from mlops_project.monitoring.clocks import AHEAD
+from mlops_project.monitoring.windows import PATIENCE, Pending
 from mlops_project.prediction_log.records import Losses
 
 MAX_NAMED = 5
-AHEAD = timedelta(seconds=60)  # segments are named by the server's clock, which may differ from the monitor's by this much
 
 
 class ClockError(StackError):
@@ -31,6 +31,10 @@ class LogState:
         Closed segments that were deleted before they were read, since the monitor's start.
     late, ahead
         Rows since the monitor's start that came too late for their window, and rows from a time that was still to come.
+    behind
+        Host → by how many seconds its clock is behind.
+    dropped
+        Time in the name of the newest segment whose rows were deleted for the log's size; empty if none were.
     """
 
     damaged: Mapping[str, Losses] = field(default_factory=dict)
@@ -38,12 +42,17 @@ class LogState:
     vanished: Sequence[str] = ()
     late: int = 0
     ahead: int = 0
+    behind: Mapping[str, float] = field(default_factory=dict)
+    dropped: str = ""
 
     def describe(self) -> dict[str, Any]:
         """Return all of it as plain values."""
         damaged = {name: {"records": lost.records, "bytes": lost.bytes} for name, lost in self.damaged.items()}
         rows = {"late_rows": self.late, "ahead_rows": self.ahead}
-        return {"damaged": damaged, "unreadable": dict(self.unreadable), "vanished": list(self.vanished), **rows}
+        return {"damaged": damaged, "unreadable": dict(self.unreadable), "vanished": list(self.vanished), **rows} | {
+            "clocks_behind_seconds": dict(self.behind),
+            "dropped_until": self.dropped,
+        }
 
     def notes(self) -> list[str]:
         """Return a sentence for each thing that is wrong."""
@@ -57,9 +66,12 @@ class LogState:
             notes.append(f"Left out because they cannot be read: {_name(reasons)}.")
         if self.vanished:
             notes.append(f"Deleted by someone before the monitor had read them: {_name(self.vanished)}.")
-        if self.late:
-            said = "predictions were logged too late for their window (is a server's clock behind?): they are in none."
-            notes.append(f"{self.late:,} {said}")
+        if self.behind:
+            hosts = [f"{host} (by {seconds:,.0f} s)" for host, seconds in self.behind.items()]
+            notes.append(f"Servers whose clock is behind, so that windows wait for their rows: {_name(hosts)}. Set it by NTP.")
+        if self.dropped:
+            said = "The Parquet log reached monitoring.log_max_bytes: rows of segments up to"
+            notes.append(f"{said} {self.dropped} UTC were deleted before monitoring.log_retention_days.")
         return notes
 
 
@@ -68,14 +80,24 @@ def _name(names: "Mapping[str, Any] | Sequence[str]") -> str:
     return f"{shown} and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else shown
 
 
-def check_clocks(pending: Pending) -> None:
+def check_clocks(pending: Pending, behind: Mapping[str, timedelta]) -> None:
     """Compare the segments' names, which tell when they were begun, with this machine's clock.
+
+    Parameters
+    ----------
+    behind
+        Host → how far its clock is behind.
 
     Raises
     ------
     ClockError
-        If one was begun later than now.
+        If one was begun later than now, or a host's clock is behind by more than ``AHEAD``.
     """
+    slow = {host: lag for host, lag in behind.items() if lag > AHEAD}
+    if slow:
+        host = max(slow, key=lambda item: slow[item])
+        waits = "windows wait for its rows" if slow[host] <= PATIENCE else "its rows come too late for their windows"
+        raise ClockError(f"the clock of {host} is {slow[host].total_seconds():,.0f} s behind: {waits}; set it by NTP")
     ahead = {name: begun for name, (begun, _) in pending.begun.items() if begun - pending.at > AHEAD}
     if ahead:
         name = max(ahead, key=lambda item: ahead[item])

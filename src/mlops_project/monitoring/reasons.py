@@ -68,6 +68,16 @@ ENGLISH: dict[str, str] = {
     "constant": "always {value}",
     "constant-number": "always {value:six}",
     "constant-unknown": "always one unknown value",
+    # rows that are in no window
+    "rows-missing": "{rows:count} predictions ({share:tenth}) are in no window: {named:list}",
+    "missing-late": "{rows:count} were logged too late for theirs",
+    "missing-behind": "{rows:count} were logged too late for theirs by a server whose clock is behind",
+    "missing-clock": "{rows:count} are older than the model by their server's clock",
+    "missing-torn": "{rows:count} are damaged or cut off in the log",
+    "missing-refused": "{rows:count} could not be understood, or their model is not to be had",
+    "missing-deleted": "{rows:count} were deleted before they were evaluated",
+    "missing-unlogged": "{rows:count} could not be logged by their server",
+    "missing-unreadable": "{rows:count} are in files of the Parquet log that cannot be read",
     # performance
     "live-lost": f"{_VALUE} labelled rows{_AGAINST} lost",
     "live-kept": f"{_VALUE} labelled rows{_AGAINST} not lost",

@@ -10,7 +10,7 @@ from mlops_project.reference.details import Detail
 
 Source = Literal["live", "estimated"]
 Aspect = Literal["pair"] | Detail
-AlertName = Literal["data-drift", "prediction-drift", "performance-loss", "estimated-loss", "data-quality"]
+AlertName = Literal["data-drift", "prediction-drift", "performance-loss", "estimated-loss", "data-quality", "rows-missing"]
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
@@ -361,6 +361,10 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         Everything that is not as it should be.
     last_label_at
         When the newest label came; ISO 8601, UTC; None if none ever did.
+    champion
+        Whether the version was champion; False for the last rows of its predecessor, and for a canary's.
+    missing, missing_total
+        Rows of the log that are in no window, reason → how many: found missing since the model's window before, and ever.
     """
 
     model: str
@@ -373,6 +377,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     performance: Performance
     alerts: tuple[Alert, ...] = ()
     last_label_at: str | None = None
+    champion: bool = True
+    missing: dict[str, int] = {}
+    missing_total: dict[str, int] = {}
 
     @property
     def firing(self) -> tuple[Alert, ...]:

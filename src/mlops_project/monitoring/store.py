@@ -89,6 +89,11 @@ class EvaluationStore:
                 found.append(evaluation)
         return found[::-1]
 
+    def read_shown(self, model: str, last: int) -> list[Evaluation]:
+        """Return a model's newest evaluations of champions, oldest first; if there are none, those of other versions."""
+        found = self.read(model)
+        return ([item for item in found if item.champion] or found)[-last:]
+
     def withdraw(self, model: str, after: datetime) -> list[str]:
         """Delete the evaluations of windows that end after a moment; return their files."""
         limit = after.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")

@@ -11,19 +11,25 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlops_project.monitoring.results import NextWindow
 from mlops_project.prediction_log.reader import LogReader, Window
+from mlops_project.prediction_log.scan import MICROSECOND
+from mlops_project.prediction_log.sequence import find_host
 from mlops_project.sections import MonitoringConfig, PredictionLogConfig
 from mlops_project.storage.directory import Directory
+from mlops_project.storage.locks import is_locked
 
 SEGMENT = re.compile(r"(\d{8}T\d{6})-.+\.(open|new|log)")
 # How much older than its segment a prediction may be: it gets its time with its id, and is written after that.
 MARGIN = timedelta(seconds=5)
-# An open segment that is so much older than ``segment_seconds`` has no writer any more and will not be closed: it is ignored.
+# An open segment that is so much older than ``segment_seconds``, and that nobody has locked, has no writer any more and will
+# not be closed: it is ignored.
 GRACE = timedelta(seconds=60)
-# How long windows wait for a closed segment that cannot be read, such as one whose model cannot be downloaded.
+# How long windows wait for a closed segment that cannot be read, such as one whose model cannot be downloaded; for one that is
+# open for so long; and for a server whose clock is behind by so much.
 PATIENCE = timedelta(hours=1)
 END = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -40,22 +46,35 @@ class Pending:
         Segment's name without its ending → (when it was begun, whether it is closed).
     is_local
         Whether open segments are listed; an object store holds closed ones only.
+    held
+        Open segments that are old, and whose writer lives.
     """
 
     at: datetime
     begun: Mapping[str, tuple[datetime, bool]]
     is_local: bool
+    held: frozenset[str] = frozenset()
 
     def without(self, read: "set[str] | frozenset[str]") -> "Pending":
         """Return those that are still not read."""
-        return Pending(self.at, {name: item for name, item in self.begun.items() if name not in read}, self.is_local)
+        left = {name: item for name, item in self.begun.items() if name not in read}
+        return Pending(self.at, left, self.is_local, self.held)
 
-    def find_watermark(self, settings: PredictionLogConfig) -> datetime:
-        """Return the time up to which every row is in the Parquet log."""
+    def find_watermark(self, settings: PredictionLogConfig, behind: Mapping[str, timedelta] | None = None) -> datetime:
+        """Return the time up to which every row is in the Parquet log.
+
+        Parameters
+        ----------
+        behind
+            Host → how far its clock is behind: its next rows are waited for, if that is no more than ``PATIENCE``.
+        """
         age = timedelta(seconds=settings.segment_seconds) + GRACE
-        limits = [self.at if self.is_local else self.at - age]
-        for begun, closed in self.begun.values():
-            if self.at - begun < age + (PATIENCE if closed else timedelta()):
+        lags = {host: lag for host, lag in (behind or {}).items() if lag <= PATIENCE}
+        now = self.at if self.is_local else self.at - age
+        limits = [now, *(now - lag for lag in lags.values())]
+        for name, (begun, closed) in self.begun.items():
+            lag = lags.get(find_host(name), timedelta())
+            if self.at - begun - lag < age + (PATIENCE if closed or name in self.held else timedelta()):
                 limits.append(begun)
         return min(limits) - MARGIN
 
@@ -79,12 +98,15 @@ def list_pending(segments: str, read: "set[str]", *, storage_options: Mapping[st
     """
     store, now = Directory(segments, storage_options), datetime.now(UTC)
     begun: dict[str, tuple[datetime, bool]] = {}
+    held: set[str] = set()
     for match in filter(None, map(SEGMENT.fullmatch, store.names(""))):
         name = match[0].rpartition(".")[0]
         if name not in read:
             at = datetime.strptime(match[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
             begun[name] = (at, match[2] == "log")
-    return Pending(now, begun, store.is_local)
+            if store.is_local and match[2] != "log" and now - at > GRACE and is_locked(Path(store.path(match[0]))):
+                held.add(name)
+    return Pending(now, begun, store.is_local, frozenset(held))
 
 
 class Progress(NamedTuple):
@@ -128,6 +150,20 @@ def find_window(reader: LogReader, progress: Progress, watermark: datetime, sett
         return None
     end = _find_end(reader, progress, start, settings)
     return Window(progress.model, start, end, progress.version) if end is not None and end <= watermark else None
+
+
+def find_last_window(reader: LogReader, progress: Progress, watermark: datetime, settings: MonitoringConfig) -> Window | None:
+    """Return the window with a version's last rows, however few, once none has come for ``every_minutes``; None before.
+
+    It is for versions that are no longer champion: what is left of them would wait for ``min_rows`` for ever.
+    """
+    start = find_start(reader, progress, settings)
+    if start is None:
+        return None
+    last = reader.count(Window(progress.model, start, END, progress.version), labelled=False).last
+    if last is None or last + timedelta(minutes=settings.every_minutes) > watermark:
+        return None
+    return Window(progress.model, start, last + MICROSECOND, progress.version)
 
 
 def _find_end(reader: LogReader, progress: Progress, start: datetime, settings: MonitoringConfig) -> datetime | None:

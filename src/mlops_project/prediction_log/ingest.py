@@ -8,19 +8,26 @@ prediction, which its id tells, so a window finds both in its own dates.
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from mlops_project.prediction_log.gaps import Gaps
 from mlops_project.prediction_log.layout import MARKERS
-from mlops_project.prediction_log.markers import NOTHING, Marker, list_done, read_waiting, write_marker
+from mlops_project.prediction_log.markers import NOTHING, Marker, list_done, read_marker, read_waiting, write_marker
+from mlops_project.prediction_log.missing import ANY_MODEL, TIMES, Rows, add_rows
 from mlops_project.prediction_log.parts import Begin, Find, Scorers, SegmentParts, UnreadableSegmentError
-from mlops_project.prediction_log.segments import CLOSED, NAME, READ_FILE
+from mlops_project.prediction_log.segments import CLOSED, DELETED, NAME, READ_FILE
+from mlops_project.prediction_log.sequence import sort_segments
 from mlops_project.sections import ServingConfig
 from mlops_project.storage.directory import Directory
 
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 COUNTS = ("rows", "labels", "undecodable", "lost", "lost_bytes", "late", "ahead")
 # A segment whose model is not to be had is read again after 1 minute, then 4, 16, … and after that as well as it goes.
 MAX_ATTEMPTS = 6
@@ -46,8 +53,10 @@ class Ingested:
         Records that are damaged or missing, and the bytes that were skipped.
     late, ahead
         Rows older than the next window of their version, so that they are in none; rows from more than a minute after now.
-    models
-        Whose rows were added.
+    models, versions
+        Whose rows were added; (model, version) of each.
+    touched
+        Segments for which it was noted which rows are missing.
     waiting
         Segments that wait for a model that could not be had; what could be read of them is there.
     unreadable
@@ -63,6 +72,8 @@ class Ingested:
     late: int = 0
     ahead: int = 0
     models: frozenset[str] = frozenset()
+    versions: frozenset[tuple[str, str]] = field(default=frozenset(), compare=False)
+    touched: frozenset[str] = field(default=frozenset(), compare=False)
     waiting: int = 0
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
@@ -74,6 +85,8 @@ def ingest(
     serving: ServingConfig,
     *,
     begin: Begin = lambda _model, _version: None,
+    is_behind: Callable[[str], bool] = lambda _name: False,
+    markers_since: datetime = NEVER,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Ingested:
     """Bring every closed segment that is not yet read into the Parquet log, and note in their folder which ones are.
@@ -90,6 +103,10 @@ def ingest(
         How the server read requests.
     begin
         Says which rows come too late for a window.
+    is_behind
+        Says whether the clock of a segment's writer is behind.
+    markers_since
+        Markers of segments that were begun since then are kept: what is missing of a writer's first ones was deleted unread.
     storage_options
         For both file systems.
 
@@ -102,30 +119,54 @@ def ingest(
     scorers, unreadable = Scorers(find, serving), {}
     with target.lock(MARKERS):
         done, before = list_done(target), read_waiting(target)
-        results: list[tuple[Marker, Marker, frozenset[str]]] = []
-        names = list_closed(source)
-        for name in names:
+        results: dict[str, tuple[Marker, Marker]] = {}
+        there = source.names("")
+        names = _list_segments(there, CLOSED)
+        gaps = Gaps(target, done, names, markers_since)
+        for name in sort_segments(names):
             last = before.get(name, NOTHING)
             if name in done or 0 < last.retry_at - time.time() <= MAX_WAIT_SECONDS:  # more: the clock was set back
                 continue
             try:
-                marker, models = _ingest_segment(source, name, target, scorers, last, begin)
+                marker = _ingest_segment(source, name, target, scorers, last, begin, is_behind=is_behind(name))
             except UnreadableSegmentError as error:
                 unreadable[name] = str(error)
                 continue
             except FileNotFoundError:  # past its retention
                 continue
+            gaps.note(name, marker)
             write_marker(target, name, marker)
-            results.append((last, marker, models))
-        _note_read(source, list_done(target) & {*names})
-    counts = {name: sum(getattr(now, name) - getattr(last, name) for last, now, _ in results) for name in COUNTS}
+            results[name] = last, marker
+        removed = _list_segments(there, DELETED)
+        _ingest_deleted(source, target, gaps, [name for name in removed if name not in done])
+        gaps.settle()
+        _note_read(source, list_done(target) & {*names, *removed})
+    found = results.values()
+    versions = frozenset(
+        (model, version) for _, marker in found for model, known in (marker.answered or {}).items() for version in known
+    )
     return Ingested(
-        **counts,
-        segments=sum(not marker.retry_at for _, marker, _ in results),
-        models=frozenset().union(*(models for *_, models in results)),
-        waiting=sum(marker.retry_at > 0 for _, marker, _ in results),
+        **{name: sum(getattr(now, name) - getattr(last, name) for last, now in found) for name in COUNTS},
+        segments=sum(not marker.retry_at for _, marker in found),
+        models=frozenset(model for model, _ in versions),
+        versions=versions,
+        touched=frozenset({*results, *gaps.touched, *removed}),
+        waiting=sum(marker.retry_at > 0 for _, marker in found),
         unreadable=unreadable,
     )
+
+
+def _ingest_deleted(source: Directory, target: Directory, gaps: Gaps, names: Sequence[str]) -> None:
+    """Count the rows of segments that the server deleted before they were read, as its notes say."""
+    for name in names:
+        try:
+            rows = msgspec.json.decode(source.read(name + DELETED), type=dict[str, int])
+        except (OSError, msgspec.MsgspecError, ValueError, RecursionError):  # then the next segment's name tells
+            continue
+        missing: Rows = {model: {"deleted": count} for model, count in rows.items()}
+        marker = Marker(rows=0, labels=0, undecodable=0, answered={}, in_no_window=missing)
+        gaps.note(name, marker)
+        write_marker(target, name, marker)
 
 
 def ingest_again(
@@ -151,16 +192,23 @@ def ingest_again(
         return False
     with target.lock(MARKERS):
         try:
-            marker, _ = _ingest_segment(source, name, target, Scorers(find, serving), NOTHING, lambda *_: None)
+            marker = _ingest_segment(source, name, target, Scorers(find, serving), NOTHING, lambda *_: None)
         except (UnreadableSegmentError, FileNotFoundError):
             return False
+        before = read_marker(target, name)
+        if before is not None:  # which of its rows were in no window is as it was
+            marker = msgspec.structs.replace(marker, in_no_window=before.in_no_window, late=before.late, ahead=before.ahead)
         write_marker(target, name, marker)
     return True
 
 
 def list_closed(source: Directory) -> list[str]:
     """Return the names, without ending, of the closed segments; files with other names are none."""
-    names = (file.removesuffix(CLOSED) for file in source.names("", CLOSED))
+    return _list_segments(source.names(""), CLOSED)
+
+
+def _list_segments(files: Sequence[str], ending: str) -> list[str]:
+    names = (file.removesuffix(ending) for file in files if file.endswith(ending))
     return [name for name in names if NAME.fullmatch(name)]
 
 
@@ -176,11 +224,12 @@ def _note_read(source: Directory, names: set[str]) -> None:
 
 
 def _ingest_segment(
-    source: Directory, name: str, store: Directory, scorers: Scorers, last: Marker, begin: Begin
-) -> tuple[Marker, frozenset[str]]:
+    source: Directory, name: str, store: Directory, scorers: Scorers, last: Marker, begin: Begin, *, is_behind: bool = False
+) -> Marker:
     attempt = last.attempts + 1
     with ExitStack() as stack:
-        segment = SegmentParts(name, store, scorers, stack, begin, None if attempt == 1 else {*last.missing})
+        newly = None if attempt == 1 else {*last.missing}
+        segment = SegmentParts(name, store, scorers, stack, begin, newly, is_behind)
         try:
             stream = stack.enter_context(source.open(name + CLOSED))
         except FileNotFoundError:
@@ -189,10 +238,30 @@ def _ingest_segment(
             raise UnreadableSegmentError(error.strerror or str(error)) from error
         segment.read(stream)
         segment.write_labels()
-    found = segment.counts
-    absent = sum(segment.missing.values())
+    marker = _build_marker(segment, last, attempt)
+    if marker.undecodable:
+        logger.warning("segment %s: %d records could not be understood", name, marker.undecodable)
+    if marker.lost:
+        said = "segment %s is damaged: at least %d records (%d bytes) cannot be read; the others are"
+        logger.warning(said, name, marker.lost, marker.lost_bytes)
+    return marker
+
+
+def _build_marker(segment: SegmentParts, last: Marker, attempt: int) -> Marker:
+    found, absent = segment.counts, sum(segment.missing.values())
     waits = bool(absent) and attempt < MAX_ATTEMPTS
-    marker = Marker(
+    answered: dict[str, dict[str, int]] = {}
+    for (model, version), rows in segment.answered.items():
+        answered.setdefault(model, {})[version] = rows
+    missing: Rows = {
+        model: {reason: rows for reason, rows in counts.items() if reason in TIMES}
+        for model, counts in last.in_no_window.items()
+    }
+    add_rows(missing, segment.in_no_window)
+    add_rows(missing, {ANY_MODEL: {"torn": segment.lost.records}})
+    if not waits:
+        add_rows(missing, segment.waiting_rows)
+    return Marker(
         rows=found["rows"],
         labels=found["labels"],
         undecodable=found["undecodable"] + (0 if waits else absent),
@@ -203,10 +272,6 @@ def _ingest_segment(
         missing=tuple(sorted(segment.missing)),
         attempts=attempt,
         retry_at=time.time() + RETRY_SECONDS * RETRY_FACTOR ** (attempt - 1) if waits else 0.0,
+        answered=answered,
+        in_no_window=missing,
     )
-    if marker.undecodable:
-        logger.warning("segment %s: %d records could not be understood", name, marker.undecodable)
-    if marker.lost:
-        said = "segment %s is damaged: at least %d records (%d bytes) cannot be read; the others are"
-        logger.warning(said, name, marker.lost, marker.lost_bytes)
-    return marker, frozenset(segment.models)

@@ -64,6 +64,16 @@ def rows_file(model: str, day: int, segment: str, version: str) -> str:
     return f"{model_folder(model)}/{day_folder(day)}/{segment}-v{quote(version, safe='')}.parquet"
 
 
+def find_version(name: str) -> str:
+    """Return the version that answered, from the name of a file with predictions."""
+    return unquote(name.removesuffix(".parquet").rpartition("-v")[2])
+
+
+def find_segment(name: str) -> str:
+    """Return the segment, without its ending, that a file with predictions was made from."""
+    return name.rpartition("/")[2].removesuffix(".parquet").rpartition("-v")[0]
+
+
 def labels_file(day: int, segment: str) -> str:
     """Return the file of a segment's labels for predictions of one day, in days since 1970."""
     return f"{LABELS}/{day_folder(day)}/{segment}.parquet"

@@ -10,6 +10,7 @@
 import msgspec
 
 from mlops_project.prediction_log.layout import MARKERS
+from mlops_project.prediction_log.missing import OWN, TIMES, Rows, write_missing
 from mlops_project.prediction_log.records import Losses
 from mlops_project.storage.directory import Directory
 
@@ -27,6 +28,10 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True):
         ``<model>/<version>`` of each model that could not be loaded.
     attempts, retry_at
         How often it was read, and when it is to be read again; seconds since 1970, 0 for never.
+    answered
+        Model → version → rows in the Parquet log that somebody got; None from earlier releases.
+    in_no_window
+        Rows that can be in no window: model → reason → rows.
     """
 
     rows: int
@@ -39,6 +44,17 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[str, ...] = ()
     attempts: int = 1
     retry_at: float = 0.0
+    answered: dict[str, dict[str, int]] | None = None
+    in_no_window: Rows = {}
+
+    @property
+    def accounted(self) -> int | None:
+        """How many of its rows it is known what became of; None from earlier releases."""
+        if self.answered is None:
+            return None
+        missing = [item for counts in self.in_no_window.values() for item in counts.items()]
+        answered = sum(rows for versions in self.answered.values() for rows in versions.values())
+        return answered + sum(rows for reason, rows in missing if reason not in TIMES)
 
 
 NOTHING = Marker(rows=0, labels=0, undecodable=0, attempts=0)
@@ -71,6 +87,14 @@ def read_damaged(store: Directory) -> dict[str, Losses]:
     return found
 
 
+def read_marker(store: Directory, name: str) -> Marker | None:
+    """Return what was found in a segment; None if it was not read to its end, or the marker cannot be read."""
+    try:
+        return msgspec.json.decode(store.read(f"{MARKERS}/{name}{DONE}"), type=Marker)
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
 def write_marker(store: Directory, name: str, marker: Marker) -> None:
     """Write what was found in a segment. It counts as read from then on, unless it is to be read again.
 
@@ -91,6 +115,8 @@ def write_marker(store: Directory, name: str, marker: Marker) -> None:
     if marker.lost:
         with store.write(f"{MARKERS}/{name}{DAMAGED}") as stream:
             stream.write(msgspec.json.encode(Losses(marker.lost, marker.lost_bytes)))
+    if marker.in_no_window or marker.attempts > 1:
+        write_missing(store, name, OWN, marker.in_no_window)
     with store.write(f"{MARKERS}/{name}{WAITING if marker.retry_at else DONE}") as stream:
         stream.write(msgspec.json.encode(marker))
     if not marker.retry_at and marker.attempts > 1:

@@ -4,11 +4,11 @@ import json
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from mlops_project.bundle import Bundle
 from mlops_project.errors import BundleError
 from mlops_project.prediction_log.ids import read_time_ms
 from mlops_project.prediction_log.layout import ID, INSTANT, LABEL_SCHEMA, WITNESS_SCHEMA, labels_file, rows_file
+from mlops_project.prediction_log.missing import Reason, Rows, add_rows
 from mlops_project.prediction_log.records import About, Losses, Record, SegmentReader
 from mlops_project.prediction_log.scorer import Scored, Scorer
 from mlops_project.prediction_log.typed import build_batch
@@ -26,7 +27,24 @@ from mlops_project.sections import ServingConfig
 from mlops_project.storage.directory import Directory
 
 Find = Callable[[str, str], Bundle | None]  # (model, version) → the bundle that served
-Begin = Callable[[str, str], datetime | None]  # (model, version) → where its next window begins at the earliest
+
+
+class Bounds(NamedTuple):
+    """Which times a version's rows may have.
+
+    Attributes
+    ----------
+    oldest
+        No row can be older: the version was made later.
+    begin
+        Where its next window begins at the earliest: older rows come too late.
+    """
+
+    oldest: datetime
+    begin: datetime
+
+
+Begin = Callable[[str, str], Bounds | None]  # (model, version) → None if nothing is known of it
 
 CHUNK_ROWS = 8192  # read and scored together
 ROW_GROUP_ROWS = 1 << 16
@@ -75,9 +93,12 @@ class SegmentParts:
     stack: ExitStack
     begin: Begin
     newly: set[str] | None  # <model>/<version> whose rows are new, in a segment that is read again
+    is_behind: bool = False  # the clock of whoever wrote it
     counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     missing: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    models: set[str] = field(default_factory=set)
+    answered: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    in_no_window: Rows = field(default_factory=dict)
+    waiting_rows: Rows = field(default_factory=dict)
     lost: Losses = field(default_factory=Losses)
 
     def __post_init__(self) -> None:
@@ -94,6 +115,7 @@ class SegmentParts:
             about = record.about
             if not (0 <= _time_ms(about) < END_MS and 0 <= about.time_ns < END_MS * 1_000_000):
                 self.counts["undecodable"] += 1
+                self._count_missing("refused", [about])
                 continue
             if about.kind == "label":
                 self._add_label(about, record.request)
@@ -111,13 +133,17 @@ class SegmentParts:
         records, self._rows[key] = self._pending.pop(key), 0
         scorer = self.scorers.get(*key) if key != ("", "") else None
         scored = scorer.score(records) if scorer else None
+        abouts = [record.about for record in records]
         if scorer is None and key != ("", ""):
             self.missing["/".join(key)] += len(records)
+            add_rows(self.waiting_rows, {key[0]: {"refused": _count_rows(abouts)}})
         else:
-            self.counts["undecodable"] += len(records) - (len(scored.abouts) if scored else 0)
+            understood = {id(about) for about in scored.abouts} if scored else set()
+            left_out = [about for about in abouts if id(about) not in understood]
+            self.counts["undecodable"] += len(left_out)
+            self._count_missing("refused", left_out)
         if scorer is None or scored is None:
             return
-        self.models.add(key[0])
         self.counts["rows"] += sum(scored.counts)
         times = np.array([_time_ms(about) for about in scored.abouts], np.int64)
         batch = build_batch(scored, times, scorer.contract)
@@ -130,12 +156,22 @@ class SegmentParts:
 
     def _count_times(self, key: tuple[str, str], times: npt.NDArray[np.int64], scored: Scored) -> None:
         """Count rows that come too late for a window, or are from a time that is still to come."""
+        rows = np.where([about.role == "shadow" for about in scored.abouts], 0, scored.counts)
+        self.answered[key] += int(rows.sum())
         if self.newly is not None and "/".join(key) not in self.newly:
             return
-        rows = np.where([about.role == "shadow" for about in scored.abouts], 0, scored.counts)
-        begin = self.begin(*key)
-        self.counts["late"] += int(rows[times < begin.timestamp() * 1000].sum()) if begin else 0
+        bounds = self.begin(*key)
+        if bounds:
+            impossible = int(rows[times < bounds.oldest.timestamp() * 1000].sum())
+            late = int(rows[times < bounds.begin.timestamp() * 1000].sum())
+            self.counts["late"] += late
+            reason: Reason = "behind" if self.is_behind else "late"
+            add_rows(self.in_no_window, {key[0]: {"clock": impossible, reason: late - impossible}})
         self.counts["ahead"] += int(rows[times > time.time() * 1000 + AHEAD_MS].sum())
+
+    def _count_missing(self, reason: Reason, abouts: Sequence[About]) -> None:
+        for about in abouts:
+            add_rows(self.in_no_window, {about.model: {reason: _count_rows([about])}})
 
     def _write(self, path: str, batch: pa.RecordBatch, group_rows: int) -> None:
         if path not in self._outputs:
@@ -178,6 +214,11 @@ def _read_all(segment: SegmentReader) -> Iterator[Record]:
         if record is None:
             return
         yield record
+
+
+def _count_rows(abouts: Sequence[About]) -> int:
+    """Return how many rows somebody got."""
+    return sum(max(1, about.rows) for about in abouts if about.kind == "prediction" and about.role != "shadow")
 
 
 def _time_ms(about: About) -> int:

@@ -25,6 +25,7 @@ from mlops_project.prediction_log.layout import (
     LABEL_DISPUTED,
     LABEL_SOURCE,
     LABEL_TIME,
+    MARKERS,
     ROLE,
     ROW,
     TIME,
@@ -32,7 +33,7 @@ from mlops_project.prediction_log.layout import (
 )
 from mlops_project.prediction_log.overdue import Overdue
 from mlops_project.prediction_log.records import Record, SegmentReader
-from mlops_project.prediction_log.retention import delete_dates
+from mlops_project.prediction_log.retention import Dropped, delete_dates, drop_oldest
 from mlops_project.prediction_log.scan import (
     EPOCH,
     MICROSECOND,
@@ -119,6 +120,11 @@ class LogReader:
         self._files.forget()
         return dates
 
+    def drop_oldest(self, max_bytes: int, find_begin: Callable[[str, str], datetime | None]) -> Dropped:
+        """Delete the oldest files if the log is larger than it may be; see ``retention.drop_oldest``."""
+        with self._files.store.lock(MARKERS):
+            return drop_oldest(self._files, max_bytes, find_begin)
+
     def leave_out_unreadable(self, work: Callable[[], T]) -> T:
         """Call ``work``, which reads the log. If a file cannot be read, call it again without it, or with it once mended."""
         while True:
@@ -134,6 +140,10 @@ class LogReader:
     def models(self) -> list[str]:
         """Return the models that have a log."""
         return self._files.models()
+
+    def list_versions(self, model: str) -> set[str]:
+        """Return the versions that have rows, by the names of the files."""
+        return self._files.list_versions(model)
 
     @_leaving_out_unreadable
     def versions(self, window: Window) -> dict[str, int]:

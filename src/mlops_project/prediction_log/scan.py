@@ -30,6 +30,7 @@ from mlops_project.prediction_log.layout import (
     VERSION,
     find_day,
     find_models,
+    find_version,
     model_folder,
 )
 from mlops_project.storage.directory import Directory
@@ -151,6 +152,12 @@ class Files:
         """Return the models that have a log."""
         return find_models(self.store.names(LOG))
 
+    def list_versions(self, model: str) -> set[str]:
+        """Return the versions that have files."""
+        folder = model_folder(model)
+        names = [name for day in self.store.names(folder) for name in self.store.names(f"{folder}/{day}", ".parquet")]
+        return {find_version(name) for name in names}
+
     def days(self, model: str, span: Span) -> list[tuple[str, Span]]:
         """Return the dates that have rows in a span, oldest first, each with its part of the span."""
         days = []
@@ -194,6 +201,17 @@ class Files:
                     self._known[file] = list(_describe(file, parquet))
             found += self._known[file]
         return found
+
+    def count_since(self, file: str, since: datetime) -> int:
+        """Return how many rows of a file are not older than a moment, without shadows; 0 if it cannot be read."""
+        span, rows = Span(to_microseconds(since), to_microseconds(datetime(9999, 1, 1, tzinfo=UTC))), 0
+        with contextlib.suppress(UnreadablePartError):
+            with _reading(file), self.open(file) as parquet:
+                row_groups = list(_describe(file, parquet))
+            wanted = [row_group for row_group in row_groups if row_group.may_hold(span, None)]
+            for _, _, batch in self.read(wanted, [TIME, VERSION, ROLE]):
+                rows += batch.filter(find_rows(batch, span, None)).num_rows
+        return rows
 
     def forget(self) -> None:
         """Forget the footers' statistics: the files are read anew."""

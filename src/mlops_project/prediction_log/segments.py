@@ -11,12 +11,16 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from mlops_project.prediction_log.overdue import Overdue
+from mlops_project.prediction_log.records import SegmentReader
 from mlops_project.sections import PredictionLogConfig
 from mlops_project.storage.locks import try_lock
 
 OPEN, CLOSED = ".open", ".log"
 NEW = ".new"  # being made; windows wait for it as for an open one
+DELETED = ".deleted"  # stands for a segment that was deleted unread: JSON, model → rows that it had
 NAME = re.compile(r"(\d{8}T\d{6})-.+")  # without its ending
 READ_FILE = ".ingested"  # what a monitor has read of this folder: a name without ending per line
 DAY_SECONDS = 86400.0
@@ -91,13 +95,13 @@ def delete_old(folder: Path, settings: PredictionLogConfig, patience: Overdue | 
         is_old = item.days > limit if item.read else item.file.name in ripe
         if is_old or total > settings.max_bytes:
             with contextlib.suppress(OSError):
+                rows = {} if item.read else _count_rows(item.file)
                 item.file.unlink()
                 deleted.append(item)
                 total -= item.size
-    for file in folder.glob(f"*{NEW}"):  # of a process that died while it made them
-        with contextlib.suppress(OSError):
-            if time.time() - file.stat().st_mtime > limit * DAY_SECONDS:
-                file.unlink()
+                if rows:
+                    item.file.with_suffix(DELETED).write_bytes(msgspec.json.encode(rows))
+    _delete_left_over(folder, limit)
     left = [item for item in segments if not item.read and item not in deleted]
     return Kept(
         sum(item.size for item in deleted),
@@ -105,6 +109,25 @@ def delete_old(folder: Path, settings: PredictionLogConfig, patience: Overdue | 
         sum(item.size for item in left),
         sum(item.size for item in left if item.days > limit),
     )
+
+
+def _count_rows(file: Path) -> dict[str, int]:
+    """Return model → rows that somebody got, of a segment; nothing if it cannot be read."""
+    rows: dict[str, int] = {}
+    with contextlib.suppress(OSError), file.open("rb") as stream:
+        for about, _, _ in SegmentReader(stream):
+            if about.kind == "prediction" and about.role != "shadow":
+                rows[about.model] = rows.get(about.model, 0) + about.rows
+    return rows
+
+
+def _delete_left_over(folder: Path, days: float) -> None:
+    """Delete what processes left that died while they made a segment, and notes of deleted segments that were read."""
+    read = list_read(folder)
+    for file in (*folder.glob(f"*{NEW}"), *folder.glob(f"*{DELETED}")):
+        with contextlib.suppress(OSError):
+            if file.stem in read or time.time() - file.stat().st_mtime > UNREAD_FACTOR * days * DAY_SECONDS:
+                file.unlink()
 
 
 def _list_closed(folder: Path) -> list[_Segment]:

@@ -2,8 +2,9 @@
 
 So ``kill -9`` loses no prediction that was acknowledged.
 
-Each process writes a segment of its own, ``<time>-<host>-<process>-<n>.open``, and renames it to ``.log`` when it is full or
-old. A segment's writer holds a lock on it; one without a lock was left by a process that died, and is closed by the next.
+Each process writes a segment of its own, named as ``sequence`` says and ending in ``.open``, and renames it to ``.log`` when it
+is full or old. A segment's writer holds a lock on it; one without a lock was left by a process that died, and is closed by the
+next.
 
 A segment that is deleted while it is written is written again, from what its open file still holds, within a second.
 """
@@ -23,6 +24,7 @@ from typing import Literal
 
 from mlops_project.prediction_log.records import MARKER_BYTES, SegmentReader, pack
 from mlops_project.prediction_log.segments import CLOSED, NEW, OPEN
+from mlops_project.prediction_log.sequence import draw_writer
 from mlops_project.sections import PredictionLogConfig
 from mlops_project.storage.locks import wait_for_lock
 
@@ -46,8 +48,10 @@ class LogWriter:
 
     Attributes
     ----------
-    records, bytes
-        Written since the start.
+    records, bytes, rows
+        Written since the start; rows are those of predictions that somebody got.
+    unlogged
+        Rows that somebody got and that could not be written.
     lost, missing
         Records that could not be written; records that were, and are gone because someone changed or deleted the segment.
     changes
@@ -56,7 +60,7 @@ class LogWriter:
 
     def __init__(self, folder: Path, settings: PredictionLogConfig) -> None:
         self.folder, self.settings = folder, settings
-        self.records = self.bytes = self.lost = self.missing = 0
+        self.records = self.bytes = self.rows = self.unlogged = self.lost = self.missing = 0
         self.changes: Counter[Change] = Counter()
         self._lock = threading.Lock()
         self._file: Path | None = None
@@ -64,29 +68,33 @@ class LogWriter:
         self._size = 0
         self._opened_at = 0.0
         self._segments = self._in_segment = 0
+        self._writer, self._begun = draw_writer(), (0, 0)  # rows and unlogged ones before the open segment
         self._is_stuck = False
         self._marker = secrets.token_bytes(MARKER_BYTES)
         self._host = socket.gethostname().partition(".")[0] or "host"
 
-    def append(self, about: bytes, request: bytes, response: bytes) -> bool:
+    def append(self, about: bytes, request: bytes, response: bytes, rows: int = 0) -> bool:
         """Write a record; False if it could not be written whole, and then nothing of it stays.
 
         Parameters
         ----------
         about
             JSON of ``records.About``.
+        rows
+            Rows of a prediction that somebody gets; 0 for labels and shadows.
         """
         with self._lock:
-            return self._write([(about, request, response)])
+            return self._write([(about, request, response)], rows)
 
-    def append_all(self, records: Sequence[tuple[bytes, bytes, bytes]]) -> list[bool]:
+    def append_all(self, records: Sequence[tuple[bytes, bytes, bytes]], rows: Sequence[int] = ()) -> list[bool]:
         """Write several records in one go, each as ``append`` does; return which could be written."""
         with self._lock:
-            if len(records) <= MAX_RECORDS and self._write(records):
+            if len(records) <= MAX_RECORDS and self._write(records, sum(rows)):
                 return [True] * len(records)
-            return [self._write([record]) for record in records]
+            counts = rows or [0] * len(records)
+            return [self._write([record], count) for record, count in zip(records, counts, strict=True)]
 
-    def _write(self, records: Sequence[tuple[bytes, bytes, bytes]]) -> bool:
+    def _write(self, records: Sequence[tuple[bytes, bytes, bytes]], rows: int) -> bool:
         pieces = self._pack(records)
         length = sum(map(len, pieces))
         written = 0
@@ -107,6 +115,7 @@ class LogWriter:
         self._size += length
         self._in_segment += len(records)
         self.records += len(records)
+        self.rows += rows
         self.bytes += length
         return True
 
@@ -119,6 +128,7 @@ class LogWriter:
     def _start_segment(self) -> None:
         self._close()
         if not self._is_stuck:
+            self._begun = self.rows, self.unlogged
             self._file, self._descriptor = self._create()
             self._opened_at = time.monotonic()
             self._size = self._in_segment = 0
@@ -127,13 +137,10 @@ class LogWriter:
         """Make a segment and lock it; return its file and descriptor."""
         self.folder.mkdir(parents=True, exist_ok=True)
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        while True:
-            self._segments += 1
-            file = self.folder / f"{stamp}-{self._host}-{os.getpid()}-{self._segments}{OPEN}"
-            if (
-                not file.exists() and not file.with_suffix(CLOSED).exists()
-            ):  # of a process before, and a clock that was set back
-                break
+        self._segments += 1
+        rows, unlogged = self._begun
+        name = f"{stamp}-{self._host}-{os.getpid()}-{self._segments}-w{self._writer}-r{rows}-u{unlogged}"
+        file = self.folder / f"{name}{OPEN}"
         unlocked = file.with_suffix(NEW)
         descriptor = os.open(unlocked, os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_RDWR | os.O_CLOEXEC, 0o644)
         try:

@@ -165,6 +165,9 @@ class MonitoringConfig(Section, frozen=True, dict=True):
     min_labels: Annotated[int, Meta(ge=30, description="Fewer labelled predictions give no live metric.")] = 100
     stale_label_hours: Annotated[float, Meta(gt=0, description="Labels that stay away for longer raise an alert.")] = 48.0
     log_retention_days: Annotated[float, Meta(gt=0, description="How long the Parquet log is kept.")] = 180.0
+    log_max_bytes: Annotated[
+        int, Meta(ge=4096, description="Beyond this size the oldest rows of the Parquet log are deleted before their time.")
+    ] = 20 * 2**30
     on_alert: Annotated[
         Literal["report", "retrain", "retrain-and-promote"],
         Meta(description="What an alert brings about by itself: nothing, a challenger, or a champion if the gates agree."),

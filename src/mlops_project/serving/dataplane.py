@@ -214,11 +214,14 @@ class DataPlane:
         log = self.log
         if log is None or not entries:
             return [True] * len(entries)
-        written = log.append_all([(self._describe(*entry), entry[0].body, entry[1].body) for entry in entries])
+        rows = [0 if role == "shadow" else answer.n_rows for _, answer, role in entries]
+        written = log.append_all([(self._describe(*entry), entry[0].body, entry[1].body) for entry in entries], rows)
         records, size = self._slots
         self._values[records], self._values[size] = log.records, log.bytes
         if not all(written):
             self.metrics.add(names.LOG_LOST, written.count(False))
+            if self.settings.log.on_failure == "serve":
+                log.unlogged += sum(count for count, whole in zip(rows, written, strict=True) if not whole)
         return written
 
     def _describe(self, question: Question, answer: Answer, role: str) -> bytes:

@@ -49,6 +49,17 @@ class Directory:
             return []
         return sorted(name for name in found if name.endswith(ending) and not name.startswith("."))
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Return name → size in bytes of a folder's files, without hidden ones; nothing if there is no such folder."""
+        path = self.path(folder)
+        self._system.invalidate_cache(path)
+        try:
+            found = self._system.ls(path, detail=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        named = {str(item["name"]).rstrip("/").rpartition("/")[2]: item for item in found if item["type"] == "file"}
+        return {name: int(item["size"] or 0) for name, item in named.items() if not name.startswith(".")}
+
     def exists(self, name: str) -> bool:
         """Whether there is a file or folder of this name."""
         return bool(self._system.exists(self.path(name)))

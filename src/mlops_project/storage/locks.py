@@ -16,6 +16,15 @@ def try_lock(file: int | IO[bytes]) -> bool:
     return True
 
 
+def is_locked(file: Path) -> bool:
+    """Whether another process has a file locked; False if it cannot be opened."""
+    try:
+        with file.open("rb") as stream:
+            return not try_lock(stream)
+    except OSError:
+        return False
+
+
 def wait_for_lock(file: int | IO[bytes]) -> None:
     """Lock an open file, or its descriptor, when no other process has it locked any more."""
     fcntl.flock(file, fcntl.LOCK_EX)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from mlops_project.prediction_log.records import About
+from mlops_project.prediction_log.sequence import sort_segments
 from mlops_project.prediction_log.writer import LogWriter
 from mlops_project.sections import PredictionLogConfig
 
@@ -48,7 +49,7 @@ class Segments:
         n_rows = len(rows) if isinstance(rows, list) else 1
         time_ns = round(at.timestamp() * 1e9)
         about = About(key, time_ns, model=model, version=version, role=role, wire=wire, content_type=content_type, rows=n_rows)
-        assert self._writer.append(msgspec.json.encode(about), body, response)
+        assert self._writer.append(msgspec.json.encode(about), body, response, 0 if role == "shadow" else n_rows)
         return key
 
     def label(self, key: str, label: Any, at: datetime = NOON, *, source: str = "", batch: str = "") -> None:
@@ -64,4 +65,4 @@ class Segments:
     def close(self) -> list[Path]:
         """End the segment and return the files of all."""
         self._writer.close()
-        return sorted(self.folder.glob("*.log"), key=lambda file: int(file.stem.rpartition("-")[2]))
+        return [self.folder / f"{name}.log" for name in sort_segments(file.stem for file in self.folder.glob("*.log"))]

@@ -16,7 +16,9 @@ from mlops_project.prediction_log import ingest as module
 from mlops_project.prediction_log import parts
 from mlops_project.prediction_log.ingest import Ingested, ingest
 from mlops_project.prediction_log.markers import read_damaged
+from mlops_project.prediction_log.parts import Bounds
 from mlops_project.prediction_log.records import Losses
+from mlops_project.prediction_log.scan import EPOCH
 from mlops_project.prediction_log.segments import list_read
 from mlops_project.prediction_log.typed import to_columns, to_predictions
 from mlops_project.runtime import Runtime
@@ -249,9 +251,9 @@ def test_rows_that_come_too_late_or_too_early_for_a_window_are_counted_once(segm
     segments.predict({"x": 0.6}, at=NOON - timedelta(days=1), version="3")
     segments.close()
     monkeypatch.setattr(module, "MAX_WAIT_SECONDS", 0.0)
-    first = run(begin=lambda _model, version: {"1": NOON, "3": NOON}[version])
+    first = run(begin=lambda _model, version: {"1": Bounds(EPOCH, NOON), "3": Bounds(EPOCH, NOON)}[version])
     assert (first.rows, first.late, first.ahead, first.waiting) == (5, 2, 1, 1)
-    second = run(lambda model, _version: find(model, "1"), begin=lambda *_: now)
+    second = run(lambda model, _version: find(model, "1"), begin=lambda *_: Bounds(EPOCH, now))
     assert (second.rows, second.late, second.ahead, second.segments) == (1, 1, 0, 1)
 
 

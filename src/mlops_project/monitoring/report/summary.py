@@ -50,6 +50,8 @@ def find_steps(now: Evaluation, command: Callable[..., str]) -> list[dict[str, s
         steps.append(
             ("Find out who sends these values: a source, a unit or a format changed. No retraining mends faulty data.", "")
         )
+    if "rows-missing" in names:
+        steps.append(("Find out where predictions get lost: the monitor's /status names them under rows and log.", ""))
     if names & {"data-drift", "prediction-drift"}:
         steps.append(("Look at what changed first, below: is the change real, or a fault on the way?", ""))
     if names & {"performance-loss", "data-drift", "estimated-loss"}:

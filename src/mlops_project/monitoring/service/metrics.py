@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import get_args
 
 from mlops_project.monitoring.results import AlertName, Evaluation
+from mlops_project.prediction_log.missing import REASONS
 from mlops_project.prometheus import Metric, build_family, write_families
 from mlops_project.sections import MonitoringConfig
 
@@ -111,6 +112,27 @@ ODD_TIMES = Metric(
     ("reason",),
     "Rows by a wrong clock: `late` ones are in no window, `ahead` ones in a later one.",
 )
+EVALUATED = Metric(
+    "mlops_monitor_rows_evaluated_total", "counter", ("model", "version"), "Predictions in windows that were evaluated."
+)
+WAITING = Metric(
+    "mlops_monitor_rows_waiting", "gauge", ("model", "version"), "Predictions that were read and wait for their window to end."
+)
+MISSING_ROWS = Metric(
+    "mlops_monitor_rows_missing_total",
+    "counter",
+    ("model", "reason"),
+    "Predictions that are in no window, by reason (late, behind, clock, torn, refused, deleted, unlogged, unreadable); "
+    "without a model where it is not known whose they were.",
+)
+LOG_SIZE = Metric("mlops_monitor_log_bytes", "gauge", (), "Size of the Parquet log; measured now and then.")
+LOG_MAX = Metric("mlops_monitor_log_max_bytes", "gauge", (), "Setting `monitoring.log_max_bytes`.")
+LOG_DROPPED = Metric(
+    "mlops_monitor_log_dropped_bytes_total",
+    "counter",
+    (),
+    "What was deleted from the Parquet log for `monitoring.log_max_bytes` before its time.",
+)
 CLOCK = Metric("mlops_clock_timestamp_seconds", "gauge", (), "What the monitor's clock says; seconds since 1970.")
 RETRAININGS = Metric(
     "mlops_retrainings_total",
@@ -135,6 +157,7 @@ METRICS = (
     *(ROWS, LAST_RUN, WINDOW_END, RUNS, FEATURE_DRIFT, FEATURE_DRIFTED, DRIFT_SHARE, DOMAIN_AUC, PREDICTION_DRIFT),
     *(MISSING, OUT_OF_RANGE, UNSEEN, METRIC, METRIC_LOW, METRIC_HIGH, COVERAGE, LABEL_DELAY, LAST_LABEL, ALERT),
     *(LOG_LAG, UNDECODABLE, DAMAGED, DAMAGED_BYTES, UNREADABLE, VANISHED, ODD_TIMES, CLOCK),
+    *(EVALUATED, WAITING, MISSING_ROWS, LOG_SIZE, LOG_MAX, LOG_DROPPED),
     *(RETRAININGS, RETRAINING, LAST_RETRAINING, ROLLBACKS),
     *(WINDOW_SECONDS, MIN_ROWS, STALE_LABELS),
 )
@@ -153,12 +176,13 @@ class MonitorMetrics:
     def __init__(self, settings: MonitoringConfig) -> None:
         self._lock = threading.Lock()
         self._newest: dict[str, Evaluation] = {}
-        shown_from_0 = (LOG_LAG, UNDECODABLE, DAMAGED, DAMAGED_BYTES, UNREADABLE, VANISHED)
+        shown_from_0 = (LOG_LAG, UNDECODABLE, DAMAGED, DAMAGED_BYTES, UNREADABLE, VANISHED, LOG_DROPPED)
         self._values: dict[tuple[Metric, Labels], float] = {(metric, ()): 0.0 for metric in shown_from_0}
         self._values |= {(ODD_TIMES, (reason,)): 0.0 for reason in ("late", "ahead")}
         self.put(WINDOW_SECONDS, settings.every_minutes * 60)
         self.put(MIN_ROWS, settings.min_rows)
         self.put(STALE_LABELS, settings.stale_label_hours * 3600)
+        self.put(LOG_MAX, settings.log_max_bytes)
 
     @property
     def newest(self) -> dict[str, Evaluation]:
@@ -186,6 +210,8 @@ class MonitorMetrics:
         """Show a model's counters from 0 on: what Prometheus sees first at 1 has not increased."""
         for result in ("ok", "error"):
             self.add(RUNS, 0.0, model, result)
+        for reason in REASONS:
+            self.add(MISSING_ROWS, 0.0, model, reason)
 
     def put(self, metric: Metric, value: float, *labels: str) -> None:
         """Set a value, also of a counter that is kept elsewhere."""

@@ -7,7 +7,7 @@ moment goes on where it was; report and MLflow are brought in step at the next s
 import logging
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import pairwise
@@ -18,20 +18,33 @@ from mlops_project.config import Config
 from mlops_project.errors import BundleError, TrackingError
 from mlops_project.monitoring.accepted import read_accepted
 from mlops_project.monitoring.alerts import TITLES, find_changes
+from mlops_project.monitoring.clocks import AHEAD, SlowClocks
 from mlops_project.monitoring.evaluate import evaluate_window
 from mlops_project.monitoring.log_state import ClockError, LogState, check_clocks
 from mlops_project.monitoring.report.page import build_report
 from mlops_project.monitoring.results import Evaluation, NextWindow
 from mlops_project.monitoring.service import metrics as exporter
+from mlops_project.monitoring.service.account import Account
 from mlops_project.monitoring.service.bundles import BundleFinder
 from mlops_project.monitoring.service.metrics import MonitorMetrics
 from mlops_project.monitoring.service.problems import Problems
 from mlops_project.monitoring.store import EvaluationStore
-from mlops_project.monitoring.windows import Pending, Progress, describe_next, find_start, find_window, list_pending
+from mlops_project.monitoring.windows import (
+    GRACE,
+    Pending,
+    Progress,
+    describe_next,
+    find_last_window,
+    find_start,
+    find_window,
+    list_pending,
+)
 from mlops_project.prediction_log.ingest import Ingested, ingest, ingest_again
 from mlops_project.prediction_log.markers import list_done, read_damaged
+from mlops_project.prediction_log.parts import Bounds
 from mlops_project.prediction_log.reader import LogReader, Window
 from mlops_project.prediction_log.segments import close_abandoned
+from mlops_project.prediction_log.sequence import find_host
 from mlops_project.storage.directory import Directory
 from mlops_project.tracking.evaluations import Logged, log_windows
 from mlops_project.tracking.events import EventKind
@@ -78,12 +91,19 @@ class Watcher:
         self._late = self._ahead = 0
         self.store = EvaluationStore(config.monitoring_dir)
         self._kept = Directory(config.monitoring_dir)
+        self.account = Account(self._kept, self.metrics)
+        self._clocks = SlowClocks(timedelta(seconds=config.prediction_log.segment_seconds) + GRACE)
+        self._dropped = ""
+        self._behind: Mapping[str, timedelta] = {}
+        self._versions: dict[str, set[str]] | None = None  # of each model, those whose rows may not all be in windows yet
 
     def restore(self) -> None:
         """Show what was found before, and bring report and MLflow in step with it."""
+        self.account.refresh()
         for model in self.store.models():
-            newest = self.store.read(model, last=1)
+            newest = self.store.read_shown(model, 1)
             self.metrics.begin(model)
+            self.account.restore(model, self.store.read(model))
             if newest:
                 self.metrics.show(newest[0])
                 self._write_report(model)
@@ -96,13 +116,29 @@ class Watcher:
             close_abandoned(Path(self.segments))
         self.reader.recheck()
         pending = list_pending(self.segments, list_done(self._kept))
+        self._behind = self._clocks.look(pending)
         self._check_clocks(pending)
-        begin = cache(self._find_begin)
-        done = ingest(self.segments, self.config.monitoring_dir, self.bundles, self.config.serving, begin=begin)
+        done = ingest(
+            self.segments,
+            self.config.monitoring_dir,
+            self.bundles,
+            self.config.serving,
+            begin=cache(self._find_begin),
+            is_behind=lambda name: find_host(name) in self._behind,
+            markers_since=pending.at - timedelta(days=self.config.monitoring.log_retention_days),
+        )
         left = pending.without(list_done(self._kept))
         self._note_ingested(done, pending, left)
+        self._note_versions(done)
         self.metrics.put(exporter.LOG_LAG, left.lag_seconds)
-        return left.find_watermark(options)
+        return left.find_watermark(options, self._behind)
+
+    def _note_versions(self, done: Ingested) -> None:
+        """Remember which versions have rows that may be in no window yet; at the first look, all of the log."""
+        if self._versions is None:
+            self._versions = {model: self.reader.list_versions(model) for model in self.reader.models()}
+        for model, version in done.versions:
+            self._versions.setdefault(model, set()).add(version)
 
     def _note_ingested(self, done: Ingested, pending: Pending, left: Pending) -> None:
         """Count and show what could not be read, and what was deleted before it was."""
@@ -117,14 +153,35 @@ class Watcher:
         counts = {exporter.UNDECODABLE: done.undecodable, exporter.DAMAGED: done.lost, exporter.DAMAGED_BYTES: done.lost_bytes}
         for metric, count in {**counts, exporter.VANISHED: len(vanished)}.items():
             self.metrics.add(metric, count)
+        self.account.refresh(done.touched)
         self.metrics.add(exporter.ODD_TIMES, done.late, "late")
         self.metrics.add(exporter.ODD_TIMES, done.ahead, "ahead")
         self.metrics.put(exporter.UNREADABLE, len(self.read_state().unreadable))
 
+    def keep_small(self) -> None:
+        """Delete the oldest rows of the Parquet log beyond ``monitoring.log_max_bytes``, and say so."""
+        limit = self.config.monitoring.log_max_bytes
+
+        def find_begin(model: str, version: str) -> datetime | None:
+            bounds = self._find_begin(model, version)
+            return bounds.begin if bounds else None
+
+        dropped = self.reader.drop_oldest(limit, cache(find_begin))
+        self.metrics.put(exporter.LOG_SIZE, dropped.left_bytes)
+        self.metrics.add(exporter.LOG_DROPPED, dropped.bytes)
+        if dropped.bytes:
+            said = (
+                "the Parquet log exceeded monitoring.log_max_bytes (%d): segments to %s were deleted, %d rows in no window yet"
+            )
+            logger.warning(said, limit, dropped.until, dropped.unevaluated)
+            self._dropped = dropped.until
+            self.account.refresh()
+
     def read_state(self) -> LogState:
         """Return what is wrong with the log itself."""
         unreadable = {**self._unreadable, **self.reader.left_out, **self.store.damaged}
-        return LogState(read_damaged(self._kept), unreadable, self._vanished, self._late, self._ahead)
+        behind = {host: lag.total_seconds() for host, lag in self._behind.items() if lag > AHEAD}
+        return LogState(read_damaged(self._kept), unreadable, self._vanished, self._late, self._ahead, behind, self._dropped)
 
     def _mend(self, file: str) -> bool:
         """Write a damaged file of the Parquet log anew, if its segment is still there."""
@@ -136,19 +193,19 @@ class Watcher:
 
     def _check_clocks(self, pending: Pending) -> None:
         try:
-            check_clocks(pending)
+            check_clocks(pending, self._behind)
             self.problems.settle("the clock")
         except ClockError as error:
             self.problems.note("the clock", error)
 
-    def _find_begin(self, model: str, version: str) -> datetime | None:
-        """Return where the next window of a version begins at the earliest; None if nothing is known of it."""
+    def _find_begin(self, model: str, version: str) -> Bounds | None:
+        """Return which times a version's rows may have; None if nothing is known of it."""
         bundle = self.bundles(model, version)
         if bundle is None:
             return None
         self._withdraw(model, bundle)
         progress = _find_progress(self.store.read(model, last=1, version=version), model, version, bundle)
-        return max(progress.begin, progress.last_end or progress.begin)
+        return Bounds(progress.begin, max(progress.begin, progress.last_end or progress.begin))
 
     def _withdraw(self, model: str, bundle: Bundle) -> None:
         """Take back evaluations of windows that are still to come: the clock was ahead. Their rows are evaluated again."""
@@ -159,7 +216,8 @@ class Watcher:
         if withdrawn:
             said = "%s: %d windows that end after now were evaluated by a clock that was ahead; they will be evaluated again"
             logger.error(said, model, len(withdrawn))
-            self.metrics.show_only(model, self.store.read(model, last=1))
+            self.metrics.show_only(model, self.store.read_shown(model, 1))
+            self.account.restore(model, self.store.read(model))
 
     def watch(self, watermark: datetime) -> None:
         """Evaluate every window that is due. What fails with one model is logged and counted, and the others go on."""
@@ -217,25 +275,37 @@ class Watcher:
             return f"version {version} has {rows} rows, {needed} are needed (monitoring.min_rows)"
         return self._evaluate(bundle, window, previous)
 
-    def _evaluate(self, bundle: Bundle, window: Window, previous: Sequence[Evaluation]) -> Evaluation:
+    def _evaluate(self, bundle: Bundle, window: Window, previous: Sequence[Evaluation], *, champion: bool = True) -> Evaluation:
         accepted = read_accepted(self.store, window.model)
+        before = self.store.read(window.model, last=1)
         return self.reader.leave_out_unreadable(
-            lambda: evaluate_window(self.config, bundle, self.reader, window, previous, accepted=accepted)
+            lambda: evaluate_window(
+                self.config,
+                bundle,
+                self.reader,
+                window,
+                previous,
+                accepted=accepted,
+                losses=self.account.find_losses(window.model).both,
+                noted=before[-1].missing_total if before else {},
+                champion=champion,
+            )
         )
 
     def keep(self, evaluation: Evaluation) -> None:
         """Keep an evaluation, which makes its window done, and show it."""
         self.store.append(evaluation)
+        self.account.add(evaluation)
         self._write_report(evaluation.model)
-        self.metrics.show(evaluation)
+        self.metrics.show(self.store.read_shown(evaluation.model, 1)[-1])
         self.metrics.add(exporter.RUNS, 1.0, evaluation.model, "ok")
         self._log(evaluation.model)
 
     def _write_report(self, model: str) -> None:
-        history = self.store.read(model, last=HISTORY)
+        history = self.store.read_shown(model, HISTORY)
         bundle = self.bundles(model, history[-1].version)
         contract = bundle.contract if bundle else None
-        page = build_report(history, self.config, contract, self.read_state().notes())
+        page = build_report(history, self.config, contract, [*self.account.write_notes(model), *self.read_state().notes()])
         self.store.write(model, REPORT, page.encode())
 
     def _log(self, model: str) -> None:
@@ -255,14 +325,36 @@ class Watcher:
     def _evaluate_due(self, model: str, watermark: datetime) -> Iterator[Evaluation]:
         version, bundle = self.find_champion(model)
         self._withdraw(model, bundle)
+        self.next_windows[model] = yield from self._evaluate_version(model, version, bundle, watermark, champion=True)
+        yield from self.evaluate_others(model, version, watermark)
+
+    def evaluate_others(self, model: str, champion: str, watermark: datetime) -> Iterator[Evaluation]:
+        """Yield evaluations of what other versions answered: the last rows of those before the champion, and a canary's."""
+        versions = (self._versions or {}).get(model, set())
+        for version in sorted(versions - {champion}):
+            bundle = self.bundles(model, version)
+            if bundle is None:
+                continue
+            left = yield from self._evaluate_version(model, version, bundle, watermark, champion=False)
+            if not left.rows:
+                versions.discard(version)
+
+    def _evaluate_version(
+        self, model: str, version: str, bundle: Bundle, watermark: datetime, *, champion: bool
+    ) -> Generator[Evaluation, None, NextWindow]:
+        """Yield the evaluations of a version's windows that are due; return how far the next one is."""
+        settings = self.config.monitoring
         while True:
             previous = self.store.read(model, last=PAST, version=version)
             progress = _find_progress(previous, model, version, bundle)
-            window = find_window(self.reader, progress, watermark, self.config.monitoring)
+            window = find_window(self.reader, progress, watermark, settings)
+            if window is None and not champion:
+                window = find_last_window(self.reader, progress, watermark, settings)
             if window is None:
-                self.next_windows[model] = describe_next(self.reader, progress, self.config.monitoring)
-                return
-            yield self._evaluate(bundle, window, previous)
+                left = describe_next(self.reader, progress, settings)
+                self.account.note_waiting(model, version, left.rows)
+                return left
+            yield self._evaluate(bundle, window, previous, champion=champion)
 
 
 def _find_progress(previous: Sequence[Evaluation], model: str, version: str, bundle: Bundle) -> Progress:
@@ -272,15 +364,16 @@ def _find_progress(previous: Sequence[Evaluation], model: str, version: str, bun
 
 def _log(config: Config, history: Sequence[Evaluation], page: bytes) -> None:
     """Log each version's windows to its run in MLflow, the newest version's with the report."""
-    newest = history[-1]
-    changes = [_find_events(None, history[0]), *(_find_events(before, now) for before, now in pairwise(history))]
+    newest = next((item for item in reversed(history) if item.champion), history[-1])
+    shown = [item for item in history if item.champion]
+    changes = {item.end: _find_events(before, item) for before, item in pairwise([None, *shown]) if item}
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / REPORT
         report.write_bytes(page)
         for version in dict.fromkeys(item.version for item in history):
             logged = [
-                Logged(item.end, _find_figures(item), events)
-                for item, events in zip(history, changes, strict=True)
+                Logged(item.end, _find_figures(item), changes.get(item.end, []) if item.champion else [])
+                for item in history
                 if item.version == version
             ]
             log_windows(config, newest.model, version, logged, report if version == newest.version else None)

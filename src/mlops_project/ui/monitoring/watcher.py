@@ -125,14 +125,15 @@ class EvaluationWatcher:
                 content = store.read_bytes(self._model, name)
                 self._points[name] = None if content is None else self._decode(content)
         self._points = {name: self._points[name] for name in names}
-        return tuple(item for item in self._points.values() if item is not None)
+        found = [item for item in self._points.values() if item is not None]
+        return tuple([item for item in found if item.champion] or found)  # as the report
 
     def _decode(self, content: bytes) -> Evaluation | None:
         try:
             whole = msgspec.json.decode(content, type=Evaluation)
         except msgspec.MsgspecError:
             return None
-        if self._newest is None or whole.end >= self._newest.end:
+        if self._newest is None or (whole.champion, whole.end) >= (self._newest.champion, self._newest.end):
             self._newest = whole
         return trim(whole)
 
