@@ -7,7 +7,7 @@ import pytest
 
 from mlops_project.bundle import load_bundle
 from mlops_project.monitor import Monitor
-from mlops_project.monitoring.results import NextWindow
+from mlops_project.monitoring.next_window import NextWindow
 from mlops_project.retrain import read_labelled
 from tests.evaluations import make_evaluation
 from tests.integration.watched import MINUTE, ROWS, World, ago

@@ -13,8 +13,9 @@ import pytest
 import uvicorn
 
 from mlops_project.bundle import load_bundle
+from mlops_project.monitoring.next_window import NextWindow
 from mlops_project.monitoring.report.summary import format_minute
-from mlops_project.monitoring.results import Evaluation, NextWindow
+from mlops_project.monitoring.results import Evaluation
 from mlops_project.monitoring.service.http import MonitorBackend, build_service
 from mlops_project.monitoring.service.metrics import MonitorMetrics
 from mlops_project.monitoring.store import EvaluationStore

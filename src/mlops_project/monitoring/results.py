@@ -385,27 +385,3 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     def firing(self) -> tuple[Alert, ...]:
         """The alerts that fire."""
         return tuple(alert for alert in self.alerts if alert.firing)
-
-
-class NextWindow(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a window has come that has not ended.
-
-    Attributes
-    ----------
-    version
-        Whose predictions.
-    rows
-        Predictions in it that were read so far.
-    needed
-        How many it must have at least.
-    start
-        When it began; ISO 8601, UTC; empty before the first prediction.
-    end
-        When it ends; ISO 8601, UTC; empty while that is open, because there are too few predictions.
-    """
-
-    version: str
-    rows: int
-    needed: int
-    start: str = ""
-    end: str = ""

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlops_project.monitoring.results import NextWindow
+from mlops_project.monitoring.next_window import NextWindow
 from mlops_project.prediction_log.reader import LogReader, Window
 from mlops_project.prediction_log.scan import MICROSECOND
 from mlops_project.prediction_log.sequence import find_host

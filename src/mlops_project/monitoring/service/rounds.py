@@ -5,27 +5,25 @@ moment goes on where it was; report and MLflow are brought in step at the next s
 """
 
 import logging
-import math
-import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 
 from mlops_project.bundle import Bundle
 from mlops_project.config import Config
 from mlops_project.errors import BundleError, TrackingError
 from mlops_project.monitoring.accepted import read_accepted
-from mlops_project.monitoring.alerts import TITLES, find_changes
 from mlops_project.monitoring.clocks import AHEAD, SlowClocks
 from mlops_project.monitoring.evaluate import evaluate_window
 from mlops_project.monitoring.log_state import ClockError, LogState, check_clocks
+from mlops_project.monitoring.next_window import NextWindow
 from mlops_project.monitoring.report.page import build_report
-from mlops_project.monitoring.results import Evaluation, NextWindow
+from mlops_project.monitoring.results import Evaluation
 from mlops_project.monitoring.service import metrics as exporter
 from mlops_project.monitoring.service.account import Account
 from mlops_project.monitoring.service.bundles import BundleFinder
+from mlops_project.monitoring.service.logged import log_evaluations
 from mlops_project.monitoring.service.metrics import MonitorMetrics
 from mlops_project.monitoring.service.problems import Problems
 from mlops_project.monitoring.store import EvaluationStore
@@ -46,8 +44,6 @@ from mlops_project.prediction_log.reader import LogReader, Window
 from mlops_project.prediction_log.segments import close_abandoned
 from mlops_project.prediction_log.sequence import find_host
 from mlops_project.storage.directory import Directory
-from mlops_project.tracking.evaluations import Logged, log_windows
-from mlops_project.tracking.events import EventKind
 
 PAST = 200  # evaluations of a version, some of them with drift, for the ``past.KEPT`` quiet ones
 HISTORY = 300  # evaluations of a model that the report looks back on
@@ -313,7 +309,7 @@ class Watcher:
         if not self.config.tracking.enabled:
             return
         try:
-            _log(self.config, self.store.read(model, last=HISTORY), self.read_report(model) or b"")
+            log_evaluations(self.config, self.store.read(model, last=HISTORY), self.read_report(model) or b"")
             self.problems.settle("MLflow")
         except TrackingError as error:
             self.problems.note("MLflow", error)
@@ -360,42 +356,3 @@ class Watcher:
 def _find_progress(previous: Sequence[Evaluation], model: str, version: str, bundle: Bundle) -> Progress:
     last_end = datetime.fromisoformat(previous[-1].end) if previous else None
     return Progress(model, version, last_end, datetime.fromisoformat(bundle.metadata.created_at) - CLOCKS_DIFFER)
-
-
-def _log(config: Config, history: Sequence[Evaluation], page: bytes) -> None:
-    """Log each version's windows to its run in MLflow, the newest version's with the report."""
-    newest = next((item for item in reversed(history) if item.champion), history[-1])
-    shown = [item for item in history if item.champion]
-    changes = {item.end: _find_events(before, item) for before, item in pairwise([None, *shown]) if item}
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / REPORT
-        report.write_bytes(page)
-        for version in dict.fromkeys(item.version for item in history):
-            logged = [
-                Logged(item.end, _find_figures(item), changes.get(item.end, []) if item.champion else [])
-                for item in history
-                if item.version == version
-            ]
-            log_windows(config, newest.model, version, logged, report if version == newest.version else None)
-
-
-def _find_events(before: Evaluation | None, now: Evaluation) -> list[tuple[EventKind, str]]:
-    began, over = find_changes(before, now)
-    events: list[tuple[EventKind, str]] = [("alert", f"{TITLES[alert.name]}: {alert.reason}") for alert in began]
-    return events + [("recovered", f"{TITLES[alert.name]}: no longer so") for alert in over]
-
-
-def _find_figures(evaluation: Evaluation) -> dict[str, float]:
-    """Return what is logged of a window: metrics with their intervals, drift, alerts that fire."""
-    figures = {"rows": float(evaluation.rows), "alerts": float(len(evaluation.firing))}
-    for value in (*evaluation.performance.live, *evaluation.performance.estimated):
-        for name, number in (("", value.value), ("_low", value.low), ("_high", value.high)):
-            figures[f"{value.source}_{value.name}{name}"] = number
-    if evaluation.drift.features:
-        figures["drift_share"] = evaluation.drift.share
-        figures["drifted_features"] = float(sum(feature.drifted for feature in evaluation.drift.features))
-    if evaluation.drift.domain:
-        figures["domain_auc"] = evaluation.drift.domain.auc
-    if evaluation.performance.label_coverage is not None:
-        figures["label_coverage"] = evaluation.performance.label_coverage
-    return {name: number for name, number in figures.items() if math.isfinite(number)}

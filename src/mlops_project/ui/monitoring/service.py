@@ -6,7 +6,8 @@ from urllib.parse import quote
 import msgspec
 
 from mlops_project.client.http import ServerError, send
-from mlops_project.monitoring.results import Evaluation, NextWindow
+from mlops_project.monitoring.next_window import NextWindow
+from mlops_project.monitoring.results import Evaluation
 
 
 class Retraining(msgspec.Struct, frozen=True):

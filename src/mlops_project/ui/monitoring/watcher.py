@@ -8,7 +8,8 @@ import msgspec
 
 from mlops_project.client.http import ServerError
 from mlops_project.errors import MLOpsError
-from mlops_project.monitoring.results import Bins, Evaluation, NextWindow
+from mlops_project.monitoring.next_window import NextWindow
+from mlops_project.monitoring.results import Bins, Evaluation
 from mlops_project.monitoring.store import EvaluationStore
 from mlops_project.ui.monitoring.service import Monitor, MonitorStatus
 
