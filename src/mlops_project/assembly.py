@@ -11,7 +11,11 @@ from mlops_project.bundle import CONFIG_FILE, MODEL_FILE, PROFILE_FILE, REFERENC
 from mlops_project.command import Step
 from mlops_project.config import Config
 from mlops_project.contract import Contract
+from mlops_project.errors import ExportError
 from mlops_project.findings import Finding, accept, accept_all, summarise
+from mlops_project.metadata import FORMAT_VERSION, ONNX_FORMAT_VERSION, PythonModel
+from mlops_project.names import show
+from mlops_project.python_engine.trusted import TRUSTED_TYPES
 
 BOOSTERS = ("catboost", "lightgbm", "xgboost")  # libraries that a logged model needs beside scikit-learn
 
@@ -26,6 +30,10 @@ if TYPE_CHECKING:
     from mlops_project.modeling.side_work import SideWork
     from mlops_project.reference.training_windows import TrainingWindows
     from mlops_project.runtime import Runtime
+
+IN_PYTHON = (
+    "; or let the pipeline itself answer, in a process of its own: export.engine: python (docs/python.md says what it costs)"
+)
 
 
 @dataclass
@@ -54,6 +62,8 @@ class Fitted:
         Whether the caller fitted the pipeline.
     charts
         PNG files of the search that found the parameters.
+    python
+        Of a pipeline that answers itself; None if it is exported.
     """
 
     pipeline: Any
@@ -67,6 +77,7 @@ class Fitted:
     choice: "Choice | None" = None
     is_own: bool = False
     charts: tuple[Path, ...] = ()
+    python: PythonModel | None = None
 
 
 def assemble(
@@ -128,14 +139,37 @@ def assemble(
 
 
 def _export(fitted: Fitted, folder: Path, step: Step) -> "tuple[Runtime, HeldOut, Parity]":
-    """Write the ONNX model and prove that it answers as the pipeline does."""
-    from mlops_project.modeling.evaluation import encode_target
-    from mlops_project.modeling.export import answer_held_out, check_parity, export_onnx, load_exported
+    """Write the model that is served and prove that it answers as the pipeline does."""
     from mlops_project.modeling.pipeline import prepare_for_serving
 
-    pipeline, contract, split = fitted.pipeline, fitted.contract, fitted.split
+    engine = fitted.config.export.engine
     step("exporting")
-    prepare_for_serving(pipeline)
+    prepare_for_serving(fitted.pipeline)
+    if engine == "python":
+        return _keep_pipeline(fitted, folder, step, "export.engine is python")
+    try:
+        return _export_onnx(fitted, folder, step)
+    except ExportError as error:
+        if engine == "onnx":
+            raise ExportError(f"{error}{IN_PYTHON}") from error
+        return _keep_pipeline(fitted, folder, step, str(error))
+
+
+def _keep_pipeline(fitted: Fitted, folder: Path, step: Step, reason: str) -> "tuple[Runtime, HeldOut, Parity]":
+    """Store the pipeline itself, let it answer in a process of its own, and compare the answers."""
+    from mlops_project.modeling.stored import store_pipeline
+
+    step("comparing the stored pipeline with the one in memory")
+    stored = store_pipeline(fitted.pipeline, fitted.contract, fitted.split, folder, fitted.config.proof)
+    fitted.python = PythonModel(types=stored.types, reason=show(reason, 1000))
+    return stored.runtime, stored.held_out, stored.parity
+
+
+def _export_onnx(fitted: Fitted, folder: Path, step: Step) -> "tuple[Runtime, HeldOut, Parity]":
+    from mlops_project.modeling.evaluation import encode_target
+    from mlops_project.modeling.export import answer_held_out, check_parity, export_onnx, load_exported
+
+    pipeline, contract, split = fitted.pipeline, fitted.contract, fitted.split
     model = export_onnx(pipeline, contract)
     step("comparing the exported model with the pipeline")
     runtime = load_exported(model, contract)
@@ -170,12 +204,14 @@ def _describe(folder: Path, fitted: Fitted, evaluation: "Evaluation", findings: 
     settings = public_settings(config)
     (folder / CONFIG_FILE).write_text(format_settings(settings), encoding="utf-8")
     return Metadata(
+        format_version=ONNX_FORMAT_VERSION if fitted.python is None else FORMAT_VERSION,
         name=config.model.name,
         started_at=fitted.started,
         created_at=now(),
         estimator=fitted.estimator,
         choice=fitted.choice,
         contract=fitted.contract,
+        python=fitted.python,
         metrics=evaluation.metrics,
         metric_intervals=evaluation.intervals,
         baselines=evaluation.baselines,
@@ -280,14 +316,16 @@ def _dump(pipeline: Any, folder: Path) -> None:
 def _write_mlflow_model(folder: Path, fitted: Fitted) -> None:
     import pandas as pd
 
-    from mlops_project.modeling.pipeline import TRUSTED_TYPES
-
     with contextlib.suppress(ModuleNotFoundError):  # training works without MLflow; the bundle then lacks its model format
         from mlops_project.tracking.flavor import find_library_types, save_mlflow_model
 
         # made of medians and most frequent values: a real row would be somebody's data
         example = pd.DataFrame([fitted.contract.example_row()]).astype(fitted.split.test_features.dtypes.to_dict())
-        types = find_library_types(fitted.pipeline) if fitted.is_own else TRUSTED_TYPES
+        types: tuple[str, ...] = TRUSTED_TYPES
+        if fitted.python is not None:
+            types = fitted.python.types
+        elif fitted.is_own:
+            types = find_library_types(fitted.pipeline)
         estimator: str = fitted.chosen.model.estimator
         if fitted.is_own:
             libraries = (name for name in BOOSTERS if any(kind.startswith(f"{name}.") for kind in types))

@@ -4,7 +4,7 @@
 
     artifacts/model/
     ├── metadata.json       format version, contract, metrics, digests, versions, sha256 of every other file
-    ├── model.onnx          what is served
+    ├── model.onnx          what is served; model.skops if there is no exact graph
     ├── MLmodel, model.skops, requirements.txt, …   the same model for MLflow
     ├── model.joblib        the fitted scikit-learn pipeline
     ├── reference.parquet   held-out rows with their target (optional)
@@ -96,8 +96,8 @@ class Bundle:
 
     @property
     def model_file(self) -> Path:
-        """The ONNX model."""
-        return self.path / MODEL_FILE
+        """What is served: the ONNX model, or the pipeline that Python answers for."""
+        return self.path / self.metadata.model_file
 
     @property
     def version(self) -> str:

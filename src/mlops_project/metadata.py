@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -20,8 +20,10 @@ from mlops_project.errors import BundleError
 from mlops_project.findings import Finding
 from mlops_project.names import EXPECTED_MODEL_NAME, LINES, MAX_NAME, MAX_TEXT, is_model_name, is_plain, show
 
-FORMAT_VERSION = 2  # 2: the contract says how values are read
+FORMAT_VERSION = 3  # 2: the contract says how values are read; 3: a pipeline in Python in place of the ONNX model
+ONNX_FORMAT_VERSION = 2  # what has an ONNX model can be read by earlier versions
 MODEL_FILE = "model.onnx"
+PYTHON_MODEL_FILE = "model.skops"
 METADATA_FILE = "metadata.json"
 TRACKING_FILE = "tracking.json"
 CONFIG_FILE = "config.yaml"
@@ -29,6 +31,23 @@ MAX_BYTES = 64 << 20  # of metadata.json: 20,000 columns with 50 categories each
 SEAL = b',\n  "sha256": "'
 AFTER_SEAL = re.compile(rb'[0-9a-f]{64}"\n\}\n')
 SHA256 = re.compile(r"[0-9a-f]{64}")
+
+Engine = Literal["onnx", "python"]
+
+
+class PythonModel(msgspec.Struct, frozen=True, kw_only=True):
+    """What is said of a pipeline that scikit-learn itself answers for.
+
+    Attributes
+    ----------
+    types
+        Those in it that skops loads only where they are trusted: ``package.module.Class``. The file decides, not this list.
+    reason
+        Why it is not exported as an exact graph.
+    """
+
+    types: tuple[str, ...] = ()
+    reason: str = ""
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +67,8 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         How ``auto`` chose; None where the configuration names an estimator.
     contract
         Inputs and outputs.
+    python
+        Of a pipeline that scikit-learn answers for, in a process of its own; None for an ONNX model.
     metrics
         Metric → value on the held-out rows.
     metric_intervals
@@ -72,13 +93,14 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         Path inside the bundle → sha256.
     """
 
-    format_version: int = FORMAT_VERSION
+    format_version: int = ONNX_FORMAT_VERSION
     name: str
     started_at: str
     created_at: str
     estimator: str
     choice: Choice | None = None
     contract: Contract
+    python: PythonModel | None = None
     metrics: dict[str, float]
     metric_intervals: dict[str, tuple[float, float]] = msgspec.field(default_factory=dict)
     baselines: tuple[Baseline, ...] = ()
@@ -93,6 +115,16 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     libraries: dict[str, str] = msgspec.field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     files: dict[str, str] = msgspec.field(default_factory=dict)
+
+    @property
+    def engine(self) -> Engine:
+        """What answers: ONNX Runtime, or a pipeline in Python."""
+        return "onnx" if self.python is None else "python"
+
+    @property
+    def model_file(self) -> str:
+        """Name of the file that is served."""
+        return MODEL_FILE if self.python is None else PYTHON_MODEL_FILE
 
 
 class _UnsealedMetadata(Metadata, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -171,8 +203,8 @@ def read_metadata(raw: bytes) -> Metadata:
         raise BundleError(f"bundle format {show(repr(version), 40)} is unknown here {known}; update mlops_project")
     metadata = _decode(raw, Metadata, _UnsealedMetadata)
     check_metadata(metadata)
-    if MODEL_FILE not in metadata.files:
-        raise BundleError(f"{METADATA_FILE} does not list {MODEL_FILE}; train again")
+    if metadata.model_file not in metadata.files:
+        raise BundleError(f"{METADATA_FILE} does not list {metadata.model_file}; train again")
     return metadata
 
 
@@ -227,6 +259,8 @@ def check_metadata(metadata: Metadata) -> None:
     if metadata.choice is not None:
         _check_values([("the choice's reason", metadata.choice.reason)])
         _check_values(_list_texts([item.params for item in metadata.choice.candidates], "the choice's parameters"))
+    if metadata.python is not None:
+        _check_values([("the reason for the Python engine", metadata.python.reason)])
     _check_values((f"finding {show(repr(found.code), 80)}", text) for found in metadata.findings for text in _texts_of(found))
     check_contract(metadata.contract)
     for name, digest in metadata.files.items():
@@ -269,6 +303,8 @@ def _list_names(metadata: Metadata) -> Iterator[tuple[str, str]]:
     if metadata.choice is not None:
         yield "the choice's metric", metadata.choice.metric
         yield from (("an estimator that was tried", item.estimator) for item in metadata.choice.candidates)
+    if metadata.python is not None:
+        yield from (("a type in the pipeline", name) for name in metadata.python.types)
     for baseline in metadata.baselines:
         yield from (("a baseline's name or description", text) for text in (baseline.name, baseline.description))
         yield from (("a metric's name", name) for name in (*baseline.metrics, *baseline.gains, *baseline.gain_intervals))

@@ -16,6 +16,7 @@ from mlops_project.contract import Contract
 from mlops_project.errors import BundleError
 from mlops_project.names import show
 from mlops_project.onnx_session import import_onnxruntime
+from mlops_project.python_engine.process import ANSWER_SECONDS, PythonRuntime
 from mlops_project.runtime import Runtime
 from mlops_project.sandbox import LimitedProcess, ProofError, report, restrict_self
 from mlops_project.sections import ProofConfig
@@ -23,7 +24,7 @@ from mlops_project.sections import ProofConfig
 DEFAULTS = ProofConfig()
 LACKS_MEMORY = ("bad_alloc", "bad allocation", "failed to allocate", "out of memory")  # in ONNX Runtime's messages
 
-_proven: set[str] = set()  # digests of what has answered since this process started
+_proven: dict[str, ProofConfig] = {}  # digest of what has answered since this process started → its limits
 
 
 class _Task(msgspec.Struct, frozen=True):
@@ -50,6 +51,10 @@ def prove(bundle: Bundle, limits: ProofConfig = DEFAULTS, *, meanwhile: Callable
     ProofError
         If it gives no answer, or none within the limits.
     """
+    if bundle.metadata.engine == "python":
+        if bundle.digest not in _proven:
+            load_runtime(bundle, limits)
+        return
     task = _Task(bundle.contract, file=str(bundle.model_file.absolute()), digest=bundle.metadata.files[MODEL_FILE])
     _prove(task, bundle.digest, limits, meanwhile)
 
@@ -87,22 +92,75 @@ def _prove(task: _Task, key: str, limits: ProofConfig, meanwhile: Callable[[], o
         raise ProofError("memory", f"the model needs more than {size} of memory (proof.memory_bytes): {message}")
     if cause != "answered":
         raise ProofError("refused", message)
-    _proven.add(key)
+    _proven[key] = limits
 
 
 def note_proven(bundle: Bundle) -> None:
-    """Count a bundle's model as proven without a child: this process made it and compared its answers."""
-    _proven.add(bundle.digest)
+    """Count a bundle's model as proven without a child: this process made it and compared its answers.
+
+    Of a pipeline in Python, the types are trusted as well: this process holds their code.
+    """
+    types = () if bundle.metadata.python is None else bundle.metadata.python.types
+    _proven[bundle.digest] = msgspec.structs.replace(DEFAULTS, trusted_types=types)
 
 
-def load_runtime(bundle: Bundle, limits: ProofConfig = DEFAULTS) -> Runtime:
+class PythonLoading(msgspec.Struct, frozen=True):
+    """What another process needs to load a pipeline in Python that was proven in this one: the file's sha256 and the limits."""
+
+    digest: str
+    limits: ProofConfig
+
+
+def find_loading(bundle: Bundle) -> PythonLoading | None:
+    """Return how a proven bundle's pipeline is loaded elsewhere; None for an ONNX model."""
+    if bundle.metadata.engine == "onnx":
+        return None
+    return PythonLoading(bundle.metadata.files[bundle.metadata.model_file], _proven.get(bundle.digest, DEFAULTS))
+
+
+def load_proven(file: Path, contract: Contract, python: PythonLoading | None) -> Runtime:
+    """Load a model that another process has proven.
+
+    Raises
+    ------
+    BundleError
+        If it cannot be read.
+    """
+    return Runtime(file, contract) if python is None else PythonRuntime(file, python.digest, contract, python.limits)
+
+
+def load_runtime(
+    bundle: Bundle,
+    limits: ProofConfig = DEFAULTS,
+    *,
+    seconds: float = ANSWER_SECONDS,
+    processes: int = 1,
+    trusts_known: bool = True,
+) -> Runtime:
     """Load a checked bundle's model, once a child process has shown that it answers.
+
+    Parameters
+    ----------
+    limits
+        Time and memory that it may take to answer once, and what is trusted in it.
+    seconds, processes
+        Of a pipeline in Python: how long an answer may take, and in how many processes it runs.
+    trusts_known
+        Whether a pipeline in Python that this process made, or has loaded before, is loaded again whatever the limits say now.
 
     Raises
     ------
     BundleError
         If it does not, or ONNX Runtime cannot load it.
     """
+    if bundle.metadata.engine == "python":
+        known = _proven.get(bundle.digest, DEFAULTS).trusted_types if trusts_known else ()
+        trusting = msgspec.structs.replace(limits, trusted_types=(*limits.trusted_types, *known))
+        file, digest = bundle.model_file, bundle.metadata.files[bundle.model_file.name]
+        pipeline = PythonRuntime(file, digest, bundle.contract, trusting, seconds=seconds, processes=processes)
+        pipeline.check_example()
+        _proven[bundle.digest] = trusting
+        return pipeline
     prove(bundle, limits, meanwhile=import_onnxruntime)
     return Runtime.load(bundle)
 

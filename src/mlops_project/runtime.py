@@ -61,7 +61,7 @@ class Predictions(NamedTuple):
 
 
 class Runtime:
-    """A loaded model. Safe to call from several threads at once.
+    """A loaded model. Safe to call from several threads at once. Those of the Python engine have a ``run`` of their own.
 
     Parameters
     ----------
@@ -80,6 +80,9 @@ class Runtime:
     BundleError
         If ONNX Runtime cannot load the model.
     """
+
+    is_remote = False  # whether another process answers, for which an event loop must not wait
+    processes = 1  # how many calls of ``run`` are answered at the same time
 
     def __init__(self, model: Path | bytes, contract: Contract, *, threads: int = 1, native: bool = True) -> None:
         self._model, self.contract = model, contract
@@ -136,6 +139,8 @@ class Runtime:
             If the bundle is missing or damaged, or the model does not load.
         """
         bundle = source if isinstance(source, Bundle) else load_bundle(source)
+        if bundle.metadata.engine == "python":
+            raise BundleError(f"{bundle.path}: there is no exact graph of this model; mlops.load loads its pipeline")
         return cls(bundle.model_file, bundle.contract, threads=threads)
 
     def check_example(self) -> None:

@@ -65,10 +65,9 @@ class LimitedProcess:
     """
 
     def __init__(self, module: str, task: bytes, *, seconds: float, memory_bytes: int) -> None:
-        self.seconds, self.memory_bytes = seconds, min(memory_bytes, find_room())
+        self.seconds, self.memory_bytes = seconds, find_memory(memory_bytes)
         self._reader, writer = os.pipe()
         limits = (str(writer), str(math.ceil(seconds) + 1), str(self.memory_bytes), str(os.getpid()))
-        environment = {name: os.environ[name] for name in PASSED if name in os.environ} | OURS
         try:
             with tempfile.TemporaryFile() as file:
                 file.write(task)
@@ -78,7 +77,7 @@ class LimitedProcess:
                     stdin=file,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
-                    env=environment,
+                    env=pass_environment(),
                     pass_fds=(writer,),
                     start_new_session=True,
                 )
@@ -129,6 +128,16 @@ class LimitedProcess:
         return ProofError("crash", f"the process that tried the model {how}")
 
 
+def pass_environment() -> dict[str, str]:
+    """Return the variables of a child: where programs and libraries are, no secrets."""
+    return {name: os.environ[name] for name in PASSED if name in os.environ} | OURS
+
+
+def find_memory(wanted_bytes: int) -> int:
+    """Return how much memory a child may take: what is wanted, or what this process's container has left for it."""
+    return min(wanted_bytes, find_room())
+
+
 def find_room() -> int:
     """Return how much memory this process's container has left for a child; without such a limit, more than any setting."""
     for limit_file, usage_file in CGROUPS:
@@ -148,14 +157,20 @@ def _count_cache(limit_file: str) -> int:
 def restrict_self(arguments: list[str]) -> int:
     """Take on the limits that ``LimitedProcess`` set; return where to report."""
     writer, seconds, memory_bytes, parent = map(int, arguments)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    restrict_memory(memory_bytes)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    if sys.platform == "linux":  # macOS keeps no such limit
-        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it was killed before it could be said
             os._exit(1)
     return writer
+
+
+def restrict_memory(memory_bytes: int) -> None:
+    """Let this process take no more memory than that, and leave no image of it on the disk when it crashes."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":  # macOS keeps no such limit
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
 
 
 def report(writer: int, text: str) -> None:

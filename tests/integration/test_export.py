@@ -14,7 +14,8 @@ from threadpoolctl import threadpool_limits
 from mlops_project.config import read_config
 from mlops_project.data_prep import build_contract, load_table, split_table
 from mlops_project.modeling.export import check_parity, export_onnx, load_exported
-from mlops_project.modeling.pipeline import TRUSTED_TYPES, build_pipeline, fit_pipeline, predict_frame, prepare_for_serving
+from mlops_project.modeling.pipeline import build_pipeline, fit_pipeline, predict_frame, prepare_for_serving
+from mlops_project.python_engine.trusted import TRUSTED_TYPES
 from mlops_project.runtime import Runtime, encode
 
 FEW = {"n_estimators": 5, "n_jobs": 1}

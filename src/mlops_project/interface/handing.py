@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_project.assembly import Fitted, assemble, now
+import numpy as np
+
+from mlops_project.assembly import IN_PYTHON, Fitted, assemble, now
 from mlops_project.bundle import Bundle, load_bundle, stage
 from mlops_project.config import Config
-from mlops_project.errors import DataError, ExportError
+from mlops_project.errors import ExportError
 from mlops_project.interface.settings import open_config
+from mlops_project.interface.wrapping import check_fitted, find_name, wrap_any
 from mlops_project.metadata import check_contract
 from mlops_project.notebook import write_table
 from mlops_project.promote import promote as run_promotion
@@ -42,7 +45,8 @@ def export(
     Parameters
     ----------
     pipeline
-        Fitted on ``X_train``; docs/estimators.md lists the steps that can be exported. It stays as it is.
+        Fitted on ``X_train``; docs/estimators.md lists the steps that can be exported, and with ``export__engine="python"``
+        anything with ``predict`` will do. It stays as it is.
     X_train, y_train
         The rows that it learned from: a frame of pandas, polars or pyarrow, or an array, and its labels.
     X_test, y_test
@@ -79,16 +83,19 @@ def export(
 
     started, side = now(), SideWork()
     with collect_library_warnings() as library:
-        fitted_pipeline = _wrap(pipeline)
         train = read_side(X_train, y_train, feature_names, target, "train")
         test = read_side(X_test, y_test, feature_names, target, "test")
         config = _configure(path, name, train, test, settings)
+        if config.export.engine == "onnx":
+            fitted_pipeline = _wrap(pipeline)
+        else:
+            fitted_pipeline = wrap_any(pipeline, train, is_array=isinstance(X_train, np.ndarray))
         table, split = _type_rows(fitted_pipeline, train, test, config)
         contract = build_contract(table, split)
         check_contract(contract)
         for given, typed in ((test, split.test_features), (train, split.train_features)):
             check_representation(fitted_pipeline, given.features, typed, contract)
-        estimator = _find_name(fitted_pipeline)
+        estimator = find_name(fitted_pipeline)
         fitted = Fitted(fitted_pipeline, table.without_rows(), split, contract, config, config, started, estimator, is_own=True)
         with stage(config.model_dir) as folder:
             return assemble(fitted, folder, config.model_dir, lambda _: None, side, library)[0]
@@ -97,36 +104,20 @@ def export(
 def _wrap(pipeline: Any) -> Any:
     """Return a copy of a fitted estimator as a pipeline."""
     from sklearn.base import is_classifier, is_regressor
-    from sklearn.exceptions import NotFittedError
     from sklearn.pipeline import Pipeline
-    from sklearn.utils.validation import check_is_fitted
 
     if not (hasattr(pipeline, "predict") and hasattr(pipeline, "get_params")):
-        raise ExportError(f"expected a fitted pipeline or estimator of scikit-learn, got {type(pipeline).__name__}")
-    try:
-        check_is_fitted(pipeline)
-    except NotFittedError as error:
-        raise DataError(f"{type(pipeline).__name__} is not fitted; call fit(X_train, y_train) first") from error
+        raise ExportError(f"expected a fitted pipeline or estimator of scikit-learn, got {type(pipeline).__name__}{IN_PYTHON}")
+    check_fitted(pipeline)
     if not (is_classifier(pipeline) or is_regressor(pipeline)):
-        raise ExportError(f"{type(pipeline).__name__} predicts neither classes nor numbers")
+        raise ExportError(f"{type(pipeline).__name__} predicts neither classes nor numbers{IN_PYTHON}")
     if is_classifier(pipeline) and not hasattr(pipeline, "predict_proba"):
         raise ExportError(
-            f"{_find_name(pipeline)} has no probabilities, and a served classifier answers with some; fit it inside "
+            f"{find_name(pipeline)} has no probabilities, and a served classifier answers with some; fit it inside "
             "CalibratedClassifierCV, or use voting='soft'"
         )
     own = copy.deepcopy(pipeline)
     return own if isinstance(own, Pipeline) else Pipeline([("model", own)])
-
-
-def _find_name(pipeline: Any) -> str:
-    """Return the class of the last step, also of one that stands in a search."""
-    while True:
-        if hasattr(pipeline, "steps"):
-            pipeline = pipeline.steps[-1][1]
-        elif hasattr(pipeline, "best_estimator_"):
-            pipeline = pipeline.best_estimator_
-        else:
-            return type(pipeline).__name__
 
 
 def _configure(path: str | Path, name: str, train: Side, test: Side, settings: dict[str, Any]) -> Config:
@@ -142,13 +133,11 @@ def _configure(path: str | Path, name: str, train: Side, test: Side, settings: d
 
 def _type_rows(pipeline: Any, train: Side, test: Side, config: Config) -> "tuple[Table, Split]":
     """Return the judged table and its split."""
-    from sklearn.base import is_classifier
-
     from mlops_project.data_prep import judge_table
     from mlops_project.modeling.evaluation import check_gates
 
     names = [str(name) for name in getattr(pipeline, "feature_names_in_", train.features.columns)]
-    classes = [*pipeline.classes_] if is_classifier(pipeline) else None
+    classes = [*pipeline.classes_] if hasattr(pipeline, "classes_") else None
     table, split = build_handed_over(train, test, names, classes, config)
     check_gates(config, table.task)
     table = judge_table(table, config, refuse=False)

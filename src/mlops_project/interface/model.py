@@ -20,6 +20,7 @@ from mlops_project.runtime import Predictions
 from mlops_project.score import REGISTRY, fetch_model
 from mlops_project.scoring.files import CHUNK_ROWS
 from mlops_project.scoring.local import RULES, list_columns
+from mlops_project.sections import ProofConfig
 from mlops_project.tables.frames import build_column, build_frame, build_labels, to_pandas
 from mlops_project.wire.rows import Encoded, RowReader
 
@@ -37,6 +38,8 @@ class Model:
         The exported model.
     version
         Registered version, or the first digits of the digest.
+    limits
+        That the model is loaded within.
 
     Attributes
     ----------
@@ -44,9 +47,9 @@ class Model:
         As given.
     """
 
-    def __init__(self, bundle: Bundle, version: str) -> None:
+    def __init__(self, bundle: Bundle, version: str, limits: ProofConfig) -> None:
         self.bundle, self.version = bundle, version
-        self._runtime = load_runtime(bundle)
+        self._runtime = load_runtime(bundle, limits)
         self._reader = RowReader(bundle.contract, RULES)
 
     @property
@@ -177,7 +180,7 @@ def _cut(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
     yield from (rows.iloc[start : start + CHUNK_ROWS] for start in range(0, max(1, len(rows)), CHUNK_ROWS))
 
 
-def load(place: str | Path | Bundle | None = None, *, config: Source = None) -> Model:
+def load(place: str | Path | Bundle | None = None, *, config: Source = None, **settings: Any) -> Model:
     """Load a model.
 
     Parameters
@@ -187,18 +190,20 @@ def load(place: str | Path | Bundle | None = None, *, config: Source = None) -> 
         None for the exported model of the configuration.
     config
         For the registry's address; default the built-in configuration and MLflow's variables.
+    settings
+        As for ``train``: ``proof__trusted_types=["mycompany.*"]`` for a pipeline in Python that holds such steps.
 
     Raises
     ------
     BundleError, TrackingError, ConfigError
         If there is no such model, or it does not answer.
     """
-    chosen = open_config(config)
+    chosen = open_config(config, settings)
     if isinstance(place, Bundle) or not str(place or "").startswith(REGISTRY):
-        return Model(*fetch_model(_write(place), chosen, Path()))
+        return Model(*fetch_model(_write(place), chosen, Path()), chosen.proof)
     folder = Path(tempfile.mkdtemp(prefix="mlops-model-"))
     try:
-        model = Model(*fetch_model(str(place), chosen, folder))
+        model = Model(*fetch_model(str(place), chosen, folder), chosen.proof)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -43,31 +43,6 @@ NATIVE_PARAMS: dict[str, tuple[str, ...]] = {
 }
 # fmt: on
 
-# What skops must be told to trust in our pipelines, beyond its own list. All of it is data, none of it runs code of the file.
-TRUSTED_TYPES = (
-    "collections.OrderedDict",
-    "lightgbm.basic.Booster",
-    "lightgbm.sklearn.LGBMClassifier",
-    "lightgbm.sklearn.LGBMRegressor",
-    "mlops_project.modeling.encoders.DatetimeParts",
-    "mlops_project.modeling.encoders.FillText",
-    "mlops_project.modeling.encoders.OriginalLabels",
-    "mlops_project.modeling.encoders.TargetMeans",
-    "numpy.dtype",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.metrics._dist_metrics.EuclideanDistance64",
-    "sklearn.neighbors._ball_tree.BallTree",
-    "sklearn.neighbors._kd_tree.KDTree",
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-    "sklearn.tree._tree.Tree",
-    "xgboost.core.Booster",
-    "xgboost.sklearn.XGBClassifier",
-    "xgboost.sklearn.XGBRegressor",
-)
-
-
 # Estimators outside sklearn.ensemble: module, class for classes, class for numbers.
 BY_NAME = {
     "decision_tree": ("tree", "DecisionTreeClassifier", "DecisionTreeRegressor"),

@@ -15,6 +15,7 @@ import pyarrow as pa
 from mlops_project.bundle import Bundle
 from mlops_project.errors import ConfigError, DataError
 from mlops_project.prediction_log.ids import load_key
+from mlops_project.proof import find_loading
 from mlops_project.scoring.forms import read_settings
 from mlops_project.scoring.inputs import Inputs, find_inputs
 from mlops_project.scoring.log_segments import LogSettings, holding_windows
@@ -189,6 +190,7 @@ def _score(
         output.format,
         schema,
         options.on_bad_rows,
+        python=find_loading(bundle),
     )
     try:
         with open_work(output.path, key, logged=options.log_folder is not None) as work:

@@ -17,7 +17,8 @@ from pyarrow.parquet import ParquetWriter
 
 from mlops_project.contract import Contract
 from mlops_project.errors import ContractError, DataError
-from mlops_project.runtime import Predictions, Runtime
+from mlops_project.proof import PythonLoading, load_proven
+from mlops_project.runtime import Predictions
 from mlops_project.scoring.formulas import FORMULA, neutralise
 from mlops_project.scoring.log_segments import LogSegment, LogSettings
 from mlops_project.scoring.units import Batch, Table, Unit, read_unit
@@ -57,6 +58,8 @@ class Task(msgspec.Struct, frozen=True):
         Whether rows that do not fit end the run.
     log
         Where the rows are logged; None if they are not.
+    python
+        How a pipeline in Python is loaded; None for an ONNX model.
     """
 
     model_file: Path
@@ -68,6 +71,7 @@ class Task(msgspec.Struct, frozen=True):
     schema: pa.Schema
     on_bad_rows: Literal["side-file", "stop"]
     log: LogSettings | None = None
+    python: PythonLoading | None = None
 
 
 class BadRow(msgspec.Struct, frozen=True, array_like=True):
@@ -123,7 +127,7 @@ class PartScorer:
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        self._runtime = Runtime(task.model_file, task.contract)
+        self._runtime = load_proven(task.model_file, task.contract, task.python)
         self._reader = RowReader(task.contract, task.rules)
 
     def score(self, unit: Unit, name: str, folder: Path, notes: Path) -> Note:

@@ -20,6 +20,15 @@ class ProofConfig(Section, frozen=True, dict=True):
             description="A model that needs more memory is refused (on Linux; where a container has less left, that counts).",
         ),
     ] = 2 * 2**30
+    trusted_types: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(\.\*)?\Z", max_length=300)], ...],
+        Meta(
+            description="Code that pipelines on the Python engine may use beside scikit-learn's: classes and functions such as "
+            "`mycompany.steps.Clip`, or `mycompany.*`. A pipeline that holds anything else is refused before anything of it is "
+            "loaded.",
+            extra={"expected": "names such as `mycompany.steps.Clip`, or `mycompany.*`"},
+        ),
+    ] = ()
 
 
 class ServingConfig(Section, frozen=True, dict=True):
@@ -28,6 +37,15 @@ class ServingConfig(Section, frozen=True, dict=True):
     host: Annotated[str, Meta(description="Address to listen on; `0.0.0.0` for every one.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8000
     workers: Annotated[int, Meta(ge=1, le=256, description="Processes that answer. One per core is enough.")] = 1
+    python_processes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=64,
+            description="Processes per worker for each model on the Python engine; each takes about 200 MiB, and one call at a "
+            "time.",
+        ),
+    ] = 1
     predict_method: Annotated[
         Literal["predict", "predict_proba"], Meta(description="What `/invocations` returns for classifiers.")
     ] = "predict"

@@ -315,8 +315,16 @@ class TrackingConfig(Section, frozen=True, dict=True):
 
 
 class ExportConfig(Section, frozen=True, dict=True):
-    """What goes into the bundle."""
+    """What goes into the bundle, and what answers for it."""
 
+    engine: Annotated[
+        Literal["onnx", "python", "auto"],
+        Meta(
+            description="What answers. `onnx`: an exact graph, or no model. `python`: the pipeline itself, in processes of its "
+            "own, which is slower and needs its libraries (and `proof.trusted_types` for code that is not scikit-learn's). "
+            "`auto`: the graph if there is an exact one, else the pipeline."
+        ),
+    ] = "onnx"
     reference_rows: Annotated[
         int, Meta(ge=0, description="Held-out rows kept in the bundle for drift and forms; 0 for privacy.")
     ] = 500

@@ -102,11 +102,15 @@ class App:
         model = self.service.admit(route, headers, arguments)
         body = await self._read_body(route, headers, scope, receive)
         question = Question(route.wire or "native", body, self._hint(route.wire, headers, len(body)))
-        if len(body) <= SMALL_BODY_BYTES:
-            answer = self.service.plane.answer(model, question)
+        plane = self.service.plane
+        if plane.asks_process(model):
+            answer = await self.service.remote.answer(model, question)
+        elif len(body) <= SMALL_BODY_BYTES:
+            answer = plane.answer(model, question)
+            plane.record(question, answer)
         else:
-            answer = await self.service.in_thread(self.service.plane.answer, model, question)
-        self.service.plane.record(question, answer)
+            answer = await self.service.in_thread(plane.answer, model, question)
+            plane.record(question, answer)
         self.service.shadow(question, answer)
         return answer
 

@@ -13,6 +13,7 @@ from mlops_project.prediction_log.ids import KEY_VARIABLE, IdIssuer, keep_key, l
 from mlops_project.prediction_log.overdue import Overdue
 from mlops_project.prediction_log.segments import UNREAD_PATIENCE_SECONDS, close_abandoned, delete_old
 from mlops_project.prediction_log.writer import Change, LogWriter
+from mlops_project.python_engine.process import SlowWorkerError, WorkerError
 from mlops_project.runtime import Predictions
 from mlops_project.serving import metrics as names
 from mlops_project.serving.counters import Key
@@ -119,6 +120,18 @@ class DataPlane:
     def answer_together(self, asked: "Sequence[tuple[ServedModel, Question]]") -> "list[Answer | Exception]":
         """Answer and record several questions, those to the same model with one run of it. Only in the server's own thread.
 
+        Returns
+        -------
+        list
+            For each question its answer, or what ``answer`` or ``record`` would raise.
+        """
+        results = self.answer_all(asked)
+        self.record_all(asked, results)
+        return results  # type: ignore[return-value]  # there is one for each by now
+
+    def answer_all(self, asked: "Sequence[tuple[ServedModel, Question]]") -> "list[Answer | Exception | None]":
+        """Answer several questions, those to the same model with one run of it. May run in any thread.
+
         A run's fixed cost is far larger than a row's: in the server, where each request finds the caches cold, 50 µs for one
         row of a forest and 3 µs for each further one. Rows are computed one by one in the model: labels are the same, and
         probabilities to 1e-15 (``tests/integration/test_export.py`` shows it for every kind of model).
@@ -126,7 +139,7 @@ class DataPlane:
         Returns
         -------
         list
-            For each question its answer, or what ``answer`` or ``record`` would raise.
+            For each question its answer, or what ``answer`` would raise.
         """
         results: list[Answer | Exception | None] = [None] * len(asked)
         together: dict[tuple[ServedModel, Wire], list[tuple[int, list[Any]]]] = {}
@@ -138,7 +151,12 @@ class DataPlane:
             else:
                 together.setdefault((champion, question.wire), []).append((position, rows))
         for (model, wire), entries in together.items():
-            predictions = self._run_together(model, wire, [row for _, rows in entries for row in rows])
+            try:
+                predictions = self._run_together(model, wire, [row for _, rows in entries for row in rows])
+            except SlowWorkerError as error:  # each by itself would take as long again
+                for position, _ in entries:
+                    results[position] = error
+                continue
             end = 0
             for position, rows in entries:
                 question, start, end = asked[position][1], end, end + len(rows)
@@ -147,8 +165,7 @@ class DataPlane:
                     continue
                 own = predictions if len(entries) == 1 else predictions.take(start, end)
                 results[position] = self._finish(model, len(rows), own, self._write[wire](model, own), started)
-        self._record_all(asked, results)
-        return results  # type: ignore[return-value]  # there is one for each by now
+        return results
 
     def _run_together(self, model: ServedModel, wire: Wire, rows: list[Any]) -> Predictions | None:
         encoded = (model.native if wire == "native" else model.scoring).reader.read_quickly(rows)
@@ -156,7 +173,9 @@ class DataPlane:
             return None
         try:
             return model.runtime.run(*encoded)
-        except ContractError:
+        except SlowWorkerError:
+            raise
+        except (ContractError, WorkerError):  # one question's rows ended the process, perhaps: the others get their answers
             return None
 
     def _try_answer(self, champion: ServedModel, question: Question) -> "Answer | Exception":
@@ -165,8 +184,8 @@ class DataPlane:
         except Exception as error:  # noqa: BLE001 - returned, so that the other questions are answered
             return error
 
-    def _record_all(self, asked: "Sequence[tuple[ServedModel, Question]]", results: "list[Answer | Exception | None]") -> None:
-        """Log and count answers; one that had to be logged and could not be becomes an error."""
+    def record_all(self, asked: "Sequence[tuple[ServedModel, Question]]", results: "list[Answer | Exception | None]") -> None:
+        """Log and count answers, in the server's own thread; one that had to be logged and could not be becomes an error."""
         answers = [(position, item) for position, item in enumerate(results) if isinstance(item, Answer)]
         logged = answers if self._sample >= 1 else [(position, answer) for position, answer in answers if answer.logged]
         written = self._append_all([(asked[position][1], answer, _role(answer)) for position, answer in logged])
@@ -176,6 +195,13 @@ class DataPlane:
         for position, answer in answers:
             if results[position] is answer:
                 answer.model.metrics.count(answer.n_rows, answer.indices, answer.seconds)
+
+    def asks_process(self, champion: ServedModel) -> bool:
+        """Whether a question to this champion may have to wait for another process, so that no event loop may wait for it."""
+        if champion.runtime.is_remote or not self._canary:
+            return champion.runtime.is_remote
+        challenger = self.models.challengers.get(champion.name)
+        return challenger is not None and challenger.runtime.is_remote
 
     def _choose_canary(self, champion: ServedModel) -> ServedModel | None:
         """Return the challenger for its share of requests in canary mode."""

@@ -2,6 +2,7 @@
 
 from mlops_project.errors import MLOpsError
 from mlops_project.prediction_log.ids import UnknownPredictionError
+from mlops_project.python_engine.process import LoadingError, SlowWorkerError, WorkerError
 from mlops_project.serving.model import NotReadyError
 from mlops_project.serving.models import NoModelError, UnknownModelError
 from mlops_project.wire.limits import TooLargeError
@@ -35,6 +36,9 @@ STATUS: dict[type[MLOpsError], int] = {
     UnknownModelError: 404,
     NoModelError: 503,
     NotReadyError: 503,
+    WorkerError: 503,
+    LoadingError: 503,
+    SlowWorkerError: 504,
 }
 
 

@@ -8,7 +8,7 @@ from mlops_project.bundle import Bundle
 from mlops_project.contract import Contract
 from mlops_project.errors import BundleError, MLOpsError
 from mlops_project.onnx_session import import_onnxruntime
-from mlops_project.proof import prove
+from mlops_project.proof import load_runtime, prove
 from mlops_project.runtime import Runtime
 from mlops_project.sections import ServingConfig
 from mlops_project.serving.metrics import ModelMetrics, ServerMetrics
@@ -117,10 +117,15 @@ def load_model(bundle: Bundle, role: Role, settings: Settings, metrics: ServerMe
     Raises
     ------
     BundleError
-        If the model does not answer, or ONNX Runtime cannot load it.
+        If the model does not answer, or cannot be loaded.
     """
-    _prove_once(bundle, settings)
-    model = ServedModel(bundle, Runtime.load(bundle), role, settings.serving, metrics)
+    if bundle.metadata.engine == "python":  # it is loaded in other processes, and only there
+        seconds, processes = settings.serving.request_seconds, settings.serving.python_processes
+        runtime = load_runtime(bundle, settings.proof, seconds=seconds, processes=processes, trusts_known=False)
+    else:
+        _prove_once(bundle, settings)
+        runtime = Runtime.load(bundle)
+    model = ServedModel(bundle, runtime, role, settings.serving, metrics)
     model.check_example()
     return model
 

@@ -22,6 +22,7 @@ from mlops_project.serving.model import ServedModel
 from mlops_project.serving.models import LoadedModels
 from mlops_project.serving.openapi import ApiViews
 from mlops_project.serving.refusals import Refusals
+from mlops_project.serving.remote import RemoteAnswers
 from mlops_project.serving.route import Route
 from mlops_project.serving.settings import Settings
 from mlops_project.serving.tracing import build_tracer
@@ -42,6 +43,8 @@ class Service:
         The loaded ones.
     plane
         What answers and logs predictions.
+    remote
+        What asks models that answer in other processes.
     api
         The API's description.
     admission
@@ -60,6 +63,7 @@ class Service:
         self.metrics = ServerMetrics(settings.metrics_dir)
         self.models = LoadedModels(settings, self.metrics)
         self.plane = DataPlane(settings, self.models, self.metrics)
+        self.remote = RemoteAnswers(self.plane, settings.serving.request_seconds)
         self.api = ApiViews(self.models, secured=bool(settings.keys))
         self.admission = Admission(settings.serving.max_wait_seconds, settings.serving.max_waiting)
         self.refusals = Refusals(self.metrics, logged=settings.serving.access_log != "none")
@@ -201,6 +205,7 @@ class Service:
 
     def close(self) -> None:
         """Stop the threads, and close the log and the traces."""
+        self.remote.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
         self.plane.close()
         if self._tracer is not None:

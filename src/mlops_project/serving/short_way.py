@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from mlops_project.errors import MLOpsError
 from mlops_project.serving import refusals
 from mlops_project.serving.dataplane import Answer
+from mlops_project.serving.model import ServedModel
 from mlops_project.serving.refusals import RefusedCall, begin_refusal
 from mlops_project.serving.replies import Reply, check_request_id, new_request_id, reply_answer, reply_error, reply_fault
 from mlops_project.serving.route import Route
@@ -130,6 +131,7 @@ class RequestQueue:
     def __init__(self, service: Service) -> None:
         self._service, self.admission, self._refusals = service, service.admission, service.refusals
         self._waiting: list[QuickCall] = []
+        self._tasks: set[asyncio.Task[None]] = set()  # the event loop itself keeps no reference
         self._n_this_turn = 0
         self._single = True  # whether the last turn brought one request only
         self._started: float | None = None  # when this turn brought the first
@@ -202,6 +204,9 @@ class RequestQueue:
                 continue
             hint = call.headers.get(b"content-type") if call.route.wire == "mlflow" else None
             question = Question(call.route.wire or "native", bytes(call.body), None if hint is None else hint.decode("latin-1"))
+            if self._service.plane.asks_process(model):
+                self._answer_later(call, model, question)
+                continue
             asked.append((model, question))
             askers.append(call)
         try:
@@ -209,13 +214,34 @@ class RequestQueue:
         except Exception as error:  # noqa: BLE001 - a fault of ours; it is logged with each request's id
             results = [error] * len(asked)
         for call, (_, question), result in zip(askers, asked, results, strict=True):
+            self._finish(call, question, result)
+
+    def _answer_later(self, call: QuickCall, model: ServedModel, question: Question) -> None:
+        """Let another process answer, while this one goes on; the request counts as one at work until then."""
+
+        async def answer() -> None:
+            result: Answer | Exception
             try:
-                self._reply(call, result)
-                if isinstance(result, Answer):
-                    self._service.shadow(question, result)
-            except Exception:
-                logger.exception("a response could not be written")
-                call.connection.transport.abort()
+                result = await self._service.remote.answer(model, question)
+            except Exception as error:  # noqa: BLE001 - told to the client, or logged
+                result = error
+            finally:
+                self.admission.n_working -= 1
+            self._finish(call, question, result)
+
+        self.admission.n_working += 1
+        task = asyncio.get_running_loop().create_task(answer())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _finish(self, call: QuickCall, question: Question, result: "Answer | Exception") -> None:
+        try:
+            self._reply(call, result)
+            if isinstance(result, Answer):
+                self._service.shadow(question, result)
+        except Exception:
+            logger.exception("a response could not be written")
+            call.connection.transport.abort()
 
     def _reply(self, call: QuickCall, result: "Answer | Exception") -> None:
         given = call.headers.get(b"x-request-id")

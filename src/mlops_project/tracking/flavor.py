@@ -5,7 +5,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def save_mlflow_model(
             target,
             signature=build_signature(contract),
             input_example=example,
-            pip_requirements=_requirements(pipeline, estimator, contract),
+            pip_requirements=[*_requirements(pipeline, estimator, contract), *_find_packages(trusted_types)],
             skops_trusted_types=list(trusted_types),
         )
         if _has_rules(contract):
@@ -145,6 +145,15 @@ def _requirements(pipeline: Any, estimator: str, contract: Contract) -> list[str
             continue
         names.append(choice)
         break
-    if any(name == "features" for name, _ in pipeline.steps) or estimator == "xgboost" or _has_rules(contract):
+    holds_ours = any(name == "features" or type(step).__module__.startswith("mlops_project.") for name, step in pipeline.steps)
+    if holds_ours or estimator == "xgboost" or _has_rules(contract):
         names.append("mlops_project")  # the pipeline holds transformers of ours, or frames are read by our rules
     return [f"{name}=={version(name)}" for name in names]
+
+
+def _find_packages(types: Sequence[str]) -> list[str]:
+    """Return what has to be installed for types that are of no known library."""
+    modules = {name.partition(".")[0] for name in types if not name.startswith(KNOWN_LIBRARIES)} - {"mlops_project"}
+    installed = packages_distributions() if modules else {}  # reads the list of files of every installed package
+    found = sorted({package for module in modules for package in installed.get(module, ())})
+    return [f"{package}=={version(package)}" for package in found]

@@ -11,7 +11,8 @@ from mlops_project.config import read_config
 from mlops_project.contract import Contract, Feature, Reading
 from mlops_project.data_prep import build_contract, load_table, split_table
 from mlops_project.errors import ContractError
-from mlops_project.modeling.pipeline import TRUSTED_TYPES, build_pipeline, fit_pipeline
+from mlops_project.modeling.pipeline import build_pipeline, fit_pipeline
+from mlops_project.python_engine.trusted import TRUSTED_TYPES
 from mlops_project.tables.reread import read_frame
 from mlops_project.tracking.flavor import save_mlflow_model
 from tests.written_tables import make_written_tables

@@ -1,0 +1,103 @@
+"""Whatever has ``predict`` → a pipeline that answers as scikit-learn's do."""
+
+import copy
+from typing import Any
+
+from mlops_project.errors import DataError, ExportError
+from mlops_project.tables.handed_over import Side
+
+MOST_CLASSES = 20  # numbers with more different values are amounts, where the model does not say what it predicts
+TRIED_ROWS = 5
+
+
+def check_fitted(pipeline: Any) -> None:
+    """Refuse an estimator of scikit-learn that was not fitted.
+
+    Raises
+    ------
+    DataError
+        If it was not.
+    """
+    from sklearn.base import BaseEstimator
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    try:
+        if isinstance(pipeline, BaseEstimator):
+            check_is_fitted(pipeline)
+    except NotFittedError as error:
+        raise DataError(f"{type(pipeline).__name__} is not fitted; call fit(X_train, y_train) first") from error
+
+
+def find_name(pipeline: Any) -> str:
+    """Return the class of the last step, also of one that stands in a search."""
+    from mlops_project.python_engine.adapter import Adapter
+
+    while True:
+        if hasattr(pipeline, "steps"):
+            pipeline = pipeline.steps[-1][1]
+        elif hasattr(pipeline, "best_estimator_"):
+            pipeline = pipeline.best_estimator_
+        elif isinstance(pipeline, Adapter):
+            pipeline = pipeline.model
+        else:
+            return type(pipeline).__name__
+
+
+def wrap_any(pipeline: Any, train: Side, *, is_array: bool) -> Any:
+    """Return a copy of a fitted object with ``predict`` as a pipeline.
+
+    Parameters
+    ----------
+    train
+        What it learned from.
+    is_array
+        Whether it was handed over with arrays, and so may take no frame.
+
+    Raises
+    ------
+    DataError, ExportError
+        If it is not fitted, or has no ``predict``.
+    """
+    from sklearn.pipeline import Pipeline
+
+    from mlops_project.python_engine.adapter import Adapter
+
+    if not callable(getattr(pipeline, "predict", None)):
+        raise ExportError(f"expected something fitted with predict(X), got {type(pipeline).__name__}")
+    check_fitted(pipeline)
+    own = copy.deepcopy(pipeline)
+    classes = _find_classes(own, train)
+    takes_array = is_array and not _takes_frames(own, train)
+    is_plain = classes is None or (hasattr(own, "classes_") and hasattr(own, "predict_proba"))
+    if takes_array or not is_plain or not (hasattr(own, "get_params") and hasattr(own, "fit")):
+        return Pipeline([("model", Adapter(own, classes, takes_array))])
+    return own if isinstance(own, Pipeline) else Pipeline([("model", own)])
+
+
+def _find_classes(pipeline: Any, train: Side) -> Any:
+    """Return the labels that it predicts, sorted; None for numbers."""
+    import numpy as np
+    from sklearn.base import is_classifier, is_regressor
+
+    known = getattr(pipeline, "classes_", None)
+    if known is not None:
+        return np.asarray(known)
+    labels = train.target
+    amounts = labels.dtype.kind in "iuf" and labels.nunique() > MOST_CLASSES
+    says = hasattr(pipeline, "__sklearn_tags__")
+    if (says and is_regressor(pipeline)) or (amounts and not (says and is_classifier(pipeline))):
+        return None
+    return np.unique(labels.to_numpy())
+
+
+def _takes_frames(pipeline: Any, train: Side) -> bool:
+    """Whether it answers a frame with names as it answers an array."""
+    import numpy as np
+
+    rows = train.features.head(TRIED_ROWS)
+    expected = np.asarray(pipeline.predict(rows.to_numpy()))
+    try:
+        return np.array_equal(expected, np.asarray(pipeline.predict(rows)))
+    except Exception:  # noqa: BLE001 - steps raise what they like
+        return False
