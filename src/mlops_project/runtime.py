@@ -81,8 +81,7 @@ class Runtime:
         If ONNX Runtime cannot load the model.
     """
 
-    is_remote = False  # whether another process answers, for which an event loop must not wait
-    processes = 1  # how many calls of ``run`` are answered at the same time
+    is_remote, processes = False, 1  # whether other processes answer, for which an event loop must not wait; how many
 
     def __init__(self, model: Path | bytes, contract: Contract, *, threads: int = 1, native: bool = True) -> None:
         self._model, self.contract = model, contract
