@@ -19,6 +19,7 @@ from mlops_project.monitoring.past import NEEDED, NO_PAST, ColumnPast, Judge
 from mlops_project.monitoring.quality import find_faults
 from mlops_project.monitoring.reasons import NAMED, say, shorten_list
 from mlops_project.monitoring.results import AspectDrift, DomainDrift, Drift, FeatureDrift, PastNote, Reason
+from mlops_project.monitoring.swaps import find_swaps
 from mlops_project.monitoring.visible import find_visible
 from mlops_project.reference.bins import FeatureProfile
 from mlops_project.reference.profile import Profiler, ReferenceProfile
@@ -58,16 +59,19 @@ def compute_drift(
     """
     faults = find_faults(current.features, settings.alpha, judge)
     alone = compare_columns(current.features, settings, settings.alpha * FEATURE_SHARE)
-    judged = map(_add_visible, _judge_all(alone, judge, "features"), reference.features)
-    features = sorted((_add_faults(found, faults.get(found.name, ())) for found in judged), key=_rank)
+    judged = [*map(_add_visible, _judge_all(alone, judge, "features"), reference.features)]
     scores_alone = compare_columns(current.scores, settings, settings.alpha)
     scores = _judge_all(scores_alone, judge, "scores")
     aspects_alone = [
         *compare_details(current, settings, settings.alpha * DETAIL_SHARE),
         *compare_pairs(reference, current, settings, settings.alpha * PAIR_SHARE, seed),
     ]
-    moved = {found.name for found in features if found.drifted}
-    aspects = sorted((_leave_out(found, moved) for found in _judge_all(aspects_alone, judge, "aspects")), key=_rank)
+    beside = _judge_all(aspects_alone, judge, "aspects")
+    moved = {found.name for found in judged if found.drifted}
+    parted = {name for found in beside if found.drifted and found.aspect == "pair" for name in found.columns}
+    swaps = find_swaps(current.features, current.pairs, moved, parted)
+    aspects = sorted((_leave_out(found, moved) for found in beside), key=_rank)
+    features = sorted((_add_faults(found, faults, swaps) for found in judged), key=_rank)
     domain = None
     if sample is not None and reference_sample is not None:
         alpha = settings.alpha * DOMAIN_SHARE
@@ -178,8 +182,9 @@ def _name_unjudged(judge: Judge) -> tuple[Reason, ...]:
     return (Reason(kind="columns-too-short", values={"named": named, "windows": max(short.values()), "needed": NEEDED}),)
 
 
-def _add_faults(found: FeatureDrift, faults: tuple[Reason, ...]) -> FeatureDrift:
-    return msgspec.structs.replace(found, quality=tuple(map(say, faults)), faults=faults)
+def _add_faults(found: FeatureDrift, *faults: Mapping[str, tuple[Reason, ...]]) -> FeatureDrift:
+    own = tuple(fault for part in faults for fault in part.get(found.name, ()))
+    return msgspec.structs.replace(found, quality=tuple(map(say, own)), faults=own)
 
 
 def _explain(

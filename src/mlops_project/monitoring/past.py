@@ -47,6 +47,8 @@ class ColumnPast:
         Highest share of the present values in one cell.
     lowest, highest
         Numeric: of the values.
+    absent
+        Cells that were empty in a window.
     """
 
     reference: tuple[float, ...] = ()
@@ -59,6 +61,7 @@ class ColumnPast:
     fullest: float = 0.0
     lowest: float = np.inf
     highest: float = -np.inf
+    absent: frozenset[int] = frozenset()
 
     @property
     def windows(self) -> int:
@@ -85,6 +88,10 @@ class ColumnPast:
         if not self.last or not cells.sum():
             return None
         return compare_recent(np.array(self.last, np.int64), cells)
+
+    def is_absent(self, cell: int) -> bool:
+        """Whether a cell was empty in a past window."""
+        return cell in self.absent
 
     def is_near(self, found: FeatureProfile, smallest: float, largest: float) -> bool:
         """Whether values go hardly beyond the range of the training rows, the held-out rows and the past windows."""
@@ -232,7 +239,14 @@ def _join(blocks: ColumnBlocks | None, found: Sequence[FeatureDrift]) -> ColumnP
         ),
         lowest=min([np.inf, *(item.smallest for item in sound if item.smallest is not None)]),
         highest=max([-np.inf, *(item.largest for item in sound if item.largest is not None)]),
+        absent=frozenset(first.absent).union(
+            *(_find_empty(cells) for cells in last), *(_find_empty(one.bins.current) for one in usual)
+        ),
     )
+
+
+def _find_empty(cells: Sequence[int]) -> list[int]:
+    return [place for place, count in enumerate(cells) if not count]
 
 
 def _find_usual(found: Sequence[FeatureDrift]) -> list[FeatureDrift]:

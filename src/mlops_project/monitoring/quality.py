@@ -1,4 +1,4 @@
-"""What is wrong with a window's data itself: gaps, values out of range, unknown categories, columns that stand still."""
+"""What is wrong with a window's data itself: gaps, values out of range, unknown or vanished ones, columns that stand still."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -6,13 +6,16 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from mlops_project.contract import TEXT_TYPES
 from mlops_project.monitoring.past import NEEDED, NO_PAST, ColumnPast, Judge
-from mlops_project.monitoring.reasons import say
+from mlops_project.monitoring.reasons import say, shorten_list
 from mlops_project.monitoring.results import Drift, FeatureDrift, Reason
-from mlops_project.monitoring.two_sample import adjust_holm, compare_increase
+from mlops_project.monitoring.two_sample import adjust_holm, compare_absence, compare_increase
+from mlops_project.names import shorten
 from mlops_project.reference.bins import NUMERIC_CELLS, Tally
 
 NEARLY = 0.8  # share of one value in a past window, after which one with that value alone is no news: a day has one weekday
+LEAST_HITS = 5  # of a value in the reference, before its absence is looked for
 LEAST_RISE = 0.005  # of a share; less is no fault that matters, however sure
 
 
@@ -42,7 +45,18 @@ def find_faults(tallies: Sequence[Tally], alpha: float, judge: Judge | None = No
     for check, p_value in zip(checks, adjusted, strict=True):
         if p_value < alpha and check.rise >= LEAST_RISE and not _is_usual(check, tallies, judge):
             faults[check.name] = (*faults.get(check.name, ()), check.fault)
-    return faults
+    return {name: _join_vanished(found) for name, found in faults.items()}
+
+
+def _join_vanished(faults: tuple[Reason, ...]) -> tuple[Reason, ...]:
+    """Name a few of the values that are gone, and how many more; a column that stands still says nothing of the others."""
+    gone = sorted(
+        (fault for fault in faults if fault.kind == "vanished"), key=lambda fault: -float(str(fault.values["before"]))
+    )
+    others = tuple(fault for fault in faults if fault.kind != "vanished")
+    if any(fault.kind.startswith("constant") for fault in others):
+        return others
+    return (*others, *shorten_list(gone))
 
 
 def _is_usual(check: _Check, tallies: Sequence[Tally], judge: Judge | None) -> bool:
@@ -52,6 +66,9 @@ def _is_usual(check: _Check, tallies: Sequence[Tally], judge: Judge | None) -> b
     past: ColumnPast = judge.past.features.get(check.name, NO_PAST)
     tally = next(tally for tally in tallies if tally.profile.name == check.name)
     highest = {"missing": past.missing, "unknown-values": past.unseen, "out-of-range": past.outside}.get(check.fault.kind)
+    if check.fault.kind == "vanished":
+        place = tally.profile.categories.index(str(check.fault.values["value"]))
+        return past.windows < NEEDED or past.is_absent(int(tally.profile.cells[place]))
     if highest is None:
         return past.constant or past.windows < NEEDED or _fills_half(tally) or (_is_graded(tally) and past.fullest >= NEARLY)
     if check.fault.kind == "out-of-range" and past.is_near(tally.profile, tally.smallest, tally.largest):
@@ -75,6 +92,8 @@ def _check(tally: Tally) -> Iterator[_Check]:
     rows, reference_rows = tally.rows, reference_present + profile.missing
     yield _compare(profile.name, "missing", profile.missing, reference_rows, tally.missing, rows)
     if profile.kind == "category":
+        if profile.type in TEXT_TYPES:
+            yield from _check_vanished(tally, present, reference_present)
         unseen = profile.counts[-1], reference_present, int(tally.counts[-1]), present
         yield _compare(profile.name, "unknown-values", *unseen)
     elif profile.minimum is not None and profile.maximum is not None:
@@ -91,18 +110,33 @@ def _compare(name: str, kind: str, hits: int, rows: int, current_hits: int, curr
 
 
 def _check_constant(tally: Tally, present: int, reference_present: int) -> _Check:
-    """One value in every row is a fault if chance would not leave it at one, given how often the reference has its bin."""
+    """One value in every row is a fault if chance would not leave it at one, given how often the reference has it."""
     profile = tally.profile
     place = int(tally.counts.argmax())
+    hits = profile.counts[place]
     if profile.kind == "numeric":
         constant, varies = tally.smallest == tally.largest, profile.smallest != profile.largest
         fault = Reason(kind="constant-number", values={"value": float(tally.smallest)})
     else:
-        known = [Reason(kind="constant", values={"value": category}) for category in profile.categories[place:]]
-        constant, varies = int(tally.counts[place]) == present, max(profile.counts) < reference_present
-        fault = known[0] if known else Reason(kind="constant-unknown")
-    p_value = compare_increase(profile.counts[place], reference_present, present, present) if constant and varies else 1.0
+        constant, most = len(tally.texts) == 1, profile.modal or max(profile.counts)
+        varies, hits = most < reference_present, min(hits, most)
+        kind = "constant" if place < len(profile.categories) else "constant-new"
+        fault = Reason(kind=kind, values={"value": shorten(tally.texts[0] if tally.texts else "")})
+    p_value = compare_increase(hits, reference_present, present, present) if constant and varies else 1.0
     return _Check(profile.name, p_value, 1.0, fault)
+
+
+def _check_vanished(tally: Tally, present: int, reference_present: int) -> Iterator[_Check]:
+    """A value that is in no row is a fault if chance would not leave it out, given how often the reference has it.
+
+    Each value that the reference has ``LEAST_HITS`` times is a check, whether it is there or not.
+    """
+    profile = tally.profile
+    for value, hits, now in zip(profile.categories, profile.counts, tally.counts.tolist(), strict=False):
+        if hits >= LEAST_HITS:
+            p_value = 1.0 if now else compare_absence(hits, reference_present, present)
+            before = hits / reference_present
+            yield _Check(profile.name, p_value, before, Reason(kind="vanished", values={"value": value, "before": before}))
 
 
 def note_unreadable(drift: Drift, unreadable: Mapping[tuple[str, str], int]) -> Drift:

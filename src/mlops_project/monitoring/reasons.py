@@ -67,6 +67,9 @@ ENGLISH: dict[str, str] = {
     "unreadable": "values that cannot be read: {count:count} ({expected})",
     "constant": "always {value}",
     "constant-number": "always {value:six}",
+    "constant-new": "always {value}, which the model does not know",
+    "vanished": "{value} is gone (reference: {before:tenth})",
+    "swapped": "{first} and {second} seem to have taken each other's place",
     "constant-unknown": "always one unknown value",
     # rows that are in no window
     "rows-missing": "{rows:count} predictions ({share:tenth}) are in no window: {named:list}",

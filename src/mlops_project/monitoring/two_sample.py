@@ -145,6 +145,19 @@ def compare_increase(hits: int, rows: int, current_hits: int, current_rows: int)
     return float(stats.hypergeom.sf(current_hits - 1, rows + current_rows, hits + current_hits, current_rows))
 
 
+def compare_absence(hits: int, rows: int, current_rows: int) -> float:
+    """Fisher's exact p-value (1922), one-sided: how likely a window holds no hit at all by chance.
+
+    Parameters
+    ----------
+    hits, rows
+        Of the reference: how many of its rows have the property, and how many rows there are.
+    current_rows
+        Rows of the window.
+    """
+    return float(stats.hypergeom.pmf(0, rows + current_rows, hits, current_rows)) if rows and current_rows else 1.0
+
+
 def adjust_holm(p_values: Floats) -> Floats:
     """Return p-values ``(n,)`` corrected for testing ``n`` times (Holm 1979).
 

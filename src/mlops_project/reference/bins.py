@@ -54,6 +54,8 @@ class FeatureProfile(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         Numeric: of the values; None if there is none.
     deviation
         Numeric: standard deviation of the values; 0 if there is none.
+    modal
+        Texts: rows with the most frequent value; 0 in bundles of earlier releases.
     thresholds
         Jensen–Shannon distance that chance reaches at ``thresholds.WINDOW_ROWS`` rows.
     """
@@ -73,6 +75,7 @@ class FeatureProfile(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     smallest: float | None = None
     largest: float | None = None
     deviation: float = 0.0
+    modal: int = 0
     thresholds: tuple[float, ...] = ()
 
     @cached_property
@@ -164,6 +167,8 @@ class Tally:
         Rows without a value, and outside the training range.
     smallest, largest
         Numeric: of the values; infinite, the wrong way round, if there is none.
+    texts, modal
+        Texts: up to two different values, and how often the most frequent one is there in a batch.
     groups
         Of each row that ``count`` was given, what it was told of the row's bin; None if it was told nothing.
     """
@@ -175,6 +180,8 @@ class Tally:
     outside: int = 0
     smallest: float = np.inf
     largest: float = -np.inf
+    texts: tuple[str, ...] = ()
+    modal: int = 0
     groups: npt.NDArray[np.int8] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -235,6 +242,8 @@ class Tally:
         present = places >= 0  # the empty string is a missing value
         self.counts = np.bincount(places[present], weights=rows[present], minlength=len(self.counts)).astype(np.int64)
         self.missing = len(values) - int(self.counts.sum())
+        found = np.flatnonzero(present)
+        self.texts, self.modal = tuple(str(texts[place]) for place in found[:2]), int(rows[found].max(initial=0))
         if groups is not None:
             self.groups = groups[np.append(places, -1)][codes]
 
@@ -244,6 +253,8 @@ class Tally:
         self.sums = self.sums + other.sums
         self.missing += other.missing
         self.outside += other.outside
+        self.texts = tuple(dict.fromkeys((*self.texts, *other.texts)))[:2]
+        self.modal = max(self.modal, other.modal)
         self.smallest = min(self.smallest, other.smallest)
         self.largest = max(self.largest, other.largest)
 

@@ -34,6 +34,8 @@ class ColumnBlocks(msgspec.Struct, frozen=True, kw_only=True):
         Whether a block had one value only.
     last
         Rows per cell of the last ``RECENT`` blocks.
+    absent
+        Cells that were empty in a block.
     """
 
     name: str
@@ -44,6 +46,7 @@ class ColumnBlocks(msgspec.Struct, frozen=True, kw_only=True):
     outside: float = 0.0
     constant: bool = False
     last: tuple[tuple[int, ...], ...] = ()
+    absent: tuple[int, ...] = ()
 
 
 class TimeBlocks(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +63,7 @@ class TimeBlocks(msgspec.Struct, frozen=True, kw_only=True):
     features, scores
         In the profile's order; scores of the last ``scored`` blocks.
     aspects
-        Pairs in the profile's order; empty in bundles of earlier releases.
+        Pairs, then details, in the profile's order; empty in bundles of earlier releases.
     """
 
     rows: tuple[int, ...]
@@ -97,6 +100,7 @@ def build_column_blocks(profile: FeatureProfile, tallies: Sequence[Tally], is_he
         outside=max(outside for _, _, outside in shares),
         constant=any(is_constant(tally) for tally in tallies),
         last=tuple(tuple(block.tolist()) for block in cells[-RECENT:]),
+        absent=tuple(np.flatnonzero((cells == 0).any(axis=0)).tolist()),
     )
 
 

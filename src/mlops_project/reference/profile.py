@@ -264,6 +264,7 @@ def _fill(tally: Tally, values: Any) -> FeatureProfile:
         sums=tuple(tally.sums.tolist()),
         missing=tally.missing,
         outside=tally.outside,
+        modal=tally.modal,
     )
     if filled.kind == "category" or not tally.counts.any() or values is None:
         return filled

@@ -116,7 +116,8 @@ def add_blocks(profile: ReferenceProfile, windows: TrainingWindows, held_out: He
     scores = _describe(profile.scores, [block.scores for block in blocks[-scored:]], [True] * scored) if scored else ()
     sizes = tuple(block.rows for block in blocks)
     paired = [[block.pairs[place] for block in blocks] for place in range(len(profile.pairs))]
-    aspects = tuple(build_pair_blocks(pair, found, is_held_out) for pair, found in zip(profile.pairs, paired, strict=True))
+    pairs = tuple(build_pair_blocks(pair, found, is_held_out) for pair, found in zip(profile.pairs, paired, strict=True))
+    aspects = (*pairs, *_describe_details(profile, blocks, is_held_out))
     beyond = _count_beyond(profile, features, sizes)
     blocked = TimeBlocks(rows=sizes, scored=scored, beyond=beyond, features=features, scores=scores, aspects=aspects)
     return msgspec.structs.replace(profile, blocks=blocked)
@@ -142,6 +143,16 @@ def _describe(
 ) -> tuple[ColumnBlocks, ...]:
     return tuple(
         build_column_blocks(profile, [block[place] for block in blocks], is_held_out) for place, profile in enumerate(profiles)
+    )
+
+
+def _describe_details(
+    profile: ReferenceProfile, blocks: Sequence[Profiler], is_held_out: Sequence[bool]
+) -> tuple[ColumnBlocks, ...]:
+    return tuple(
+        build_column_blocks(one, [block.details[place].tallies[detail] for block in blocks], is_held_out)
+        for place, column in enumerate(profile.details)
+        for detail, one in column.details.items()
     )
 
 
