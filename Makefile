@@ -183,6 +183,10 @@ bench-estimators: $(VENV)/.dev ## Size and microseconds per row of every estimat
 bench-serve: $(VENV)/.dev ## Requests per second, latency, start and memory against other servers
 	$(BIN)/python benchmarks/serve.py $(BENCH)
 
+.PHONY: bench-trees
+bench-trees: $(VENV)/.dev native ## Tree ensembles on one thread: ours, ONNX Runtime, treelite, lleaves, oneDAL; BENCH='--only lightgbm'
+	$(BIN)/python -m benchmarks.trees $(BENCH)
+
 .PHONY: bench-overload
 bench-overload: $(VENV)/.dev ## What is answered, and how late, with more clients than the model server can answer
 	$(BIN)/python benchmarks/overload.py $(BENCH)
