@@ -1,13 +1,17 @@
 """ONNX Runtime: opened here, and bound to memory for what is asked most."""
 
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+# Gets a row, float64 (1, n_numbers), and the outputs' arrays; returns what computes these from it and the row's texts.
+Bind = Callable[[npt.NDArray[np.float64], dict[str, Array]], Callable[[npt.NDArray[np.object_]], None]]
 
 
 def import_onnxruntime() -> Any:
@@ -52,3 +56,38 @@ class BoundSession:
     def run(self) -> None:
         """Compute the outputs."""
         self._session.run_with_iobinding(self._binding)
+
+
+def bind_session(session: Any) -> Bind:
+    """Return what binds one row to a session whose only input is ``numbers``."""
+
+    def bind(row: npt.NDArray[np.float64], outputs: dict[str, Array]) -> Callable[[npt.NDArray[np.object_]], None]:
+        bound = BoundSession(session, {"numbers": row}, outputs)
+        return lambda _: bound.run()
+
+    return bind
+
+
+class OneRow:
+    """Answers one row in memory that is bound to the model once.
+
+    Parameters
+    ----------
+    outputs
+        Name → array of one row, in the order of the answers.
+    """
+
+    def __init__(self, n_numbers: int, outputs: dict[str, Array], bind: Bind) -> None:
+        self._lock, self._row, self._outputs = threading.Lock(), np.zeros((1, n_numbers)), list(outputs.values())
+        self._compute = bind(self._row, outputs)
+
+    def run(self, numbers: npt.NDArray[np.float64], texts: npt.NDArray[np.object_]) -> list[Array] | None:
+        """Return the outputs for float64 ``(1, n_numbers)`` and str ``(1, n_texts)``; None if another thread is at it."""
+        if numbers.shape != self._row.shape or not self._lock.acquire(blocking=False):
+            return None
+        try:
+            self._row[:] = numbers
+            self._compute(texts)
+            return [output.copy() for output in self._outputs]
+        finally:
+            self._lock.release()

@@ -9,8 +9,7 @@ A missing number is NaN, a missing text is the empty string. A model that counts
 
 import contextlib
 import math
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +21,7 @@ from mlops_project.contract import Contract, Feature
 from mlops_project.errors import BundleError, ContractError, suggest
 from mlops_project.names import show
 from mlops_project.native.model import TreeModel, open_trees
-from mlops_project.onnx_session import BoundSession, open_session
+from mlops_project.onnx_session import Bind, OneRow, bind_session, open_session
 from mlops_project.words import read_rules
 
 Floats = npt.NDArray[np.float64]
@@ -107,17 +106,17 @@ class Runtime:
             return open_trees(memoryview(message), len(self.contract.number_columns))
         return None
 
-    def _bind_one_row(self) -> "_OneRow | None":
+    def _bind_one_row(self) -> OneRow | None:
         if self._trees is not None:
-            return _OneRow(self.contract, self._trees.bind) if self._trees.can_bind else None
-        if self._inputs != ["numbers"]:
+            bind: Bind | None = self._trees.bind if self._trees.can_bind else None
+        else:
+            bind = bind_session(self._session) if self._inputs == ["numbers"] else None
+        if bind is None:
             return None
-
-        def bind(row: Floats, outputs: dict[str, npt.NDArray[Any]]) -> "Callable[[Any], None]":
-            bound = BoundSession(self._session, {"numbers": row}, outputs)
-            return lambda _: bound.run()
-
-        return _OneRow(self.contract, bind)
+        if not self.contract.is_classification:
+            return OneRow(len(self.contract.number_columns), {"value": np.zeros((1, 1))}, bind)
+        outputs = {"label": np.zeros(1, np.int64), "probabilities": np.zeros((1, len(self.contract.classes)))}
+        return OneRow(len(self.contract.number_columns), outputs, bind)
 
     @property
     def engine(self) -> str:
@@ -263,41 +262,6 @@ class Runtime:
         if self.contract.is_classification:
             return Predictions(np.empty(0, np.int64), np.empty((0, len(self.contract.classes))))
         return Predictions(values=np.empty(0))
-
-
-class _OneRow:
-    """Answers one row in memory that is bound to the model once.
-
-    Parameters
-    ----------
-    bind
-        Gets the row, float64 ``(1, n_number_columns)``, and the outputs' arrays; returns what computes these from it and the
-        row's texts.
-    """
-
-    def __init__(
-        self, contract: Contract, bind: "Callable[[Floats, dict[str, npt.NDArray[Any]]], Callable[[Any], None]]"
-    ) -> None:
-        self._lock = threading.Lock()
-        self._row = np.zeros((1, len(contract.number_columns)))
-        if contract.is_classification:
-            label, probabilities = np.zeros(1, np.int64), np.zeros((1, len(contract.classes)))
-            outputs: dict[str, npt.NDArray[Any]] = {"label": label, "probabilities": probabilities}
-        else:
-            outputs = {"value": np.zeros((1, 1))}
-        self._outputs = list(outputs.values())
-        self._compute = bind(self._row, outputs)
-
-    def run(self, numbers: Floats, texts: npt.NDArray[np.object_]) -> "list[npt.NDArray[Any]] | None":
-        """Return the outputs for one row; None if another thread is at it."""
-        if numbers.shape != self._row.shape or not self._lock.acquire(blocking=False):
-            return None
-        try:
-            self._row[:] = numbers
-            self._compute(texts)
-            return [output.copy() for output in self._outputs]
-        finally:
-            self._lock.release()
 
 
 def encode(columns: Mapping[str, Any], contract: Contract) -> tuple[Floats, npt.NDArray[np.object_]]:

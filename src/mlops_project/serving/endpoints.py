@@ -135,7 +135,7 @@ def _describe(model: ServedModel) -> dict[str, Any]:
         "aliases": [model.role],
         "digest": model.bundle.digest,
         "estimator": metadata.estimator,
-        "engine": metadata.engine,
+        "engine": model.runtime.engine,
         "created_at": metadata.created_at,
         "metrics": metadata.metrics,
         "contract": to_builtins(model.contract),

@@ -26,7 +26,8 @@ IN_FLIGHT = Metric("mlops_requests_in_flight", "gauge", (), "Requests at work or
 CONNECTIONS = Metric("mlops_connections", "gauge", (), "Open connections.")
 REFUSED = Metric("mlops_requests_refused_total", "counter", ("reason",),
                  "Requests refused before the model saw them: overload, connections, http, head, size, rows, key, slow, log.")
-MODEL_INFO = Metric("mlops_model_info", "latest", ("model", "version", "role", "digest"), "1 for each model that is loaded.")
+MODEL_INFO = Metric("mlops_model_info", "latest", ("model", "version", "role", "digest", "engine"),
+                    "1 for each model that is loaded; its engine is `trees` (ensembles in C), `onnxruntime` or `python`.")
 LOADED_AT = Metric("mlops_model_loaded_timestamp_seconds", "latest", ("model", "role"), "When; seconds since 1970.")
 RELOADS = Metric("mlops_reloads_total", "counter", ("model", "result"), "Attempts to load a model, by result (ok, error).")
 RELOAD_AT = Metric("mlops_last_reload_timestamp_seconds", "latest", ("model",), "When it was last tried; seconds since 1970.")

@@ -204,7 +204,7 @@ class LoadedModels:
         return bool(gone)
 
     def _clear_gauges(self, model: ServedModel) -> None:
-        self.metrics.put(names.MODEL_INFO, 0.0, model.name, model.version, model.role, model.bundle.digest[:12])
+        self.metrics.put(names.MODEL_INFO, 0.0, *_identify(model))
         self.metrics.put(names.LOADED_AT, 0.0, model.name, model.role)
 
     def _forget_failures(self, there: set[Key]) -> None:
@@ -235,12 +235,12 @@ class LoadedModels:
             self.metrics.put(names.RELOAD_FAILED, 0.0, failure.name)
         for old in replaced:
             self._clear_gauges(old)
-        self.metrics.put(names.MODEL_INFO, 1.0, model.name, model.version, model.role, model.bundle.digest[:12])
+        self.metrics.put(names.MODEL_INFO, 1.0, *_identify(model))
         self.metrics.put_time(names.LOADED_AT, model.name, model.role)
         self.metrics.add(names.RELOADS, 1.0, model.name, "ok")
         self.metrics.put_time(names.RELOAD_AT, model.name)
         self.metrics.put(names.RELOAD_FAILED, 0.0, model.name)
-        logger.info("%s: version %s is the %s now", model.name, model.version, model.role)
+        logger.info("%s: version %s is the %s now (engine: %s)", model.name, model.version, model.role, model.runtime.engine)
 
     def _note_failure(self, source: Source, error: Exception, old: ServedModel | None) -> None:
         before = self._failures.get(source.key)
@@ -289,3 +289,7 @@ def _source(place: str, role: Role, path: Path, *, pointed: bool = False, stand_
     except OSError:
         return None
     return Source(place, role, target, (str(target), stat.st_ino, stat.st_mtime_ns), pointed, stand_in)
+
+
+def _identify(model: ServedModel) -> tuple[str, ...]:
+    return model.name, model.version, model.role, model.bundle.digest[:12], model.runtime.engine

@@ -79,6 +79,7 @@ def test_pointer_that_moves_brings_another_version_and_back(serve, tmp_path, tre
             assert answer.headers["x-model-version"] == version
         metrics = (await client.get("/metrics")).body.decode()
         assert metrics.count("mlops_model_info{") == 1
+        assert 'engine="' in metrics.partition("mlops_model_info{")[2].partition("}")[0]
         assert 'mlops_reloads_total{model="tree",result="ok"} 3.0' in metrics
 
     serve(ask, "poll_seconds=0.03", models_dir=tmp_path / "models")
