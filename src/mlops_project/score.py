@@ -1,7 +1,6 @@
 """Score: a table of any length → its rows with what the model says of them. ``mlops score``."""
 
 import contextlib
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -109,6 +108,8 @@ def _find_places(places: tuple[str, ...], output: str | None) -> tuple[str, str,
 @click.option("--query", metavar="SQL", help="The rows of a database, whose SQLAlchemy URL is INPUT.")
 @click.option("--table", metavar="NAME", help="The table to write in a database, whose SQLAlchemy URL is OUTPUT.")
 @click.option("--processes", type=click.IntRange(min=1), metavar="N", help="That score at the same time; default one per core.")
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Where they are.")
+@click.option("--address", metavar="HOST:PORT", help="Of a Ray cluster; default RAY_ADDRESS, else one of this machine alone.")
 @click.option("--log", "logged", is_flag=True, help="Log the rows for the monitor, and write their prediction ids.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting. May be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -121,6 +122,8 @@ def command(
     query: str | None,
     table: str | None,
     processes: int | None,
+    engine: Literal["local", "ray"],
+    address: str | None,
     logged: bool,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -142,6 +145,8 @@ def command(
             kept,
             on_bad_rows,
             processes,
+            engine=engine,
+            address=address,
             logged=logged,
             query=query,
             table=table,
@@ -162,6 +167,8 @@ def score(
     on_bad_rows: Literal["side-file", "stop"] = "side-file",
     processes: int | None = None,
     *,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
     logged: bool = False,
     query: str | None = None,
     table: str | None = None,
@@ -174,15 +181,18 @@ def score(
     MLOpsError
         If there is no such model or table, or ``on_bad_rows`` is ``stop`` and a row does not fit the model.
     """
+    from mlops_project.engines.choice import find_engine
     from mlops_project.scoring.batch import Options, score_table
 
+    place = find_engine(engine, address)
     staging = config.root / "artifacts" / "scoring"
     log_folder = config.prediction_log_dir if logged else None
     with open_model(model, config) as (bundle, version):
         options = Options(
             keep,
             on_bad_rows,
-            processes or count_cores(),
+            processes,
+            place,
             version,
             config.data.storage_options,
             staging,
@@ -191,11 +201,6 @@ def score(
             table,
         )
         return score_table(source, output, bundle, options, progress)
-
-
-def count_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import plain_environment
+from tests.servers import plain_environment, s3_endpoint
 from tests.shared import make_once
+
+__all__ = ["s3_endpoint"]
 
 
 @pytest.fixture

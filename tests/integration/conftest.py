@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.integration.watched import World, make_world
-from tests.servers import PostgreSQL, postgresql_server
+from tests.servers import PostgreSQL, postgresql_server, s3_endpoint
+
+__all__ = ["s3_endpoint"]
 
 
 @pytest.fixture(scope="session")
@@ -21,18 +23,6 @@ def postgres_url(postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch) -> str
     """SQLAlchemy URL of a real PostgreSQL server, without the password: that is in ``PGPASSWORD``."""
     monkeypatch.setenv("PGPASSWORD", postgresql.password)
     return f"postgresql://{postgresql.user}@127.0.0.1:{postgresql.port}/postgres"
-
-
-@pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    """Address of a local S3 server."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture(scope="session")

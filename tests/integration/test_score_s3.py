@@ -1,6 +1,8 @@
 """`mlops score` from a bucket and into one."""
 
+import errno
 import json
+import shutil
 
 import fsspec
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from mlops_project.errors import ConfigError
 from mlops_project.scoring import inputs
 from mlops_project.scoring.batch import Options, score_table
+from mlops_project.scoring.stores import Note, ObjectStore
 from tests.unit.conftest import tiny_bundle, tiny_contract, tiny_metadata, tiny_model
 
 __all__ = ["tiny_bundle", "tiny_contract", "tiny_metadata", "tiny_model"]
@@ -51,6 +54,32 @@ def test_files_of_a_bucket_are_scored_into_it(tiny_bundle, bucket, frame, tmp_pa
     assert not list((tmp_path / "staging").iterdir())
 
 
+def list_names(system, url: str) -> set[str]:
+    system.invalidate_cache()
+    return {name.rpartition("/")[2] for name in system.find(url)}
+
+
+def read_parts(system, url: str) -> pd.DataFrame:
+    manifest = json.loads(system.cat_file(f"{url}/_manifest.json"))
+    assert list_names(system, url) == {"_manifest.json", *(part["name"] for part in manifest["parts"])}
+    return pd.concat([read(system, f"{url}/{part['name']}") for part in manifest["parts"]])
+
+
+def break_puts(monkeypatch, system, good: int) -> list[str]:
+    """Let so many files be sent, then none; return the list of the names that are sent."""
+    sent: list[str] = []
+    put_file = type(system)._put_file
+
+    async def interrupted(own, source, target, **keywords):
+        if len(sent) == good:
+            raise OSError("the network is down")
+        sent.append(target.rpartition("/")[2])
+        return await put_file(own, source, target, **keywords)
+
+    monkeypatch.setattr(type(system), "_put_file", interrupted)
+    return sent
+
+
 def test_folder_in_a_bucket_has_its_manifest_last_and_takes_the_place_of_the_one_before(
     tiny_bundle, bucket, frame, tmp_path, monkeypatch
 ):
@@ -59,29 +88,76 @@ def test_folder_in_a_bucket_has_its_manifest_last_and_takes_the_place_of_the_one
     score_table(str(tmp_path / "in.parquet"), f"{place}/out/", tiny_bundle, options)
     before = json.loads(system.cat_file(f"{place}/out/_manifest.json"))
     frame.assign(x=1 - frame["x"]).to_parquet(tmp_path / "in.parquet")
-    sent: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        break_puts(patch, system, 3)
+        with pytest.raises(ConfigError, match=r"cannot be written: the network is down; .* the same command goes on"):
+            score_table(str(tmp_path / "in.parquet"), f"{place}/out/", tiny_bundle, options)
+    assert list_names(system, f"{place}/out") == {"_manifest.json", *(part["name"] for part in before["parts"])}
+    assert json.loads(system.cat_file(f"{place}/out/_manifest.json")) == before
+    named: list[int] = []
+    pipe_file = type(system)._pipe_file
+
+    async def look(own, path, data, **keywords):
+        if path.endswith("_manifest.json"):
+            parts = [part["name"] for part in json.loads(data)["parts"]]
+            named.append(sum([await own._exists(f"{path.rpartition('/')[0]}/{part}") for part in parts]) - len(parts))
+        return await pipe_file(own, path, data, **keywords)
+
+    monkeypatch.setattr(type(system), "_pipe_file", look)
+    assert score_table(str(tmp_path / "in.parquet"), f"{place}/out/", tiny_bundle, options).is_resumed
+    assert named == [0]  # all parts were there before the manifest
+    np.testing.assert_allclose(read_parts(system, f"{place}/out")["probability yes"], 1 - frame["x"], atol=1e-12)
+    assert not system.exists(f"{place}/.out.parts")
+
+
+def test_run_goes_on_though_the_disk_of_its_machine_is_lost(tiny_bundle, bucket, frame, tmp_path):
+    place, options, system = bucket
+    frame.to_parquet(tmp_path / "in.parquet")
+    source = str(tmp_path / "in.parquet")
+    with pytest.MonkeyPatch.context() as patch:
+        first = break_puts(patch, system, 5)
+        with pytest.raises(ConfigError, match="the network is down"):
+            score_table(source, f"{place}/out", tiny_bundle, options)
+    shutil.rmtree(options.staging)
+    with pytest.MonkeyPatch.context() as patch:
+        second = break_puts(patch, system, 99)
+        assert score_table(source, f"{place}/out", tiny_bundle, options).is_resumed
+    done = [name for name in first if name.endswith(".json")]
+    assert len(done) == 2
+    assert not {*done} & {*second}  # nor is a part made again that had its note
+    assert read_parts(system, f"{place}/out")["id"].tolist() == frame["id"].tolist()
+
+
+def test_of_two_processes_with_one_unit_the_first_counts(bucket):
+    place, options, system = bucket
+    store = ObjectStore(f"{place}/.out.parts", options.storage_options)
+    for text in (b"first", b"again"):
+        with store.write_part("part-0.csv") as stream:
+            stream.write(text)
+    assert system.cat_file(f"{place}/.out.parts/part-0.csv") == b"first"
+    note = store.finish("part-0", Note("part-0.csv", 0, 3, 3))
+    assert store.claim_time("part-0") == store.claim_time("part-0")
+    assert store.list_done() == {"part-0"}
+    assert store.find_note("part-0") == note
+    assert note.size_bytes == 5
+    store.clear()
+    assert store.list_done() == set()
+
+
+def test_store_that_knows_no_conditions_is_written_to(bucket, monkeypatch):
+    place, options, system = bucket
     put_file = type(system)._put_file
 
-    async def interrupted(own, source, target, **keywords):
-        sent.append(target.rpartition("/")[2])
-        if len(sent) == 2:
-            raise OSError("the network is down")
+    async def without_conditions(own, source, target, mode="overwrite", **keywords):
+        if mode == "create":
+            raise OSError(errno.ENOSYS, "A header you provided implies functionality that is not implemented")
         return await put_file(own, source, target, **keywords)
 
-    monkeypatch.setattr(type(system), "_put_file", interrupted)
-    with pytest.raises(ConfigError, match="cannot be written: the network is down; the same command goes on"):
-        score_table(str(tmp_path / "in.parquet"), f"{place}/out/", tiny_bundle, options)
-    system.invalidate_cache()
-    assert json.loads(system.cat_file(f"{place}/out/_manifest.json")) == before  # and all that it names is there
-    assert {part["name"] for part in before["parts"]} <= {name.rpartition("/")[2] for name in system.find(f"{place}/out")}
-    assert score_table(str(tmp_path / "in.parquet"), f"{place}/out/", tiny_bundle, options).is_resumed
-    assert sent[-1] == "_manifest.json"
-    system.invalidate_cache()
-    manifest = json.loads(system.cat_file(f"{place}/out/_manifest.json"))
-    names = {name.rpartition("/")[2] for name in system.find(f"{place}/out")}
-    assert names == {"_manifest.json", *(part["name"] for part in manifest["parts"])}
-    scored = pd.concat([read(system, f"{place}/out/{part['name']}") for part in manifest["parts"]])
-    np.testing.assert_allclose(scored["probability yes"], 1 - frame["x"], atol=1e-12)
+    monkeypatch.setattr(type(system), "_put_file", without_conditions)
+    store = ObjectStore(f"{place}/.out.parts", options.storage_options)
+    with store.write_part("part-0.csv") as stream:
+        stream.write(b"text")
+    assert system.cat_file(f"{place}/.out.parts/part-0.csv") == b"text"
 
 
 def test_folder_in_a_bucket_that_holds_other_files_is_left_alone(tiny_bundle, bucket, frame, tmp_path):

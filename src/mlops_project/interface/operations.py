@@ -105,6 +105,8 @@ def score(
     keep: tuple[str, ...] | None = None,
     on_bad_rows: Literal["side-file", "stop"] = "side-file",
     processes: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
     log: bool = False,
     query: str | None = None,
     table: str | None = None,
@@ -121,7 +123,18 @@ def score(
     chosen = open_config(config, settings)
     place = str(model.path) if isinstance(model, Bundle) else None if model is None else str(model)
     return score_file(
-        str(source), str(output), chosen, place, keep, on_bad_rows, processes, logged=log, query=query, table=table
+        str(source),
+        str(output),
+        chosen,
+        place,
+        keep,
+        on_bad_rows,
+        processes,
+        engine=engine,
+        address=address,
+        logged=log,
+        query=query,
+        table=table,
     )
 
 

@@ -13,15 +13,18 @@ import numpy as np
 import pyarrow as pa
 
 from mlops_project.bundle import Bundle
+from mlops_project.engines.local import LocalEngine
+from mlops_project.engines.pool import Engine
 from mlops_project.errors import ConfigError, DataError
 from mlops_project.prediction_log.ids import load_key
 from mlops_project.proof import find_loading
 from mlops_project.scoring.forms import read_settings
 from mlops_project.scoring.inputs import Inputs, find_inputs
-from mlops_project.scoring.log_segments import LogSettings, holding_windows
+from mlops_project.scoring.log_segments import LogSettings, holding_windows, remove_unfinished
 from mlops_project.scoring.outputs import Outcome, Output, check_output, find_output, locate, write_output
-from mlops_project.scoring.parts import ID_COLUMN, NOTE_ENDING, Note, Task
+from mlops_project.scoring.parts import ID_COLUMN, Task
 from mlops_project.scoring.snapshot import take_snapshot
+from mlops_project.scoring.stores import Note, ObjectStore
 from mlops_project.scoring.table_output import check_table
 from mlops_project.scoring.units import Unit
 from mlops_project.scoring.work import WorkFolder, build_key, open_work
@@ -66,7 +69,9 @@ class Options:
     on_bad_rows
         Rows that do not fit the model go to a side file, or ``stop`` the run.
     processes
-        That score at the same time.
+        That score at the same time; None for one per core.
+    engine
+        Where they are.
     version
         Of the model, as the output names it; None for the bundle's own.
     storage_options
@@ -83,7 +88,8 @@ class Options:
 
     keep: tuple[str, ...] | None = None
     on_bad_rows: OnBadRows = "side-file"
-    processes: int = 1
+    processes: int | None = 1
+    engine: Engine = field(default_factory=LocalEngine)
     version: str | None = None
     storage_options: Mapping[str, Any] = field(default_factory=dict)
     staging: Path = Path(".mlops-score")
@@ -193,11 +199,13 @@ def _score(
         python=find_loading(bundle),
     )
     try:
-        with open_work(output.path, key, logged=options.log_folder is not None) as work:
+        place = find_store(output, options)
+        is_logged, is_shared = options.log_folder is not None, not options.engine.is_here
+        with open_work(output.path, key, logged=is_logged, place=place, is_shared=is_shared) as work:
             if options.log_folder is not None:
                 task = msgspec.structs.replace(task, log=_open_log(options, options.log_folder, bundle, work))
             with holding_windows(task.log) if task.log else contextlib.nullcontext():
-                done = _score_all(inputs, task, work, options.processes, progress)
+                done = _score_all(inputs, task, work, options, progress)
                 outcome = _sum_up(inputs, bundle, version, key, done)
                 write_output(output, work, done, outcome, schema, options.storage_options)
             finished = Finished(outcome, output, work.is_resumed, work.is_restarted, time.monotonic() - started)
@@ -211,29 +219,45 @@ def _score(
     return finished
 
 
+def find_store(output: Output, options: Options) -> ObjectStore | None:
+    """Return where the parts of an output elsewhere are kept until it is whole; None for a folder of this machine.
+
+    Parts of a folder are sent as they are made. A single file is put together here, so only machines that do not see this one's
+    disk send its parts.
+    """
+    waits = options.log_folder is not None and options.on_bad_rows == "stop"  # so do segments, in the folder of this machine
+    if not output.url or output.table or (options.engine.is_here and (output.kind != "folder" or waits)):
+        return None
+    if waits:
+        raise ConfigError(f"{output.place}: --log with --on-bad-rows stop needs an output on a volume that all machines see")
+    above, _, name = output.url.rstrip("/").rpartition("/")
+    return ObjectStore(f"{above}/.{name}.parts", options.storage_options)
+
+
 def _open_log(options: Options, folder: Path, bundle: Bundle, work: WorkFolder) -> LogSettings:
     folder.mkdir(parents=True, exist_ok=True)
     waiting = work.segments if options.on_bad_rows == "stop" else None
-    return LogSettings(folder, load_key(folder), bundle.metadata.name, work.run, waiting)
+    return LogSettings(folder, load_key(folder), bundle.metadata.name, work.run, waiting, not options.engine.is_here)
 
 
 def _score_all(
-    inputs: Inputs, task: Task, work: WorkFolder, processes: int, progress: Callable[[Progress], None]
+    inputs: Inputs, task: Task, work: WorkFolder, options: Options, progress: Callable[[Progress], None]
 ) -> list[tuple[Unit, Note]]:
     started = time.monotonic()
-    already = {file.stem for file in work.notes.glob(f"*{NOTE_ENDING}")}
     done: list[tuple[Unit, Note]] = []
     rows = new_rows = read = 0
-    for unit, note in score_units(inputs.plan(), task, work, processes):
+    for unit, note in score_units(inputs.plan(), task, work, options.engine, options.processes):
         done.append((Unit(unit.index, inputs.query or unit.file, unit.start, unit.end, unit.groups), note))
         if note.bad and task.on_bad_rows == "stop":
             file, row = locate(done, note.bad[0])
             raise DataError(f"{file}: row {row}: {note.bad[0].reason}; mend it, or use --on-bad-rows side-file")
         rows += note.rows
-        new_rows += note.rows if work.name_part(unit) not in already else 0
+        new_rows += note.rows if work.name_part(unit) not in work.done else 0
         read += unit.end - unit.start
         share = rows / inputs.rows if inputs.rows else min(1.0, read / inputs.size_bytes) if inputs.size_bytes else None
         progress(Progress(rows, new_rows, time.monotonic() - started, share))
+    if task.log is not None and task.log.is_shared:
+        remove_unfinished(task.log, {note.part.partition(".")[0] for _, note in done})
     return done
 
 

@@ -9,6 +9,7 @@ Until then its segments wait in its own folder, and an empty ``.new`` file in th
 
 import contextlib
 import hmac
+import os
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -45,6 +46,8 @@ class LogSettings(msgspec.Struct, frozen=True):
         24 bits that tell this run from other processes; ids count from there.
     waiting
         Folder in which segments wait for the run's end; None: each is in the log as soon as it is whole.
+    is_shared
+        Whether processes of several machines write there.
     """
 
     folder: Path
@@ -52,6 +55,7 @@ class LogSettings(msgspec.Struct, frozen=True):
     model: str
     run: int
     waiting: Path | None = None
+    is_shared: bool = False
 
 
 class LogSegment:
@@ -83,8 +87,12 @@ class LogSegment:
     def open(self) -> Iterator[Any]:
         """Give the stream for ``add``. The segment is there when the block ends well; until then windows wait for it."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(self.file, f"{self.file.stem}{NEW}") as stream:
+        with replacing(self.file, self._name_new()) as stream:
             yield stream
+
+    def _name_new(self) -> str:
+        own = f".{os.uname().nodename}-{os.getpid()}" if self._settings.is_shared else ""
+        return f"{self.file.stem}{own}{NEW}"
 
     def add(self, stream: Any, rows: Encoded, predictions: Predictions) -> list[str]:
         """Write a record, and return the prediction id of each row."""
@@ -123,6 +131,19 @@ class LogSegment:
             inputs.append(_describe(feature.name, "BYTES", len(rows.texts), raw))
             tail.append(raw)
         return msgspec.json.encode({"inputs": inputs}), b"".join(tail)
+
+
+def remove_unfinished(settings: LogSettings, names: set[str]) -> None:
+    """Delete what lost processes left of segments that are whole; windows would wait for it.
+
+    Parameters
+    ----------
+    names
+        Of the run's parts, without ending.
+    """
+    for file in settings.folder.glob(f"*-score-part-*{NEW}"):
+        if file.name.partition("-score-")[2].partition(".")[0] in names:
+            file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

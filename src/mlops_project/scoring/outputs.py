@@ -9,16 +9,18 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Literal, NamedTuple
 
+import fsspec
 import msgspec
 import pyarrow as pa
-from pyarrow.parquet import ParquetFile, ParquetWriter
+from pyarrow.parquet import ParquetWriter
 
 from mlops_project.errors import ConfigError, DataError
 from mlops_project.scoring.formulas import neutralise
-from mlops_project.scoring.parts import OPTIONS, BadRow, Format, Note
-from mlops_project.scoring.sending import send_file, send_folder
+from mlops_project.scoring.parts import OPTIONS, Format
+from mlops_project.scoring.sending import publish_folder, send_file
+from mlops_project.scoring.stores import BadRow, FolderStore, Note, ObjectStore, remove
 from mlops_project.scoring.table_output import fill_table
-from mlops_project.scoring.units import Unit
+from mlops_project.scoring.units import Unit, open_parquet
 from mlops_project.scoring.work import DIGEST_LENGTH, WorkFolder
 from mlops_project.storage.files import replacing, sync
 from mlops_project.storage.swap import swap
@@ -212,25 +214,26 @@ def write_output(
     notes = [note for _, note in done]
     if sum(note.scored + len(note.bad) for note in notes) != outcome.rows or outcome.scored + outcome.bad_rows != outcome.rows:
         raise DataError(f"{output.path}: the parts do not add up to {outcome.rows} rows; run again")
-    bad = list(_list_bad_rows(done))
-    if output.table:
-        run = f"{outcome.key}-{work.run:06x}"
-        fill_table(output.url, output.table, run, work.parts, notes, schema, bad)
-        return
+    bad, store = list(_list_bad_rows(done)), work.store
     if output.kind == "folder":
-        _finish_parts(work, notes, outcome, bad)
-        if output.url:
-            send_folder(work.parts, output.url, options, MANIFEST_FILE)
+        names, files = [note.part for note in notes if note.scored], _describe_parts(notes, outcome, bad)
+        if isinstance(store, ObjectStore):
+            publish_folder(store.locate(""), output.url, names, files, options)
         else:
-            _place_folder(work.parts, output.path)
+            _finish_parts(store, names, files)
+            _place_folder(store.parts, output.path)
+        return
+    if output.table and isinstance(store, FolderStore):
+        run = f"{outcome.key}-{work.run:06x}"
+        fill_table(output.url, output.table, run, store.parts, notes, schema, bad)
         return
     file = work.folder / "whole" if output.url else output.path
     left_out = file.with_name(f"{file.name}.bad-rows.csv")
     with replacing(file) as stream:
         if output.kind == "parquet":
-            _join_parquet(stream, work, notes, schema, outcome.scored)
+            _join_parquet(stream, work, notes, schema, outcome.scored, options)
         else:
-            _join_csv(stream, work, notes, schema, packed=output.kind == "csv.gz")
+            _join_csv(stream, work, notes, schema, options, packed=output.kind == "csv.gz")
     if bad:
         with replacing(left_out) as stream:
             _write_bad_rows(stream, bad)
@@ -266,11 +269,13 @@ def _write_bad_rows(stream: BinaryIO, bad: Sequence[tuple[str, int, str]]) -> No
     text.detach()
 
 
-def _join_parquet(stream: BinaryIO, work: WorkFolder, notes: Sequence[Note], schema: pa.Schema, scored: int) -> None:
+def _join_parquet(
+    stream: BinaryIO, work: WorkFolder, notes: Sequence[Note], schema: pa.Schema, scored: int, options: Mapping[str, Any]
+) -> None:
     written = 0
     with ParquetWriter(stream, schema, **OPTIONS) as writer:
         for note in notes:
-            with ParquetFile(work.parts / note.part, memory_map=True) as part:
+            with open_parquet(work.store.locate(note.part), options) as part:
                 for group in range(part.num_row_groups):
                     rows = part.read_row_group(group)
                     writer.write_table(rows, max(1, len(rows)))
@@ -279,29 +284,47 @@ def _join_parquet(stream: BinaryIO, work: WorkFolder, notes: Sequence[Note], sch
         raise DataError(f"the parts hold {written} rows, expected {scored}; delete {work.folder} and run again")
 
 
-def _join_csv(stream: BinaryIO, work: WorkFolder, notes: Sequence[Note], schema: pa.Schema, *, packed: bool) -> None:
+def _join_csv(
+    stream: BinaryIO,
+    work: WorkFolder,
+    notes: Sequence[Note],
+    schema: pa.Schema,
+    options: Mapping[str, Any],
+    *,
+    packed: bool,
+) -> None:
     target: Any = gzip.GzipFile("", "wb", 6, stream, mtime=0) if packed else stream
     header = io.StringIO()
     csv.writer(header, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow([neutralise(name) for name in schema.names])
     target.write(header.getvalue().encode())
     for note in notes:
-        with (work.parts / note.part).open("rb") as part:
+        with fsspec.open(work.store.locate(note.part), "rb", **options) as part:
             while piece := part.read(1 << 20):
                 target.write(piece)
     if packed:
         target.close()
 
 
-def _finish_parts(work: WorkFolder, notes: Sequence[Note], outcome: Outcome, bad: Sequence[tuple[str, int, str]]) -> None:
-    """Make a whole output of the folder of the parts."""
-    parts = [note for note in notes if note.scored]
-    work.keep_only({note.part for note in parts})
+def _describe_parts(notes: Sequence[Note], outcome: Outcome, bad: Sequence[tuple[str, int, str]]) -> dict[str, bytes]:
+    """Return what a folder holds beside its parts: name → content, the manifest last."""
+    files: dict[str, bytes] = {}
     if bad:
-        with replacing(work.parts / BAD_ROWS_FILE) as stream:
-            _write_bad_rows(stream, bad)
-    listed = tuple({"name": note.part, "rows": note.scored, "bytes": note.size_bytes} for note in parts)
-    with replacing(work.parts / MANIFEST_FILE) as stream:
-        stream.write(msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(outcome, parts=listed)), indent=1))
+        stream = io.BytesIO()
+        _write_bad_rows(stream, bad)
+        files[BAD_ROWS_FILE] = stream.getvalue()
+    listed = tuple({"name": note.part, "rows": note.scored, "bytes": note.size_bytes} for note in notes if note.scored)
+    files[MANIFEST_FILE] = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(outcome, parts=listed)), indent=1)
+    return files
+
+
+def _finish_parts(store: FolderStore, names: Sequence[str], files: Mapping[str, bytes]) -> None:
+    """Make a whole output of the folder of the parts."""
+    for file in store.parts.iterdir():
+        if file.name not in names:
+            remove(file)
+    for name, content in files.items():
+        with replacing(store.parts / name) as stream:
+            stream.write(content)
 
 
 def _place_folder(folder: Path, target: Path) -> None:

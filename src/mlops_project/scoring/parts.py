@@ -1,6 +1,5 @@
 """One unit → one part of the output. The part appears whole, then the note that it is done."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -21,8 +20,8 @@ from mlops_project.proof import PythonLoading, load_proven
 from mlops_project.runtime import Predictions
 from mlops_project.scoring.formulas import FORMULA, neutralise
 from mlops_project.scoring.log_segments import LogSegment, LogSettings
+from mlops_project.scoring.stores import BadRow, Note, PartStore
 from mlops_project.scoring.units import Batch, Table, Unit, read_unit
-from mlops_project.storage.files import replacing
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.problems import MAX_PROBLEMS, RowsError
 from mlops_project.wire.rows import Encoded, RowReader
@@ -30,7 +29,6 @@ from mlops_project.wire.rows import Encoded, RowReader
 Format = Literal["parquet", "csv"]
 VERSION_COLUMN, ID_COLUMN = "model version", "prediction id"
 OPTIONS: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
-NOTE_ENDING, TIME_ENDING = ".json", ".time"
 GROUP_ROWS = 1 << 16
 TEXT_TYPES = (
     *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
@@ -74,40 +72,6 @@ class Task(msgspec.Struct, frozen=True):
     python: PythonLoading | None = None
 
 
-class BadRow(msgspec.Struct, frozen=True, array_like=True):
-    """A row that the model cannot score: its position in the unit, from 0, and why."""
-
-    position: int
-    reason: str
-
-
-class Note(msgspec.Struct, frozen=True):
-    """What is known of a part that is done.
-
-    Attributes
-    ----------
-    part
-        Name of its file.
-    size_bytes
-        Of the file.
-    rows
-        Read, with the bad ones.
-    scored
-        Written.
-    counts
-        Scored rows per predicted class; empty for regression.
-    bad
-        Rows that were left out.
-    """
-
-    part: str
-    size_bytes: int
-    rows: int
-    scored: int
-    counts: tuple[int, ...] = ()
-    bad: tuple[BadRow, ...] = ()
-
-
 class _Scored(NamedTuple):
     """Rows of a batch with answers; ``rows`` are their places in the batch."""
 
@@ -130,13 +94,15 @@ class PartScorer:
         self._runtime = load_proven(task.model_file, task.contract, task.python)
         self._reader = RowReader(task.contract, task.rules)
 
-    def score(self, unit: Unit, name: str, folder: Path, notes: Path) -> Note:
-        """Score a unit; write its part into ``folder``, then its note into ``notes``.
+    def score(self, unit: Unit, name: str, store: PartStore) -> Note:
+        """Score a unit; write its part, then its note.
 
         Parameters
         ----------
         name
             Of the part, without ending.
+        store
+            Where to.
 
         Raises
         ------
@@ -150,9 +116,9 @@ class PartScorer:
         counts = np.zeros(len(self._task.contract.classes), np.int64)
         bad: list[BadRow] = []
         with ExitStack() as stack:
-            stream = stack.enter_context(replacing(folder / part))
+            stream = stack.enter_context(store.write_part(part))
             writer: Any = stack.enter_context(_open_writer(stream, self._task))
-            log = self._open_log(stack, unit, name, notes)  # is there before the part: what has a part is logged
+            log = self._open_log(stack, unit, name, store)  # is there before the part: what has a part is logged
             for batch in read_unit(unit, self._task.table, self._reader):
                 n_rows += batch.n_rows + len(batch.ragged)
                 bad += [BadRow(*item) for item in batch.ragged]
@@ -167,10 +133,7 @@ class PartScorer:
                 if bad and self._task.on_bad_rows == "stop":
                     break
         bad.sort(key=lambda item: item.position)
-        note = Note(part, (folder / part).stat().st_size, n_rows, scored, tuple(counts.tolist()), tuple(bad))
-        with replacing(notes / f"{name}{NOTE_ENDING}") as stream:
-            stream.write(msgspec.json.encode(note))
-        return note
+        return store.finish(name, Note(part, 0, n_rows, scored, tuple(counts.tolist()), tuple(bad)))
 
     def _score_batch(self, batch: Batch) -> "Iterator[_Scored | BadRow]":
         if not batch.n_rows:
@@ -197,17 +160,12 @@ class PartScorer:
         if len(others):
             yield from self._sift(columns, others)
 
-    def _open_log(self, stack: ExitStack, unit: Unit, name: str, notes: Path) -> "Callable[..., list[str]] | None":
+    def _open_log(self, stack: ExitStack, unit: Unit, name: str, store: PartStore) -> "Callable[..., list[str]] | None":
         """Return what logs rows and gives their ids; None if they are not logged."""
         if self._task.log is None:
             return None
-        time_file = notes / f"{name}{TIME_ENDING}"
-        if not time_file.exists():
-            with replacing(time_file) as stream:
-                stream.write(b"%d" % (time.time_ns() // 1_000_000))
-        segment = LogSegment(
-            self._task.log, self._task.contract, self._task.version, name, unit.index, int(time_file.read_bytes())
-        )
+        at_ms = store.claim_time(name)
+        segment = LogSegment(self._task.log, self._task.contract, self._task.version, name, unit.index, at_ms)
         return partial(segment.add, stack.enter_context(segment.open()))
 
     def _build(self, batch: Batch, found: _Scored, ids: list[str] | None) -> pa.Table:

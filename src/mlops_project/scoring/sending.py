@@ -1,7 +1,7 @@
 """Files that were prepared here → an object store or another file system of fsspec, which shows each when it is whole."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import fsspec
 
 from mlops_project.errors import ConfigError
 from mlops_project.tables.locations import hide_credentials
+
+AT_ONCE = 1000  # files
 
 
 def send_file(file: Path | None, url: str, options: Mapping[str, Any]) -> None:
@@ -28,16 +30,28 @@ def send_file(file: Path | None, url: str, options: Mapping[str, Any]) -> None:
             system.rm_file(path)
 
 
-def send_folder(folder: Path, url: str, options: Mapping[str, Any], manifest: str) -> None:
-    """Send a folder's files, the manifest last, and then delete those of an earlier run: the manifest names whole files only.
+def publish_folder(parts: str, url: str, names: Sequence[str], files: Mapping[str, bytes], options: Mapping[str, Any]) -> None:
+    """Copy parts within an object store to where they are read, then write what stands beside them, the manifest last.
+
+    Parts of an earlier output are deleted after that: whatever manifest a reader finds, all files that it names are there.
+
+    Parameters
+    ----------
+    parts
+        Where the parts are, fsspec URL.
+    url
+        Where they shall be.
+    files
+        Name → content; the last one is the manifest.
 
     Raises
     ------
     ConfigError
-        If files are there that no earlier run wrote, or a file cannot be sent.
+        If files are there that no earlier run wrote, or one cannot be written.
     """
     with _told(url):
         system, root = fsspec.core.url_to_fs(url.rstrip("/"), **options)
+        _, source = fsspec.core.url_to_fs(parts.rstrip("/"), **options)
         system.invalidate_cache()
         there = {path.rpartition("/")[2] for path in (system.find(root) if system.exists(root) else [])}
         foreign = sorted(name for name in there if not name.startswith(("part-", "_")))
@@ -46,14 +60,14 @@ def send_folder(folder: Path, url: str, options: Mapping[str, Any], manifest: st
             raise ConfigError(
                 f"{shown}: holds files that `mlops score` did not write, such as {foreign[0]}; name another folder"
             )
-        names = {file.name for file in folder.iterdir()}
-        for name in (
-            *sorted(names - there - {manifest}),
-            *sorted(name for name in names & there if name.startswith("_")),
-            manifest,
-        ):
-            system.put_file(str(folder / name), f"{root}/{name}")
-        for name in sorted(there - names):
+        system.makedirs(root, exist_ok=True)
+        new = [name for name in names if name not in there]  # a part's name says what it holds
+        for start in range(0, len(new), AT_ONCE):
+            some = new[start : start + AT_ONCE]
+            system.copy([f"{source}/{name}" for name in some], [f"{root}/{name}" for name in some], on_error="raise")
+        for name, content in files.items():
+            system.pipe_file(f"{root}/{name}", content)
+        for name in sorted(there - {*names, *files}):
             system.rm_file(f"{root}/{name}")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
-from mlops_project.scoring.parts import Note
+from mlops_project.scoring.stores import Note
 from mlops_project.tables.sql_output import open_table
 
 BATCH_ROWS = 1 << 14

@@ -1,13 +1,11 @@
-"""The folder of a run that is not finished: its parts, what is known of each, and the lock. A killed run goes on from it.
+"""What a run that is not finished leaves: its parts, what is known of each, and the lock. A killed run goes on from it.
 
 ::
 
-    .<output>.parts/
-    ├── job.json            the run's key (input, model, settings), and a number of its own
+    .<output>.parts/        beside the output; of an output elsewhere, in the staging folder
     ├── .lock               held while a run works here
-    ├── parts/              part-000000-<digest>.parquet …; becomes the output where that is a folder
-    ├── notes/              a note for each part that is done, written after it
-    └── segments/           of the prediction log, until the run has its output; only of a run that a bad row may stop
+    ├── segments/           of the prediction log, until the run has its output; only of a run that a bad row may stop
+    └── …                   what stores.FolderStore keeps, unless the parts are in an object store
 """
 
 import contextlib
@@ -22,23 +20,28 @@ from typing import Any
 import msgspec
 
 from mlops_project.errors import ConfigError
-from mlops_project.scoring.parts import NOTE_ENDING, Note
+from mlops_project.scoring.stores import FolderStore, Note, ObjectStore, remove
 from mlops_project.scoring.units import Unit
-from mlops_project.storage.files import replacing
 from mlops_project.storage.locks import try_lock
 
-KEY_FILE, LOCK_FILE = "job.json", ".lock"
+LOCK_FILE = ".lock"
 DIGEST_LENGTH = 12
 FORMAT_VERSION = 1  # of parts and notes: those of another version are made anew
 
 
 class WorkFolder:
-    """A run's folder. Make one with ``open_work``.
+    """A run's folder and its parts. Make one with ``open_work``.
 
     Attributes
     ----------
-    parts, notes, segments
-        Its folders.
+    folder
+        On this machine.
+    segments
+        Its folder of segments that wait.
+    store
+        Where the parts are.
+    done
+        Names of the parts, without ending, that were there when the run began.
     is_resumed
         Whether parts of an earlier run with the same key are there.
     is_restarted
@@ -47,25 +50,24 @@ class WorkFolder:
         24 bits that were drawn when the run began.
     """
 
-    def __init__(self, folder: Path, key: str, *, logged: bool) -> None:
-        self.folder, self._key, self._logged = folder, key, logged
-        self.parts, self.notes, self.segments = folder / "parts", folder / "notes", folder / "segments"
+    def __init__(self, folder: Path, store: FolderStore | ObjectStore, key: str, *, logged: bool) -> None:
+        self.folder, self.store, self._key, self._logged = folder, store, key, logged
+        self.segments = folder / "segments"
         before, self.run = self._read_job()
         self.is_restarted = before not in (None, key)
         if before != key:
-            for old in (folder / KEY_FILE, self.parts, self.notes, self.segments):
-                _remove(old)
-        self.parts.mkdir(exist_ok=True)
-        self.notes.mkdir(exist_ok=True)
-        if before != key:
+            store.clear()
+            remove(self.segments)
             self.run = secrets.randbits(24)
-            with replacing(folder / KEY_FILE) as stream:
-                stream.write(msgspec.json.encode({"key": key, "run": self.run}))
-        self.is_resumed = any(self.notes.glob(f"*{NOTE_ENDING}"))
+            store.write_job(msgspec.json.encode({"key": key, "run": self.run}))
+        if isinstance(store, FolderStore):
+            store.make_folders()
+        self.done = store.list_done()
+        self.is_resumed = bool(self.done)
 
     def _read_job(self) -> tuple[str | None, int]:
         try:
-            job = msgspec.json.decode((self.folder / KEY_FILE).read_bytes())
+            job = msgspec.json.decode(self.store.read_job())
             return str(job["key"]), int(job["run"])
         except FileNotFoundError:
             return None, 0
@@ -82,23 +84,16 @@ class WorkFolder:
         return f"part-{unit.index:06}-{digest[:DIGEST_LENGTH]}"
 
     def find_note(self, unit: Unit) -> Note | None:
-        """Return what is known of a unit's part; None unless the part is there, in its full size."""
-        try:
-            note = msgspec.json.decode((self.notes / f"{self.name_part(unit)}{NOTE_ENDING}").read_bytes(), type=Note)
-            is_whole = (self.parts / note.part).stat().st_size == note.size_bytes
-        except (OSError, msgspec.DecodeError):
-            return None
-        return note if is_whole else None
-
-    def keep_only(self, names: set[str]) -> None:
-        """Delete what is no part of the output from the folder of the parts."""
-        for file in self.parts.iterdir():
-            if file.name not in names:
-                _remove(file)
+        """Return what is known of a unit's part; None unless the part was there when the run began, in its full size."""
+        name = self.name_part(unit)
+        return self.store.find_note(name) if name in self.done else None
 
     def remove(self) -> None:
-        """Delete the folder; the parts first, which take longest: from the notes the same command makes the same ones again."""
-        shutil.rmtree(self.parts, ignore_errors=True)
+        """Delete everything; the parts first, which take longest: from the notes the same command makes the same ones again."""
+        if isinstance(self.store, FolderStore):
+            shutil.rmtree(self.store.parts, ignore_errors=True)
+        else:
+            self.store.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -108,13 +103,19 @@ def build_key(**facts: Any) -> str:
 
 
 @contextlib.contextmanager
-def open_work(output: Path, key: str, *, logged: bool) -> Iterator[WorkFolder]:
+def open_work(
+    output: Path, key: str, *, logged: bool, place: ObjectStore | None = None, is_shared: bool = False
+) -> Iterator[WorkFolder]:
     """Give the folder of a run that writes ``output``, made if need be, with its lock held.
 
     Parameters
     ----------
     logged
         Whether the parts hold prediction ids, which every run draws anew.
+    place
+        Where the parts are; None for the folder.
+    is_shared
+        Whether processes of other machines write into the folder as well.
 
     Raises
     ------
@@ -128,7 +129,7 @@ def open_work(output: Path, key: str, *, logged: bool) -> Iterator[WorkFolder]:
     with (folder / LOCK_FILE).open("ab") as lock:
         if not try_lock(lock) or not _is_there(folder / LOCK_FILE, lock.fileno()):
             raise ConfigError(f"{output}: another run of `mlops score` writes it now; wait for it, or name another output")
-        yield WorkFolder(folder, key, logged=logged)
+        yield WorkFolder(folder, place or FolderStore(folder, is_shared=is_shared), key, logged=logged)
 
 
 def _is_there(file: Path, descriptor: int) -> bool:
@@ -137,10 +138,3 @@ def _is_there(file: Path, descriptor: int) -> bool:
         return os.path.samestat(file.stat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -1,47 +1,52 @@
-"""Units scored one after the other here, or by several processes; their notes come in the order of the units."""
+"""Units scored one after the other here, or by the processes of an engine; their notes come in the order of the units."""
 
-import multiprocessing
-import signal
+import contextlib
+import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future
 from itertools import chain, islice
+from pathlib import Path
 
-from mlops_project.errors import DataError, StackError
-from mlops_project.process import end_with_parent
-from mlops_project.scoring.parts import Note, PartScorer, Task
+import msgspec
+
+from mlops_project.engines.pool import Engine
+from mlops_project.errors import ConfigError
+from mlops_project.prediction_log.ids import load_key
+from mlops_project.scoring.parts import PartScorer, Task
+from mlops_project.scoring.stores import FolderStore, Note, ObjectStore
 from mlops_project.scoring.units import Unit
 from mlops_project.scoring.work import WorkFolder
 
 AHEAD = 2  # units per process that wait or are worked on
 FEW_UNITS = 2  # are done before other processes have started
+PROBE_FILE = ".probe"
 
 Done = tuple[Unit, Note]
 
 
-def score_units(units: Iterable[Unit], task: Task, work: WorkFolder, processes: int) -> Iterator[Done]:
+def score_units(units: Iterable[Unit], task: Task, work: WorkFolder, engine: Engine, processes: int | None) -> Iterator[Done]:
     """Yield each unit with the note of its part; parts that are there already are not made again.
 
     Parameters
     ----------
     processes
-        How many score at the same time, each with one thread of ONNX Runtime; 1 is this process.
+        How many score at the same time, each with one thread of ONNX Runtime; None for one per core.
 
     Raises
     ------
     DataError
         If a file cannot be read: that of the first unit that fails.
     StackError
-        If a process dies.
+        If processes die and are not replaced.
     """
     units = iter(units)
     first = list(islice(units, FEW_UNITS + 1))
     units = chain(first, units)
-    if processes == 1 or len(first) <= FEW_UNITS:
+    if engine.is_here and (processes == 1 or len(first) <= FEW_UNITS):
         yield from _score_here(units, task, work)
     else:
-        yield from _score_together(units, task, work, processes)
+        yield from _score_together(units, task, work, engine, processes)
 
 
 def _score_here(units: Iterable[Unit], task: Task, work: WorkFolder) -> Iterator[Done]:
@@ -50,29 +55,22 @@ def _score_here(units: Iterable[Unit], task: Task, work: WorkFolder) -> Iterator
         note = work.find_note(unit)
         if note is None:
             scorer = scorer or PartScorer(task)
-            note = scorer.score(unit, work.name_part(unit), work.parts, work.notes)
+            note = scorer.score(unit, work.name_part(unit), work.store)
         yield unit, note
 
 
-def _score_together(units: Iterable[Unit], task: Task, work: WorkFolder, processes: int) -> Iterator[Done]:
+def _score_together(
+    units: Iterable[Unit], task: Task, work: WorkFolder, engine: Engine, processes: int | None
+) -> Iterator[Done]:
     pending: deque[tuple[Unit, Note | Future[Note]]] = deque()
-    # Not forked: a fork has the locks of threads that it does not have.
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _start, (task,))
-    try:
+    with _build_work(task, work, engine) as scoring, engine.open(scoring, processes) as pool:
         for unit in units:
             note = work.find_note(unit)
-            pending.append((_forget_text(unit), note or pool.submit(_score, unit, work.name_part(unit), work)))
-            if len(pending) >= AHEAD * processes:
+            pending.append((_forget_text(unit), note or pool.submit((unit, work.name_part(unit)))))
+            if len(pending) >= AHEAD * pool.size:
                 yield _finish(*pending.popleft())
         while pending:
             yield _finish(*pending.popleft())
-    except BrokenProcessPool as error:
-        raise StackError(
-            "a process that scored was killed (by the system, for lack of memory?); run the same command again, with "
-            "fewer --processes: finished parts are kept"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _finish(unit: Unit, done: "Note | Future[Note]") -> Done:
@@ -83,21 +81,62 @@ def _forget_text(unit: Unit) -> Unit:
     return Unit(unit.index, unit.file, unit.start, unit.end, unit.groups)
 
 
-# --- in the processes ---
-
-_scorer: PartScorer | None = None
-
-
-def _start(task: Task) -> None:
-    global _scorer  # noqa: PLW0603 - a process of the pool has one, and loads the model once
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
-    end_with_parent()
-    _scorer = PartScorer(task)
-
-
-def _score(unit: Unit, name: str, work: WorkFolder) -> Note:
-    assert _scorer is not None
+@contextlib.contextmanager
+def _build_work(task: Task, work: WorkFolder, engine: Engine) -> "Iterator[ScoringWork]":
+    """Give what the engine's processes do; on other machines the model is sent, and they must see the folders."""
+    if engine.is_here:
+        yield ScoringWork(task, work.store)
+        return
+    probe = work.folder / PROBE_FILE if isinstance(work.store, FolderStore) else None
+    if probe is not None:
+        probe.touch()
     try:
-        return _scorer.score(unit, name, work.parts, work.notes)
-    except DataError as error:
-        raise DataError(str(error)) from None  # as it can be sent to another process
+        yield ScoringWork(task, work.store, task.model_file.read_bytes(), probe)
+    finally:
+        if probe is not None:
+            probe.unlink(missing_ok=True)
+
+
+class ScoringWork:
+    """What a process of an engine does with each unit.
+
+    Parameters
+    ----------
+    task, store
+        Of the run.
+    model
+        The model file's bytes; None where the file itself is seen.
+    probe
+        A file that a process sees if it sees the folder of the parts; None if it need not.
+    """
+
+    def __init__(
+        self, task: Task, store: FolderStore | ObjectStore, model: bytes | None = None, probe: Path | None = None
+    ) -> None:
+        self._task, self._store, self._model, self._probe = task, store, model, probe
+
+    def start(self) -> None:
+        """See ``Work.start``."""
+        self._check_folders()
+        task = self._task
+        if self._model is not None:
+            self._folder = tempfile.TemporaryDirectory(prefix="mlops-score-")  # while this process lives: Python loads it later
+            file = Path(self._folder.name) / task.model_file.name
+            file.write_bytes(self._model)
+            task, self._model = msgspec.structs.replace(task, model_file=file), None
+        self._scorer = PartScorer(task)
+
+    def _check_folders(self) -> None:
+        log = self._task.log
+        if self._probe is not None and not self._probe.exists():
+            raise ConfigError(
+                f"{self._probe.parent}: another machine of the cluster does not see this folder; write to a volume that all of "
+                "them see, or to an object store"
+            )
+        if log is not None and self._model is not None and not (log.folder.is_dir() and load_key(log.folder) == log.key):
+            raise ConfigError(f"{log.folder}: another machine of the cluster does not see this folder; --log needs a volume")
+
+    def run(self, job: tuple[Unit, str]) -> Note:
+        """See ``Work.run``: score a unit into the part of a name."""
+        unit, name = job
+        return self._scorer.score(unit, name, self._store)
