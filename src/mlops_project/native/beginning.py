@@ -43,7 +43,7 @@ class Beginning:
         """Write one row's codes."""
 
 
-def find_beginning(model: Model, ensemble: Node, n_numbers: int, *, wide: bool) -> Beginning:
+def find_beginning(model: Model, ensemble: Node, n_numbers: int) -> Beginning:
     """Return how the ensemble's input comes from the model's inputs.
 
     Raises
@@ -53,7 +53,8 @@ def find_beginning(model: Model, ensemble: Node, n_numbers: int, *, wide: bool) 
     """
     with contextlib.suppress(NotCoveredError):
         return Folded(fold(model, ensemble.inputs[0], n_numbers), n_numbers)
-    name, kind, makers = ensemble.inputs[0], DOUBLE if wide else FLOAT, model.makers
+    name, makers = ensemble.inputs[0], model.makers
+    kind = DOUBLE if ensemble.tensor("leaf_weights").dtype == np.float64 else FLOAT
     widened = makers.get(name)
     if widened is not None and widened.operation == "Cast" and widened.integer("to", 0) == DOUBLE:
         rounded = makers.get(widened.inputs[0])

@@ -1,13 +1,12 @@
 """What a graph makes of an ensemble's sums: means and the class of the largest at once, anything else in ONNX Runtime."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mlops_project.native.columns import NotCoveredError
 from mlops_project.native.onnx_file import DOUBLE, FLOAT, Model, Node, describe_matrix
 from mlops_project.native.parts import open_part
 from mlops_project.onnx_session import BoundSession
@@ -25,51 +24,60 @@ class Ending:
         What sums are divided by; 0 if they are left as they are.
     labels
         Whether the class of the largest is asked for.
-    sums, session
-        Name of the sums in the session that makes the answers; without a session they are the answers.
+    inputs, session
+        What the session reads that makes the answers; without a session the sums are the answers.
     """
 
     divisor: float = 0.0
     labels: bool = False
-    sums: str = ""
+    inputs: tuple[str, ...] = ()
     session: Any = None
 
-    def conclude(self, outputs: Sequence[str], sums: Array, labels: Array | None) -> list[Array]:
+    def conclude(
+        self, outputs: Sequence[str], sums: Mapping[str, Array], labels: Array | None, feeds: Mapping[str, Array]
+    ) -> list[Array]:
         """Return the outputs that are asked for."""
         if self.session is not None:
-            return list(self.session.run(list(outputs), {self.sums: sums}))
-        return [sums.astype(np.float64, copy=False)] if labels is None else [labels, sums]
+            known = {**feeds, **sums}
+            return list(self.session.run(list(outputs), {name: known[name] for name in self.inputs}))
+        (answer,) = sums.values()
+        return [answer.astype(np.float64, copy=False)] if labels is None else [labels, answer]
 
-    def bind(self, sums: Array, outputs: dict[str, Array]) -> Callable[[], None] | None:
+    def bind(self, sums: Mapping[str, Array], row: Array, outputs: dict[str, Array]) -> Callable[[], None] | None:
         """Return what makes answers of sums that are always in the same memory; None if they are the answers."""
         if self.session is not None:
-            return BoundSession(self.session, {self.sums: sums}, outputs).run
-        value = outputs.get("value")
-        return None if value is None or value is sums else lambda: np.copyto(value, sums)
+            known = {"numbers": row, **sums}
+            return BoundSession(self.session, {name: known[name] for name in self.inputs}, outputs).run
+        value, (answer,) = outputs.get("value"), sums.values()
+        return None if value is None or value is answer else lambda: np.copyto(value, answer)
 
 
-def find_ending(model: Model, ensemble: Node, *, wide: bool) -> Ending:
-    """Return how the model's outputs come from an ensemble's sums.
+def find_ending(model: Model, ensembles: Sequence[Node]) -> Ending:
+    """Return how the model's outputs come from the ensembles' sums.
 
     Raises
     ------
     NotCoveredError
-        If they need anything else as well.
+        If ONNX Runtime does not take the rest.
     """
-    (sums,) = ensemble.outputs
-    short = _find_short(model, sums, wide=wide)
+    wide = {node.outputs[0]: is_wide(node) for node in ensembles}
+    short = _find_short(model, ensembles[0].outputs[0], wide=is_wide(ensembles[0])) if len(ensembles) == 1 else None
     if short is not None:
         return short
-    values, nodes = {sums}, []
-    for node in model.nodes:
-        if node is not ensemble and values & set(node.inputs):
+    nodes, needed = [], set(model.outputs)
+    for node in reversed(model.nodes):
+        if not wide.keys() & set(node.outputs) and needed & set(node.outputs):
             nodes.append(node)
-            values |= set(node.outputs)
-    others = {name for node in nodes for name in node.inputs if name} - values - set(model.constants)
-    if others or not set(model.outputs) <= values:
-        raise NotCoveredError("ending")
-    part = model.cut(nodes, [describe_matrix(sums, DOUBLE if wide else FLOAT)], model.outputs.values())
-    return Ending(sums=sums, session=open_part(part))
+            needed |= set(node.inputs)
+    inputs: dict[str, bytes | memoryview] = {name: message for name, message in model.inputs.items() if name in needed}
+    inputs |= {name: describe_matrix(name, DOUBLE if wide[name] else FLOAT) for name in wide}
+    part = model.cut(nodes[::-1], inputs.values(), model.outputs.values())
+    return Ending(inputs=tuple(inputs), session=open_part(part))
+
+
+def is_wide(ensemble: Node) -> bool:
+    """Whether an ensemble adds float64."""
+    return ensemble.tensor("leaf_weights").dtype == np.float64
 
 
 def _find_short(model: Model, sums: str, *, wide: bool) -> Ending | None:

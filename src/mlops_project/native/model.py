@@ -1,34 +1,20 @@
-"""A model whose tree ensemble is evaluated by the shared object, and what stands around it by ONNX Runtime where need be."""
+"""A model whose tree ensembles are evaluated by the shared object, what is around them by ONNX Runtime where need be."""
 
 import contextlib
-import ctypes
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mlops_project.native.beginning import find_beginning
+from mlops_project.native.beginning import Beginning, find_beginning
 from mlops_project.native.columns import NotCoveredError
 from mlops_project.native.ending import find_ending
-from mlops_project.native.library import NO_MEMORY, OK, Library, Source, load_library
+from mlops_project.native.ensemble import Ensemble
+from mlops_project.native.library import Library, load_library
 from mlops_project.native.onnx_file import Model, Node, read_model
 
 Array = npt.NDArray[Any]
-FEW_ROWS = 64  # evaluated while other threads wait: that takes less time than letting them run
-INTEGERS = {
-    "roots": "tree_roots",
-    "feature": "nodes_featureids",
-    "true_node": "nodes_truenodeids",
-    "false_node": "nodes_falsenodeids",
-    "true_leaf": "nodes_trueleafs",
-    "false_leaf": "nodes_falseleafs",
-    "missing_true": "nodes_missing_value_tracks_true",
-    "leaf_target": "leaf_targetids",
-}
-BRANCH_LEQ, BRANCH_LT = 0, 1  # of nodes_modes
-AGGREGATE_SUM, POST_TRANSFORM_NONE = 1, 0
 
 
 def open_trees(message: memoryview, n_numbers: int) -> "TreeModel | None":
@@ -50,7 +36,7 @@ def open_trees(message: memoryview, n_numbers: int) -> "TreeModel | None":
 
 
 class TreeModel:
-    """A model with one ensemble; it is asked as a session of ONNX Runtime is, and by several threads at once.
+    """A model with ensembles; it is asked as a session of ONNX Runtime is, and by several threads at once.
 
     Attributes
     ----------
@@ -68,34 +54,15 @@ class TreeModel:
     def __init__(self, model: Model, functions: Library, n_numbers: int) -> None:
         if not set(model.inputs) <= {"numbers", "texts"}:
             raise NotCoveredError("inputs")
-        (node,) = [node for node in model.nodes if node.operation == "TreeEnsemble"]
+        nodes = _find_ensembles(model)
         self.properties, self.inputs = model.properties, list(model.inputs)
-        source, arrays = _read_ensemble(node, functions)
-        wide = bool(source.wide)
-        self._beginning = find_beginning(model, node, n_numbers, wide=wide)
-        self._ending = find_ending(model, node, wide=wide)
-        self._functions, self._n_targets, self._sums = (
-            functions,
-            int(source.n_targets),
-            np.dtype(np.float64 if wide else np.float32),
-        )
-        self._n_numbers = n_numbers
-        if not (wide or self._beginning.rounded):
-            raise NotCoveredError("single precision")
-        source.n_features, source.single = self._beginning.n_features, int(self._beginning.rounded)
-        self._handle = self._build(source)
-        del arrays  # the shared object has copied them
-        weakref.finalize(self, functions.free, self._handle)
-
-    def _build(self, source: Source) -> int | None:
-        program, handle = self._beginning.program, ctypes.c_void_p()
-        pointer = None if program is None else ctypes.byref(program)
-        status = self._functions.build(ctypes.byref(source), pointer, self._ending.divisor, ctypes.byref(handle))
-        if status == NO_MEMORY:
-            raise MemoryError
-        if status != OK:
-            raise NotCoveredError("ensemble")
-        return handle.value
+        beginnings: dict[str, Beginning] = {}
+        for node in nodes:
+            if node.inputs[0] not in beginnings:
+                beginnings[node.inputs[0]] = find_beginning(model, node, n_numbers)
+        self._beginnings = list(beginnings.values())
+        self._ending = find_ending(model, nodes)
+        self._ensembles = [Ensemble(node, beginnings[node.inputs[0]], functions, self._ending.divisor) for node in nodes]
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
         """Return the outputs for some rows, as ONNX Runtime's sessions do.
@@ -107,24 +74,21 @@ class TreeModel:
         MemoryError
             If the rows do not fit.
         """
-        rows, codes = self._beginning.read(feeds)
-        n_rows = len(rows)
-        sums = np.empty((n_rows, self._n_targets), self._sums)
-        labels = np.empty(n_rows, np.int64) if self._ending.labels else None
-        run = self._functions.run_quickly if n_rows <= FEW_ROWS else self._functions.run
-        status = run(self._handle, _address(rows), _address(codes), n_rows, _address(sums), _address(labels))
-        if status == NO_MEMORY:
-            raise MemoryError
-        if status != OK:
-            raise RuntimeError(f"the trees were not evaluated: {status}")
-        return self._ending.conclude(outputs, sums, labels)
+        read = {id(beginning): beginning.read(feeds) for beginning in self._beginnings}
+        sums, labels = {}, None
+        for ensemble in self._ensembles:
+            rows, codes = read[id(ensemble.beginning)]
+            sums[ensemble.name] = ensemble.new_sums(len(rows))
+            labels = np.empty(len(rows), np.int64) if self._ending.labels else None
+            ensemble.evaluate(rows, codes, sums[ensemble.name], labels)
+        return self._ending.conclude(outputs, sums, labels, feeds)
 
     @property
     def can_bind(self) -> bool:
         """Whether one row can be answered in memory that is bound once."""
-        return self._beginning.program is not None
+        return all(beginning.program is not None for beginning in self._beginnings) and "texts" not in self._ending.inputs
 
-    def bind(self, row: Array, outputs: dict[str, Array]) -> Callable[[npt.NDArray[np.object_]], None]:
+    def bind(self, row: npt.NDArray[np.float64], outputs: dict[str, Array]) -> Callable[[npt.NDArray[np.object_]], None]:
         """Return what answers one row, for one thread at a time.
 
         Parameters
@@ -135,59 +99,36 @@ class TreeModel:
             Where it writes: ``label`` and ``probabilities``, or ``value``.
         """
         answer = outputs["probabilities"] if "probabilities" in outputs else outputs["value"]
-        direct = self._ending.session is None and answer.dtype == self._sums
-        sums = answer if direct else np.zeros((1, self._n_targets), self._sums)
-        codes = self._beginning.new_codes()
-        arguments = self._handle, _address(row), _address(codes), 1, _address(sums), _address(outputs.get("label"))
-        run, encode, end = self._functions.run_quickly, self._beginning.encode_one, self._ending.bind(sums, outputs)
+        codes = {id(beginning): beginning.new_codes() for beginning in self._beginnings}
+        encoders = [(item.encode_one, room) for item in self._beginnings if (room := codes[id(item)]) is not None]
+        sums = {ensemble.name: ensemble.new_sums(1) for ensemble in self._ensembles}
+        if self._ending.session is None and answer.dtype == self._ensembles[0].dtype:
+            sums = {self._ensembles[0].name: answer}
+        labels = outputs.get("label") if self._ending.labels else None
+        calls = [item.bind(row, codes[id(item.beginning)], sums[item.name], labels) for item in self._ensembles]
+        end = self._ending.bind(sums, row, outputs)
 
         def compute(texts: npt.NDArray[np.object_]) -> None:
-            if codes is not None:
-                encode(texts, codes)
-            if run(*arguments):
-                raise MemoryError
+            for encode, room in encoders:
+                encode(texts, room)
+            for function, arguments in calls:
+                if function(*arguments):
+                    raise MemoryError
             if end is not None:
                 end()
 
         return compute
 
 
-def _address(array: Array | None) -> int | None:
-    return None if array is None else array.ctypes.data
-
-
-def _read_ensemble(node: Node, functions: Library) -> tuple[Source, tuple[Array, ...]]:
-    """Return the node's attributes, and the arrays that they point to."""
-    if node.integer("aggregate_function", AGGREGATE_SUM) != AGGREGATE_SUM:
-        raise NotCoveredError("aggregate_function")
-    if node.integer("post_transform", POST_TRANSFORM_NONE) != POST_TRANSFORM_NONE or "membership_values" in node.attributes:
-        raise NotCoveredError("post_transform")
-    splits, weights = node.tensor("nodes_splits"), node.tensor("leaf_weights")
-    (mode,) = np.unique(node.tensor("nodes_modes"))
-    if mode not in (BRANCH_LEQ, BRANCH_LT) or splits.dtype != weights.dtype or splits.dtype.kind != "f":
-        raise NotCoveredError("nodes_modes")
-    arrays = {name: _read_integers(node.attributes.get(attribute), functions) for name, attribute in INTEGERS.items()}
-    if not len(arrays["missing_true"]):
-        arrays["missing_true"] = np.zeros(len(splits), np.int64)
-    per_node = {len(values) for name, values in arrays.items() if name not in ("roots", "leaf_target")}
-    if per_node != {len(splits)} or len(arrays["leaf_target"]) != len(weights):
-        raise NotCoveredError("lengths")
-    source = Source(
-        n_nodes=len(splits), n_leaves=len(weights), n_trees=len(arrays["roots"]), n_targets=node.integer("n_targets", 1)
-    )
-    for name, values in {**arrays, "split": splits, "weight": weights}.items():
-        setattr(source, name, values.ctypes.data)
-    source.wide, source.strict = int(splits.dtype == np.float64), int(mode == BRANCH_LT)
-    return source, (*arrays.values(), splits, weights)
-
-
-def _read_integers(attribute: memoryview | None, functions: Library) -> npt.NDArray[np.int64]:
-    if attribute is None:
-        return np.empty(0, np.int64)
-    message = np.frombuffer(attribute, np.uint8)
-    count = functions.read_integers(message.ctypes.data, len(message), None, 0)
-    if count < 0:
-        raise ValueError("an attribute does not decode")
-    values = np.empty(count, np.int64)
-    functions.read_integers(message.ctypes.data, len(message), values.ctypes.data, count)
-    return values
+def _find_ensembles(model: Model) -> list[Node]:
+    """Return the ensembles that no other ensemble stands behind; those before them cut numbers into bins, or are a stack's."""
+    behind: set[str] = set()
+    chosen = []
+    for node in reversed(model.nodes):
+        if node.operation == "TreeEnsemble" and not behind & set(node.outputs):
+            chosen.append(node)
+        if behind & set(node.outputs) or node.operation == "TreeEnsemble":
+            behind |= set(node.inputs)
+    if not chosen:
+        raise NotCoveredError("no ensemble")
+    return chosen[::-1]

@@ -65,7 +65,7 @@ CONSTANTS = {
 
 def check(message: bytes, feeds: dict, *, program: bool) -> None:
     trees = open_trees(memoryview(message), 4)
-    assert (trees._beginning.program is not None) == program
+    assert (trees._beginnings[0].program is not None) == program
     (ours,), (theirs,) = trees.run(["value"], feeds), open_session(message).run(["value"], feeds)
     assert ours.tobytes() == theirs.tobytes()
 
@@ -108,13 +108,13 @@ def test_other_operations_are_left_to_onnx_runtime(rng, nodes):
 def test_columns_that_are_not_there_are_no_program(name, values):
     message = put_before(CHOSEN, CONSTANTS | {name: np.array(values)})
     trees = open_trees(memoryview(message), 4)
-    assert trees is None or trees._beginning.program is None
+    assert trees is None or trees._beginnings[0].program is None
 
 
 def test_code_without_a_row_in_the_table_is_no_program():
     message = put_before(EMBEDDED, CONSTANTS | {"table": CONSTANTS["table"][:3]}, texts=2)
     trees = open_trees(memoryview(message), 4)
-    assert trees is None or trees._beginning.program is None
+    assert trees is None or trees._beginnings[0].program is None
 
 
 def test_file_is_read_as_the_package_onnx_reads_it():

@@ -1,0 +1,141 @@
+"""One ensemble: read from its node, checked and built in the shared object, and evaluated there."""
+
+import ctypes
+import weakref
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlops_project.native.beginning import Beginning
+from mlops_project.native.columns import NotCoveredError
+from mlops_project.native.library import NO_MEMORY, OK, Library, Source
+from mlops_project.native.onnx_file import Node
+
+Array = npt.NDArray[Any]
+FEW_ROWS = 64  # evaluated while other threads wait: that takes less time than letting them run
+INTEGERS = {
+    "roots": "tree_roots",
+    "feature": "nodes_featureids",
+    "true_node": "nodes_truenodeids",
+    "false_node": "nodes_falsenodeids",
+    "true_leaf": "nodes_trueleafs",
+    "false_leaf": "nodes_falseleafs",
+    "missing_true": "nodes_missing_value_tracks_true",
+    "leaf_target": "leaf_targetids",
+}
+BRANCH_LEQ, BRANCH_LT = 0, 1  # of nodes_modes
+AGGREGATE_SUM, POST_TRANSFORM_NONE = 1, 0
+
+
+class Ensemble:
+    """An ensemble's sums for some rows.
+
+    Parameters
+    ----------
+    beginning
+        Makes its columns.
+    divisor
+        What sums are divided by, and then the largest is named; 0 leaves them as they are.
+
+    Attributes
+    ----------
+    name
+        Of the sums.
+    n_targets, dtype
+        Their width, and float64 or float32.
+
+    Raises
+    ------
+    NotCoveredError, ValueError, KeyError
+        If the shared object is not made for it.
+    """
+
+    def __init__(self, node: Node, beginning: Beginning, functions: Library, divisor: float) -> None:
+        (self.name,) = node.outputs
+        source, arrays = _read_ensemble(node, functions)
+        if not (source.wide or beginning.rounded):
+            raise NotCoveredError("single precision")
+        source.n_features, source.single = beginning.n_features, int(beginning.rounded)
+        self.n_targets, self.dtype = int(source.n_targets), np.dtype(np.float64 if source.wide else np.float32)
+        self.beginning, self._functions = beginning, functions
+        self._handle = self._build(source, divisor)
+        del arrays  # the shared object has copied them
+        weakref.finalize(self, functions.free, self._handle)
+
+    def _build(self, source: Source, divisor: float) -> int | None:
+        program, handle = self.beginning.program, ctypes.c_void_p()
+        pointer = None if program is None else ctypes.byref(program)
+        status = self._functions.build(ctypes.byref(source), pointer, divisor, ctypes.byref(handle))
+        if status == NO_MEMORY:
+            raise MemoryError
+        if status != OK:
+            raise NotCoveredError("ensemble")
+        return handle.value
+
+    def new_sums(self, n_rows: int) -> Array:
+        """Return room for sums ``(n_rows, n_targets)``."""
+        return np.empty((n_rows, self.n_targets), self.dtype)
+
+    def evaluate(self, rows: Array, codes: Array | None, sums: Array, labels: Array | None) -> None:
+        """Write the sums, and labels where there is room for them, of rows that the beginning has read.
+
+        Raises
+        ------
+        MemoryError
+            If the rows do not fit.
+        """
+        run = self._functions.run_quickly if len(rows) <= FEW_ROWS else self._functions.run
+        status = run(self._handle, _address(rows), _address(codes), len(rows), _address(sums), _address(labels))
+        if status == NO_MEMORY:
+            raise MemoryError
+        if status != OK:
+            raise RuntimeError(f"the trees were not evaluated: {status}")
+
+    def bind(self, row: Array, codes: Array | None, sums: Array, labels: Array | None) -> tuple[Any, tuple[int | None, ...]]:
+        """Return the function, and its arguments, that evaluates one row in the same memory each time."""
+        return self._functions.run_quickly, (
+            *(self._handle, _address(row), _address(codes), 1),
+            *(_address(sums), _address(labels)),
+        )
+
+
+def _address(array: Array | None) -> int | None:
+    return None if array is None else array.ctypes.data
+
+
+def _read_ensemble(node: Node, functions: Library) -> tuple[Source, tuple[Array, ...]]:
+    """Return the node's attributes, and the arrays that they point to."""
+    if node.integer("aggregate_function", AGGREGATE_SUM) != AGGREGATE_SUM:
+        raise NotCoveredError("aggregate_function")
+    if node.integer("post_transform", POST_TRANSFORM_NONE) != POST_TRANSFORM_NONE or "membership_values" in node.attributes:
+        raise NotCoveredError("post_transform")
+    splits, weights = node.tensor("nodes_splits"), node.tensor("leaf_weights")
+    (mode,) = np.unique(node.tensor("nodes_modes"))
+    if mode not in (BRANCH_LEQ, BRANCH_LT) or splits.dtype != weights.dtype or splits.dtype.kind != "f":
+        raise NotCoveredError("nodes_modes")
+    arrays = {name: _read_integers(node.attributes.get(attribute), functions) for name, attribute in INTEGERS.items()}
+    if not len(arrays["missing_true"]):
+        arrays["missing_true"] = np.zeros(len(splits), np.int64)
+    per_node = {len(values) for name, values in arrays.items() if name not in ("roots", "leaf_target")}
+    if per_node != {len(splits)} or len(arrays["leaf_target"]) != len(weights):
+        raise NotCoveredError("lengths")
+    source = Source(
+        n_nodes=len(splits), n_leaves=len(weights), n_trees=len(arrays["roots"]), n_targets=node.integer("n_targets", 1)
+    )
+    for name, values in {**arrays, "split": splits, "weight": weights}.items():
+        setattr(source, name, values.ctypes.data)
+    source.wide, source.strict = int(splits.dtype == np.float64), int(mode == BRANCH_LT)
+    return source, (*arrays.values(), splits, weights)
+
+
+def _read_integers(attribute: memoryview | None, functions: Library) -> npt.NDArray[np.int64]:
+    if attribute is None:
+        return np.empty(0, np.int64)
+    message = np.frombuffer(attribute, np.uint8)
+    count = functions.read_integers(message.ctypes.data, len(message), None, 0)
+    if count < 0:
+        raise ValueError("an attribute does not decode")
+    values = np.empty(count, np.int64)
+    functions.read_integers(message.ctypes.data, len(message), values.ctypes.data, count)
+    return values
