@@ -13,6 +13,7 @@ COMMANDS = {
     "doctor": ("mlops_project.doctor", "command", "Look at this machine: what is missing, and what to do."),
     "config": ("mlops_project.init", "config_command", "Check a configuration and explain every problem."),
     "train": ("mlops_project.train", "command", "Train, evaluate, export, track and register a model."),
+    "adopt": ("mlops_project.adopt", "command", "Make a bundle of a model that was stored elsewhere."),
     "tune": ("mlops_project.tune", "command", "Search the estimator's parameters by cross-validation."),
     "log": ("mlops_project.log", "command", "Log an exported model to MLflow that was not logged when it was trained."),
     "models": ("mlops_project.models", "command", "List registered versions with aliases and metrics."),

@@ -1,0 +1,1 @@
+"""A pipeline that was fitted elsewhere → a bundle, by the steps of training."""

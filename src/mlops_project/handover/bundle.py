@@ -1,0 +1,113 @@
+"""A fitted pipeline with the rows that it learned from and others → a bundle."""
+
+import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mlops_project.assembly import IN_PYTHON, Fitted, assemble, now
+from mlops_project.bundle import Bundle, stage
+from mlops_project.config import Config
+from mlops_project.errors import ExportError
+from mlops_project.handover.wrapping import check_fitted, find_name, wrap_any
+from mlops_project.metadata import check_contract
+from mlops_project.tables.handed_over import Side, build_handed_over
+
+if TYPE_CHECKING:
+    from mlops_project.data_prep import Split, Table
+    from mlops_project.modeling.evaluation import Evaluation
+
+IN_ORDER = ("time-order",)  # findings about the order of rows, which the caller has split already
+
+
+def hand_over(
+    pipeline: Any,
+    train: Side,
+    test: Side,
+    config: Config,
+    *,
+    is_array: bool = False,
+    source: str = "",
+    notes: tuple[str, ...] = (),
+) -> "tuple[Bundle, Evaluation, tuple[str, ...]]":
+    """Make a bundle of a fitted pipeline, in ``config.model_dir``.
+
+    Parameters
+    ----------
+    train, test
+        Rows that it learned from, and others.
+    config
+        For what is asked of it, ``export.engine`` above all.
+    is_array
+        Whether it was fitted on arrays, and so may take no frame.
+    source
+        Where the rows came from; default the caller's frames.
+    notes
+        What had to be assumed before.
+
+    Returns
+    -------
+    bundle, evaluation, notes
+        The model, how good it is, and what had to be assumed.
+
+    Raises
+    ------
+    DataError
+        If rows, labels and pipeline do not fit each other; names the columns.
+    ExportError
+        If a step of the pipeline cannot be exported exactly, or reads a column as something that no request can bring.
+    BundleError
+        If ``config.model_dir`` holds something else.
+    """
+    from mlops_project.data_prep import build_contract
+    from mlops_project.modeling.library_warnings import collect_library_warnings
+    from mlops_project.modeling.representation import check_representation
+    from mlops_project.modeling.side_work import SideWork
+
+    started, side = now(), SideWork()
+    with collect_library_warnings() as library:
+        own = _wrap(pipeline) if config.export.engine == "onnx" else wrap_any(pipeline, train, is_array=is_array)
+        table, split = _type_rows(own, train, test, config)
+        table = replace(table, source=source or table.source, warnings=(*notes, *table.warnings))
+        contract = build_contract(table, split)
+        check_contract(contract)
+        for given, typed in ((test, split.test_features), (train, split.train_features)):
+            check_representation(own, given.features, typed, contract)
+        fitted = Fitted(own, table.without_rows(), split, contract, config, config, started, find_name(own), is_own=True)
+        with stage(config.model_dir) as folder:
+            bundle, evaluation, _, said = assemble(fitted, folder, config.model_dir, lambda _: None, side, library)
+    return bundle, evaluation, said
+
+
+def _wrap(pipeline: Any) -> Any:
+    """Return a copy of a fitted estimator as a pipeline."""
+    from sklearn.base import is_classifier, is_regressor
+    from sklearn.pipeline import Pipeline
+
+    if not (hasattr(pipeline, "predict") and hasattr(pipeline, "get_params")):
+        raise ExportError(f"expected a fitted pipeline or estimator of scikit-learn, got {type(pipeline).__name__}{IN_PYTHON}")
+    check_fitted(pipeline)
+    if not (is_classifier(pipeline) or is_regressor(pipeline)):
+        raise ExportError(f"{type(pipeline).__name__} predicts neither classes nor numbers{IN_PYTHON}")
+    if is_classifier(pipeline) and not hasattr(pipeline, "predict_proba"):
+        raise ExportError(
+            f"{find_name(pipeline)} has no probabilities, and a served classifier answers with some; fit it inside "
+            "CalibratedClassifierCV, or use voting='soft'"
+        )
+    own = copy.deepcopy(pipeline)
+    return own if isinstance(own, Pipeline) else Pipeline([("model", own)])
+
+
+def _type_rows(pipeline: Any, train: Side, test: Side, config: Config) -> "tuple[Table, Split]":
+    """Return the judged table and its split."""
+    from mlops_project.data_prep import judge_table
+    from mlops_project.modeling.evaluation import check_gates
+
+    names = [str(name) for name in getattr(pipeline, "feature_names_in_", train.features.columns)]
+    classes = [*pipeline.classes_] if hasattr(pipeline, "classes_") else None
+    table, split = build_handed_over(train, test, names, classes, config)
+    check_gates(config, table.task)
+    table = judge_table(table, config, refuse=False)
+    findings = tuple(found for found in table.findings if found.code not in IN_ORDER)
+    unused = [str(name) for name in train.features.columns if name not in names]
+    notes = [f"columns that the pipeline does not read were left out: {', '.join(map(repr, unused))}"] if unused else []
+    return replace(table, findings=findings, warnings=(*table.warnings, *notes)), split
