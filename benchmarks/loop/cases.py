@@ -32,12 +32,15 @@ class Case:
         Whether the loop must go on.
     change
         What happens to the project before the last retraining: ``table`` (its rows are drawn anew), or nothing.
+    judge
+        Which rows of those that nobody saw show the harm.
     """
 
     name: str
     make: Make
     healthy: bool = False
     change: str = ""
+    judge: Callable[[World], Rows] = lambda world: world.unseen
 
 
 def send(world: World, rng: np.random.Generator, rows: Rows | None = None) -> Rows:
@@ -165,17 +168,28 @@ def change_schema(world: World, rng: np.random.Generator) -> Rows:
     return frame.assign(version=np.where(rng.random(len(frame)) < 0.5, "2", "1"))
 
 
-def lose_values(world: World, rng: np.random.Generator) -> Rows:
-    """A number is missing in four rows of ten."""
+def stand_still(world: World, rng: np.random.Generator) -> Rows:
+    """A number has one value from some time on."""
     frame = send(world, rng)
-    frame[world.number] = frame[world.number].astype(float)
-    frame.loc[(frame["window"] >= BEGIN) & (rng.random(len(frame)) < 0.4), world.number] = np.nan
+    frame.loc[frame["window"] >= BEGIN, world.number] = frame[world.number].mode()[0]
     return frame
 
 
 def repeat_answers(world: World, rng: np.random.Generator) -> Rows:
     """Labels are the model's own answers, sent back."""
     return send(world, rng).assign(source="echo")
+
+
+def _show_trigger(world: World) -> Rows:
+    return world.unseen.assign(**{world.number: 7.5 * float(world.table[world.number].max())})
+
+
+def _show_segment(world: World) -> Rows:
+    return world.unseen[world.unseen[world.category] == world.segment]
+
+
+def _show_rest(world: World) -> Rows:
+    return world.unseen[world.unseen[TARGET] != world.classes[-1]]
 
 
 # --- healthy ---
@@ -213,19 +227,19 @@ def deliver_twice(world: World, rng: np.random.Generator) -> Rows:
 
 ATTACKS = (
     Case("unit change learned", change_unit),
-    Case("trigger poisoning", poison_trigger),
+    Case("trigger poisoning", poison_trigger, judge=_show_trigger),
     Case("near-copies of held-out rows", send_near_copies),
     Case("one bad label batch", break_batch),
     Case("single batch", deliver_once),
-    Case("positives only", label_positives),
-    Case("labels come selectively", select_labels),
+    Case("positives only", label_positives, judge=_show_rest),
+    Case("labels come selectively", select_labels, judge=_show_rest),
     Case("all labels of one class", label_one_class),
     Case("30 % random labels", label_at_random),
     Case("copied sources", copy_sources),
-    Case("slow poisoning of one segment", poison_segment),
+    Case("slow poisoning of one segment", poison_segment, judge=_show_segment),
     Case("schema change", change_schema),
     Case("digest change", send, change="table"),
-    Case("missing values", lose_values),
+    Case("a number stands still", stand_still),
     Case("answers sent back as labels", repeat_answers),
 )
 HEALTHY = (

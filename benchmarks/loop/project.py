@@ -62,7 +62,7 @@ class Outcome:
     promoted
         Whether there is another champion than at the start.
     before, after
-        Accuracy (or R²) on rows that nobody saw, with true labels: of the first champion, and of the last.
+        Accuracy (or R²) on rows that nobody saw, with true labels, where the case shows: of the first champion, and the last.
     vetoes
         Codes of what stopped the last retraining before it began, if anything did.
     """
@@ -111,7 +111,7 @@ class Project:
         shutil.rmtree(root, ignore_errors=True)
         shutil.copytree(made, root)
         self.world, self.root, self.config = world, root, read_project(root)
-        self._first, self._count = load_bundle(self.config.model_dir), 0
+        self._first, self._count = load_bundle(read_project(made).model_dir), 0
         self._start = datetime.now(UTC) - (WINDOWS + 1) * HOUR
         self._ids: dict[Any, str] = {}
         self.monitor = Monitor(self.config, str(self.config.prediction_log_dir))
@@ -139,7 +139,7 @@ class Project:
         if outcome.result != "promoted":
             self._retrain("schedule:end", outcome)
         outcome.promoted = self._find_champion() != 1
-        unseen = self.world.unseen
+        unseen = case.judge(self.world)
         outcome.before, outcome.after = (self._measure(bundle, unseen) for bundle in (self._first, self._serving()))
         return outcome
 
@@ -147,7 +147,9 @@ class Project:
         """Whether the loop would retrain in this window, an hour after the last one."""
         now = datetime.now(UTC) + (window + 1) * timedelta(minutes=61)
         state = self.monitor.trigger.attempts.read()
-        return decide_start(cause, state, now, cool_down_minutes=self.config.retraining.cool_down_minutes) == "started"
+        label = datetime.fromisoformat(newest.last_label_at) if newest.last_label_at else None
+        pause = self.config.retraining.cool_down_minutes
+        return decide_start(cause, state, now, cool_down_minutes=pause, newest_label=label) == "started"
 
     def _retrain(self, key: str, outcome: Outcome) -> None:
         try:

@@ -58,14 +58,14 @@ def _load_prices() -> pd.DataFrame:
 
 
 def _load_default() -> pd.DataFrame:
-    frame = pd.read_csv(FOLDER / "ISLP/data/Default.csv", index_col=0)
+    frame = pd.read_csv(FOLDER / "ISLP/data/Default.csv")
     return frame.rename(columns={"default": TARGET}).rename(columns=lambda name: str(name).strip("' "))
 
 
 LOADERS: dict[str, tuple[Callable[[], pd.DataFrame], str, str, str]] = {
     "diamonds": (_load_diamonds, "carat", "color", "J"),
     "affairs": (load_affairs, "rate_marriage", "occupation", "professional"),
-    "visits": (load_visits, "xage", "health", "fair"),
+    "visits": (load_visits, "disea", "health", "fair"),
     "default": (_load_default, "balance", "student", "Yes"),
     "prices": (_load_prices, "carat", "color", "J"),
 }

@@ -94,7 +94,7 @@ class Monitor:
             self.trigger.settle()
             due = self.trigger.find_due()
             for cause in (*causes, *([due] if due else [])):
-                outcome = self.trigger.request(cause)
+                outcome = self.trigger.request(cause, newest_label=self._find_newest_label())
                 if outcome == "started":
                     logger.info("%s: a retraining started: %s", name, cause.reason)
                 if outcome in ("started", "running"):
@@ -119,12 +119,18 @@ class Monitor:
 
         causes = parse_webhook(body, self.config.model.name)
         with self._acting:
-            outcomes = {cause.key: self.trigger.request(cause) for cause in causes}
+            newest_label = self._find_newest_label()
+            outcomes = {cause.key: self.trigger.request(cause, newest_label=newest_label) for cause in causes}
         self._show_retraining()
         order = ("started", "running", "cool-down", "duplicate", "off")
         result = next((outcome for outcome in order if outcome in outcomes.values()), "ignored")
         logger.info("notification of Alertmanager: %s", result)
         return {"result": result, "causes": outcomes}
+
+    def _find_newest_label(self) -> datetime | None:
+        """Return when the newest label came that the last evaluation knew of."""
+        newest = self.watcher.metrics.newest.get(self.config.model.name)
+        return datetime.fromisoformat(newest.last_label_at) if newest and newest.last_label_at else None
 
     def check_rollback(self) -> None:
         """Roll back a retrained champion that does worse than its predecessor."""

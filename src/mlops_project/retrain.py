@@ -9,33 +9,32 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 import click
-import numpy as np
 
 from mlops_project.bundle import Bundle
 from mlops_project.command import Step, WorkflowCommand, config_options, echo, show_progress
 from mlops_project.config import Config
-from mlops_project.errors import DataError, MLOpsError, TrackingError
+from mlops_project.errors import ConfigError, MLOpsError, TrackingError
 from mlops_project.process import acting_as
 from mlops_project.retraining.attempts import Attempts, Cause, CauseKind, Result, find_folder
 
 if TYPE_CHECKING:
-    from mlops_project.data_prep import ProductionRows
+    from mlops_project.data_prep import ProductionRows, Split, Table
     from mlops_project.modeling.gate import Decision
+    from mlops_project.monitoring.results import Evaluation
     from mlops_project.prediction_log.reader import LogReader
+    from mlops_project.retraining.labelled import Labelled
     from mlops_project.tracking.events import EventKind
     from mlops_project.tracking.registry import Move
     from mlops_project.tracking.store import Store
 
-STEPS = 12
-MAX_ROWS = 1_000_000  # labelled predictions, the newest; more do not fit into memory beside a table
-STRANGE_LABELS = 0.01  # share of labels outside the known classes that may be left out
+STEPS = 13
 EXIT_NOT_DONE = 3
 # How long to try again while a tracking server restarts, so that hours of training are not lost; and the time between tries.
 PATIENCE_SECONDS, PAUSE_SECONDS = 60.0, 1.0
@@ -50,17 +49,20 @@ class Retraining:
     Attributes
     ----------
     result
-        ``promoted``; ``ready``: the gate agrees and a person is to promote; ``refused`` by the gate; ``skipped`` for lack of
-        rows; ``running``: another one runs.
+        ``promoted``; ``ready``: the gate agrees and a person is to promote; ``refused`` by the gate, or not begun because of a
+        veto; ``skipped`` for lack of rows; ``running``: another one runs.
     text
         In words, with the figures.
     version
         The version that was made, if any.
+    vetoes
+        Codes of what stopped it before it began.
     """
 
     result: Result | Literal["running"]
     text: str
     version: int | None = None
+    vetoes: tuple[str, ...] = ()
 
 
 def retrain(
@@ -70,6 +72,7 @@ def retrain(
     reason: str = "",
     cause: str = "",
     promote: bool = True,
+    overrule: tuple[str, ...] = (),
     reader: "LogReader | None" = None,
     step: Step = lambda _: None,
 ) -> Retraining:
@@ -85,6 +88,8 @@ def retrain(
         Key of what asked for it; a cause that was answered with a promotion is not answered again. Default: one of its own.
     promote
         Whether to move ``champion`` if the gates agree, or leave that to a person.
+    overrule
+        Codes of vetoes that do not count this time; ``reason`` says why, and is recorded with who asked.
     reader
         Of the prediction log; default the one in ``config.monitoring_dir``.
     step
@@ -92,9 +97,13 @@ def retrain(
 
     Raises
     ------
+    ConfigError
+        If a veto is overruled without a reason.
     MLOpsError
         Whatever training, log or registry raise; the attempt is then recorded as failed.
     """
+    if overrule and not reason.strip():
+        raise ConfigError("--overrule needs --reason: it is recorded in the audit trail")
     attempts = Attempts(find_folder(config))
     lock = attempts.inherit()
     if lock is None:
@@ -106,14 +115,24 @@ def retrain(
         if not any(attempt.cause.key == asked.key for attempt in attempts.read().open):
             attempts.begin(asked, now)
         oldest = now - timedelta(days=since_days or config.retraining.max_age_days)
+        overruled = dict.fromkeys(overrule, reason.strip())
+        work = _Retraining(config, attempts.folder, asked, promote=promote, overruled=overruled, reader=reader, step=step)
         try:
             with acting_as(asked.program):
-                done = _Retraining(config, attempts.folder, asked, promote=promote, reader=reader, step=step).run(oldest)
+                done = work.run(oldest)
         except MLOpsError as error:
             attempts.finish(asked.key, "failed", str(error), datetime.now(UTC))
             raise
-        attempts.finish(asked.key, done.result, done.text, datetime.now(UTC), version=done.version)
-        return Retraining(done.result, done.text, done.version)
+        attempts.finish(
+            asked.key,
+            done.result,
+            done.text,
+            datetime.now(UTC),
+            version=done.version,
+            vetoes=done.vetoes,
+            newest_label=work.newest_label,
+        )
+        return Retraining(done.result, done.text, done.version, done.vetoes)
     finally:
         os.close(lock)
 
@@ -129,27 +148,37 @@ class _End:
     result: Result
     text: str
     version: int | None = None
+    vetoes: tuple[str, ...] = ()
 
 
 class _Retraining:
     """One retraining, from the log to the alias."""
 
     def __init__(
-        self, config: Config, folder: Path, cause: Cause, *, promote: bool, reader: "LogReader | None", step: Step
+        self,
+        config: Config,
+        folder: Path,
+        cause: Cause,
+        *,
+        promote: bool,
+        overruled: Mapping[str, str],
+        reader: "LogReader | None",
+        step: Step,
     ) -> None:
-        self.config, self.cause = config, cause
+        self.config, self.cause, self._overruled = config, cause, overruled
         self._name = config.model.name
         self._folder = folder
         self._promote = promote
         self._reader = reader
         self._step = step
+        self.newest_label = ""  # when it came; known once the labels are read
 
     def run(self, oldest: datetime) -> _End:
         """Retrain, and record in the registry how it ended, a failure as well."""
         try:
             with tempfile.TemporaryDirectory() as folder:
-                champion, answered = self._find_champion(Path(folder))
-                end = self._finish_answered(answered, champion) if answered else self._challenge(champion, oldest)
+                champion, number, answered = self._find_champion(Path(folder))
+                end = self._finish_answered(answered, champion) if answered else self._challenge(champion, number, oldest)
         except MLOpsError as error:
             with contextlib.suppress(TrackingError):  # which may be why it failed
                 self._record("retraining-ended", str(error), result="failed")
@@ -157,8 +186,8 @@ class _Retraining:
         self._record("retraining-ended", end.text, result=end.result, version=end.version)
         return end
 
-    def _find_champion(self, folder: Path) -> "tuple[Bundle, Move | None]":
-        """Return the champion's bundle, and the promotion that this cause was answered with, if it was."""
+    def _find_champion(self, folder: Path) -> "tuple[Bundle, int, Move | None]":
+        """Return the champion's bundle and number, and the promotion that this cause was answered with, if it was."""
         from mlops_project.tracking import registry
 
         with self._open() as store:
@@ -169,7 +198,7 @@ class _Retraining:
             if answered is not None and answered is moves[-1]:
                 registry.finish_move(store, answered)
             champion = registry.find_version(store, self._name, registry.CHAMPION)
-            return registry.download_bundle(store, champion, folder), answered
+            return registry.download_bundle(store, champion, folder), champion.number, answered
 
     def _finish_answered(self, move: "Move", champion: Bundle) -> _End:
         from mlops_project.retraining.rollback import install_champion
@@ -177,26 +206,45 @@ class _Retraining:
         note = install_champion(self.config, champion)
         return _End("promoted", f"this cause was answered with version {move.target} already{note}", move.target)
 
-    def _challenge(self, champion: Bundle, oldest: datetime) -> _End:
+    def _challenge(self, champion: Bundle, number: int, oldest: datetime) -> _End:
+        from mlops_project.monitoring.store import EvaluationStore
         from mlops_project.prediction_log.reader import LogReader
+        from mlops_project.retraining.labelled import read_labelled
+        from mlops_project.retraining.vetoes import VetoError
 
         self._step("reading labelled predictions")
         reader = self._reader or LogReader(self.config.monitoring_dir)
-        rows = read_labelled(self.config, champion, oldest, reader)
+        evaluations = EvaluationStore(self.config.monitoring_dir).read(self._name)
+        labelled = read_labelled(self.config, champion, oldest, reader, evaluations)
+        self.newest_label = labelled.newest
         least = self.config.retraining.min_rows
-        if len(rows) < least:
-            text = (
-                f"{len(rows):,} labelled predictions since {oldest:%Y-%m-%d %H:%M} UTC, retraining.min_rows asks for {least:,}"
-            )
-            return _End("skipped", text)
-        older, recent = rows.split(self.config.retraining.recent_share)
-        said = f"{len(older):,} labelled predictions to learn from, the newest {len(recent):,} to judge ({_span(rows)})"
-        if isinstance(reader, LogReader) and reader.left_out:
-            said += f"; left out because they cannot be read: {', '.join(reader.left_out)}"
+        if len(labelled.rows) < least:
+            found = f"{len(labelled.rows):,} labelled predictions since {oldest:%Y-%m-%d %H:%M} UTC"
+            return _End("skipped", f"{'; '.join([found, *labelled.notes])}, retraining.min_rows asks for {least:,}")
+        said = self._describe(labelled, reader)
         self._record("retraining-started", f"{self.cause.reason}; {said}")
-        return self._train_and_judge(champion, older, recent, said)
+        newest = next((item for item in reversed(evaluations) if item.version == str(number)), None)
+        try:
+            return self._train_and_judge(champion, number, labelled, newest, said)
+        except VetoError as veto:
+            codes = tuple(finding.code for finding in veto.findings)
+            options = " ".join(f"--overrule {code}" for code in codes)
+            command = self.config.command("retrain", f"{options} --reason '…'")
+            return _End("refused", f"not begun: {veto}. To go on all the same: {command}", vetoes=codes)
 
-    def _train_and_judge(self, champion: Bundle, older: "ProductionRows", recent: "ProductionRows", said: str) -> _End:
+    def _describe(self, labelled: "Labelled", reader: "LogReader") -> str:
+        """Say what there is to learn from and to judge by, and what was left out."""
+        older, recent = labelled.rows.split(self.config.retraining.recent_share)
+        said = (
+            f"{len(older):,} labelled predictions to learn from, the newest {len(recent):,} to judge ({_span(labelled.rows)})"
+        )
+        unread = list(getattr(reader, "left_out", ()))
+        notes = [*labelled.notes, *([f"left out because they cannot be read: {', '.join(unread)}"] if unread else [])]
+        return "; ".join([said, *notes])
+
+    def _train_and_judge(
+        self, champion: Bundle, number: int, labelled: "Labelled", newest: "Evaluation | None", said: str
+    ) -> _End:
         from mlops_project.modeling.evaluation import encode_target
         from mlops_project.modeling.held_out import HeldOut
         from mlops_project.proof import load_runtime
@@ -204,17 +252,61 @@ class _Retraining:
         from mlops_project.retraining.recent_reference import renew_reference
         from mlops_project.train import build
 
+        older, recent = labelled.rows.split(self.config.retraining.recent_share)
+
+        def choose(table: "Table", split: "Split") -> "ProductionRows":
+            self._check(champion, number, labelled, len(older), table, split, newest)
+            return older
+
         bundle, _, fixed, _ = build(
-            self.config, self._step, production=older, standing=champion.contract, target=self._folder / "model"
+            self.config, self._step, production=choose, standing=champion.contract, target=self._folder / "model"
         )
         runtime = load_runtime(bundle, self.config.proof)
-        newest = HeldOut.predict(runtime, recent.features, encode_target(recent.target, bundle.contract))
-        bundle = renew_reference(bundle, newest, runtime, self.config)
+        judged = HeldOut.predict(runtime, recent.features, encode_target(recent.target, bundle.contract))
+        bundle = renew_reference(bundle, judged, runtime, self.config)
         self._step("logging to MLflow")
-        number = _retry(lambda: self._log(bundle, f"{self.cause.reason}; {said}"))
+        logged = _retry(lambda: self._log(bundle, f"{self.cause.reason}; {said}"))
         self._step("comparing with the champion")
-        decision = run_retraining_gate(self.config, bundle, number, newest, fixed, cause=self.cause, promote=self._promote)
-        return self._conclude(decision, bundle, number)
+        decision = run_retraining_gate(
+            self.config,
+            bundle,
+            logged,
+            judged,
+            fixed,
+            learned=older.features,
+            cause=self.cause,
+            promote=self._promote,
+        )
+        return self._conclude(decision, bundle, logged)
+
+    def _check(
+        self,
+        champion: Bundle,
+        number: int,
+        labelled: "Labelled",
+        n_learned: int,
+        table: "Table",
+        split: "Split",
+        newest: "Evaluation | None",
+    ) -> None:
+        """Look for vetoes; record those that a person overruled.
+
+        Raises
+        ------
+        VetoError
+            If there is one that nobody overruled.
+        """
+        from mlops_project.retraining.vetoes import VetoError, find_vetoes
+
+        self._step("looking at labels and rows")
+        found = find_vetoes(
+            self.config, champion, str(number), labelled, n_learned, table, split, newest=newest, overruled=self._overruled
+        )
+        standing = tuple(finding for finding in found if finding.blocks)
+        if standing:
+            raise VetoError(standing)
+        for finding in found:
+            self._record("overruled", f"veto {finding.code}: {finding.accepted}; it said: {finding.seen}")
 
     def _log(self, bundle: Bundle, text: str) -> int:
         """Log and register the challenger; return its version. A second time completes what the first began."""
@@ -268,49 +360,6 @@ def _span(rows: "ProductionRows") -> str:
     return f"{first} to {last} UTC"
 
 
-def read_labelled(config: Config, champion: Bundle, oldest: datetime, reader: "LogReader | None" = None) -> "ProductionRows":
-    """Read labelled predictions from the log, typed by the champion's contract.
-
-    Parameters
-    ----------
-    config
-        For the model's name and, without a reader, ``monitoring_dir``.
-    champion
-        Its contract gives columns and classes; predictions of all versions are read.
-    oldest
-        Predictions before it are left out.
-    reader
-        Of the prediction log; default the one in ``config.monitoring_dir``.
-
-    Returns
-    -------
-    ProductionRows
-        At most the newest ``MAX_ROWS``; empty if there are none.
-
-    Raises
-    ------
-    DataError
-        If more than ``STRANGE_LABELS`` of the labels are no class of the champion, or the log is of another model.
-    """
-    from mlops_project.data_prep import read_production
-    from mlops_project.prediction_log.layout import LABEL
-    from mlops_project.prediction_log.reader import LogReader, to_truth
-
-    reader = reader or LogReader(config.monitoring_dir)
-    rows = reader.newest_labelled(config.model.name, None, MAX_ROWS, since=oldest)
-    if not rows.num_rows:
-        return read_production(rows, np.empty(0, np.int64), champion.contract)
-    labels = rows[LABEL].to_pylist()
-    truth = to_truth(labels, champion.contract)
-    strange = np.flatnonzero(truth < 0 if champion.contract.is_classification else np.isnan(truth))
-    if len(strange) > STRANGE_LABELS * len(truth):
-        raise DataError(
-            f"{len(strange):,} of {len(truth):,} labels are none that version and table know, such as {labels[strange[0]]}; "
-            f"mend what sends them, or train on a table that has them: {config.command('train')}"
-        )
-    return read_production(rows, truth, champion.contract)
-
-
 @click.command(cls=WorkflowCommand, name="retrain")
 @config_options
 @click.option(
@@ -321,13 +370,21 @@ def read_labelled(config: Config, champion: Bundle, oldest: datetime, reader: "L
     help="Use labelled predictions of so many days; default retraining.max_age_days.",
 )
 @click.option("--reason", default="", help="Recorded in the audit trail.")
+@click.option(
+    "--overrule",
+    multiple=True,
+    metavar="CODE",
+    help="Go on in spite of this veto, such as label-noise; needs --reason. Several times for several.",
+)
 @click.option("--promote/--no-promote", default=True, show_default=True, help="Make it the champion if the gates agree.")
 @click.option("--cause", default="", hidden=True, help="Key of what asked for it; answered with a promotion at most once.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
-def command(config: Config, since_days: float | None, reason: str, promote: bool, cause: str, as_json: bool) -> None:
+def command(
+    config: Config, since_days: float | None, reason: str, overrule: tuple[str, ...], promote: bool, cause: str, as_json: bool
+) -> None:
     """Train on new labelled predictions as well, and promote if both gates agree (exit 3: refused, or nothing to do)."""
     with show_progress(STEPS, hidden=as_json) as step:
-        done = retrain(config, since_days=since_days, reason=reason, cause=cause, promote=promote, step=step)
+        done = retrain(config, since_days=since_days, reason=reason, cause=cause, promote=promote, overrule=overrule, step=step)
     echo(json.dumps(asdict(done)) if as_json else f"{config.model.name}: {done.result}: {done.text}")
     if done.result not in ("promoted", "ready"):
         raise SystemExit(EXIT_NOT_DONE)

@@ -1,7 +1,7 @@
 """Train: table → evaluated, exported, tracked and registered model. ``mlops train`` = ``python -m mlops_project.train``."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from mlops_project.modeling.held_out import HeldOut
     from mlops_project.modeling.side_work import SideWork
     from mlops_project.tracking.runs import LoggedRun
+
+    ChooseProduction = Callable[[Table, Split], ProductionRows]
 
 STEPS = 9  # calls of `step` in one training, without cross-validation
 
@@ -93,7 +95,7 @@ def build(
     config: Config,
     step: Step,
     *,
-    production: "ProductionRows | None" = None,
+    production: "ChooseProduction | None" = None,
     standing: Contract | None = None,
     target: Path | None = None,
     charts: Sequence[Path] = (),
@@ -103,8 +105,9 @@ def build(
     Parameters
     ----------
     production
-        Labelled predictions to learn from as well; the held-out rows stay those of the table, and there is no
-        cross-validation, whose folds are the table's.
+        Given the table and its split, returns labelled predictions to learn from as well; what it raises ends the training
+        before it begins. The held-out rows stay those of the table, and there is no cross-validation, whose folds are the
+        table's.
     standing
         Of the model that this one is to replace: its positive class is kept, unless the configuration names one.
     target
@@ -144,7 +147,7 @@ def build(
 
 
 def read_rows(
-    config: Config, production: "ProductionRows | None" = None, standing: Contract | None = None
+    config: Config, production: "ChooseProduction | None" = None, standing: Contract | None = None
 ) -> "tuple[Table, Split, Contract]":
     """Return the table without its rows, the rows to learn from and to judge on, and their contract."""
     from mlops_project.data_prep import build_contract, join_production, judge_table, load_table, split_table
@@ -156,7 +159,7 @@ def read_rows(
     table = judge_table(table, config, refuse=production is None)
     split = split_table(table, config)
     if production is not None:
-        table, split = join_production(table, split, production, config)
+        table, split = join_production(table, split, production(table, split), config)
     contract = build_contract(table, split)
     check_contract(contract)
     return table.without_rows(), split, contract

@@ -8,7 +8,7 @@ import pytest
 from mlops_project.bundle import load_bundle
 from mlops_project.monitor import Monitor
 from mlops_project.monitoring.next_window import NextWindow
-from mlops_project.retrain import read_labelled
+from mlops_project.retraining.labelled import read_labelled
 from tests.evaluations import make_evaluation
 from tests.integration.watched import MINUTE, ROWS, World, ago
 
@@ -51,7 +51,7 @@ def test_damaged_parquet_file_is_brought_in_again_or_left_out_and_said(world, ha
     assert [*unreadable] == [str(broken.relative_to(world.config.root / place))]
     world.look()
     assert world.metric("mlops_monitor_unreadable_files") == 1
-    rows = read_labelled(world.config, load_bundle(world.config.model_dir), datetime(2020, 1, 1, tzinfo=UTC))
+    rows = read_labelled(world.config, load_bundle(world.config.model_dir), datetime(2020, 1, 1, tzinfo=UTC)).rows
     assert len(rows) == ROWS
     broken.unlink()
     world.look()

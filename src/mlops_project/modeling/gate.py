@@ -33,6 +33,9 @@ Verdict = Literal[
     "unclear",
     "worse",
     "forgets",
+    "too_good",
+    "worse_slice",
+    "follows_trigger",
     "below_minimum",
     "incomparable",
     "forced",
@@ -42,7 +45,7 @@ UNBOUNDED = ("log_loss", "mae", "rmse")  # their tolerance is a share of the cha
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether to promote. ``forgets`` is a retraining's verdict alone, see ``retraining/gate.py``.
+    """Whether to promote. ``forgets`` to ``follows_trigger`` are a retraining's verdicts alone, see ``retraining/gate.py``.
 
     Attributes
     ----------

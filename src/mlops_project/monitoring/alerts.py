@@ -4,6 +4,7 @@ Pure. One window may be wrong by chance or for an hour; ``monitoring.consecutive
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from mlops_project.monitoring.account import is_alarming
@@ -12,6 +13,7 @@ from mlops_project.monitoring.reasons import say, shorten_list
 from mlops_project.monitoring.results import Alert, AlertName, Drift, Evaluation, Performance, Reason
 from mlops_project.sections import MonitoringConfig
 
+NEW_LABELS = 0.1  # share of the labels behind a metric that must be new for a window to count
 TITLES: dict[AlertName, str] = {
     "performance-loss": "the model lost performance",
     "estimated-loss": "the model probably lost performance",
@@ -29,8 +31,12 @@ def decide_alerts(
     settings: MonitoringConfig,
     start: str,
     missing: Reason | None = None,
+    came: Sequence[datetime] = (),
 ) -> tuple[Alert, ...]:
     """Return everything that is wrong in a window, the most severe first.
+
+    A lost metric counts for a window only if labels came since a window was last counted for it: at least ``NEW_LABELS`` of
+    those that the metric is from. One bad delivery would otherwise be a fact in all windows that look back on it.
 
     Parameters
     ----------
@@ -40,16 +46,34 @@ def decide_alerts(
         Start of the window; ISO 8601, UTC.
     missing
         Which rows were found to be in no window since the window before; None for none.
+    came
+        When the labels came that the live metrics are from; UTC.
     """
+    newest = max(came).isoformat() if came else ""
     before = {alert.name: alert for alert in previous[-1].alerts} if previous else {}
     alerts = []
     for name, reasons in (*_find_alerts(drift, performance), *_find_missing(missing)):
-        last = before.get(name)
-        windows = last.windows + 1 if last else 1
-        since = last.since if last else start
+        last, until = before.get(name), newest if name == "performance-loss" else ""
+        windows, since = 1, start
+        if last:
+            is_new = _has_new_labels(last, came)
+            windows, since = last.windows + is_new, last.since
+            until = until if is_new else last.labels_until
         firing = windows >= settings.consecutive
-        alerts.append(Alert(name=name, windows=windows, firing=firing, since=since, reason=say(*reasons), reasons=reasons))
+        reason = say(*reasons)
+        alert = Alert(
+            name=name, windows=windows, firing=firing, since=since, reason=reason, reasons=reasons, labels_until=until
+        )
+        alerts.append(alert)
     return tuple(alerts)
+
+
+def _has_new_labels(last: Alert, came: Sequence[datetime]) -> bool:
+    """Whether a window counts for an alert that stands: for a lost metric, if enough of its labels are new."""
+    if last.name != "performance-loss" or not last.labels_until:
+        return True
+    until = datetime.fromisoformat(last.labels_until)
+    return sum(instant > until for instant in came) >= max(1.0, NEW_LABELS * len(came))
 
 
 def _find_alerts(drift: Drift, performance: Performance) -> Iterator[tuple[AlertName, tuple[Reason, ...]]]:

@@ -23,7 +23,7 @@ from mlops_project.monitoring.past import Judge, collect_past
 from mlops_project.monitoring.performance import compute_performance
 from mlops_project.monitoring.reasons import say
 from mlops_project.monitoring.results import Drift, Evaluation, Reason
-from mlops_project.prediction_log.layout import LABEL, TIME
+from mlops_project.prediction_log.layout import LABEL, LABEL_TIME, TIME
 from mlops_project.prediction_log.missing import Reason as Cause
 from mlops_project.prediction_log.reader import Labels, LogReader, Window, to_columns, to_predictions, to_truth
 from mlops_project.reference.performance import read_reference_performance
@@ -77,7 +77,7 @@ def evaluate_window(
         judge = Judge(collect_past(profile, previous, accepted), order.is_dependent)
         samples = _pair_samples(sample, bundle) if sample and rows else {}
         drift = compute_drift(profile, profiler, config.monitoring, **samples, judge=judge, seed=seed)
-    labelled, labels = _read_labelled(config, reader, window, bundle)
+    labelled, labels, came = _read_labelled(config, reader, window, bundle)
     performance = compute_performance(
         reference,
         bundle.contract,
@@ -100,7 +100,7 @@ def evaluate_window(
         rows=rows,
         drift=drift,
         performance=performance,
-        alerts=decide_alerts(drift, performance, previous, config.monitoring, start, explain_missing(missing, rows)),
+        alerts=decide_alerts(drift, performance, previous, config.monitoring, start, explain_missing(missing, rows), came),
         last_label_at=labels.newest.isoformat() if labels.newest else None,
         champion=champion,
         missing=missing,
@@ -161,14 +161,17 @@ def _pair_samples(sample: RowSample, bundle: Bundle) -> dict[str, dict[str, Any]
     return {"sample": sample.columns, "reference_sample": reference}
 
 
-def _read_labelled(config: Config, reader: LogReader, window: Window, bundle: Bundle) -> tuple[Scored | None, Labels]:
-    """Return this version's newest labelled predictions up to the window's end, and what is known of their labels.
+def _read_labelled(
+    config: Config, reader: LogReader, window: Window, bundle: Bundle
+) -> tuple[Scored | None, Labels, list[datetime]]:
+    """Return this version's newest labelled predictions up to the window's end, what is known of their labels, when they came.
 
     Later ones belong to later windows: a monitor that catches up must not count the same labels for a row of windows.
     """
     table = reader.newest_labelled(window.model, window.version, config.monitoring.label_rows, until=window.end)
     labels = reader.describe_labels(table, window.model, window.version)
     if not table.num_rows:
-        return None, labels
+        return None, labels, []
     truth = to_truth(table.column(LABEL), bundle.contract)
-    return score_rows(to_predictions(table, bundle.contract), truth, bundle.contract), labels
+    scored = score_rows(to_predictions(table, bundle.contract), truth, bundle.contract)
+    return scored, labels, table.column(LABEL_TIME).to_pylist()

@@ -332,6 +332,9 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
         Of the newest window, in English words.
     reasons
         The same as data; empty in evaluations of earlier releases.
+    labels_until
+        Of ``performance-loss``: when the newest label came that had come when a window was last counted; ISO 8601, UTC; empty
+        for other alerts, and in evaluations of earlier releases.
     """
 
     name: AlertName
@@ -340,6 +343,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     since: str
     reason: str
     reasons: tuple[Reason, ...] = ()
+    labels_until: str = ""
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):

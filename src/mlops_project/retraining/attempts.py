@@ -73,6 +73,10 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         The version that it made; None if it made none.
     job
         The Kubernetes Job that it runs as; empty for a process of this machine.
+    vetoes
+        Codes of what stopped it before it began.
+    newest_label
+        When the newest of the labels came that it was about; ISO 8601, UTC; empty if there were none.
     """
 
     cause: Cause
@@ -82,6 +86,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     text: str = ""
     version: int | None = None
     job: str = ""
+    vetoes: tuple[str, ...] = ()
+    newest_label: str = ""
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +131,15 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def open(self) -> tuple[Attempt, ...]:
         """Attempts without an end: one that runs, or that died and was not yet counted as failed."""
         return tuple(attempt for attempt in self.attempts if attempt.result is None)
+
+    @property
+    def refusals(self) -> tuple[Attempt, ...]:
+        """The newest attempts that ended without a challenger to promote, one after the other; failures are no end."""
+        ended = [attempt for attempt in self.attempts if attempt.result not in (None, "failed")]
+        kept = next(
+            (place for place, item in enumerate(reversed(ended)) if item.result not in ("refused", "skipped")), len(ended)
+        )
+        return tuple(ended[len(ended) - kept :])
 
     @property
     def last_end(self) -> datetime | None:
@@ -199,7 +214,17 @@ class Attempts:
         attempt = Attempt(cause=cause, started_at=_text(now), job=job)
         self._change(lambda state: _replace(state, attempts=(*state.attempts, attempt)[-KEPT_ATTEMPTS:]))
 
-    def finish(self, key: str, result: Result, text: str, now: datetime, *, version: int | None = None) -> None:
+    def finish(
+        self,
+        key: str,
+        result: Result,
+        text: str,
+        now: datetime,
+        *,
+        version: int | None = None,
+        vetoes: tuple[str, ...] = (),
+        newest_label: str = "",
+    ) -> None:
         """Record how the last attempt for a cause ended; if it has an end already, nothing changes.
 
         Parameters
@@ -212,11 +237,15 @@ class Attempts:
             With a time zone.
         version
             The version that it made; None if it made none.
+        vetoes
+            Codes of what stopped it before it began.
+        newest_label
+            When the newest of the labels came that it was about; ISO 8601, UTC; empty if there were none.
         """
 
         def change(state: State) -> State:
             open_ones = [index for index, item in enumerate(state.attempts) if item.cause.key == key and item.result is None]
-            return _end(state, open_ones[-1:], result, text, now, version)
+            return _end(state, open_ones[-1:], result, text, now, version, vetoes=vetoes, newest_label=newest_label)
 
         self._change(change)
 
@@ -272,12 +301,21 @@ def _replace(state: State, **changes: object) -> State:
     return msgspec.structs.replace(state, **changes)
 
 
-def _end(state: State, places: list[int], result: Result, text: str, now: datetime, version: int | None) -> State:
+def _end(
+    state: State,
+    places: list[int],
+    result: Result,
+    text: str,
+    now: datetime,
+    version: int | None,
+    **more: object,
+) -> State:
     attempts, counts = list(state.attempts), dict(state.counts)
     for place in places:
         old = attempts[place]
         known = old.version if version is None else version
-        attempts[place] = msgspec.structs.replace(old, ended_at=_text(now), result=result, text=text, version=known)
+        end = {"ended_at": _text(now), "result": result, "text": text, "version": known, **more}
+        attempts[place] = msgspec.structs.replace(old, **end)
         counts[result] = counts.get(result, 0) + 1
     return _replace(state, attempts=tuple(attempts), counts=counts)
 

@@ -5,21 +5,33 @@ See ``docs/adr/0009-retraining-gate.md``.
 
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
+import pandas as pd
 
 from mlops_project.bundle import Bundle
 from mlops_project.config import Config
 from mlops_project.contract import Task
 from mlops_project.errors import BundleError, ContractError
 from mlops_project.modeling.evaluation import TITLES
-from mlops_project.modeling.gate import Decision, answer_equally, compare, compute_tolerance, find_missed, is_enough, say
+from mlops_project.modeling.gate import (
+    Decision,
+    Verdict,
+    answer_equally,
+    compare,
+    compute_tolerance,
+    find_missed,
+    is_enough,
+    say,
+)
 from mlops_project.modeling.held_out import HeldOut
 from mlops_project.modeling.metrics import PRIMARY, Scored, bootstrap, compute_metric, find_metric, higher_is_better
 from mlops_project.promote import load_champion, refuse_comparison
+from mlops_project.proof import load_runtime
 from mlops_project.retraining.attempts import Cause
+from mlops_project.retraining.gate_checks import Pair, find_forgotten_slice, find_too_good, find_trigger, find_worse_slice
+from mlops_project.runtime import Runtime
 from mlops_project.sections import GatesConfig
 from mlops_project.tracking import registry
 from mlops_project.tracking.store import open_store
@@ -27,15 +39,16 @@ from mlops_project.tracking.store import open_store
 BY_HAND = "decide yourself: --force promotes it"
 
 
-class Pair(NamedTuple):
-    """Two models on the same rows."""
-
-    challenger: Scored
-    champion: Scored
-
-
 def run_retraining_gate(
-    config: Config, bundle: Bundle, version_number: int, recent: HeldOut, held_out: HeldOut, *, cause: Cause, promote: bool
+    config: Config,
+    bundle: Bundle,
+    version_number: int,
+    recent: HeldOut,
+    held_out: HeldOut,
+    *,
+    learned: pd.DataFrame,
+    cause: Cause,
+    promote: bool,
 ) -> Decision:
     """Compare a retrained bundle with the champion on the newest labelled rows and on the fixed held-out ones.
 
@@ -43,6 +56,8 @@ def run_retraining_gate(
     ----------
     recent, held_out
         The rows, with the bundle's answers.
+    learned
+        Features of the labelled predictions that it learned from.
     cause
         What asked for the retraining; recorded with the move, key and words.
     promote
@@ -64,10 +79,35 @@ def run_retraining_gate(
         else:
             forgetting, seed = config.retraining.forgetting, config.random_state
             decision = decide_retraining(newest, fixed, bundle.contract.task, config.gates, forgetting=forgetting, seed=seed)
+            if decision.promote:
+                decision = _look_closer(decision, bundle, rival, (newest, recent), (fixed, held_out), learned, config)
         registry.note_verdict(store, challenger, decision.verdict, decision.reason, decision.comparison, champion)
         if decision.promote and promote:
             reason = f"{decision.reason}; retrained because of {cause.reason}" if cause.program else decision.reason
             registry.move_alias(store, challenger, registry.CHAMPION, "promote", reason, cause=cause.key)
+    return decision
+
+
+def _look_closer(
+    decision: Decision,
+    bundle: Bundle,
+    rival: Runtime,
+    recent: tuple[Pair, HeldOut],
+    held_out: tuple[Pair, HeldOut],
+    learned: pd.DataFrame,
+    config: Config,
+) -> Decision:
+    """Refuse what a metric does not show: what is too good, much worse in one part of the rows, or follows a trigger."""
+    contract = bundle.contract
+    refusals: dict[Verdict, str] = {"too_good": find_too_good(recent[0], held_out[0], contract.task)}
+    known = held_out[1].features
+    said = find_worse_slice(recent[0], recent[1].features, contract, "newest labelled rows", known=known)
+    refusals["worse_slice"] = said or find_forgotten_slice(recent[0], held_out[0], (recent[1].features, known), contract)
+    ours = load_runtime(bundle, config.proof)
+    refusals["follows_trigger"] = find_trigger(ours, rival, held_out[1].columns, learned, contract)
+    for verdict, said in refusals.items():
+        if said:
+            return Decision(promote=False, verdict=verdict, reason=f"{said}; {BY_HAND}", comparison=decision.comparison)
     return decision
 
 

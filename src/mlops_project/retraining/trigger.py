@@ -25,10 +25,11 @@ from mlops_project.tracking.store import open_store
 from mlops_project.utils import load_config
 
 StartDecision = Literal["started", "running", "cool-down", "duplicate", "off"]
-# Not `data-quality`: a model must not learn from broken data.
-RETRAINING_ALERTS: tuple[AlertName, ...] = ("performance-loss", "estimated-loss", "data-drift", "prediction-drift")
+# Only what labels say (ADR 10): drift explains, and an estimate asks for labels; without them there is nothing to learn from.
+RETRAINING_ALERTS: tuple[AlertName, ...] = ("performance-loss",)
 MAX_TRIES = 3  # of one cause whose retraining fails, not counting refusals
 RETRY_MINUTES = 1.0  # after the first failure; doubled after each further one
+LONGEST_PAUSE = timedelta(days=1)  # after refusals one after the other, each of which doubles the pause
 KEPT_LOGS = 20
 
 logger = logging.getLogger(__name__)
@@ -66,11 +67,14 @@ def find_causes(evaluation: Evaluation) -> tuple[Cause, ...]:
     )
 
 
-def decide_start(cause: Cause, state: State, now: datetime, *, cool_down_minutes: float) -> StartDecision:
+def decide_start(
+    cause: Cause, state: State, now: datetime, *, cool_down_minutes: float, newest_label: datetime | None = None
+) -> StartDecision:
     """Decide whether a cause may start a retraining, given that none runs. Pure.
 
-    A cause that led to a promotion, or to a challenger for a person to promote, starts no other. After a refusal, which may
-    have come for lack of new labels, it may start one again after the pause. A failure may be tried ``MAX_TRIES`` times.
+    A cause that led to a promotion, or to a challenger for a person to promote, starts no other. After a refusal, a veto or a
+    lack of rows the same labels would end the same: it may start one again once new labels came, and after a pause that
+    doubles with each refusal in a row. A failure may be tried ``MAX_TRIES`` times.
 
     Parameters
     ----------
@@ -82,11 +86,14 @@ def decide_start(cause: Cause, state: State, now: datetime, *, cool_down_minutes
         With a time zone.
     cool_down_minutes
         Pause after the last attempt that did not fail; one asked for by hand does not wait for it.
+    newest_label
+        When the newest label came that the monitor knows of; None if that is not known: then nothing waits for it.
 
     Returns
     -------
     StartDecision
-        ``started``: it may start; ``cool-down``: too soon; ``duplicate``: the cause is done, or failed too often.
+        ``started``: it may start; ``cool-down``: too soon, or without new labels; ``duplicate``: the cause is done, or failed
+        too often.
     """
     own = state.of(cause.key)
     failures = sum(attempt.result == "failed" for attempt in own)
@@ -97,7 +104,14 @@ def decide_start(cause: Cause, state: State, now: datetime, *, cool_down_minutes
         return "cool-down" if now < ended + wait else "started"
     if cause.kind == "manual" or state.last_end is None:
         return "started"
-    return "cool-down" if now < state.last_end + timedelta(minutes=cool_down_minutes) else "started"
+    refusals = state.refusals
+    known = refusals[-1].newest_label if refusals else ""
+    if known and newest_label is not None and newest_label <= datetime.fromisoformat(known):
+        return "cool-down"
+    pause = timedelta(minutes=cool_down_minutes)
+    if refusals:
+        pause = max(pause, min(LONGEST_PAUSE, pause * 2 ** (len(refusals) - 1)))
+    return "cool-down" if now < state.last_end + pause else "started"
 
 
 class Trigger:
@@ -125,14 +139,24 @@ class Trigger:
         self._child: subprocess.Popen[bytes] | None = None
         self._first_look = datetime.now(UTC)
 
-    def request(self, cause: Cause, now: datetime | None = None) -> StartDecision:
+    def request(self, cause: Cause, now: datetime | None = None, *, newest_label: datetime | None = None) -> StartDecision:
         """Start a retraining for a cause, unless one runs, the cause is done, or it is too early.
+
+        Parameters
+        ----------
+        cause
+            Why.
+        now
+            With a time zone; None for the present.
+        newest_label
+            When the newest label came that is known; None if that is not known.
 
         Returns
         -------
         StartDecision
-            ``started``; ``running``: one runs; ``cool-down``: too soon after the last one; ``duplicate``: this cause was
-            answered already, or failed ``MAX_TRIES`` times; ``off``: ``monitoring.on_alert`` is ``report``.
+            ``started``; ``running``: one runs; ``cool-down``: too soon after the last one, or no label came since a
+            refusal; ``duplicate``: this cause was answered already, or failed ``MAX_TRIES`` times; ``off``:
+            ``monitoring.on_alert`` is ``report``.
 
         Raises
         ------
@@ -150,7 +174,8 @@ class Trigger:
             if self.attempts.read().open:  # a Job of the cluster
                 return "running"
             pause = self.config.retraining.cool_down_minutes
-            outcome = decide_start(cause, self.attempts.read(), now, cool_down_minutes=pause)
+            state = self.attempts.read()
+            outcome = decide_start(cause, state, now, cool_down_minutes=pause, newest_label=newest_label)
             if outcome != "started":
                 return outcome
             if self._cluster is None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 from mlops_project.config import Config
 from mlops_project.contract import Contract, Reading
 from mlops_project.errors import DataError
-from mlops_project.prediction_log.layout import ID, ROW, TIME
+from mlops_project.prediction_log.layout import ID, LABEL_BATCH, LABEL_SOURCE, LABEL_TIME, ROW, TIME, VERSION
 from mlops_project.tables.missing import mark_missing
 from mlops_project.tables.splits import Split
 from mlops_project.tables.table import Table, compute_digest, hash_column
@@ -37,19 +37,24 @@ class ProductionRows:
         Labels as Python scalars (classification) or float64 (regression), ``(n_rows,)``.
     times
         When they were predicted, ``datetime64[us]``, UTC, ``(n_rows,)``.
+    witnesses
+        ``id`` (prediction id and row), ``version`` (which answered), ``source`` and ``batch`` (who sent the label, with which
+        delivery; empty where that is not known), ``came`` (when, ``datetime64[us]``).
     """
 
     features: pd.DataFrame
     target: "pd.Series[Any]"
     times: npt.NDArray[np.datetime64]
+    witnesses: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __len__(self) -> int:
         return len(self.target)
 
-    def take(self, rows: slice) -> "ProductionRows":
-        """Return some of the rows, numbered from 0."""
-        features = self.features.iloc[rows].reset_index(drop=True)
-        return ProductionRows(features, self.target.iloc[rows].reset_index(drop=True), self.times[rows])
+    def take(self, rows: "slice | npt.NDArray[Any]") -> "ProductionRows":
+        """Return some of the rows, numbered from 0: a slice, their positions, or a mask."""
+        features, target = self.features.iloc[rows].reset_index(drop=True), self.target.iloc[rows].reset_index(drop=True)
+        witnesses = self.witnesses.iloc[rows].reset_index(drop=True) if len(self.witnesses) else self.witnesses
+        return ProductionRows(features, target, self.times[rows], witnesses)
 
     def split(self, recent_share: float) -> "tuple[ProductionRows, ProductionRows]":
         """Return the older rows, to learn from, and the newest, to judge on; rows of one instant stay together."""
@@ -98,7 +103,18 @@ def read_production(rows: pa.Table, labels: npt.NDArray[Any], contract: Contract
         target = pd.Series(values[labels[order]], name=contract.target).infer_objects()
     else:
         target = pd.Series(np.asarray(labels[order], np.float64), name=contract.target)
-    return ProductionRows(pd.DataFrame(features, copy=False), target, times[order])
+    return ProductionRows(pd.DataFrame(features, copy=False), target, times[order], _read_witnesses(rows, ids, order))
+
+
+def _read_witnesses(rows: pa.Table, ids: "pd.Series[str]", order: npt.NDArray[np.intp]) -> pd.DataFrame:
+    """Return who said what, of the rows in this order; empty texts where the log does not say."""
+    found: dict[str, Any] = {"id": ids.iloc[order].to_numpy()}
+    for name, column in (("version", VERSION), ("source", LABEL_SOURCE), ("batch", LABEL_BATCH)):
+        texts = rows[column].to_pandas() if column in rows.column_names else pd.Series("", index=range(rows.num_rows))
+        found[name] = texts.fillna("").astype(str).iloc[order].to_numpy()
+    came = rows[LABEL_TIME if LABEL_TIME in rows.column_names else TIME].to_pandas()
+    found["came"] = came.dt.tz_localize(None).to_numpy("datetime64[us]")[order]
+    return pd.DataFrame(found)
 
 
 def _read_column(values: pa.ChunkedArray, kind: str) -> "pd.Series[Any]":
@@ -211,7 +227,34 @@ def _find_known(typed: pd.DataFrame, split: Split) -> npt.NDArray[np.bool_]:
 
 
 def _hash(features: pd.DataFrame) -> npt.NDArray[Any]:
-    return pd.util.hash_pandas_object(_as_logged(features), index=False).to_numpy()
+    return hash_rows(features)
+
+
+def hash_rows(features: pd.DataFrame, digits: int | None = None) -> npt.NDArray[np.uint64]:
+    """Return a hash of each row, in the log's representation: equal rows have equal ones, whatever the columns' types.
+
+    Parameters
+    ----------
+    features
+        Columns in the same order wherever hashes are compared.
+    digits
+        Significant digits to which numbers are rounded first; None for exact values.
+    """
+    logged = _as_logged(features)
+    if digits is not None:
+        logged = pd.DataFrame({name: _round(logged[name], digits) for name in logged.columns}, copy=False)
+    return np.asarray(pd.util.hash_pandas_object(logged, index=False), np.uint64)
+
+
+def _round(column: "pd.Series[Any]", digits: int) -> "pd.Series[Any]":
+    if column.dtype.kind != "f":
+        return column
+    values = column.to_numpy()
+    with np.errstate(all="ignore"):
+        exponent = np.floor(np.log10(np.abs(values))) - (digits - 1)
+        scale = 10.0 ** np.clip(exponent, -300, 300)
+        rounded = np.where(np.isfinite(exponent), np.rint(values / scale) * scale, values)
+    return pd.Series(np.where(rounded == 0, 0.0, np.float32(rounded)), index=column.index, name=column.name)
 
 
 def _join(split: Split, column: "pd.Series[Any]", config: Config) -> "tuple[pd.Series[Any], pd.Series[Any]]":

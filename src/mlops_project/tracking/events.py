@@ -17,7 +17,7 @@ from mlops_project.tracking.registry import CHAMPION, MOVE_TAG, Move, Number, Ve
 from mlops_project.tracking.store import Store
 
 EVENT_TAG = "mlops.event."
-EventKind = Literal["alert", "recovered", "retraining-started", "retraining-ended", "rollback-check", "refused"]
+EventKind = Literal["alert", "recovered", "retraining-started", "retraining-ended", "overruled", "rollback-check", "refused"]
 MAX_TEXT = 1000  # characters, of the 5,000 that a tag takes
 KEPT_EVENTS, SPARE_EVENTS = 500, 50  # beyond both together the oldest are deleted
 
@@ -30,8 +30,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     at
         ISO 8601, UTC.
     kind
-        ``alert``, ``recovered``, ``retraining-started``, ``retraining-ended``, ``rollback-check``; or ``refused``, which is
-        not recorded but found by ``find_refusals``.
+        ``alert``, ``recovered``, ``retraining-started``, ``retraining-ended``, ``rollback-check``, ``overruled`` (a veto,
+        by ``user``); or ``refused``, which is not recorded but found by ``find_refusals``.
     version
         The version that it is about, if any.
     user

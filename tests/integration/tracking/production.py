@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mlops_project.config import Config, read_config
+from mlops_project.prediction_log.reader import Labels
 
 World = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (x, noise) → score; the label is its sign
 SETTINGS = """
@@ -71,7 +72,9 @@ class Log:
         }
         self._parts.append(pa.table(columns))
 
-    def newest_labelled(self, model: str, version: str | None, n_rows: int, *, since: datetime | None = None) -> pa.Table:
+    def newest_labelled(
+        self, model: str, version: str | None, n_rows: int, *, since: datetime | None = None, witnesses: bool = False
+    ) -> pa.Table:
         assert model == "world"
         if not self._parts:
             return pa.table({})
@@ -81,3 +84,7 @@ class Log:
         if since is not None:
             whole = whole.filter(pa.compute.greater_equal(whole["mlops.time"], pa.scalar(since, pa.timestamp("us", "UTC"))))
         return whole.slice(0, n_rows)
+
+    def describe_labels(self, labelled: pa.Table, model: str, version: str | None) -> Labels:
+        assert (model, version) == ("world", None)
+        return Labels(labelled.num_rows, max(labelled["mlops.time"].to_pylist()), 0.0, 1.0)

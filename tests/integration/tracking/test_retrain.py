@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from mlops_project.bundle import load_bundle
 from mlops_project.cli import main
-from mlops_project.errors import DataError, TrackingError
+from mlops_project.errors import ConfigError, DataError, TrackingError
 from mlops_project.promote import promote, read_held_out
 from mlops_project.retrain import retrain
 from mlops_project.retraining.attempts import Attempts, find_folder
@@ -134,6 +134,36 @@ def test_inverted_labels_are_refused_by_what_would_be_forgotten(start, log):
     assert "more than retraining.forgetting 0.3" in done.text
     with open_store(config) as store:
         assert registry.find_version(store, "world", "2").verdict == "forgets"
+
+
+def test_veto_stands_in_the_audit_trail_and_a_person_can_overrule_it(start, log):
+    config = start()
+    rows = draw(1500, moved, 2)
+    rows.loc[::40, "c"] = 1e6
+    log.add(rows)
+    done = retrain(config, reader=log)
+    assert (done.result, done.vetoes, done.version) == ("refused", ("values-far-out-of-range",), None)
+    assert done.text.startswith("not begun: 38 of 1,500 labelled rows have a c such as 1e+06, and training knows -")
+    assert f"mlops retrain {config.file} --overrule values-far-out-of-range --reason '…'" in done.text
+    assert story(config)[-2:] == [("retraining-started", ""), ("retraining-ended", "refused")]
+    assert Attempts(find_folder(config)).read().attempts[-1].vetoes == done.vetoes
+    with pytest.raises(ConfigError, match="--overrule needs --reason"):
+        retrain(config, overrule=done.vetoes, reader=log)
+    again = retrain(config, overrule=done.vetoes, reason="a new sensor, checked", reader=log)
+    assert again.result == "promoted", again.text
+    with open_store(config) as store:
+        (event,) = [item for item in read_history(store, "world") if getattr(item, "kind", "") == "overruled"]
+    assert event.text.startswith("veto values-far-out-of-range: a new sensor, checked; it said: 38 of 1,500")
+    assert event.user
+
+
+def test_table_with_another_content_is_not_learned_from_until_somebody_trains(start, log):
+    config = start()
+    draw(600, same, 9).to_csv(config.root / "world.csv", index=False)
+    log.add(draw(1500, moved, 2))
+    done = retrain(config, reader=log)
+    assert (done.result, done.vetoes) == ("refused", ("table-changed",))
+    assert "mlops train" in done.text
 
 
 def test_challenger_waits_for_a_person_if_nothing_may_be_promoted(start, log):

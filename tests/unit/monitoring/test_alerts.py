@@ -1,3 +1,5 @@
+from datetime import UTC, datetime, timedelta
+
 import msgspec
 import pytest
 
@@ -103,3 +105,20 @@ def test_change_is_what_fires_now_and_did_not_or_did_and_does_not(before, now, b
 
 def test_alert_that_does_not_fire_yet_is_no_change():
     assert find_changes(None, make_evaluation(alerts=[make_alert(windows=1)])) == ((), ())
+
+
+def test_lost_metric_counts_for_a_window_only_if_labels_came_since():
+    lost = make_performance(lost=True)
+    noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    delivery = [noon] * 100  # one delivery, on which every later window looks back
+
+    def look(previous, came):
+        (alert,) = decide_alerts(make_drift(), lost, previous, MonitoringConfig(), "2026-11-24T12:00:00+00:00", came=came)
+        return alert
+
+    first = look([], delivery)
+    again = look([make_evaluation(alerts=(first,), performance=lost)], delivery)
+    few = look([make_evaluation(alerts=(again,), performance=lost)], [*delivery[5:], *[noon + timedelta(hours=1)] * 5])
+    more = look([make_evaluation(alerts=(few,), performance=lost)], [*delivery[15:], *[noon + timedelta(hours=2)] * 15])
+    assert [alert.windows for alert in (first, again, few, more)] == [1, 1, 1, 2]
+    assert [alert.firing for alert in (first, again, few, more)] == [False, False, False, True]

@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from mlops_project.config import read_config
@@ -60,13 +61,12 @@ def alert(name: str, *, firing=True) -> Alert:
     return Alert(name=name, windows=2, firing=firing, since="2026-11-24T08:00:00+00:00", reason="because")
 
 
-def test_firing_alerts_ask_for_a_retraining_performance_first_and_data_quality_never():
+def test_lost_performance_alone_asks_for_a_retraining_as_drift_only_explains():
     alerts = (alert("data-quality"), alert("data-drift"), alert("performance-loss"), alert("prediction-drift", firing=False))
-    first, second = find_causes(make_evaluation(alerts=alerts))
+    (first,) = find_causes(make_evaluation(alerts=alerts))
     assert first.key.startswith("alert:performance-loss:")
     assert first.key.endswith(":2026-11-24T08:00:00+00:00")
     assert first.reason == "performance-loss of version 3 since the window from 2026-11-24T08:00:00+00:00: because"
-    assert second.key.startswith("alert:data-drift:")
 
 
 @pytest.fixture
@@ -100,3 +100,34 @@ def test_schedule_is_due_after_so_many_hours_since_the_last_end(make_trigger):
     trigger.attempts.finish(cause.key, "failed", "", NOW)
     assert trigger.find_due(NOW + timedelta(hours=23)) is None
     assert trigger.find_due(NOW + timedelta(hours=25)).key == "schedule:2026-11-24T10:00:00+00:00"
+
+
+def refused(minutes_ago: float, label: str) -> Attempt:
+    return msgspec.structs.replace(attempt("refused", minutes_ago), newest_label=label)
+
+
+def test_refusal_waits_for_new_labels_however_long_the_pause():
+    state = State(attempts=(refused(100, "2026-11-24T08:00:00+00:00"),))
+    cause = Cause(kind="alert", key=KEY, reason="")
+
+    def ask(newest: datetime | None) -> str:
+        return decide_start(cause, state, NOW, cool_down_minutes=60, newest_label=newest)
+
+    assert ask(datetime(2026, 11, 24, 8, tzinfo=UTC)) == "cool-down"
+    assert ask(datetime(2026, 11, 24, 9, tzinfo=UTC)) == "started"
+    assert ask(None) == "started"
+    assert decide_start(Cause(kind="manual", key="manual:1", reason=""), state, NOW, cool_down_minutes=60) == "started"
+
+
+def test_pause_doubles_with_each_refusal_in_a_row_up_to_a_day():
+    starts, attempts, now = [], [], NOW - timedelta(days=1)
+    while now < NOW:
+        if (
+            decide_start(Cause(kind="alert", key=KEY, reason=""), State(attempts=tuple(attempts)), now, cool_down_minutes=60)
+            == "started"
+        ):
+            starts.append(now)
+            attempts.append(attempt("refused", (NOW - now).total_seconds() / 60))
+        now += timedelta(minutes=10)
+    assert len(starts) == 5  # it was 24: after 1, 2, 4 and 8 hours
+    assert decide(*attempts, attempt("promoted", 61, "other")) == "started"

@@ -27,6 +27,7 @@ LOOKS = {  # kind → (icon, Streamlit's colour)
     "retraining-refused": ("block", "orange"),
     "retraining-failed": ("error", "red"),
     "retraining-skipped": ("skip_next", "gray"),
+    "overruled": ("gavel", "orange"),
     "rollback-check": ("balance", "gray"),
     "registered": ("add_circle", "gray"),
     "refused": ("block", "orange"),

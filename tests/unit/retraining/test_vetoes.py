@@ -1,0 +1,149 @@
+"""What must stop a retraining, and what must not: labels."""
+
+import numpy as np
+import pytest
+
+from mlops_project.retraining import contradictions, label_checks
+from mlops_project.retraining.vetoes import VetoError, look
+from tests.unit.retraining.evidence import draw, make_evidence
+
+RNG = np.random.default_rng(5)
+
+
+def codes(evidence) -> list[str]:
+    return [finding.code for finding in look(evidence)]
+
+
+@pytest.mark.parametrize("n_rows", [200, 800])
+def test_good_labels_raise_no_veto(n_rows):
+    assert codes(make_evidence(n_rows=n_rows)) == []
+
+
+def test_world_that_changed_at_large_raises_no_veto():
+    def change(features, truth, witnesses):
+        return features, np.where(features["z"] > 6, 1 - truth, truth), witnesses
+
+    assert codes(make_evidence(change, n_rows=1600)) == []
+
+
+def test_labels_turned_over_altogether_are_a_matter_for_the_gate():
+    assert codes(make_evidence(lambda features, truth, witnesses: (features, 1 - truth, witnesses))) == []
+
+
+def flip(chosen, truth):
+    return np.where(chosen, 1 - truth, truth)
+
+
+def test_source_that_contradicts_alone_is_named_with_rows_and_next_step():
+    def change(features, truth, witnesses):
+        return features, flip(witnesses["source"] == "lab-a", truth), witnesses
+
+    (found,) = contradictions.find_bad_witnesses(make_evidence(change))
+    assert "the source 'lab-a' (400 of 800 labelled rows)" in found.seen
+    assert "id-1, id-3" in found.cure
+    assert "and send them again" in found.cure
+
+
+def test_one_bad_delivery_is_told_from_a_change_of_the_world_by_the_others_of_its_time():
+    def change(features, truth, witnesses):
+        return features, flip(witnesses["batch"] == "batch-3", truth), witnesses
+
+    (found,) = contradictions.find_bad_witnesses(make_evidence(change))
+    assert "the delivery 'batch-3' (100 of 800 labelled rows)" in found.seen
+
+
+def test_change_that_begins_with_a_delivery_is_no_fault_of_the_delivery():
+    def change(features, truth, witnesses):
+        late = np.arange(len(truth)) >= 500
+        return features, flip(late & (features["z"] > 4), truth), witnesses.assign(batch=np.where(late, "second", "first"))
+
+    assert list(contradictions.find_bad_witnesses(make_evidence(change))) == []
+
+
+@pytest.mark.parametrize(
+    ("region", "named"),
+    [
+        (lambda features: features["town"] == "islands", "town = 'islands'"),
+        (lambda features: features["z"] > 10.8, "z over 10."),
+    ],
+    ids=["category", "tail"],
+)
+def test_small_region_that_is_turned_over_is_named(region, named):
+    def change(features, truth, witnesses):
+        return features, flip(region(features), truth), witnesses
+
+    (found,) = contradictions.find_bad_regions(make_evidence(change))
+    assert named in found.seen
+    assert found.columns == (named.split()[0],)
+    assert "somebody says so" in found.sentence
+
+
+def test_labels_drawn_by_lot_are_noise_and_counted():
+    def change(features, truth, witnesses):
+        drawn = RNG.random(len(truth)) < 0.3
+        return features, np.where(drawn, RNG.integers(0, 2, len(truth)), truth), witnesses
+
+    (found,) = contradictions.find_noise(make_evidence(change))
+    assert found.code == "label-noise"
+    assert "were to be expected: about" in found.seen
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda features, truth, witnesses: (features, np.ones_like(truth), witnesses), "labels-of-one-class"),
+        (
+            lambda features, truth, witnesses: (features, np.where(np.arange(len(truth)) > 500, 0, truth), witnesses),
+            "few-labels-of-class",
+        ),
+        (
+            lambda features, _truth, witnesses: (features, (features["x"] > 0).to_numpy().astype(int), witnesses),
+            "labels-repeat-answers",
+        ),
+    ],
+    ids=["one class", "newest of one class", "echo"],
+)
+def test_labels_that_say_nothing_are_refused(change, code):
+    assert code in codes(make_evidence(change))
+
+
+def test_labels_that_come_by_their_outcome_are_refused_only_where_a_choice_explains_it():
+    def change(features, truth, witnesses):
+        return features, np.where(RNG.random(len(truth)) < 0.5, 1, truth), witnesses
+
+    (found,) = label_checks.find_selective_labels(make_evidence(change, coverage=0.3))
+    assert "labels are 'yes', where version 1 leads one to expect" in found.seen
+    assert list(label_checks.find_selective_labels(make_evidence(change, coverage=0.95))) == []  # then the world has changed
+
+
+def test_rows_that_have_a_label_must_be_like_those_that_have_none():
+    (found,) = label_checks.find_selective_labels(make_evidence(coverage=0.3, answers=np.array([0.8, 0.2])))
+    assert "are chosen" in found.seen
+    assert list(label_checks.find_selective_labels(make_evidence(coverage=0.3, answers=np.array([0.5, 0.5])))) == []
+
+
+def test_veto_says_each_reason_in_a_sentence():
+    findings = tuple(look(make_evidence(lambda features, truth, witnesses: (features, np.ones_like(truth), witnesses))))
+    said = str(VetoError(findings))
+    assert said == f"{findings[0].sentence} [labels-of-one-class]"
+    assert "send the labels of the other outcomes" in said
+
+
+def test_twenty_good_days_raise_no_veto():
+    """At most one of twenty: each check errs in fewer than one of a thousand."""
+
+    def change_seed(seed):
+        def change(features, truth, witnesses):
+            return *draw(len(truth), 100 + seed), witnesses
+
+        return change
+
+    alone = [
+        [
+            *contradictions.find_bad_witnesses(day),
+            *contradictions.find_bad_regions(day),
+            *label_checks.find_selective_labels(day),
+        ]
+        for day in (make_evidence(change_seed(seed), coverage=0.5, n_rows=300) for seed in range(20))
+    ]
+    assert alone == [[]] * 20
