@@ -66,7 +66,7 @@ train: $(VENV)/.run ## Train the default model, or CONFIG=model.yaml
 
 # --- check ------------------------------------------------------------------------------------------------------------
 
-.PHONY: licences test test-pipelines test-e2e test-containers test-k8s test-monitoring test-browser screenshots manifests check format lint types imports spelling secrets docs docs-check workflows compose lock lock-check
+.PHONY: licences site test test-pipelines test-e2e test-containers test-k8s test-monitoring test-browser screenshots manifests check format lint types imports spelling secrets docs docs-check workflows compose lock lock-check
 test: $(VENV)/.dev native ## Run the tests that need nothing but Python; TESTS=tests/unit runs some
 	$(PYTEST) $(PARALLEL) $(TESTS)
 
@@ -101,7 +101,7 @@ screenshots: $(VENV)/.dev ## Take a picture of every page, light and dark, deskt
 manifests: ## Write the single-file manifests from k8s/base
 	k8s/render
 
-check: lint types imports spelling secrets licences docs-check lock-check workflows compose ## Everything that is checked without running the product
+check: lint types imports spelling secrets licences docs-check site lock-check workflows compose ## Everything that is checked without running the product
 
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff format .
@@ -129,6 +129,9 @@ docs: $(VENV)/.dev ## Write the generated documentation pages
 
 docs-check: $(VENV)/.dev
 	$(BIN)/python docs/generate.py --check
+
+site: $(VENV)/.dev ## Build the documentation site into build/site; a dead link is an error
+	$(BIN)/zensical build --clean --strict
 
 # Copyleft, and licences that nobody stated. File-level ones (MPL) bind nobody who leaves the file as it is.
 COPYLEFT := GPL;SSPL;EUPL;CDDL;CC-BY-NC;Commons Clause;UNKNOWN
