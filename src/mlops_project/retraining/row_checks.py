@@ -193,7 +193,7 @@ def _find_unit(known: Floats, values: Floats, evidence: Evidence) -> str:
 
 def _match_unit(known: Floats, own: Floats) -> str:
     spread = known[-1] - known[0]
-    if not spread or len(np.unique(known)) < 4:
+    if not spread or len(np.unique(known)) < 4 or np.abs(own - known).max() < SHAPE_FIT * spread:
         return ""
     for factor, offset, title in SCALES:
         if np.abs(own - (factor * known + offset)).max() < SHAPE_FIT * factor * spread:

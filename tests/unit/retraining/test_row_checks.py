@@ -44,6 +44,14 @@ def test_world_in_which_numbers_move_is_no_other_unit(by):
     assert list(row_checks.find_far_values(make_evidence(scale(by)))) == []
 
 
+def test_large_numbers_do_not_become_kelvin_by_a_small_offset():
+    days = [make_evidence(scale(lambda z: z)), make_evidence(scale(lambda z: z * 1.02))]
+    for day in days:
+        day.training["z"] *= 10_000
+        day.rows.features["z"] *= 10_000
+    assert [list(row_checks.find_far_values(day)) for day in days] == [[], []]
+
+
 def test_impossible_values_are_named_with_their_rows():
     def change(features, truth, witnesses):
         return features.assign(z=features["z"].mask(features.index % 40 == 7, 1e6)), truth, witnesses
