@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "k8s"
 HEADER = "# Rendered from "
 NAMESPACE = "mlflow-prod"
-SINGLES = sorted(file.parent for file in FOLDER.glob("single/*/kustomization.yaml"))
+SINGLES = sorted(file.parent for name in ("single", "batch") for file in FOLDER.glob(f"{name}/*/kustomization.yaml"))
 OVERLAYS = sorted(file.parent for file in FOLDER.glob("overlays/*/kustomization.yaml"))
 EXAMPLES = sorted(FOLDER.glob("overlays/*/examples/*.yaml"))
 KUSTOMIZATIONS = sorted(file.parent for file in FOLDER.rglob("kustomization.yaml"))
@@ -103,6 +103,16 @@ def templates(objects: Sequence[Object]) -> Iterator[tuple[str, Object]]:
         template = pod_template(item)
         if template is not None:
             yield key(item), template
+        if item["kind"] == "RayJob":
+            yield from ray_templates(item)
+
+
+def ray_templates(item: Object) -> Iterator[tuple[str, Object]]:
+    """Give the pod templates of a RayJob: who submits it, the cluster's head, and its groups of workers."""
+    cluster = item["spec"]["rayClusterSpec"]
+    yield f"{key(item)} submitter", item["spec"]["submitterPodTemplate"]
+    yield f"{key(item)} head", cluster["headGroupSpec"]["template"]
+    yield from ((f"{key(item)} {group['groupName']}", group["template"]) for group in cluster["workerGroupSpecs"])
 
 
 def containers(template: Object) -> list[Object]:

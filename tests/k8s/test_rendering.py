@@ -31,6 +31,7 @@ WALKTHROUGH = [
     "monitoring/prometheus-grafana-deployment.yaml",
     "ui-deployment.yaml",
 ]
+BATCH = ["score-cronjob.yaml", "score-rayjob.yaml"]  # of k8s/batch; no part of the base
 
 MAX_ANNOTATION_BYTES = 256 * 1024  # of all annotations of an object, in Kubernetes
 # prometheus-config.yaml holds copies of the defaults under other names, which win over them (docs/monitoring.md).
@@ -44,7 +45,7 @@ def difference(committed: list[Object], fresh: list[Object]) -> list[str]:
 
 
 def test_walkthrough_files_are_the_rendered_ones():
-    assert sorted(map(name_of, RENDERED)) == WALKTHROUGH
+    assert sorted(map(name_of, RENDERED)) == sorted(WALKTHROUGH + BATCH)
 
 
 @pytest.mark.parametrize("file", RENDERED, ids=name_of)
@@ -82,7 +83,7 @@ def test_objects_that_two_single_files_share_are_the_same():
 
 
 def test_single_files_together_are_the_base_and_what_people_edit():
-    together = {key(item): item for file in RENDERED for item in load(file)}
+    together = {key(item): item for file in RENDERED if name_of(file) not in BATCH for item in load(file)}
     assert difference(list(together.values()), build(FOLDER / "base")) == EDITED
 
 
@@ -153,8 +154,13 @@ def test_file_says_how_to_remove_it_without_the_namespace(file: Path):
         assert sorted(found[2].split()) == sorted(item["metadata"]["name"] for item in select(objects, "ConfigMap"))
         return
     chosen = [item for item in objects if item["metadata"]["labels"].get(COMPONENT) in components[1].split(",")]
-    assert {item["kind"] for item in chosen} <= set(KINDS) | {"PersistentVolumeClaim", "ClusterRole", "ClusterRoleBinding"}
-    assert set(KINDS.values()) == set(found[1].split(","))
+    assert {item["kind"] for item in chosen} <= set(KINDS) | {
+        "PersistentVolumeClaim",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "RayJob",
+    }
+    assert set(KINDS.values()) | ({"rayjob"} if select(objects, "RayJob") else set()) == set(found[1].split(","))
     left = [key(item) for item in objects if item not in chosen]
     assert set(left) <= {"Namespace/mlflow-prod", "PersistentVolumeClaim/model-server-prediction-log"}
 

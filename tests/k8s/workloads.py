@@ -9,7 +9,7 @@ from tests.k8s.network import matches
 
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/component", "app.kubernetes.io/part-of")
-OWN_IMAGES = ("my-mlflow-app", "projeto10-model")
+OWN_IMAGES = ("my-mlflow-app", "my-mlflow-app-ray", "projeto10-model")
 SUFFIXES = {"": 1, "m": 1e-3, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
@@ -164,7 +164,7 @@ def find_volume_problems(objects: Sequence[Object]) -> list[str]:
     }
     problems = []
     for name, template in templates(objects):
-        volumes = {volume["name"] for volume in template["spec"].get("volumes", ())} | set(claims[name])
+        volumes = {volume["name"] for volume in template["spec"].get("volumes", ())} | set(claims.get(name, ()))
         mounts = [(item["name"], mount) for item in containers(template) for mount in item.get("volumeMounts", ())]
         used = {mount["name"] for _, mount in mounts}
         problems += [f"{name} mounts {volume}, which it has not" for volume in used - volumes]

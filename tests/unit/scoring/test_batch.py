@@ -36,11 +36,12 @@ def test_every_row_is_scored_once_in_order(tiny_bundle, tmp_path, frame, source,
     assert {file.name for file in tmp_path.iterdir()} == {"model", source, target}  # nothing is left over
 
 
-def test_bytes_are_the_same_whatever_the_number_of_processes(tiny_bundle, tmp_path, frame):
-    place = write(frame, tmp_path / "in.parquet")  # CSV: tests/e2e/test_scoring_kill.py
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_bytes_are_the_same_whatever_the_number_of_processes(tiny_bundle, tmp_path, frame, ending):
+    place = write(frame, tmp_path / f"in{ending}")
     for processes in (1, 2):
-        score_table(place, str(tmp_path / f"{processes}.parquet"), tiny_bundle, Options(processes=processes))
-    assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()
+        score_table(place, str(tmp_path / f"{processes}{ending}"), tiny_bundle, Options(processes=processes))
+    assert (tmp_path / f"1{ending}").read_bytes() == (tmp_path / f"2{ending}").read_bytes()
 
 
 def test_row_group_of_any_length_is_read_in_pieces(tiny_bundle, tmp_path, frame):

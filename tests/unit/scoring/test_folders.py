@@ -1,0 +1,75 @@
+"""Folders of very many files, of which one is not like the others: nothing half-written is taken for whole."""
+
+import os
+import shutil
+
+import pandas as pd
+import pytest
+
+from mlops_project.errors import DataError
+from mlops_project.scoring.batch import Options, score_table
+
+FILES = 1_000
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("many")
+    pd.DataFrame({"id": [1, 2, 3], "x": [0.1, 0.5, 0.9]}).to_parquet(folder / "0000.parquet", index=False)
+    for number in range(1, FILES):
+        (folder / f"{number:04}.parquet").hardlink_to(folder / "0000.parquet")
+    return folder
+
+
+@pytest.fixture
+def folder(many, tmp_path):
+    """The files, of which number 20 may be replaced."""
+    shutil.copytree(many, tmp_path / "in", copy_function=os.link)
+    (tmp_path / "in" / "0020.parquet").unlink()
+    return tmp_path / "in"
+
+
+def spoil(file, many, how: str) -> None:
+    whole = (many / "0000.parquet").read_bytes()
+    frame = pd.read_parquet(many / "0000.parquet")
+    if how == "cut":
+        file.write_bytes(whole[: len(whole) // 2])
+    elif how == "empty":
+        file.touch()
+    elif how == "damaged":
+        file.write_bytes(whole[:4] + bytes(200) + whole[204:])
+    elif how == "renamed":
+        frame.rename(columns={"x": "y"}).to_parquet(file)
+    elif how == "id as text":
+        frame.astype({"id": str}).to_parquet(file)
+    else:
+        frame.assign(x=["a", "b", "c"]).to_parquet(file)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("cut", r"0020\.parquet: is not a Parquet file that can be read"),
+        ("empty", r"0020\.parquet: is not a Parquet file that can be read"),
+        ("damaged", r"0020\.parquet: cannot be read"),
+        ("renamed", r"0020\.parquet and .*0000\.parquet differ in their columns: x, y"),
+        ("id as text", r"column 'id' is \w+ in .*0020\.parquet, int64 in .*0000\.parquet; leave it out with --keep"),
+    ],
+)
+def test_file_that_cannot_be_read_or_has_other_columns_is_named_and_nothing_is_written(
+    tiny_bundle, folder, many, tmp_path, how, message
+):
+    spoil(folder / "0020.parquet", many, how)
+    (tmp_path / "out.csv").write_text("before")
+    with pytest.raises(DataError, match=message):
+        score_table(str(folder), str(tmp_path / "out.csv"), tiny_bundle, Options())
+    assert (tmp_path / "out.csv").read_text() == "before"
+
+
+def test_column_whose_values_become_texts_half_way_gives_bad_rows(tiny_bundle, folder, many, tmp_path):
+    spoil(folder / "0020.parquet", many, "x as text")
+    done = score_table(str(folder / "00[0-3]?.parquet"), str(tmp_path / "out.csv"), tiny_bundle, Options(keep=("id",)))
+    assert (done.outcome.scored, done.outcome.bad_rows) == (3 * 39, 3)
+    bad = pd.read_csv(tmp_path / "out.csv.bad-rows.csv")
+    assert set(bad["file"].str[-12:]) == {"0020.parquet"}
+    assert bad["row"].tolist() == [1, 2, 3]
