@@ -73,7 +73,7 @@ def list_searched(config: Config, contract: Contract, rows: CrossValidation, n_r
     known = {name: list_params(name, contract) for name in names if _check(name, config, contract)}
     given = _adopt_params(config, known)
     spaces = _split_spaces(config, known)
-    n_fold = min((len(train) for train, _ in rows.folds), default=n_rows)
+    n_fold = int(np.median([len(train) for train, _ in rows.folds]))
     spread = float(np.std(rows.truth)) if not contract.is_classification else 1.0
     found = []
     for name in names:
