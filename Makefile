@@ -168,6 +168,19 @@ lock-check: $(VENV)/.dev
 	$(call compile,build/lock)
 	for file in requirements*.txt; do diff -u $$file build/lock/$$file || { echo "$$file does not fit pyproject.toml; run make lock" >&2; exit 1; }; done
 
+# --- release ----------------------------------------------------------------------------------------------------------
+
+.PHONY: dist sbom release-notes
+dist: | $(UV) ## Build wheel and source distribution into build/dist; tests/e2e/test_wheel.py tries the wheel
+	$(UV) build --clear --out-dir build/dist
+
+sbom: | $(UV) ## List what the model server and the whole product are installed with, as CycloneDX in build/dist
+	mkdir -p build/dist
+	for name in requirements requirements-serve; do sed '/^-e /d' $$name.txt | $(UV) tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-format JSON -o build/dist/$$name.cdx.json - 2>/dev/null || exit 1; done
+
+release-notes: ## Print the changelog's section of VERSION
+	@awk '/^## \[$(VERSION)\]/ {on = 1; next} /^## \[/ {on = 0} on' CHANGELOG.md | grep . || { echo "CHANGELOG.md has no section [$(VERSION)]" >&2; exit 1; }
+
 # --- measure ----------------------------------------------------------------------------------------------------------
 
 .PHONY: bench-train

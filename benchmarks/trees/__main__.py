@@ -21,8 +21,11 @@ FOLDER = BENCH / "trees"
 ROOT = Path(__file__).parents[2]
 PEERS = {  # environment, and the models that the contestant reads
     "treelite": (("treelite==4.8.1", "scikit-learn==1.9.1", "joblib"), ("default", "forest", "lightgbm", "xgboost")),
-    "lleaves": (("lleaves==1.3.0",), ("lightgbm",)),
-    "onedal": (("daal4py==2024.7.0", "lightgbm", "xgboost-cpu", "scikit-learn", "joblib"), ("lightgbm", "xgboost")),
+    "lleaves": (("lleaves==1.3.0", "llvmlite<0.44", "pandas"), ("lightgbm",)),
+    "onedal": (
+        ("daal4py==2024.7.0", "lightgbm", "xgboost-cpu", "scikit-learn", "joblib", "packaging"),
+        ("lightgbm", "xgboost"),
+    ),
 }
 
 
