@@ -58,7 +58,7 @@ class _Draft:
     def convert(self, column: "pd.Series[Any]", max_categories: int, *, labels: bool = False) -> TypedColumn:
         """Convert a column as the settings say."""
         options = self.options._replace(trim=not labels)
-        return convert_column(column, self.config.data.types.get(str(column.name)), max_categories, options)
+        return convert_column(column, self.config.data.type_of(str(column.name)), max_categories, options)
 
     def keep_rows(self, kept: Any) -> None:
         """Leave out the other rows of every column that was not taken yet, and give their memory back one by one."""
@@ -129,6 +129,7 @@ def load_table(config: Config) -> Table:
         units=config.data.units,
         readings={column: reading for column, reading in readings.items() if column in features},
         merged=draft.merged,
+        prose=tuple(name for name in config.data.text if name in features),
     )
 
 
@@ -158,6 +159,7 @@ def _check_names(config: Config, frame: pd.DataFrame, target: str) -> None:
     named |= {
         "data.drop": list(data.drop),
         "data.types": list(data.types),
+        "data.text": list(data.text),
         "data.dates": list(data.dates),
         "data.units": list(data.units),
     }
@@ -245,13 +247,14 @@ def _judge(
     hashes = {name: hash_column(column) for name, column in features.items()}
     unusable = checks.find_unusable(features, hashes)
     rest = {name: column for name, column in features.items() if name not in unusable}
-    unusable |= find_prose(rest, types, draft.config.data.types)
+    unusable |= find_prose(rest, types, {*draft.config.data.types, *draft.config.data.text})
     usable = {name: column for name, column in features.items() if name not in unusable}
     infinite = [*checks.find_infinite(usable), *checks.find_huge(usable)]
     leaks = [] if target is None or task is None else checks.find_leaks(usable, target, task)
     cut = find_cut(usable, types, draft.config)
     found = [*unusable.values(), *leaks, *checks.find_nearly_constant(usable), *cut]
-    draft.findings += accept([*found, *checks.find_identifiers(usable, types)], draft.config.checks.accept)
+    no_prose = {name: column for name, column in usable.items() if name not in draft.config.data.text}
+    draft.findings += accept([*found, *checks.find_identifiers(no_prose, types)], draft.config.checks.accept)
     blocking = [*infinite, *(finding for finding in draft.findings if finding.blocks)]
     draft.problems += [f"{finding.sentence} [{finding.code}]" for finding in blocking]
     if not usable and not draft.problems:

@@ -6,7 +6,7 @@ import pytest
 
 from mlops_project.config import read_config
 from mlops_project.data_prep import build_contract, load_table, split_table
-from mlops_project.errors import DataError
+from mlops_project.errors import ConfigError, DataError
 
 LABELS = ["a"] * 40 + ["b"] * 30 + ["c"] * 4 + ["d"] * 3 + [None] * 3
 
@@ -56,6 +56,20 @@ def test_free_text_is_left_out_and_said(load, rng):
     assert "free-text" in codes(table)
     table, contract = load("  rare_classes: drop\n  types: {note: string}", note=notes)
     assert contract.feature("note").type == "string"
+
+
+def test_free_text_to_learn_from_is_a_feature_without_anybodys_words_in_the_contract(load, rng):
+    words = np.array(["rain", "sun", "we", "went", "there", "again", "nobody", "came"])
+    notes = [" ".join(rng.choice(words, 9)) for _ in range(80)]
+    table, contract = load("  rare_classes: drop\n  text: [note]", note=notes)
+    assert not {"free-text", "identifier"} & {*codes(table)}
+    note = contract.feature("note")
+    assert (note.type, note.categories, note.default, note.nullable) == ("string", (), "some words", False)
+
+
+def test_free_text_that_the_table_lacks_is_refused(load):
+    with pytest.raises(ConfigError, match=r"data\.text: no column 'notes'.*did you mean 'note'"):
+        load("  rare_classes: drop\n  text: [notes]", note=["a b c"] * 80)
 
 
 def test_a_table_of_nothing_but_free_text_is_refused_with_the_reason(load, rng):

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import GroupKFold, KFold, PredefinedSplit, StratifiedKFold
 from sklearn.preprocessing import TargetEncoder
 from sklearn.utils import get_tags
@@ -57,6 +58,37 @@ class FillText(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
     def get_feature_names_out(self, input_features: Any = None) -> Any:
         """Return the names unchanged."""
         return input_features
+
+
+class WordWeights(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no annotations
+    """Columns of free text → each row's most frequent words, weighed by how rare they are (tf-idf), float64, column by column.
+
+    Parameters
+    ----------
+    most
+        Words per column.
+    """
+
+    def __init__(self, most: int = 500) -> None:
+        self.most = most
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> "WordWeights":
+        """Learn the words of each column and how many rows have them; a missing text has none."""
+        texts = FillText().fit_transform(X)
+        self.vectorizers_ = [TfidfVectorizer(max_features=self.most).fit(column) for column in texts.T]
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def transform(self, X: pd.DataFrame) -> Floats:
+        """Weigh the words, ``(n_rows, n_words)``."""
+        check_is_fitted(self, "vectorizers_")
+        columns = zip(self.vectorizers_, FillText().fit_transform(X).T, strict=True)
+        return np.hstack([vectorizer.transform(column).toarray() for vectorizer, column in columns])
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Return ``column: word`` names."""
+        named = zip(input_features, self.vectorizers_, strict=True)
+        return np.array([f"{name}: {word}" for name, step in named for word in step.get_feature_names_out()], dtype=object)
 
 
 class TargetMeans(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no annotations

@@ -20,7 +20,7 @@ from sklearn.utils import get_tags
 from mlops_project.config import Config
 from mlops_project.contract import NUMERIC_TYPES, Contract, Feature
 from mlops_project.errors import ConfigError, DataError, MLOpsError, suggest
-from mlops_project.modeling.encoders import DatetimeParts, FillText, OriginalLabels, TargetMeans
+from mlops_project.modeling.encoders import DatetimeParts, FillText, OriginalLabels, TargetMeans, WordWeights
 from mlops_project.runtime import MISSING_TEXT, Predictions
 from mlops_project.tables.texts import MAX_ONE_HOT
 
@@ -42,6 +42,8 @@ NATIVE_PARAMS: dict[str, tuple[str, ...]] = {
     ),
 }
 # fmt: on
+
+WORDS = "words"  # the block of free texts
 
 # Estimators outside sklearn.ensemble: module, class for classes, class for numbers.
 BY_NAME = {
@@ -90,8 +92,10 @@ def takes_missing(estimator: Any) -> bool:
 def _build_features(contract: Contract, config: Config, impute: bool) -> ColumnTransformer:
     dates = [feature.name for feature in contract.numbers if feature.type == "datetime"]
     numbers = [feature.name for feature in contract.numbers if feature.type != "datetime"]
-    means = tuple(feature for feature in contract.texts if choose_encoding(feature, config) == "target")
-    texts = tuple(feature for feature in contract.texts if choose_encoding(feature, config) != "target")
+    prose = [feature.name for feature in contract.texts if feature.name in config.data.text]
+    others = [feature for feature in contract.texts if feature.name not in prose]
+    means = tuple(feature for feature in others if choose_encoding(feature, config) == "target")
+    texts = tuple(feature for feature in others if choose_encoding(feature, config) != "target")
     blocks: list[tuple[str, Any, list[str]]] = []
     if numbers:
         blocks.append(("numbers", Pipeline(_scaling(impute)), numbers))
@@ -105,6 +109,8 @@ def _build_features(contract: Contract, config: Config, impute: bool) -> ColumnT
         encoder = TargetMeans(_known_values(means), target_type, random_state=config.random_state)
         steps = [("encoder", encoder), ("scaler", StandardScaler())]
         blocks.append(("means", Pipeline(steps), [text.name for text in means]))
+    if prose:
+        blocks.append((WORDS, WordWeights(config.model.words), prose))
     return ColumnTransformer(blocks, sparse_threshold=0)
 
 

@@ -12,6 +12,7 @@ TRUSTED_TYPES = (
     "mlops_project.modeling.encoders.FillText",
     "mlops_project.modeling.encoders.OriginalLabels",
     "mlops_project.modeling.encoders.TargetMeans",
+    "mlops_project.modeling.encoders.WordWeights",
     "mlops_project.python_engine.adapter.Adapter",
     "numpy.dtype",
     "sklearn.calibration._CalibratedClassifier",

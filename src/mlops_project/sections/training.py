@@ -135,6 +135,13 @@ class DataConfig(Section, frozen=True, dict=True):
     types: Annotated[dict[str, FeatureType], Meta(description="Column types where the guess is wrong.")] = msgspec.field(
         default_factory=dict
     )
+    text: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Columns of free text to learn from: the `model.words` most frequent words, weighed by how rare they "
+            "are (tf-idf). Other columns of free text are left out."
+        ),
+    ] = ()
     units: Annotated[dict[str, str], Meta(description="Units of columns, for people: `{mean radius: mm, mean area: mm²}`.")] = (
         msgspec.field(default_factory=dict)
     )
@@ -150,6 +157,10 @@ class DataConfig(Section, frozen=True, dict=True):
     max_categories: Annotated[
         int, Meta(ge=2, description="A text column with more values than this is `string`, not `category`.")
     ] = 50
+
+    def type_of(self, name: str) -> FeatureType | None:
+        """Return the type that the settings give a column; None if it is to be guessed."""
+        return self.types.get(name) or ("string" if name in self.text else None)
 
 
 class ChecksConfig(Section, frozen=True, dict=True):
@@ -203,6 +214,7 @@ class ModelConfig(Section, frozen=True, dict=True):
     calibration: Annotated[
         Literal["none", "sigmoid", "isotonic"], Meta(description="Calibrate the probabilities (5-fold).")
     ] = "none"
+    words: Annotated[int, Meta(ge=1, le=20_000, description="How many words a column of `data.text` is read by.")] = 500
     encoding: Annotated[
         Literal["auto", "onehot", "ordinal", "target"],
         Meta(

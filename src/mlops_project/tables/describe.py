@@ -10,6 +10,7 @@ from mlops_project.contract import QUANTILE_LEVELS, TEXT_TYPES, Contract, Featur
 from mlops_project.tables.splits import Split
 from mlops_project.tables.table import Table
 
+EXAMPLE_PROSE = "some words"
 MAX_KNOWN_STRINGS = 100_000  # 3 MB in a bundle; a value beyond them is in one row of a table, or in a few
 
 
@@ -22,7 +23,11 @@ def build_contract(table: Table, split: Split) -> Contract:
     features = tuple(
         msgspec.structs.replace(
             describe_column(
-                name, kind, _has_gaps(table.features[name], split.train_features[name]), split.train_features[name]
+                name,
+                kind,
+                _has_gaps(table.features[name], split.train_features[name]),
+                split.train_features[name],
+                is_prose=name in table.prose,
             ),
             unit=table.units.get(name, ""),
             reading=table.readings.get(name),
@@ -36,9 +41,13 @@ def _has_gaps(*columns: "pd.Series[Any]") -> bool:
     return any(bool(column.isna().any()) for column in columns)
 
 
-def describe_column(name: str, kind: FeatureType, nullable: bool, column: "pd.Series[Any]") -> Feature:
+def describe_column(
+    name: str, kind: FeatureType, nullable: bool, column: "pd.Series[Any]", *, is_prose: bool = False
+) -> Feature:
     """Describe one typed column: range and quantiles, or categories, and a default, from its present values."""
     present = column.dropna()
+    if is_prose:  # somebody's own words
+        return Feature(name, kind, nullable=nullable, default=EXAMPLE_PROSE)
     if kind in TEXT_TYPES:
         known = present.value_counts().index.tolist()
         categories = tuple(sorted(known)) if kind == "category" else tuple(known[:MAX_KNOWN_STRINGS])

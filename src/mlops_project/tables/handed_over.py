@@ -16,6 +16,7 @@ from mlops_project.tables.sources import RawTable
 from mlops_project.tables.splits import Split
 from mlops_project.tables.table import Table, compute_digest, hash_column
 from mlops_project.tables.targets import MAX_CLASSES, name_classes, order_classes, prepare_target
+from mlops_project.tables.texts import find_prose
 from mlops_project.tables.types import convert_column
 
 SOURCE = "frames handed to mlops.export"
@@ -151,6 +152,7 @@ def build_handed_over(
         warnings=tuple(warnings),
         units=config.data.units,
         readings=readings,
+        prose=tuple(find_prose(columns, types, ())),
     )
     border = len(train.target)
     sides = (table.features.iloc[:border], target.iloc[:border], table.features.iloc[border:], target.iloc[border:])

@@ -294,7 +294,7 @@ def _find_drops(usable: dict[str, TypedColumn], target: "pd.Series[Any]", found:
     leaks = [finding.columns[0] for finding in checks.find_leaks(rest, target, found.task)]
     found.drop |= dict.fromkeys(leaks, f"equals the target {found.target!r} in other words: a leak")
     rest = {name: column for name, column in rest.items() if name not in found.drop}
-    for name, finding in find_prose(rest, {name: usable[name].type for name in rest}, {}).items():
+    for name, finding in find_prose(rest, {name: usable[name].type for name in rest}, ()).items():
         found.drop[name] = f"{finding.seen.removeprefix(f'column {name!r} ')}; {finding.cure}"
         del rest[name]
     for finding in checks.find_identifiers(rest, {name: usable[name].type for name in rest}):

@@ -81,7 +81,7 @@ def build_reference_table(raw: RawTable, dropped: tuple[str, ...], config: Confi
     readings: dict[str, Reading | None] = {}
     for name in (name for name in names if name not in dropped):
         try:
-            typed = convert_column(raw.frame[name], data.types.get(name), data.max_categories, options)
+            typed = convert_column(raw.frame[name], data.type_of(name), data.max_categories, options)
             types[name], columns[name], readings[name] = typed.type, typed.values, typed.reading
         except DataError as error:
             problems.append(str(error))

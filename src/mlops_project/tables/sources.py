@@ -130,7 +130,7 @@ def build_options(data: DataConfig, raw: RawTable) -> Options:
 
 def _text_columns(data: DataConfig) -> list[str]:
     """Return the columns that the settings want as they stand in the file."""
-    return [*(name for name, kind in data.types.items() if kind in TEXT_TYPES), *data.dates]
+    return [*(name for name, kind in data.types.items() if kind in TEXT_TYPES), *data.text, *data.dates]
 
 
 def _read_sklearn(source: str) -> RawTable:

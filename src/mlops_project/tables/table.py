@@ -43,6 +43,8 @@ class Table:
         Feature → how its values are read, for those whose types do not say all.
     merged
         Labels that became one class, ``contract.MERGED_CLASS``.
+    prose
+        Features that are read by their words: no text of a row goes into the contract.
     """
 
     features: pd.DataFrame
@@ -61,6 +63,7 @@ class Table:
     merged: tuple[str, ...] = ()
     own_digest: str = ""
     readings: dict[str, Reading] = field(default_factory=dict)
+    prose: tuple[str, ...] = ()
 
     def without_rows(self) -> "Table":
         """Return the table without its features and target, to give their memory back once they are split."""

@@ -1,6 +1,6 @@
 """Text columns that are no categories: prose, and more values than one-hot encoding takes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from mlops_project.config import Config
@@ -15,11 +15,8 @@ PROSE_ROWS = 20
 GLANCE_ROWS = 2000
 
 
-def find_prose(features: Columns, types: Mapping[str, FeatureType], named: Mapping[str, FeatureType]) -> dict[str, Finding]:
-    """Return the columns that hold free text, except those whose type is named in the configuration.
-
-    No tokenizer that people use is exact in ONNX Runtime for every text, so such a column is not made into words.
-    """
+def find_prose(features: Columns, types: Mapping[str, FeatureType], named: Collection[str]) -> dict[str, Finding]:
+    """Return the columns that hold free text, except those that the configuration names."""
     strings = (name for name in features if types[name] == "string" and name not in named)
     return {name: finding for name in strings if (finding := _judge(name, features[name])) is not None}
 
@@ -36,10 +33,9 @@ def _judge(name: str, column: Any) -> Finding | None:
         code="free-text",
         columns=(name,),
         seen=f"column {name!r} holds free text: {distinct} different texts in {len(texts)} rows, {words:.0f} words each",
-        why="as a category a text that hardly repeats says nothing, and words cannot be counted exactly alike in training and "
-        "serving, so it was left out",
-        cure=f"put what matters in it into columns of their own (a length, a keyword, a score), or set data.types: "
-        f"{{{name}: string}} to take whole texts as categories",
+        why="as a category a text that hardly repeats says nothing, so it was left out",
+        cure=f"set data.text: [{name}] to learn from its words, put what matters in it into columns of their own (a length, a "
+        f"score), or set data.types: {{{name}: string}} to take whole texts as categories",
     )
 
 

@@ -24,6 +24,7 @@ def test_prose_is_found_with_what_can_be_done(rng):
     assert finding.seen == "column 't' holds free text: 200 different texts in 200 rows, 12 words each"
     assert "data.types: {t: string}" in finding.cure
     assert "left out" in finding.why
+    assert "set data.text: [t] to learn from its words" in finding.cure
 
 
 @pytest.mark.parametrize(

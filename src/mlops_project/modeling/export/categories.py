@@ -50,6 +50,12 @@ def add_target(graph: Graph, columns: Columns, step: Any) -> Columns:
     return _add_tables(graph, columns, step, tables, [mean] * len(tables))
 
 
+@transformer("mlops_project.TargetMeans")
+def add_target_means(graph: Graph, columns: Columns, step: Any) -> Columns:
+    """Add each text's mean of the target; a missing one is the empty text."""
+    return add_target(graph, columns, step.encoder_)
+
+
 def _check_dtype(step: Any) -> None:
     if np.dtype(step.dtype) in (np.float32, np.float16):
         raise ExportError(f"dtype={np.dtype(step.dtype).name} makes later steps compute in it; leave it out (float64)")

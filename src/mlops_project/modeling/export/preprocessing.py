@@ -13,6 +13,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from mlops_project.contract import DATETIME_PARTS, Contract
 from mlops_project.errors import ExportError
 from mlops_project.modeling.export.graph import ML, Graph
+from mlops_project.modeling.pipeline import WORDS
 
 
 class EncodedText(NamedTuple):
@@ -65,7 +66,9 @@ def is_built_here(pipeline: Any, contract: Contract) -> bool:
         return False
     if name == "scaler":
         return type(step) is StandardScaler and contract.number_columns == contract.names
-    return name == "features" and type(step) is ColumnTransformer and all(map(_is_own_block, step.transformers_))
+    if name != "features" or type(step) is not ColumnTransformer or WORDS in step.named_transformers_:
+        return False  # words are counted step by step
+    return all(map(_is_own_block, step.transformers_))
 
 
 def _is_own_block(block: tuple[str, Any, Any]) -> bool:

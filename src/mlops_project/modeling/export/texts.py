@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mlops_project.errors import ExportError
-from mlops_project.modeling.export.columns import Columns
+from mlops_project.modeling.export.columns import Columns, join
 from mlops_project.modeling.export.graph import DOUBLE, Graph
 from mlops_project.modeling.export.imputers import text_is_missing
 from mlops_project.modeling.export.registry import LAST_DIGITS, refuse_missing, transformer
@@ -58,6 +58,13 @@ def add_counts(graph: Graph, columns: Columns, step: Any) -> Columns:
 def add_weighted_counts(graph: Graph, columns: Columns, step: Any) -> Columns:
     """Count words, then weigh the counts."""
     return add_weights(graph, add_counts(graph, columns, step), step._tfidf)
+
+
+@transformer("mlops_project.WordWeights", agreement=LAST_DIGITS)
+def add_word_weights(graph: Graph, columns: Columns, step: Any) -> Columns:
+    """Weigh each column's words; a missing text has none."""
+    texts = (Columns((item._replace(nullable=True),)) for item in columns.items)
+    return join(add_weighted_counts(graph, column, part) for column, part in zip(texts, step.vectorizers_, strict=True))
 
 
 @transformer("sklearn.TfidfTransformer", agreement=LAST_DIGITS)
