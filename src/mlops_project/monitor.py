@@ -260,6 +260,8 @@ def evaluate_once(monitor: Monitor, since: timedelta | None, *, act: bool) -> tu
         evaluations.append(found)
         if since is None:
             watcher.keep(found)
+            for other in watcher.evaluate_others(model, found.version, watermark):
+                watcher.keep(other)
     if act:
         monitor.act()
         monitor.check_rollback()

@@ -33,7 +33,9 @@ def trained_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def world(trained_world: Path, tmp_path: Path) -> World:
-    """A project of its own, whose monitor is stepped by hand."""
+def world(trained_world: Path, tmp_path: Path) -> Iterator[World]:
+    """A project of its own, whose monitor is stepped by hand; whatever a test did to it, every row is accounted for."""
     shutil.copytree(trained_world, tmp_path / "project")
-    return World(tmp_path / "project")
+    world = World(tmp_path / "project")
+    yield world
+    world.check_account()

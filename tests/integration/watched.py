@@ -23,6 +23,8 @@ ROWS = 60
 class World:
     """A project whose log is written as a server would, at any time."""
 
+    sent: Counter[Path] = Counter()  # rows by project, of all worlds in it
+
     def __init__(self, root: Path, **changes: float) -> None:
         settings = {"min_rows": 30, "every_minutes": 1, "min_labels": 30, "on_alert": "report"} | changes
         overrides = [f"monitoring.{name}={value}" for name, value in settings.items()]
@@ -58,6 +60,7 @@ class World:
             about = About(key, time_ns, model="world", version=version or self.version, wire="native", role=role)
             body = json.dumps({"a": number % 7 / 7, "b": 0.1, "c": -0.2}).encode()
             assert writer.append(msgspec.json.encode(about), body, b"", rows=1)
+            self.sent[self.config.root] += role != "shadow"
             if labels:
                 assert writer.append(msgspec.json.encode(About(key, time_ns, kind="label")), b'"yes"', b"")
         before = {*self.log.glob("*.log")}
@@ -76,6 +79,12 @@ class World:
     def metric(self, name: str) -> float:
         lines = self.monitor.watcher.metrics.render().decode().splitlines()
         return float(next(line.rpartition(" ")[2] for line in lines if line.startswith(f"{name} ")))
+
+    def check_account(self) -> None:
+        """Check that a monitor that is started anew tells of every row what became of it."""
+        self.monitor = Monitor(self.config, str(self.log))
+        self.look()
+        assert sum(self.count_rows().values()) == self.sent[self.config.root]
 
     def count_rows(self) -> dict[str, int]:
         """Return what the monitor says became of all rows: ``evaluated``, ``waiting``, and each reason for missing ones."""

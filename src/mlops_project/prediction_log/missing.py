@@ -4,7 +4,8 @@
 
     <monitoring_dir>/ingested/<segment>.missing   rows of the segment itself
     <monitoring_dir>/ingested/<segment>.before    rows between the segment and the one before it
-    <monitoring_dir>/ingested/<segment>.dropped   rows that were deleted for ``monitoring.log_max_bytes`` before their window
+    <monitoring_dir>/ingested/<file>.dropped      rows that were deleted for ``monitoring.log_max_bytes`` before their window
+    <monitoring_dir>/ingested/<file>.unreadable   rows of a file of the Parquet log that cannot be read
 """
 
 from collections.abc import Iterable, Mapping
@@ -54,6 +55,14 @@ def write_missing(store: Directory, name: str, ending: str, rows: Rows) -> None:
         store.delete(file)
 
 
+def read_missing(store: Directory, file: str) -> Rows:
+    """Return what a note says, by its name below ``MARKERS``; nothing if it is gone or damaged: it is written anew some day."""
+    try:
+        return msgspec.json.decode(store.read(f"{MARKERS}/{file}"), type=dict[str, dict[Reason, int]])
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
+        return {}
+
+
 class Ledger:
     """All that is noted as missing. Reads each note once; several readers do not disturb each other.
 
@@ -77,13 +86,9 @@ class Ledger:
         """
         again = {f"{name}{ending}" for name in touched for ending in ENDINGS}
         names = [name for name in self._store.names(MARKERS) if name.endswith(ENDINGS)]
-        self._known = {name: self._known[name] if name in self._known.keys() - again else self._read(name) for name in names}
-
-    def _read(self, name: str) -> Rows:
-        try:
-            return msgspec.json.decode(self._store.read(f"{MARKERS}/{name}"), type=dict[str, dict[Reason, int]])
-        except (OSError, msgspec.MsgspecError, ValueError, RecursionError):  # gone, or damaged: it is written anew some day
-            return {}
+        self._known = {
+            name: self._known[name] if name in self._known.keys() - again else read_missing(self._store, name) for name in names
+        }
 
     def total(self) -> Rows:
         """Return all that is missing."""

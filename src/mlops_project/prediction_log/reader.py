@@ -48,6 +48,7 @@ from mlops_project.prediction_log.scan import (
     select,
     slice_day,
     to_datetime,
+    to_microseconds,
     to_span,
 )
 from mlops_project.prediction_log.segments import CLOSED
@@ -119,6 +120,10 @@ class LogReader:
         dates = delete_dates(self._files.store, older_than, overdue)
         self._files.forget()
         return dates
+
+    def count_before(self, file: str, moment: datetime) -> int:
+        """Return how many rows of a file are older than a moment, without shadows; 0 if it cannot be read."""
+        return self._files.count_file(file, Span(0, to_microseconds(moment)))
 
     def drop_oldest(self, max_bytes: int, find_begin: Callable[[str, str], datetime | None]) -> Dropped:
         """Delete the oldest files if the log is larger than it may be; see ``retention.drop_oldest``."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from mlops_project.prediction_log.layout import LABELS, LOG, MARKERS, find_models, find_version
 from mlops_project.prediction_log.missing import DROPPED, write_missing
 from mlops_project.prediction_log.overdue import Overdue
-from mlops_project.prediction_log.scan import Files
+from mlops_project.prediction_log.scan import FOREVER, Files, Span, to_microseconds
 from mlops_project.storage.directory import Directory
 
 LEFT = 0.95  # of the largest size; more is deleted at once, so that the next file does not delete another
@@ -73,7 +73,7 @@ def _note_dropped(files: Files, file: str, find_begin: Callable[[str, str], date
         return 0
     model, version = find_models(folders)[0], find_version(name)
     begin = find_begin(model, version)
-    rows = 0 if begin is None else files.count_since(file, begin)
+    rows = 0 if begin is None else files.count_file(file, Span(to_microseconds(begin), FOREVER))
     if rows:
         note = f"{name.removesuffix('.parquet')}.{folders[-1]}"
         write_missing(files.store, note, DROPPED, {model: {"deleted": rows}})

@@ -37,6 +37,7 @@ from mlops_project.storage.directory import Directory
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+FOREVER = 253_402_300_800_000_000  # microseconds to the year 10000
 SHADOW = "shadow"  # answers of a challenger that no client got; they are not counted as traffic
 # Most rows that are joined with their labels, or sorted, at a time.
 SLICE_ROWS = 250_000
@@ -202,9 +203,9 @@ class Files:
             found += self._known[file]
         return found
 
-    def count_since(self, file: str, since: datetime) -> int:
-        """Return how many rows of a file are not older than a moment, without shadows; 0 if it cannot be read."""
-        span, rows = Span(to_microseconds(since), to_microseconds(datetime(9999, 1, 1, tzinfo=UTC))), 0
+    def count_file(self, file: str, span: Span) -> int:
+        """Return how many rows of a file are in a span, without shadows; 0 if it cannot be read."""
+        rows = 0
         with contextlib.suppress(UnreadablePartError):
             with _reading(file), self.open(file) as parquet:
                 row_groups = list(_describe(file, parquet))

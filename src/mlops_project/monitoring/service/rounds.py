@@ -7,7 +7,7 @@ moment goes on where it was; report and MLflow are brought in step at the next s
 import logging
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from mlops_project.bundle import Bundle
@@ -26,6 +26,7 @@ from mlops_project.monitoring.service.bundles import BundleFinder
 from mlops_project.monitoring.service.logged import log_evaluations
 from mlops_project.monitoring.service.metrics import MonitorMetrics
 from mlops_project.monitoring.service.problems import Problems
+from mlops_project.monitoring.service.recount import note_unreadable, recount_late
 from mlops_project.monitoring.store import EvaluationStore
 from mlops_project.monitoring.windows import (
     GRACE,
@@ -46,6 +47,7 @@ from mlops_project.prediction_log.sequence import find_host
 from mlops_project.storage.directory import Directory
 
 PAST = 200  # evaluations of a version, some of them with drift, for the ``past.KEPT`` quiet ones
+RECENT = 20  # evaluations, of several versions, among which the one that was made last is looked for
 HISTORY = 300  # evaluations of a model that the report looks back on
 REPORT = "report.html"
 CLOCKS_DIFFER = timedelta(days=1)  # a version's predictions are not older than it by more
@@ -89,7 +91,7 @@ class Watcher:
         self._kept = Directory(config.monitoring_dir)
         self.account = Account(self._kept, self.metrics)
         self._clocks = SlowClocks(timedelta(seconds=config.prediction_log.segment_seconds) + GRACE)
-        self._dropped = ""
+        self._dropped, self._was_unreadable = "", True  # until the first look shows otherwise
         self._behind: Mapping[str, timedelta] = {}
         self._versions: dict[str, set[str]] | None = None  # of each model, those whose rows may not all be in windows yet
 
@@ -157,12 +159,7 @@ class Watcher:
     def keep_small(self) -> None:
         """Delete the oldest rows of the Parquet log beyond ``monitoring.log_max_bytes``, and say so."""
         limit = self.config.monitoring.log_max_bytes
-
-        def find_begin(model: str, version: str) -> datetime | None:
-            bounds = self._find_begin(model, version)
-            return bounds.begin if bounds else None
-
-        dropped = self.reader.drop_oldest(limit, cache(find_begin))
+        dropped = self.reader.drop_oldest(limit, cache(self._read_begin))
         self.metrics.put(exporter.LOG_SIZE, dropped.left_bytes)
         self.metrics.add(exporter.LOG_DROPPED, dropped.bytes)
         if dropped.bytes:
@@ -197,9 +194,18 @@ class Watcher:
     def _find_begin(self, model: str, version: str) -> Bounds | None:
         """Return which times a version's rows may have; None if nothing is known of it."""
         bundle = self.bundles(model, version)
+        if bundle is not None:
+            self._withdraw(model, bundle)
+        return self._read_bounds(model, version)
+
+    def _read_begin(self, model: str, version: str) -> datetime | None:
+        bounds = self._read_bounds(model, version)
+        return bounds.begin if bounds else None
+
+    def _read_bounds(self, model: str, version: str) -> Bounds | None:
+        bundle = self.bundles(model, version)
         if bundle is None:
             return None
-        self._withdraw(model, bundle)
         progress = _find_progress(self.store.read(model, last=1, version=version), model, version, bundle)
         return Bounds(progress.begin, max(progress.begin, progress.last_end or progress.begin))
 
@@ -214,6 +220,7 @@ class Watcher:
             logger.error(said, model, len(withdrawn))
             self.metrics.show_only(model, self.store.read_shown(model, 1))
             self.account.restore(model, self.store.read(model))
+            self.account.refresh(recount_late(self._kept, self.reader, model, self._read_begin))
 
     def watch(self, watermark: datetime) -> None:
         """Evaluate every window that is due. What fails with one model is logged and counted, and the others go on."""
@@ -222,10 +229,19 @@ class Watcher:
             try:
                 for evaluation in self._evaluate_due(model, watermark):
                     self.keep(evaluation)
+                self._note_unreadable()
                 self.problems.settle(model)
             except Exception as error:  # noqa: BLE001 - the service's edge: tomorrow's window may be fine
                 self.metrics.add(exporter.RUNS, 1.0, model, "error")
                 self.problems.note(model, error)
+
+    def _note_unreadable(self) -> None:
+        """Count the rows of files of the Parquet log that cannot be read."""
+        left_out = self.reader.left_out
+        if left_out or self._was_unreadable:
+            evaluated = partial(_read_version, self.store)
+            self.account.refresh(note_unreadable(self._kept, self.reader, left_out, evaluated, self._read_begin))
+        self._was_unreadable = bool(left_out)
 
     def list_models(self) -> list[str]:
         """Return the models that the log knows."""
@@ -273,7 +289,7 @@ class Watcher:
 
     def _evaluate(self, bundle: Bundle, window: Window, previous: Sequence[Evaluation], *, champion: bool = True) -> Evaluation:
         accepted = read_accepted(self.store, window.model)
-        before = self.store.read(window.model, last=1)
+        before = max(self.store.read(window.model, last=RECENT), key=lambda item: item.evaluated_at, default=None)
         return self.reader.leave_out_unreadable(
             lambda: evaluate_window(
                 self.config,
@@ -283,7 +299,7 @@ class Watcher:
                 previous,
                 accepted=accepted,
                 losses=self.account.find_losses(window.model).both,
-                noted=before[-1].missing_total if before else {},
+                noted=before.missing_total if before else {},
                 champion=champion,
             )
         )
@@ -351,6 +367,10 @@ class Watcher:
                 self.account.note_waiting(model, version, left.rows)
                 return left
             yield self._evaluate(bundle, window, previous, champion=champion)
+
+
+def _read_version(store: EvaluationStore, model: str, version: str) -> list[Evaluation]:
+    return store.read(model, version=version)
 
 
 def _find_progress(previous: Sequence[Evaluation], model: str, version: str, bundle: Bundle) -> Progress:
