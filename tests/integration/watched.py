@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 
@@ -23,7 +24,7 @@ ROWS = 60
 class World:
     """A project whose log is written as a server would, at any time."""
 
-    sent: Counter[Path] = Counter()  # rows by project, of all worlds in it
+    sent: ClassVar[Counter[Path]] = Counter()  # rows by project, of all worlds in it
 
     def __init__(self, root: Path, **changes: float) -> None:
         settings = {"min_rows": 30, "every_minutes": 1, "min_labels": 30, "on_alert": "report"} | changes
