@@ -15,6 +15,7 @@ from mlops_project.modeling.metrics import (
 from mlops_project.monitoring.estimate import MIN_ROWS, Estimator
 from mlops_project.monitoring.reasons import say
 from mlops_project.monitoring.results import MetricValue, Performance, Reason
+from mlops_project.monitoring.selection import find_selection, keeps_ranking
 from mlops_project.reference.performance import ReferencePerformance
 from mlops_project.sections import GatesConfig, MonitoringConfig
 
@@ -53,7 +54,8 @@ def compute_performance(
     estimate
         Fed with the window's rows (labelled or not). None, or one that saw too few rows: nothing is estimated.
     coverage, delay_seconds
-        Share of labelled predictions in [0, 1] and median seconds to the label, of ``describe_labels``; only passed on.
+        Share of labelled predictions in [0, 1] and median seconds to the label, of ``describe_labels``. Labels of few
+        predictions that are chosen by their outcome give no live metric.
     rounds
         Resamples behind each live interval, at least 100.
     seed
@@ -73,14 +75,17 @@ def compute_performance(
     find_metric(metric, contract.task)
     known = _drop_unknown(labelled) if labelled is not None else None
     labelled_rows = len(known.truth) if known is not None else 0
+    chosen = _find_selection(known, reference, contract, coverage) if known else None
     live = (
         _judge_live(known, reference, contract, settings, rounds, seed)
-        if known and labelled_rows >= settings.min_labels
+        if known and labelled_rows >= settings.min_labels and chosen is None
         else ()
     )
     estimated = _judge_estimates(estimate, reference, settings) if estimate else ()
     assumed = _list_assumptions(reference, contract, metric) if estimated else ()
-    live_reason = _explain(metric, live, settings) or _explain_no_live(metric, live, labelled_rows, settings)
+    live_reason = (
+        chosen or _explain(metric, live, settings, coverage) or _explain_no_live(metric, live, labelled_rows, settings)
+    )
     estimated_reason = _explain(metric, estimated, settings) or _explain_no_estimate(metric, estimated, estimate, reference)
     return Performance(
         metric=metric,
@@ -202,14 +207,33 @@ def _list_assumptions(reference: ReferencePerformance, contract: Contract, metri
     return common, calibrated, Reason(kind="rows-covered-classes" if contract.task == "multiclass" else "rows-covered")
 
 
-def _explain(metric: str, values: tuple[MetricValue, ...], settings: MonitoringConfig) -> Reason | None:
-    """Say what the deciding metric shows; None if it is not among the values."""
+def _find_selection(
+    scored: Scored, reference: ReferencePerformance, contract: Contract, coverage: float | None
+) -> Reason | None:
+    """Say that labels come by their outcome, so that no metric on them is the model's; None if that is not seen."""
+    if reference.calibrator is None or not contract.is_classification or not len(scored.truth):
+        return None
+    expected = reference.calibrator.calibrate(scored.probabilities).mean(axis=0)
+    seen = np.bincount(np.asarray(scored.truth, np.int64), minlength=len(expected)) / len(scored.truth)
+    found, usual = find_selection(seen, expected, len(scored.truth), coverage), reference.metrics.get("roc_auc")
+    if found is None or usual is None or not keeps_ranking(scored, usual.value):
+        return None
+    figures = {"seen": found.seen, "expected": found.expected, "coverage": found.coverage, "rows": len(scored.truth)}
+    return Reason(kind="live-selective", values={"label": contract.class_names[found.place], **figures})
+
+
+def _explain(
+    metric: str, values: tuple[MetricValue, ...], settings: MonitoringConfig, coverage: float | None = None
+) -> Reason | None:
+    """Say what the deciding metric shows, and on which share of the predictions; None if it is not among the values."""
     for value in values:
         if value.name == metric:
             figures = {name: getattr(value, name) for name in ("value", "low", "high", "rows", "reference")}
             tolerance = find_tolerance(metric, value.reference, settings)
-            kind = f"{value.source}-{'lost' if value.lost else 'kept'}"
-            return Reason(kind=kind, values={"metric": metric, **figures, "tolerance": tolerance})
+            kind, share = f"{value.source}-{'lost' if value.lost else 'kept'}", {}
+            if coverage is not None:
+                kind, share = f"{kind}-of", {"coverage": coverage}
+            return Reason(kind=kind, values={"metric": metric, **figures, "tolerance": tolerance, **share})
     return None
 
 

@@ -84,6 +84,12 @@ ENGLISH: dict[str, str] = {
     # performance
     "live-lost": f"{_VALUE} labelled rows{_AGAINST} lost",
     "live-kept": f"{_VALUE} labelled rows{_AGAINST} not lost",
+    "live-lost-of": f"{_VALUE} labelled rows ({{coverage:percent}} of the predictions){_AGAINST} lost",
+    "live-kept-of": f"{_VALUE} labelled rows ({{coverage:percent}} of the predictions){_AGAINST} not lost",
+    "live-selective": (
+        "labels come selectively, and say nothing of the model: {seen:percent} of {rows:count} are {label}, the model leads "
+        "one to expect {expected:percent} of the same rows, and {coverage:percent} of the predictions have a label"
+    ),
     "estimated-lost": f"{_VALUE} rows, estimated without labels{_AGAINST} lost",
     "estimated-kept": f"{_VALUE} rows, estimated without labels{_AGAINST} not lost",
     "live-undefined": "these labels, or the held-out ones, do not define {metric:metric}",

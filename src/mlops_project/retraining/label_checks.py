@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from mlops_project.findings import Finding
-from mlops_project.monitoring.selection import find_selection
+from mlops_project.modeling.metrics import compute_metric
+from mlops_project.monitoring.selection import find_selection, keeps_ranking
 from mlops_project.retraining.evidence import Evidence, measure_errors
 from mlops_project.runtime import Floats
 
@@ -55,7 +56,8 @@ def find_selective_labels(evidence: Evidence) -> Iterator[Finding]:
     n_rows = len(evidence.labelled.truth)
     seen, expected = _share_classes(evidence)
     found = find_selection(seen, expected, n_rows, evidence.coverage)
-    if found is None:
+    usual = compute_metric("roc_auc", evidence.held_out.score(evidence.contract), evidence.contract.task)
+    if found is None or not keeps_ranking(evidence.labelled.score(evidence.contract), usual):
         yield from _find_chosen_rows(evidence, n_rows)
         return
     yield Finding(

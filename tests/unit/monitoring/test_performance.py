@@ -235,3 +235,27 @@ def test_reference_knows_its_own_chance(rng):
     small, large = (refer(make_rows(rng, n_rows)).metrics["accuracy"] for n_rows in (100, 10_000))
     assert small.error == pytest.approx(np.sqrt(small.value * (1 - small.value) / 100), rel=0.25)
     assert large.error == pytest.approx(small.error / 10, rel=0.4)
+
+
+def judge_selected(reference, rows: Scored, coverage: float) -> Performance:
+    settings = MonitoringConfig(min_labels=100)
+    return compute_performance(reference, BINARY, settings, GatesConfig(), labelled=rows, coverage=coverage, rounds=100)
+
+
+def test_labels_that_come_by_their_outcome_are_not_judged_and_it_is_said(rng):
+    reference, rows = refer(make_rows(rng, 2_000)), make_rows(rng, 2_000)
+    chosen = rows.take(np.flatnonzero((rows.truth == 1) | (rng.random(2_000) < 0.2)))
+    found = judge_selected(reference, chosen, 0.6)
+    assert (found.live, found.lost, found.live_reason.kind) == ((), False, "live-selective")
+    assert "labels come selectively, and say nothing of the model: 8" in found.reason
+    assert "are yes, the model leads one to expect 6" in found.reason
+    assert judge_selected(reference, chosen, 0.95).live
+
+
+def test_concept_drift_among_few_labels_is_no_choice_of_labels(rng):
+    rows = make_rows(rng, 1_000)
+    truth = np.where((rows.truth == 0) & (rng.random(1_000) < 0.4), 1, rows.truth)
+    rows = Scored(rows.predictions, truth, rows.n_classes)
+    found = judge_selected(refer(make_rows(rng, 2_000)), rows, 0.3)
+    assert found.lost
+    assert "labelled rows (30% of the predictions)" in found.reason

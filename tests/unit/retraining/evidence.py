@@ -21,11 +21,11 @@ CONTRACT = Contract(
 NOISE = 0.4
 
 
-def draw(n_rows: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+def draw(n_rows: int, seed: int, noise: float = NOISE) -> tuple[pd.DataFrame, np.ndarray]:
     rng = np.random.default_rng(seed)
     towns = rng.choice(["north", "south", "east", "islands"], n_rows, p=[0.4, 0.3, 0.2, 0.1])
     frame = pd.DataFrame({"x": rng.normal(size=n_rows), "z": rng.gamma(3, 2, n_rows), "town": towns.astype(object)})
-    return frame, (frame["x"] + NOISE * rng.normal(size=n_rows) > 0).to_numpy().astype(np.int64)
+    return frame, (frame["x"] + noise * rng.normal(size=n_rows) > 0).to_numpy().astype(np.int64)
 
 
 def answer(features: pd.DataFrame, truth: np.ndarray) -> HeldOut:
@@ -37,11 +37,13 @@ def answer(features: pd.DataFrame, truth: np.ndarray) -> HeldOut:
 Change = Callable[[pd.DataFrame, np.ndarray, pd.DataFrame], tuple[pd.DataFrame, np.ndarray, pd.DataFrame]]
 
 
-def make_evidence(change: Change | None = None, *, n_rows: int = 800, coverage: float | None = 1.0, **more) -> Evidence:
+def make_evidence(
+    change: Change | None = None, *, n_rows: int = 800, coverage: float | None = 1.0, noise: float = NOISE, **more
+) -> Evidence:
     """Return evidence of a good day, unless ``change`` spoils features, truth or witnesses."""
-    features, truth = draw(n_rows, 1)
-    known, known_truth = draw(600, 2)
-    training, training_truth = draw(1800, 3)
+    features, truth = draw(n_rows, 1, noise)
+    known, known_truth = draw(600, 2, noise)
+    training, training_truth = draw(1800, 3, noise)
     numbers = np.arange(n_rows)
     witnesses = pd.DataFrame(
         {

@@ -107,13 +107,23 @@ def test_labels_that_say_nothing_are_refused(change, code):
     assert code in codes(make_evidence(change))
 
 
+def choose(features, truth, witnesses):
+    """Of four negatives one has a label, and of positives every one."""
+    told = np.flatnonzero((truth == 1) | (RNG.random(len(truth)) < 0.25))
+    told = told[np.arange(len(truth)) % len(told)]
+    return features.iloc[told].reset_index(drop=True), truth[told], witnesses
+
+
 def test_labels_that_come_by_their_outcome_are_refused_only_where_a_choice_explains_it():
-    def change(features, truth, witnesses):
+    def confuse(features, truth, witnesses):
         return features, np.where(RNG.random(len(truth)) < 0.5, 1, truth), witnesses
 
-    (found,) = label_checks.find_selective_labels(make_evidence(change, coverage=0.3))
+    (found,) = label_checks.find_selective_labels(make_evidence(choose, coverage=0.6, noise=1.5))
     assert "labels are 'yes', where version 1 leads one to expect" in found.seen
-    assert list(label_checks.find_selective_labels(make_evidence(change, coverage=0.95))) == []  # then the world has changed
+    assert list(label_checks.find_selective_labels(make_evidence(choose, coverage=0.95, noise=1.5))) == []  # that is no choice
+    assert (
+        list(label_checks.find_selective_labels(make_evidence(confuse, coverage=0.3))) == []
+    )  # nor is the ranking what it was
 
 
 def test_rows_that_have_a_label_must_be_like_those_that_have_none():
