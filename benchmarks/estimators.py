@@ -1,13 +1,18 @@
 """What each exported estimator costs: ``make bench-estimators`` writes ``docs/estimators.json``."""
 
 import json
+import subprocess
+import sys
+import tempfile
 import time
 import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import catboost
 import lightgbm
+import msgspec
 import numpy as np
 import pandas as pd
 import xgboost
@@ -26,23 +31,42 @@ from mlops_project.modeling.export.registry import ESTIMATORS
 ROWS, COLUMNS = 1_000, 10
 HOW = (
     "fitted with its library's defaults on 1,000 rows of 10 numbers (two classes, or a number) behind MinMaxScaler; a "
-    "classifier without probabilities inside CalibratedClassifierCV. One thread, the fastest of 25 rounds. "
-    "ONNX Runtime {onnxruntime}."
+    "classifier without probabilities inside CalibratedClassifierCV. One thread, the fastest of 25 rounds; memory is what a "
+    "process grows by when it loads the model and answers 1,000 rows at once. ONNX Runtime {onnxruntime}."
 )
+WEIGH = """
+import sys
+from pathlib import Path
+import msgspec, numpy as np
+from mlops_project.contract import Contract
+from mlops_project.runtime import Runtime, import_onnxruntime
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+
+folder = Path(sys.argv[1])
+import_onnxruntime()
+rows, contract = np.load(folder / "rows.npy"), msgspec.json.decode((folder / "contract.json").read_bytes(), type=Contract)
+before = resident()
+runtime = Runtime(folder / "model.onnx", contract)
+runtime.run(rows, np.empty((len(rows), 0), object))
+print(resident() - before)
+"""
 
 
 def make_estimators() -> dict[str, Any]:
     """Return the classes that can be made without an argument, by the registry's names."""
     classes = {f"sklearn.{name}": kind for name, kind in all_estimators()}
-    for library in (lightgbm, xgboost):
-        kinds = (kind for name, kind in vars(library).items() if name.startswith(("LGBM", "XGB")) and isinstance(kind, type))
+    for library in (catboost, lightgbm, xgboost):
+        begin = ("CatBoostC", "CatBoostR", "LGBM", "XGB")
+        kinds = (kind for name, kind in vars(library).items() if name.startswith(begin) and isinstance(kind, type))
         classes |= {f"{library.__name__}.{kind.__name__}": kind for kind in kinds}
     return {name: classes[name] for name in sorted(ESTIMATORS) if name in classes}
 
 
-def measure(kind: Any) -> tuple[float, float, float]:
-    """Return kilobytes, microseconds for one row and microseconds per row of 1,000."""
-    estimator = kind()
+def measure(kind: Any) -> tuple[float, float, float, float]:
+    """Return kilobytes, microseconds for one row, microseconds per row of 1,000, and megabytes of memory."""
+    estimator = kind(verbose=0, allow_writing_files=False) if kind.__module__.startswith("catboost") else kind()
     if "n_jobs" in estimator.get_params():
         estimator.set_params(n_jobs=1)
     if is_classifier(estimator):
@@ -59,7 +83,17 @@ def measure(kind: Any) -> tuple[float, float, float]:
     runtime = load_exported(model, contract)
     texts = np.empty((ROWS, 0), object)
     one = _time(lambda: runtime.run(x[:1], texts[:1]), 20)
-    return len(model) / 1000, one * 1e6, _time(lambda: runtime.run(x, texts), 1) / ROWS * 1e6
+    return len(model) / 1000, one * 1e6, _time(lambda: runtime.run(x, texts), 1) / ROWS * 1e6, weigh(model, contract, x)
+
+
+def weigh(model: bytes, contract: Contract, x: np.ndarray) -> float:
+    """Return the megabytes that a process of its own grows by."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "model.onnx").write_bytes(model)
+        (folder / "contract.json").write_bytes(msgspec.json.encode(contract))
+        np.save(folder / "rows.npy", x)
+        return float(subprocess.run([sys.executable, "-c", WEIGH, name], check=True, capture_output=True, text=True).stdout)
 
 
 def _describe(x: np.ndarray, task: Any, classes: Any) -> Contract:

@@ -227,7 +227,8 @@ def write_estimators() -> str:
         "characters, as scikit-learn finds them, and counted in the graph: any Unicode text is exact, and the model has an",
         "input `words` beside `texts`. An empty text is a missing one here as everywhere: if the table had such rows, they",
         "count as a text without words; if it had none, they get no answer, as from the pipeline. Name the column, not a list",
-        "of it: `ColumnTransformer([('text', TfidfVectorizer(), 'review')])`.",
+        "of it: `ColumnTransformer([('text', TfidfVectorizer(), 'review')])`. `mlops.export` also takes a pipeline that begins",
+        "with a vectoriser and was fitted on one column of texts.",
         "",
         "## Transformers",
         "",
@@ -239,13 +240,16 @@ def write_estimators() -> str:
         "",
         "Measured where figures stand: " + measured["how"],
         "",
-        "| estimator | agreement | model | one row | a row of 1,000 |",
-        "| --- | --- | --- | --- | --- |",
+        "| estimator | agreement | model | one row | a row of 1,000 | memory |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for name in sorted(ESTIMATORS):
         if name not in COMPOSED:
             cost = measured["costs"].get(name)
-            figures = f"{cost[0]:,.0f} kB | {cost[1]:,.0f} µs | {cost[2]:,.1f} µs" if cost else "| |"
+            figures = "| | |"
+            if cost:
+                memory = f"{cost[3]:,.0f} MB" if len(cost) > 3 else ""
+                figures = f"{cost[0]:,.0f} kB | {cost[1]:,.0f} µs | {cost[2]:,.1f} µs | {memory}"
             lines.append(f"| `{name}` | {ESTIMATORS[name].agreement} | {figures} |")
     refused = (f"| `{name}` | {reason} |" for name, reason in sorted(REFUSED.items()))
     return "\n".join([*lines, "", "## Refused", "", "| step | why, and what to use |", "| --- | --- |", *refused])

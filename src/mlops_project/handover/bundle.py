@@ -65,6 +65,7 @@ def hand_over(
 
     started, side = now(), SideWork()
     with collect_library_warnings() as library:
+        pipeline = _read_texts(pipeline, train) if train.is_column else pipeline
         own = _wrap(pipeline) if config.export.engine == "onnx" else wrap_any(pipeline, train, is_array=is_array)
         table, split = _type_rows(own, train, test, config)
         table = replace(table, source=source or table.source, warnings=(*notes, *table.warnings))
@@ -76,6 +77,17 @@ def hand_over(
         with stage(config.model_dir) as folder:
             bundle, evaluation, _, said = assemble(fitted, folder, config.model_dir, lambda _: None, side, library)
     return bundle, evaluation, said
+
+
+def _read_texts(pipeline: Any, train: Side) -> Any:
+    """Put the choice of the one column before a pipeline that was fitted on a column of texts."""
+    from sklearn.pipeline import Pipeline
+
+    from mlops_project.modeling.encoders import OneColumn
+
+    check_fitted(pipeline)
+    steps = pipeline.steps if isinstance(pipeline, Pipeline) else [("model", pipeline)]
+    return Pipeline([("column", OneColumn().fit(train.features.head(1))), *steps])
 
 
 def _wrap(pipeline: Any) -> Any:

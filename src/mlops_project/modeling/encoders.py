@@ -60,6 +60,22 @@ class FillText(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         return input_features
 
 
+class OneColumn(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no annotations
+    """A frame of one text column → its texts ``(n_rows,)``, for pipelines fitted on a column; a gap is an empty text."""
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> "OneColumn":
+        """Learn the column's name."""
+        self.feature_names_in_ = np.array([str(name) for name in X.columns], dtype=object)
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.object_]:
+        """Return the texts."""
+        check_is_fitted(self, "feature_names_in_")
+        texts: npt.NDArray[np.object_] = FillText().fit_transform(X[[*self.feature_names_in_]])[:, 0]
+        return texts
+
+
 class WordWeights(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no annotations
     """Columns of free text → each row's most frequent words, weighed by how rare they are (tf-idf), float64, column by column.
 

@@ -10,6 +10,7 @@ TRUSTED_TYPES = (
     "lightgbm.sklearn.LGBMRegressor",
     "mlops_project.modeling.encoders.DatetimeParts",
     "mlops_project.modeling.encoders.FillText",
+    "mlops_project.modeling.encoders.OneColumn",
     "mlops_project.modeling.encoders.OriginalLabels",
     "mlops_project.modeling.encoders.TargetMeans",
     "mlops_project.modeling.encoders.WordWeights",

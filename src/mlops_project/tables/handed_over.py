@@ -19,6 +19,7 @@ from mlops_project.tables.targets import MAX_CLASSES, name_classes, order_classe
 from mlops_project.tables.texts import find_prose
 from mlops_project.tables.types import convert_column
 
+READ_VALUES = 100  # of a column that may hold texts
 SOURCE = "frames handed to mlops.export"
 
 
@@ -31,10 +32,13 @@ class Side(NamedTuple):
         In pandas, rows numbered from 0.
     target
         The same rows.
+    is_column
+        Whether the rows were one column, not a frame, as for a pipeline that begins with a reader of texts.
     """
 
     features: pd.DataFrame
     target: "pd.Series[Any]"
+    is_column: bool = False
 
 
 def read_side(X: Any, y: Any, names: Sequence[str] | None, target: str | None, which: str) -> Side:
@@ -43,7 +47,7 @@ def read_side(X: Any, y: Any, names: Sequence[str] | None, target: str | None, w
     Parameters
     ----------
     X
-        A frame of any kind, or an array ``(n_rows, n_columns)``.
+        A frame of any kind, an array ``(n_rows, n_columns)``, or one column of texts.
     y
         Labels ``(n_rows,)``: a column of any kind, an array or a list.
     names
@@ -58,7 +62,10 @@ def read_side(X: Any, y: Any, names: Sequence[str] | None, target: str | None, w
     DataError
         If there is no row, or they do not belong together.
     """
-    if isinstance(X, np.ndarray):
+    column = _read_column(X, names)
+    if column is not None:
+        features = column.to_frame().reset_index(drop=True)
+    elif isinstance(X, np.ndarray):
         if X.ndim != 2:
             raise DataError(f"X_{which} has the shape {X.shape}; expected rows and columns")
         columns = [f"x{place}" for place in range(X.shape[1])] if names is None else list(names)
@@ -77,7 +84,17 @@ def read_side(X: Any, y: Any, names: Sequence[str] | None, target: str | None, w
     unnamed = [name for name in features.columns if not isinstance(name, str)]
     if unnamed:
         raise DataError(f"X_{which}: column {unnamed[0]!r} has no text as its name; rename the columns, then fit the pipeline")
-    return Side(features, labels)
+    return Side(features, labels, column is not None)
+
+
+def _read_column(X: Any, names: Sequence[str] | None) -> "pd.Series[Any] | None":
+    """Return one column of texts, named; None if it is something else."""
+    if not isinstance(X, pd.Series | list) and not hasattr(X, "to_list") and not (isinstance(X, np.ndarray) and X.ndim == 1):
+        return None
+    column = pd.Series(X.to_pandas() if hasattr(X, "to_pandas") else X)
+    if not len(column) or not all(isinstance(value, str) for value in column.dropna().head(READ_VALUES)):
+        return None
+    return column.rename(str(names[0] if names else column.name if column.name is not None else "text"))
 
 
 def _read_labels(y: Any, which: str) -> "pd.Series[Any]":

@@ -7,6 +7,7 @@ import pytest
 from lightgbm import LGBMClassifier
 from sklearn.cluster import KMeans
 from sklearn.compose import make_column_transformer
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -126,6 +127,17 @@ def test_single_precision_is_exported_as_doubles(tmp_path):
     model = make_pipeline(StandardScaler(), LogisticRegression())
     bundle = hand_over(tmp_path, model, people[["age", "code"]].astype("float32"), people["churned"])
     assert bundle.contract.feature("age").type == "float"
+
+
+def test_pipeline_that_was_fitted_on_a_column_of_texts_becomes_a_model_of_one_column(tmp_path):
+    words = np.array(["good", "bad", "film", "plot", "very", "not"])
+    reviews = pd.Series([" ".join(RNG.choice(words, 6)) for _ in range(200)], name="review")
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    bundle = hand_over(tmp_path, model, reviews, reviews.str.contains("good").map({True: "yes", False: "no"}).rename("liked"))
+    assert bundle.contract.names == ("review",)
+    assert bundle.contract.feature("review").categories == ()
+    rows = pd.DataFrame({"review": ["good film", "bad plot", "good"]})
+    np.testing.assert_array_equal(mlops.load(bundle).predict(rows), model.predict(rows["review"]))
 
 
 def test_pipeline_with_a_lambda_is_exported_without_its_own_file(tmp_path):

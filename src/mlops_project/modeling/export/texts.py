@@ -60,6 +60,12 @@ def add_weighted_counts(graph: Graph, columns: Columns, step: Any) -> Columns:
     return add_weights(graph, add_counts(graph, columns, step), step._tfidf)
 
 
+@transformer("mlops_project.OneColumn")
+def add_one_column(_graph: Graph, columns: Columns, _step: Any) -> Columns:
+    """Hand the column on; a missing text is the empty one."""
+    return Columns(tuple(item._replace(nullable=True) for item in columns.items))
+
+
 @transformer("mlops_project.WordWeights", agreement=LAST_DIGITS)
 def add_word_weights(graph: Graph, columns: Columns, step: Any) -> Columns:
     """Weigh each column's words; a missing text has none."""
