@@ -108,13 +108,16 @@ def _compare(blocks: "Iterable[Encoded]", reader: "TolerantReader", name: str, b
     from mlops_project.monitoring.drift import compute_drift
     from mlops_project.monitoring.quality import note_unreadable
     from mlops_project.reference.profile import MIN_REFERENCE_ROWS, Profiler
+    from mlops_project.reference.repeats import RepeatCounter
 
     profiler, sample = Profiler(baseline.profile), RowSample(config.random_state)
+    repeats = RepeatCounter(baseline.profile.features)
     for rows in blocks:
         columns = _as_columns(rows, baseline.contract)
         predictions = _answer(baseline.runtime, rows) if baseline.runtime is not None else None
         profiler.add(columns, predictions)
         sample.add(columns)
+        repeats.add(columns, predictions)
     if profiler.rows < MIN_REFERENCE_ROWS:
         raise DataError(f"{name}: {profiler.rows} rows are too few to compare; {MIN_REFERENCE_ROWS} is the least")
     drift = compute_drift(
@@ -123,6 +126,7 @@ def _compare(blocks: "Iterable[Encoded]", reader: "TolerantReader", name: str, b
         config.monitoring,
         sample=sample.columns,
         reference_sample=baseline.sample,
+        repeats=repeats,
         seed=config.random_state,
     )
     return note_unreadable(drift, reader.unreadable)

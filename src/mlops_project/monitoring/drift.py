@@ -18,16 +18,18 @@ from mlops_project.monitoring.domain import compare_rows
 from mlops_project.monitoring.past import NEEDED, NO_PAST, ColumnPast, Judge
 from mlops_project.monitoring.quality import find_faults
 from mlops_project.monitoring.reasons import NAMED, say, shorten_list
+from mlops_project.monitoring.repeats import count_once, describe_repeats, find_repeats
 from mlops_project.monitoring.results import AspectDrift, DomainDrift, Drift, FeatureDrift, PastNote, Reason
 from mlops_project.monitoring.swaps import find_swaps
 from mlops_project.monitoring.visible import find_visible
 from mlops_project.reference.bins import FeatureProfile
 from mlops_project.reference.profile import Profiler, ReferenceProfile
+from mlops_project.reference.repeats import RepeatCounter
 from mlops_project.sections import MonitoringConfig
 
 DRIFT_REASONS = ("features-drifted", "aspects-changed", "rows-told-apart")  # kinds: each alone makes the inputs drift
 # Shares of alpha; scores, an alert of their own, have all of it
-FEATURE_SHARE, DETAIL_SHARE, PAIR_SHARE, DOMAIN_SHARE = 0.65, 0.05, 0.05, 0.25
+FEATURE_SHARE, DETAIL_SHARE, PAIR_SHARE, REPEAT_SHARE, DOMAIN_SHARE = 0.6, 0.05, 0.05, 0.05, 0.25
 Found = TypeVar("Found", bound=FeatureDrift)
 
 
@@ -38,6 +40,7 @@ def compute_drift(
     *,
     sample: Mapping[str, Any] | None = None,
     reference_sample: Mapping[str, Any] | None = None,
+    repeats: RepeatCounter | None = None,
     judge: Judge | None = None,
     seed: int,
 ) -> Drift:
@@ -52,11 +55,18 @@ def compute_drift(
     sample, reference_sample
         Feature name → ``(n_rows,)``: rows of the window and of the reference for the domain classifier; without both it is left
         out.
+    repeats
+        The window's rows, to look for copies among them; None: that is left out. Where there are too many, each row is compared
+        once, so that copies are named as such and not as drift.
     judge
         The model's past windows; None: rows are independent draws.
     seed
         Of the classifier's draws.
     """
+    rows = current.rows
+    copies = find_repeats(reference, repeats, settings.alpha * REPEAT_SHARE, judge) if repeats is not None else None
+    if copies is not None and copies.repeated and repeats is not None:
+        current, sample = count_once(reference, repeats), sample and repeats.take_once(1)[0]
     faults = find_faults(current.features, settings.alpha, judge)
     alone = compare_columns(current.features, settings, settings.alpha * FEATURE_SHARE)
     judged = [*map(_add_visible, _judge_all(alone, judge, "features"), reference.features)]
@@ -80,15 +90,16 @@ def compute_drift(
     domain = _judge_domain(domain, judge)
     changed = {name for found in aspects if found.drifted for name in found.columns}
     share = min(1.0, sum(found.weight for found in features if found.drifted or found.name in changed))
-    reasons = _explain(features, scores, aspects, domain, share, settings)
+    reasons = (*_explain(features, scores, aspects, domain, share, settings), *describe_repeats(copies))
     if past is not None and judge is not None and past.judged_by != "rows":
         reasons = (*reasons, *_explain_past(past, alone, features, scores_alone, scores), *_name_unjudged(judge))
     return Drift(
-        rows=current.rows,
+        rows=rows,
         reference_rows=reference.rows,
         features=tuple(features),
         scores=tuple(scores),
         aspects=tuple(aspects),
+        repeats=copies,
         domain=domain,
         share=share,
         drifted=share >= settings.drift_share or (domain is not None and domain.drifted),

@@ -28,6 +28,7 @@ from mlops_project.prediction_log.missing import Reason as Cause
 from mlops_project.prediction_log.reader import Labels, LogReader, Window, to_columns, to_predictions, to_truth
 from mlops_project.reference.performance import read_reference_performance
 from mlops_project.reference.profile import Profiler, ReferenceProfile, load_reference
+from mlops_project.reference.repeats import RepeatCounter
 
 
 def evaluate_window(
@@ -70,13 +71,14 @@ def evaluate_window(
     estimator = Estimator(reference, bundle.contract, seed=seed) if profile and profile.performance else None
     sample = RowSample(seed) if profile and REFERENCE_FILE in bundle.metadata.files else None
     order = OrderTest(profile) if profile else None
-    rows = _read_rows(reader, window, bundle, [item for item in (profiler, estimator) if item], sample, order)
+    repeats = RepeatCounter(profile.features) if profile and profile.repeats else None
+    rows = _read_rows(reader, window, bundle, [item for item in (profiler, estimator, repeats) if item], sample, order)
     if profile is None or profiler is None or order is None:
         drift = _no_drift(rows, why)
     else:
         judge = Judge(collect_past(profile, previous, accepted), order.is_dependent)
         samples = _pair_samples(sample, bundle) if sample and rows else {}
-        drift = compute_drift(profile, profiler, config.monitoring, **samples, judge=judge, seed=seed)
+        drift = compute_drift(profile, profiler, config.monitoring, **samples, repeats=repeats, judge=judge, seed=seed)
     labelled, labels, came = _read_labelled(config, reader, window, bundle)
     performance = compute_performance(
         reference,
@@ -134,7 +136,7 @@ def _read_rows(
     reader: LogReader,
     window: Window,
     bundle: Bundle,
-    counters: Sequence[Profiler | Estimator],
+    counters: Sequence[Profiler | Estimator | RepeatCounter],
     sample: RowSample | None,
     order: OrderTest | None,
 ) -> int:

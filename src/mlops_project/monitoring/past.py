@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mlops_project.monitoring.results import AspectDrift, Evaluation, FeatureDrift
+from mlops_project.monitoring.results import AspectDrift, Evaluation, FeatureDrift, Repeats
 from mlops_project.reference.bins import FeatureProfile
 from mlops_project.reference.blocks import RECENT, ColumnBlocks, compare_recent
 from mlops_project.reference.distances import Counts
@@ -128,6 +128,8 @@ class Past:
         How many there are.
     odd
         How many of them depended on time, or lay beyond chance.
+    repeats
+        Copies among the rows of each window of the log.
     """
 
     features: Mapping[str, ColumnPast]
@@ -136,6 +138,7 @@ class Past:
     aucs: tuple[float, ...] = ()
     windows: int = 0
     odd: int = 0
+    repeats: tuple[Repeats, ...] = ()
 
     @property
     def is_steady(self) -> bool:
@@ -175,6 +178,7 @@ def collect_past(profile: ReferenceProfile, previous: Sequence[Evaluation], acce
         aspects={name: _join(beside.get(name), _find_aspects(quiet, name)) for name in list_aspects(profile)},
         aucs=tuple(one.drift.domain.auc for one in sound[-KEPT:] if one.drift.domain),
         windows=len(counted) + len(quiet),
+        repeats=tuple(one.drift.repeats for one in quiet[-KEPT:] if one.drift.repeats and not one.drift.is_repeated),
         odd=odd,
     )
 

@@ -60,6 +60,9 @@ ENGLISH: dict[str, str] = {
     "scores-moved": "the scores moved: {named:list}",
     "score-moved": "{name} ({distance:three}, tolerated {threshold:three})",
     # faults of the data
+    "rows-repeated": (
+        "{share:tenth} of the rows are copies of others, at most {expected:tenth} is usual; they are compared once each"
+    ),
     "faulty": "{name}: {faults:list}",
     "missing": "{now:tenth} missing (reference: {before:tenth})",
     "unknown-values": "{now:tenth} with values that the model does not know (reference: {before:tenth})",

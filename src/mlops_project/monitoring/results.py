@@ -158,6 +158,31 @@ class DomainDrift(msgspec.Struct, frozen=True, kw_only=True):
     names: tuple[str, ...] = ()
 
 
+class Repeats(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows that are copies of earlier rows of the window.
+
+    Attributes
+    ----------
+    rows
+        How many rows were looked at.
+    pairs
+        How many pairs of them are equal; an estimate where there are more than can be kept.
+    share, expected
+        Share of the rows that are copies, and what was to be expected at most; in [0, 1].
+    p_value
+        How likely the reference's (and past windows') rows would have as many copies.
+    repeated
+        Whether there are more than chance explains. The window is then compared with each of these rows once.
+    """
+
+    rows: int
+    pairs: float
+    share: float
+    expected: float
+    p_value: float
+    repeated: bool
+
+
 class PastNote(msgspec.Struct, frozen=True, kw_only=True):
     """What a window was judged by.
 
@@ -194,6 +219,8 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
         One entry per class probability (its name is the class), or one for a regression's value.
     aspects
         What values of single features do not show, the changed ones first; empty in evaluations of earlier releases.
+    repeats
+        Rows that are copies; None in evaluations of earlier releases, and where the bundle does not say what is usual.
     domain
         None where there were no reference rows to learn from, or it was not asked for.
     share
@@ -213,6 +240,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[FeatureDrift, ...]
     scores: tuple[FeatureDrift, ...] = ()
     aspects: tuple[AspectDrift, ...] = ()
+    repeats: Repeats | None = None
     domain: DomainDrift | None = None
     share: float
     drifted: bool
@@ -223,8 +251,13 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_faulty(self) -> bool:
-        """Whether values of a feature are faulty."""
-        return any(feature.quality for feature in self.features)
+        """Whether values of a feature are faulty, or rows are copies of each other."""
+        return any(feature.quality for feature in self.features) or self.is_repeated
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether rows are copies of each other."""
+        return self.repeats is not None and self.repeats.repeated
 
     def _repr_html_(self) -> str:
         """Return what moved as a table, for notebooks."""

@@ -25,6 +25,7 @@ from mlops_project.reference.details import DetailProfile, DetailTally, outline_
 from mlops_project.reference.groups import Groups, build_lookup
 from mlops_project.reference.pairs import PairProfile, PairTally, choose_pairs
 from mlops_project.reference.performance import ReferencePerformance, build_reference_performance
+from mlops_project.reference.repeats import RepeatProfile, describe_repeats, hash_rows
 from mlops_project.reference.thresholds import compute_thresholds
 from mlops_project.runtime import Predictions
 
@@ -56,6 +57,8 @@ class ReferenceProfile(msgspec.Struct, frozen=True, kw_only=True):
         Features that go together; empty in bundles of earlier releases.
     details
         What texts look like, and when dates are; empty in bundles of earlier releases.
+    repeats
+        Equal rows among them; None in bundles of earlier releases.
     blocks
         How far blocks of consecutive rows of the table lie from them; None without a column of time, or of an older training.
     """
@@ -68,6 +71,7 @@ class ReferenceProfile(msgspec.Struct, frozen=True, kw_only=True):
     performance: ReferencePerformance | None = None
     pairs: tuple[PairProfile, ...] = ()
     details: tuple[DetailProfile, ...] = ()
+    repeats: RepeatProfile | None = None
     blocks: TimeBlocks | None = None
 
     def encode(self) -> bytes:
@@ -167,6 +171,7 @@ def build_reference(
         details=tuple(_fill_details(detail, finish) for detail in counted.details),
         pairs=choose_pairs(features, _find_groups(features, columns)),
         scores=tuple(finish(tally, values) for tally, values in zip(counted.scores, taken, strict=True)),
+        repeats=describe_repeats(hash_rows(columns, features)),
         performance=performance,
     )
 

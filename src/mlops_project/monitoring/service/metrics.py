@@ -61,6 +61,13 @@ UNSEEN = Metric(
     ("model", "feature"),
     "Categories: share of values that training did not know.",
 )
+ASPECT_DRIFTED = Metric(
+    "mlops_monitor_aspect_drifted",
+    "gauge",
+    ("model", "aspect"),
+    "1 if what single values do not show changed in the last window: a pair of features, what texts look like, when dates are.",
+)
+REPEATED = Metric("mlops_monitor_repeated_rows_ratio", "gauge", ("model",), "Share of the rows that are copies of others.")
 METRIC = Metric(
     "mlops_monitor_metric",
     "gauge",
@@ -155,7 +162,20 @@ MIN_ROWS = Metric("mlops_monitor_min_rows", "gauge", (), "Setting `monitoring.mi
 STALE_LABELS = Metric("mlops_monitor_stale_label_seconds", "gauge", (), "Setting `monitoring.stale_label_hours`, in seconds.")
 METRICS = (
     *(ROWS, LAST_RUN, WINDOW_END, RUNS, FEATURE_DRIFT, FEATURE_DRIFTED, DRIFT_SHARE, DOMAIN_AUC, PREDICTION_DRIFT),
-    *(MISSING, OUT_OF_RANGE, UNSEEN, METRIC, METRIC_LOW, METRIC_HIGH, COVERAGE, LABEL_DELAY, LAST_LABEL, ALERT),
+    *(
+        ASPECT_DRIFTED,
+        REPEATED,
+        MISSING,
+        OUT_OF_RANGE,
+        UNSEEN,
+        METRIC,
+        METRIC_LOW,
+        METRIC_HIGH,
+        COVERAGE,
+        LABEL_DELAY,
+        LAST_LABEL,
+        ALERT,
+    ),
     *(LOG_LAG, UNDECODABLE, DAMAGED, DAMAGED_BYTES, UNREADABLE, VANISHED, ODD_TIMES, CLOCK),
     *(EVALUATED, WAITING, MISSING_ROWS, LOG_SIZE, LOG_MAX, LOG_DROPPED),
     *(RETRAININGS, RETRAINING, LAST_RETRAINING, ROLLBACKS),
@@ -268,6 +288,10 @@ def _describe_drift(evaluation: Evaluation) -> Samples:
     yield DRIFT_SHARE, model, drift.share
     if drift.domain:
         yield DOMAIN_AUC, model, drift.domain.auc
+    if drift.repeats:
+        yield REPEATED, model, drift.repeats.share
+    for aspect in drift.aspects:
+        yield ASPECT_DRIFTED, (*model, aspect.name), float(aspect.drifted)
     for score in drift.scores:
         yield PREDICTION_DRIFT, (*model, score.name), score.jensen_shannon
     for feature in drift.features:
