@@ -17,6 +17,7 @@ from mlops_project.reference.bins import CATEGORY_BINS, FeatureProfile, Tally, f
 from mlops_project.reference.distances import Floats
 from mlops_project.reference.texts import (
     CASES,
+    LEAST_TEXTS,
     SCRIPTS,
     choose_words,
     find_vocabulary,
@@ -161,7 +162,7 @@ def outline_details(features: Sequence[Feature], weights: dict[str, float], colu
     for feature in features:
         if feature.type not in ("string", "datetime"):
             continue
-        vocabulary = find_vocabulary(feature.categories) if feature.is_text else ()
+        vocabulary = _find_vocabulary(feature, columns[feature.name]) if feature.is_text else ()
         if feature.is_text:
             measured: dict[Detail, Values] = measure_texts(columns[feature.name], frozenset(vocabulary))
         else:
@@ -172,6 +173,13 @@ def outline_details(features: Sequence[Feature], weights: dict[str, float], colu
         }
         outlined.append(DetailProfile(column=feature.name, type=feature.type, vocabulary=vocabulary, details=details))
     return tuple(outlined)
+
+
+def _find_vocabulary(feature: Feature, values: Any) -> tuple[str, ...]:
+    """Return the training rows' words; those of the held-out rows where the contract holds no text of a row."""
+    if feature.categories:
+        return find_vocabulary(feature.categories)
+    return find_vocabulary([value for value in np.asarray(values, object) if isinstance(value, str)], LEAST_TEXTS)
 
 
 def _outline(column: str, detail: Detail, values: Values, weight: float, vocabulary: tuple[str, ...]) -> FeatureProfile:

@@ -17,6 +17,7 @@ WORD = re.compile(r"[^\W\d_]+|\d+")
 NUMBER = "0"  # stands for every number: its digits say nothing of the vocabulary
 VOCABULARY = 1000  # words, the most frequent
 VOCABULARY_TEXTS = 20_000  # that they are taken from; 0.1 s
+LEAST_TEXTS = 5
 MAX_LETTERS = 200  # of a text, for its script
 CASES = ("lower case", "upper case", "title case", "mixed case", "no letters")
 BROKEN = re.compile("�|[ÃÂ][\x80-¿]|â€")  # UTF-8 that was read as Latin-1 or Windows-1252
@@ -36,10 +37,16 @@ def split_words(text: str) -> list[str]:
     return [NUMBER if word[0].isdigit() else word for word in WORD.findall(text.lower())]
 
 
-def find_vocabulary(texts: Sequence[str]) -> tuple[str, ...]:
-    """Return the most frequent words of texts, most frequent first."""
-    counts = Counter(word for text in texts[:VOCABULARY_TEXTS] for word in split_words(text))
-    return tuple(word for word, _ in counts.most_common(VOCABULARY))
+def find_vocabulary(texts: Sequence[str], least: int = 1) -> tuple[str, ...]:
+    """Return the most frequent words of texts, most frequent first.
+
+    Parameters
+    ----------
+    least
+        In how many texts a word must be. Of the texts that are to be judged by it ``LEAST_TEXTS``: else each knows its own words.
+    """
+    counts = Counter(word for text in texts[:VOCABULARY_TEXTS] for word in set(split_words(text)))
+    return tuple(word for word, count in counts.most_common(VOCABULARY) if count >= least)
 
 
 def measure_lengths(texts: Iterable[str]) -> Floats:

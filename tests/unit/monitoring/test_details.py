@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 from vega_datasets import data
 
 from mlops_project.contract import Contract
@@ -50,6 +51,15 @@ def compare(profile: ReferenceProfile, frame: pd.DataFrame) -> Drift:
 
 def list_changed(drift: Drift) -> set[str]:
     return {found.aspect for found in drift.aspects if found.drifted}
+
+
+def test_texts_whose_contract_holds_none_have_the_words_of_many_held_out_rows():
+    frame = load("name")
+    contract = Contract((replace(describe_column("text", "string", False, frame.text), categories=()),), "y", "regression")
+    profile = build_reference(as_columns(frame[["text"]][:2000]), None, contract, seed=0)
+    assert {"municipal", "field", "county"} <= set(profile.details[0].vocabulary)
+    assert not compare(profile, frame[2000:]).drifted
+    assert compare(profile, frame[2000:].assign(text=frame.text[2000:].str[::-1])).drifted
 
 
 @pytest.mark.parametrize("name", TEXTS)
