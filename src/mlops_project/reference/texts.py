@@ -43,7 +43,7 @@ def find_vocabulary(texts: Sequence[str], least: int = 1) -> tuple[str, ...]:
     Parameters
     ----------
     least
-        In how many texts a word must be. Of the texts that are to be judged by it ``LEAST_TEXTS``: else each knows its own words.
+        In how many texts a word must be. Of texts that are to be judged by it ``LEAST_TEXTS``: else each knows its own words.
     """
     counts = Counter(word for text in texts[:VOCABULARY_TEXTS] for word in set(split_words(text)))
     return tuple(word for word, count in counts.most_common(VOCABULARY) if count >= least)
