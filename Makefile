@@ -19,7 +19,7 @@ PARALLEL := -n auto --dist loadgroup
 
 # Every core has a test process already. Threads of OpenMP and OpenBLAS would spin while they wait for a core: small gradient
 # boosting takes twenty times the processor time then.
-test test-e2e test-k8s test-monitoring test-browser: export OMP_NUM_THREADS = 1
+test test-e2e test-k8s test-spark test-monitoring test-browser: export OMP_NUM_THREADS = 1
 
 .PHONY: help
 help: ## List the targets
