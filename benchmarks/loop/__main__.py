@@ -2,8 +2,8 @@
 
 Fifteen attacks and accidents on labels and rows, and twenty-five healthy retrainings, each played in a project of its own on a
 real table of a package: prediction log, monitor, retraining, gate, registry. Options: ``--worlds diamonds,affairs``,
-``--only TEXT``, ``--no-attacks``, ``--no-healthy``, ``--out FILE`` (JSON lines), ``--compare FILE`` (of an earlier run, shown
-beside this one).
+``--only TEXT,TEXT``, ``--no-attacks``, ``--no-healthy``, ``--out FILE`` (JSON lines), ``--compare FILE`` (of an earlier run,
+shown beside this one).
 """
 
 import argparse
@@ -27,7 +27,7 @@ def parse_options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worlds", type=lambda text: text.split(","), default=list(LOADERS))
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=[""])
     parser.add_argument("--no-healthy", action="store_true")
     parser.add_argument("--no-attacks", action="store_true")
     parser.add_argument("--out", type=Path, default=BUILD / "outcomes.jsonl")
@@ -42,7 +42,7 @@ def choose_cases(world: World, options: argparse.Namespace) -> list[Case]:
         cases += ATTACKS
     if not options.no_healthy:
         cases += HEALTHY
-    return [case for case in cases if options.only in case.name]
+    return [case for case in cases if any(text in case.name for text in options.only)]
 
 
 def play_all(options: argparse.Namespace) -> list[Outcome]:

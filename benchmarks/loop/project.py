@@ -28,6 +28,7 @@ from mlops_project.retrain import retrain
 from mlops_project.retraining.attempts import Cause
 from mlops_project.retraining.trigger import decide_start, find_causes
 from mlops_project.runtime import Runtime
+from mlops_project.tracking.events import read_events
 from mlops_project.tracking.registry import find_champion
 from mlops_project.tracking.runs import log_bundle
 from mlops_project.tracking.store import open_store
@@ -158,6 +159,11 @@ class Project:
         except MLOpsError as error:
             outcome.result, outcome.text = "failed", str(error)
         outcome.vetoes = list(getattr(self.monitor.trigger.attempts.read().attempts[-1], "vetoes", ()))
+
+    def read_events(self) -> list[str]:
+        """Return what the audit trail says of retrainings."""
+        with open_store(self.config) as store:
+            return [event.text for event in read_events(store, NAME)]
 
     def _find_champion(self) -> int:
         with open_store(self.config) as store:
