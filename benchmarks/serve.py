@@ -1,7 +1,8 @@
 """Our model server against others: ``make bench-serve``. Prints tables of medians, and how they stand against the targets.
 
 One server is alive at a time, on loopback only, and every round starts all of them once, so that a busy machine slows all
-alike. Options: ``--rounds 5``, ``--seconds 4`` (per measurement), ``--only ours,mlflow``, ``--quick``, ``--markdown FILE``.
+alike. Options: ``--rounds 5``, ``--seconds 4`` (per measurement), ``--only ours,mlflow``, ``--models svm,knn``, ``--quick``,
+``--markdown FILE``.
 """
 
 import argparse
@@ -81,7 +82,7 @@ def prepare(contestants: list[Contestant], models: dict[str, Model]) -> tuple[li
         if failure := contestant.install() or contestant.refuse():
             failures[contestant.name] = failure
             continue
-        for name in contestant.models:
+        for name in filter(models.__contains__, contestant.models):
             say(f"checking {contestant.name}, {name}")
             try:
                 with serving(contestant, models[name]) as (port, _, _):
@@ -104,6 +105,8 @@ def run_round(number: int, able: list[Pair], seconds: int) -> list[dict[str, Any
             record["failure"] = str(exc) or type(exc).__name__
         records.append(record)
     for name in PIPELINE_MODELS:
+        if name not in {model.name for _, model in able}:
+            continue
         say(f"round {number + 1}: pipeline, {name}")
         figure = ask_pipeline(name, seconds)
         del figure["labels"]
@@ -122,6 +125,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4, help="per measurement")
     parser.add_argument("--only", type=lambda text: text.split(","), help="names of contestants, separated by commas")
+    parser.add_argument("--models", type=lambda text: text.split(","), default=list(MODELS), help="models, separated by commas")
     parser.add_argument("--quick", action="store_true", help="one round of one second each")
     parser.add_argument("--markdown", type=Path, help="write the tables to this file too")
     options = parser.parse_args()
@@ -130,6 +134,8 @@ def parse_options() -> argparse.Namespace:
     known = [contestant.name for contestant in CONTESTANTS]
     if unknown := set(options.only or ()) - set(known):
         parser.error(f"{', '.join(sorted(unknown))}: unknown; choose from {', '.join(known)}")
+    if unknown := set(options.models) - set(MODELS):
+        parser.error(f"{', '.join(sorted(unknown))}: unknown; choose from {', '.join(MODELS)}")
     return options
 
 
@@ -142,7 +148,7 @@ def main() -> None:
     contestants = [contestant for contestant in CONTESTANTS if not options.only or contestant.name in options.only]
     for contestant in contestants:
         contestant.install()
-    models = {name: build_model(name) for name in MODELS}
+    models = {name: build_model(name) for name in MODELS if name in options.models}
     isolate()
     able, failures = prepare(contestants, models)
     records: list[dict[str, Any]] = []

@@ -24,6 +24,10 @@ MODELS: dict[str, tuple[str, ...]] = {
     "logistic": ("single",),
     "wide": ("single",),
     "mixed": ("single", "rows"),
+    "svm": ("single",),
+    "knn": ("single",),
+    "mlp": ("single",),
+    "stacking": ("single",),
 }
 
 

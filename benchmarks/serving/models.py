@@ -30,6 +30,14 @@ model: {{name: {name}, estimator: {estimator}, params: {params}}}
 """
 
 
+CANCER = {  # models of scikit-learn's table: the estimator that ``mlops train`` is asked for
+    "logistic": "logistic_regression",
+    "svm": "svm",
+    "knn": "knn",
+    "mlp": "mlp",
+}
+
+
 @dataclass(frozen=True)
 class Model:
     """A trained model: its bundle, ``N_ROWS`` rows to ask about (the first is the single one) and their labels."""
@@ -70,8 +78,8 @@ def write_config(name: str) -> list[str]:
     file = FOLDER / f"{name}.yaml"
     if name == "forest":
         return list(SINGLE_THREAD)
-    if name == "logistic":
-        values = {"source": "sklearn:breast_cancer", "target": "target", "estimator": "logistic_regression", "params": "{}"}
+    if name in CANCER:
+        values = {"source": "sklearn:breast_cancer", "target": "target", "estimator": CANCER[name], "params": "{}"}
         file.write_text(CONFIG.format(name=name, **values))
     elif name == "wide":
         values = {"source": write_wide_table().name, "target": "y", "estimator": "random_forest"}
@@ -100,7 +108,7 @@ def is_fresh(bundle: Path) -> bool:
 
 def sample_rows(name: str) -> pd.DataFrame:
     """Return ``N_ROWS`` rows of the model's table, none of which was trained on as it is; the first is complete."""
-    if name in ("forest", "logistic"):
+    if name in ("forest", "stacking", *CANCER):
         table: pd.DataFrame = load_breast_cancer(as_frame=True).data
     else:
         table = pd.read_csv(FOLDER / f"{name}.csv").iloc[:, :-1]
@@ -127,8 +135,11 @@ def build_model(name: str) -> Model:
     bundle = FOLDER / name
     if not is_fresh(bundle):
         print(f"training {name} …", file=sys.stderr)
-        arguments = write_config(name)
-        run([str(BIN / "mlops"), "train", *arguments, "--quiet", *LEAN, "--set", f"paths.exported_model_dir={bundle}"])
+        if name == "stacking":
+            run([sys.executable, str(HERE / "serving" / "stacking.py"), str(bundle)])
+        else:
+            arguments = write_config(name)
+            run([str(BIN / "mlops"), "train", *arguments, "--quiet", *LEAN, "--set", f"paths.exported_model_dir={bundle}"])
     rows = sample_rows(name)
     rows.to_parquet(FOLDER / f"{name}-rows.parquet")
     return Model(name, bundle, rows, ask_pipeline(name, 0)["labels"])
