@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from msgspec.structs import replace
 
 from benchmarks.loop.cases import WINDOWS, Case
 from benchmarks.loop.worlds import World
@@ -115,6 +116,7 @@ class Project:
         self._first, self._count = load_bundle(read_project(made).model_dir), 0
         self._start = datetime.now(UTC) - (WINDOWS + 1) * HOUR
         self._ids: dict[Any, str] = {}
+        self._ends: list[datetime] = []  # of retrainings, by the clock of the windows
         self.monitor = Monitor(self.config, str(self.config.prediction_log_dir))
 
     def play(self, case: Case, *, seed: int = 0) -> Outcome:
@@ -130,9 +132,11 @@ class Project:
             if newest is None:
                 continue
             outcome.alerts += [alert.name for alert in newest.firing if alert.name not in outcome.alerts]
+            now = datetime.now(UTC) + (window + 1) * timedelta(minutes=61)
             for cause in find_causes(newest)[:1]:
-                if self._may_start(cause, window, newest):
+                if self._may_start(cause, now, newest):
                     outcome.retrainings += 1
+                    self._ends.append(now)
                     self._retrain(cause.key, outcome)
         if case.change == "table":
             both = pd.concat([self.world.table, self.world.unseen.head(50)])
@@ -144,10 +148,11 @@ class Project:
         outcome.before, outcome.after = (self._measure(bundle, unseen) for bundle in (self._first, self._serving()))
         return outcome
 
-    def _may_start(self, cause: Cause, window: int, newest: Any) -> bool:
+    def _may_start(self, cause: Cause, now: datetime, newest: Any) -> bool:
         """Whether the loop would retrain in this window, an hour after the last one."""
-        now = datetime.now(UTC) + (window + 1) * timedelta(minutes=61)
         state = self.monitor.trigger.attempts.read()
+        attempts = [replace(item, ended_at=end.isoformat()) for item, end in zip(state.attempts, self._ends, strict=True)]
+        state = replace(state, attempts=tuple(attempts))
         label = datetime.fromisoformat(newest.last_label_at) if newest.last_label_at else None
         pause = self.config.retraining.cool_down_minutes
         return decide_start(cause, state, now, cool_down_minutes=pause, newest_label=label) == "started"

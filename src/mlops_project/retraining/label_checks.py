@@ -35,7 +35,7 @@ def find_lacking_classes(evidence: Evidence) -> Iterator[Finding]:
         return
     judged = np.bincount(truth[evidence.is_judged], minlength=n_classes)
     expected = np.bincount(evidence.held_out.truth, minlength=n_classes) / len(evidence.held_out.truth) * judged.sum()
-    few = (judged < MIN_CLASS_ROWS) & ((expected >= MIN_EXPECTED) | (n_classes == 2))
+    few = (judged < MIN_CLASS_ROWS) & ((expected >= MIN_EXPECTED) | ((judged == 0) & (n_classes == 2)))
     if few.any():
         worst = int(np.where(few, judged, np.inf).argmin())
         yield Finding(
