@@ -11,6 +11,8 @@ from mlops_project.modeling.export.graph import Graph
 from mlops_project.modeling.export.registry import refuse_missing, transformer
 from mlops_project.modeling.export.scalers import add_standard_scaler
 
+MOST_NODES = 1_000  # products that are nodes of their own, three times as fast; ONNX Runtime takes kilobytes for each
+
 
 def log1p(graph: Graph, x: str) -> str:
     """Add ``log(1 + x)`` without loss near 0 (Kahan's formula, within 1e-15)."""
@@ -136,6 +138,8 @@ def add_polynomials(graph: Graph, columns: Columns, step: Any) -> Columns:
     refuse_missing(graph, columns)
     x = columns.matrix(graph)
     products = [tuple(np.repeat(np.arange(len(columns)), powers).tolist()) for powers in step.powers_]
+    if len(products) > MOST_NODES:
+        return Columns.of_matrix(_multiply_at_once(graph, x, products), len(products)).overflowing()
     known: dict[tuple[int, ...], str] = {(): graph.full(x, [1.0])}
 
     def product(factors: tuple[int, ...]) -> str:
@@ -145,3 +149,20 @@ def add_polynomials(graph: Graph, columns: Columns, step: Any) -> Columns:
         return known[factors]
 
     return join(Columns.of_matrix(product(factors), 1) for factors in products).overflowing()
+
+
+def _multiply_at_once(graph: Graph, x: str, products: list[tuple[int, ...]]) -> str:
+    """Return many products, ``(n_rows, n_products)``, the same bits by few nodes: each degree from the one before."""
+    needed = {factors[place:] for factors in products for place in range(len(factors) + 1)}
+    graph.needs_columns(3 * len(needed))
+    order: dict[tuple[int, ...], int] = {(): 0}
+    levels, last = [graph.full(x, [1.0])], dict(order)
+    for degree in range(1, max(map(len, needed)) + 1):
+        members = sorted(factors for factors in needed if len(factors) == degree)
+        value = graph.columns(x, [factors[0] for factors in members])
+        if degree > 1:
+            value = graph.add("Mul", value, graph.columns(levels[-1], [last[factors[1:]] for factors in members]))
+        levels.append(value)
+        last = {factors: place for place, factors in enumerate(members)}
+        order |= {factors: len(order) + place for place, factors in enumerate(members)}
+    return graph.columns(graph.add("Concat", *levels, axis=1), [order[factors] for factors in products])

@@ -32,7 +32,7 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 
 from mlops_project.contract import Contract
 from mlops_project.modeling.encoders import OriginalLabels
-from mlops_project.modeling.export import jumps
+from mlops_project.modeling.export import functions, jumps
 from mlops_project.modeling.export import parity as parity_module
 from mlops_project.modeling.export.columns import Columns
 from mlops_project.modeling.export.graph import DOUBLE, Graph
@@ -141,6 +141,16 @@ def test_transformer_of_numbers_writes_the_same_matrix(name):
         np.testing.assert_array_equal(actual, expected)
     else:  # last digits of the products inside, which are as large as the largest number
         np.testing.assert_allclose(actual, expected, rtol=1e-11, atol=1e-12 * np.nanmax(np.abs(expected)))
+
+
+@pytest.mark.parametrize("degree", [3, (2, 4), (3, 3)])
+def test_many_products_are_the_same_bits_by_few_nodes(degree, monkeypatch):
+    monkeypatch.setattr(functions, "MOST_NODES", 10)
+    features, _, contract = make_table("regression", missing=0.0)
+    step = preprocessing.PolynomialFeatures(degree).fit(features[NUMBERS])
+    rows = pd.DataFrame(_hard_rows(features[NUMBERS], far=True))
+    described = Contract(tuple(map(contract.feature, NUMBERS)), "y", "regression")
+    np.testing.assert_array_equal(_transform_exported(step, described, rows), step.transform(rows))
 
 
 def _hard_rows(features, *, far):
