@@ -104,13 +104,13 @@ def compare_frame(current: "pd.DataFrame", baseline: Baseline, config: Config) -
 
 
 def _compare(blocks: "Iterable[Encoded]", reader: "TolerantReader", name: str, baseline: Baseline, config: Config) -> "Drift":
-    from mlops_project.monitoring.domain import RowSample
+    from mlops_project.monitoring.domain import SAMPLE_ROWS, RowSample
     from mlops_project.monitoring.drift import compute_drift
     from mlops_project.monitoring.quality import note_unreadable
     from mlops_project.reference.profile import MIN_REFERENCE_ROWS, Profiler
     from mlops_project.reference.repeats import RepeatCounter
 
-    profiler, sample = Profiler(baseline.profile), RowSample(config.random_state)
+    profiler, sample = Profiler(baseline.profile), RowSample(config.random_state, SAMPLE_ROWS)
     repeats = RepeatCounter(baseline.profile.features)
     for rows in blocks:
         columns = _as_columns(rows, baseline.contract)

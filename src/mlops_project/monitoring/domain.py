@@ -21,6 +21,7 @@ Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.bool_]
 
 REFERENCE_ROWS, CURRENT_ROWS = 500, 1000  # at most; 0.5 s on one core, and more of the window would not help 500 rows
+SAMPLE_ROWS = 10_000  # of a window, for segments; the classifier takes ``CURRENT_ROWS`` of them
 MIN_ROWS = 50  # of each
 FOLDS = 5
 ROUNDS, FIRST_ROUNDS = 999, 99

@@ -20,6 +20,7 @@ from mlops_project.monitoring.quality import find_faults
 from mlops_project.monitoring.reasons import NAMED, say, shorten_list
 from mlops_project.monitoring.repeats import count_once, describe_repeats, find_repeats
 from mlops_project.monitoring.results import AspectDrift, DomainDrift, Drift, FeatureDrift, PastNote, Reason
+from mlops_project.monitoring.segments import compare_segments
 from mlops_project.monitoring.swaps import find_swaps
 from mlops_project.monitoring.visible import find_visible
 from mlops_project.reference.bins import FeatureProfile
@@ -29,7 +30,7 @@ from mlops_project.sections import MonitoringConfig
 
 DRIFT_REASONS = ("features-drifted", "aspects-changed", "rows-told-apart")  # kinds: each alone makes the inputs drift
 # Shares of alpha; scores, an alert of their own, have all of it
-FEATURE_SHARE, DETAIL_SHARE, PAIR_SHARE, REPEAT_SHARE, DOMAIN_SHARE = 0.6, 0.05, 0.05, 0.05, 0.25
+FEATURE_SHARE, DETAIL_SHARE, PAIR_SHARE, SEGMENT_SHARE, REPEAT_SHARE, DOMAIN_SHARE = 0.55, 0.05, 0.05, 0.05, 0.05, 0.25
 Found = TypeVar("Found", bound=FeatureDrift)
 
 
@@ -53,8 +54,8 @@ def compute_drift(
     current
         The window, counted.
     sample, reference_sample
-        Feature name → ``(n_rows,)``: rows of the window and of the reference for the domain classifier; without both it is left
-        out.
+        Feature name → ``(n_rows,)``: rows of the window, for segments, and of the reference, for the domain classifier; what
+        lacks its rows is left out.
     repeats
         The window's rows, to look for copies among them; None: that is left out. Where there are too many, each row is compared
         once, so that copies are named as such and not as drift.
@@ -72,12 +73,13 @@ def compute_drift(
     judged = [*map(_add_visible, _judge_all(alone, judge, "features"), reference.features)]
     scores_alone = compare_columns(current.scores, settings, settings.alpha)
     scores = _judge_all(scores_alone, judge, "scores")
+    moved = {found.name for found in judged if found.drifted}
     aspects_alone = [
+        *compare_segments(reference, sample or {}, settings.alpha * SEGMENT_SHARE, moved),
         *compare_details(current, settings, settings.alpha * DETAIL_SHARE),
         *compare_pairs(reference, current, settings, settings.alpha * PAIR_SHARE, seed),
     ]
     beside = _judge_all(aspects_alone, judge, "aspects")
-    moved = {found.name for found in judged if found.drifted}
     parted = {name for found in beside if found.drifted and found.aspect == "pair" for name in found.columns}
     swaps = find_swaps(current.features, current.pairs, moved, parted)
     aspects = sorted((_leave_out(found, moved) for found in beside), key=_rank)

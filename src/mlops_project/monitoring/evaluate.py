@@ -15,7 +15,7 @@ from mlops_project.errors import BundleError
 from mlops_project.modeling.metrics import Scored, score_rows
 from mlops_project.monitoring.account import explain_missing, find_new
 from mlops_project.monitoring.alerts import decide_alerts
-from mlops_project.monitoring.domain import RowSample
+from mlops_project.monitoring.domain import SAMPLE_ROWS, RowSample
 from mlops_project.monitoring.drift import compute_drift
 from mlops_project.monitoring.estimate import Estimator
 from mlops_project.monitoring.order import OrderTest
@@ -69,7 +69,7 @@ def evaluate_window(
     reference, seed = (profile and profile.performance) or read_reference_performance(bundle.metadata), config.random_state
     profiler = Profiler(profile) if profile else None
     estimator = Estimator(reference, bundle.contract, seed=seed) if profile and profile.performance else None
-    sample = RowSample(seed) if profile and REFERENCE_FILE in bundle.metadata.files else None
+    sample = RowSample(seed, SAMPLE_ROWS) if profile else None
     order = OrderTest(profile) if profile else None
     repeats = RepeatCounter(profile.features) if profile and profile.repeats else None
     rows = _read_rows(reader, window, bundle, [item for item in (profiler, estimator, repeats) if item], sample, order)
@@ -157,7 +157,9 @@ def _read_rows(
 
 
 def _pair_samples(sample: RowSample, bundle: Bundle) -> dict[str, dict[str, Any]]:
-    """Return rows of the window and reference rows for the domain classifier."""
+    """Return rows of the window, and reference rows for the domain classifier if the bundle has some."""
+    if REFERENCE_FILE not in bundle.metadata.files:
+        return {"sample": sample.columns}
     frame = pd.read_parquet(bundle.path / REFERENCE_FILE)
     reference = {name: frame[name].to_numpy() for name in bundle.contract.names}
     return {"sample": sample.columns, "reference_sample": reference}

@@ -186,7 +186,13 @@ def collect_past(profile: ReferenceProfile, previous: Sequence[Evaluation], acce
 def list_aspects(profile: ReferenceProfile) -> tuple[str, ...]:
     """Return the names of what is compared beside single features."""
     details = (detail.name for column in profile.details for detail in column.details.values())
-    return (*(pair.name for pair in profile.pairs), *details)
+    targets = profile.segments.targets if profile.segments else ()
+    return (*(pair.name for pair in profile.pairs), *details, *map(name_segment, targets))
+
+
+def name_segment(target: str) -> str:
+    """Return what a feature's change in a part of the rows is called."""
+    return f"{target}: segment"
 
 
 def choose_quiet(previous: Sequence[Evaluation], accepted: frozenset[str] = frozenset()) -> list[Evaluation]:

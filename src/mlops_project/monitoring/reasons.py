@@ -35,6 +35,16 @@ ENGLISH: dict[str, str] = {
     "script-changed": "script of {name}: {value} in {now:tenth} of the texts instead of {before:tenth}",
     "hour-changed": "hours of {name}: {value} in {now:tenth} of the rows instead of {before:tenth}",
     "weekday-changed": "weekdays of {name}: {value} in {now:tenth} of the rows instead of {before:tenth}",
+    "segment-moved": (
+        "where {rule:list} ({share:tenth} of the rows), {name} moved by {moved:two} standard deviations, not elsewhere"
+    ),
+    "segment-share": (
+        "where {rule:list} ({share:tenth} of the rows), {name} is {value} in {now:tenth} instead of {before:tenth}, not "
+        "elsewhere"
+    ),
+    "segment-missing": (
+        "where {rule:list} ({share:tenth} of the rows), {now:tenth} of {name} are missing instead of {before:tenth}"
+    ),
     "rule-both": "{first:list} and {second:list}",
     "rule-equal": "{name} = {value}",
     "rule-others": "{name} is none of {value}",

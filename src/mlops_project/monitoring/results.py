@@ -9,7 +9,7 @@ from mlops_project.reference.bins import Kind
 from mlops_project.reference.details import Detail
 
 Source = Literal["live", "estimated"]
-Aspect = Literal["pair"] | Detail
+Aspect = Literal["pair", "segment"] | Detail
 AlertName = Literal["data-drift", "prediction-drift", "performance-loss", "estimated-loss", "data-quality", "rows-missing"]
 
 
@@ -123,7 +123,8 @@ class AspectDrift(FeatureDrift, frozen=True, kw_only=True):
     Attributes
     ----------
     aspect
-        Of what: ``pair``, how two features go together, whatever each does alone; of texts ``length``, ``words`` (the
+        Of what: ``pair``, how two features go together, whatever each does alone; ``segment``, a feature in one part of the
+        rows, where ``jensen_shannon`` is what a shift of that size comes to; of texts ``length``, ``words`` (the
         vocabulary), ``known`` (share of known words), ``case`` and ``script``; of dates ``hour`` and ``weekday``.
     columns
         The features that it concerns; ``weight`` is theirs together.

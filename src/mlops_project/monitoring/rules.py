@@ -5,20 +5,22 @@ from collections.abc import Sequence
 from mlops_project.contract import FeatureType
 from mlops_project.monitoring.results import Reason
 from mlops_project.reference.bins import FeatureProfile
-from mlops_project.reference.groups import Group, describe_groups
+from mlops_project.reference.groups import GROUPS, Group, describe_groups
 
 NAMED = 3  # categories in a rule
 
 
-def describe_rule(conditions: Sequence[tuple[FeatureProfile, int]]) -> tuple[Reason, ...]:
+def describe_rule(conditions: Sequence[tuple[FeatureProfile, int]], most: int = GROUPS) -> tuple[Reason, ...]:
     """Return one or two conditions as the words of one rule.
 
     Parameters
     ----------
     conditions
         A feature, and which of its groups.
+    most
+        As of ``join_bins``.
     """
-    parts = tuple(_describe(profile.name, profile.type, describe_groups(profile)[place]) for profile, place in conditions)
+    parts = tuple(_describe(profile.name, profile.type, describe_groups(profile, most)[place]) for profile, place in conditions)
     if len(parts) < 2:
         return parts
     return (Reason(kind="rule-both", values={"first": parts[:1], "second": parts[1:]}),)

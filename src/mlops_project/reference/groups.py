@@ -31,15 +31,16 @@ class Group(NamedTuple):
     others: bool = False
 
 
-def join_bins(profile: FeatureProfile) -> Groups:
+def join_bins(profile: FeatureProfile, most: int = GROUPS) -> Groups:
     """Return the group of each bin, from 0.
 
-    Numbers: neighbours, of about equal counts. Categories: the most frequent have a group each, the others share the last.
+    Numbers: ``most`` groups of neighbours at most, of about equal counts. Categories: the most frequent have a group each, the
+    others share the last of ``GROUPS``.
     """
     counts = np.array(profile.counts, np.int64)
     if profile.kind == "numeric":
         place = (np.cumsum(counts) - counts / 2) / max(counts.sum(), 1)
-        return np.unique((place * GROUPS).astype(np.int64), return_inverse=True)[1].astype(np.int8)
+        return np.unique((place * most).astype(np.int64), return_inverse=True)[1].astype(np.int8)
     order = np.argsort(-counts[:-1], kind="stable")
     groups = np.empty(len(counts), np.int8)
     groups[order] = np.minimum(np.arange(len(order)), GROUPS - 1)
@@ -52,9 +53,9 @@ def build_lookup(profile: FeatureProfile) -> Groups:
     return np.append(join_bins(profile), np.int8(GROUPS))
 
 
-def describe_groups(profile: FeatureProfile) -> tuple[Group, ...]:
-    """Return what rows of each group have in common."""
-    groups = join_bins(profile)
+def describe_groups(profile: FeatureProfile, most: int = GROUPS) -> tuple[Group, ...]:
+    """Return what rows of each group of ``join_bins`` have in common."""
+    groups = join_bins(profile, most)
     if profile.kind == "numeric":
         bounds = [edge for edge, step in zip(profile.edges, np.diff(groups), strict=True) if step]
         return tuple(Group(low, high) for low, high in pairwise((None, *bounds, None)))

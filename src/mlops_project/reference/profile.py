@@ -26,6 +26,7 @@ from mlops_project.reference.groups import Groups, build_lookup
 from mlops_project.reference.pairs import PairProfile, PairTally, choose_pairs
 from mlops_project.reference.performance import ReferencePerformance, build_reference_performance
 from mlops_project.reference.repeats import RepeatProfile, describe_repeats, hash_rows
+from mlops_project.reference.segments import SegmentProfile, outline_segments
 from mlops_project.reference.thresholds import compute_thresholds
 from mlops_project.runtime import Predictions
 
@@ -57,6 +58,8 @@ class ReferenceProfile(msgspec.Struct, frozen=True, kw_only=True):
         Features that go together; empty in bundles of earlier releases.
     details
         What texts look like, and when dates are; empty in bundles of earlier releases.
+    segments
+        Means in parts of the rows; None in bundles of earlier releases, and where no rule can be made.
     repeats
         Equal rows among them; None in bundles of earlier releases.
     blocks
@@ -71,6 +74,7 @@ class ReferenceProfile(msgspec.Struct, frozen=True, kw_only=True):
     performance: ReferencePerformance | None = None
     pairs: tuple[PairProfile, ...] = ()
     details: tuple[DetailProfile, ...] = ()
+    segments: SegmentProfile | None = None
     repeats: RepeatProfile | None = None
     blocks: TimeBlocks | None = None
 
@@ -171,6 +175,7 @@ def build_reference(
         details=tuple(_fill_details(detail, finish) for detail in counted.details),
         pairs=choose_pairs(features, _find_groups(features, columns)),
         scores=tuple(finish(tally, values) for tally, values in zip(counted.scores, taken, strict=True)),
+        segments=outline_segments(features, columns),
         repeats=describe_repeats(hash_rows(columns, features)),
         performance=performance,
     )

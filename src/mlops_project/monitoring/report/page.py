@@ -15,9 +15,11 @@ from mlops_project.modeling.evaluation import TITLES as METRIC_TITLES
 from mlops_project.modeling.evaluation import format_number
 from mlops_project.modeling.metrics import higher_is_better
 from mlops_project.monitoring import alerts
+from mlops_project.monitoring.reasons import say
 from mlops_project.monitoring.report.plots import BROAD, WIDTH, Annotation, Line, Point, draw_bins, draw_lines
 from mlops_project.monitoring.report.summary import (
     Verdict,
+    describe_aspects,
     describe_domain,
     describe_labels,
     find_steps,
@@ -28,7 +30,7 @@ from mlops_project.monitoring.report.summary import (
     judge,
     to_sentence,
 )
-from mlops_project.monitoring.results import Alert, Drift, Evaluation, FeatureDrift, MetricValue, Performance
+from mlops_project.monitoring.results import Alert, AspectDrift, Drift, Evaluation, FeatureDrift, MetricValue, Performance
 from mlops_project.sections import MonitoringConfig
 
 MAX_PLOTS = 16  # of changed features; the page names how many more there are
@@ -287,8 +289,21 @@ def _show_drift(drift: Drift, contract: Contract | None) -> dict[str, Any]:
         "scores": [_plot_score(score, names.get(score.name, score.name)) for score in scores[:MAX_SCORES]],
         "faulty": [_show_feature(feature) for feature in faulty],
         "quality_note": clean,
+        "aspects": [_show_aspect(found) for found in drift.aspects if found.drifted],
+        "aspects_note": describe_aspects(drift),
         "domain": describe_domain(drift),
         "features": [_show_feature(feature) for feature in drift.features],
+    }
+
+
+def _show_aspect(found: AspectDrift) -> dict[str, str]:
+    return {
+        "name": found.name,
+        "change": say(found.change) if found.change else "",
+        "distance": f"{found.jensen_shannon:.3f}",
+        "threshold": f"{found.threshold:.3f}",
+        "p": format_p(found.p_adjusted),
+        "weight": format_percent(found.weight),
     }
 
 

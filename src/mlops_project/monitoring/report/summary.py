@@ -80,6 +80,21 @@ def describe_domain(drift: Drift) -> str:
     )
 
 
+def describe_aspects(drift: Drift) -> list[str]:
+    """Say what was compared beside single values, and how many rows are copies; one sentence each."""
+    lines = []
+    if drift.aspects:
+        changed = sum(found.drifted for found in drift.aspects)
+        lines.append(
+            f"{changed} of {len(drift.aspects)} changed: pairs of features that go together, features in parts of the rows, "
+            "what texts look like, when dates are."
+        )
+    if drift.repeats is not None:
+        often = "" if drift.repeats.repeated else "no "
+        lines.append(f"{format_percent(drift.repeats.share)} of the rows are copies of others, {often}more than is usual.")
+    return lines
+
+
 def describe_labels(performance: Performance, rows: int) -> list[str]:
     """Say how good the model is, and on how many labels that rests; one sentence each."""
     lines = [to_sentence(performance.reason)] if performance.reason else []

@@ -8,8 +8,9 @@ import msgspec
 import streamlit as st
 
 from mlops_project.contract import Contract
+from mlops_project.monitoring.repeats import describe_repeats
 from mlops_project.monitoring.report.summary import format_minute, format_p, to_sentence
-from mlops_project.monitoring.results import Evaluation, FeatureDrift
+from mlops_project.monitoring.results import Drift, Evaluation, FeatureDrift
 from mlops_project.reference.profile import VALUE
 from mlops_project.ui.address import note, recall
 from mlops_project.ui.format import escape
@@ -55,6 +56,7 @@ def show_changes(newest: Evaluation, first: Mapping[str, str], contract: Contrac
         frame = list_scores(items, t)
     units = {feature.name: feature.unit for feature in contract.features} if subject == "features" else {}
     _show_choice(frame, items, subject, newest.end, units, t)
+    _show_aspects(drift, t)
     _show_faults(drift.features, t)
 
 
@@ -145,6 +147,19 @@ def _show_comparison(item: FeatureDrift, t: Translate) -> None:
     numbers = {"distance": item.jensen_shannon, "limit": item.threshold, "psi": item.psi}
     figures = {name: t.localise(f"{number:.3f}") for name, number in numbers.items()}
     st.caption(t("bins.lead", test=escape(item.test), p=escape(t.localise(format_p(item.p_adjusted))), **figures))
+
+
+def _show_aspects(drift: Drift, t: Translate) -> None:
+    """Name what single values do not show: pairs, segments, texts, dates, and copies of rows."""
+    changes = [found.change for found in drift.aspects if found.drifted and found.change]
+    copies = describe_repeats(drift.repeats)
+    if not changes and not copies:
+        return
+    st.subheader(t("aspects"), anchor=False)
+    lines = [f"- {escape(explain((change,), '', t))}" for change in (*changes[:MAX_FAULTS], *copies)]
+    if len(changes) > MAX_FAULTS:
+        lines.append(f"- {t('faults.more', count=len(changes) - MAX_FAULTS)}")
+    st.markdown("\n".join(lines))
 
 
 def _show_faults(features: Sequence[FeatureDrift], t: Translate) -> None:
