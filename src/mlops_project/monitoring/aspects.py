@@ -100,7 +100,7 @@ def _compare(tally: PairTally, features: Mapping[str, FeatureProfile], settings:
         p_adjusted=1.0,
         threshold=max(settings.min_effect, outcome.threshold),
         drifted=False,
-        bins=Bins(labels=(), reference=tuple(cells[0].tolist()), current=tuple(cells[1].tolist())),
+        bins=Bins(labels=(), current=tuple(cells[1].tolist()), reference=()),
     )
 
 
