@@ -224,7 +224,7 @@ bench-loop: $(VENV)/.dev ## Attacks and accidents on the loop, and healthy retra
 	$(BIN)/python -m benchmarks.loop $(BENCH)
 
 .PHONY: bench-scale
-bench-scale: $(VENV)/.dev ## Scoring a million rows from file to file against predict_proba in memory; BENCH='--rows 10000000'
+bench-scale: $(VENV)/.dev ## Scoring millions of rows from file to file against predict_proba in memory, Ray and MLflow; BENCH='--rows 10000000'
 	$(BIN)/python benchmarks/scale.py $(BENCH)
 
 .PHONY: clean

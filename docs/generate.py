@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import click
 import msgspec
+from capacity_page import write_capacity
 
 from mlops_project.cli import COMMANDS, main
 from mlops_project.config import ENV_PREFIX, Config
@@ -261,6 +262,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "commands.md": write_commands,
     "metrics.md": write_metrics,
     "estimators.md": write_estimators,
+    "capacity.md": lambda: write_capacity(DOCS / "capacity.json", NOTE),
 }
 
 
