@@ -13,7 +13,7 @@
 #define FEW_ROWS 4   /* so many are evaluated one by one */
 #define UNROLL _Pragma("GCC unroll 16")
 #define ALWAYS_INLINE inline __attribute__((always_inline))
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && !defined(TREES_ONE_VERSION)
 #define CLONES __attribute__((target_clones("avx512f", "avx2", "default"))) /* chosen when the object is loaded */
 #else
 #define CLONES

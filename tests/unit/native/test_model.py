@@ -1,5 +1,6 @@
 """The shared object gives the bits that ONNX Runtime gives, and refuses what would lead it astray."""
 
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -150,16 +151,27 @@ def test_machine_without_compiler_builds_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_sanitizers_find_nothing(tmp_path):
-    """Everything above once more, with a build that ends the process when memory or arithmetic is misused."""
-    assert build.build(tmp_path / "trees.so", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    runtime = subprocess.run(
-        [build.find_compiler(), "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+ONE_VERSION = "-DTREES_ONE_VERSION"  # for the instructions that are named, instead of a choice of three
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [SANITIZERS, [ONE_VERSION], [ONE_VERSION, "-mavx2", "-mfma"]],
+    ids=["sanitizers", "oldest processors", "avx2"],
+)
+def test_every_build_gives_the_same_bits_and_misuses_no_memory(tmp_path, flags):
+    """Everything above once more; a build with sanitizers ends the process when memory or arithmetic is misused."""
+    if "-mavx2" in flags and platform.machine() != "x86_64":
+        flags = [ONE_VERSION, "-O1"]
+    assert build.build(tmp_path / "trees.so", *flags)
+    find = [build.find_compiler(), "-print-file-name=libasan.so"]
+    sanitizer = subprocess.run(find, capture_output=True, text=True, check=True).stdout.strip()
+    preload = {"LD_PRELOAD": sanitizer, "ASAN_OPTIONS": "detect_leaks=0"} if flags is SANITIZERS else {}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.unit.native.sanitized", str(tmp_path / "trees.so")],
+        [sys.executable, "-m", "tests.unit.native.other_build", str(tmp_path / "trees.so")],
         cwd=ROOT,
-        env={"LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0", "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **preload},
         capture_output=True,
         text=True,
         timeout=250,

@@ -1,4 +1,4 @@
-"""``python -m tests.unit.native.sanitized LIBRARY``: the tests of the shared object, with a sanitized build of it."""
+"""``python -m tests.unit.native.other_build LIBRARY``: the tests of the shared object, with another build of it."""
 
 import sys
 from pathlib import Path
