@@ -39,7 +39,8 @@ import sys
 from pathlib import Path
 import msgspec, numpy as np
 from mlops_project.contract import Contract
-from mlops_project.runtime import Runtime, import_onnxruntime
+from mlops_project.onnx_session import import_onnxruntime
+from mlops_project.runtime import Runtime
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
