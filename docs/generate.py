@@ -89,6 +89,8 @@ def _describe(kind: Any) -> tuple[str, str]:
 
 
 def _name(kind: Any) -> str:
+    if hasattr(kind, "__metadata__"):  # Annotated
+        kind = kind.__origin__
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in arguments)

@@ -59,7 +59,7 @@ class Fitted:
     choice
         How it was chosen, if it was.
     is_own
-        Whether the caller fitted the pipeline.
+        Whether the caller made the pipeline, and not ``build_pipeline``.
     charts
         PNG files of the search that found the parameters.
     python
@@ -187,7 +187,7 @@ def _collect_findings(fitted: Fitted, runtime: "Runtime", held_out: "HeldOut") -
 
     split, config = fitted.split, fitted.config
     found = list(fitted.table.findings)
-    if config.data.time or config.data.group or fitted.is_own:
+    if config.data.time or config.data.group or (fitted.is_own and config.model.pipeline is None):
         sides = compare_sides(split.train_features, split.test_features, (split.train_target, split.test_target))
         found += [] if sides is None else [sides]
     if split.copies is not None:

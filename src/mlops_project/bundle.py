@@ -45,6 +45,7 @@ from mlops_project.metadata import (
     read_tracking,
     seal,
 )
+from mlops_project.notebook import write_pictures, write_table
 from mlops_project.process import is_process_alive
 from mlops_project.storage.files import sync
 from mlops_project.storage.swap import name_previous, swap
@@ -132,6 +133,18 @@ class Bundle:
             return read_tracking(_read(file, self.path), self.metadata, self.digest)
         except BundleError as error:
             raise BundleError(f"{file}: {error}; delete it, and log the bundle again with `mlops log`") from error
+
+    def _repr_html_(self) -> str:
+        """Return what the model is, how good, and its plots, for notebooks."""
+        metadata, spans = self.metadata, self.metadata.metric_intervals
+        rows = [
+            (name, f"{value:.4g}", "–".join(f"{bound:.4g}" for bound in spans.get(name, ())))
+            for name, value in metadata.metrics.items()
+        ]
+        title = f"{metadata.name}: {metadata.estimator}, predicts {metadata.contract.target}, engine {metadata.engine}"
+        note = f"on {metadata.test_rows:,} held-out rows; {len(metadata.findings)} findings; its report.html has more"
+        plots = [self.path / name for name in sorted(metadata.files) if name.startswith("plots/") and name.endswith(".png")]
+        return write_table(title, ("metric", "value", "interval"), rows, note) + write_pictures(plots)
 
     def note_tracking(self, **values: str) -> None:
         """Record the MLflow run and version beside the model, in one rename."""

@@ -19,6 +19,7 @@ import msgspec
 from mlops_project.config import Config
 from mlops_project.errors import MLOpsError
 from mlops_project.formats import plain, plain_json
+from mlops_project.notebook import is_notebook, show_bar
 from mlops_project.utils import load_config
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -122,7 +123,7 @@ FLOWING, PADDING = 24, 3  # characters: longer cells may be wrapped; blanks betw
 
 @contextlib.contextmanager
 def show_progress(steps: int, *, hidden: bool = False, bar: int = 40) -> Iterator[Step]:
-    """Show a progress bar of ``steps`` steps on stderr; a line per step if stderr is no terminal.
+    """Show a progress bar of ``steps`` steps on stderr, or in a notebook; a line per step if stderr is no terminal.
 
     Parameters
     ----------
@@ -136,6 +137,10 @@ def show_progress(steps: int, *, hidden: bool = False, bar: int = 40) -> Iterato
     Step
         To be called at the beginning of each step with what it does.
     """
+    if is_notebook() and not hidden:
+        with show_bar(steps) as step:
+            yield step
+        return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -126,6 +126,7 @@ def build(
         If there is no model to export. The old bundle then stands as it was.
     """
     from mlops_project.assembly import Fitted, assemble, now
+    from mlops_project.handover.wrapping import find_name
     from mlops_project.modeling.library_warnings import collect_library_warnings
     from mlops_project.modeling.side_work import SideWork
     from mlops_project.process import return_large_blocks
@@ -139,7 +140,9 @@ def build(
         release_memory()
         with stage(target or config.model_dir) as folder:
             pipeline, chosen, choice = _fit(folder, table, split, contract, config, step, side, folds=production is None)
-            fitted = Fitted(pipeline, table, split, contract, config, chosen, started, chosen.model.estimator, choice)
+            name = chosen.model.estimator if chosen.model.pipeline is None else find_name(pipeline)
+            fitted = Fitted(pipeline, table, split, contract, config, chosen, started, name, choice)
+            fitted.is_own = chosen.model.pipeline is not None
             fitted.charts = tuple(charts)
             del split  # its training rows are given back once they are no longer needed
             bundle, evaluation, held_out, notes = assemble(fitted, folder, target or config.model_dir, step, side, library)
@@ -184,7 +187,7 @@ def _fit(
     pipeline = build_pipeline(contract, chosen)
     if folds:
         _cross_validate(folder, pipeline, table, split, contract, config, step)
-    step(f"fitting {chosen.model.estimator} on {len(split.train_target)} rows")
+    step(f"fitting {chosen.model.pipeline or chosen.model.estimator} on {len(split.train_target)} rows")
     fit_pipeline(pipeline, split.train_features, split.train_target, groups=table.groups, times=table.times)
     return pipeline, chosen, choice
 

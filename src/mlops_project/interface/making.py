@@ -5,6 +5,7 @@ from typing import Any
 
 from mlops_project.command import show_progress
 from mlops_project.interface.settings import Source, open_config
+from mlops_project.notebook import is_notebook
 from mlops_project.outcome import Training
 from mlops_project.train import STEPS
 from mlops_project.train import train as train_model
@@ -18,7 +19,7 @@ def train(config: Source = None, *, progress: bool | None = None, **settings: An
     config
         A YAML file, its content as a mapping, or a configuration; None for the built-in one.
     progress
-        Whether to show what is being done; None for: on a terminal.
+        Whether to show what is being done; None for: on a terminal, and in a notebook.
     settings
         That win over the file: ``model__estimator="ridge"``, or ``model={"estimator": "ridge"}``.
 
@@ -33,6 +34,6 @@ def train(config: Source = None, *, progress: bool | None = None, **settings: An
         If there is no model to export. The old bundle then stands as it was.
     """
     chosen = open_config(config, settings)
-    hidden = not sys.stderr.isatty() if progress is None else not progress
+    hidden = not (sys.stderr.isatty() or is_notebook()) if progress is None else not progress
     with show_progress(STEPS + chosen.evaluation.cv_folds, hidden=hidden) as step:
         return train_model(chosen, step)

@@ -104,7 +104,8 @@ def fit_linear(
         Whatever the library raises where it cannot be fitted; the caller leaves it out then.
     """
     name = "logistic_regression" if contract.is_classification else "ridge"
-    settings = msgspec.structs.replace(config.model, estimator=name, params={}, calibration="none", encoding="auto")
+    plain: dict[str, Any] = {"params": {}, "calibration": "none", "encoding": "auto", "pipeline": None}
+    settings = msgspec.structs.replace(config.model, estimator=name, **plain)
     first = build_pipeline(contract, msgspec.structs.replace(config, model=settings)).steps[0]
     scaled = Pipeline([("scaler", StandardScaler()) if first[0] == "scaler" else first])
     rows = _choose_rows(target, contract, config.random_state)

@@ -60,7 +60,7 @@ def choose_model(
     ConfigError
         If none of the estimators has one of ``model.params``.
     """
-    if config.model.estimator != AUTO:
+    if config.model.estimator != AUTO or config.model.pipeline is not None:
         return config, None
     models = _adopt(list_first_models(contract.task, len(split.train_target)), config, contract)
     build_pipeline(contract, with_model(config, models[0]))  # raises what is wrong with the other settings
@@ -99,7 +99,7 @@ def _adopt(models: tuple[FirstModel, ...], config: Config, contract: Contract) -
 
 def with_model(config: Config, model: FirstModel) -> Config:
     """Return the configuration with another estimator and parameters."""
-    settings = msgspec.structs.replace(config.model, estimator=model.estimator, params=dict(model.params))
+    settings = msgspec.structs.replace(config.model, estimator=model.estimator, params=dict(model.params), pipeline=None)
     changed = msgspec.structs.replace(config, model=settings)
     changed.__dict__.update(config.__dict__)  # file and root
     return changed

@@ -21,6 +21,7 @@ from mlops_project.config import Config
 from mlops_project.contract import NUMERIC_TYPES, Contract, Feature
 from mlops_project.errors import ConfigError, DataError, MLOpsError, suggest
 from mlops_project.modeling.encoders import DatetimeParts, FillText, OriginalLabels, TargetMeans, WordWeights
+from mlops_project.modeling.own_pipeline import build_own
 from mlops_project.runtime import MISSING_TEXT, Predictions
 from mlops_project.tables.texts import MAX_ONE_HOT
 
@@ -64,15 +65,18 @@ LABELS_BY_ARG_MAX = (RandomForestClassifier, ExtraTreesClassifier, DecisionTreeC
 def build_pipeline(contract: Contract, config: Config) -> Pipeline:
     """Build the unfitted pipeline for a table of this contract.
 
-    All-numeric tables get ``scaler`` and the estimator (``clf``, or ``reg`` for regression); others, and estimators that
-    cannot take missing values, get a ``features`` step that imputes and encodes.
+    Of ``model.pipeline``, what its function returns. Else all-numeric tables get ``scaler`` and the estimator (``clf``, or
+    ``reg`` for regression); others, and estimators that cannot take missing values, get a ``features`` step that imputes and
+    encodes.
 
     Raises
     ------
     ConfigError
         If the estimator does not fit the task, is not installed or does not know a parameter.
     """
-    estimator = _build_estimator(contract, config)
+    estimator = _build_estimator(contract, config) if config.model.pipeline is None else build_own(contract, config)
+    if isinstance(estimator, Pipeline):
+        return estimator
     impute = not takes_missing(estimator)
     plain = all(feature.type in NUMERIC_TYPES and not (impute and feature.nullable) for feature in contract.features)
     first = ("scaler", StandardScaler(with_mean=False)) if plain else ("features", _build_features(contract, config, impute))

@@ -142,6 +142,7 @@ def load_pipeline(data: bytes, allowed: Sequence[str]) -> Any:
     try:
         return skops.io.loads(data, trusted=types)
     except ImportError as error:
-        raise BundleError(f"the pipeline needs code that is not installed here: {show(str(error))}") from error
+        missing = f"the pipeline needs code that is not installed here: {show(str(error))}"
+        raise BundleError(f"{missing}; install its package, or put its folder on PYTHONPATH") from error
     except Exception as error:
         raise BundleError(f"the pipeline does not load: {type(error).__name__}: {show(str(error))}") from error

@@ -197,7 +197,8 @@ def _fit_sizes(
 
     extended = extend_contract(contract)
     frame = pd.DataFrame({name: columns[name] for name in contract.names} | {PREDICTION: values})
-    settings = msgspec.structs.replace(config.model, estimator="hist_gradient_boosting", params=PARAMS, calibration="none")
+    plain = {"params": PARAMS, "calibration": "none", "pipeline": None}
+    settings = msgspec.structs.replace(config.model, estimator="hist_gradient_boosting", **plain)
     pipeline = build_pipeline(extended, msgspec.structs.replace(config, model=settings))
     sizes = np.empty(len(errors))
     target = pd.Series(errors)

@@ -198,6 +198,15 @@ class ModelConfig(Section, frozen=True, dict=True):
             "of the training rows, and keeps the simplest of the best. `own` is a pipeline that was handed to `mlops.export`."
         ),
     ] = "random_forest"
+    pipeline: Annotated[
+        Annotated[str, Meta(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z")] | None,
+        Meta(
+            description="In place of `estimator`: `package.module:function`, which returns an unfitted pipeline; the module "
+            "may lie beside the configuration file. A parameter, if it has one, gets the contract. A class will do, too "
+            "(`sklearn.linear_model:HuberRegressor`); what is no `Pipeline` gets this product's preprocessing before it.",
+            extra={"expected": "`package.module:function`"},
+        ),
+    ] = None
     budget_seconds: Annotated[
         float,
         Meta(gt=0, description="How long `estimator: auto` compares; models that it has not come to by then are left out."),

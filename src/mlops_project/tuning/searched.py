@@ -64,6 +64,10 @@ def list_searched(config: Config, contract: Contract, rows: CrossValidation, n_r
         If an estimator does not fit the task, is not installed, or has no such parameter.
     """
     own = config.model.estimator
+    if config.model.pipeline is not None and not config.search.estimators:
+        raise ConfigError(
+            "model.pipeline: its parameters are not searched; put a GridSearchCV into the function, or name search.estimators"
+        )
     names = [
         name
         for wanted in config.search.estimators or (own,)
