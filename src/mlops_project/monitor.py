@@ -23,6 +23,8 @@ from mlops_project.prediction_log.overdue import Overdue
 from mlops_project.process import listen
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from mlops_project.monitoring.results import Evaluation
 
 CLEANING_SECONDS = 600.0  # at 10,000 rows a second the log grows by about a gigabyte meanwhile
@@ -285,18 +287,28 @@ def _print_summary(evaluations: Sequence["Evaluation"], skipped: dict[str, str])
     for item in evaluations:
         verdict = judge(item)
         console.print(f"[{colours[verdict.level]} bold]{_show(item.model)}: {_show(verdict.title)}[/]")
-        console.print(f"  {_show(verdict.text)}", soft_wrap=True)
+        _print_indented(console, _show(verdict.text))
         window = f"{format_minute(item.start)} to {format_minute(item.end)} UTC"
         console.print(f"  [dim]version {_show(item.version)}, {item.rows:,} predictions, {window}[/]")
         for feature in [feature for feature in item.drift.features if feature.drifted][:10]:
             distance = f"distance {feature.jensen_shannon:.3f}, tolerated {feature.threshold:.3f}"
-            console.print(f"  - {_show(feature.name)}: {distance}, {feature.weight:.0%} of the importance", soft_wrap=True)
+            _print_indented(console, f"- {_show(feature.name)}: {distance}, {feature.weight:.0%} of the importance")
     for model, reason in skipped.items():
         console.print(f"{_show(model)}: not evaluated: {_show(reason)}", soft_wrap=True)
     if not evaluations and not skipped:
         console.print(
             "the prediction log holds no closed segment yet; a segment is closed after prediction_log.segment_seconds"
         )
+
+
+def _print_indented(console: "Console", text: str) -> None:
+    """Print a text two blanks in; a terminal's lines are folded between words, others are left whole."""
+    from rich.padding import Padding
+
+    if console.is_terminal:
+        console.print(Padding(text, (0, 0, 0, 2)))
+    else:
+        console.print(f"  {text}", soft_wrap=True)
 
 
 def _show(text: str) -> str:

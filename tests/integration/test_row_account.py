@@ -10,6 +10,8 @@ from mlops_project.bundle import load_bundle
 from mlops_project.monitor import Monitor
 from mlops_project.prediction_log.segments import delete_old
 from mlops_project.prediction_log.writer import LogWriter
+from mlops_project.scoring.batch import Options, score_table
+from tests.integration.tracking.production import draw, same
 from tests.integration.watched import ROWS, World, ago, make_world
 
 
@@ -145,6 +147,15 @@ def test_rows_of_a_canary_are_in_windows_of_its_own_and_shadows_in_none(world, s
     world.look()
     assert world.status["rows"]["world"]["evaluated"] == {world.version: ROWS, successor.version: 40}
     assert world.monitor.watcher.metrics.newest["world"].version == world.version
+
+
+def test_batch_scored_rows_count_as_any_other(world, tmp_path):
+    draw(120, same, 5).drop(columns="up").to_parquet(tmp_path / "rows.parquet")
+    bundle, options = load_bundle(world.config.model_dir), Options(log_folder=world.log)
+    score_table(str(tmp_path / "rows.parquet"), str(tmp_path / "scored.parquet"), bundle, options)
+    world.sent[world.config.root] += 120
+    world.look()
+    assert world.count_rows() == {"waiting": 120}
 
 
 def rename_host(file, host: str, behind: timedelta) -> None:

@@ -151,7 +151,8 @@ class Watcher:
         counts = {exporter.UNDECODABLE: done.undecodable, exporter.DAMAGED: done.lost, exporter.DAMAGED_BYTES: done.lost_bytes}
         for metric, count in {**counts, exporter.VANISHED: len(vanished)}.items():
             self.metrics.add(metric, count)
-        self.account.refresh(done.touched)
+        if done.touched:
+            self.account.refresh(done.touched)
         self.metrics.add(exporter.ODD_TIMES, done.late, "late")
         self.metrics.add(exporter.ODD_TIMES, done.ahead, "ahead")
         self.metrics.put(exporter.UNREADABLE, len(self.read_state().unreadable))
@@ -162,13 +163,13 @@ class Watcher:
         dropped = self.reader.drop_oldest(limit, cache(self._read_begin))
         self.metrics.put(exporter.LOG_SIZE, dropped.left_bytes)
         self.metrics.add(exporter.LOG_DROPPED, dropped.bytes)
+        self.account.refresh()  # notes that were deleted with their date are told of no longer
         if dropped.bytes:
             said = (
                 "the Parquet log exceeded monitoring.log_max_bytes (%d): segments to %s were deleted, %d rows in no window yet"
             )
             logger.warning(said, limit, dropped.until, dropped.unevaluated)
             self._dropped = dropped.until
-            self.account.refresh()
 
     def read_state(self) -> LogState:
         """Return what is wrong with the log itself."""
