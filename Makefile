@@ -227,6 +227,11 @@ bench-loop: $(VENV)/.dev ## Attacks and accidents on the loop, and healthy retra
 bench-scale: $(VENV)/.dev ## Scoring millions of rows from file to file against predict_proba in memory, Ray and MLflow; BENCH='--rows 10000000'
 	$(BIN)/python benchmarks/scale.py $(BENCH)
 
+.PHONY: bench-tune
+bench-tune: export OMP_NUM_THREADS = 1
+bench-tune: $(VENV)/.dev ## The best score of a search in a given time, against Optuna by hand and RandomizedSearchCV; BENCH='--seconds 60'
+	$(BIN)/python benchmarks/tune.py $(BENCH)
+
 .PHONY: clean
 clean: ## Remove the environment and everything built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

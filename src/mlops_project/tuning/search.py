@@ -77,6 +77,7 @@ def search(
     config: Config,
     observer: Observer,
     make_engine: Callable[[CrossValidation], Engine] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Found:
     """Search until a budget is spent; whoever searches the same at the same place takes part in it.
 
@@ -90,6 +91,8 @@ def search(
         Told of every trial.
     make_engine
         Returns what judges; default this process, or ``search.processes`` others.
+    clock
+        What ``search.minutes`` are measured by, in seconds.
 
     Raises
     ------
@@ -113,7 +116,7 @@ def search(
         observer.begin(key, place)
         engine = (make_engine or _choose_engine(settings.processes))(rows)
         try:
-            ended = _Run(study, engine, rows, config, observer).go(start)
+            ended = _Run(study, engine, rows, config, observer, clock).go(start)
         finally:
             engine.close()
         found = Found(
@@ -154,14 +157,23 @@ def _name_search(
 class _Run:
     """One process's part of a search."""
 
-    def __init__(self, study: Study, engine: Engine, rows: CrossValidation, config: Config, observer: Observer) -> None:
+    def __init__(
+        self,
+        study: Study,
+        engine: Engine,
+        rows: CrossValidation,
+        config: Config,
+        observer: Observer,
+        clock: Callable[[], float],
+    ) -> None:
         self._study, self._engine, self._folds, self._observer = study, engine, len(rows.folds), observer
-        self._trials, self._deadline = config.search.trials, time.monotonic() + 60 * config.search.minutes
+        self._trials, self._clock = config.search.trials, clock
+        self._deadline = clock() + 60 * config.search.minutes
         self._running: dict[Future[FoldScore], Asked] = {}
 
     @property
     def _seconds_left(self) -> float:
-        return self._deadline - time.monotonic()
+        return self._deadline - self._clock()
 
     def go(self, start: FirstModel | None) -> Ended:
         """Search; return which budget was spent."""

@@ -82,12 +82,10 @@ def test_search_ends_when_nothing_better_comes(project):
     assert len(losses) - 1 - losses.index(min(losses)) == 4
 
 
-def test_time_that_is_over_ends_the_search_and_gives_back_what_was_not_finished(project, monkeypatch):
+def test_time_that_is_over_ends_the_search_and_gives_back_what_was_not_finished(project):
     clock = Clock()
     config = read(project, "search.trials=50", "search.minutes=1")
-    with monkeypatch.context() as patch:
-        patch.setattr("mlops_project.tuning.search.time", clock)
-        found = search(*read_rows(config), config, Observer(), lambda rows: SlowEngine(rows, clock))
+    found = search(*read_rows(config), config, Observer(), lambda rows: SlowEngine(rows, clock), clock)
     assert found.ended == "minutes"
     assert [trial.state for trial in found.trials] == ["complete", "complete", "lost"]
     again, _ = tune(read(project, "search.trials=4"))
@@ -100,7 +98,7 @@ class Clock:
     def __init__(self) -> None:
         self.now = 0.0
 
-    def monotonic(self) -> float:
+    def __call__(self) -> float:
         return self.now
 
 
@@ -152,7 +150,7 @@ def test_search_that_cannot_be_is_named(project, overrides, message):
         tune(read(project, *overrides))
 
 
-def test_processes_judge_at_the_same_time_and_one_that_is_killed_is_replaced(project, monkeypatch):
+def test_processes_judge_at_the_same_time_and_one_that_is_killed_is_replaced(project):
     killed = threading.Event()
 
     class Killer(Observer):
