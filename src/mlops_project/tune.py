@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import msgspec
@@ -37,13 +37,20 @@ ENDS = {
 }
 
 
-def tune(config: Config, step: Step = lambda _: None) -> "tuple[Found, Left]":
+def tune(
+    config: Config, step: Step = lambda _: None, *, engine: Literal["local", "ray"] = "local", address: str | None = None
+) -> "tuple[Found, Left]":
     """Search; a search that was interrupted goes on. The held-out rows are neither fitted nor scored.
 
     Parameters
     ----------
     step
         Called with what is being done, for a progress display.
+    engine
+        Where folds are fitted: here, or on a Ray cluster, one for each of its CPUs (``search.processes`` of them, if that is
+        set). What is tried next is decided here.
+    address
+        Of a Ray cluster; None for ``RAY_ADDRESS``, else one of this machine alone.
 
     Returns
     -------
@@ -59,20 +66,27 @@ def tune(config: Config, step: Step = lambda _: None) -> "tuple[Found, Left]":
     """
     try:
         from mlops_project.tuning.follow import Follower
+        from mlops_project.tuning.runners import ClusterRunner
         from mlops_project.tuning.search import search
     except ModuleNotFoundError as error:
         if error.name != "optuna":
             raise
         raise ConfigError("Optuna is not installed; pip install 'mlops_project[tune]'") from error
+    from mlops_project.engines.choice import find_engine
     from mlops_project.modeling.library_warnings import collect_library_warnings
     from mlops_project.modeling.metrics import PROPER
     from mlops_project.train import read_rows
 
+    place = find_engine(engine, address)
+    runner = None
+    if engine == "ray":
+        size = None if config.search.processes == 1 else config.search.processes
+        runner = lambda rows: ClusterRunner(rows, place, size)  # noqa: E731 - as long as it is
     step("reading the table")
     table, split, contract = read_rows(config)
     follower = Follower(config, PROPER[contract.task], step)
     with collect_library_warnings(), contextlib.closing(follower):  # the training tells what the best one is warned of
-        found = search(table, split, contract, config, follower)
+        found = search(table, split, contract, config, follower, runner)
     assert follower.left is not None
     return found, follower.left
 
@@ -102,15 +116,21 @@ def _choose_target(config: Config, output: Path | None) -> Path:
 @config_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Default CONFIG.tuned.yaml.")
 @click.option("--train", "trains", is_flag=True, help="Train the best as `mlops train` does, gates included.")
+@click.option(
+    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Where folds are fitted."
+)
+@click.option("--address", metavar="HOST:PORT", help="Of a Ray cluster; default RAY_ADDRESS, else one of this machine alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
-def command(config: Config, output: Path | None, trains: bool, as_json: bool) -> None:
+def command(
+    config: Config, output: Path | None, trains: bool, engine: Literal["local", "ray"], address: str | None, as_json: bool
+) -> None:
     """Search parameters by cross-validation of the training rows of CONFIG; write the best as a configuration.
 
     A search that was killed goes on where it was when the same command is given again; more `search.trials` continue it.
     """
     target = _choose_target(config, output)
     with show_progress(config.search.trials + 3, hidden=as_json, bar=BAR) as step:
-        found, left = tune(config, step)
+        found, left = tune(config, step, engine=engine, address=address)
     write_best(found, config, target)
     if as_json:
         print_json(_as_plain(found, left) | {"file": str(target)})

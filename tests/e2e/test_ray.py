@@ -19,6 +19,8 @@ import pytest
 from mlops_project.bundle import MODEL_FILE, Metadata, load_bundle, publish, stage
 from mlops_project.contract import Contract, Feature
 from mlops_project.scoring.batch import Options, score_table
+from mlops_project.tune import tune
+from tests.integration.tuning.searches import make_project, read
 from tests.servers import find_alive, is_alive, plain_environment
 from tests.unit.conftest import build_tiny_model
 
@@ -147,6 +149,43 @@ def test_lost_worker_and_lost_node_lose_nothing(folder, cluster):
     assert (folder / "ray.parquet").read_bytes() == (folder / "local.parquet").read_bytes()
     assert not list(folder.glob(".*"))
     cluster.change("add")
+
+
+def test_search_outlives_a_lost_worker_and_a_lost_node(cluster, tmp_path):
+    journal = make_project(tmp_path) / "trials.jsonl"
+    settings = ("tracking.enabled=false", "search.trials=24", "search.patience=0", f"search.storage={journal}")
+    command = [
+        sys.executable,
+        "-m",
+        "mlops_project.tune",
+        "model.yaml",
+        "--engine",
+        "ray",
+        "--address",
+        cluster.address,
+        "--json",
+    ]
+    command += [part for setting in settings for part in ("--set", setting)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, env=plain_environment(), **pipes) as run:
+        wait_until(lambda: count_ended(journal) >= 3)
+        os.kill(cluster.find_actors()[0].pid, signal.SIGKILL)
+        done = count_ended(journal)
+        wait_until(lambda: count_ended(journal) > done)
+        cluster.change("kill")
+        said, errors = run.communicate(timeout=200)
+    assert run.returncode == 0, errors
+    found = json.loads(said)
+    assert len(found["trials"]) == 24
+    assert {trial["state"] for trial in found["trials"]} <= {"complete", "pruned"}
+    alone, _ = tune(read(tmp_path, "search.trials=1"))
+    assert found["start"]["loss"] == alone.start.loss
+    assert found["trials"][0]["loss"] == alone.trials[0].loss
+    cluster.change("add")
+
+
+def count_ended(journal: Path) -> int:
+    return journal.read_bytes().count(b"datetime_complete") if journal.exists() else 0
 
 
 def test_logged_rows_of_a_bucket_have_the_ids_of_the_log(folder, cluster, s3_endpoint, tmp_path):

@@ -14,14 +14,14 @@ import msgspec
 
 from mlops_project.config import Config
 from mlops_project.contract import Contract
-from mlops_project.errors import ConfigError
+from mlops_project.errors import ConfigError, StackError
 from mlops_project.modeling.choice import CrossValidation
 from mlops_project.modeling.metrics import PROPER
 from mlops_project.tables.first_models import FirstModel
 from mlops_project.tables.splits import Split
 from mlops_project.tables.table import Table
-from mlops_project.tuning.engines import Engine, HereEngine, LostError, ProcessEngine
 from mlops_project.tuning.places import Place, open_place
+from mlops_project.tuning.runners import FoldRunner, HereRunner, LostError, ProcessRunner
 from mlops_project.tuning.searched import Searched, list_searched
 from mlops_project.tuning.spaces import find_edges
 from mlops_project.tuning.study import Asked, Study
@@ -76,7 +76,7 @@ def search(
     contract: Contract,
     config: Config,
     observer: Observer,
-    make_engine: Callable[[CrossValidation], Engine] | None = None,
+    make_runner: Callable[[CrossValidation], FoldRunner] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Found:
     """Search until a budget is spent; whoever searches the same at the same place takes part in it.
@@ -89,7 +89,7 @@ def search(
         Its training rows are compared on.
     observer
         Told of every trial.
-    make_engine
+    make_runner
         Returns what judges; default this process, or ``search.processes`` others.
     clock
         What ``search.minutes`` are measured by, in seconds.
@@ -99,7 +99,7 @@ def search(
     ConfigError
         If nothing can be searched, or no trial could be finished.
     StackError
-        If the place of the trials does not answer.
+        If the place of the trials does not answer, or what judges ends again and again.
     """
     settings = config.search
     rows = CrossValidation(table, split, contract, config, rows=settings.rows, wanted_folds=settings.folds or None)
@@ -114,11 +114,11 @@ def search(
         own = next((one for one in searched if one.estimator == config.model.estimator), None)
         start = None if own is None else FirstModel(config.model.estimator, dict(config.model.params))
         observer.begin(key, place)
-        engine = (make_engine or _choose_engine(settings.processes))(rows)
+        runner = (make_runner or _choose_runner(settings.processes))(rows)
         try:
-            ended = _Run(study, engine, rows, config, observer, clock).go(start)
+            ended = _Run(study, runner, rows, config, observer, clock).go(start)
         finally:
-            engine.close()
+            runner.close()
         found = Found(
             key=key,
             metric=PROPER[contract.task],
@@ -137,8 +137,8 @@ def search(
         place.close()
 
 
-def _choose_engine(processes: int) -> Callable[[CrossValidation], Engine]:
-    return HereEngine if processes == 1 else lambda rows: ProcessEngine(rows, processes)
+def _choose_runner(processes: int) -> Callable[[CrossValidation], FoldRunner]:
+    return HereRunner if processes == 1 else lambda rows: ProcessRunner(rows, processes)
 
 
 def _name_search(
@@ -160,16 +160,17 @@ class _Run:
     def __init__(
         self,
         study: Study,
-        engine: Engine,
+        runner: FoldRunner,
         rows: CrossValidation,
         config: Config,
         observer: Observer,
         clock: Callable[[], float],
     ) -> None:
-        self._study, self._engine, self._folds, self._observer = study, engine, len(rows.folds), observer
+        self._study, self._runner, self._folds, self._observer = study, runner, len(rows.folds), observer
         self._trials, self._clock = config.search.trials, clock
         self._deadline = clock() + 60 * config.search.minutes
         self._running: dict[Future[FoldScore], Asked] = {}
+        self._faults = 0
 
     @property
     def _seconds_left(self) -> float:
@@ -194,7 +195,7 @@ class _Run:
         return self._study.find_end() or "minutes"
 
     def _fill(self) -> None:
-        while len(self._running) < self._engine.slots and self._seconds_left > 0:
+        while len(self._running) < self._runner.slots and self._seconds_left > 0:
             asked = self._study.ask()
             if asked is None:
                 return
@@ -205,7 +206,7 @@ class _Run:
         self._submit(asked)
 
     def _submit(self, asked: Asked) -> None:
-        self._running[self._engine.submit(asked.model, len(asked.scores))] = asked
+        self._running[self._runner.submit(asked.model, len(asked.scores))] = asked
 
     def _follow(self, asked: Asked, future: "Future[FoldScore]") -> None:
         """Begin the trial's next fold, or end it."""
@@ -217,9 +218,16 @@ class _Run:
                 self._submit(asked)
             else:
                 self._fail(asked, lost)
+        except StackError as error:
+            self._fail(asked, error)
+            self._faults += 1
+            if self._faults == LOST_TIMES:  # one after the other: it is not the trials
+                self._cut()
+                raise
         except Exception as error:  # noqa: BLE001 - parameters that do not go together end this trial alone
             self._fail(asked, error)
         else:
+            self._faults = 0
             if self._study.report(asked, score):
                 self._end(asked, lambda: self._study.prune(asked))
             elif len(asked.scores) == self._folds:

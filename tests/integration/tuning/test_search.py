@@ -3,15 +3,17 @@
 import os
 import signal
 import threading
+from concurrent.futures import Future
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from mlops_project.errors import ConfigError
+from mlops_project.engines.local import LocalEngine
+from mlops_project.errors import ConfigError, StackError
 from mlops_project.train import read_rows
 from mlops_project.tune import tune
-from mlops_project.tuning.engines import HereEngine
+from mlops_project.tuning.runners import ClusterRunner, HereRunner
 from mlops_project.tuning.search import Observer, search
 from tests.integration.tuning.searches import ROWS, read, tell
 
@@ -85,7 +87,7 @@ def test_search_ends_when_nothing_better_comes(project):
 def test_time_that_is_over_ends_the_search_and_gives_back_what_was_not_finished(project):
     clock = Clock()
     config = read(project, "search.trials=50", "search.minutes=1")
-    found = search(*read_rows(config), config, Observer(), lambda rows: SlowEngine(rows, clock), clock)
+    found = search(*read_rows(config), config, Observer(), lambda rows: SlowRunner(rows, clock), clock)
     assert found.ended == "minutes"
     assert [trial.state for trial in found.trials] == ["complete", "complete", "lost"]
     again, _ = tune(read(project, "search.trials=4"))
@@ -102,7 +104,7 @@ class Clock:
         return self.now
 
 
-class SlowEngine(HereEngine):
+class SlowRunner(HereRunner):
     """Takes 3.5 s for a fold, of which a trial has 5."""
 
     def __init__(self, rows, clock) -> None:
@@ -168,3 +170,37 @@ def test_processes_judge_at_the_same_time_and_one_that_is_killed_is_replaced(pro
     assert len(found.trials) == 8
     alone, _ = tune(read(project, "search.trials=2", f"search.storage={project / 'alone.jsonl'}"))
     assert tell(found.trials[:1]) == tell(alone.trials[:1])  # the start is the same
+
+
+def test_processes_of_an_engine_judge_as_this_process_does(project):
+    config = read(project, "search.trials=4")
+    found = search(*read_rows(config), config, Observer(), lambda rows: ClusterRunner(rows, LocalEngine(), 2))
+    alone, _ = tune(read(project, "search.trials=2", f"search.storage={project / 'alone.jsonl'}"))
+    assert [trial.state for trial in found.trials if not trial.counts] == []
+    assert found.start.loss == alone.start.loss
+    assert tell(found.trials[:1]) == tell(alone.trials[:1])
+
+
+class Broken:
+    """An engine's processes that are gone for good."""
+
+    slots = 1
+
+    def __init__(self, rows) -> None:
+        self.submitted = 0
+
+    def submit(self, model, fold):
+        self.submitted += 1
+        future = Future()
+        future.set_exception(StackError("no actor could be started"))
+        return future
+
+    def close(self) -> None:
+        pass
+
+
+def test_engine_that_ends_again_and_again_ends_the_search_and_not_all_its_trials(project):
+    config, made = read(project, "search.trials=50"), []
+    with pytest.raises(StackError, match="no actor could be started"):
+        search(*read_rows(config), config, Observer(), lambda rows: made.append(Broken(rows)) or made[0])
+    assert made[0].submitted <= 4

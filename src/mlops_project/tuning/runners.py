@@ -1,5 +1,6 @@
-"""Where models are fitted to folds: in this process, or in several others. The search itself stays where it is."""
+"""Where models are fitted to folds: here, in other processes, or on a cluster. The search itself stays where it is."""
 
+import contextlib
 import math
 import multiprocessing
 import signal
@@ -10,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from mlops_project.engines.pool import Engine
 from mlops_project.modeling.choice import CrossValidation
 from mlops_project.process import end_with_parent
 from mlops_project.tables.first_models import FirstModel
@@ -20,7 +22,7 @@ class LostError(Exception):
     """The process that judged a model is gone; another may judge it."""
 
 
-class Engine(Protocol):
+class FoldRunner(Protocol):
     """Judges models.
 
     Attributes
@@ -59,7 +61,7 @@ def score_fold(rows: CrossValidation, model: FirstModel, fold: int) -> FoldScore
     return FoldScore(root, error / (2 * root) if root else 0.0)  # the delta method
 
 
-class HereEngine:
+class HereRunner:
     """Judges in this process, one after the other; a fold is done when ``submit`` returns."""
 
     slots = 1
@@ -80,7 +82,7 @@ class HereEngine:
         """Nothing runs."""
 
 
-class ProcessEngine:
+class ProcessRunner:
     """Judges in several processes, each with one thread; one that dies is replaced."""
 
     def __init__(self, rows: CrossValidation, processes: int) -> None:
@@ -110,6 +112,36 @@ class ProcessEngine:
         self._pool.shutdown(cancel_futures=True)
 
 
+class ClusterRunner:
+    """Judges in the processes of an engine, which gives what a lost one did to another."""
+
+    def __init__(self, rows: CrossValidation, engine: Engine, size: int | None) -> None:
+        self._open = contextlib.ExitStack()
+        self._pool = self._open.enter_context(engine.open(_FoldWork(rows), size))
+        self.slots = self._pool.size
+
+    def submit(self, model: FirstModel, fold: int) -> "Future[FoldScore]":
+        """Fit and score in one of the processes."""
+        return self._pool.submit((with_one_thread(model), fold))
+
+    def close(self) -> None:
+        """End the processes, whatever they are at."""
+        self._open.close()
+
+
+class _FoldWork:
+    """What each process of an engine does."""
+
+    def __init__(self, rows: CrossValidation) -> None:
+        self._rows = rows
+
+    def start(self) -> None:
+        _use_one_thread()
+
+    def run(self, task: tuple[FirstModel, int]) -> FoldScore:
+        return _score_sent(self._rows, *task)
+
+
 def _hand_on(inner: "Future[FoldScore]", outer: "Future[FoldScore]") -> None:
     error = None if inner.cancelled() else inner.exception()
     if inner.cancelled() or isinstance(error, BrokenProcessPool):
@@ -133,19 +165,27 @@ _rows: CrossValidation | None = None
 
 
 def _start_process(rows: CrossValidation) -> None:
-    from threadpoolctl import threadpool_limits
-
     global _rows  # noqa: PLW0603 - a process of the pool has one, and gets the rows once
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
     end_with_parent()
+    _use_one_thread()
+    _rows = rows
+
+
+def _use_one_thread() -> None:
+    from threadpoolctl import threadpool_limits
+
     threadpool_limits(1)
     warnings.simplefilter("ignore")  # the training tells what the best model is warned of
-    _rows = rows
 
 
 def _score_there(model: FirstModel, fold: int) -> FoldScore:
     assert _rows is not None
+    return _score_sent(_rows, model, fold)
+
+
+def _score_sent(rows: CrossValidation, model: FirstModel, fold: int) -> FoldScore:
     try:
-        return score_fold(_rows, model, fold)
+        return score_fold(rows, model, fold)
     except Exception as error:  # noqa: BLE001 - libraries raise what they like
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None  # as it can be sent
