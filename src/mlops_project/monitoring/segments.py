@@ -13,15 +13,14 @@ from mlops_project.monitoring.results import AspectDrift, Bins, Reason
 from mlops_project.monitoring.rules import describe_rule
 from mlops_project.monitoring.two_sample import compare_shares
 from mlops_project.reference.bins import FeatureProfile
-from mlops_project.reference.distances import Floats
 from mlops_project.reference.groups import join_bins
 from mlops_project.reference.profile import ReferenceProfile
 from mlops_project.reference.segments import QUARTERS, SCALE, SegmentProfile, Sums, add_up, mark_groups, score_targets
 
 Marks = npt.NDArray[np.bool_]
-LEAST_ROWS = 30  # of a segment in the window
+LEAST_ROWS = 50  # of a segment, and of all others, on both sides
 LEAST_SHIFT, LEAST_RISE = 0.35, 0.05  # standard deviations, and share of the rows, that a change in a segment must come to
-FLOOR = 0.25  # of a target's variance: a segment in which few values differ by chance varies more than it shows
+FLOOR = 0.5  # of a target's variance: a segment in which few values differ by chance varies more than it shows
 NEAR = 0.8  # of the strongest evidence, at which the rule with one condition is named instead
 DISTANCE = 0.42  # Jensen–Shannon distance of a shift by a standard deviation
 
@@ -108,14 +107,16 @@ def _find_shift(before: Sums, now: Sums, place: int, checks: int, able: Marks, *
     )
     least = LEAST_RISE if binary else LEAST_SHIFT
     scores = np.where(able & enough & (np.abs(sizes) >= least), np.abs(sizes) / errors, 0.0)
-    return _choose(scores, sizes, checks)
-
-
-def _choose(scores: Floats, sizes: Floats, checks: int) -> Change:
     if not len(scores) or not scores.max() > 0:
         return Change(0, 1.0, 0.0)
-    best = int(np.argmax(scores >= NEAR * scores.max()))  # those with one condition come first
-    return Change(best, min(1.0, checks * float(2 * special.ndtr(-scores.max()))), float(sizes[best]))
+    strongest = int(np.argmax(scores))
+    best = int(np.argmax(scores >= NEAR * scores[strongest]))  # those with one condition come first
+    freedom = min(inside[0][strongest], inside[1][strongest]) - 1
+    p_value = float(2 * special.stdtr(freedom, -scores[strongest]))
+    if binary:  # shares near 0 or 1 are far from normal
+        hits, rows_in = ([int(part[strongest]) for part in pair] for pair in (inside[2:], inside[:2]))
+        p_value = max(p_value, compare_shares(hits[0], rows_in[0], hits[1], rows_in[1]).p_value)
+    return Change(best, min(1.0, checks * p_value), float(sizes[best]))
 
 
 def _find_gaps(before: Sums, now: Sums, place: int, checks: int, able: Marks) -> Change:
