@@ -94,7 +94,7 @@ def run_estimate(options: argparse.Namespace) -> str:
     """Estimate performance without labels, ours and NannyML's."""
     file = find_folder(options) / "estimate.csv"
     if not options.render:
-        cbpe.measure(1 if options.quick else cbpe.SPLITS).to_csv(file, index=False)
+        cbpe.measure(1 if options.quick else cbpe.SPLITS, alone=options.only == ["ours"]).to_csv(file, index=False)
     return cbpe.render(pd.read_csv(file, keep_default_na=False, na_values=[""])) if file.exists() else ""
 
 

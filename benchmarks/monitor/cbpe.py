@@ -42,6 +42,8 @@ from mlops_project.contract import Contract, Feature
 from mlops_project.modeling.metrics import Scored, compute_metrics
 from mlops_project.monitoring.estimate import Estimator
 from mlops_project.reference.performance import build_reference_performance
+from mlops_project.reference.profile import Profiler, build_reference
+from mlops_project.reference.sensitivity import Shift
 from mlops_project.runtime import Predictions
 
 CHANGES = {"none": 0.0, "shift": 0.5, "strong shift": 1.0, "concept drift": 0.0}  # log-odds per deviation along the direction
@@ -100,6 +102,7 @@ SUBJECTS = {
     "counts": Subject(load_counts, 6_000, 2_000, 1_000, regression=True),
 }
 MODELS = {
+    "shallow": (RandomForestClassifier, RandomForestRegressor, {"n_estimators": 100, "max_depth": 3}),
     "forest": (RandomForestClassifier, RandomForestRegressor, {"n_estimators": 100}),
     "boosting": (HistGradientBoostingClassifier, HistGradientBoostingRegressor, {}),
     "linear": (LogisticRegression, Ridge, {}),
@@ -136,11 +139,13 @@ class Case:
         """Return our reference's metrics, and per window each metric's estimate with its interval."""
         columns, scored = self.take(self.held_out)
         reference = build_reference_performance(columns, scored.predictions, scored.truth, self.contract, Config(), seed=seed)
-        answers = {}
+        answers, profile = {}, build_reference(columns, None, self.contract, seed=seed)
         for change, rows in self.windows.items():
-            estimator = Estimator(reference, self.contract, seed=seed)
+            estimator, counted = Estimator(reference, self.contract, seed=seed), Profiler(profile)
             columns, scored = self.take(rows)
             estimator.add(columns, scored.predictions)
+            counted.add(columns)
+            estimator.shift = Shift(counted.features)
             answers[change] = {item.name: (item.value, item.low, item.high) for item in estimator.estimate()}
         return {name: metric.value for name, metric in reference.metrics.items()}, answers
 
@@ -199,21 +204,18 @@ def draw_window(values: np.ndarray, rest: np.ndarray, size: int, strength: float
     return rest[np.argsort(-(strength * np.clip(along, -3, 3) + rng.gumbel(size=len(rest))))[:size]]
 
 
-def compare(name: str, splits: int) -> Iterator[dict[str, Any]]:
-    """Yield one row per window and metric."""
+def compare(name: str, splits: int, *, alone: bool = False) -> Iterator[dict[str, Any]]:
+    """Yield one row per window and metric; alone: without NannyML."""
     subject = SUBJECTS[name]
     frame = subject.load()
     root = BUILD / "cbpe" / name
     shutil.rmtree(root, ignore_errors=True)
     cases = {f"{model}-{split}": make_case(subject, frame, model, split) for model, split in product(MODELS, range(splits))}
-    for key, case in cases.items():
-        case.write(root / key)
-    nannyml = next(contestant for contestant in CONTESTANTS if contestant.name == "nannyml")
-    command = [str(nannyml.python), str(HERE / "cbpe_nannyml.py"), *(str(root / key) for key in cases)]
-    subprocess.run(command, check=True, env=os.environ | SILENT | ONE_THREAD, stdout=subprocess.DEVNULL)
+    if not alone:
+        ask_nannyml(root, cases)
     for key, case in cases.items():
         reference, ours = case.estimate(seed=1)
-        theirs = json.loads((root / key / "estimates.json").read_text())
+        theirs = {} if alone else json.loads((root / key / "estimates.json").read_text())
         for number, (change, estimates) in enumerate(ours.items()):
             realised = case.realise(change)
             for metric in estimates.keys() & realised.keys() & reference.keys():
@@ -227,19 +229,30 @@ def compare(name: str, splits: int) -> Iterator[dict[str, Any]]:
                 yield row
 
 
+def ask_nannyml(root: Path, cases: dict[str, Case]) -> None:
+    """Let NannyML estimate every case."""
+    for key, case in cases.items():
+        case.write(root / key)
+    nannyml = next(contestant for contestant in CONTESTANTS if contestant.name == "nannyml")
+    command = [str(nannyml.python), str(HERE / "cbpe_nannyml.py"), *(str(root / key) for key in cases)]
+    subprocess.run(command, check=True, env=os.environ | SILENT | ONE_THREAD, stdout=subprocess.DEVNULL)
+
+
 def judge(who: str, value: float, low: float, high: float, truth: float) -> dict[str, float]:
     """Return the error of a value and whether its interval holds what was realised."""
     return {who: abs(value - truth), f"{who} covers": float(low <= truth <= high)}
 
 
-def measure(splits: int) -> pd.DataFrame:
+def measure(splits: int, *, alone: bool = False) -> pd.DataFrame:
     """Return one row per table, model, split, window and metric."""
-    return pd.DataFrame([row for name in SUBJECTS for row in compare(name, splits)])
+    return pd.DataFrame([row for name in SUBJECTS for row in compare(name, splits, alone=alone)])
 
 
 def render(rows: pd.DataFrame) -> str:
     """Return the tables: errors where nothing broke the assumption, and coverage by what changed."""
     kept = rows[rows["change"] != "concept drift"]
+    if "NannyML" not in rows:
+        return render_coverage(rows)
     covers = [f"{who} covers" for who in WHO]
     errors: Rows = [("table", "metric", "ours", "NannyML", "as held-out", *(f"covered, {who}" for who in WHO[:2]))]
     for (table, metric), group in kept[kept["metric"].isin(SHOWN)].groupby(["table", "metric"]):
@@ -260,3 +273,13 @@ def render(rows: pd.DataFrame) -> str:
         f"Without concept drift and over all metrics our interval covers {kept[covers[0]].mean():.1%}."
     )
     return f"{draw(errors)}\n\n{said}\n\n{draw(held)}"
+
+
+def render_coverage(rows: pd.DataFrame) -> str:
+    """Return how often our intervals hold what the labels say, by kind of model and change."""
+    kinds = rows["model"].str.partition("-")[0]
+    table: Rows = [("model", *CHANGES)]
+    for kind in (*MODELS, "all"):
+        group = rows if kind == "all" else rows[kinds == kind]
+        table.append((kind, *(percent(group.loc[group["change"] == change, "ours covers"].mean()) for change in CHANGES)))
+    return f"{len(rows)} estimates; share of the intervals that hold what the labels say:\n\n{draw(table)}"

@@ -11,7 +11,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ class Plan:
     """How much is tried."""
 
     parts: int = 2
+    windows: int = 200
     onsets: int = ONSETS
     domain: bool = True
     shuffled: bool = True
@@ -41,7 +42,7 @@ class Plan:
 
 
 FULL = Plan()
-QUICK = Plan(parts=1, onsets=3, domain=False)
+QUICK = Plan(parts=1, windows=100, onsets=3, domain=False)
 
 
 def list_cases(tables: tuple[str, ...], plan: Plan) -> list[tuple[Case, bool]]:
@@ -63,7 +64,7 @@ def watch(table: str, plan: Plan) -> list[dict[str, Any]]:
     records = []
     for case, shuffled in list_cases((table,), plan):
         try:
-            replay = Replay(season, frame, case, shuffled=shuffled, domain=plan.domain)
+            replay = Replay(season, frame, case, shuffled=shuffled, domain=plan.domain, logged=plan.windows)
         except IndexError:  # the table has no such part
             continue
         if len(replay.spans) < FEWEST:
@@ -171,12 +172,12 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--quiet", action="store_true", help="no faults")
+    parser.add_argument("--ordered", action="store_true", help="no shuffled control")
     parser.add_argument("--tables", type=lambda text: tuple(text.split(",")), default=tuple(seasons.TRIED))
     parser.add_argument("--render", action="store_true")
     options = parser.parse_args()
     plan = QUICK if options.quick else FULL
-    if options.quiet:
-        plan = Plan(plan.parts, plan.onsets, plan.domain, plan.shuffled, faults=False)
+    plan = replace(plan, faults=not options.quiet, shuffled=not options.ordered)
     if not options.render:
         measure(options.file, options.tables, plan)
     print(render([json.loads(line) for line in options.file.read_text().splitlines()]))

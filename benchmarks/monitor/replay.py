@@ -52,7 +52,16 @@ class Case:
 class Replay:
     """A trained model and its log; ``history`` grows with every window that is evaluated."""
 
-    def __init__(self, season: Season, frame: pd.DataFrame, case: Case, *, shuffled: bool = False, domain: bool = True) -> None:
+    def __init__(
+        self,
+        season: Season,
+        frame: pd.DataFrame,
+        case: Case,
+        *,
+        shuffled: bool = False,
+        domain: bool = True,
+        logged: int = LOGGED,
+    ) -> None:
         self.case, self.domain = case, domain
         self.settings = MonitoringConfig(every_minutes=MINUTES[case.length], min_rows=MIN_ROWS)
         self.rng = np.random.default_rng(zlib.crc32(str(case).encode()))
@@ -60,8 +69,8 @@ class Replay:
             times = frame["time"]
             frame = frame.iloc[self.rng.permutation(len(frame))].assign(time=times.to_numpy()).reset_index(drop=True)
         spans = cut_windows(frame["time"].to_numpy(), self.settings)
-        spans = spans[: len(spans) - case.part * LOGGED]
-        first = spans[-min(LOGGED, len(spans) // 2)][0]
+        spans = spans[: len(spans) - case.part * logged]
+        first = spans[-min(logged, len(spans) // 2)][0]
         self.table = frame.iloc[max(0, first - TRAINED) : spans[-1][1]].reset_index(drop=True)
         first -= max(0, first - TRAINED)
         times = self.table["time"].astype("datetime64[us]")

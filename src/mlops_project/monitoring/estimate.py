@@ -1,6 +1,6 @@
 """Performance without labels: CBPE for classes, direct loss estimation for values, with intervals for the realised metric."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from mlops_project.reference.calibration import Calibrator
 from mlops_project.reference.direct_loss import ErrorModel, SizeModel
 from mlops_project.reference.expected import NAMES, compute_expected_sets
 from mlops_project.reference.performance import ReferencePerformance
+from mlops_project.reference.sensitivity import Shift
 from mlops_project.runtime import Floats, Predictions
 
 MAX_ROWS = 50_000  # kept of a window; the sample's own error is then under 0.3 % of accuracy
@@ -23,6 +24,8 @@ MIN_ROWS = 30
 # A 95 % interval reaches this many standard errors to each side. Measured, not derived: in runs of benchmarks/monitor/cbpe.py
 # 1.96 held 92-94 %; on simulated calibrated scores 1.96 holds 96 % and this 98 %.
 WIDTH = 2.1
+UNSURE = 2.0  # times the variance that held-out rows show a shift to bring: they show a few directions of many
+MOST_OUTSIDE = 0.25  # share of rows with values that the held-out rows hardly have, above which nothing is estimated
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,14 @@ class Estimator:
     ----------
     rows
         How many rows have been taken so far.
+    shift
+        How their mix differs from the held-out rows; whoever counts the window sets it. None: not at all.
     """
 
     def __init__(self, reference: ReferencePerformance, contract: Contract, *, seed: int) -> None:
         self.rows = 0
-        self._calibrator, self._errors = reference.calibrator, reference.error_model
+        self.shift: Shift | None = None
+        self._reference, self._calibrator, self._errors = reference, reference.calibrator, reference.error_model
         self._sizes = SizeModel(reference.error_model, contract) if reference.error_model else None
         self._limit = min(MAX_ROWS, max(MIN_SAMPLE_ROWS, MAX_CELLS // max(len(contract.classes), 1)))
         self._seed, self._rng = seed, np.random.default_rng(seed)
@@ -112,14 +118,41 @@ class Estimator:
         if len(order) == self._limit:
             self._bound = float(keys[order[-1]])
 
+    @property
+    def is_outside(self) -> bool:
+        """Whether too many rows have values that the held-out rows hardly have."""
+        return self.shift is not None and self.shift.outside > MOST_OUTSIDE
+
+    def expect_rarest(self) -> float | None:
+        """Return how many rows of its rarest class the window is expected to have; None for values, or without calibrator."""
+        if self._calibrator is None or self.rows < MIN_ROWS:
+            return None
+        self._prune()
+        scores = self._kept[0][:MIN_SAMPLE_ROWS, 1:]  # sorted by their random numbers: any part is a sample
+        return float(self._calibrator.calibrate(scores).mean(axis=0).min()) * self.rows
+
+    def _widen(self, name: str, error: float) -> float:
+        """Add to a metric's standard error what the calibration's own bias and the shift of the mix bring.
+
+        The bias is what an estimate by calibrations that had not seen the held-out rows missed of the measured value there,
+        beyond the chance of those rows.
+        """
+        measured, checked = self._reference.metrics.get(name), self._reference.checked.get(name)
+        missed = 0.0 if measured is None or checked is None else max((checked - measured.value) ** 2 - measured.error**2, 0.0)
+        moved = UNSURE * self._reference.sensitivity.get(name, 0.0) * (self.shift.divergence if self.shift else 0.0)
+        return float(np.sqrt(error**2 + missed + moved))
+
     def estimate(self) -> tuple[Estimate, ...]:
-        """Estimate every metric that can be; none from fewer than ``MIN_ROWS`` rows or without calibrator or error model."""
-        if self.rows < MIN_ROWS or (self._calibrator is None and self._errors is None):
+        """Estimate every metric that can be.
+
+        None from fewer than ``MIN_ROWS`` rows, without calibrator or error model, or where the window ``is_outside``.
+        """
+        if self.rows < MIN_ROWS or (self._calibrator is None and self._errors is None) or self.is_outside:
             return ()
         self._prune()
         kept, rng = self._kept[0], np.random.default_rng(self._seed)
         if self._calibrator is not None:
-            return _estimate_classes(kept, self.rows, self._calibrator, rng)
+            return _estimate_classes(kept, self.rows, self._calibrator, rng, self._widen)
         assert self._errors is not None
         return _estimate_values(kept[:, 1], self.rows, self._errors)
 
@@ -131,13 +164,15 @@ def _stack(predictions: Predictions) -> Floats:
     return np.column_stack([predictions.indices, predictions.probabilities]).astype(np.float64)
 
 
-def _estimate_classes(kept: Floats, n_rows: int, calibrator: Calibrator, rng: np.random.Generator) -> tuple[Estimate, ...]:
+def _estimate_classes(
+    kept: Floats, n_rows: int, calibrator: Calibrator, rng: np.random.Generator, widen: Callable[[str, float], float]
+) -> tuple[Estimate, ...]:
     indices, scores = kept[:, 0].astype(np.int64), kept[:, 1:]
     values = compute_expected_sets(indices, scores, calibrator.calibrate(scores)[None])[:, 0]
     used = min(len(kept), max(MIN_SPREAD_ROWS, SPREAD_CELLS // scores.shape[1]))
     errors = _spread(kept[:used], len(kept), n_rows, calibrator, rng)  # sorted by their random numbers: any part is a sample
     return tuple(
-        _limit(name, float(value), float(error))
+        _limit(name, float(value), widen(name, float(error)))
         for name, value, error in zip(NAMES, values, errors, strict=True)
         if np.isfinite(value) and np.isfinite(error)
     )

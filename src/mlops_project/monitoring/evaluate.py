@@ -29,6 +29,7 @@ from mlops_project.prediction_log.reader import Labels, LogReader, Window, to_co
 from mlops_project.reference.performance import read_reference_performance
 from mlops_project.reference.profile import Profiler, ReferenceProfile, load_reference
 from mlops_project.reference.repeats import RepeatCounter
+from mlops_project.reference.sensitivity import Shift
 
 
 def evaluate_window(
@@ -79,6 +80,8 @@ def evaluate_window(
         judge = Judge(collect_past(profile, previous, accepted), order.is_dependent)
         samples = _pair_samples(sample, bundle) if sample and rows else {}
         drift = compute_drift(profile, profiler, config.monitoring, **samples, repeats=repeats, judge=judge, seed=seed)
+    if estimator is not None and profiler is not None:
+        estimator.shift = Shift(profiler.features)
     labelled, labels, came = _read_labelled(config, reader, window, bundle)
     performance = compute_performance(
         reference,

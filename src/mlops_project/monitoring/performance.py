@@ -20,6 +20,7 @@ from mlops_project.reference.performance import ReferencePerformance
 from mlops_project.sections import GatesConfig, MonitoringConfig
 
 CONFIDENCE = 0.95
+FEW_ROWS = 30  # of a class in a window, expected: with fewer a metric that ranks or counts them swings from window to window
 CHANCE = 2.326  # standard errors that chance exceeds in one window of a hundred, to one side
 
 
@@ -82,7 +83,7 @@ def compute_performance(
         else ()
     )
     estimated = _judge_estimates(estimate, reference, settings) if estimate else ()
-    assumed = _list_assumptions(reference, contract, metric) if estimated else ()
+    assumed = (*_list_assumptions(reference, contract, metric), *_warn_of_few(estimate)) if estimated and estimate else ()
     live_reason = (
         chosen or _explain(metric, live, settings, coverage) or _explain_no_live(metric, live, labelled_rows, settings)
     )
@@ -226,6 +227,20 @@ def _explain(
     metric: str, values: tuple[MetricValue, ...], settings: MonitoringConfig, coverage: float | None = None
 ) -> Reason | None:
     """Say what the deciding metric shows, and on which share of the predictions; None if it is not among the values."""
+
+
+def _warn_of_few(estimate: Estimator) -> tuple[Reason, ...]:
+    """Say that the window hardly has a class."""
+    rarest = estimate.expect_rarest()
+    if rarest is None or rarest >= FEW_ROWS:
+        return ()
+    return (Reason(kind="few-of-a-class", values={"rows": round(rarest), "few": FEW_ROWS}),)
+
+
+def _explain(
+    metric: str, values: tuple[MetricValue, ...], settings: MonitoringConfig, coverage: float | None = None
+) -> Reason | None:
+    """Say what the deciding metric shows, and on which share of the predictions; None if it is not among the values."""
     for value in values:
         if value.name == metric:
             figures = {name: getattr(value, name) for name in ("value", "low", "high", "rows", "reference")}
@@ -252,6 +267,8 @@ def _explain_no_estimate(
         return Reason(kind="estimate-undefined", values={"metric": metric})
     if reference.calibrator is None and reference.error_model is None:
         return Reason(kind="estimate-uncalibrated", values={"rows": reference.rows})
+    if estimate is not None and estimate.shift is not None and estimate.is_outside:
+        return Reason(kind="estimate-outside", values={"name": estimate.shift.column, "share": estimate.shift.outside})
     if estimate is not None and estimate.rows >= MIN_ROWS:
         return Reason(kind="estimate-nothing")
     return Reason(kind="estimate-few", values={"rows": estimate.rows if estimate else 0, "needed": MIN_ROWS})

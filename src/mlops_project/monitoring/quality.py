@@ -71,6 +71,8 @@ def _is_usual(check: _Check, tallies: Sequence[Tally], judge: Judge | None) -> b
         return past.windows < NEEDED or past.is_absent(int(tally.profile.cells[place]))
     if highest is None:
         return past.constant or past.windows < NEEDED or _fills_half(tally) or (_is_graded(tally) and past.fullest >= NEARLY)
+    if check.fault.kind == "missing" and 2 * (check.now - check.rise) >= 1:  # gusts are noted on some days only
+        return True
     if check.fault.kind == "out-of-range" and past.is_near(tally.profile, tally.smallest, tally.largest):
         return True
     return check.now <= judge.find_share_limit(max(highest, check.now - check.rise), tally.rows)

@@ -114,6 +114,10 @@ ENGLISH: dict[str, str] = {
         "more and train again"
     ),
     "estimate-nothing": "nothing estimated: no metric that the window and the held-out rows define",
+    "estimate-outside": (
+        "nothing estimated: {share:percent} more rows than among the held-out ones have a value of {name} that is missing, "
+        "unknown or out of the training range; only labels can say how good the model is there"
+    ),
     "estimate-few": "nothing estimated: {rows:count} rows, {needed:count} are needed",
     # what an estimate rests on
     "no-concept-drift": (
@@ -130,6 +134,10 @@ ENGLISH: dict[str, str] = {
         "The probabilities, calibrated on {rows:count} held-out rows, where {metric:metric} is estimated at "
         "{estimated:figure} and measured at {measured:figure}, mean the same for new rows: of those given 0.8, 80 % "
         "are right."
+    ),
+    "few-of-a-class": (
+        "Only about {rows:count} rows of the rarest class are expected in this window; with fewer than {few:count} the "
+        "estimate swings from window to window: look at several."
     ),
     "rows-covered": "Rows come from the range that the held-out rows cover.",
     "rows-covered-classes": "Rows come from the range that the held-out rows cover. Each class is calibrated against the rest.",

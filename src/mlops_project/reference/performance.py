@@ -15,6 +15,7 @@ from mlops_project.modeling.side_work import SideWork
 from mlops_project.reference.calibration import Calibrator, fit_calibrator
 from mlops_project.reference.direct_loss import MIN_ROWS, ErrorModel, fit_error_model
 from mlops_project.reference.expected import compute_expected
+from mlops_project.reference.sensitivity import measure_sensitivity
 from mlops_project.runtime import Predictions
 
 MIN_CALIBRATION_ROWS = 30
@@ -58,6 +59,9 @@ class ReferencePerformance(msgspec.Struct, frozen=True, kw_only=True):
     checked
         The same from calibration that had not seen the row it judges: its distance from ``metrics`` is the estimate's error
         where nothing changed.
+    sensitivity
+        Metric → variance of that error per unit of χ² divergence of the mix of rows; empty for regression, and of an older
+        training.
     """
 
     rows: int
@@ -67,6 +71,7 @@ class ReferencePerformance(msgspec.Struct, frozen=True, kw_only=True):
     error_model: ErrorModel | None = None
     estimated: dict[str, float] = {}
     checked: dict[str, float] = {}
+    sensitivity: dict[str, float] = {}
 
 
 def build_reference_performance(
@@ -114,18 +119,21 @@ def build_reference_performance(
     if n_rows < MIN_CALIBRATION_ROWS:
         return ReferencePerformance(rows=n_rows, metrics=metrics, priors=priors)
     if n_rows > MAX_CALIBRATION_ROWS:
-        scored = scored.take(np.sort(rng.choice(n_rows, MAX_CALIBRATION_ROWS, replace=False)))
+        kept = np.sort(rng.choice(n_rows, MAX_CALIBRATION_ROWS, replace=False))
+        scored, columns = scored.take(kept), {name: np.asarray(values)[kept] for name, values in columns.items()}
     basis = ReferencePerformance(rows=n_rows, metrics=metrics, priors=priors)
     calibrated = side.attempt(
         "the calibration of the scores was",
-        lambda: _calibrate(basis, scored, rng),
+        lambda: _calibrate(basis, columns, scored, contract, rng),
         without="so performance cannot be estimated before labels come",
     )
     return calibrated or basis
 
 
-def _calibrate(basis: ReferencePerformance, scored: Scored, rng: np.random.Generator) -> ReferencePerformance:
-    """Add the calibrator, and what it estimates for the held-out rows themselves."""
+def _calibrate(
+    basis: ReferencePerformance, columns: Mapping[str, Any], scored: Scored, contract: Contract, rng: np.random.Generator
+) -> ReferencePerformance:
+    """Add the calibrator, what it estimates for the held-out rows themselves, and how far it errs on other mixes of them."""
     indices, scores = scored.indices, scored.probabilities
     calibrator, outside = fit_calibrator(scores, scored.truth, rng)
     if not np.isfinite(np.asarray(calibrator.curves)).all():
@@ -135,6 +143,7 @@ def _calibrate(basis: ReferencePerformance, scored: Scored, rng: np.random.Gener
         calibrator=calibrator,
         estimated=compute_expected(indices, scores, calibrator.calibrate(scores)),
         checked=compute_expected(indices, scores, outside),
+        sensitivity=measure_sensitivity(columns, scored, outside, contract, rng),
     )
 
 
