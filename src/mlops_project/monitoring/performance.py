@@ -223,12 +223,6 @@ def _find_selection(
     return Reason(kind="live-selective", values={"label": contract.class_names[found.place], **figures})
 
 
-def _explain(
-    metric: str, values: tuple[MetricValue, ...], settings: MonitoringConfig, coverage: float | None = None
-) -> Reason | None:
-    """Say what the deciding metric shows, and on which share of the predictions; None if it is not among the values."""
-
-
 def _warn_of_few(estimate: Estimator) -> tuple[Reason, ...]:
     """Say that the window hardly has a class."""
     rarest = estimate.expect_rarest()
