@@ -1,8 +1,8 @@
 """Our monitoring against Evidently and NannyML with their defaults: ``make bench-monitor``. Prints tables.
 
-Alarms in windows without a change and with faults, on the same files; performance estimated without labels; seconds for
+Alarms in windows without a change and with faults, on the same files; ours alone on real tables in the order of time; performance estimated without labels; seconds for
 100,000 × 30; one pass over 10 million rows. Each tool runs in an environment and a process of its own. Options: ``--quick``
-(minutes instead of hours), ``--stages quiet,sensitive,estimate,speed,scale``, ``--only ours,evidently``, ``--keep`` (the models
+(minutes instead of hours), ``--stages quiet,sensitive,time,estimate,speed,scale``, ``--only ours,evidently``, ``--keep`` (the models
 of the run before), ``--render`` (measure nothing, print what was), ``--tables`` (each real table too), ``--rounds 5``,
 ``--markdown FILE``.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.monitor import cbpe, report
+from benchmarks.monitor import cbpe, in_order, report
 from benchmarks.monitor.alarms import (
     QUICK_QUIET,
     QUICK_SENSITIVE,
@@ -27,9 +27,10 @@ from benchmarks.monitor.alarms import (
 from benchmarks.monitor.cases import POPULATIONS
 from benchmarks.monitor.contestants import CONTESTANTS
 from benchmarks.monitor.places import BUILD
+from benchmarks.monitor.seasons import SEASONS
 from benchmarks.monitor.speed import measure_scale, time_windows
 
-STAGES = ("quiet", "sensitive", "estimate", "speed", "scale")
+STAGES = ("quiet", "sensitive", "time", "estimate", "speed", "scale")
 
 
 def parse_options() -> argparse.Namespace:
@@ -107,14 +108,22 @@ def run_scale(options: argparse.Namespace) -> str:
     return report.render_scale(json.loads(file.read_text()) if file.exists() else {})
 
 
-RUNS = {"estimate": run_estimate, "speed": run_speed, "scale": run_scale}
+def run_time(options: argparse.Namespace) -> str:
+    """Replay real tables in the order of time; ours alone."""
+    file = find_folder(options) / "time.jsonl"
+    if not options.render:
+        in_order.measure(file, tuple(SEASONS), in_order.QUICK if options.quick else in_order.FULL)
+    return in_order.render(read_records([file]))
+
+
+RUNS = {"time": run_time, "estimate": run_estimate, "speed": run_speed, "scale": run_scale}
 
 
 def main() -> None:
     """Measure, print."""
     options = parse_options()
     BUILD.mkdir(parents=True, exist_ok=True)
-    for contestant in find_contestants(options.only):
+    for contestant in find_contestants(options.only) if set(options.stages) != {"time"} else ():
         contestant.install()
     parts = [RUNS[stage](options) if stage in RUNS else run_alarms(stage, options) for stage in options.stages]
     text = "\n\n".join([report.describe_machine(), *parts]) + "\n"
