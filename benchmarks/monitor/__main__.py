@@ -1,10 +1,10 @@
 """Our monitoring against Evidently and NannyML with their defaults: ``make bench-monitor``. Prints tables.
 
-Alarms in windows without a change and with faults, on the same files; ours alone on real tables in the order of time; performance estimated without labels; seconds for
-100,000 × 30; one pass over 10 million rows. Each tool runs in an environment and a process of its own. Options: ``--quick``
-(minutes instead of hours), ``--stages quiet,sensitive,time,estimate,speed,scale``, ``--only ours,evidently``, ``--keep`` (the models
-of the run before), ``--render`` (measure nothing, print what was), ``--tables`` (each real table too), ``--rounds 5``,
-``--markdown FILE``.
+Alarms in windows without a change and with faults, on the same files; ours alone on real tables in the order of time;
+performance estimated without labels; seconds for 100,000 × 30; one pass over 10 million rows. Each tool runs in an environment
+and a process of its own. Options: ``--quick`` (minutes instead of hours), ``--stages
+quiet,sensitive,time,estimate,speed,scale``, ``--only ours,evidently``, ``--keep`` (the models of the run before), ``--render``
+(measure nothing, print what was), ``--tables`` (each real table too), ``--rounds 5``, ``--markdown FILE``.
 """
 
 import argparse
