@@ -174,6 +174,8 @@ def _check_names(config: Config, frame: pd.DataFrame, target: str) -> None:
         key: name for key, name in {**roles, "data.drop": target if target in data.drop else None}.items() if name == target
     }
     wrong += [f"{key}: {name!r} is the target" for key, name in taken.items()]
+    if data.embargo and not data.time:
+        wrong.append("data.embargo: only a split by time has one; name data.time")
     if data.group and data.time:
         wrong.append("data.group and data.time are both set; a split goes by one of them")
     if wrong:

@@ -206,6 +206,7 @@ def test_missing_file_names_where_it_was_looked_for_and_what_is_near(configure, 
         ("  time: y", "", "data.time: 'y' is the target"),
         ("  drop: [y]", "", "data.drop: 'y' is the target"),
         ("  group: a\n  time: b", "", "data.group and data.time are both set"),
+        ("  embargo: 3", "", "data.embargo: only a split by time has one"),
         ("", "evaluation: {slices: [region]}", "evaluation.slices: no column 'region'"),
         ("  drop: [b]", "evaluation: {slices: [b]}", "evaluation.slices: 'b'"),
         ("  positive_class: maybe", "", "data.positive_class: 'maybe' is not among the labels of 'y': 'no', 'yes'"),
@@ -256,6 +257,18 @@ def test_time_split_holds_out_the_newest_rows(configure, rng):
     split = split_table(table, config)
     assert table.times[split.test_features.index].min() > table.times[split.train_features.index].max()
     assert len(split.test_features) == 20
+
+
+def test_embargo_keeps_rows_before_the_held_out_ones_from_training(configure, rng):
+    frame = table_of(rng, day=pd.date_range("2026-01-01", periods=N).astype(str)).sample(frac=1, random_state=1)
+    config = configure(frame, "  time: day\n  embargo: 7")
+    table = load_table(config)
+    split = split_table(table, config)
+    gap = table.times[split.test_features.index].min() - table.times[split.train_features.index].max()
+    assert (gap, len(split.train_features), len(split.test_features)) == (pd.Timedelta(days=7), 74, 20)
+    numbers = configure(table_of(rng, t=range(N)), "  time: t\n  embargo: 100")
+    with pytest.raises(DataError, match="no row lies 100 before"):
+        split_table(load_table(numbers), numbers)
 
 
 @pytest.mark.parametrize(

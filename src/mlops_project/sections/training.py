@@ -147,6 +147,14 @@ class DataConfig(Section, frozen=True, dict=True):
     )
     group: Annotated[str | None, Meta(description="Rows with the same value here stay on one side of the split.")] = None
     time: Annotated[str | None, Meta(description="Split by this column: the newest rows are held out.")] = None
+    embargo: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="With `time`: rows of so many days (of a column of numbers: so many of its units) before the first "
+            "held-out row are not learned from, where labels or features look ahead.",
+        ),
+    ] = 0.0
     copies: Annotated[
         Literal["together", "anywhere"],
         Meta(

@@ -52,6 +52,7 @@ def split_table(table: Table, config: Config) -> Split:
     copies = find_copies(table)
     if table.times is not None:
         train, test = _split_by_time(table.times, config.test_size)
+        train = _keep_embargo(train, table.times, table.times.iloc[test[0]], config.data.embargo)
     elif table.groups is not None:
         train, test = _split_by_group(table, table.groups, config)
     else:
@@ -102,6 +103,17 @@ def _split_by_group(table: Table, groups: "pd.Series[Any]", config: Config) -> t
             f"{table.source}: cannot hold out test_size={config.test_size} of {codes.max() + 1} groups: {error}"
         ) from error
     return train, test
+
+
+def _keep_embargo(train: Rows, times: "pd.Series[Any]", first: Any, embargo: float) -> Rows:
+    """Leave out the rows to learn from that lie less than the embargo before the first held-out row."""
+    if not embargo:
+        return train
+    limit = first - (pd.Timedelta(days=embargo) if pd.api.types.is_datetime64_any_dtype(times.dtype) else embargo)
+    kept: Rows = train[(times.iloc[train] <= limit).to_numpy()]
+    if not len(kept):
+        raise DataError(f"data.embargo: no row lies {embargo:g} before the first held-out one; make it shorter")
+    return kept
 
 
 def _split_by_time(times: "pd.Series[Any]", test_size: float) -> tuple[Rows, Rows]:
