@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -216,15 +217,25 @@ def _cross_validate(
 @click.command(cls=WorkflowCommand, name="train")
 @config_options
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Where it is fitted.")
+@click.option("--address", metavar="HOST:PORT", help="Of a Ray cluster; default RAY_ADDRESS, else one of this machine alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
-def command(config: Config, quiet: bool, as_json: bool) -> None:
+def command(config: Config, quiet: bool, engine: Literal["local", "ray"], address: str | None, as_json: bool) -> None:
     """Train, evaluate, export, track and register a model (default: breast cancer, random forest)."""
-    train_and_report(config, quiet=quiet, as_json=as_json)
+    train_and_report(config, quiet=quiet, as_json=as_json, engine=engine, address=address)
 
 
-def train_and_report(config: Config, *, quiet: bool = False, as_json: bool = False, hints: bool = True) -> None:
+def train_and_report(
+    config: Config,
+    *,
+    quiet: bool = False,
+    as_json: bool = False,
+    hints: bool = True,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
+) -> None:
     """Train with a progress bar on stderr, and print what came of it on stdout, with hints at what to do next."""
-    with show_progress(STEPS + config.evaluation.cv_folds, hidden=quiet or as_json) as step:
+    with show_progress(STEPS + config.evaluation.cv_folds, hidden=quiet or as_json) as step, _fitting_on(engine, address):
         result = train(config, step)
     if as_json:
         print_json(as_plain(result))
@@ -232,6 +243,15 @@ def train_and_report(config: Config, *, quiet: bool = False, as_json: bool = Fal
         print_outcome(result, config)
         if hints:
             print_next(find_next(result, config))
+
+
+def _fitting_on(engine: Literal["local", "ray"], address: str | None) -> AbstractContextManager[None]:
+    if engine == "local" and address is None:
+        return nullcontext()
+    from mlops_project.engines.choice import find_engine
+    from mlops_project.engines.fitting import fitting_on
+
+    return fitting_on(find_engine(engine, address))
 
 
 if __name__ == "__main__":

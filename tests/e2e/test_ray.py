@@ -16,7 +16,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from mlops_project.bundle import MODEL_FILE, Metadata, load_bundle, publish, stage
+from mlops_project.bundle import CROSS_VALIDATION_FILE, MODEL_FILE, Metadata, load_bundle, publish, stage
 from mlops_project.contract import Contract, Feature
 from mlops_project.scoring.batch import Options, score_table
 from mlops_project.tune import tune
@@ -220,6 +220,24 @@ def test_file_that_cannot_be_read_ends_the_run_and_leaves_no_output(folder, clus
     assert run.returncode == 2, errors
     assert "b.parquet: cannot be read" in errors
     assert not (tmp_path / "out").exists()
+
+
+def test_forest_and_folds_fitted_on_the_cluster_are_those_of_this_machine(cluster, tmp_path, environment):
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "model.yaml").write_text(
+        "model: {estimator: random_forest, params: {n_estimators: 10}}\ntracking: {enabled: false}\n"
+        "evaluation: {bootstrap_rounds: 0, importance_repeats: 0, cv_folds: 3}\n"
+    )
+    digests = []
+    for engine in (["--engine", "ray", "--address", cluster.address], []):
+        command = [sys.executable, "-m", "mlops_project.train", "model.yaml", "--json", *engine]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)
+        bundle = load_bundle(tmp_path / "artifacts" / "model")
+        folds = (bundle.path / CROSS_VALIDATION_FILE).read_bytes()
+        digests.append((bundle.metadata.files[bundle.metadata.model_file], folds))
+    assert digests[0] == digests[1]
 
 
 def test_cluster_that_does_not_answer_is_named(folder, tmp_path):

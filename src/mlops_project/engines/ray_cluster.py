@@ -25,6 +25,8 @@ LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 ANSWER_SECONDS = 10
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+# Of a cluster of this machine; by default actors have niceness 15, and starve where others work as well.
+NOT_NICE = {"RAY_worker_niceness": "0"}
 
 
 def is_installed() -> bool:
@@ -92,7 +94,7 @@ class RayEngine:
     def _find_variables(self) -> dict[str, str]:
         """Return the variables that Ray reads when it is imported."""
         host = (self._address or "").rpartition("://")[2].rpartition(":")[0].strip("[]")
-        return QUIET | (LOOPBACK if not self._address or host in LOCAL_HOSTS else {})
+        return QUIET | NOT_NICE | (LOOPBACK if not self._address or host in LOCAL_HOSTS else {})
 
     def _look_for_cluster(self) -> None:
         """See that something listens at an address; Ray itself tries for a minute, and then says little."""
@@ -160,7 +162,7 @@ class RayPool(Generic[T, R]):
         self._actor = ray.remote(_Actor).options(**options)
         self._waiting, self._members = deque[_Job[T, R]](), list[_Member]()
         self._events: queue.SimpleQueue[tuple[_Member, _Job[T, R] | None, Future[Any]] | None] = queue.SimpleQueue()
-        self._lock, self._early_losses, self._fault = threading.Lock(), 0, BaseException()
+        self._lock, self._early_losses, self._fault = threading.RLock(), 0, BaseException()
         self._is_closed = self._has_failed = False
         for _ in range(size):
             self._add_member()

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
@@ -57,19 +58,40 @@ def cross_validate(
             f"evaluation.cv_folds: {len(target)} training rows cannot be split into {folds} folds: {error}"
         ) from error
     _check_classes(splits, target, contract)
+    calls = (
+        joblib.delayed(_judge_fold)(pipeline, features, target, fold, contract, config, groups=groups, times=times)
+        for fold in splits
+    )
     results = []
-    for number, (train, test) in enumerate(splits, 1):
-        fitted = fit_pipeline(clone(pipeline), features.iloc[train], target.iloc[train], groups=groups, times=times)
-        predictions = predict_frame(fitted, features.iloc[test], contract)
-        scored = score_rows(predictions, encode_target(target.iloc[test], contract), contract)
-        part = features.iloc[train], target.iloc[train], features.iloc[test]
-        beside = {
-            rival.name: compute_metrics(score_rows(rival.predictions, scored.truth, contract), contract.task)
-            for rival in fit_rivals(*part, contract, config, SideWork())  # what fails is said once, of all training rows
-        }
-        results.append({"fold": number, "metrics": compute_metrics(scored, contract.task), "baselines": beside})
+    # One after the other, unless a backend of joblib is set (`mlops train --engine ray`).
+    for number, judged in enumerate(joblib.Parallel(return_as="generator")(calls), 1):
+        results.append({"fold": number, **judged})
         on_fold(number)
     return results
+
+
+def _judge_fold(
+    pipeline: Pipeline,
+    features: pd.DataFrame,
+    target: "pd.Series[Any]",
+    fold: tuple[Any, Any],
+    contract: Contract,
+    config: Config,
+    *,
+    groups: "pd.Series[Any] | None",
+    times: "pd.Series[Any] | None",
+) -> dict[str, Any]:
+    """Fit a copy of the pipeline on a fold's training rows, and judge it on the others."""
+    train, test = fold
+    fitted = fit_pipeline(clone(pipeline), features.iloc[train], target.iloc[train], groups=groups, times=times)
+    predictions = predict_frame(fitted, features.iloc[test], contract)
+    scored = score_rows(predictions, encode_target(target.iloc[test], contract), contract)
+    part = features.iloc[train], target.iloc[train], features.iloc[test]
+    beside = {
+        rival.name: compute_metrics(score_rows(rival.predictions, scored.truth, contract), contract.task)
+        for rival in fit_rivals(*part, contract, config, SideWork())  # what fails is said once, of all training rows
+    }
+    return {"metrics": compute_metrics(scored, contract.task), "baselines": beside}
 
 
 def _check_classes(splits: list[tuple[Any, Any]], target: "pd.Series[Any]", contract: Contract) -> None:
