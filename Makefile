@@ -66,7 +66,7 @@ train: $(VENV)/.run ## Train the default model, or CONFIG=model.yaml
 
 # --- check ------------------------------------------------------------------------------------------------------------
 
-.PHONY: licences site test test-pipelines test-e2e test-containers test-k8s test-monitoring test-browser screenshots manifests check format lint types imports spelling secrets docs docs-check workflows compose lock lock-check
+.PHONY: licences site test test-spark test-pipelines test-e2e test-containers test-k8s test-monitoring test-browser screenshots manifests check format lint types imports spelling secrets docs docs-check workflows compose lock lock-check
 test: $(VENV)/.dev native ## Run the tests that need nothing but Python; TESTS=tests/unit runs some
 	$(PYTEST) $(PARALLEL) $(TESTS)
 
@@ -81,6 +81,11 @@ test-pipelines: $(VENV)/.dev ## Export 1,000 random pipelines and compare each; 
 	MLOPS_PIPELINES=$(or $(PIPELINES),1000) MLOPS_PIPELINES_SEED=$(or $(SEED),0) $(PYTEST) -p no:randomly -s --timeout 0 tests/unit/modeling/export/test_random_pipelines.py
 
 # The validators want older libraries than the product: they live in an environment of their own.
+build/spark-tools/.installed: tests/spark/requirements.txt | $(UV)
+	$(UV) venv --quiet --clear --python $(BIN)/python build/spark-tools
+	$(UV) pip install --quiet --python build/spark-tools/bin/python -r tests/spark/requirements.txt
+	@touch $@
+
 build/k8s-tools/.installed: tests/k8s/requirements.txt | $(UV)
 	$(UV) venv --quiet --clear --python $(BIN)/python build/k8s-tools
 	$(UV) pip install --quiet --python build/k8s-tools/bin/python -r tests/k8s/requirements.txt
@@ -88,6 +93,9 @@ build/k8s-tools/.installed: tests/k8s/requirements.txt | $(UV)
 
 test-k8s: $(VENV)/.dev build/k8s-tools/.installed ## Validate the Kubernetes manifests; needs kubectl, no cluster
 	$(PYTEST) $(PARALLEL) tests/k8s
+
+test-spark: $(VENV)/.dev build/spark-tools/.installed ## The registered model in Spark on this machine; needs Java 17
+	$(PYTEST) tests/spark
 
 test-monitoring: $(VENV)/.dev native ## Prometheus, Alertmanager, rules and dashboards against the running servers
 	$(PYTEST) tests/monitoring

@@ -202,22 +202,22 @@ class Runtime:
             If the model has no answer for a row: the pipeline refuses missing numbers and this row has some.
         """
         n_rows = len(numbers)
-        alone = self._one_row.run(numbers, texts) if n_rows == 1 and self._one_row is not None else None
-        if alone is not None:
-            return self._check(numbers, texts, alone)
-        feeds = {name: numbers if name == "numbers" else texts for name in self._inputs}
-        if self._rules:
-            feeds["words"] = self._split_words(texts)
         if not n_rows:
             return self._empty()
         try:
-            if n_rows <= self._chunk_rows:
-                outputs = self._session.run(self._outputs, feeds)
-            else:
-                outputs = [np.concatenate(pieces) for pieces in zip(*self._run_chunks(feeds, n_rows), strict=True)]
+            alone = self._one_row.run(numbers, texts) if n_rows == 1 and self._one_row is not None else None
+            outputs = self._run_rows(numbers, texts, n_rows) if alone is None else alone
         except UnicodeEncodeError:
             raise ContractError(self._explain_no_text(texts)) from None
         return self._check(numbers, texts, outputs)
+
+    def _run_rows(self, numbers: Floats, texts: npt.NDArray[np.object_], n_rows: int) -> "list[npt.NDArray[Any]]":
+        feeds = {name: numbers if name == "numbers" else texts for name in self._inputs}
+        if self._rules:
+            feeds["words"] = self._split_words(texts)
+        if n_rows <= self._chunk_rows:
+            return list(self._session.run(self._outputs, feeds))
+        return [np.concatenate(pieces) for pieces in zip(*self._run_chunks(feeds, n_rows), strict=True)]
 
     def _check(self, numbers: Floats, texts: "npt.NDArray[np.object_]", outputs: "list[npt.NDArray[Any]]") -> Predictions:
         """Return the outputs as predictions, if the model had an answer for every row."""

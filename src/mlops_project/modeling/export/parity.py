@@ -114,6 +114,8 @@ def check_parity(
         answers = (held_out.predictions.take(start, start + CHUNK_ROWS) for start in starts)
         pieces += zip(_chunks(held_out.features), answers, strict=True)
     other = None if runtime.engine == "onnxruntime" else runtime.in_onnxruntime()  # a server may have no other engine
+    if other is not None and held_out is not None:
+        _check_engines(held_out.predictions, other.run(*held_out.encoded), held_out.features)
     # Threads over chunks, one per core: a forest's own n_jobs adds up its trees in any order, which turns ties.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         compared = list(pool.map(lambda piece: _compare(pipeline, runtime, other, ties, *piece), pieces))
@@ -162,8 +164,8 @@ def _compare(
         frame, actual = _answered(pipeline, runtime, frame)
         if not len(frame):
             return 0.0, 0
-    if other is not None:
-        _check_engines(actual, other, frame)
+        if other is not None:
+            _check_engines(actual, other.predict(as_columns(frame)), frame)
     asked = _with_empty_texts(frame, runtime)
     try:
         expected = predict_frame(pipeline, asked, runtime.contract)
@@ -184,9 +186,9 @@ def _compare(
     return float(difference[worst]), len(tied)
 
 
-def _check_engines(actual: Predictions, other: Runtime, frame: pd.DataFrame) -> None:
+def _check_engines(actual: Predictions, other: Predictions, frame: pd.DataFrame) -> None:
     """Check that two engines give the same bits."""
-    for mine, theirs in zip(actual, other.predict(as_columns(frame)), strict=True):
+    for mine, theirs in zip(actual, other, strict=True):
         if mine is not None and not np.array_equal(mine, _array(theirs)):
             row = int((_array(mine) != _array(theirs)).reshape(len(frame), -1).any(axis=1).argmax())
             raise ExportError(

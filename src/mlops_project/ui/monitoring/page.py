@@ -8,7 +8,7 @@ import streamlit as st
 from mlops_project.config import Config
 from mlops_project.errors import TrackingError
 from mlops_project.monitoring.report.summary import format_duration, format_minute, format_percent, to_sentence
-from mlops_project.monitoring.results import Alert, Drift, Evaluation, MetricValue, Source
+from mlops_project.monitoring.results import Alert, Drift, Evaluation, MetricValue, Reason, Source
 from mlops_project.ui.format import LOSSES, escape, format_moment
 from mlops_project.ui.language import Translate, name_metric
 from mlops_project.ui.monitoring import charts
@@ -211,7 +211,8 @@ def _show_metrics(view: View, newest: Evaluation) -> None:
         span = t("window.rows.span", time=t.localise(format_duration(seconds)))
         _show_figure(t("window.rows"), t.number(newest.rows), span, t("window.rows.help"))
         for source in ("live", "estimated"):
-            _show_metric(t, performance.metric, source, find_watched(performance, source))
+            reason = performance.live_reason if source == "live" else performance.estimated_reason
+            _show_metric(t, performance.metric, source, find_watched(performance, source), reason)
         coverage, delay = performance.label_coverage, performance.label_delay_seconds
         after = "" if delay is None else t("labels.delay", delay=t.localise(format_duration(delay)))
         _show_figure(t("labels"), "-" if coverage is None else t.localise(format_percent(coverage)), after, t("labels.help"))
@@ -238,10 +239,11 @@ def _show_figure(label: str, value: str, note: str, words: str) -> None:
     st.metric(label, value, note or None, delta_color="off", delta_arrow="off", help=words, border=True)
 
 
-def _show_metric(t: Translate, metric: str, source: Source, found: MetricValue | None) -> None:
+def _show_metric(t: Translate, metric: str, source: Source, found: MetricValue | None, reason: Reason | None) -> None:
     label = _capitalise(t("metric.of", metric=name_metric(t, metric), source=t(source)))
     if found is None:
-        st.metric(label, "-", help=t(f"metric.none.{source}"), border=True)
+        words = t(f"metric.none.{source}") if reason is None else explain((reason,), "", t)
+        st.metric(label, "-", help=words, border=True)
         return
     low, high, reference = (t.number(value, 3) for value in (found.low, found.high, found.reference))
     st.metric(
