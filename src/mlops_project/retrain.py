@@ -250,19 +250,26 @@ class _Retraining:
         from mlops_project.proof import load_runtime
         from mlops_project.retraining.gate import run_retraining_gate
         from mlops_project.retraining.recent_reference import renew_reference
+        from mlops_project.retraining.row_checks import FRESH_ROWS, mark_repeats
         from mlops_project.train import build
 
         older, recent = labelled.rows.split(self.config.retraining.recent_share)
+        judging = recent
 
         def choose(table: "Table", split: "Split") -> "ProductionRows":
+            nonlocal judging
             self._check(champion, number, labelled, len(older), table, split, newest)
+            repeated, _ = mark_repeats(recent.features, older.features, split.test_features, split.train_features)
+            judging = recent.take(~repeated) if (~repeated).sum() >= FRESH_ROWS else recent  # overruled if there are fewer
             return older
 
         bundle, _, fixed, _ = build(
             self.config, self._step, production=choose, standing=champion.contract, target=self._folder / "model"
         )
         runtime = load_runtime(bundle, self.config.proof)
-        judged = HeldOut.predict(runtime, recent.features, encode_target(recent.target, bundle.contract))
+        if len(judging) < len(recent):
+            said += f"; {len(recent) - len(judging):,} of the newest were sent before as well, and do not judge"
+        judged = HeldOut.predict(runtime, judging.features, encode_target(judging.target, bundle.contract))
         bundle = renew_reference(bundle, judged, runtime, self.config)
         self._step("logging to MLflow")
         logged = _retry(lambda: self._log(bundle, f"{self.cause.reason}; {said}"))

@@ -99,9 +99,10 @@ def firing_copy(path: Path, folder: Path) -> Path:
 @pytest.mark.parametrize("path", RULE_TESTS, ids=lambda path: path.stem)
 def test_texts_of_firing_alerts_are_filled_in(path: Path, tmp_path):
     """No template refers to a label that the alert does not have."""
-    done = run("promtool", "test", "rules", firing_copy(path, tmp_path))
+    copy = firing_copy(path, tmp_path)
+    done = run("promtool", "test", "rules", copy)
     output = done.stdout + done.stderr
-    assert output.count("Annotations:{") >= len(find_tested(fires=True)) / len(RULE_TESTS) / 2, output
+    assert output.count("Annotations:{") >= sum(len(case["alert_rule_test"]) for case in read_yaml(copy)["tests"]) > 0, output
     for mistake in ("<no value>", "error expanding", "%!", "  of", "of  ", "in  "):
         assert mistake not in output.replace("\n", "¶"), output
 

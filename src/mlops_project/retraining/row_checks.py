@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
 from mlops_project.bundle import Bundle
 from mlops_project.findings import Finding
@@ -14,6 +16,7 @@ from mlops_project.tables.production import hash_rows
 DIGITS = 3  # significant ones, in which near-copies agree
 LEAST_COPIES = 0.05  # share of the labelled rows that near-copy a held-out row, beyond what the table's own rows do
 LEAST_REPEATS = 0.3  # the same, of rows that judge and were learned
+FRESH_ROWS = 200  # so many that were not learned judge alone, and the repeated ones do not
 LEAST_FAR, FAR_ROWS = 0.005, 5  # share and number of values far out of range
 MIN_UNIT_ROWS, SHAPE_FIT = 50, 0.12
 COARSE, COARSE_FIT, FINE_FIT = 5.0, 0.15, 0.06  # from which factor on a spread may be off by more: others lie farther away
@@ -114,15 +117,38 @@ def find_near_copies(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
+def mark_repeats(
+    judging: pd.DataFrame, learned: pd.DataFrame, held_out: pd.DataFrame, training: pd.DataFrame
+) -> "tuple[npt.NDArray[np.bool_], float]":
+    """Mark rows that judge and are to be learned as well; none where the table repeats itself as much.
+
+    Parameters
+    ----------
+    judging, learned
+        The labelled rows that do one and the other.
+    held_out, training
+        The table's.
+
+    Returns
+    -------
+    mask, float
+        ``(n_judging,)``, and the share of held-out rows that equal a training row.
+    """
+    names = [*training.columns]
+    known = np.isin(hash_rows(judging[names], DIGITS), hash_rows(learned[names], DIGITS))
+    usual = float(np.isin(hash_rows(held_out[names], DIGITS), hash_rows(training, DIGITS)).mean())
+    share = float(known.mean()) if len(known) else 0.0
+    return (known if share - usual >= LEAST_REPEATS else np.zeros(len(known), bool)), usual
+
+
 def find_repeats(evidence: Evidence) -> Iterator[Finding]:
-    """Yield whether the rows that judge are copies of rows that are to be learned."""
-    names = [*evidence.training.columns]
-    keys = hash_rows(evidence.rows.features[names], DIGITS)
-    known = np.isin(keys, keys[~evidence.is_judged]) & evidence.is_judged
-    share = float(known.sum() / max(evidence.is_judged.sum(), 1))
-    usual = float(np.isin(hash_rows(evidence.held_out.features[names], DIGITS), hash_rows(evidence.training, DIGITS)).mean())
-    if share - usual < LEAST_REPEATS:
+    """Yield whether the rows that judge are copies of rows to be learned, and too few others are left to judge alone."""
+    judging, learned = evidence.rows.features[evidence.is_judged], evidence.rows.features[~evidence.is_judged]
+    repeated, usual = mark_repeats(judging, learned, evidence.held_out.features, evidence.training)
+    if not repeated.any() or (~repeated).sum() >= FRESH_ROWS:
         return
+    known = np.zeros(len(evidence.rows), bool)
+    known[evidence.is_judged] = repeated
     who = ""
     if len(evidence.rows.witnesses):
         senders = sorted({str(name) for name in evidence.rows.witnesses["source"][known] if name})

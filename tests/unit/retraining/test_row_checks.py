@@ -85,6 +85,19 @@ def test_rows_that_judge_and_were_learned_as_well_are_found():
     assert list(row_checks.find_repeats(make_evidence())) == []
 
 
+def test_rows_that_were_not_sent_before_judge_alone_where_there_are_enough():
+    rng = np.random.default_rng(0)
+    learned, fresh = (pd.DataFrame(rng.normal(size=(n_rows, 4)), columns=[*"abcd"]) for n_rows in (500, 300))
+    judging = pd.concat([learned.head(400), fresh], ignore_index=True)
+    repeated, usual = row_checks.mark_repeats(judging, learned, fresh.head(100), learned)
+    assert repeated.tolist() == [True] * 400 + [False] * 300
+    assert usual == 0
+    everywhere, usual = row_checks.mark_repeats(
+        judging, learned, learned.head(100), learned
+    )  # the table repeats itself as well
+    assert (everywhere.any(), usual) == (False, 1)
+
+
 def test_table_whose_content_changed_is_named(tiny_bundle):
     digest = tiny_bundle.metadata.data_digest
     assert list(row_checks.find_changed_table(tiny_bundle, digest, "t.csv", "1")) == []
