@@ -1,6 +1,7 @@
 """What a graph does before its ensemble: a short program per column where that is exact, else a session of ONNX Runtime."""
 
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from mlops_project.native.parts import open_part
 Array = npt.NDArray[Any]
 
 
-class Beginning:
+class Beginning(ABC):
     """Makes what ``trees_run`` reads.
 
     Attributes
@@ -31,16 +32,17 @@ class Beginning:
     program: Program | None = None
     arrays: tuple[Array, ...] = ()
 
+    @abstractmethod
     def read(self, feeds: Mapping[str, Array]) -> tuple[Array, npt.NDArray[np.int64] | None]:
         """Return rows and codes of texts."""
-        raise NotImplementedError
 
     def new_codes(self) -> npt.NDArray[np.int64] | None:
         """Return room for one row's codes; None without texts."""
         return None
 
     def encode_one(self, texts: npt.NDArray[np.object_], codes: npt.NDArray[np.int64]) -> None:
-        """Write one row's codes."""
+        """Write one row's codes; there are none without texts."""
+        return
 
 
 def find_beginning(model: Model, ensemble: Node, n_numbers: int) -> Beginning:
