@@ -25,6 +25,8 @@ class Column(NamedTuple):
         Whether no row can have an infinity here; what came in has none.
     nullable
         Whether the training table had missing values here.
+    known
+        The texts that the training table had here; empty if there are too many, or it holds no texts.
     """
 
     source: str
@@ -34,6 +36,7 @@ class Column(NamedTuple):
     complete: bool = False
     finite: bool = True
     nullable: bool = False
+    known: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ class Columns:
                 raise ExportError(f"the pipeline was fitted on a column {name!r} that the contract does not have")
             feature = contract.feature(name)
             if feature.is_text:
-                items.append(Column("texts", texts.index(name), len(texts), "text", nullable=feature.nullable))
+                place = texts.index(name)
+                items.append(Column("texts", place, len(texts), "text", nullable=feature.nullable, known=feature.categories))
             elif feature.type == "datetime":
                 first = contract.number_columns.index(f"{name}.{DATETIME_PARTS[0]}")
                 items.append(Column("numbers", first, numbers, "date"))

@@ -1,5 +1,6 @@
 """Estimators that are made of other estimators: voting, stacking, bagging, AdaBoost, one against the rest, thresholds."""
 
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -7,15 +8,16 @@ from sklearn.base import is_classifier
 
 from mlops_project.errors import ExportError
 from mlops_project.modeling.export.columns import Columns, join
-from mlops_project.modeling.export.functions import add_function
 from mlops_project.modeling.export.graph import INT64, Graph
 from mlops_project.modeling.export.registry import (
     AS_INSIDE,
     LAST_DIGITS,
     add_estimator,
     add_member,
+    add_transformer,
     meta_estimator,
     refuse_missing,
+    transformer,
 )
 from mlops_project.modeling.export.scores import Scores, arg_max, from_probabilities, label_from, one_hot, two_columns
 
@@ -43,6 +45,27 @@ def add_search(graph: Graph, columns: Columns, fitted: Any) -> Scores:
 def add_consensus(graph: Graph, columns: Columns, fitted: Any) -> Scores:
     """Add the estimator of the rows that agree."""
     refuse_missing(graph, columns)
+    with graph.at("estimator_"):
+        return add_estimator(graph, columns, fitted.estimator_)
+
+
+@meta_estimator("sklearn.FrozenEstimator", agreement=AS_INSIDE)
+def add_frozen(graph: Graph, columns: Columns, fitted: Any) -> Scores:
+    """Add what is not fitted again."""
+    with graph.at("estimator"):
+        return add_estimator(graph, columns, fitted.estimator)
+
+
+@transformer("sklearn.FrozenEstimator")
+def add_frozen_transformer(graph: Graph, columns: Columns, step: Any) -> Columns:
+    """Add what is not fitted again."""
+    with graph.at("estimator"):
+        return add_transformer(graph, columns, step.estimator)
+
+
+@meta_estimator("sklearn.SelfTrainingClassifier", agreement=AS_INSIDE)
+def add_self_training(graph: Graph, columns: Columns, fitted: Any) -> Scores:
+    """Add the last estimator that labelled rows for itself."""
     with graph.at("estimator_"):
         return add_estimator(graph, columns, fitted.estimator_)
 
@@ -240,6 +263,29 @@ def add_one_against_rest(graph: Graph, columns: Columns, fitted: Any) -> Scores:
     return Scores(graph.add("Div", values, safe), label, decision)
 
 
+@meta_estimator("sklearn.OneVsOneClassifier", agreement=LAST_DIGITS)
+def add_one_against_one(graph: Graph, columns: Columns, fitted: Any) -> Scores:
+    """Let each pair of classes vote; how sure they are decides between equal numbers of votes."""
+    n_classes = len(fitted.classes_)
+    used = fitted.pairwise_indices_ or [range(len(columns))] * len(fitted.estimators_)
+    votes, trust = [], []
+    pairs = combinations(range(n_classes), 2)
+    for place, ((first, second), part, chosen) in enumerate(zip(pairs, fitted.estimators_, used, strict=True)):
+        with graph.at(f"estimators_[{place}]"):
+            scores = add_member(graph, columns.take(chosen), part)
+        votes.append(graph.add("Gather", graph.constant(np.eye(n_classes)[[first, second]]), _label(graph, scores), axis=0))
+        sign = np.eye(n_classes)[[second]] - np.eye(n_classes)[[first]]
+        trust.append(graph.add("Mul", str(scores.decision), graph.constant(sign)))
+    total = _sum(graph, trust)
+    scale = graph.add("Mul", graph.constant(3.0), graph.add("Add", graph.add("Abs", total), graph.constant(1.0)))
+    decision = graph.add("Add", _sum(graph, votes), graph.add("Div", total, scale))
+    if n_classes > 2:
+        return Scores(None, arg_max(graph, decision), decision)
+    value = graph.columns(decision, [1])
+    threshold = 0.0 if hasattr(fitted.estimators_[0], "decision_function") else 0.5
+    return Scores(None, label_from(graph, graph.add("Greater", value, graph.constant(threshold))), value)
+
+
 @meta_estimator("sklearn.FixedThresholdClassifier", "sklearn.TunedThresholdClassifierCV", agreement=AS_INSIDE)
 def add_threshold(graph: Graph, columns: Columns, fitted: Any) -> Scores:
     """Move the border between the two classes; the probabilities stay."""
@@ -262,40 +308,6 @@ def add_threshold(graph: Graph, columns: Columns, fitted: Any) -> Scores:
     above = label_from(graph, graph.add("GreaterOrEqual", value, graph.constant(float(threshold))))
     label = above if place else graph.add("Sub", graph.constant(1, np.int64), above)
     return Scores(scores.probabilities, label, scores.decision)
-
-
-@meta_estimator("sklearn.TransformedTargetRegressor", agreement=LAST_DIGITS)
-def add_transformed_target(graph: Graph, columns: Columns, fitted: Any) -> Scores:
-    """Turn the regressor's values back."""
-    with graph.at("regressor_"):
-        value = str(add_member(graph, columns, fitted.regressor_).probabilities)
-    step = fitted.transformer_
-    with graph.at("transformer_"):
-        return Scores(_invert(graph, value, step))
-
-
-def _invert(graph: Graph, value: str, step: Any) -> str:
-    name = type(step).__name__
-    if name == "FunctionTransformer":
-        return add_function(graph, value, step.inverse_func, step.inv_kw_args)
-    if name == "MinMaxScaler" and not step.clip:
-        return graph.add("Div", graph.add("Sub", value, graph.constant(step.min_)), graph.constant(step.scale_))
-    if name == "MaxAbsScaler":
-        return graph.add("Mul", value, graph.constant(step.scale_))
-    if name == "StandardScaler":
-        shift = step.mean_ if step.with_mean else None
-        scale = step.scale_
-    elif name == "RobustScaler":
-        shift = step.center_ if step.with_centering else None
-        scale = step.scale_ if step.with_scaling else None
-    else:
-        raise ExportError(
-            f"{graph.place}: {name} of the target cannot be turned back exactly; use func=numpy.log1p and "
-            "inverse_func=numpy.expm1, or StandardScaler"
-        )
-    if scale is not None:
-        value = graph.add("Mul", value, graph.constant(scale))
-    return value if shift is None else graph.add("Add", value, graph.constant(shift))
 
 
 @meta_estimator("sklearn.DummyClassifier", "sklearn.DummyRegressor")

@@ -9,6 +9,8 @@ from mlops_project.modeling.export import (
     ensembles,
     functions,
     imputers,
+    kernels,
+    learned_imputers,
     lightgbm,
     linear,
     mlp,
@@ -19,6 +21,7 @@ from mlops_project.modeling.export import (
     sklearn_trees,
     splines,
     svm,
+    targets,
     texts,
     xgboost,
 )
@@ -32,6 +35,8 @@ __all__ = [
     "ensembles",
     "functions",
     "imputers",
+    "kernels",
+    "learned_imputers",
     "lightgbm",
     "linear",
     "mlp",
@@ -42,6 +47,7 @@ __all__ = [
     "sklearn_trees",
     "splines",
     "svm",
+    "targets",
     "texts",
     "xgboost",
 ]

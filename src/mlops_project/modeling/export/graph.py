@@ -1,12 +1,12 @@
 """A small ONNX graph builder: names are counters, so the same model gives the same bytes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import AttributeProto, ModelProto, TensorProto, checker, helper, numpy_helper
+from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, checker, helper, numpy_helper
 
 from mlops_project.errors import ExportError
 from mlops_project.names import show
@@ -37,6 +37,8 @@ class Graph:
         self._model = ModelProto(ir_version=IR_VERSION, opset_import=opsets, producer_name="mlops_project")
         self._graph = self._model.graph
         self._graph.name = "mlops_project"
+        self._part = self._graph  # where nodes and constants go: the body of a loop while that is written
+        self._prefix = ""
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self.rounds = False  # whether a step before the last one differs from the library's by last digits
         self.rounds_anywhere = False  # the same, the last one included
@@ -84,8 +86,8 @@ class Graph:
 
     def add(self, operator: str, *inputs: str, domain: str = "", output: str | None = None, **attributes: Any) -> str:
         """Add a node with one output and return the output's name; integer arrays may be attributes."""
-        name = output or f"v{len(self._graph.node)}"
-        node = self._graph.node.add(op_type=operator, input=inputs, output=[name], domain=domain)
+        name = output or self._new_name()
+        node = self._part.node.add(op_type=operator, input=inputs, output=[name], domain=domain)
         for key, value in sorted(attributes.items()):
             if isinstance(value, np.ndarray):  # helper.make_attribute makes a list of it, at 40 bytes a number
                 node.attribute.add(name=key, type=AttributeProto.INTS).ints.extend(value.data)
@@ -93,13 +95,16 @@ class Graph:
                 node.attribute.append(helper.make_attribute(key, value))
         return name
 
+    def _new_name(self) -> str:
+        return f"{self._prefix}v{len(self._part.node)}"
+
     def constant(self, values: npt.ArrayLike, dtype: Any = np.float64) -> str:
         """Add an array, once for equal ones, and return its name."""
         array = np.asarray(values, dtype=dtype)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
-            name = f"c{len(self._constants)}"
-            self._graph.initializer.append(numpy_helper.from_array(array, name))
+            name = f"{self._prefix}c{len(self._constants)}"
+            self._part.initializer.append(numpy_helper.from_array(array, name))
             self._constants[key] = name
         return self._constants[key]
 
@@ -107,8 +112,8 @@ class Graph:
         """Add one text, ``(1, 1)``, and return its name."""
         key = ("text", (1, 1), value.encode())
         if key not in self._constants:
-            name = f"c{len(self._constants)}"
-            self._graph.initializer.append(numpy_helper.from_array(np.array([[value]], dtype=object), name))
+            name = f"{self._prefix}c{len(self._constants)}"
+            self._part.initializer.append(numpy_helper.from_array(np.array([[value]], dtype=object), name))
             self._constants[key] = name
         return self._constants[key]
 
@@ -117,8 +122,8 @@ class Graph:
         if rule not in self._rules:
             self._rules.append(rule)
         words = self.vector(self.columns("words", [self._rules.index(rule)]))
-        name = f"v{len(self._graph.node)}"
-        node = self._graph.node.add(op_type="StringSplit", input=[words], output=[name, f"{name}_count"])
+        name = self._new_name()
+        node = self._part.node.add(op_type="StringSplit", input=[words], output=[name, f"{name}_count"])
         node.attribute.append(helper.make_attribute("delimiter", " "))
         return name
 
@@ -162,8 +167,8 @@ class Graph:
 
     def sorted_positions(self, value: str, width: int) -> str:
         """Return the positions that sort each row of ``(n_rows, width)``, smallest first; equal ones stay in order."""
-        name = f"v{len(self._graph.node)}"
-        values = self._graph.node.add(
+        name = self._new_name()
+        values = self._part.node.add(
             op_type="TopK", input=[value, self.constant([width], np.int64)], output=[f"{name}_sorted", name]
         )
         for key, number in (("axis", 1), ("largest", 0), ("sorted", 1)):
@@ -173,6 +178,38 @@ class Graph:
     def vector(self, value: str) -> str:
         """Turn ``(n_rows, 1)`` into ``(n_rows,)``."""
         return self.add("Squeeze", value, self.constant([1], np.int64))
+
+    def repeat(self, most: int, start: Sequence[str], step: Callable[[Sequence[str]], tuple[str, Sequence[str]]]) -> list[str]:
+        """Repeat a step until no row goes on, and return the last values.
+
+        Parameters
+        ----------
+        most
+            Repetitions at most.
+        start
+            float64 ``(n_rows, n)``, the values that the first step gets.
+        step
+            Adds one step: values → what is 0 if no row goes on, float64 ``()``, and as many values for the next. It stands
+            by itself, and uses nothing of the graph but what it is given: the trees' own engine cuts graphs.
+        """
+        name, outer = self._new_name(), (self._part, self._prefix, self._constants)
+        self._part, self._prefix, self._constants = GraphProto(name="step"), f"{name}_", {}
+        given = [f"{name}_in{place}" for place in range(len(start))]
+        going, results = step(given)
+        going = self.cast(going, BOOL)
+        results = [self.add("Identity", value) for value in results]
+        body = self._part
+        self._part, self._prefix, self._constants = outer
+        body.input.append(helper.make_tensor_value_info(f"{name}_count", INT64, []))
+        body.input.append(helper.make_tensor_value_info(f"{name}_go", BOOL, []))
+        body.output.append(helper.make_tensor_value_info(going, BOOL, []))
+        for side, values in ((body.input, given), (body.output, results)):
+            side.extend(helper.make_tensor_value_info(value, DOUBLE, [None, None]) for value in values)
+        outputs = [f"{name}_{place}" for place in range(len(start))]
+        limits = self.constant(most, np.int64), self.constant(True, np.bool_)
+        node = self._part.node.add(op_type="Loop", input=[*limits, *start], output=outputs)
+        node.attribute.append(helper.make_attribute("body", body))
+        return outputs
 
     def split_points(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Return the columns and thresholds ``(n_splits,)`` of all trees added so far."""

@@ -23,7 +23,7 @@ def add_simple_imputer(graph: Graph, columns: Columns, step: Any) -> Columns:
     statistics = list(step.statistics_)
     if columns.kinds == {"text"}:
         kept = [place for place, value in enumerate(statistics) if not is_missing(value)]
-        result = join(_fill_text(graph, columns.column(graph, place), str(statistics[place])) for place in kept)
+        result = join(_fill_text(graph, columns, place, str(statistics[place])) for place in kept)
     elif columns.kinds == {"number"}:
         kept = [place for place, value in enumerate(statistics) if step.keep_empty_features or not is_missing(value)]
         result = _fill_numbers(graph, columns, step, kept)
@@ -50,9 +50,10 @@ def _missing(graph: Graph, x: str, marker: Any) -> str:
     return graph.add("Equal", x, graph.constant(float(marker)))
 
 
-def _fill_text(graph: Graph, column: str, fill: str) -> Columns:
+def _fill_text(graph: Graph, columns: Columns, place: int, fill: str) -> Columns:
+    column, known = columns.column(graph, place), columns.items[place].known
     filled = graph.add("Where", text_is_missing(graph, column), graph.text(fill), column)
-    return Columns((Column(filled, 0, 1, "text"),))
+    return Columns((Column(filled, 0, 1, "text", known=tuple(dict.fromkeys((*known, fill))) if known else ()),))
 
 
 def text_is_missing(graph: Graph, column: str) -> str:

@@ -151,7 +151,7 @@ def _takes_missing(pipeline: Any, base: pd.DataFrame) -> bool:
         row[name] = row[name].astype("float64" if row[name].dtype.kind in "biu" else row[name].dtype).mask(np.array([True]))
     try:
         pipeline.predict(row)
-    except ValueError:
+    except Exception:  # noqa: BLE001 - each library refuses with errors of its own
         return False
     return True
 
@@ -169,7 +169,7 @@ def _compare(
     asked = _with_empty_texts(frame, runtime)
     try:
         expected = predict_frame(pipeline, asked, runtime.contract)
-    except ValueError as error:
+    except Exception as error:
         raise ExportError(
             f"the trained pipeline refuses a row that the exported model answers: {error}; report this"
         ) from error
@@ -236,7 +236,7 @@ def _refuses(runtime: Runtime, numbers: Any, texts: Any) -> bool:
 def _has_answer(pipeline: Any, row: pd.DataFrame, contract: Contract) -> bool:
     try:
         predictions = predict_frame(pipeline, row, contract)
-    except ValueError:
+    except Exception:  # noqa: BLE001 - each library refuses with errors of its own
         return False
     values = predictions.probabilities if predictions.values is None else predictions.values
     return bool(np.isfinite(_array(values)).all())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor, make_column_selector, make_column_transformer
 from sklearn.decomposition import NMF, PCA, KernelPCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -23,9 +24,10 @@ from sklearn.ensemble import (
     StackingRegressor,
     VotingClassifier,
 )
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401  # makes IterativeImputer known
 from sklearn.feature_selection import SelectFromModel, SelectKBest
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.impute import KNNImputer, MissingIndicator, SimpleImputer
+from sklearn.impute import IterativeImputer, KNNImputer, MissingIndicator, SimpleImputer
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import (
     ElasticNet,
@@ -40,7 +42,7 @@ from sklearn.linear_model import (
     SGDRegressor,
 )
 from sklearn.model_selection import GridSearchCV, TunedThresholdClassifierCV
-from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.neural_network import MLPClassifier
@@ -182,6 +184,40 @@ EXPORTED = {
         make_pipeline(only_numbers(PowerTransformer()), PCA(2), CalibratedClassifierCV(SVC(), cv=2)),
         "binary",
     ),
+    "support vectors with probabilities": (make_pipeline(COMPLETE, SVC(probability=True, random_state=0)), "multiclass"),
+    "pairs of classes, calibrated": (
+        make_pipeline(COMPLETE, CalibratedClassifierCV(OneVsOneClassifier(LinearSVC()), cv=2)),
+        "multiclass",
+    ),
+    "gaps filled from neighbours": (
+        make_pipeline(
+            make_column_transformer((make_pipeline(StandardScaler(), KNNImputer()), NUMBERS), (OneHotEncoder(), TEXTS)),
+            RandomForestClassifier(4, random_state=0),
+        ),
+        "binary",
+    ),
+    "gaps filled by regressions": (
+        make_pipeline(
+            make_column_transformer((IterativeImputer(random_state=0), NUMBERS)), GradientBoostingRegressor(n_estimators=4)
+        ),
+        "regression",
+    ),
+    "kernels of some rows": (
+        make_pipeline(only_numbers(StandardScaler()), Nystroem(n_components=8, random_state=0), Ridge()),
+        "regression",
+    ),
+    "kernel components": (
+        make_pipeline(only_numbers(StandardScaler()), KernelPCA(3, kernel="rbf"), LogisticRegression()),
+        "binary",
+    ),
+    "groups of rows before a linear model": (
+        make_pipeline(only_numbers(StandardScaler()), KMeans(4, n_init=1, random_state=0), LogisticRegression()),
+        "multiclass",
+    ),
+    "a target made normal": (
+        make_pipeline(COMPLETE, TransformedTargetRegressor(Ridge(), transformer=PowerTransformer())),
+        "regression",
+    ),
     "linear support vectors, calibrated": (make_pipeline(COMPLETE, CalibratedClassifierCV(LinearSVC(), cv=2)), "multiclass"),
     "support vector regression of a scaled target": (
         make_pipeline(COMPLETE, TransformedTargetRegressor(SVR(), transformer=StandardScaler())),
@@ -322,15 +358,20 @@ REFUSED = {
         "binary",
         "VotingClassifier has no probabilities.*voting='soft'",
     ),
-    "probabilities of libsvm": (
-        with_estimator(SVC(probability=True), COMPLETE),
-        "binary",
-        r"pipeline\.model\.SVC: probability=True .*wrap the estimator in CalibratedClassifierCV",
+    "a kernel of one's own": (
+        with_estimator(SVR(kernel=lambda a, b: a @ b.T), COMPLETE),
+        "regression",
+        r"pipeline\.model\.SVR: kernel=of your own cannot be exported; use linear, poly, rbf or sigmoid",
+    ),
+    "codes of classes": (
+        with_estimator(OutputCodeClassifier(LinearSVC()), COMPLETE),
+        "multiclass",
+        r"pipeline\.model\.OutputCodeClassifier: .*no decision function; use OneVsRestClassifier",
     ),
     "one class against one": (
         with_estimator(OneVsOneClassifier(LinearSVC()), COMPLETE),
         "multiclass",
-        r"pipeline\.model\.OneVsOneClassifier: ",
+        r"OneVsOneClassifier has no probabilities.*wrap it in CalibratedClassifierCV",
     ),
     "splines of steps": (
         with_estimator(Ridge(), only_numbers(SplineTransformer(degree=0))),
@@ -347,13 +388,6 @@ REFUSED = {
         "binary",
         r"KNeighborsClassifier: .*same distance .*a forest",
     ),
-    "gaps filled from neighbours": (
-        with_estimator(Ridge(), make_column_transformer((KNNImputer(), NUMBERS))),
-        "regression",
-        r"knnimputer\.KNNImputer: ",
-    ),
-    "kernels": (with_estimator(Ridge(), only_numbers(Nystroem(n_components=4))), "regression", r"nystroem\.Nystroem: "),
-    "kernel components": (with_estimator(Ridge(), only_numbers(KernelPCA(2))), "regression", r"kernelpca\.KernelPCA: "),
     "factors": (with_estimator(Ridge(), only_numbers(MinMaxScaler(), NMF(2))), "regression", r"nmf\.NMF: "),
     "a Gaussian process": (
         with_estimator(GaussianProcessRegressor(), COMPLETE),

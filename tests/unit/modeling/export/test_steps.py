@@ -7,6 +7,7 @@ import pytest
 import xgboost
 from sklearn import (
     calibration,
+    cluster,
     cross_decomposition,
     decomposition,
     discriminant_analysis,
@@ -15,6 +16,7 @@ from sklearn import (
     feature_selection,
     impute,
     kernel_approximation,
+    kernel_ridge,
     linear_model,
     model_selection,
     multiclass,
@@ -23,16 +25,19 @@ from sklearn import (
     neural_network,
     preprocessing,
     random_projection,
+    semi_supervised,
     svm,
     tree,
 )
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401  # makes IterativeImputer known
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import FeatureUnion, make_pipeline
 
 from mlops_project.contract import Contract
 from mlops_project.modeling.encoders import OriginalLabels
-from mlops_project.modeling.export import functions, jumps
+from mlops_project.modeling.export import check_parity, export_onnx, functions, jumps, load_exported
 from mlops_project.modeling.export import parity as parity_module
 from mlops_project.modeling.export.columns import Columns
 from mlops_project.modeling.export.graph import DOUBLE, Graph
@@ -82,6 +87,17 @@ SCALERS = {
     "GaussianRandomProjection": random_projection.GaussianRandomProjection(2, random_state=0),
     "SparseRandomProjection": random_projection.SparseRandomProjection(3, random_state=0),
     "LinearDiscriminantAnalysis": discriminant_analysis.LinearDiscriminantAnalysis(),
+    "FactorAnalysis": decomposition.FactorAnalysis(2),
+    "FeatureAgglomeration": cluster.FeatureAgglomeration(2),
+    "KMeans": cluster.KMeans(3, n_init=1, random_state=0),
+    "MiniBatchKMeans": cluster.MiniBatchKMeans(3, n_init=1, random_state=0),
+    "BisectingKMeans": cluster.BisectingKMeans(3, random_state=0),
+    "NeighborhoodComponentsAnalysis": neighbors.NeighborhoodComponentsAnalysis(2, max_iter=5, random_state=0),
+    "PLSRegression": cross_decomposition.PLSRegression(2),
+    "KernelPCA": decomposition.KernelPCA(2, kernel="rbf"),
+    "KernelPCA poly": decomposition.KernelPCA(2, kernel="poly", degree=2),
+    "Nystroem": kernel_approximation.Nystroem(n_components=5, random_state=0),
+    "Nystroem poly": kernel_approximation.Nystroem(kernel="poly", degree=2, n_components=5, random_state=0),
     "RBFSampler": kernel_approximation.RBFSampler(n_components=5, random_state=0),
     "SelectKBest": feature_selection.SelectKBest(k=2),
     "SelectPercentile": feature_selection.SelectPercentile(percentile=50),
@@ -105,6 +121,18 @@ WITH_GAPS = {
     "SimpleImputer": impute.SimpleImputer(strategy="median", add_indicator=True),
     "SimpleImputer constant": impute.SimpleImputer(strategy="constant", fill_value=-1),
     "SplineTransformer": preprocessing.SplineTransformer(handle_missing="zeros"),
+    "KNNImputer": impute.KNNImputer(),
+    "KNNImputer distance": make_pipeline(
+        preprocessing.StandardScaler(), impute.KNNImputer(weights="distance", add_indicator=True)
+    ),
+    "IterativeImputer": impute.IterativeImputer(max_iter=3, random_state=0),
+    "IterativeImputer trees": impute.IterativeImputer(
+        tree.DecisionTreeRegressor(max_depth=3, random_state=0),
+        max_iter=2,
+        max_value=60,
+        add_indicator=True,
+        skip_complete=True,
+    ),
     "MissingIndicator": impute.MissingIndicator(),
     "MissingIndicator all": impute.MissingIndicator(features="all"),
 }
@@ -132,6 +160,7 @@ ENCODERS = {
 @pytest.mark.parametrize("name", SCALERS)
 def test_transformer_of_numbers_writes_the_same_matrix(name):
     features, target, contract = make_table("multiclass")
+    target = np.unique(target, return_inverse=True)[1]
     step = make_pipeline(impute.SimpleImputer(), clone(SCALERS[name])).fit(features[NUMBERS], target)
     rows = _hard_rows(features[NUMBERS], far="box-cox" not in name)  # which refuses what is not positive
     expected = step.transform(rows)
@@ -233,6 +262,11 @@ CLASSIFIERS = _trees("Classifier") | {
     "CalibratedClassifierCV SVC": calibration.CalibratedClassifierCV(svm.SVC(), cv=2),
     "CalibratedClassifierCV NuSVC": calibration.CalibratedClassifierCV(svm.NuSVC(nu=0.2, kernel="poly"), cv=2),
     "CalibratedClassifierCV sigmoid": calibration.CalibratedClassifierCV(svm.SVC(kernel="sigmoid", break_ties=True), cv=2),
+    "CalibratedClassifierCV OneVsOneClassifier": calibration.CalibratedClassifierCV(
+        multiclass.OneVsOneClassifier(svm.LinearSVC()), cv=2
+    ),
+    "SVC": svm.SVC(probability=True, random_state=0),
+    "NuSVC": svm.NuSVC(nu=0.2, probability=True, random_state=0),
     "CalibratedClassifierCV LinearSVC": calibration.CalibratedClassifierCV(svm.LinearSVC(), cv=2, method="isotonic"),
     "CalibratedClassifierCV Perceptron": calibration.CalibratedClassifierCV(linear_model.Perceptron(), cv=2),
     "CalibratedClassifierCV Ridge": calibration.CalibratedClassifierCV(linear_model.RidgeClassifier(), cv=2),
@@ -292,6 +326,7 @@ REGRESSORS = (
         "LinearSVR": svm.LinearSVR(),
         "SVR": svm.SVR(),
         "NuSVR": svm.NuSVR(kernel="linear"),
+        "KernelRidge": kernel_ridge.KernelRidge(kernel="rbf", gamma=0.2),
         "MLPRegressor": neural_network.MLPRegressor(
             hidden_layer_sizes=(4,), activation="logistic", max_iter=20, random_state=0
         ),
@@ -304,6 +339,15 @@ REGRESSORS = (
         "TransformedTargetRegressor": TransformedTargetRegressor(linear_model.Ridge(), func=np.log1p, inverse_func=np.expm1),
         "TransformedTargetRegressor scaled": TransformedTargetRegressor(
             tree.DecisionTreeRegressor(max_depth=3), transformer=preprocessing.StandardScaler()
+        ),
+        "TransformedTargetRegressor yeo-johnson": TransformedTargetRegressor(
+            linear_model.Ridge(), transformer=preprocessing.PowerTransformer()
+        ),
+        "TransformedTargetRegressor box-cox": TransformedTargetRegressor(
+            linear_model.Ridge(), transformer=preprocessing.PowerTransformer("box-cox", standardize=False)
+        ),
+        "TransformedTargetRegressor quantiles": TransformedTargetRegressor(
+            linear_model.Ridge(), transformer=preprocessing.QuantileTransformer(n_quantiles=30)
         ),
         "GridSearchCV": model_selection.GridSearchCV(linear_model.Ridge(), {"alpha": [0.1, 1]}, cv=2),
     }
@@ -334,16 +378,52 @@ def test_estimator_around_a_whole_pipeline_is_exact(outer):
     export_and_compare(made[outer](), "binary")
 
 
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_frozen_estimator_inside_a_calibration_is_exact(task):
+    features, target, _ = make_table(task)
+    fitted = with_estimator(tree.DecisionTreeClassifier(max_depth=4, random_state=0)).fit(features, target)
+    export_and_compare(calibration.CalibratedClassifierCV(FrozenEstimator(fitted)), task)
+
+
+def test_estimator_that_labels_rows_for_itself_is_exact():
+    features, target, contract = make_table("binary")
+    some = np.where(np.arange(len(target)) % 3 == 0, -1, target.astype(object))
+    model = semi_supervised.SelfTrainingClassifier(ensemble.RandomForestClassifier(3, random_state=0))
+    fitted = with_estimator(model).fit(features, some)
+    assert check_parity(fitted, load_exported(export_onnx(fitted, contract), contract), features).ties == 0
+
+
+def test_kernels_of_directions_are_exact():
+    step = kernel_approximation.Nystroem(kernel="cosine", n_components=5, random_state=0)
+    export_and_compare(with_estimator(LOGISTIC, prepared(make_pipeline(impute.SimpleImputer(), step))), "binary")
+
+
+def test_frozen_preparation_is_exact():
+    features, target, _ = make_table("regression")
+    prepare = FrozenEstimator(prepared(sparse_threshold=0).fit(features, target))
+    export_and_compare(make_pipeline(prepare, linear_model.Ridge()), "regression")
+
+
 def test_every_registered_step_is_tried_here():
     """A step that is added to the registry is added to the tables above."""
-    around = {"FixedThresholdClassifier", "TunedThresholdClassifierCV", "Pipeline", "OriginalLabels"}
+    around = {"FixedThresholdClassifier", "TunedThresholdClassifierCV", "Pipeline", "OriginalLabels", "FrozenEstimator"}
+    around |= {"SelfTrainingClassifier"}
     halving = {"HalvingGridSearchCV", "HalvingRandomSearchCV"}  # experimental; the same attribute as GridSearchCV
-    inside = {"SVC", "NuSVC", "LinearSVC", "Perceptron", "RidgeClassifier", "RidgeClassifierCV", "CalibratedClassifierCV"}
+    inside = {"OneVsOneClassifier", "LinearSVC", "Perceptron", "RidgeClassifier", "RidgeClassifierCV", "CalibratedClassifierCV"}
     passive = {"PassiveAggressiveClassifier", "PassiveAggressiveRegressor"}  # deprecated: they warn when they are made
     elsewhere = {"CatBoostClassifier", "CatBoostRegressor"}  # in test_catboost.py
     tried = {name.split()[0] for name in (*CLASSIFIERS, *REGRESSORS)} | around | halving | inside | passive | elsewhere
     assert {name.split(".")[1] for name in ESTIMATORS} <= tried
-    own = {"Pipeline", "ColumnTransformer", "FillText", "DatetimeParts", "OneColumn", "TargetMeans", "WordWeights"}
+    own = {
+        "Pipeline",
+        "FrozenEstimator",
+        "ColumnTransformer",
+        "FillText",
+        "DatetimeParts",
+        "OneColumn",
+        "TargetMeans",
+        "WordWeights",
+    }
     words = {"CountVectorizer", "TfidfVectorizer", "TfidfTransformer"}  # in test_texts.py
     tried = {name.split()[0] for name in (*SCALERS, *WITH_GAPS, *ENCODERS)} | own | words
     assert {name.split(".")[1] for name in TRANSFORMERS} <= tried
