@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mlops_project.modeling.side_work import SideWork
     from mlops_project.reference.training_windows import TrainingWindows
     from mlops_project.runtime import Runtime
+    from mlops_project.uncertainty import Uncertainty
 
 IN_PYTHON = (
     "; or let the pipeline itself answer, in a process of its own: export.engine: python (docs/python.md says what it costs)"
@@ -105,6 +106,7 @@ def assemble(
         If there is no model to export. The old bundle then stands as it was.
     """
     from mlops_project.modeling.baselines import add_baselines, fit_rivals, judge_baselines
+    from mlops_project.modeling.conformal import find_uncertainty
     from mlops_project.modeling.evaluation import evaluate
     from mlops_project.modeling.importance import try_importance
     from mlops_project.proof import note_proven
@@ -125,7 +127,8 @@ def assemble(
     evaluation = evaluate(held_out.predictions, held_out.truth, contract, config, slices)
     evaluation = add_baselines(evaluation, rivals, contract, config)
     findings = accept_all([*findings, *judge_baselines(evaluation, contract, fitted.chosen)], config.checks.accept)
-    metadata = _describe(folder, fitted, evaluation, findings)
+    uncertainty = find_uncertainty(held_out, contract, config, side)
+    metadata = _describe(folder, fitted, evaluation, uncertainty, findings)
     importance = try_importance(runtime, held_out, contract, config, side)
     _write_profile(folder, held_out, windows, evaluation, importance, fitted, side)
     step("drawing plots and the report")
@@ -196,7 +199,13 @@ def _collect_findings(fitted: Fitted, runtime: "Runtime", held_out: "HeldOut") -
     return summarise(accept(found, config.checks.accept))
 
 
-def _describe(folder: Path, fitted: Fitted, evaluation: "Evaluation", findings: tuple[Finding, ...]) -> Metadata:
+def _describe(
+    folder: Path,
+    fitted: Fitted,
+    evaluation: "Evaluation",
+    uncertainty: "Uncertainty | None",
+    findings: tuple[Finding, ...],
+) -> Metadata:
     """Say where the model comes from and how good it is; write the configuration beside it."""
     from mlops_project.modeling.origin import digest_settings, find_commit, format_settings, library_versions, public_settings
 
@@ -215,6 +224,7 @@ def _describe(folder: Path, fitted: Fitted, evaluation: "Evaluation", findings: 
         metrics=evaluation.metrics,
         metric_intervals=evaluation.intervals,
         baselines=evaluation.baselines,
+        uncertainty=uncertainty,
         train_rows=len(split.train_target),
         test_rows=len(split.test_target),
         data_source=table.source,

@@ -36,6 +36,7 @@ from mlops_project.sections import (
     ServingConfig,
     StackConfig,
     TrackingConfig,
+    UncertaintyConfig,
 )
 
 ENV_PREFIX = "MLOPS_"
@@ -65,6 +66,7 @@ class Config(Section, frozen=True, dict=True):
     model: ModelConfig = msgspec.field(default_factory=ModelConfig)
     search: SearchConfig = msgspec.field(default_factory=SearchConfig)
     evaluation: EvaluationConfig = msgspec.field(default_factory=EvaluationConfig)
+    uncertainty: UncertaintyConfig = msgspec.field(default_factory=UncertaintyConfig)
     gates: GatesConfig = msgspec.field(default_factory=GatesConfig)
     tracking: TrackingConfig = msgspec.field(default_factory=TrackingConfig)
     export: ExportConfig = msgspec.field(default_factory=ExportConfig)

@@ -19,6 +19,7 @@ from mlops_project.contract import Contract
 from mlops_project.errors import BundleError
 from mlops_project.findings import Finding
 from mlops_project.names import EXPECTED_MODEL_NAME, LINES, MAX_NAME, MAX_TEXT, is_model_name, is_plain, show
+from mlops_project.uncertainty import Uncertainty
 
 FORMAT_VERSION = 3  # 2: the contract says how values are read; 3: a pipeline in Python in place of the ONNX model
 ONNX_FORMAT_VERSION = 2  # what has an ONNX model can be read by earlier versions
@@ -75,6 +76,8 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         Metric → (low, high) at ``evaluation.confidence``; missing where no interval was asked for.
     baselines
         Trivial models on the same held-out rows; empty in older bundles, and where ``evaluation.baselines`` is false.
+    uncertainty
+        Sets or intervals with a stated coverage; None in older bundles, and where too few rows were held out.
     train_rows, test_rows
         How many rows the model was fitted on and judged on.
     data_source, data_digest
@@ -104,6 +107,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, float]
     metric_intervals: dict[str, tuple[float, float]] = msgspec.field(default_factory=dict)
     baselines: tuple[Baseline, ...] = ()
+    uncertainty: Uncertainty | None = None
     train_rows: int
     test_rows: int
     data_source: str

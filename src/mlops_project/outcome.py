@@ -106,6 +106,10 @@ def _describe(result: Training, config: Config) -> Iterator[str]:
 
         (_, label), (_, name), chosen = contract.classes, contract.class_names, config.data.positive_class is None
         yield describe_positive(label, float(truth.mean()), name=name, of="the held-out rows", chosen=chosen)
+    if metadata.uncertainty is not None:
+        from mlops_project.modeling.conformal import describe_uncertainty
+
+        yield f"uncertainty: {describe_uncertainty(metadata.uncertainty, contract)}"
     for note in result.warnings:
         yield f"warning: {note}"
     yield from (f"{name}: {text}" for name, text in _list_facts(result))
@@ -145,6 +149,7 @@ def as_plain(result: Training) -> dict[str, Any]:
         "metric_intervals": metadata.metric_intervals,
         "estimator": metadata.estimator,
         "choice": msgspec.to_builtins(metadata.choice),
+        "uncertainty": msgspec.to_builtins(metadata.uncertainty),
         "baselines": msgspec.to_builtins(metadata.baselines),
         "warnings": list(result.warnings),
         "findings": msgspec.to_builtins(metadata.findings),

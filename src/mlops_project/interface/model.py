@@ -22,6 +22,7 @@ from mlops_project.scoring.files import CHUNK_ROWS
 from mlops_project.scoring.local import RULES, list_columns
 from mlops_project.sections import ProofConfig
 from mlops_project.tables.frames import build_column, build_frame, build_labels, to_pandas
+from mlops_project.uncertainty import Uncertainty
 from mlops_project.wire.rows import Encoded, RowReader
 
 
@@ -101,6 +102,74 @@ class Model:
             raise ContractError(f"{self.contract.target!r} is a number and has no probabilities; use predict")
         probabilities = np.asarray(self.answer(frame).probabilities)
         return build_frame({name: probabilities[:, place] for place, name in enumerate(self.contract.class_names)}, frame)
+
+    def predict_set(self, frame: Any) -> Any:
+        """Return which classes may be the true one: for rows like the held-out ones, it is among them as often as promised.
+
+        Returns
+        -------
+        frame
+            Of the caller's kind: one boolean column per class under its name. The class that ``predict`` returns is always
+            True. ``bundle.metadata.uncertainty.coverage`` is the promise.
+
+        Raises
+        ------
+        RowsError, ContractError
+            As for ``predict``; if the model predicts no classes, or does not say how sure it is.
+        """
+        known = self._get_uncertainty()
+        if known.sets is None:
+            raise ContractError(f"{self.contract.target!r} is a number; use predict_interval")
+        answers = self.answer(frame)
+        members = known.find_sets(np.asarray(answers.probabilities), np.asarray(answers.indices))
+        return build_frame({name: members[:, place] for place, name in enumerate(self.contract.class_names)}, frame)
+
+    def predict_interval(self, frame: Any) -> Any:
+        """Return between what the true number lies: for rows like the held-out ones, as often as promised.
+
+        Returns
+        -------
+        frame
+            Of the caller's kind, with the columns ``lower`` and ``upper``, in the target's unit.
+
+        Raises
+        ------
+        RowsError, ContractError
+            As for ``predict``; if the model predicts classes, or does not say how sure it is.
+        """
+        known = self._get_uncertainty()
+        if known.intervals is None:
+            raise ContractError(f"{self.contract.target!r} is a class; use predict_set")
+        lower, upper = known.find_intervals(np.asarray(self.answer(frame).values))
+        return build_frame({"lower": lower, "upper": upper}, frame)
+
+    def abstains(self, frame: Any) -> Any:
+        """Return which rows should not be trusted: a number lies farther outside than training's, or all classes are possible.
+
+        Returns
+        -------
+        column
+            Booleans, of the kind that ``predict`` returns.
+
+        Raises
+        ------
+        RowsError, ContractError
+            As for ``predict``; if the model does not say how sure it is.
+        """
+        known, encoded = self._get_uncertainty(), self._encode(frame)
+        answers, far = self._runtime.run(*encoded), known.is_far(encoded.numbers)
+        if answers.probabilities is not None and answers.indices is not None:
+            far = far | known.find_sets(answers.probabilities, answers.indices).all(axis=1)
+        return build_column(far, frame, "abstain")
+
+    def _get_uncertainty(self) -> Uncertainty:
+        known = self.bundle.metadata.uncertainty
+        if known is None:
+            raise ContractError(
+                f"{self.name} does not say how sure it is: it was trained without uncertainty.coverage, by an earlier version, "
+                "or with too few held-out rows; train it again"
+            )
+        return known
 
     def explain(self, frame: Any, *, class_name: str | None = None, budget_seconds: float = BUDGET_SECONDS) -> Any:
         """Return how much each column moves each row's answer away from the mean answer: Shapley values, by sampling.

@@ -14,6 +14,7 @@ import numpy as np
 from mlops_project.bundle import Metadata
 from mlops_project.config import Config
 from mlops_project.contract import Feature
+from mlops_project.modeling.conformal import describe_uncertainty
 from mlops_project.modeling.evaluation import (
     SMALL_SLICE_ROWS,
     TITLES,
@@ -115,6 +116,7 @@ def _facts(metadata: Metadata, config: Config, results: Results) -> dict[str, An
         "main": TITLES[config.gates.metric or PRIMARY[contract.task]],
         "basis": evaluation.basis,
         "baselines": _compare_baselines(evaluation),
+        "uncertainty": describe_uncertainty(metadata.uncertainty, contract) if metadata.uncertainty else "",
         "choice": _list_candidates(metadata),
         "slice_metrics": [TITLES[name] for name in sliced],
         "slices": [

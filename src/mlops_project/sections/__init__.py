@@ -23,6 +23,7 @@ from mlops_project.sections.training import (
     PathsConfig,
     SearchConfig,
     TrackingConfig,
+    UncertaintyConfig,
 )
 
 __all__ = [
@@ -43,4 +44,5 @@ __all__ = [
     "ServingConfig",
     "StackConfig",
     "TrackingConfig",
+    "UncertaintyConfig",
 ]

@@ -309,6 +309,18 @@ class EvaluationConfig(Section, frozen=True, dict=True):
     ] = 0
 
 
+class UncertaintyConfig(Section, frozen=True, dict=True):
+    """How sure the model says that it is."""
+
+    coverage: Annotated[
+        Annotated[float, Meta(ge=0.5, le=0.999)] | None,
+        Meta(
+            description="How often the truth is to lie in a set of classes, or in an interval; from 0.5 to 0.999. Null leaves "
+            "sets and intervals out."
+        ),
+    ] = 0.9
+
+
 class GatesConfig(Section, frozen=True, dict=True):
     """What a model must show before it becomes champion."""
 

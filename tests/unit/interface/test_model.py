@@ -169,3 +169,50 @@ def test_numbers_have_no_probabilities(tmp_path, project):
 def test_place_without_a_model_is_refused(tmp_path):
     with pytest.raises(BundleError, match="no such directory"):
         mlops.load(tmp_path / "nothing")
+
+
+def test_sets_hold_the_answer_and_more_where_the_model_is_not_sure(model, people):
+    members, labels = model.predict_set(people), model.predict(people)
+    assert [*members] == ["no", "yes"]
+    assert members.index.equals(people.index)
+    assert all(members.at[row, label] for row, label in labels.items())
+    least = model.bundle.metadata.uncertainty.sets.least
+    np.testing.assert_array_equal(
+        members["yes"], (model.predict_proba(people)["yes"] >= least[1]) | (labels == "yes"), strict=False
+    )
+    assert 0 < members.all(axis=1).mean() < 1
+    assert isinstance(model.predict_set(pl.from_pandas(people)), pl.DataFrame)
+    with pytest.raises(ContractError, match="'churned' is a class; use predict_set"):
+        model.predict_interval(people)
+
+
+def test_rows_unlike_training_and_those_of_every_class_abstain(model, people):
+    marked = model.abstains(people)
+    assert marked.name == "abstain"
+    assert marked[model.predict_set(people).all(axis=1)].all()
+    assert model.abstains(people.assign(age=200.0)).all()
+
+
+def test_a_number_comes_between_two_ends(project, people):
+    settings = {
+        "data": {"source": str(project / "people.parquet"), "target": "age"},
+        "model": {"name": "ages", "estimator": "ridge"},
+        "paths": {"exported_model_dir": str(project / "artifacts" / "ages")},
+        "evaluation": {"bootstrap_rounds": 20, "importance_repeats": 0},
+        "tracking": {"enabled": False},
+    }
+    rows = people.drop(columns="age").assign(churned="yes")
+    for coverage in (0.8, None):
+        mlops.train(settings | {"uncertainty": {"coverage": coverage}})
+        model = mlops.load(project / "artifacts" / "ages")
+        if coverage is None:
+            with pytest.raises(
+                ContractError, match=r"does not say how sure it is: it was trained without uncertainty.coverage"
+            ):
+                model.predict_interval(rows)
+            return
+        ends, values = model.predict_interval(rows), model.predict(rows)
+        assert [*ends] == ["lower", "upper"]
+        assert ((ends["lower"] < values) & (values < ends["upper"])).all()
+        with pytest.raises(ContractError, match="'age' is a number; use predict_interval"):
+            model.predict_set(rows)
