@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_project.bundle import CONFIG_FILE, MODEL_FILE, PROFILE_FILE, REFERENCE_FILE, Bundle, Metadata, publish
+from mlops_project.bundle import CONFIG_FILE, MODEL_FILE, PROFILE_FILE, REFERENCE_FILE, ROWS_FILE, Bundle, Metadata, publish
 from mlops_project.command import Step
 from mlops_project.config import Config
 from mlops_project.contract import Contract
@@ -295,7 +295,7 @@ def _write_profile(
 
 
 def _write_for_python(folder: Path, fitted: Fitted, side: "SideWork") -> None:
-    """Write the pipeline itself (joblib, MLflow) and the reference rows."""
+    """Write the pipeline itself (joblib, MLflow), the digests of the table's rows, and the reference rows."""
     if not fitted.is_own:
         _dump(fitted.pipeline, folder)
         _write_mlflow_model(folder, fitted)
@@ -305,6 +305,8 @@ def _write_for_python(folder: Path, fitted: Fitted, side: "SideWork") -> None:
         without = "so it cannot be logged to MLflow"
         side.attempt("MLflow's format of the pipeline was", lambda: _write_mlflow_model(folder, fitted), without=without)
     split, config = fitted.split, fitted.config
+    if split.rows is not None:
+        split.rows.write(folder / ROWS_FILE)
     rows = min(config.export.reference_rows, len(split.test_target))
     if rows:
         reference = split.test_features.sample(rows, random_state=config.random_state)

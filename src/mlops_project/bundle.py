@@ -9,6 +9,7 @@
     ├── model.joblib        the fitted scikit-learn pipeline
     ├── reference.parquet   held-out rows with their target (optional)
     ├── profile.json        what the held-out rows look like, for monitoring (optional)
+    ├── rows.parquet        a digest of each row of the table, and whether it was learned from (optional)
     ├── report.html, plots/, README.md              for people
     └── tracking.json       the MLflow run and version, once logged; not part of the model, so it has a digest of its own
 
@@ -67,6 +68,7 @@ __all__ = [  # some names are defined in `metadata.py`; modules that use bundles
 
 REFERENCE_FILE = "reference.parquet"
 PROFILE_FILE = "profile.json"
+ROWS_FILE = "rows.parquet"
 CROSS_VALIDATION_FILE = "cross_validation.json"
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)

@@ -145,9 +145,14 @@ def read_held_out(config: Config, bundle: Bundle) -> tuple["HeldOut", str]:
 
 def _find_rows(config: Config, bundle: Bundle) -> "tuple[pd.DataFrame, pd.Series[Any], str]":
     from mlops_project.data_prep import load_table, split_table
+    from mlops_project.tables.known_rows import read_known_rows
 
     with contextlib.suppress(DataError, ConfigError):
         table = load_table(config)
+        if (known := read_known_rows(bundle)) is not None:
+            split = split_table(table.keep_features(bundle.contract.names), config, known)
+            if split.growth is not None and split.growth.is_kept:
+                return split.test_features, split.test_target, "the held-out rows"
         is_same = table.digest == (bundle.metadata.table_digest or bundle.metadata.data_digest)
         if is_same and _split_settings(config.to_dict()) == _split_settings(bundle.metadata.config):
             copies = bundle.metadata.config["data"].get("copies", "anywhere")  # as that split was made, before the setting, too

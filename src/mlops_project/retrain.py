@@ -8,12 +8,11 @@ import contextlib
 import json
 import os
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
@@ -27,6 +26,7 @@ from mlops_project.retraining.attempts import Attempts, Cause, CauseKind, Result
 if TYPE_CHECKING:
     from mlops_project.data_prep import ProductionRows, Split, Table
     from mlops_project.modeling.gate import Decision
+    from mlops_project.modeling.held_out import HeldOut
     from mlops_project.monitoring.results import Evaluation
     from mlops_project.prediction_log.reader import LogReader
     from mlops_project.retraining.labelled import Labelled
@@ -36,10 +36,6 @@ if TYPE_CHECKING:
 
 STEPS = 13
 EXIT_NOT_DONE = 3
-# How long to try again while a tracking server restarts, so that hours of training are not lost; and the time between tries.
-PATIENCE_SECONDS, PAUSE_SECONDS = 60.0, 1.0
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -151,6 +147,16 @@ class _End:
     vetoes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Material:
+    """What there is to learn from, and the champion, its version and its newest evaluation."""
+
+    champion: Bundle
+    number: int
+    labelled: "Labelled"
+    newest: "Evaluation | None"
+
+
 class _Retraining:
     """One retraining, from the log to the alias."""
 
@@ -221,59 +227,33 @@ class _Retraining:
         if len(labelled.rows) < least:
             found = f"{len(labelled.rows):,} labelled predictions since {oldest:%Y-%m-%d %H:%M} UTC"
             return _End("skipped", f"{'; '.join([found, *labelled.notes])}, retraining.min_rows asks for {least:,}")
-        said = self._describe(labelled, reader)
+        said = labelled.describe(self.config.retraining.recent_share, getattr(reader, "left_out", ()))
         self._record("retraining-started", f"{self.cause.reason}; {said}")
         newest = next((item for item in reversed(evaluations) if item.version == str(number)), None)
         try:
-            return self._train_and_judge(champion, number, labelled, newest, said)
+            return self._train_and_judge(_Material(champion, number, labelled, newest), said)
         except VetoError as veto:
             codes = tuple(finding.code for finding in veto.findings)
             options = " ".join(f"--overrule {code}" for code in codes)
             command = self.config.command("retrain", f"{options} --reason '…'")
             return _End("refused", f"not begun: {veto}. To go on all the same: {command}", vetoes=codes)
 
-    def _describe(self, labelled: "Labelled", reader: "LogReader") -> str:
-        """Say what there is to learn from and to judge by, and what was left out."""
-        older, recent = labelled.rows.split(self.config.retraining.recent_share)
-        said = (
-            f"{len(older):,} labelled predictions to learn from, the newest {len(recent):,} to judge ({_span(labelled.rows)})"
-        )
-        unread = list(getattr(reader, "left_out", ()))
-        notes = [*labelled.notes, *([f"left out because they cannot be read: {', '.join(unread)}"] if unread else [])]
-        return "; ".join([said, *notes])
-
-    def _train_and_judge(
-        self, champion: Bundle, number: int, labelled: "Labelled", newest: "Evaluation | None", said: str
-    ) -> _End:
+    def _train_and_judge(self, material: "_Material", said: str) -> _End:
         from mlops_project.modeling.evaluation import encode_target
         from mlops_project.modeling.held_out import HeldOut
         from mlops_project.proof import load_runtime
         from mlops_project.retraining.gate import run_retraining_gate
         from mlops_project.retraining.recent_reference import renew_reference
-        from mlops_project.retraining.row_checks import FRESH_ROWS, mark_repeats
-        from mlops_project.train import build
+        from mlops_project.tracking.patience import retry
 
-        older, recent = labelled.rows.split(self.config.retraining.recent_share)
-        judging = recent
-
-        def choose(table: "Table", split: "Split") -> "ProductionRows":
-            nonlocal judging
-            self._check(champion, number, labelled, len(older), table, split, newest)
-            repeated, _ = mark_repeats(recent.features, older.features, split.test_features, split.train_features)
-            judging = recent.take(~repeated) if (~repeated).sum() >= FRESH_ROWS else recent  # overruled if there are fewer
-            return older
-
-        bundle, _, fixed, _ = build(
-            self.config, self._step, production=choose, standing=champion.contract, target=self._folder / "model"
-        )
+        bundle, fixed, judging, notes = self._build(material)
         runtime = load_runtime(bundle, self.config.proof)
-        if len(judging) < len(recent):
-            said += f"; {len(recent) - len(judging):,} of the newest were sent before as well, and do not judge"
         judged = HeldOut.predict(runtime, judging.features, encode_target(judging.target, bundle.contract))
         bundle = renew_reference(bundle, judged, runtime, self.config)
         self._step("logging to MLflow")
-        logged = _retry(lambda: self._log(bundle, f"{self.cause.reason}; {said}"))
+        logged = retry(lambda: self._log(bundle, "; ".join([f"{self.cause.reason}; {said}", *notes])))
         self._step("comparing with the champion")
+        older, _ = material.labelled.rows.split(self.config.retraining.recent_share)
         decision = run_retraining_gate(
             self.config,
             bundle,
@@ -286,16 +266,37 @@ class _Retraining:
         )
         return self._conclude(decision, bundle, logged)
 
-    def _check(
-        self,
-        champion: Bundle,
-        number: int,
-        labelled: "Labelled",
-        n_learned: int,
-        table: "Table",
-        split: "Split",
-        newest: "Evaluation | None",
-    ) -> None:
+    def _build(self, material: "_Material") -> "tuple[Bundle, HeldOut, ProductionRows, list[str]]":
+        """Train; return the bundle, the table's held-out rows, the labelled predictions that judge, and what to note."""
+        from mlops_project.retraining.row_checks import FRESH_ROWS, mark_repeats
+        from mlops_project.retraining.table_checks import describe_growth
+        from mlops_project.tables.known_rows import read_known_rows
+        from mlops_project.train import build
+
+        older, recent = material.labelled.rows.split(self.config.retraining.recent_share)
+        judging, notes = recent, list[str]()
+
+        def choose(table: "Table", split: "Split") -> "tuple[ProductionRows, ProductionRows]":
+            nonlocal judging
+            self._check(material, len(older), table, split)
+            repeated, _ = mark_repeats(recent.features, older.features, split.test_features, split.train_features)
+            judging = recent.take(~repeated) if (~repeated).sum() >= FRESH_ROWS else recent  # overruled if there are fewer
+            notes.extend(describe_growth(table, split.growth))
+            if len(judging) < len(recent):
+                notes.append(f"{len(recent) - len(judging):,} of the newest were sent before as well, and do not judge")
+            return older, judging
+
+        bundle, _, fixed, _ = build(
+            self.config,
+            self._step,
+            production=choose,
+            standing=material.champion.contract,
+            known=read_known_rows(material.champion),
+            target=self._folder / "model",
+        )
+        return bundle, fixed, judging, notes
+
+    def _check(self, material: "_Material", n_learned: int, table: "Table", split: "Split") -> None:
         """Look for vetoes; record those that a person overruled.
 
         Raises
@@ -307,7 +308,15 @@ class _Retraining:
 
         self._step("looking at labels and rows")
         found = find_vetoes(
-            self.config, champion, str(number), labelled, n_learned, table, split, newest=newest, overruled=self._overruled
+            self.config,
+            material.champion,
+            str(material.number),
+            material.labelled,
+            n_learned,
+            table,
+            split,
+            newest=material.newest,
+            overruled=self._overruled,
         )
         standing = tuple(finding for finding in found if finding.blocks)
         if standing:
@@ -348,23 +357,6 @@ class _Retraining:
         from mlops_project.tracking.store import open_store
 
         return open_store(self.config)
-
-
-def _retry(work: Callable[[], T]) -> T:
-    """Call ``work`` until MLflow answers, for at most ``PATIENCE_SECONDS``; it may be called again after it was half done."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            return work()
-        except TrackingError:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(PAUSE_SECONDS)
-
-
-def _span(rows: "ProductionRows") -> str:
-    first, last = (str(instant)[:16].replace("T", " ") for instant in (rows.times[0], rows.times[-1]))
-    return f"{first} to {last} UTC"
 
 
 @click.command(cls=WorkflowCommand, name="retrain")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
     from mlops_project.modeling.gate import Decision
     from mlops_project.modeling.held_out import HeldOut
     from mlops_project.modeling.side_work import SideWork
+    from mlops_project.tables.known_rows import KnownRows
     from mlops_project.tracking.runs import LoggedRun
 
-    ChooseProduction = Callable[[Table, Split], ProductionRows]
+    ChooseProduction = Callable[[Table, Split], tuple[ProductionRows, ProductionRows]]
 
 STEPS = 9  # calls of `step` in one training, without cross-validation
 
@@ -98,6 +100,7 @@ def build(
     *,
     production: "ChooseProduction | None" = None,
     standing: Contract | None = None,
+    known: "KnownRows | None" = None,
     target: Path | None = None,
     charts: Sequence[Path] = (),
 ) -> "tuple[Bundle, Evaluation, HeldOut, tuple[str, ...]]":
@@ -106,11 +109,13 @@ def build(
     Parameters
     ----------
     production
-        Given the table and its split, returns labelled predictions to learn from as well; what it raises ends the training
-        before it begins. The held-out rows stay those of the table, and there is no cross-validation, whose folds are the
-        table's.
+        Given the table and its split, returns labelled predictions to learn from as well, and those that will judge; what it
+        raises ends the training before it begins. The held-out rows stay those of the table, its columns those of
+        ``standing``, and there is no cross-validation, whose folds are the table's.
     standing
         Of the model that this one is to replace: its positive class is kept, unless the configuration names one.
+    known
+        Rows that the other model knows: these stay on their side of the split.
     target
         Where the bundle goes; default ``config.model_dir``.
     charts
@@ -137,7 +142,7 @@ def build(
     started, side = now(), SideWork()
     with collect_library_warnings() as library:
         step("reading the table")
-        table, split, contract = read_rows(config, production, standing)
+        table, split, contract = read_rows(config, production, standing, known)
         release_memory()
         with stage(target or config.model_dir) as folder:
             pipeline, chosen, choice = _fit(folder, table, split, contract, config, step, side, folds=production is None)
@@ -151,19 +156,29 @@ def build(
 
 
 def read_rows(
-    config: Config, production: "ChooseProduction | None" = None, standing: Contract | None = None
+    config: Config,
+    production: "ChooseProduction | None" = None,
+    standing: Contract | None = None,
+    known: "KnownRows | None" = None,
 ) -> "tuple[Table, Split, Contract]":
     """Return the table without its rows, the rows to learn from and to judge on, and their contract."""
     from mlops_project.data_prep import build_contract, join_production, judge_table, load_table, split_table
     from mlops_project.modeling.evaluation import check_gates
+    from mlops_project.tables.known_rows import note_rows
     from mlops_project.tables.positive import keep_positive
 
     table = keep_positive(load_table(config), standing, config.data.positive_class)
     check_gates(config, table.task)
+    if production is not None and standing is not None:
+        table = table.keep_features(standing.names, config.evaluation.slices)
     table = judge_table(table, config, refuse=production is None)
-    split = split_table(table, config)
+    split = split_table(table, config, known)
+    if config.export.row_digests:
+        sides = (features.index.to_numpy() for features in (split.train_features, split.test_features))
+        split = replace(split, rows=note_rows(table, *sides))
     if production is not None:
-        table, split = join_production(table, split, production(table, split), config)
+        learned, judging = production(table, split)
+        table, split = join_production(table, split, learned, config, judging)
     contract = build_contract(table, split)
     check_contract(contract)
     return table.without_rows(), split, contract

@@ -7,7 +7,6 @@ import pytest
 
 from mlops_project import retrain
 from mlops_project.config import read_config
-from mlops_project.errors import TrackingError
 from mlops_project.retraining.attempts import Attempts, find_folder
 
 NOW = datetime(2026, 11, 30, 8, tzinfo=UTC)
@@ -44,26 +43,3 @@ def test_second_retraining_of_a_model_does_nothing_while_one_runs(config):
     assert done.result == "running"
     assert "another retraining of 'tiny' runs" in done.text
     assert Attempts(find_folder(config)).read().attempts == ()
-
-
-def test_tracking_server_that_comes_back_is_waited_for(monkeypatch):
-    monkeypatch.setattr(retrain, "PAUSE_SECONDS", 0.001)
-    answers = iter([TrackingError("down"), TrackingError("down"), 7])
-
-    def work():
-        answer = next(answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    assert retrain._retry(work) == 7
-
-
-def test_tracking_server_that_stays_away_ends_the_retraining(monkeypatch):
-    monkeypatch.setattr(retrain, "PATIENCE_SECONDS", 0.0)
-
-    def work():
-        raise TrackingError("down")
-
-    with pytest.raises(TrackingError, match="down"):
-        retrain._retry(work)

@@ -41,6 +41,9 @@ class Evidence:
         Share of all predictions from the oldest labelled one to the newest that have a label; None if it is not known.
     answers
         Mean probability of each class over all predictions of that time, labelled or not; None if that is not known.
+    new_held_out
+        Which held-out rows the champion's table did not have; None if it had them all. Predictions are often written into the
+        table later.
     """
 
     rows: ProductionRows
@@ -53,6 +56,7 @@ class Evidence:
     version: str
     coverage: float | None = None
     answers: Floats | None = None
+    new_held_out: Mask | None = None
 
     @cached_property
     def is_judged(self) -> Mask:

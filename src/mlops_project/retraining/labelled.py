@@ -1,5 +1,6 @@
 """Labelled predictions as a retraining reads them: what cannot be food is left out, and said."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -45,6 +46,22 @@ class Labelled(NamedTuple):
     coverage: float | None
     newest: str
     answers: Floats | None = None
+
+    def describe(self, recent_share: float, unread: Iterable[str] = ()) -> str:
+        """Say what there is to learn from and to judge by, and what was left out.
+
+        Parameters
+        ----------
+        recent_share
+            Of the rows that judge.
+        unread
+            Files of the log that cannot be read.
+        """
+        older, recent = self.rows.split(recent_share)
+        first, last = (str(instant)[:16].replace("T", " ") for instant in (self.rows.times[0], self.rows.times[-1]))
+        said = f"{len(older):,} labelled predictions to learn from, the newest {len(recent):,} to judge ({first} to {last} UTC)"
+        files = ", ".join(unread)
+        return "; ".join([said, *self.notes, *([f"left out because they cannot be read: {files}"] if files else [])])
 
 
 def read_labelled(

@@ -1,4 +1,4 @@
-"""Rows that must not be learned from: of faulty data, in another unit, far out of range, copied; and a table that changed."""
+"""Rows that must not be learned from: of faulty data, in another unit, far out of range, copied."""
 
 from collections.abc import Iterator
 
@@ -6,12 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mlops_project.bundle import Bundle
 from mlops_project.findings import Finding
 from mlops_project.monitoring.results import Evaluation, FeatureDrift
 from mlops_project.retraining.evidence import Evidence
 from mlops_project.runtime import Floats
-from mlops_project.tables.production import hash_rows
+from mlops_project.tables.row_hashes import hash_rows
 
 DIGITS = 3  # significant ones, in which near-copies agree
 LEAST_COPIES = 0.05  # share of the labelled rows that near-copy a held-out row, beyond what the table's own rows do
@@ -43,20 +42,6 @@ FACTORS = (
     3600,
 )
 SCALES = ((1.8, 32.0, "°F for °C"), (1 / 1.8, -32 / 1.8, "°C for °F"), (1.0, 273.15, "K for °C"), (1.0, -273.15, "°C for K"))
-
-
-def find_changed_table(bundle: Bundle, digest: str, source: str, version: str) -> Iterator[Finding]:
-    """Yield whether the table is another one than the champion was made from."""
-    known = bundle.metadata.table_digest or bundle.metadata.data_digest
-    if known and known != digest:
-        yield Finding(
-            code="table-changed",
-            seen=f"{source} is not the table that version {version} was made from (sha256 {digest[:8]}…, it was {known[:8]}…)",
-            why="its rows are split anew, so that rows which version "
-            f"{version} has learned may be held out today, where it would look better than it is",
-            cure="train on the new table first (mlops train), or put the old one back",
-            severity="error",
-        )
 
 
 def find_faulty_data(newest: Evaluation | None) -> Iterator[Finding]:
@@ -100,6 +85,8 @@ def find_near_copies(evidence: Evidence) -> Iterator[Finding]:
     """Yield whether labelled rows are held-out rows with other last digits."""
     names = [*evidence.training.columns]
     known = evidence.held_out.features[names]
+    if evidence.new_held_out is not None:
+        known = known[~evidence.new_held_out]
     near, exact = (hash_rows(known, digits) for digits in (DIGITS, None))
 
     def find(rows: object) -> np.ndarray:

@@ -18,6 +18,7 @@ from mlops_project.proof import load_runtime
 from mlops_project.retraining import contradictions, label_checks, row_checks
 from mlops_project.retraining.evidence import Evidence
 from mlops_project.retraining.labelled import Labelled
+from mlops_project.retraining.table_checks import find_changed_table
 
 if TYPE_CHECKING:
     from mlops_project.data_prep import Split, Table
@@ -79,7 +80,7 @@ def find_vetoes(
     """
     found = [
         *row_checks.find_faulty_data(newest),
-        *row_checks.find_changed_table(champion, table.digest, table.source, version),
+        *find_changed_table(champion, table, split.growth, version),
     ]
     evidence = _gather(config, champion, version, labelled, n_learned, split)
     if evidence is not None:
@@ -100,7 +101,10 @@ def _gather(
         training, known = split.train_features[[*contract.names]], encode_target(split.train_target, contract)
     except (ContractError, KeyError, ValueError):
         return None
-    return Evidence(rows, n_learned, ours, held_out, training, known, contract, version, labelled.coverage, labelled.answers)
+    new = split.find_new(split.test_features.index)
+    return Evidence(
+        rows, n_learned, ours, held_out, training, known, contract, version, labelled.coverage, labelled.answers, new
+    )
 
 
 def look(evidence: Evidence) -> Iterator[Finding]:

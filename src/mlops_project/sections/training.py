@@ -369,6 +369,13 @@ class ExportConfig(Section, frozen=True, dict=True):
     reference_rows: Annotated[
         int, Meta(ge=0, description="Held-out rows kept in the bundle for drift and forms; 0 for privacy.")
     ] = 500
+    row_digests: Annotated[
+        bool,
+        Meta(
+            description="Whether the bundle keeps a digest of each row of the table (9 bytes), by which a retraining tells a "
+            "table that grew from one that changed. False for privacy: who knows a row can see whether it was there."
+        ),
+    ] = True
 
 
 class PathsConfig(Section, frozen=True, dict=True):

@@ -16,6 +16,7 @@ from mlops_project.contract import Contract, Reading
 from mlops_project.errors import DataError
 from mlops_project.prediction_log.layout import ID, LABEL_BATCH, LABEL_SOURCE, LABEL_TIME, ROW, TIME, VERSION
 from mlops_project.tables.missing import mark_missing
+from mlops_project.tables.row_hashes import as_logged, hash_rows
 from mlops_project.tables.splits import Split
 from mlops_project.tables.table import Table, compute_digest, hash_column
 from mlops_project.wire.reading import ColumnReading
@@ -23,6 +24,7 @@ from mlops_project.wire.reading import ColumnReading
 NO_READINGS: Mapping[str, Reading] = MappingProxyType({})
 # Equal rows give a held-out row away only where they are rare: a table of few categories is full of them.
 USUALLY_EQUAL = 0.05
+DIGITS = 3  # significant ones, in which a prediction and the same row in a table agree
 
 
 @dataclass(frozen=True)
@@ -128,11 +130,18 @@ def _read_column(values: pa.ChunkedArray, kind: str) -> "pd.Series[Any]":
     return column.astype("float64")
 
 
-def join_production(table: Table, split: Split, production: ProductionRows, config: Config) -> tuple[Table, Split]:
+def join_production(
+    table: Table, split: Split, production: ProductionRows, config: Config, judging: ProductionRows | None = None
+) -> tuple[Table, Split]:
     """Add labelled predictions to the training rows, or learn from them alone; the held-out rows stay as they are.
 
     Predictions equal to a held-out row are left out, unless that is usual among the training rows as well. Their indices go on
     behind the table's.
+
+    Parameters
+    ----------
+    judging
+        Labelled predictions that judge: new rows of the table that equal one are not learned from.
 
     Returns
     -------
@@ -148,6 +157,7 @@ def join_production(table: Table, split: Split, production: ProductionRows, conf
     typed = _as_logged(production.features[list(table.types)], config, table)
     known = _find_known(typed, split)
     typed, target = typed[~known], production.target[~known]
+    split, n_judging = _leave_out_judging(table, split, judging, config)
     _check_labels(table, target, alone=not config.retraining.original)
     joined = {name: _join(split, typed[name], config) for name in table.types}
     start = len(table.target)
@@ -156,16 +166,40 @@ def join_production(table: Table, split: Split, production: ProductionRows, conf
         index, target = split.train_target.index.append(index), pd.concat([split.train_target, target])
     train, test = (pd.DataFrame({name: both[side] for name, both in joined.items()}, copy=False) for side in (0, 1))
     target = target.astype(split.train_target.dtype).rename(str(table.target.name)).set_axis(index)
-    copies = split.copies if config.retraining.original else None
-    whole = Split(train.set_axis(index), target, test.set_axis(split.test_features.index), split.test_target, copies)
-    return _describe(table, production, len(typed), config), whole
+    copies = split.copies if config.retraining.original and not n_judging else None
+    whole = replace(
+        split,
+        train_features=train.set_axis(index),
+        train_target=target,
+        test_features=test.set_axis(split.test_features.index),
+        copies=copies,
+    )
+    return _describe(table, production, len(typed), n_judging, config), whole
 
 
-def _describe(table: Table, production: ProductionRows, n_rows: int, config: Config) -> Table:
+def _leave_out_judging(table: Table, split: Split, judging: ProductionRows | None, config: Config) -> tuple[Split, int]:
+    """Leave new rows of the table out that are predictions which judge, written down; return how many were."""
+    new = split.find_new(split.train_features.index)
+    if judging is None or not len(judging) or not new.any():
+        return split, 0
+    names = list(table.types)
+    ours = _as_logged(judging.features[names], config, table)
+    for digits in (DIGITS, None):
+        known = hash_rows(split.train_features[names], digits)
+        if np.isin(hash_rows(split.test_features[names], digits), known).mean() <= USUALLY_EQUAL:
+            equal = np.isin(known, hash_rows(ours, digits)) & new
+            train, target = split.train_features[~equal], split.train_target[~equal]
+            return replace(split, train_features=train, train_target=target), int(equal.sum())
+    return split, 0
+
+
+def _describe(table: Table, production: ProductionRows, n_rows: int, n_judging: int, config: Config) -> Table:
     """Return the table with where all rows come from and the digest of them all."""
     digest = compute_digest((column, hash_column(column)) for column in (*_columns(production.features), production.target))
     left_out = len(production) - n_rows
     notes = [f"{left_out:,} labelled predictions equal a held-out row and were left out"] if left_out else []
+    if n_judging:
+        notes.append(f"{n_judging:,} new rows of the table equal labelled predictions that judge and were left out")
     said = f"{n_rows:,} labelled predictions"
     return replace(
         table,
@@ -213,48 +247,22 @@ def _as_logged(features: pd.DataFrame, config: Config | None = None, table: Tabl
         if name in readings and isinstance(column.dtype, pd.StringDtype):
             read = ColumnReading(readings[name], "string").read_text
             column = column.map({text: read(text) or np.nan for text in column.dropna().unique()}).astype("str")
-        columns[name] = column.astype("float64") if column.dtype.kind in "biuf" else column
-    return pd.DataFrame(columns, copy=False)
+        columns[name] = column
+    return as_logged(pd.DataFrame(columns, copy=False))
 
 
 def _find_known(typed: pd.DataFrame, split: Split) -> npt.NDArray[np.bool_]:
-    """Return which rows equal a held-out row and might give it away."""
-    held_out = _hash(split.test_features[list(typed.columns)])
-    usual = np.isin(_hash(split.train_features[list(typed.columns)]), held_out).mean()
-    if usual > USUALLY_EQUAL:
+    """Return which rows give a held-out row away: they equal it, or, if it is new in the table, all but its last digits."""
+    names = list(typed.columns)
+    held_out = split.test_features[names]
+    known = np.isin(hash_rows(typed), hash_rows(held_out))
+    if np.isin(hash_rows(split.train_features[names]), hash_rows(held_out)).mean() > USUALLY_EQUAL:
         return np.zeros(len(typed), bool)
-    return np.asarray(np.isin(pd.util.hash_pandas_object(typed, index=False).to_numpy(), held_out))
-
-
-def _hash(features: pd.DataFrame) -> npt.NDArray[Any]:
-    return hash_rows(features)
-
-
-def hash_rows(features: pd.DataFrame, digits: int | None = None) -> npt.NDArray[np.uint64]:
-    """Return a hash of each row, in the log's representation: equal rows have equal ones, whatever the columns' types.
-
-    Parameters
-    ----------
-    features
-        Columns in the same order wherever hashes are compared.
-    digits
-        Significant digits to which numbers are rounded first; None for exact values.
-    """
-    logged = _as_logged(features)
-    if digits is not None:
-        logged = pd.DataFrame({name: _round(logged[name], digits) for name in logged.columns}, copy=False)
-    return np.asarray(pd.util.hash_pandas_object(logged, index=False), np.uint64)
-
-
-def _round(column: "pd.Series[Any]", digits: int) -> "pd.Series[Any]":
-    if column.dtype.kind != "f":
-        return column
-    values = column.to_numpy()
-    with np.errstate(all="ignore"):
-        exponent = np.floor(np.log10(np.abs(values))) - (digits - 1)
-        scale = 10.0 ** np.clip(exponent, -300, 300)
-        rounded = np.where(np.isfinite(exponent), np.rint(values / scale) * scale, values)
-    return pd.Series(np.where(rounded == 0, 0.0, np.float32(rounded)), index=column.index, name=column.name)
+    new = held_out[split.find_new(held_out.index)]
+    written = hash_rows(new, DIGITS)
+    if len(new) and np.isin(hash_rows(split.train_features[names], DIGITS), written).mean() <= USUALLY_EQUAL:
+        known |= np.isin(hash_rows(typed, DIGITS), written)
+    return known
 
 
 def _join(split: Split, column: "pd.Series[Any]", config: Config) -> "tuple[pd.Series[Any], pd.Series[Any]]":

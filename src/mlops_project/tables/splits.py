@@ -11,6 +11,7 @@ from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from mlops_project.config import Config
 from mlops_project.errors import DataError
 from mlops_project.tables.copies import Copies, find_copies
+from mlops_project.tables.known_rows import HELD_OUT, LEARNED, Growth, KnownRows, choose_sides, compare_rows
 from mlops_project.tables.table import Table
 
 Rows = npt.NDArray[np.intp]
@@ -26,6 +27,10 @@ class Split:
         The two sides.
     copies
         Rows of the table that are copies of others; None if there are none that matter.
+    growth
+        The table beside the one that a model was made from; None if it was compared with none.
+    rows
+        What the model that is made of this split will know of the table; None if that is not kept.
     """
 
     train_features: pd.DataFrame
@@ -33,16 +38,29 @@ class Split:
     test_features: pd.DataFrame
     test_target: "pd.Series[Any]"
     copies: Copies | None = None
+    growth: Growth | None = None
+    rows: KnownRows | None = None
+
+    def find_new(self, rows: "pd.Index[int]") -> npt.NDArray[np.bool_]:
+        """Return which rows of the table, given by position, the model does not know that it was compared with."""
+        if self.growth is None or not self.growth.is_comparable:
+            return np.zeros(len(rows), bool)
+        return self.growth.is_new[rows]
 
     def without_training_features(self) -> "Split":
         """Return the split without the features that were learned from, to give their memory back."""
         return replace(self, train_features=self.train_features.iloc[:0].copy())
 
 
-def split_table(table: Table, config: Config) -> Split:
+def split_table(table: Table, config: Config, known: KnownRows | None = None) -> Split:
     """Hold out ``config.test_size`` of the rows: stratified, by whole groups, or the newest.
 
     In a stratified split copies of a row stay on its side, unless ``data.copies`` is ``anywhere``.
+
+    Parameters
+    ----------
+    known
+        Rows that a model was made from: these keep their sides, as far as the tables can be compared.
 
     Raises
     ------
@@ -50,7 +68,10 @@ def split_table(table: Table, config: Config) -> Split:
         If one side would lack a class, or the groups or times do not allow the split.
     """
     copies = find_copies(table)
-    if table.times is not None:
+    growth = None if known is None else compare_rows(table, known)
+    if growth is not None and growth.is_comparable:
+        train, test = _split_as_before(table, growth, config, copies if config.data.copies == "together" else None)
+    elif table.times is not None:
         train, test = _split_by_time(table.times, config.test_size)
         train = _keep_embargo(train, table.times, table.times.iloc[test[0]], config.data.embargo)
     elif table.groups is not None:
@@ -65,7 +86,7 @@ def split_table(table: Table, config: Config) -> Split:
                 f"{table.source}: none of the {len(rows)} {side} rows has {table.target.name} {named}; "
                 "change test_size, random_state, data.group or data.time"
             )
-    return Split(*_take(table, train), *_take(table, test), copies)
+    return Split(*_take(table, train), *_take(table, test), copies, growth)
 
 
 def _take(table: Table, rows: Rows) -> "tuple[pd.DataFrame, pd.Series[Any]]":
@@ -73,6 +94,14 @@ def _take(table: Table, rows: Rows) -> "tuple[pd.DataFrame, pd.Series[Any]]":
     features, target = table.features.take(rows), table.target.take(rows)
     index = pd.Index(rows.astype(np.int32))
     return features.set_axis(index), target.set_axis(index)
+
+
+def _split_as_before(table: Table, growth: Growth, config: Config, copies: Copies | None) -> tuple[Rows, Rows]:
+    sides = choose_sides(table, growth, config.test_size, None if copies is None else copies.groups)
+    train, test = np.flatnonzero(sides == LEARNED), np.flatnonzero(sides == HELD_OUT)
+    if table.times is not None and len(test):
+        train = _keep_embargo(train, table.times, table.times.iloc[test].min(), config.data.embargo)
+    return train, test
 
 
 def _split_at_random(table: Table, config: Config, copies: Copies | None) -> tuple[Rows, Rows]:

@@ -45,6 +45,8 @@ class Table:
         Labels that became one class, ``contract.MERGED_CLASS``.
     prose
         Features that are read by their words: no text of a row goes into the contract.
+    unused
+        Columns that a retraining leaves out, because the champion does not have them.
     """
 
     features: pd.DataFrame
@@ -64,6 +66,24 @@ class Table:
     own_digest: str = ""
     readings: dict[str, Reading] = field(default_factory=dict)
     prose: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+
+    def keep_features(self, names: Iterable[str], more: Iterable[str] = ()) -> "Table":
+        """Return the table with these features only, as far as it has them; the others are ``unused``."""
+        wanted = {*names, *more}
+        unused = tuple(name for name in self.types if name not in wanted)
+        if not unused or len(unused) == len(self.types):
+            return self
+        kept = {name: kind for name, kind in self.types.items() if name in wanted}
+        return replace(
+            self,
+            features=self.features[[*kept]],
+            types=kept,
+            units={name: unit for name, unit in self.units.items() if name in kept},
+            readings={name: reading for name, reading in self.readings.items() if name in kept},
+            prose=tuple(name for name in self.prose if name in kept),
+            unused=unused,
+        )
 
     def without_rows(self) -> "Table":
         """Return the table without its features and target, to give their memory back once they are split."""

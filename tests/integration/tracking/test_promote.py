@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from mlops_project.bundle import REFERENCE_FILE
+from mlops_project.bundle import REFERENCE_FILE, ROWS_FILE
 from mlops_project.cli import main
 from mlops_project.errors import BundleError, ConfigError, TrackingError
 from mlops_project.modeling.held_out import HeldOut
@@ -95,17 +95,30 @@ def test_champion_of_another_task_cannot_be_compared(champion, make, project):
         assert reason in decision.reason
 
 
-def test_changed_table_falls_back_to_the_reference_rows(champion, make, monkeypatch):
-    config = challenge(make, "better")
+def split_otherwise(config):
     changed = msgspec.structs.replace(config, random_state=7)  # another split: its held-out rows were trained on
     changed.__dict__.update(file=config.file, root=config.root)
-    _, decision = promote(changed, "challenger")
+    return changed
+
+
+def test_held_out_rows_are_known_by_their_digests_whatever_the_split_would_be_today(champion, make):
+    _, decision = promote(split_otherwise(challenge(make, "better")), "challenger")
+    assert " on 114 rows; " in decision.reason
+    assert decision.reason.endswith("(the held-out rows)")
+
+
+def test_changed_table_falls_back_to_the_reference_rows(champion, make):
+    bundle, config = make("better")
+    (bundle.path / ROWS_FILE).unlink()
+    log_bundle(reseal(bundle), config)
+    _, decision = promote(split_otherwise(config), "challenger")
     assert decision.reason.endswith("(the bundle's reference rows)")
 
 
 def test_changed_table_without_reference_rows_is_refused(champion, make):
     bundle, config = make("better")
-    (bundle.path / REFERENCE_FILE).unlink()
+    for name in (REFERENCE_FILE, ROWS_FILE):
+        (bundle.path / name).unlink()
     bundle = reseal(bundle, data_digest="0" * 64)
     log_bundle(bundle, config)
     with pytest.raises(BundleError, match="the table is not the one it was trained on, and the bundle holds no reference rows"):

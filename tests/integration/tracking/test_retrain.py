@@ -163,6 +163,8 @@ def test_table_with_another_content_is_not_learned_from_until_somebody_trains(st
     log.add(draw(1500, moved, 2))
     done = retrain(config, reader=log)
     assert (done.result, done.vetoes) == ("refused", ("table-changed",))
+    assert "of the 600 rows of " in done.text
+    assert "600 are gone or have other values" in done.text
     assert "mlops train" in done.text
 
 

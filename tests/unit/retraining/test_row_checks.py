@@ -98,14 +98,6 @@ def test_rows_that_were_not_sent_before_judge_alone_where_there_are_enough():
     assert (everywhere.any(), usual) == (False, 1)
 
 
-def test_table_whose_content_changed_is_named(tiny_bundle):
-    digest = tiny_bundle.metadata.data_digest
-    assert list(row_checks.find_changed_table(tiny_bundle, digest, "t.csv", "1")) == []
-    (found,) = row_checks.find_changed_table(tiny_bundle, "f" * 64, "t.csv", "1")
-    assert found.seen.startswith("t.csv is not the table that version 1 was made from (sha256 ffffffff…")
-    assert "mlops train" in found.cure
-
-
 def evaluate(kind: str, *, firing: bool = True):
     alert = Alert(name="data-quality", windows=2, firing=firing, since="2026-11-24T08:00:00+00:00", reason="")
     feature = make_feature("z", quality=("40.0% missing (reference: 0.0%)",))
