@@ -13,7 +13,7 @@ from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import ExportError
 from mlops_project.findings import Finding, accept, accept_all, summarise
-from mlops_project.metadata import FORMAT_VERSION, ONNX_FORMAT_VERSION, PythonModel
+from mlops_project.metadata import PythonModel, find_format
 from mlops_project.names import show
 from mlops_project.python_engine.trusted import TRUSTED_TYPES
 
@@ -22,6 +22,7 @@ BOOSTERS = ("catboost", "lightgbm", "xgboost")  # libraries that a logged model 
 if TYPE_CHECKING:
     from mlops_project.comparison import Choice
     from mlops_project.data_prep import Split, Table
+    from mlops_project.decision import ThresholdChoice
     from mlops_project.modeling.evaluation import Evaluation
     from mlops_project.modeling.export import Parity
     from mlops_project.modeling.held_out import HeldOut
@@ -50,7 +51,7 @@ class Fitted:
     split
         Rows that were learned from, and rows to be judged on; the first are let go once nothing needs them.
     contract
-        The pipeline's inputs and outputs.
+        The pipeline's inputs and outputs, and from which probability on it says yes.
     config, chosen
         As it was given, and as it was trained.
     started
@@ -65,6 +66,8 @@ class Fitted:
         PNG files of the search that found the parameters.
     python
         Of a pipeline that answers itself; None if it is exported.
+    threshold_choice
+        How the contract's threshold was chosen, if it was.
     """
 
     pipeline: Any
@@ -79,6 +82,7 @@ class Fitted:
     is_own: bool = False
     charts: tuple[Path, ...] = ()
     python: PythonModel | None = None
+    threshold_choice: "ThresholdChoice | None" = None
 
 
 def assemble(
@@ -107,6 +111,7 @@ def assemble(
     """
     from mlops_project.modeling.baselines import add_baselines, fit_rivals, judge_baselines
     from mlops_project.modeling.conformal import find_uncertainty
+    from mlops_project.modeling.decisions import compare_own_rule
     from mlops_project.modeling.evaluation import evaluate
     from mlops_project.modeling.importance import try_importance
     from mlops_project.proof import note_proven
@@ -114,7 +119,8 @@ def assemble(
     from mlops_project.tables.memory import release_memory
 
     config, contract = fitted.config, fitted.contract
-    runtime, held_out, parity = _export(fitted, folder, step)
+    runtime, plain, parity = _export(fitted, folder, step)
+    runtime.contract, held_out = contract, plain.decide(contract)
     side.rows = held_out.features
     split = fitted.split
     rivals = fit_rivals(split.train_features, split.train_target, split.test_features, contract, config, side)
@@ -128,6 +134,8 @@ def assemble(
     evaluation = add_baselines(evaluation, rivals, contract, config)
     findings = accept_all([*findings, *judge_baselines(evaluation, contract, fitted.chosen)], config.checks.accept)
     uncertainty = find_uncertainty(held_out, contract, config, side)
+    if fitted.threshold_choice is not None:
+        fitted.threshold_choice = compare_own_rule(fitted.threshold_choice, evaluation.scored, plain, contract, config)
     metadata = _describe(folder, fitted, evaluation, uncertainty, findings)
     importance = try_importance(runtime, held_out, contract, config, side)
     _write_profile(folder, held_out, windows, evaluation, importance, fitted, side)
@@ -142,7 +150,7 @@ def assemble(
 
 
 def _export(fitted: Fitted, folder: Path, step: Step) -> "tuple[Runtime, HeldOut, Parity]":
-    """Write the model that is served and prove that it answers as the pipeline does."""
+    """Write the model that is served and prove that it answers as the pipeline does, both by the model's own rule."""
     from mlops_project.modeling.pipeline import prepare_for_serving
 
     engine = fitted.config.export.engine
@@ -163,7 +171,8 @@ def _keep_pipeline(fitted: Fitted, folder: Path, step: Step, reason: str) -> "tu
     from mlops_project.modeling.stored import store_pipeline
 
     step("comparing the stored pipeline with the one in memory")
-    stored = store_pipeline(fitted.pipeline, fitted.contract, fitted.split, folder, fitted.config.proof)
+    contract = fitted.contract.decide(None)
+    stored = store_pipeline(fitted.pipeline, contract, fitted.split, folder, fitted.config.proof)
     fitted.python = PythonModel(types=stored.types, reason=show(reason, 1000))
     return stored.runtime, stored.held_out, stored.parity
 
@@ -172,7 +181,7 @@ def _export_onnx(fitted: Fitted, folder: Path, step: Step) -> "tuple[Runtime, He
     from mlops_project.modeling.evaluation import encode_target
     from mlops_project.modeling.export import answer_held_out, check_parity, export_onnx, load_exported
 
-    pipeline, contract, split = fitted.pipeline, fitted.contract, fitted.split
+    pipeline, contract, split = fitted.pipeline, fitted.contract.decide(None), fitted.split
     model = export_onnx(pipeline, contract)
     step("comparing the exported model with the pipeline")
     runtime = load_exported(model, contract)
@@ -213,12 +222,13 @@ def _describe(
     settings = public_settings(config)
     (folder / CONFIG_FILE).write_text(format_settings(settings), encoding="utf-8")
     return Metadata(
-        format_version=ONNX_FORMAT_VERSION if fitted.python is None else FORMAT_VERSION,
+        format_version=find_format(fitted.contract, fitted.python),
         name=config.model.name,
         started_at=fitted.started,
         created_at=now(),
         estimator=fitted.estimator,
         choice=fitted.choice,
+        threshold_choice=fitted.threshold_choice,
         contract=fitted.contract,
         python=fitted.python,
         metrics=evaluation.metrics,
@@ -295,15 +305,20 @@ def _write_profile(
 
 
 def _write_for_python(folder: Path, fitted: Fitted, side: "SideWork") -> None:
-    """Write the pipeline itself (joblib, MLflow), the digests of the table's rows, and the reference rows."""
+    """Write the pipeline itself (joblib, MLflow), which predicts by the threshold as well, the rows' digests, some rows."""
+    from mlops_project.modeling.decisions import decide_pipeline
+
+    decided = decide_pipeline(fitted.pipeline, fitted.contract)
     if not fitted.is_own:
-        _dump(fitted.pipeline, folder)
-        _write_mlflow_model(folder, fitted)
+        _dump(decided, folder)
+        _write_mlflow_model(folder, fitted, decided)
     else:
         missing = "so the bundle has no model.joblib; name functions in a module instead of a lambda"
-        side.attempt("the pipeline itself was", lambda: _dump(fitted.pipeline, folder), without=missing)
+        side.attempt("the pipeline itself was", lambda: _dump(decided, folder), without=missing)
         without = "so it cannot be logged to MLflow"
-        side.attempt("MLflow's format of the pipeline was", lambda: _write_mlflow_model(folder, fitted), without=without)
+        side.attempt(
+            "MLflow's format of the pipeline was", lambda: _write_mlflow_model(folder, fitted, decided), without=without
+        )
     split, config = fitted.split, fitted.config
     if split.rows is not None:
         split.rows.write(folder / ROWS_FILE)
@@ -325,7 +340,7 @@ def _dump(pipeline: Any, folder: Path) -> None:
         raise
 
 
-def _write_mlflow_model(folder: Path, fitted: Fitted) -> None:
+def _write_mlflow_model(folder: Path, fitted: Fitted, decided: Any) -> None:
     import pandas as pd
 
     with contextlib.suppress(ModuleNotFoundError):  # training works without MLflow; the bundle then lacks its model format
@@ -342,7 +357,7 @@ def _write_mlflow_model(folder: Path, fitted: Fitted) -> None:
         if fitted.is_own:
             libraries = (name for name in BOOSTERS if any(kind.startswith(f"{name}.") for kind in types))
             estimator = next(libraries, "own")
-        save_mlflow_model(folder, fitted.pipeline, fitted.contract, example, trusted_types=types, estimator=estimator)
+        save_mlflow_model(folder, decided, fitted.contract, example, trusted_types=types, estimator=estimator)
 
 
 def now() -> str:

@@ -17,11 +17,13 @@ import msgspec
 import yaml
 from msgspec import Meta
 
+from mlops_project.contract import Label
 from mlops_project.errors import ConfigError, suggest
 from mlops_project.metadata import CONFIG_FILE
 from mlops_project.sections import (
     ChecksConfig,
     DataConfig,
+    DecisionConfig,
     EvaluationConfig,
     ExportConfig,
     GatesConfig,
@@ -64,6 +66,7 @@ class Config(Section, frozen=True, dict=True):
     data: DataConfig = msgspec.field(default_factory=DataConfig)
     checks: ChecksConfig = msgspec.field(default_factory=ChecksConfig)
     model: ModelConfig = msgspec.field(default_factory=ModelConfig)
+    decision: DecisionConfig = msgspec.field(default_factory=DecisionConfig)
     search: SearchConfig = msgspec.field(default_factory=SearchConfig)
     evaluation: EvaluationConfig = msgspec.field(default_factory=EvaluationConfig)
     uncertainty: UncertaintyConfig = msgspec.field(default_factory=UncertaintyConfig)
@@ -77,6 +80,11 @@ class Config(Section, frozen=True, dict=True):
     monitoring: MonitoringConfig = msgspec.field(default_factory=MonitoringConfig)
     retraining: RetrainingConfig = msgspec.field(default_factory=RetrainingConfig)
     stack: StackConfig = msgspec.field(default_factory=StackConfig)
+
+    @property
+    def positive_class(self) -> Label | None:
+        """The label that is to count as positive: ``decision.positive``, or ``data.positive_class``; None if none is named."""
+        return self.data.positive_class if self.decision.positive is None else self.decision.positive
 
     @property
     def model_dir(self) -> Path:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from mlops_project.decision import DecisionRule
 from mlops_project.errors import ContractError, suggest
 
 FeatureType = Literal["float", "integer", "boolean", "category", "string", "datetime"]
@@ -128,6 +129,9 @@ class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
         What people read for each class; as long as ``classes``.
     merged
         Labels of the table that are ``MERGED_CLASS`` to the model, and in feedback.
+    decision
+        From which probability on the positive class is answered; not there where the model's own rule decides, so that models
+        without one are written as in earlier versions.
     """
 
     features: tuple[Feature, ...]
@@ -136,6 +140,21 @@ class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
     classes: tuple[Label, ...] = ()
     class_names: tuple[str, ...] = ()
     merged: tuple[str, ...] = ()
+    decision: DecisionRule | msgspec.UnsetType = msgspec.UNSET
+
+    @cached_property
+    def threshold(self) -> float | None:
+        """From which probability on the positive class is answered; None for the model's own rule."""
+        return self.decision.threshold if isinstance(self.decision, DecisionRule) else None
+
+    @property
+    def costs(self) -> tuple[float, float] | None:
+        """What a wrong yes and a wrong no cost; None if nobody said so."""
+        return self.decision.costs if isinstance(self.decision, DecisionRule) else None
+
+    def decide(self, decision: DecisionRule | None) -> "Contract":
+        """Return the contract with this decision; None for the model's own rule."""
+        return msgspec.structs.replace(self, decision=msgspec.UNSET if decision is None else decision)
 
     @cached_property
     def names(self) -> tuple[str, ...]:

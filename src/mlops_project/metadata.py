@@ -16,13 +16,14 @@ from msgspec import Meta
 
 from mlops_project.comparison import Baseline, Choice
 from mlops_project.contract import Contract
+from mlops_project.decision import OWN_RULE, DecisionRule, ThresholdChoice
 from mlops_project.errors import BundleError
 from mlops_project.findings import Finding
 from mlops_project.names import EXPECTED_MODEL_NAME, LINES, MAX_NAME, MAX_TEXT, is_model_name, is_plain, show
 from mlops_project.uncertainty import Uncertainty
 
-FORMAT_VERSION = 3  # 2: the contract says how values are read; 3: a pipeline in Python in place of the ONNX model
-ONNX_FORMAT_VERSION = 2  # what has an ONNX model can be read by earlier versions
+# 2: the contract says how values are read; 3: a pipeline in Python in place of the ONNX model; 4: the contract has a threshold
+FORMAT_VERSION = 4
 MODEL_FILE = "model.onnx"
 PYTHON_MODEL_FILE = "model.skops"
 METADATA_FILE = "metadata.json"
@@ -66,6 +67,8 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         Estimator's name in the configuration; where that is ``auto``, the one that was chosen.
     choice
         How ``auto`` chose; None where the configuration names an estimator.
+    threshold_choice
+        How the contract's threshold was chosen; None where there is none, or the configuration names it.
     contract
         Inputs and outputs.
     python
@@ -96,12 +99,13 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         Path inside the bundle → sha256.
     """
 
-    format_version: int = ONNX_FORMAT_VERSION
+    format_version: int = 2
     name: str
     started_at: str
     created_at: str
     estimator: str
     choice: Choice | None = None
+    threshold_choice: ThresholdChoice | None = None
     contract: Contract
     python: PythonModel | None = None
     metrics: dict[str, float]
@@ -129,6 +133,13 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     def model_file(self) -> str:
         """Name of the file that is served."""
         return MODEL_FILE if self.python is None else PYTHON_MODEL_FILE
+
+
+def find_format(contract: Contract, python: PythonModel | None) -> int:
+    """Return the earliest format version whose readers answer with a bundle as this version does."""
+    if contract.threshold is not None:
+        return 4
+    return 2 if python is None else 3
 
 
 class _UnsealedMetadata(Metadata, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -367,3 +378,14 @@ def check_contract(contract: Contract) -> None:
     if not fewest <= len(contract.classes) <= most or len(contract.classes) != len(contract.class_names):
         counts = f"{len(contract.classes)} classes and {len(contract.class_names)} names of classes"
         raise BundleError(f"the contract has {counts}, which does not fit the task {contract.task}")
+    if isinstance(contract.decision, DecisionRule):
+        _check_decision(contract.decision, contract)
+
+
+def _check_decision(decision: DecisionRule, contract: Contract) -> None:
+    if contract.task != "binary":
+        raise BundleError(f"the contract has a threshold, which does not fit the task {contract.task}")
+    if not 0 <= decision.threshold <= 1 or decision.threshold == OWN_RULE:
+        raise BundleError(f"the contract's threshold is {decision.threshold}; expected one from 0 to 1 other than {OWN_RULE}")
+    if decision.false_positive < 0 or decision.false_negative < 0:
+        raise BundleError("the contract's costs are below 0")

@@ -11,6 +11,7 @@ import msgspec
 from mlops_project.bundle import Bundle
 from mlops_project.command import echo, echo_wrapped
 from mlops_project.config import Config
+from mlops_project.decision import DecisionRule
 from mlops_project.findings import Finding, format_finding
 from mlops_project.notebook import write_table
 
@@ -102,10 +103,12 @@ def _describe(result: Training, config: Config) -> Iterator[str]:
         yield from format_finding(finding)
     contract, truth = result.bundle.contract, result.evaluation.scored.truth
     if contract.task == "binary":
-        from mlops_project.tables.positive import describe_positive
+        from mlops_project.tables.positive import describe_positive, explain_positive
 
-        (_, label), (_, name), chosen = contract.classes, contract.class_names, config.data.positive_class is None
-        yield describe_positive(label, float(truth.mean()), name=name, of="the held-out rows", chosen=chosen)
+        (other, label), (_, name), chosen = contract.classes, contract.class_names, config.positive_class is None
+        why = explain_positive(label, other, config.data.class_names)
+        yield describe_positive(label, float(truth.mean()), name=name, of="the held-out rows", chosen=chosen, why=why)
+        yield from _describe_decision(result)
     if metadata.uncertainty is not None:
         from mlops_project.modeling.conformal import describe_uncertainty
 
@@ -113,6 +116,19 @@ def _describe(result: Training, config: Config) -> Iterator[str]:
     for note in result.warnings:
         yield f"warning: {note}"
     yield from (f"{name}: {text}" for name, text in _list_facts(result))
+
+
+def _describe_decision(result: Training) -> Iterator[str]:
+    """Yield from which probability on the model says yes, and what that changes; nothing where its own rule decides."""
+    contract, choice = result.bundle.contract, result.bundle.metadata.threshold_choice
+    if not isinstance(contract.decision, DecisionRule):
+        return
+    decision, name = contract.decision, contract.class_names[1]
+    yield f"threshold: {name!r} from probability {decision.threshold:.4g} on ({decision.describe()})"
+    if choice is not None:
+        from mlops_project.modeling.report import describe_choice
+
+        yield describe_choice(decision, choice, result.evaluation.metrics)
 
 
 def find_next(result: Training, config: Config) -> Iterator[tuple[str, str]]:

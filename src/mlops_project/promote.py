@@ -118,7 +118,7 @@ def check_same_question(old: "Contract", new: "Contract") -> None:
     if new.task == "binary" and old.classes == new.classes[::-1]:
         raise ContractError(
             f"its positive class was {old.classes[1]!r} and is {new.classes[1]!r} now; to keep it, set "
-            f"data.positive_class: {old.classes[1]} and train again"
+            f"decision.positive: {old.classes[1]} and train again"
         )
     if old.classes != new.classes:
         raise ContractError(f"its classes were {old.classes!r} and are {new.classes!r} now")

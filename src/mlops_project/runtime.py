@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from mlops_project.bundle import Bundle, load_bundle
 from mlops_project.contract import Contract, Feature
+from mlops_project.decision import OWN_RULE
 from mlops_project.errors import BundleError, ContractError, suggest
 from mlops_project.names import show
 from mlops_project.native.model import TreeModel, open_trees
@@ -57,6 +58,12 @@ class Predictions(NamedTuple):
         if self.indices is None or self.probabilities is None:
             return Predictions(values=None if self.values is None else self.values[rows])
         return Predictions(self.indices[rows], self.probabilities[rows])
+
+    def decide(self, threshold: float | None) -> "Predictions":
+        """Return the answers by a threshold instead of the model's own rule; None or ``OWN_RULE`` leaves them as they are."""
+        if threshold is None or threshold == OWN_RULE or self.probabilities is None:
+            return self
+        return Predictions((self.probabilities[:, 1] >= threshold).astype(np.int64), self.probabilities)
 
 
 class Runtime:
@@ -186,7 +193,7 @@ class Runtime:
         numbers, texts = encode(columns, self.contract)
         return self.run(numbers, texts)
 
-    def run(self, numbers: Floats, texts: npt.NDArray[np.object_]) -> Predictions:
+    def run(self, numbers: Floats, texts: npt.NDArray[np.object_], threshold: float | None = None) -> Predictions:
         """Predict rows that are encoded already, see ``encode``.
 
         Parameters
@@ -195,6 +202,9 @@ class Runtime:
             float64 ``(n_rows, n_number_columns)``.
         texts
             str objects ``(n_rows, n_texts)``.
+        threshold
+            From which probability on the positive class of two is answered; ``OWN_RULE`` for the model's own rule, None for
+            what the contract says.
 
         Raises
         ------
@@ -209,7 +219,7 @@ class Runtime:
             outputs = self._run_rows(numbers, texts, n_rows) if alone is None else alone
         except UnicodeEncodeError:
             raise ContractError(self._explain_no_text(texts)) from None
-        return self._check(numbers, texts, outputs)
+        return self._check(numbers, texts, outputs).decide(self.contract.threshold if threshold is None else threshold)
 
     def _run_rows(self, numbers: Floats, texts: npt.NDArray[np.object_], n_rows: int) -> "list[npt.NDArray[Any]]":
         feeds = {name: numbers if name == "numbers" else texts for name in self._inputs}

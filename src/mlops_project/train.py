@@ -21,6 +21,7 @@ from mlops_project.contract import Contract
 from mlops_project.errors import BundleError, TrackingError
 from mlops_project.metadata import check_contract
 from mlops_project.outcome import Training, as_plain, find_next, print_outcome
+from mlops_project.sections import ThresholdRule
 
 if TYPE_CHECKING:
     from mlops_project.comparison import Choice
@@ -34,7 +35,13 @@ if TYPE_CHECKING:
 
     ChooseProduction = Callable[[Table, Split], tuple[ProductionRows, ProductionRows]]
 
-STEPS = 9  # calls of `step` in one training, without cross-validation
+STEPS = 9  # calls of `step` in one training, without folds
+
+
+def count_steps(config: Config) -> int:
+    """Return how often ``step`` is called in one training, at most."""
+    chosen_in = config.decision.folds if isinstance(config.decision.threshold, ThresholdRule) else 0
+    return STEPS + config.evaluation.cv_folds + chosen_in
 
 
 def train(config: Config, step: Step = lambda _: None, *, charts: Sequence[Path] = ()) -> Training:
@@ -135,6 +142,7 @@ def build(
     from mlops_project.handover.wrapping import find_name
     from mlops_project.modeling.library_warnings import collect_library_warnings
     from mlops_project.modeling.side_work import SideWork
+    from mlops_project.modeling.threshold import check_task, choose_threshold
     from mlops_project.process import return_large_blocks
     from mlops_project.tables.memory import release_memory
 
@@ -145,9 +153,12 @@ def build(
         table, split, contract = read_rows(config, production, standing, known)
         release_memory()
         with stage(target or config.model_dir) as folder:
+            check_task(config, contract)
             pipeline, chosen, choice = _fit(folder, table, split, contract, config, step, side, folds=production is None)
+            decision, found = choose_threshold(pipeline, table, split, contract, config, step)
             name = chosen.model.estimator if chosen.model.pipeline is None else find_name(pipeline)
-            fitted = Fitted(pipeline, table, split, contract, config, chosen, started, name, choice)
+            fitted = Fitted(pipeline, table, split, contract.decide(decision), config, chosen, started, name, choice)
+            fitted.threshold_choice = found
             fitted.is_own = chosen.model.pipeline is not None
             fitted.charts = tuple(charts)
             del split  # its training rows are given back once they are no longer needed
@@ -167,7 +178,7 @@ def read_rows(
     from mlops_project.tables.known_rows import note_rows
     from mlops_project.tables.positive import keep_positive
 
-    table = keep_positive(load_table(config), standing, config.data.positive_class)
+    table = keep_positive(load_table(config), standing, config.positive_class)
     check_gates(config, table.task)
     if production is not None and standing is not None:
         table = table.keep_features(standing.names, config.evaluation.slices)
@@ -250,7 +261,7 @@ def train_and_report(
     address: str | None = None,
 ) -> None:
     """Train with a progress bar on stderr, and print what came of it on stdout, with hints at what to do next."""
-    with show_progress(STEPS + config.evaluation.cv_folds, hidden=quiet or as_json) as step, _fitting_on(engine, address):
+    with show_progress(count_steps(config), hidden=quiet or as_json) as step, _fitting_on(engine, address):
         result = train(config, step)
     if as_json:
         print_json(as_plain(result))

@@ -4,11 +4,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import joblib
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+import mlops_project as mlops
 from mlops_project.bundle import load_bundle
 from mlops_project.cli import main
 
@@ -39,14 +42,42 @@ def train(tmp_path, monkeypatch) -> Callable[..., str]:
 
 
 def test_training_says_which_class_is_the_positive_one_and_keeps_it(train):
-    assert "positive class: 'Churned' (20 % of the held-out rows); change it with data.positive_class" in train()
-    assert "positive class: 'Stayed' (80 % of the held-out rows), as data.positive_class says" in train(
-        "--set", "data.positive_class=Stayed"
+    assert (
+        "positive class: 'Churned' (20 % of the held-out rows), it reads like it; change it with decision.positive" in train()
+    )
+    assert "positive class: 'Stayed' (80 % of the held-out rows), as the configuration says" in train(
+        "--set", "decision.positive=Stayed"
     )
     kept = train()
     assert "warning: the positive class stays 'Stayed', as in the model before; by itself it would be 'Churned'" in kept
     assert load_bundle(Path("artifacts/model")).contract.classes == ("Churned", "Stayed")
     assert "positive class: 'Churned'" in train("--set", "data.positive_class=Churned")
+
+
+def test_threshold_is_chosen_told_and_kept(train):
+    said = train("--set", "decision.threshold={cost: {false_positive: 1, false_negative: 6}}")
+    assert "on (least cost, a wrong yes costs 1 and a wrong no 6)" in said
+    assert "chosen on 120 training rows (24 positive), each answered by a model that had not seen it: expected cost 0." in said
+    assert "expected cost" in said.partition("on the same rows")[0]
+    bundle = load_bundle(Path("artifacts/model"))
+    metadata, threshold = bundle.metadata, bundle.contract.threshold
+    assert metadata.format_version == 4
+    assert metadata.threshold_choice.chosen.threshold == threshold
+    assert metadata.metrics["expected_cost"] <= metadata.threshold_choice.without["expected_cost"] + 0.2
+    assert threshold < 0.5
+    rows = pd.read_parquet(bundle.path / "reference.parquet")
+    model = mlops.load(bundle)
+    said = model.predict(rows) == "Churned"
+    assert (said == (model.predict_proba(rows)["Churned"] >= threshold)).all()
+    assert (joblib.load(bundle.path / "model.joblib").predict(rows[["age", "visits"]]) == model.predict(rows)).all()
+    assert (mlflow.pyfunc.load_model(str(bundle.path)).predict(rows[["age", "visits"]]) == model.predict(rows)).all()
+
+
+def test_without_a_threshold_the_bundle_is_written_as_before(train):
+    train()
+    written = json.loads(Path("artifacts/model/metadata.json").read_text())
+    assert written["format_version"] == 2
+    assert "decision" not in written["contract"]
 
 
 def test_training_ends_with_commands_that_name_the_file(train):

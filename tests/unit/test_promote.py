@@ -40,7 +40,7 @@ def test_bundle_without_reference_rows_is_not_judged_on_another_table(config, ti
     [
         ({"target": "z"}, "its target was 'z' and is 'y' now"),
         ({"task": "regression", "classes": (), "class_names": ()}, "its task was 'regression' and is 'binary' now"),
-        ({"classes": ("yes", "no")}, "its positive class was 'no' and is 'yes' now; to keep it, set data.positive_class: no"),
+        ({"classes": ("yes", "no")}, "its positive class was 'no' and is 'yes' now; to keep it, set decision.positive: no"),
         ({"classes": ("never", "yes")}, r"its classes were \('never', 'yes'\) and are \('no', 'yes'\) now"),
     ],
     ids=["target", "task", "positive class", "classes"],

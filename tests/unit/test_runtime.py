@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from mlops_project.contract import Contract, Feature
+from mlops_project.decision import OWN_RULE, DecisionRule
 from mlops_project.errors import BundleError, ContractError
 from mlops_project.runtime import Runtime, datetime_parts, encode
 
@@ -143,3 +144,18 @@ def test_number_without_bounds_is_refused_by_row(value):
 def test_answer_that_is_no_number_is_refused_with_the_row_and_the_gap(tiny_bundle):
     with pytest.raises(ContractError, match="row 2: no value in x, and this model cannot do without; fill it in"):
         Runtime.load(tiny_bundle).predict({"x": [0.5, np.nan]})
+
+
+def test_threshold_of_the_contract_or_of_the_call_decides(tiny_model, tiny_contract):
+    decided = tiny_contract.decide(DecisionRule(0.2))
+    rows = {"x": [0.1, 0.2, 0.4, 0.5, 0.9]}
+    for native in (True, False):
+        own, runtime = Runtime(tiny_model, tiny_contract, native=native), Runtime(tiny_model, decided, native=native)
+        assert own.predict(rows).indices.tolist() == [0, 0, 0, 0, 1]
+        assert runtime.predict(rows).indices.tolist() == [0, 1, 1, 1, 1]
+        numbers, texts = encode(rows, decided)
+        assert runtime.run(numbers, texts, OWN_RULE).indices.tolist() == [0, 0, 0, 0, 1]
+        assert own.run(numbers, texts, 0.45).indices.tolist() == [0, 0, 0, 1, 1]
+        assert [int(runtime.run(numbers[i : i + 1], texts[i : i + 1]).indices[0]) for i in range(5)] == [0, 1, 1, 1, 1]
+        assert runtime.predict(rows).probabilities.tolist() == own.predict(rows).probabilities.tolist()
+        assert runtime.predict({"x": []}).indices.tolist() == []

@@ -62,6 +62,7 @@ def hand_over(
     from mlops_project.modeling.library_warnings import collect_library_warnings
     from mlops_project.modeling.representation import check_representation
     from mlops_project.modeling.side_work import SideWork
+    from mlops_project.modeling.threshold import choose_threshold
 
     started, side = now(), SideWork()
     with collect_library_warnings() as library:
@@ -73,7 +74,10 @@ def hand_over(
         check_contract(contract)
         for given, typed in ((test, split.test_features), (train, split.train_features)):
             check_representation(own, given.features, typed, contract)
+        decision, found = choose_threshold(own, table, split, contract, config)
+        contract = contract.decide(decision)
         fitted = Fitted(own, table.without_rows(), split, contract, config, config, started, find_name(own), is_own=True)
+        fitted.threshold_choice = found
         with stage(config.model_dir) as folder:
             bundle, evaluation, _, said = assemble(fitted, folder, config.model_dir, lambda _: None, side, library)
     return bundle, evaluation, said

@@ -7,7 +7,7 @@ from mlops_project.command import show_progress
 from mlops_project.interface.settings import Source, open_config
 from mlops_project.notebook import is_notebook
 from mlops_project.outcome import Training
-from mlops_project.train import STEPS
+from mlops_project.train import count_steps
 from mlops_project.train import train as train_model
 
 
@@ -35,5 +35,5 @@ def train(config: Source = None, *, progress: bool | None = None, **settings: An
     """
     chosen = open_config(config, settings)
     hidden = not (sys.stderr.isatty() or is_notebook()) if progress is None else not progress
-    with show_progress(STEPS + chosen.evaluation.cv_folds, hidden=hidden) as step:
+    with show_progress(count_steps(chosen), hidden=hidden) as step:
         return train_model(chosen, step)

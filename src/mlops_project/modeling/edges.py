@@ -13,7 +13,7 @@ LARGEST_LOG_LOSS = -float(np.log(np.finfo(np.float64).eps))  # that one row can 
 
 
 def widen_at_edge(
-    name: str, value: float, actual: Floats, predicted: Floats, n_rows: int, *, confidence: float
+    name: str, value: float, actual: Floats, predicted: Floats, n_rows: int, *, confidence: float, cost: float = 1.0
 ) -> tuple[float, float]:
     """Return the interval of a metric of classification whose resamples are all equal; without width where it is at no edge.
 
@@ -23,13 +23,15 @@ def widen_at_edge(
         The metric, and what it is on these rows.
     actual, predicted
         Rows of each class that the metric is about, ``(n_classes,)``: one if there are two classes.
+    cost
+        The most that one wrong answer costs.
     """
     trials = _count_trials(name, actual, predicted, n_rows)
     reach = 1 - ((1 - confidence) / 2) ** (1 / trials) if trials else 1.0  # how often an event may happen that was not seen
     if value <= PERFECT:
-        costs = {"log_loss": LARGEST_LOG_LOSS, "brier": 1.0 if len(actual) == 1 else 2.0}
+        costs = {"log_loss": LARGEST_LOG_LOSS, "brier": 1.0 if len(actual) == 1 else 2.0, "expected_cost": cost}
         return value, value + reach * costs.get(name, 1.0)
-    return (value - reach, value) if value >= 1 - PERFECT else (value, value)
+    return (value - reach, value) if value >= 1 - PERFECT and name != "expected_cost" else (value, value)
 
 
 def _count_trials(name: str, actual: Floats, predicted: Floats, n_rows: int) -> int:

@@ -41,6 +41,7 @@ TITLES = {
     "log_loss": "log loss",
     "brier": "Brier score",
     "calibration_error": "calibration error",
+    "expected_cost": "expected cost",
     "mae": "MAE",
     "rmse": "RMSE",
     "r2": "R²",

@@ -1,6 +1,6 @@
 """Rows that a model did not learn from, encoded and answered once for everyone who judges it by them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -45,6 +45,10 @@ class HeldOut:
         """
         encoded = encode(as_columns(features), runtime.contract)
         return cls(features, encoded, truth, runtime.run(*encoded))
+
+    def decide(self, contract: Contract) -> "HeldOut":
+        """Return the rows with the answers that the contract's threshold gives."""
+        return replace(self, predictions=self.predictions.decide(contract.threshold))
 
     @cached_property
     def columns(self) -> dict[str, Any]:

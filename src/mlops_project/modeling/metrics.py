@@ -38,18 +38,21 @@ class Scored:
         int64 class indices or float64 values, ``(n_rows,)``.
     n_classes
         0 for regression.
+    costs
+        Of a wrong yes and a wrong no; None if nobody said so.
     """
 
     predictions: Predictions
     truth: Truth
     n_classes: int
+    costs: tuple[float, float] | None = None
 
     def take(self, rows: npt.NDArray[np.int64]) -> "Scored":
         """Return some of the rows."""
         whole = self.predictions
         if whole.values is not None:
             return Scored(Predictions(values=whole.values[rows]), self.truth[rows], 0)
-        return Scored(Predictions(self.indices[rows], self.probabilities[rows]), self.truth[rows], self.n_classes)
+        return Scored(Predictions(self.indices[rows], self.probabilities[rows]), self.truth[rows], self.n_classes, self.costs)
 
     @property
     def indices(self) -> npt.NDArray[np.int64]:
@@ -84,8 +87,8 @@ class Scored:
 
 
 def score_rows(predictions: Predictions, truth: Truth, contract: Contract) -> Scored:
-    """Put predictions and truth together."""
-    return Scored(predictions, np.asarray(truth), len(contract.classes))
+    """Put predictions and truth together, and what wrong answers cost."""
+    return Scored(predictions, np.asarray(truth), len(contract.classes), contract.costs)
 
 
 def _mean(values: Floats, weights: Floats) -> Floats:
@@ -233,11 +236,20 @@ def r2(scored: Scored, weights: Floats) -> Floats:
     return 1 - _divide(_mean(scored.error**2, weights), total, np.nan)
 
 
+def expected_cost(scored: Scored, weights: Floats) -> Floats:
+    """Mean cost of an answer, in the unit of ``decision.threshold.cost``; NaN where nobody said what wrong answers cost."""
+    if scored.costs is None:
+        return np.full(len(weights), np.nan)
+    wrong_yes, wrong_no = ((scored.indices == label) & (scored.truth == 1 - label) for label in (1, 0))
+    return _mean(scored.costs[0] * wrong_yes + scored.costs[1] * wrong_no, weights)
+
+
 CLASSIFICATION: dict[str, Metric] = {
     metric.__name__: metric for metric in (accuracy, precision, recall, f1, roc_auc, pr_auc, log_loss, brier, calibration_error)
 }
 REGRESSION: dict[str, Metric] = {"mae": mae, "rmse": rmse, "r2": r2}
-LOSSES = {"log_loss", "brier", "calibration_error", "mae", "rmse"}
+DECISIONS: dict[str, Metric] = {"expected_cost": expected_cost}  # of two classes, where costs are known
+LOSSES = {"expected_cost", "log_loss", "brier", "calibration_error", "mae", "rmse"}
 PROPER: dict[Task, str] = {"binary": "log_loss", "multiclass": "log_loss", "regression": "rmse"}  # honest answers are best
 BOUNDED = "brier"  # proper, too, and no single row decides it: a wrong answer given with certainty costs 36 in log loss
 PRIMARY: dict[Task, str] = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}
@@ -261,7 +273,7 @@ def find_metric(name: str, task: Task) -> Metric:
     ConfigError
         If the task has no such metric.
     """
-    known = metrics_of(task)
+    known = metrics_of(task) | (DECISIONS if task == "binary" else {})
     if name not in known:
         raise ConfigError(f"{task} models have no metric {name!r}{suggest(name, list(known))}; known: {', '.join(known)}")
     return known[name]
@@ -274,7 +286,8 @@ def compute_metric(name: str, scored: Scored, task: Task) -> float:
 
 def compute_metrics(scored: Scored, task: Task) -> dict[str, float]:
     """Return every metric of the task that these rows define."""
-    values = {name: compute_metric(name, scored, task) for name in metrics_of(task)}
+    names = [*metrics_of(task), *(DECISIONS if scored.costs is not None else ())]
+    values = {name: compute_metric(name, scored, task) for name in names}
     return {name: value for name, value in values.items() if np.isfinite(value)}
 
 
@@ -370,7 +383,8 @@ def bootstrap_metrics(
         if np.isfinite(resamples).any():
             low, high = interval(resamples, value, factor, confidence=confidence)
             if low == high and task != "regression":
-                low, high = widen_at_edge(name, value, *_count_rows(scored), len(scored.truth), confidence=confidence)
+                counts, cost = _count_rows(scored), max(scored.costs or (1.0,))
+                low, high = widen_at_edge(name, value, *counts, len(scored.truth), confidence=confidence, cost=cost)
             intervals[name] = (low if name == "r2" else max(low, 0.0), high if name in LOSSES else min(high, 1.0))
     return Uncertainty(intervals, {name: error for name, error in errors.items() if np.isfinite(error)})
 

@@ -14,6 +14,7 @@ import numpy as np
 from mlops_project.bundle import Metadata
 from mlops_project.config import Config
 from mlops_project.contract import Feature
+from mlops_project.decision import OWN_RULE, DecisionRule, ThresholdChoice, compute_rate
 from mlops_project.modeling.conformal import describe_uncertainty
 from mlops_project.modeling.evaluation import (
     SMALL_SLICE_ROWS,
@@ -134,6 +135,24 @@ def _facts(metadata: Metadata, config: Config, results: Results) -> dict[str, An
         "warnings": list(results.warnings),
         "findings": metadata.findings,
     }
+
+
+def describe_choice(decision: DecisionRule, choice: ThresholdChoice, metrics: Mapping[str, float]) -> str:
+    """Say what a threshold was chosen on, what it came to there, and what it changes on the held-out rows."""
+    name = decision.judged
+    there = compute_rate(name, choice.chosen, choice.share, decision.costs)
+    text = (
+        f"chosen on {choice.rows:,} training rows ({choice.positives:,} positive), each answered by a model that had not seen "
+        f"it: {TITLES[name]} {format_number(there)} there"
+    )
+    if name not in metrics or name not in choice.without:
+        return text
+    text += f", {format_number(metrics[name])} on the held-out rows, {format_number(choice.without[name])} at {OWN_RULE}"
+    if choice.gain is None:
+        return text
+    gain, low, high = choice.gain
+    clear = "" if low > 0 or high < 0 else ", not beyond chance"
+    return f"{text} ({'better' if gain >= 0 else 'worse'} by {format_number(abs(gain))} [{low:+.4g}, {high:+.4g}]{clear})"
 
 
 def _format_metric(name: str, values: Mapping[str, float], bounds: Mapping[str, tuple[float, float]]) -> dict[str, str]:

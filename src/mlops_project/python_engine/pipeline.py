@@ -15,6 +15,7 @@ from mlops_project.python_engine.trusted import find_strangers
 from mlops_project.runtime import MISSING_TEXT, Floats, Predictions, Runtime
 
 SHOWN_TYPES = 5
+DECIDED = "FixedThresholdClassifier"  # what a bundle keeps a pipeline with a threshold in
 
 
 class PipelineRuntime(Runtime):
@@ -30,6 +31,8 @@ class PipelineRuntime(Runtime):
 
     def __init__(self, pipeline: Any, contract: Contract) -> None:
         self.contract, self._rules = contract, []
+        if contract.threshold is not None and type(pipeline).__name__ == DECIDED:
+            pipeline = pipeline.estimator_  # a request may ask for another threshold
         self._pipeline = pipeline
         if contract.is_classification:
             known = [label.item() if hasattr(label, "item") else label for label in pipeline.classes_]
@@ -41,7 +44,7 @@ class PipelineRuntime(Runtime):
         """What evaluates the model."""
         return "python"
 
-    def run(self, numbers: Floats, texts: npt.NDArray[np.object_]) -> Predictions:
+    def run(self, numbers: Floats, texts: npt.NDArray[np.object_], threshold: float | None = None) -> Predictions:
         """Predict encoded rows, see ``Runtime.run``."""
         if not len(numbers):
             return self._empty()
@@ -49,7 +52,8 @@ class PipelineRuntime(Runtime):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of names that a step does not know, once per request
-                return self._check(numbers, texts, self._answer(frame))
+                found = self._check(numbers, texts, self._answer(frame))
+                return found.decide(self.contract.threshold if threshold is None else threshold)
         except (ContractError, MemoryError):
             raise
         except Exception as error:  # steps raise what they like; its text may hold values of the request

@@ -270,7 +270,7 @@ class PythonRuntime(Runtime):
         """What evaluates the model."""
         return "python"
 
-    def run(self, numbers: Floats, texts: npt.NDArray[np.object_]) -> Predictions:
+    def run(self, numbers: Floats, texts: npt.NDArray[np.object_], threshold: float | None = None) -> Predictions:
         """Predict encoded rows, see ``Runtime.run``.
 
         Raises
@@ -285,10 +285,9 @@ class PythonRuntime(Runtime):
         deadline = time.monotonic() + self._seconds
         parts = [slice(start, start + CHUNK_ROWS) for start in range(0, len(numbers), CHUNK_ROWS)]
         pieces = [self._ask(numbers[part], texts[part], deadline) for part in parts]
-        if len(pieces) == 1:
-            return pieces[0]
         joined: list[Any] = [None if part[0] is None else np.concatenate(part) for part in zip(*pieces, strict=True)]
-        return Predictions(*joined)
+        whole = pieces[0] if len(pieces) == 1 else Predictions(*joined)
+        return whole.decide(self.contract.threshold if threshold is None else threshold)
 
     def _ask(self, numbers: Floats, texts: npt.NDArray[np.object_], deadline: float) -> Predictions:
         with self._workers.take(deadline) as worker:

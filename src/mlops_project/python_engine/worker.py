@@ -9,6 +9,7 @@ import time
 
 import msgspec
 
+from mlops_project.decision import OWN_RULE
 from mlops_project.errors import BundleError, ContractError
 from mlops_project.names import show
 from mlops_project.python_engine.messages import Answers, Task, decode_rows, encode_answers, receive, send
@@ -65,7 +66,7 @@ def _read(file: int) -> bytes:
 
 def _answer(runtime: PipelineRuntime, message: bytes) -> bytes:
     try:
-        return encode_answers(runtime.run(*decode_rows(message, runtime.contract)))
+        return encode_answers(runtime.run(*decode_rows(message, runtime.contract), OWN_RULE))
     except ContractError as error:
         return msgspec.msgpack.encode(Answers(refused=str(error)))
     except MemoryError:

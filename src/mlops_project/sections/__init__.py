@@ -3,6 +3,7 @@
 ``docs/configuration.md`` is generated from the descriptions here.
 """
 
+from mlops_project.sections.decision import DecisionConfig, ThresholdRule
 from mlops_project.sections.running import (
     MonitoringConfig,
     PredictionLogConfig,
@@ -29,6 +30,7 @@ from mlops_project.sections.training import (
 __all__ = [
     "ChecksConfig",
     "DataConfig",
+    "DecisionConfig",
     "Estimator",
     "EvaluationConfig",
     "ExportConfig",
@@ -43,6 +45,7 @@ __all__ = [
     "Section",
     "ServingConfig",
     "StackConfig",
+    "ThresholdRule",
     "TrackingConfig",
     "UncertaintyConfig",
 ]

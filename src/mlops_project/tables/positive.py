@@ -1,7 +1,7 @@
 """Which of two classes is the positive one: the label that reads like it, else the rarer one.
 
 Precision, recall and curves are about the positive class, so it should be what people look for: who churned, what failed.
-Labels are read in English and Portuguese.
+Labels are read in English, Portuguese, Spanish, French, Italian and German.
 """
 
 import re
@@ -28,6 +28,10 @@ POSITIVE_WORDS = _split("""
     sim verdadeiro positivo positiva saiu evasao desligado desligada perdido perdida abandono abandonou ruim mau ma golpe
     devedor devedora calote erro morto morta morreu obito alto alta risco grave perigoso perigosa roubo furto acidente
     sinistro comprou clicou assinou converteu
+    verdadero malo mala salio perdio muerto muerta murio enfermo enferma riesgo robo compro
+    oui vrai vraie positif mauvais mauvaise parti partie perdu perdue mort morte malade risque vol achete
+    vero vera cattivo cattiva uscito uscita malato malata rischio furto comprato
+    ja wahr positiv schlecht krank tot gestorben verstorben verloren hoch gekauft
 """)
 POSITIVE_STEMS = (
     *("churn", "attrit", "cancel", "fraud", "malicious", "anomal", "abnormal", "default", "delinquen", "bankrupt"),
@@ -35,6 +39,8 @@ POSITIVE_STEMS = (
     *("recurr", "readmi"),
     *("evadi", "desisti", "inadimpl", "atrasad", "falid", "falenc", "falh", "falec", "defeit", "quebrad", "avariad"),
     *("doen", "venen", "suspeit", "anormal", "reprovad"),
+    *("impag", "moros", "averiad", "rechazad", "impaye", "malad", "escroquer", "truff", "malatt", "guast"),
+    *("betrug", "betrueg", "kundig", "gekundig", "ausfall", "ausgefallen", "defekt", "kaputt", "krebs", "erkrank", "risik"),
 )
 NEGATIVE_WORDS = _split("""
     negative false absent good well healthy normal stay stayed stays retained existing loyal genuine legit legitimate ham
@@ -42,12 +48,20 @@ NEGATIVE_WORDS = _split("""
     valid none nobody
     falso negativo negativa bom boa saudavel sadio sadia ficou permanece permaneceu retido retida fiel legitimo legitima
     genuino genuina limpo limpa seguro segura adimplente pago paga comestivel estavel conforme ausente
+    bueno buena sano sana queda permanecio pagado vivo viva
+    faux fausse bon bonne sain saine reste fidele vivant vivante paye payee
+    buono buona fedele pagato rimasto rimasta
+    falsch negativ gut gesund geblieben treu bezahlt lebend echt
 """)
 NEGATIVE_STEMS = ("benign",)
-NEGATIONS = _split("not no non without never free low nao sem nunca nenhum nenhuma livre baixo baixa")
+NEGATIONS = _split(
+    "not no non without never free low nao sem nunca nenhum nenhuma livre baixo baixa sin ningun ninguno ninguna sans pas "
+    "aucun aucune jamais senza nessun nessuno nessuna mai nein kein keine nicht ohne nie niedrig"
+)
 GLUED_NEGATIONS = ("un", "non", "not", "no", "nao", "in", "im", "dis", "des", "ab")  # unpaid, nonfraud, inactive
-LETTERS = {"y": 1, "t": 1, "s": 1, "v": 1, "p": 1, "n": -1, "f": -1}  # yes, true, sim, verdadeiro, positive; no, não, false
-LETTER_PAIRS = ({"y", "n"}, {"t", "f"}, {"s", "n"}, {"v", "f"}, {"p", "n"})
+# yes, true, sim, verdadeiro, positive, oui, ja; no, não, false, nein
+LETTERS = {"y": 1, "t": 1, "s": 1, "v": 1, "p": 1, "o": 1, "j": 1, "n": -1, "f": -1}
+LETTER_PAIRS = ({"y", "n"}, {"t", "f"}, {"s", "n"}, {"v", "f"}, {"p", "n"}, {"o", "n"}, {"j", "n"})
 SIDES = {"left", "right"}  # a side, not somebody who left
 SIGNS = {"+": ["positive"], "-": ["negative"]}
 
@@ -70,6 +84,17 @@ def choose_positive(counts: Mapping[Label, int], names: Mapping[Label, str] | No
     if readings[0] != readings[1]:
         return labels[readings.index(max(readings))]
     return min(reversed(labels), key=counts.__getitem__)
+
+
+def explain_positive(positive: Label, other: Label, names: Mapping[Label, str] | None = None) -> str:
+    """Say why a label is the positive one where nobody named it; empty if it would be the other one by itself."""
+    by_itself = choose_positive({positive: 1, other: 2}, names), choose_positive({positive: 2, other: 1}, names)
+    if by_itself == (other, other):
+        return ""
+    if by_itself == (positive, other):
+        return "the rarer one"
+    numbers = _as_number(positive), _as_number(other)
+    return "it reads like it" if None in numbers else f"{positive!r} beside {other!r}"
 
 
 def _as_number(label: Label) -> Any:
@@ -132,7 +157,7 @@ def keep_positive(table: Table, standing: Contract | None, wanted: Label | None)
     standing
         Of the model that is to be replaced; None if there is none.
     wanted
-        ``data.positive_class``.
+        What the configuration names.
     """
     turned = table.classes[::-1]
     if wanted is not None or standing is None or table.task != "binary":
@@ -141,12 +166,14 @@ def keep_positive(table: Table, standing: Contract | None, wanted: Label | None)
         return table
     said = (
         f"the positive class stays {turned[1]!r}, as in the model before; by itself it would be {turned[0]!r}: name the one "
-        "that you mean in data.positive_class"
+        "that you mean in decision.positive"
     )
     return replace(table, classes=turned, class_names=table.class_names[::-1], warnings=(*table.warnings, said))
 
 
-def describe_positive(label: Label, share: float, *, name: str = "", of: str = "the rows", chosen: bool = True) -> str:
+def describe_positive(
+    label: Label, share: float, *, name: str = "", of: str = "the rows", chosen: bool = True, why: str = ""
+) -> str:
     """Return the line for the terminal that says which class is the positive one.
 
     Parameters
@@ -159,8 +186,11 @@ def describe_positive(label: Label, share: float, *, name: str = "", of: str = "
         Which rows.
     chosen
         Whether this project chose it, and the user is told how to change it.
+    why
+        It did so; of ``explain_positive``.
     """
     digits = 0 if share >= 0.01 else 2
-    cure = "; change it with data.positive_class" if chosen else ", as data.positive_class says"
+    reason = f", {why}" if why else ""
+    cure = f"{reason}; change it with decision.positive" if chosen else ", as the configuration says"
     named = f"{name!r}, " if name and name != str(label) else ""
     return f"positive class: {label!r} ({named}{share * 100:.{digits}f} % of {of}){cure}"

@@ -97,7 +97,7 @@ def _list_choices(found: Inspection) -> list[str]:
     elif found.other_task == "multiclass":
         choices.append(f"{found.target}: whole numbers taken for amounts; if they are classes: --task multiclass")
     if found.task == "binary":
-        choices.append(f"if {found.classes[0]} is what you look for: data.positive_class: {found.classes[0]}")
+        choices.append(f"if {found.classes[0]} is what you look for: decision.positive: {found.classes[0]}")
     dates = [name for name, (kind, _) in found.columns.items() if kind == "datetime"]
     if dates and "time-order" not in {finding.code for finding in found.findings}:
         choices.append(f"held-out rows are drawn at random; to hold out the newest instead: data.time: {dates[0]}")

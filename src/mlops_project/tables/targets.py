@@ -139,12 +139,20 @@ def order_classes(target: "pd.Series[Any]", config: Config) -> tuple[Label, ...]
         If the configuration names labels that the target does not have.
     """
     labels: list[Any] = sorted(value.item() if hasattr(value, "item") else value for value in target.unique())
-    data = config.data
-    positive = data.positive_class
-    for key, named in (("positive_class", [] if positive is None else [positive]), ("class_names", list(data.class_names))):
-        strangers = [label for label in named if label not in labels]
+    data, positive = config.data, config.positive_class
+    named: dict[str, list[Label | None]] = {
+        "decision.positive": [config.decision.positive],
+        "data.positive_class": [data.positive_class],
+        "data.class_names": [*data.class_names],
+    }
+    for key, wanted in named.items():
+        strangers = [label for label in wanted if label is not None and label not in labels]
         if strangers:
-            raise ConfigError(f"data.{key}: {strangers[0]!r} is not among the labels of {target.name!r}: {_list(labels)}")
+            raise ConfigError(f"{key}: {strangers[0]!r} is not among the labels of {target.name!r}: {_list(labels)}")
+    if data.positive_class not in (None, positive):
+        raise ConfigError(
+            f"decision.positive is {positive!r} and data.positive_class {data.positive_class!r}; keep one of them"
+        )
     if positive is None and len(labels) == 2:
         rows = target.value_counts()
         positive = choose_positive({label: int(rows[label]) for label in labels}, data.class_names)

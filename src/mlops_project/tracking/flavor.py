@@ -145,7 +145,8 @@ def _requirements(pipeline: Any, estimator: str, contract: Contract) -> list[str
             continue
         names.append(choice)
         break
-    holds_ours = any(name == "features" or type(step).__module__.startswith("mlops_project.") for name, step in pipeline.steps)
+    steps = getattr(pipeline, "estimator_", pipeline).steps  # of a pipeline with a threshold, those in it
+    holds_ours = any(name == "features" or type(step).__module__.startswith("mlops_project.") for name, step in steps)
     if holds_ours or estimator == "xgboost" or _has_rules(contract):
         names.append("mlops_project")  # the pipeline holds transformers of ours, or frames are read by our rules
     return [f"{name}=={version(name)}" for name in names]

@@ -85,7 +85,7 @@ def test_champion_of_another_task_cannot_be_compared(champion, make, project):
     held_out = HeldOut.predict(Runtime.load(bundle), rows[[*bundle.contract.names]], rows["target"].to_numpy())
     reasons = {
         ("no", "yes"): "its classes were (0, 1) and are ('no', 'yes') now",
-        (1, 0): "its positive class was 1 and is 0 now; to keep it, set data.positive_class: 1 and train again",
+        (1, 0): "its positive class was 1 and is 0 now; to keep it, set decision.positive: 1 and train again",
     }
     for classes, reason in reasons.items():
         contract = msgspec.structs.replace(bundle.contract, classes=classes)

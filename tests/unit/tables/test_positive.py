@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from mlops_project.contract import Contract, Feature
-from mlops_project.tables.positive import choose_positive, describe_positive, keep_positive
+from mlops_project.tables.positive import choose_positive, describe_positive, explain_positive, keep_positive
 from mlops_project.tables.table import Table
 
 PAIRS = """
@@ -78,7 +78,7 @@ def test_positive_class_of_the_model_before_is_kept_and_said():
     assert kept.classes == kept.class_names == ("churned", "stayed")
     (said,) = kept.warnings
     assert "stays 'stayed'" in said
-    assert "it would be 'churned': name the one that you mean in data.positive_class" in said
+    assert "it would be 'churned': name the one that you mean in decision.positive" in said
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,29 @@ def test_positive_class_is_chosen_anew_where_no_model_of_these_classes_stands_or
 
 
 def test_line_for_the_terminal_names_class_share_and_setting():
-    assert describe_positive("Churned", 0.2) == (
-        "positive class: 'Churned' (20 % of the rows); change it with data.positive_class"
+    assert describe_positive("Churned", 0.2, why="it reads like it") == (
+        "positive class: 'Churned' (20 % of the rows), it reads like it; change it with decision.positive"
     )
     assert describe_positive(1, 0.00172, name="fraud", of="the held-out rows", chosen=False) == (
-        "positive class: 1 ('fraud', 0.17 % of the held-out rows), as data.positive_class says"
+        "positive class: 1 ('fraud', 0.17 % of the held-out rows), as the configuration says"
     )
+
+
+@pytest.mark.parametrize(
+    ("positive", "other", "why"),
+    [
+        (1, 0, "1 beside 0"),
+        ("churned", "stayed", "it reads like it"),
+        ("impago", "pagado", "it reads like it"),
+        ("krank", "gesund", "it reads like it"),
+        ("fraude", "pas de fraude", "it reads like it"),
+        ("malato", "sano", "it reads like it"),
+        ("j", "n", "it reads like it"),
+        ("o", "n", "it reads like it"),
+        ("red", "blue", "the rarer one"),
+        ("stayed", "churned", ""),
+        (0, 1, ""),
+    ],
+)
+def test_why_a_class_is_the_positive_one_is_said(positive, other, why):
+    assert explain_positive(positive, other) == why
