@@ -31,7 +31,7 @@ def test_costs_and_numbers_are_read(tmp_path):
     "asked",
     [
         *(0, 1, 1.5, "0.5", True, None, {}, [0.5]),
-        *({"metric": "auc"}, {"recall": 0}, {"recall": 1.1}, {"precision": "high"}, {"recal": 0.9}),
+        *({"metric": "auc"}, {"recall": 0}, {"recall": 1.1}, {"precision": "high"}, {"auc": 0.9}),
         *(
             {"metric": "f1", "recall": 0.9},
             {"cost": {"false_positive": 1}},
