@@ -35,7 +35,13 @@ EXIT_CODES = {
     EXIT_REFUSED: "`promote`: the gate refused; `retrain`: not promoted, or too few labels; `drift`, `monitor --once`: drift",
     LOSS: "`monitor --once`: the model lost performance",
 }
-COMPOSED = {"sklearn.Pipeline", "mlops_project.OriginalLabels", "mlops_project.FillText", "mlops_project.DatetimeParts"}
+COMPOSED = {
+    "sklearn.Pipeline",
+    "mlops_project.OriginalLabels",
+    "mlops_project.FillText",
+    "mlops_project.DatetimeParts",
+    "mlops_project.CategoryTypes",
+}
 NOTE = "<!-- Written by docs/generate.py; change the code, then run `make docs`. -->\n"
 
 
@@ -232,6 +238,9 @@ def write_estimators() -> str:
         "count as a text without words; if it had none, they get no answer, as from the pipeline. Name the column, not a list",
         "of it: `ColumnTransformer([('text', TfidfVectorizer(), 'review')])`. `mlops.export` also takes a pipeline that begins",
         "with a vectoriser and was fitted on one column of texts.",
+        "",
+        "Boosters that were fitted on frames with columns of pandas' type `category` are exported by `mlops.export` as they",
+        "are: requests bring texts or numbers, and what is no category of the type is missing, as in pandas.",
         "",
         "CatBoost's own categories are exact for text columns whose texts the contract lists (`data.max_categories`), alone",
         "and combined; numbers as categories are refused, make them texts. `SVC(probability=True)` answers libsvm's",

@@ -8,6 +8,7 @@ from mlops_project.assembly import IN_PYTHON, Fitted, assemble, now
 from mlops_project.bundle import Bundle, stage
 from mlops_project.config import Config
 from mlops_project.errors import ExportError
+from mlops_project.handover.category_types import keep_category_types
 from mlops_project.handover.wrapping import check_fitted, find_name, wrap_any
 from mlops_project.metadata import check_contract
 from mlops_project.tables.handed_over import Side, build_handed_over
@@ -72,6 +73,7 @@ def hand_over(
         table = replace(table, source=source or table.source, warnings=(*notes, *table.warnings))
         contract = build_contract(table, split)
         check_contract(contract)
+        own = keep_category_types(own, train.features, split.train_features, contract)
         for given, typed in ((test, split.test_features), (train, split.train_features)):
             check_representation(own, given.features, typed, contract)
         decision, found = choose_threshold(own, table, split, contract, config)

@@ -76,6 +76,39 @@ class OneColumn(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         return texts
 
 
+class CategoryTypes(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no annotations
+    """A frame → the same frame with pandas' type ``category`` in some columns, as boosters were fitted; others become missing.
+
+    Parameters
+    ----------
+    categories
+        Column → its categories in order, texts or numbers.
+    """
+
+    def __init__(self, categories: dict[str, list[Any]]) -> None:
+        self.categories = categories
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> "CategoryTypes":
+        """Learn the columns' names."""
+        self.feature_names_in_ = np.array([str(name) for name in X.columns], dtype=object)
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Return the frame with the types."""
+        check_is_fitted(self, "feature_names_in_")
+        typed = X[[*self.feature_names_in_]].copy()
+        for name, values in self.categories.items():
+            categories: pd.Index[Any] = pd.Index(values)
+            codes = categories.get_indexer(pd.Index(X[name]))  # -1: missing, or none of them
+            typed[name] = pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(categories))
+        return typed
+
+    def get_feature_names_out(self, input_features: Any = None) -> Any:
+        """Return the names unchanged."""
+        return input_features
+
+
 class WordWeights(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no annotations
     """Columns of free text → each row's most frequent words, weighed by how rare they are (tf-idf), float64, column by column.
 

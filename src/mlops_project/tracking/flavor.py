@@ -25,6 +25,7 @@ REQUIREMENTS = ("scikit-learn", "skops", "pandas", "numpy")
 KNOWN_LIBRARIES = (
     "catboost.",
     "collections.",
+    "functools.partial",  # scikit-learn's, around functions of its own, in boosters with categories
     "lightgbm.",
     "mlops_project.modeling.",
     "numpy.",

@@ -9,7 +9,7 @@ import pandas as pd
 from mlops_project.contract import DATETIME_PARTS
 from mlops_project.errors import ExportError
 from mlops_project.modeling.export.columns import Column, Columns, join
-from mlops_project.modeling.export.graph import INT64, ML, Graph
+from mlops_project.modeling.export.graph import DOUBLE, INT64, ML, Graph
 from mlops_project.modeling.export.imputers import is_missing
 from mlops_project.modeling.export.registry import transformer
 from mlops_project.runtime import MISSING_TEXT
@@ -130,6 +130,46 @@ def _add_code(graph: Graph, columns: Columns, place: int, categories: list[Any])
         raise ExportError(f"the categories {categories[:3]!r} are texts, and numbers reach this step") from None
     code = graph.lookup(column, keys, np.arange(float(len(keys))), float(len(keys)))
     return graph.cast(code, INT64)
+
+
+@transformer("mlops_project.CategoryTypes")
+def add_category_types(graph: Graph, columns: Columns, step: Any) -> Columns:
+    """Give columns pandas' type of categories: any other value becomes a missing one."""
+    items = list(columns.items)
+    for place, name in enumerate(step.feature_names_in_):
+        values = step.categories.get(name)
+        if values is None:
+            continue
+        column = columns.column(graph, place)
+        if items[place].kind == "text":
+            known = tuple(map(str, values))
+            kept = graph.add(
+                "LabelEncoder",
+                column,
+                domain=ML,
+                keys_strings=list(known),
+                values_strings=list(known),
+                default_string=MISSING_TEXT,
+            )
+            items[place] = Column(kept, 0, 1, "text", known=known, categories=known)
+        else:
+            numbers = tuple(map(float, values))
+            kept = graph.lookup(column, numbers, numbers, np.nan)
+            items[place] = Column(kept, 0, 1, categories=numbers)
+    return Columns(tuple(items), columns.sparse)
+
+
+def with_codes(graph: Graph, columns: Columns) -> Columns:
+    """Return the columns with categories of pandas' type as positions in them, as boosters read them; NaN if missing."""
+    items = list(columns.items)
+    for place, item in enumerate(items):
+        if not item.categories:
+            continue
+        code = graph.cast(_add_code(graph, columns, place, list(item.categories)), DOUBLE)
+        unknown = graph.add("Equal", code, graph.constant(float(len(item.categories))))
+        code = graph.add("Where", unknown, graph.constant(np.nan), code)
+        items[place] = Column(graph.add("Unsqueeze", code, graph.constant([1], np.int64)), 0, 1)
+    return Columns(tuple(items), columns.sparse)
 
 
 @transformer("mlops_project.FillText")

@@ -27,6 +27,8 @@ class Column(NamedTuple):
         Whether the training table had missing values here.
     known
         The texts that the training table had here; empty if there are too many, or it holds no texts.
+    categories
+        The categories of its pandas type, in order: boosters read positions in them. Empty if it has no such type.
     """
 
     source: str
@@ -37,6 +39,7 @@ class Column(NamedTuple):
     finite: bool = True
     nullable: bool = False
     known: tuple[str, ...] = ()
+    categories: tuple[str | float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,8 @@ def _refuse_ties(rows: Floats, gaps: npt.NDArray[np.bool_], k: int) -> None:
 
     tied = total = 0
     with_gaps = np.flatnonzero(gaps.any(axis=1))[:CHECKED_ROWS]
+    if not len(with_gaps):
+        return
     squares = nan_euclidean_distances(rows[with_gaps], rows, squared=True)
     for row, distances in zip(with_gaps, squares, strict=True):
         for place in np.flatnonzero(gaps[row] & ~gaps.all(axis=0)):

@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_project.errors import ExportError
+from mlops_project.modeling.export.categories import with_codes
+from mlops_project.modeling.export.columns import Columns
 from mlops_project.modeling.export.graph import Graph
-from mlops_project.modeling.export.registry import LINK
-from mlops_project.modeling.export.registry import estimator as exports
+from mlops_project.modeling.export.registry import LINK, meta_estimator
 from mlops_project.modeling.export.scores import Scores, from_probabilities, two_columns
 from mlops_project.modeling.export.trees import Tree, add_ensemble
 
@@ -18,9 +19,10 @@ EXPONENTIAL = {"poisson", "gamma", "tweedie"}
 ZERO = float(np.float32(1e-35))  # LightGBM's kZeroThreshold: a smaller absolute value is read as 0
 
 
-@exports("lightgbm.LGBMClassifier", "lightgbm.LGBMRegressor", agreement=LINK)
-def add_lightgbm(graph: Graph, x: str, estimator: Any) -> Scores:
+@meta_estimator("lightgbm.LGBMClassifier", "lightgbm.LGBMRegressor", agreement=LINK)
+def add_lightgbm(graph: Graph, columns: Columns, estimator: Any) -> Scores:
     """Add ``LGBMClassifier`` or ``LGBMRegressor``."""
+    x = with_codes(graph, columns).matrix(graph)
     dump = estimator.booster_.dump_model()
     objective, *settings = str(dump["objective"]).split(" ")
     n_targets = int(dump["num_tree_per_iteration"])

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_project.errors import ExportError
+from mlops_project.modeling.export.categories import with_codes
 from mlops_project.modeling.export.columns import Columns
 from mlops_project.modeling.export.graph import DOUBLE, FLOAT, Graph
 from mlops_project.modeling.export.registry import meta_estimator, name_of, refuse_infinite
@@ -32,7 +33,7 @@ NO_TREES = {
 def add_xgboost(graph: Graph, columns: Columns, estimator: Any) -> Scores:
     """Add ``XGBClassifier`` or ``XGBRegressor`` with tree boosters."""
     refuse_infinite(graph, columns, name_of(estimator))
-    x = columns.matrix(graph)
+    x = with_codes(graph, columns).matrix(graph)
     if columns.sparse:  # what a sparse matrix does not hold is missing
         x = graph.add("Where", graph.add("Equal", x, graph.constant(0.0)), graph.constant(np.nan), x)
     document = json.loads(bytes(estimator.get_booster().save_raw("json")))

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 import xgboost
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from mlops_project.contract import Contract, Feature
-from mlops_project.modeling.encoders import OriginalLabels
+from mlops_project.modeling.encoders import CategoryTypes, OriginalLabels
 from mlops_project.modeling.export import check_parity, export_onnx, load_exported
 from mlops_project.modeling.export import parity as parity_module
 
@@ -69,3 +69,33 @@ def compare(estimator, table, task):
 def test_sets_of_categories_are_split_as_the_library_does(estimator, task, largest, table, monkeypatch):
     monkeypatch.setattr(parity_module, "RANDOM_ROWS", 1000)
     assert compare(estimator, table, task).max_difference <= largest
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        lightgbm.LGBMClassifier(n_estimators=5, n_jobs=1, verbose=-1, min_child_samples=5, max_cat_to_onehot=1, cat_smooth=1),
+        xgboost.XGBClassifier(n_estimators=5, n_jobs=1, enable_categorical=True),
+        xgboost.XGBClassifier(n_estimators=5, n_jobs=1, enable_categorical=True, max_cat_to_onehot=20),
+        HistGradientBoostingClassifier(max_iter=5),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_types_of_pandas_are_read_as_the_booster_reads_them_with_unknown_and_missing_values(estimator):
+    rng = np.random.default_rng(0)
+    texts = pd.Categorical(rng.choice(["Ulm", "Köln", "Rio", "Bonn"], 300), categories=["Rio", "Ulm", "Bonn", "Köln", "Bari"])
+    frame = pd.DataFrame({"size": rng.normal(size=300), "town": texts, "code": pd.Categorical(rng.choice([7, 3, 12], 300))})
+    target = ((frame["town"].isin(["Ulm", "Bonn"])) ^ (frame["code"] == 7) ^ (frame["size"] > 1)).astype(int)
+    frame.loc[::9, ["town", "code"]] = np.nan
+    typed = frame.assign(town=frame["town"].astype("str"), code=frame["code"].astype("float64"))
+    features = (
+        Feature("size", "float", minimum=-3, maximum=3),
+        Feature("town", "category", nullable=True, categories=("Bonn", "Köln", "Rio", "Ulm")),
+        Feature("code", "integer", nullable=True, minimum=3, maximum=12),
+    )
+    contract = Contract(features, "y", "binary", (0, 1), ("0", "1"))
+    categories = {name: frame[name].cat.categories.to_list() for name in ("town", "code")}
+    fitted = Pipeline([("types", CategoryTypes(categories).fit(typed)), ("model", estimator.fit(frame, target))])
+    np.testing.assert_array_equal(fitted.predict_proba(typed), estimator.predict_proba(frame))
+    runtime = load_exported(export_onnx(fitted, contract), contract)
+    assert check_parity(fitted, runtime, typed).max_difference < 2e-7

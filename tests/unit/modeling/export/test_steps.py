@@ -414,16 +414,8 @@ def test_every_registered_step_is_tried_here():
     elsewhere = {"CatBoostClassifier", "CatBoostRegressor"}  # in test_catboost.py
     tried = {name.split()[0] for name in (*CLASSIFIERS, *REGRESSORS)} | around | halving | inside | passive | elsewhere
     assert {name.split(".")[1] for name in ESTIMATORS} <= tried
-    own = {
-        "Pipeline",
-        "FrozenEstimator",
-        "ColumnTransformer",
-        "FillText",
-        "DatetimeParts",
-        "OneColumn",
-        "TargetMeans",
-        "WordWeights",
-    }
+    own = {"Pipeline", "ColumnTransformer", "FillText", "DatetimeParts", "OneColumn", "TargetMeans", "WordWeights"}
+    own |= {"FrozenEstimator", "CategoryTypes"}  # the second in test_native_categories.py
     words = {"CountVectorizer", "TfidfVectorizer", "TfidfTransformer"}  # in test_texts.py
     tried = {name.split()[0] for name in (*SCALERS, *WITH_GAPS, *ENCODERS)} | own | words
     assert {name.split(".")[1] for name in TRANSFORMERS} <= tried
