@@ -66,7 +66,7 @@ train: $(VENV)/.run ## Train the default model, or CONFIG=model.yaml
 
 # --- check ------------------------------------------------------------------------------------------------------------
 
-.PHONY: licences site test test-spark test-pipelines test-e2e test-containers test-k8s test-monitoring test-browser screenshots manifests check format lint types imports spelling secrets docs docs-check workflows compose lock lock-check
+.PHONY: licences stubs stubs-check site test test-spark test-pipelines test-e2e test-containers test-k8s test-monitoring test-browser screenshots manifests check format lint types imports spelling secrets docs docs-check workflows compose lock lock-check
 test: $(VENV)/.dev native ## Run the tests that need nothing but Python; TESTS=tests/unit runs some
 	$(PYTEST) $(PARALLEL) $(TESTS)
 
@@ -109,7 +109,7 @@ screenshots: $(VENV)/.dev ## Take a picture of every page, light and dark, deskt
 manifests: ## Write the single-file manifests from k8s/base
 	k8s/render
 
-check: lint types imports spelling secrets licences docs-check site lock-check workflows compose ## Everything that is checked without running the product
+check: lint types imports spelling secrets licences stubs-check docs-check site lock-check workflows compose ## Everything that is checked without running the product
 
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff format .
@@ -131,6 +131,16 @@ spelling: $(VENV)/.dev
 
 secrets: $(VENV)/.dev
 	git ls-files -co --exclude-standard -z | xargs -0 $(BIN)/detect-secrets-hook --exclude-lines 'hun.?ter2|development-only|replace-me|admin123456789|ZGV2ZWxvcG1lbnQtb25seQ|YWRtaW4xMjM0NTY3ODk|user:password@' --exclude-files 'tests/monitoring/exporters/'
+
+# Messages of gRPC: names and numbers are the Open Inference Protocol's.
+PROTO := src/mlops_project/wire
+stubs: $(VENV)/.dev ## Write the messages of gRPC from wire/open_inference.proto
+	$(BIN)/python -m grpc_tools.protoc -I $(PROTO) --python_out=$(PROTO) --pyi_out=$(PROTO) open_inference.proto
+
+stubs-check: $(VENV)/.dev
+	mkdir -p build/stubs
+	$(BIN)/python -m grpc_tools.protoc -I $(PROTO) --python_out=build/stubs --pyi_out=build/stubs open_inference.proto
+	for name in py pyi; do diff -u {$(PROTO),build/stubs}/open_inference_pb2.$$name; done || { echo "open_inference_pb2.py does not fit its .proto; run make stubs" >&2; exit 1; }
 
 docs: $(VENV)/.dev ## Write the generated documentation pages
 	$(BIN)/python docs/generate.py
@@ -162,7 +172,7 @@ compose: $(VENV)/.dev
 define compile
 	sed -i.bak '/^-e /d' $(1)/requirements*.txt
 	$(COMPILE) --extra dev $(UPGRADE) -o $(1)/requirements-dev.txt
-	$(COMPILE) --extra train --extra tune --extra tracking --extra serve --extra ui --extra monitor --extra postgres --extra s3 -c $(1)/requirements-dev.txt -o $(1)/requirements.txt
+	$(COMPILE) --extra train --extra tune --extra tracking --extra serve --extra grpc --extra ui --extra monitor --extra postgres --extra s3 -c $(1)/requirements-dev.txt -o $(1)/requirements.txt
 	$(COMPILE) --extra serve -c $(1)/requirements-dev.txt -o $(1)/requirements-serve.txt
 	for name in requirements requirements-dev; do printf '%s\n' '-e .' "$$(cat $(1)/$$name.txt)" >$(1)/$$name.txt; done
 	rm -f $(1)/*.bak

@@ -9,7 +9,7 @@ import yaml
 
 from tests.k8s.manifests import EXAMPLES, FOLDER, ROOT, Object, build, find, load, select
 from tests.k8s.network import matches
-from tests.k8s.workloads import find_reference_problems
+from tests.k8s.workloads import find_port_problems, find_reference_problems
 
 GUIDE = (ROOT / "docs/kubernetes.md").read_text(encoding="utf-8")
 SERVERS = [
@@ -91,3 +91,18 @@ def test_own_overlay_of_the_guide_builds(tmp_path: Path):
     assert re.findall(placeholders, yaml.safe_dump(objects)) == []
     assert find(objects, "PersistentVolumeClaim", "model-server-prediction-log")["spec"]["storageClassName"] == "efs"
     assert find_reference_problems(objects, select([item for file in EXAMPLES for item in load(file)], "Secret")) == []
+
+
+def test_grpc_overlay_of_the_guide_opens_its_port_everywhere(tmp_path: Path):
+    (block,) = re.findall(r"```yaml\n# deploy/grpc/kustomization.yaml\n(.*?)```", GUIDE, re.DOTALL)
+    shutil.copytree(FOLDER, tmp_path / "k8s")
+    (tmp_path / "deploy/grpc").mkdir(parents=True)
+    (tmp_path / "deploy/grpc/kustomization.yaml").write_text(block)
+    objects = build(tmp_path / "deploy/grpc")
+    assert find_port_problems(objects) == []
+    container = find(objects, "Deployment", "model-server")["spec"]["template"]["spec"]["containers"][0]
+    assert container["readinessProbe"]["grpc"] == {"port": 8001}
+    (settings,) = [item["data"] for item in objects if item["metadata"]["name"].startswith("model-server-settings-")]
+    assert settings["MLOPS_SERVING__GRPC_PORT"] == "8001"
+    policy = find(objects, "NetworkPolicy", "model-server")["spec"]["ingress"][0]["ports"]
+    assert [port["port"] for port in policy] == [8000, 8001]

@@ -78,7 +78,8 @@ def _probe_problems(objects: Sequence[Object]) -> Iterator[str]:
             for probe in PROBES:
                 if own and probe not in container and probe != "startupProbe":  # what starts at once needs none
                     yield f"{name}: {container['name']} has a port and no {probe}"
-                port = container.get(probe, {}).get("httpGet", {}).get("port")
+                asked = container.get(probe, {})
+                port = (asked.get("httpGet") or asked.get("grpc") or {}).get("port")
                 if port is not None and port not in own:
                     yield f"{name}: {container['name']} has the {probe} on {port}, which it has not"
 

@@ -36,6 +36,13 @@ class ServingConfig(Section, frozen=True, dict=True):
 
     host: Annotated[str, Meta(description="Address to listen on; `0.0.0.0` for every one.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8000
+    grpc_port: Annotated[
+        Annotated[int, Meta(ge=0, le=65535)] | None,
+        Meta(
+            description="Port of the Open Inference Protocol over gRPC, on the same address; 0 takes a free one. Off unless "
+            "it is set; needs the extra `grpc`.",
+        ),
+    ] = None
     workers: Annotated[int, Meta(ge=1, le=256, description="Processes that answer. One per core is enough.")] = 1
     python_processes: Annotated[
         int,

@@ -19,7 +19,6 @@ from mlops_project.serving.settings import Settings
 from mlops_project.serving.short_way import RequestQueue
 from mlops_project.serving.wires import Question, Wire
 
-SMALL_BODY_BYTES = 32 * 1024  # larger ones are answered in a thread, so that small ones need not wait for them
 HOUSEKEEPING_SECONDS = 1.0
 TRY_SECONDS = 1.0
 
@@ -38,6 +37,8 @@ class App:
         What it shares with the short way.
     queue
         Where requests on the short way wait.
+    grpc
+        The ``GrpcServer``, where that port is on and the application runs.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -45,6 +46,7 @@ class App:
         self.queue = RequestQueue(self.service)
         self._settings = settings.serving
         self._chores: list[asyncio.Task[None]] = []
+        self.grpc: Any = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or take part in the server's start and end."""
@@ -102,17 +104,7 @@ class App:
         model = self.service.admit(route, headers, arguments)
         body = await self._read_body(route, headers, scope, receive)
         question = Question(route.wire or "native", body, self._hint(route.wire, headers, len(body)))
-        plane = self.service.plane
-        if plane.asks_process(model):
-            answer = await self.service.remote.answer(model, question)
-        elif len(body) <= SMALL_BODY_BYTES:
-            answer = plane.answer(model, question)
-            plane.record(question, answer)
-        else:
-            answer = await self.service.in_thread(plane.answer, model, question)
-            plane.record(question, answer)
-        self.service.shadow(question, answer)
-        return answer
+        return await self.service.answer(model, question)
 
     def _hint(self, wire: Wire | None, headers: dict[bytes, bytes], length: int) -> Any:
         """Return what is needed to read the body."""
@@ -140,14 +132,28 @@ class App:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 self.service.models.refresh()
+                await self._start_grpc()
                 self._chores = [asyncio.create_task(self._keep_house()), asyncio.create_task(self._try_models())]
                 await send({"type": "lifespan.startup.complete"})
             else:
                 for chore in self._chores:
                     chore.cancel()
+                if self.grpc is not None:
+                    await self.grpc.stop()
                 self.service.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+    async def _start_grpc(self) -> None:
+        """Listen for gRPC where the settings say so; until the server begins to end."""
+        at_close = getattr(asyncio.get_running_loop(), "at_close", [])  # of a DrainingLoop
+        at_close.append(self.service.drain)
+        if self._settings.grpc_port is not None:
+            from mlops_project.serving.grpc_server import GrpcServer
+
+            self.grpc = GrpcServer(self.service, self.queue)
+            await self.grpc.start()
+            at_close.append(self.grpc.begin_stop)
 
     async def _keep_house(self) -> None:
         """Look for new models, close slow connections and old log segments, forever."""
@@ -163,6 +169,8 @@ class App:
                 self.service.plane.tick(now)
                 self.service.refusals.say()
                 self.service.watch_connections(now)
+                if self.grpc is not None:
+                    await self.grpc.note_health()
             except Exception:
                 logger.exception("housekeeping failed; it goes on")
 

@@ -99,18 +99,10 @@ def ping(call: Call) -> Reply:
 
 def ready(call: Call) -> Reply:
     """Say whether every model answered its example row lately; 503 if there is none, or the server is about to end."""
-    call.service.models.find()
-    _check_ready(call, *call.service.models.champions.values())
+    call.service.check_all_ready()
     return reply_json(
         {"status": "ready", "models": {model.name: model.version for model in call.service.models.champions.values()}}
     )
-
-
-def _check_ready(call: Call, *models: ServedModel) -> None:
-    if call.service.draining:
-        raise RefusedError(503, "drain", "the server is ending")
-    for model in models:
-        model.check_ready()
 
 
 def metrics(call: Call) -> Reply:
@@ -206,14 +198,13 @@ def v2_ready(call: Call) -> Reply:
 def v2_model(call: Call) -> Reply:
     """Open Inference Protocol: a model's metadata."""
     model = call.service.models.find(call.arguments["name"], call.arguments.get("version"))
-    loaded = (call.service.models.champions.get(model.name), call.service.models.challengers.get(model.name))
-    return reply_json(model.inference.describe(model.name, [item.version for item in loaded if item is not None]))
+    return reply_json(call.service.describe_tensors(model))
 
 
 def v2_model_ready(call: Call) -> Reply:
     """Open Inference Protocol: a model is ready."""
     model = call.service.models.find(call.arguments["name"], call.arguments.get("version"))
-    _check_ready(call, model)
+    call.service.check_ready(model)
     return reply_json({"name": model.name, "ready": True})
 
 

@@ -13,7 +13,16 @@ class DrainingLoop(uvloop.Loop):
 
     Requests may wait there: a client that one worker told to close its connection connects anew while the next worker has not
     heard yet that it is to end.
+
+    Attributes
+    ----------
+    at_close
+        Called, in this order, when a server begins to close: it is about to end.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at_close: list[Callable[[], None]] = []
 
     async def create_server(
         self, protocol_factory: Any, *args: Any, sock: Any = None, backlog: int = 100, **options: Any
@@ -32,7 +41,7 @@ class _DrainingServer:
         listener: socket.socket,
         backlog: int,
         protocol_factory: Callable[[], Any],
-        loop: asyncio.AbstractEventLoop,
+        loop: DrainingLoop,
     ) -> None:
         self._server, self._listener, self._backlog = server, listener, backlog
         self._protocol_factory, self._loop = protocol_factory, loop
@@ -43,6 +52,8 @@ class _DrainingServer:
 
         Other workers may go on with the same socket: nothing about it is changed.
         """
+        for tell in self._loop.at_close:
+            tell()
         self._listener.setblocking(False)
         for _ in range(self._backlog):
             try:

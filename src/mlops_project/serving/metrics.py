@@ -14,9 +14,12 @@ ROWS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 50
 
 
 # fmt: off
-REQUESTS = Metric("http_requests_total", "counter", ("method", "path", "status"), "Requests answered, by route and status.")
+REQUESTS = Metric("http_requests_total", "counter", ("method", "path", "status"),
+                  "Requests answered, by route and status; those over gRPC have the method `gRPC`.")
 REQUEST_SECONDS = Metric("http_request_duration_seconds", "histogram", ("method", "path"),
                          "From the request's arrival to the response's last byte handed over.", SECONDS)
+GRPC_HANDLED = Metric("grpc_server_handled_total", "counter", ("grpc_service", "grpc_method", "grpc_code"),
+                      "Calls answered over gRPC, by the code that their client got.")
 MODEL_SECONDS = Metric("mlflow_model_request_duration_seconds", "histogram", ("model", "version"),
                        "Decoding, validation and prediction of one request.", SECONDS)
 PREDICTIONS = Metric("mlflow_predictions_total", "counter", ("model", "version", "role"), "Rows predicted.")
@@ -52,7 +55,19 @@ LABELS = Metric("mlops_feedback_labels_total", "counter", (), "Labels received a
 SHADOW_DROPPED = Metric("mlops_shadow_dropped_total", "counter", ("model",), "Requests that the busy challenger left out.")
 # fmt: on
 METRICS = (
-    *(REQUESTS, REQUEST_SECONDS, MODEL_SECONDS, PREDICTIONS, BATCH, CLASSES, IN_FLIGHT, CONNECTIONS, REFUSED, MODEL_INFO),
+    *(
+        REQUESTS,
+        REQUEST_SECONDS,
+        GRPC_HANDLED,
+        MODEL_SECONDS,
+        PREDICTIONS,
+        BATCH,
+        CLASSES,
+        IN_FLIGHT,
+        CONNECTIONS,
+        REFUSED,
+        MODEL_INFO,
+    ),
     *(LOADED_AT, RELOADS, RELOAD_AT, RELOAD_FAILED, LOG_RECORDS, LOG_BYTES, LOG_LOST, LABELS, SHADOW_DROPPED),
     *(LOG_CHANGES, LOG_UNREAD, LOG_OVERDUE, LOG_MAX, LOG_UNREAD_DELETED, CLOCK, VERSION_REFUSED, SYNC_AT),
 )

@@ -2,13 +2,17 @@
 
 import logging
 import logging.config
+import socket
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import msgspec
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from mlops_project.errors import StackError
 from mlops_project.formats import PlainFormatter
 from mlops_project.process import end_with_parent, listen
 from mlops_project.serving.app import App
@@ -49,8 +53,12 @@ def run_server(settings: Settings) -> None:
     Raises
     ------
     StackError
-        If the port is taken.
+        If a port is taken.
     """
+    reserved = None if settings.serving.grpc_port is None else _reserve_grpc(settings.serving.host, settings.serving.grpc_port)
+    if reserved is not None:
+        chosen = msgspec.structs.replace(settings.serving, grpc_port=reserved.getsockname()[1])
+        settings = replace(settings, serving=chosen)
     serving = settings.serving
     config = ServerConfig(
         settings,
@@ -74,10 +82,25 @@ def run_server(settings: Settings) -> None:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     logging.getLogger("mlops_project").info("listening on http://%s:%d", shown, port)
+    if reserved is not None:
+        logging.getLogger("mlops_project").info("listening for gRPC on %s:%d", shown, serving.grpc_port)
     if serving.workers > 1:
         Supervisor(config, sockets=[listener]).run()
     else:
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _reserve_grpc(host: str, port: int) -> socket.socket:
+    """Return a socket that keeps the port for the workers, each of which listens on it by itself; 0 takes a free one."""
+    try:
+        with listen(host, port) as probe:  # it shares the port with nobody, so another server's is found
+            port = probe.getsockname()[1]
+        reserved = socket.socket(probe.family, socket.SOCK_STREAM)
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind((host, port))
+    except (OSError, StackError) as error:
+        raise StackError(f"serving.grpc_port: cannot listen on {host}:{port}; choose another port") from error
+    return reserved
 
 
 def _allow_files(n_files: int) -> None:

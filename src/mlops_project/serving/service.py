@@ -29,6 +29,7 @@ from mlops_project.serving.tracing import build_tracer
 from mlops_project.serving.wires import Question
 from mlops_project.wire.limits import TooLargeError
 
+SMALL_BODY_BYTES = 32 * 1024  # larger ones are answered in a thread, so that small ones need not wait for them
 Result = TypeVar("Result")
 
 access_logger = logging.getLogger("mlops_project.access")
@@ -126,6 +127,54 @@ class Service:
             loop.call_soon_threadsafe(self.plane.record_shadow, question, shadow, answer.id)
 
         self._threads.submit(work)
+
+    async def answer(self, model: ServedModel, question: Question) -> Answer:
+        """Answer and record a question, large ones in a thread; then let the challenger answer it as well, if it is to.
+
+        Raises
+        ------
+        MLOpsError
+            As ``DataPlane.answer`` and ``record``, or if it takes too long.
+        """
+        if self.plane.asks_process(model):
+            answer = await self.remote.answer(model, question)
+        else:
+            if len(question.body) <= SMALL_BODY_BYTES:
+                answer = self.plane.answer(model, question)
+            else:
+                answer = await self.in_thread(self.plane.answer, model, question)
+            self.plane.record(question, answer)
+        self.shadow(question, answer)
+        return answer
+
+    def check_ready(self, *models: ServedModel) -> None:
+        """Check that these models answered their example rows lately, and that the server is not about to end.
+
+        Raises
+        ------
+        RefusedError, NotReadyError
+            If one of them did not, or it is.
+        """
+        if self.draining:
+            raise RefusedError(503, "drain", "the server is ending")
+        for model in models:
+            model.check_ready()
+
+    def check_all_ready(self) -> None:
+        """Check every champion as ``check_ready`` does.
+
+        Raises
+        ------
+        NoModelError
+            If no model is loaded.
+        """
+        self.models.find()
+        self.check_ready(*self.models.champions.values())
+
+    def describe_tensors(self, model: ServedModel) -> dict[str, Any]:
+        """Return a model's metadata of the Open Inference Protocol, with the versions that are loaded."""
+        loaded = (self.models.champions.get(model.name), self.models.challengers.get(model.name))
+        return model.inference.describe(model.name, [item.version for item in loaded if item is not None])
 
     async def in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Do what takes long without holding up other requests.

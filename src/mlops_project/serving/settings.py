@@ -5,6 +5,7 @@ import hmac
 import os
 import re
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from mlops_project.errors import ConfigError, suggest
 from mlops_project.sections import PredictionLogConfig, ProofConfig, ServingConfig
 from mlops_project.serving.callers import NOBODY, ROLES, Caller, Role
 
+GRPC_LIBRARIES = ("grpc", "grpc_health", "grpc_reflection")
 KEYS_VARIABLE = "SERVE_API_KEYS"
 MIN_KEY_LENGTH = 8
 # Before the key: `role`, `role+role`, `role@name`, `role@name/labels a minute`, `role/labels a minute`.
@@ -91,10 +93,12 @@ def build_settings(
     Raises
     ------
     ConfigError
-        If the keys cannot be read.
+        If the keys cannot be read, or gRPC is asked for and not to be had.
     """
     given = {"host": host, "port": port, "workers": workers}
     serving = msgspec.structs.replace(config.serving, **{key: value for key, value in given.items() if value is not None})
+    if serving.grpc_port is not None:
+        _check_grpc(serving)
     if model_dir is None and models_dir is None:
         model_dir = config.model_dir
     settings = Settings(
@@ -108,6 +112,15 @@ def build_settings(
         proof=config.proof,
     )
     return replace(settings, keys=_read_keys(config))
+
+
+def _check_grpc(serving: ServingConfig) -> None:
+    if not all(find_spec(name) for name in GRPC_LIBRARIES):
+        raise ConfigError(
+            "serving.grpc_port: gRPC is not installed; pip install 'mlops_project[grpc]', or leave the setting out"
+        )
+    if serving.grpc_port and serving.grpc_port == serving.port:
+        raise ConfigError(f"serving.grpc_port: {serving.grpc_port} is serving.port as well; choose another one")
 
 
 def _read_keys(config: Config) -> tuple[tuple[Caller, bytes], ...]:
