@@ -3,7 +3,7 @@
 The model is a forest on scikit-learn's breast-cancer table: ``--forest default`` is the one of the default configuration with
 200 trees, ``small`` has 20 trees of depth 5. The rows are made up: each value is drawn from its column in that table.
 Options: ``--rows 1000000``, several times; ``--ways score,memory,ray,pyfunc,predict``; ``--rounds 3`` takes turns, and the
-table has the medians.
+table has the medians; ``--address 127.0.0.1:6379`` is a Ray cluster that runs.
 """
 
 import argparse
@@ -145,8 +145,9 @@ def by_command(folder: Path, n_rows: int) -> Measured:
     return run([*command, "-t", "csv", "--env-manager", "local"], folder)[1]._replace(rows=n_rows)
 
 
-def measure(folder: Path, n_rows: int, ways: list[str], rounds: int) -> list[tuple[str, ...]]:
+def measure(folder: Path, n_rows: int, ways: list[str], rounds: int, address: str) -> list[tuple[str, ...]]:
     """Measure each way so many times, in turns."""
+    there = ["--address", address] if address else []
     write_rows(folder / "rows.parquet", n_rows)
     cores = len(os.sched_getaffinity(0))
     plans: list[tuple[str, str, int, Callable[[int], Measured]]] = [
@@ -154,7 +155,7 @@ def measure(folder: Path, n_rows: int, ways: list[str], rounds: int) -> list[tup
         ("memory", "`predict_proba`, in memory", 1, lambda used: in_memory(folder, n_rows, used)),
         ("score", "`mlops score`, file to file", cores, lambda used: score(folder, n_rows, used)),
         ("memory", "`predict_proba`, in memory", cores, lambda used: in_memory(folder, n_rows, used)),
-        ("ray", "`mlops score --engine ray`", cores, lambda used: score(folder, n_rows, used, "--engine", "ray")),
+        ("ray", "`mlops score --engine ray`", cores, lambda used: score(folder, n_rows, used, "--engine", "ray", *there)),
         ("pyfunc", "`mlflow.pyfunc`, batch by batch", 1, lambda _: by_pyfunc(folder, n_rows)),
         ("predict", "`mlflow models predict`", 1, lambda _: by_command(folder, n_rows)),
     ]
@@ -179,6 +180,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, action="append")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--forest", choices=FORESTS, default="default")
+    parser.add_argument("--address", default="", help="of a Ray cluster that runs; without it each run starts its own")
     parser.add_argument("--ways", default="score,memory,ray,pyfunc,predict")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -187,7 +189,11 @@ def main() -> None:
         (folder / "model.yaml").write_text(CONFIG.format(params=FORESTS[options.forest]))
         run([sys.executable, "-m", "mlops_project.train", "model.yaml"], folder)
         ways = options.ways.split(",")
-        rows = [row for n_rows in options.rows or [1_000_000] for row in measure(folder, n_rows, ways, options.rounds)]
+        rows = [
+            row
+            for n_rows in options.rows or [1_000_000]
+            for row in measure(folder, n_rows, ways, options.rounds, options.address)
+        ]
     libraries = ", ".join(f"{name} {version(name)}" for name in ("scikit-learn", "pandas", "onnxruntime", "pyarrow", "ray"))
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, {libraries}; {options.forest} forest\n")
     print(

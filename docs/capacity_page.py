@@ -77,7 +77,7 @@ def write_capacity(file: Path, note: str) -> str:
         "lasts, and one afterwards, and a run that goes on reads the note of each. Write input files with row groups of 65,000",
         "rows or more, so that a unit is one of them. Then the driver, which lists every unit and cuts CSV by itself: use Parquet,",
         "and one run per day or region. With `--log` the log is larger than the output: log a sample by scoring it on its own. Runs",
-        "beyond 10 million rows were not measured, nor values that are all different: the made-up rows repeat 569 values a column,",
+        "beyond 50 million rows were not measured, nor values that are all different: the made-up rows repeat 569 values a column,",
         "which makes Parquet small and quick to read.",
         "",
         "## Measured",

@@ -46,7 +46,7 @@ def test_no_setting_serves_the_model_that_was_baked_in(image: str) -> None:
             "role: model server, because neither SERVE_MODEL nor MLFLOW_BACKEND_STORE_URI is set; the model is /opt/mlops/model"
         )
         models = json.loads(server.wait_for(f"{server.address(8000)}/models"))["models"]
-        assert [model["name"] for model in models] == ["breast-cancer"]
+        assert [(model["name"], model["engine"]) for model in models] == [("breast-cancer", "trees")]  # the image holds trees.so
         assert server.memory_bytes() < 130 * 2**20
         assert server.stop() < 5
         assert server.inspect()["State"]["ExitCode"] == 0
@@ -177,6 +177,8 @@ def test_serve_image_is_small_and_answers(serve_image: str) -> None:
     heavy = ("mlflow", "pandas", "sklearn", "scipy")
     script = f"from importlib.util import find_spec; print([name for name in {heavy} if find_spec(name)])"
     assert docker("run", "--rm", serve_image, "python", "-c", script).stdout == "[]\n"
+    script = "from mlops_project.native.library import load_library; print(load_library() is not None)"
+    assert docker("run", "--rm", serve_image, "python", "-c", script).stdout == "True\n"
     with container(serve_image, *PORT_8000) as server:
         server.wait_for(f"{server.address(8000)}/ready", 30)
         assert b"Swagger" in server.wait_for(f"{server.address(8000)}/docs")

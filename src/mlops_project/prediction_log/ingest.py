@@ -141,6 +141,11 @@ def ingest(
         _ingest_deleted(source, target, gaps, [name for name in removed if name not in done])
         gaps.settle()
         _note_read(source, list_done(target) & {*names, *removed})
+    return _sum_up(results, touched=frozenset({*results, *gaps.touched, *removed}), unreadable=unreadable)
+
+
+def _sum_up(results: Mapping[str, tuple[Marker, Marker]], touched: frozenset[str], unreadable: Mapping[str, str]) -> Ingested:
+    """Sum up segment → (marker before, marker now)."""
     found = results.values()
     versions = frozenset(
         (model, version) for _, marker in found for model, known in (marker.answered or {}).items() for version in known
@@ -150,7 +155,7 @@ def ingest(
         segments=sum(not marker.retry_at for _, marker in found),
         models=frozenset(model for model, _ in versions),
         versions=versions,
-        touched=frozenset({*results, *gaps.touched, *removed}),
+        touched=touched,
         waiting=sum(marker.retry_at > 0 for _, marker in found),
         unreadable=unreadable,
     )

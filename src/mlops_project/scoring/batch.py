@@ -170,6 +170,30 @@ def _score(
     started: float,
     query: str = "",
 ) -> Finished:
+    inputs, task, key = _plan(source, output, bundle, options, query)
+    try:
+        place = find_store(output, options)
+        is_logged, is_shared = options.log_folder is not None, not options.engine.is_here
+        with open_work(output.path, key, logged=is_logged, place=place, is_shared=is_shared) as work:
+            if options.log_folder is not None:
+                task = msgspec.structs.replace(task, log=_open_log(options, options.log_folder, bundle, work))
+            with holding_windows(task.log) if task.log else contextlib.nullcontext():
+                done = _score_all(inputs, task, work, options, progress)
+                outcome = _sum_up(inputs, bundle, task.version, key, done)
+                write_output(output, work, done, outcome, task.schema, options.storage_options)
+            finished = Finished(outcome, output, work.is_resumed, work.is_restarted, time.monotonic() - started)
+            work.remove()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(
+            f"{output.path}: cannot be written: {reason}; what was there before still is, and the same command goes on from "
+            "the parts that are finished"
+        ) from error
+    return finished
+
+
+def _plan(source: str, output: Output, bundle: Bundle, options: Options, query: str) -> tuple[Inputs, Task, str]:
+    """Return the rows to score, how, and the key of this work: everything that the output's bytes follow from."""
     settings = read_settings(bundle.metadata.config)
     inputs = find_inputs(source, bundle.contract, RULES, output.format, options.keep, options.storage_options, settings)
     inputs = replace(inputs, source=query, query=query) if query else inputs
@@ -198,25 +222,7 @@ def _score(
         options.on_bad_rows,
         python=find_loading(bundle),
     )
-    try:
-        place = find_store(output, options)
-        is_logged, is_shared = options.log_folder is not None, not options.engine.is_here
-        with open_work(output.path, key, logged=is_logged, place=place, is_shared=is_shared) as work:
-            if options.log_folder is not None:
-                task = msgspec.structs.replace(task, log=_open_log(options, options.log_folder, bundle, work))
-            with holding_windows(task.log) if task.log else contextlib.nullcontext():
-                done = _score_all(inputs, task, work, options, progress)
-                outcome = _sum_up(inputs, bundle, version, key, done)
-                write_output(output, work, done, outcome, schema, options.storage_options)
-            finished = Finished(outcome, output, work.is_resumed, work.is_restarted, time.monotonic() - started)
-            work.remove()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigError(
-            f"{output.path}: cannot be written: {reason}; what was there before still is, and the same command goes on from "
-            "the parts that are finished"
-        ) from error
-    return finished
+    return inputs, task, key
 
 
 def find_store(output: Output, options: Options) -> ObjectStore | None:
