@@ -13,7 +13,7 @@ UV := $(BIN)/uv
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url
 CONFIG ?=
-TESTS ?= tests/unit tests/integration tests/ui tests/walkthrough
+TESTS ?= tests/unit tests/integration tests/ui
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n auto --dist loadgroup
 
@@ -70,8 +70,8 @@ train: $(VENV)/.run ## Train the default model, or CONFIG=model.yaml
 test: $(VENV)/.dev native ## Run the tests that need nothing but Python; TESTS=tests/unit runs some
 	$(PYTEST) $(PARALLEL) $(TESTS)
 
-test-e2e: $(VENV)/.dev native ## Whole processes: faults, kills, load, MLflow on PostgreSQL
-	$(PYTEST) $(PARALLEL) tests/e2e
+test-e2e: $(VENV)/.dev native ## Whole processes: the guides line by line, faults, kills, load, MLflow on PostgreSQL
+	$(PYTEST) $(PARALLEL) tests/e2e tests/walkthrough
 
 test-containers: $(VENV)/.dev ## Build the images and run them in a real Docker engine, Compose too
 	$(PYTEST) --timeout 1800 tests/containers

@@ -46,7 +46,7 @@ def test_no_setting_serves_the_model_that_was_baked_in(image: str) -> None:
             "role: model server, because neither SERVE_MODEL nor MLFLOW_BACKEND_STORE_URI is set; the model is /opt/mlops/model"
         )
         models = json.loads(server.wait_for(f"{server.address(8000)}/models"))["models"]
-        assert [(model["name"], model["engine"]) for model in models] == [("breast-cancer", "trees")]  # the image holds trees.so
+        assert [(model["name"], model["engine"]) for model in models] == [("breast-cancer", "trees")]  # built into it
         assert server.memory_bytes() < 130 * 2**20
         assert server.stop() < 5
         assert server.inspect()["State"]["ExitCode"] == 0

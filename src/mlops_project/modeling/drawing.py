@@ -19,6 +19,7 @@ from PIL import Image
 
 from mlops_project.names import shorten
 from mlops_project.palette import OKABE_ITO
+from mlops_project.storage.files import name_unfinished, replacing
 
 COLOURS = (*OKABE_ITO, "#000000")
 INK, SOFT, FAINT = "#33373d", "#6b7280", "#c9ced6"
@@ -62,7 +63,8 @@ def save(figure: Figure, file: Path) -> Path:
     canvas: Any = FigureCanvasAgg(figure)  # its methods have no types
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    picture.quantize(PALETTE, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(file, optimize=True)
+    with replacing(file, name_unfinished(file)) as stream:
+        picture.quantize(PALETTE, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
     return file
 
 

@@ -5,7 +5,6 @@ A part appears whole, then the note that it is done. What is made twice, because
 
 import contextlib
 import errno
-import os
 import shutil
 import tempfile
 import time
@@ -16,7 +15,7 @@ from typing import Any, BinaryIO, Protocol, cast
 import fsspec
 import msgspec
 
-from mlops_project.storage.files import replacing
+from mlops_project.storage.files import name_unfinished, replacing
 
 NOTE_ENDING, TIME_ENDING = ".json", ".time"
 JOB_FILE, JOB_NAME = "job.json", "job"
@@ -282,11 +281,6 @@ class ObjectStore:
         if system.exists(root):
             system.rm(root, recursive=True)
         self._sizes = {}
-
-
-def name_unfinished(file: Path) -> str:
-    """Return the name that a file has while this process writes it, and no other process of any machine."""
-    return f".{file.name}.{os.uname().nodename}-{os.getpid()}.tmp"
 
 
 def remove(path: Path) -> None:

@@ -16,6 +16,11 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def name_unfinished(file: Path) -> str:
+    """Return the name that a file has while this process writes it, and no other process of any machine."""
+    return f".{file.name}.{os.uname().nodename}-{os.getpid()}.tmp"
+
+
 @contextlib.contextmanager
 def replacing(file: Path, temporary_name: str | None = None) -> Iterator[BinaryIO]:
     """Give a stream that becomes the file when the block ends well; whatever was there before is replaced.

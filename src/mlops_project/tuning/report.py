@@ -11,7 +11,7 @@ from mlops_project.config import Config
 from mlops_project.modeling.evaluation import TITLES, format_number
 from mlops_project.modeling.report import CAPTIONS
 from mlops_project.modeling.side_work import SideWork
-from mlops_project.storage.files import replacing
+from mlops_project.storage.files import name_unfinished, replacing
 from mlops_project.tuning.charts import draw_charts
 from mlops_project.tuning.trials import Found, Trial
 
@@ -47,7 +47,7 @@ def write_report(found: Found, config: Config) -> tuple[Path, list[Path]]:
         "notes": side.notes,
     }
     page = found.folder / REPORT_FILE
-    with replacing(page) as stream:
+    with replacing(page, name_unfinished(page)) as stream:
         stream.write(environment.get_template("search.html.j2").render(facts).encode())
     return page, charts
 

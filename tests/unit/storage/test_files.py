@@ -1,6 +1,9 @@
+import subprocess
+import sys
+
 import pytest
 
-from mlops_project.storage.files import replacing
+from mlops_project.storage.files import name_unfinished, replacing
 
 
 def test_readers_find_the_old_content_until_the_new_one_is_whole(tmp_path):
@@ -33,3 +36,17 @@ def test_folder_that_is_not_there_is_not_made(tmp_path):
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "no" / "file"):
         pytest.fail("the block must not begin")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_processes_that_write_one_file_do_not_take_each_others_half(tmp_path):
+    file = tmp_path / "report.html"
+    script = (
+        "import sys, pathlib; from mlops_project.storage.files import *; file = pathlib.Path(sys.argv[1])\n"
+        "with replacing(file, name_unfinished(file)) as stream: stream.write(b'theirs')"
+    )
+    with replacing(file, name_unfinished(file)) as stream:
+        subprocess.run([sys.executable, "-c", script, file], check=True)
+        assert file.read_bytes() == b"theirs"
+        stream.write(b"ours")
+    assert file.read_bytes() == b"ours"
+    assert list(tmp_path.iterdir()) == [file]
