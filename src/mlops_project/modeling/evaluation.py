@@ -45,6 +45,7 @@ TITLES = {
     "mae": "MAE",
     "rmse": "RMSE",
     "r2": "R²",
+    "coverage": "coverage",  # of sets and intervals, live
 }
 
 

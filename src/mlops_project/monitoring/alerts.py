@@ -8,14 +8,17 @@ from datetime import datetime
 from typing import NamedTuple
 
 from mlops_project.monitoring.account import is_alarming
+from mlops_project.monitoring.coverage import COVERAGE, explain_coverage
 from mlops_project.monitoring.drift import DRIFT_REASONS, describe_distance
 from mlops_project.monitoring.reasons import say, shorten_list
 from mlops_project.monitoring.results import Alert, AlertName, Drift, Evaluation, Performance, Reason
 from mlops_project.sections import MonitoringConfig
 
 NEW_LABELS = 0.1  # share of the labels behind a metric that must be new for a window to count
+BY_LABELS = ("performance-loss", "coverage-loss")
 TITLES: dict[AlertName, str] = {
     "performance-loss": "the model lost performance",
+    "coverage-loss": "the model is less sure than it says",
     "estimated-loss": "the model probably lost performance",
     "data-drift": "the inputs changed",
     "prediction-drift": "the predictions changed",
@@ -53,7 +56,7 @@ def decide_alerts(
     before = {alert.name: alert for alert in previous[-1].alerts} if previous else {}
     alerts = []
     for name, reasons in (*_find_alerts(drift, performance), *_find_missing(missing)):
-        last, until = before.get(name), newest if name == "performance-loss" else ""
+        last, until = before.get(name), newest if name in BY_LABELS else ""
         windows, since = 1, start
         if last:
             is_new = _has_new_labels(last, came)
@@ -70,7 +73,7 @@ def decide_alerts(
 
 def _has_new_labels(last: Alert, came: Sequence[datetime]) -> bool:
     """Whether a window counts for an alert that stands: for a lost metric, if enough of its labels are new."""
-    if last.name != "performance-loss" or not last.labels_until:
+    if last.name not in BY_LABELS or not last.labels_until:
         return True
     until = datetime.fromisoformat(last.labels_until)
     return sum(instant > until for instant in came) >= max(1.0, NEW_LABELS * len(came))
@@ -79,6 +82,9 @@ def _has_new_labels(last: Alert, came: Sequence[datetime]) -> bool:
 def _find_alerts(drift: Drift, performance: Performance) -> Iterator[tuple[AlertName, tuple[Reason, ...]]]:
     if performance.lost and performance.live_reason:
         yield "performance-loss", (performance.live_reason,)
+    for value in performance.live:
+        if value.name == COVERAGE and value.lost:
+            yield "coverage-loss", (explain_coverage(value),)
     if performance.estimated_lost and performance.estimated_reason:
         yield "estimated-loss", (performance.estimated_reason,)
     if drift.drifted:

@@ -90,6 +90,7 @@ def evaluate_window(
         config.gates,
         labelled=labelled,
         estimate=estimator,
+        promised=bundle.metadata.uncertainty,
         coverage=labels.coverage,
         delay_seconds=labels.delay_seconds,
         seed=seed,

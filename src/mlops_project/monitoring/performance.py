@@ -12,12 +12,14 @@ from mlops_project.modeling.metrics import (
     find_metric,
     higher_is_better,
 )
+from mlops_project.monitoring.coverage import judge_coverage
 from mlops_project.monitoring.estimate import MIN_ROWS, Estimator
 from mlops_project.monitoring.reasons import say
 from mlops_project.monitoring.results import MetricValue, Performance, Reason
 from mlops_project.monitoring.selection import find_selection, keeps_ranking
 from mlops_project.reference.performance import ReferencePerformance
 from mlops_project.sections import GatesConfig, MonitoringConfig
+from mlops_project.uncertainty import Uncertainty
 
 CONFIDENCE = 0.95
 FEW_ROWS = 30  # of a class in a window, expected: with fewer a metric that ranks or counts them swings from window to window
@@ -32,6 +34,7 @@ def compute_performance(
     *,
     labelled: Scored | None = None,
     estimate: Estimator | None = None,
+    promised: Uncertainty | None = None,
     coverage: float | None = None,
     delay_seconds: float | None = None,
     rounds: int = 500,
@@ -54,6 +57,8 @@ def compute_performance(
         Rows with an unknown label (-1, NaN) are dropped here. None, or fewer than ``settings.min_labels``: no live metric.
     estimate
         Fed with the window's rows (labelled or not). None, or one that saw too few rows: nothing is estimated.
+    promised
+        By the model; None: coverage is not judged.
     coverage, delay_seconds
         Share of labelled predictions in [0, 1] and median seconds to the label, of ``describe_labels``. Labels of few
         predictions that are chosen by their outcome give no live metric.
@@ -82,6 +87,8 @@ def compute_performance(
         if known and labelled_rows >= settings.min_labels and chosen is None
         else ()
     )
+    if live and known and promised is not None:
+        live = (*live, judge_coverage(known, promised, seed))
     estimated = _judge_estimates(estimate, reference, settings) if estimate else ()
     assumed = (*_list_assumptions(reference, contract, metric), *_warn_of_few(estimate)) if estimated and estimate else ()
     live_reason = (

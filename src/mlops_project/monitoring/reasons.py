@@ -99,6 +99,10 @@ ENGLISH: dict[str, str] = {
     "live-kept": f"{_VALUE} labelled rows{_AGAINST} not lost",
     "live-lost-of": f"{_VALUE} labelled rows ({{coverage:percent}} of the predictions){_AGAINST} lost",
     "live-kept-of": f"{_VALUE} labelled rows ({{coverage:percent}} of the predictions){_AGAINST} not lost",
+    "coverage-lost": (
+        "sets or intervals hold the truth of {value:tenth} [{low:tenth}, {high:tenth}] of {rows:count} labelled rows, "
+        "{reference:percent} are promised"
+    ),
     "live-selective": (
         "labels come selectively, and say nothing of the model: {seen:percent} of {rows:count} are {label}, the model leads "
         "one to expect {expected:percent} of the same rows, and {coverage:percent} of the predictions have a label"

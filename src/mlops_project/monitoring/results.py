@@ -10,7 +10,9 @@ from mlops_project.reference.details import Detail
 
 Source = Literal["live", "estimated"]
 Aspect = Literal["pair", "segment"] | Detail
-AlertName = Literal["data-drift", "prediction-drift", "performance-loss", "estimated-loss", "data-quality", "rows-missing"]
+AlertName = Literal[
+    "data-drift", "prediction-drift", "performance-loss", "coverage-loss", "estimated-loss", "data-quality", "rows-missing"
+]
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):

@@ -60,6 +60,8 @@ def find_steps(now: Evaluation, command: Callable[..., str]) -> list[dict[str, s
         steps.append(("Train a challenger on the newest labelled predictions; the gate decides:", retrain))
     if "performance-loss" in names:
         steps.append(("If the version before was better, go back to it:", command("rollback")))
+    if "coverage-loss" in names:
+        steps.append(("Trust no set or interval until a model is trained on newer rows.", ""))
     if "estimated-loss" in names and "performance-loss" not in names:
         steps.append(("Get labels for some of these predictions: an estimate is no measurement.", "POST /feedback"))
     if steps:

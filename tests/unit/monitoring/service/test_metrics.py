@@ -48,6 +48,7 @@ def test_every_gauge_of_an_evaluation_is_there(metrics):
         "data-drift": 1,
         "prediction-drift": 0,
         "performance-loss": 0,
+        "coverage-loss": 0,
         "estimated-loss": 0,
         "data-quality": 0,
         "rows-missing": 0,

@@ -1,0 +1,80 @@
+"""Coverage by labels: healthy windows are quiet, lost ones are found, and an alert says so."""
+
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlops_project.config import Config
+from mlops_project.contract import Contract
+from mlops_project.modeling.conformal import calibrate
+from mlops_project.modeling.held_out import HeldOut
+from mlops_project.modeling.metrics import Scored
+from mlops_project.monitoring.alerts import decide_alerts
+from mlops_project.monitoring.coverage import COVERAGE, judge_coverage
+from mlops_project.monitoring.performance import compute_performance
+from mlops_project.monitoring.results import Drift, Performance
+from mlops_project.reference.performance import build_reference_performance
+from mlops_project.sections import GatesConfig, MonitoringConfig
+from mlops_project.uncertainty import Uncertainty
+from tests.unit.monitoring.test_performance import BINARY, NUMBER, make_rows, make_values
+
+
+def promise(scored: Scored, contract: Contract, coverage: float = 0.9) -> Uncertainty:
+    n_rows = len(scored.truth)
+    encoded = np.zeros((n_rows, 1)), np.empty((n_rows, 0), object)
+    held_out = HeldOut(pd.DataFrame(index=range(n_rows)), encoded, scored.truth, scored.predictions)
+    return calibrate(held_out, contract, coverage, seed=0)
+
+
+@pytest.mark.parametrize("held_out", [60, 1000])
+@pytest.mark.parametrize("contract", [BINARY, NUMBER], ids=["classes", "numbers"])
+def test_one_healthy_window_of_a_hundred_at_most_is_taken_for_lost(rng, contract: Contract, held_out: int) -> None:
+    make = make_rows if contract is BINARY else make_values
+
+    def draw() -> Iterator[bool]:
+        for seed in range(80):
+            promised = promise(make(rng, held_out), contract)
+            yield from (judge_coverage(make(rng, 200), promised, seed).lost for _ in range(5))
+
+    assert np.mean([*draw()]) <= 0.015  # 1 of 100 on the mean, and chance of 400 draws
+
+
+def test_noise_that_grew_and_labels_that_turned_are_found(rng) -> None:
+    found = judge_coverage(make_values(rng, 300, noise=2.0), promise(make_values(rng, 500), NUMBER), seed=0)
+    assert (found.name, found.source, found.reference, found.rows) == (COVERAGE, "live", 0.9, 300)
+    assert found.low < found.value < found.high < 0.9
+    assert found.lost
+    turned = judge_coverage(make_rows(rng, 500, drifted=0.15), promise(make_rows(rng, 500), BINARY), seed=0)
+    assert turned.lost
+
+
+def test_class_that_is_in_every_set_cannot_be_lost(rng) -> None:
+    held_out = make_rows(rng, 100)
+    known = promise(held_out, BINARY)
+    few = msgspec.structs.replace(known, sets=msgspec.structs.replace(known.sets, least=(0.0, 0.0), rows=(3, 5)))
+    found = judge_coverage(make_rows(rng, 200), few, seed=0)
+    assert (found.value, found.lost) == (1.0, False)
+
+
+def test_lost_coverage_raises_an_alert_and_counts_windows_with_new_labels(rng) -> None:
+    held_out, rows = make_values(rng, 500), make_values(rng, 300, noise=2.0)
+    reference = build_reference_performance(
+        {"x": np.zeros(500)}, held_out.predictions, held_out.truth, NUMBER, Config(), seed=0
+    )
+
+    def judge(promised: Uncertainty | None) -> Performance:
+        found = compute_performance(
+            reference, NUMBER, MonitoringConfig(), GatesConfig(), labelled=rows, promised=promised, rounds=100
+        )
+        return msgspec.json.decode(msgspec.json.encode(found), type=Performance)
+
+    quiet = Drift(
+        rows=300, reference_rows=500, features=(), scores=(), share=0.0, drifted=False, prediction_drifted=False, reason=""
+    )
+    performance = judge(promise(held_out, NUMBER))
+    alerts = {alert.name: alert for alert in decide_alerts(quiet, performance, (), MonitoringConfig(), "2026-01-01T00:00:00")}
+    assert "of 300 labelled rows, 90% are promised" in alerts["coverage-loss"].reason
+    assert COVERAGE not in {value.name for value in judge(None).live}
