@@ -116,10 +116,20 @@ class ModelServer:
             raise ConfigError(f"{self.address} serves no model {name!r}{suggest(name, [*contracts])}; loaded: {loaded}")
         return contracts[name]
 
-    def predict(self, model: str, records: Sequence[dict[str, Any]]) -> Predicted:
-        """Predict rows; the server logs them. A refusal is an answer too."""
+    def predict(self, model: str, records: Sequence[dict[str, Any]], threshold: float | None = None) -> Predicted:
+        """Predict rows; the server logs them. A refusal is an answer too.
+
+        Parameters
+        ----------
+        threshold
+            From which probability on the positive class is answered; None for the model's.
+        """
         path = f"/models/{quote(model, safe='')}/{'predict' if self.protocol == 'native' else 'invocations'}"
-        reply = self._ask(path, records if self.protocol == "native" else {"dataframe_records": records})
+        body: Any = records if self.protocol == "native" else {"dataframe_records": records}
+        if threshold is not None:
+            own = {"rows": records, "threshold": threshold}
+            body = own if self.protocol == "native" else body | {"params": {"threshold": threshold}}
+        reply = self._ask(path, body)
         if reply.status != http.client.OK:
             return Predicted(reply.status, refusal=reply.refusal)
         rows = tuple(msgspec.json.decode(reply.body)["predictions"])

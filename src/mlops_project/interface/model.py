@@ -24,6 +24,7 @@ from mlops_project.sections import ProofConfig
 from mlops_project.tables.frames import build_column, build_frame, build_labels, to_pandas
 from mlops_project.uncertainty import Uncertainty
 from mlops_project.wire.rows import Encoded, RowReader
+from mlops_project.wire.thresholds import find_problem
 
 
 class Model:
@@ -68,8 +69,14 @@ class Model:
         """Metric → value on the held-out rows; ``bundle.metadata`` has their intervals."""
         return self.bundle.metadata.metrics
 
-    def predict(self, frame: Any) -> Any:
+    def predict(self, frame: Any, *, threshold: float | None = None) -> Any:
         """Return the label of each row, as it stands in the training table, or the number.
+
+        Parameters
+        ----------
+        threshold
+            From which probability on the positive class of two is answered; 0.5 for the more probable class, None for what the
+            model was trained with.
 
         Returns
         -------
@@ -83,7 +90,7 @@ class Model:
         ContractError
             If the model has no answer for a row.
         """
-        answers, contract = self.answer(frame), self.contract
+        answers, contract = self.answer(frame, threshold=threshold), self.contract
         if answers.indices is None:
             return build_column(np.asarray(answers.values), frame, contract.target)
         return build_labels(contract.classes, answers.indices, frame, contract.target)
@@ -216,15 +223,23 @@ class Model:
         rows = pd.read_parquet(self.bundle.path / REFERENCE_FILE).head(MAX_BACKGROUND)
         return self._encode(rows.drop(columns=self.contract.target))
 
-    def answer(self, frame: Any) -> Predictions:
+    def answer(self, frame: Any, *, threshold: float | None = None) -> Predictions:
         """Return the model's answers as arrays: indices and probabilities of classes, or values.
+
+        Parameters
+        ----------
+        threshold
+            As for ``predict``.
 
         Raises
         ------
         RowsError, ContractError
-            As for ``predict``.
+            As for ``predict``; or if there is no positive class.
         """
-        return self._runtime.run(*self._encode(frame))
+        problem = None if threshold is None else find_problem(threshold, self.contract)
+        if problem is not None:
+            raise ContractError(problem)
+        return self._runtime.run(*self._encode(frame), threshold)
 
     def _encode(self, frame: Any) -> Encoded:
         rows = to_pandas(frame)

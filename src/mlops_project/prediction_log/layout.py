@@ -14,7 +14,7 @@ DAY_US = 86_400_000_000
 
 ID, ROW, TIME, VERSION, ROLE = "mlops.id", "mlops.row", "mlops.time", "mlops.version", "mlops.role"
 PREDICTION, PROBABILITY = "mlops.prediction", "mlops.probability"
-RECOMPUTED = "mlops.recomputed"
+RECOMPUTED, THRESHOLD = "mlops.recomputed", "mlops.threshold"
 LABEL, LABEL_TIME = "mlops.label", "mlops.label_time"
 LABEL_SOURCE, LABEL_BATCH, LABEL_DISPUTED = "mlops.label_source", "mlops.label_batch", "mlops.label_disputed"
 INSTANT = pa.timestamp("us", "UTC")

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_project.bundle import Bundle
+from mlops_project.decision import OWN_RULE
 from mlops_project.errors import ContractError
 from mlops_project.prediction_log.records import About, Record
 from mlops_project.proof import load_runtime
@@ -42,6 +43,8 @@ class Scored(NamedTuple):
         What was answered, ``n_rows``.
     recomputed
         Bool ``(n_rows,)``: whether probabilities or value are the model's of now, because the response did not carry them.
+    thresholds
+        float64 ``(n_rows,)``: from which probability on the positive class of two was answered.
     """
 
     abouts: list[About]
@@ -50,14 +53,16 @@ class Scored(NamedTuple):
     texts: npt.NDArray[np.object_]
     predictions: Predictions
     recomputed: npt.NDArray[np.bool_]
+    thresholds: Floats
 
 
 class _Batch(NamedTuple):
-    """Records that were read together."""
+    """Records that were read together, and the threshold that each names; None for the model's."""
 
     records: list[Record]
     counts: list[int]
     rows: Encoded
+    asked: list[float | None]
 
 
 _Taken = list[tuple[Record, list[Any]]]
@@ -128,7 +133,7 @@ class Scorer:
                     yield from self._read_alone(record)
                 return
         if encoded is not None:
-            yield _Batch([record for record, _ in entries], [len(rows) for _, rows in entries], encoded)
+            yield _Batch([record for record, _ in entries], [len(rows) for _, rows in entries], encoded, [None] * len(entries))
             return
         middle = len(entries) // 2
         yield from self._read_together(reader, entries[:middle])
@@ -140,7 +145,7 @@ class Scorer:
         except (ContractError, ValueError):  # ValueError: the length of the JSON part is no number
             return
         if rows is not None:
-            yield _Batch([record], [len(rows.numbers)], rows)
+            yield _Batch([record], [len(rows.numbers)], rows, [rows.threshold])
 
     def _decode(self, about: About, request: bytes) -> Encoded | None:
         if about.wire == "mlflow":
@@ -159,11 +164,13 @@ class Scorer:
         indices, shares, values = self._list_answers(said, batch.counts)
         answered = complete.copy()
         lacking = np.flatnonzero(~complete)
+        usual = OWN_RULE if self.contract.threshold is None else self.contract.threshold
+        thresholds = np.repeat([usual if asked is None else asked for asked in batch.asked], batch.counts)
         if len(lacking):
-            self._fill(batch.rows, lacking, answered, (indices, shares, values))
+            self._fill(batch.rows, lacking, answered, (indices, shares, values), thresholds)
         named = np.flatnonzero(answered & (indices < 0))
         if self.contract.is_classification and len(named):
-            indices[named] = shares[named].argmax(axis=1)
+            indices[named] = _decide(shares[named].argmax(axis=1), shares[named], thresholds[named])
         owner = np.repeat(np.arange(len(batch.counts)), batch.counts)
         kept = np.bincount(owner, ~answered, len(batch.counts)) == 0
         if not kept.any():
@@ -178,6 +185,7 @@ class Scorer:
             batch.rows.texts[rows] if batch.rows.texts.shape[1] else batch.rows.texts,
             predictions,
             ~complete[rows],
+            thresholds[rows],
         )
 
     def _find_answers(self, record: Record, count: int) -> Answers:
@@ -204,15 +212,16 @@ class Scorer:
         lacking: npt.NDArray[np.int64],
         answered: npt.NDArray[np.bool_],
         answers: tuple[npt.NDArray[np.int64], Floats, Floats],
+        thresholds: Floats,
     ) -> None:
         """Let the model say what the responses lack; a label that was answered stays the answer."""
         texts = rows.texts[lacking] if rows.texts.shape[1] else rows.texts
         try:
-            now = self._runtime.run(rows.numbers[lacking], texts)
+            now = self._runtime.run(rows.numbers[lacking], texts, OWN_RULE)
         except ContractError:
             if len(lacking) > 1:
                 for half in np.array_split(lacking, 2):
-                    self._fill(rows, half, answered, answers)
+                    self._fill(rows, half, answered, answers, thresholds)
             return
         indices, shares, values = answers
         answered[lacking] = True
@@ -221,8 +230,9 @@ class Scorer:
             return
         before = indices[lacking]
         shares[lacking] = now.probabilities
-        indices[lacking] = np.where(before < 0, now.indices, before)
-        differing = int(((before >= 0) & (before != now.indices)).sum())
+        decided = _decide(now.indices, now.probabilities, thresholds[lacking])
+        indices[lacking] = np.where(before < 0, decided, before)
+        differing = int(((before >= 0) & (before != decided)).sum())
         if differing:
             text = "%d of %d answers in the log are others than this version gives today; the log's count"
             logger.warning(text, differing, len(lacking))
@@ -235,4 +245,12 @@ def _join(batches: list[_Batch]) -> _Batch:
     counts = [count for batch in batches for count in batch.counts]
     numbers = np.concatenate([batch.rows.numbers for batch in batches])
     texts = [batch.rows.texts for batch in batches if batch.rows.texts.shape[1]]  # models without text do not say how many rows
-    return _Batch(records, counts, Encoded(numbers, np.concatenate(texts) if texts else batches[0].rows.texts))
+    asked = [item for batch in batches for item in batch.asked]
+    return _Batch(records, counts, Encoded(numbers, np.concatenate(texts) if texts else batches[0].rows.texts), asked)
+
+
+def _decide(own: npt.NDArray[np.int64], shares: Floats, thresholds: Floats) -> npt.NDArray[np.int64]:
+    """Return the classes that thresholds give, one for each row; by the model's own rule where that was asked for."""
+    if (thresholds == OWN_RULE).all():
+        return own
+    return np.where(thresholds == OWN_RULE, own, (shares[:, 1] >= thresholds).astype(np.int64))

@@ -3,8 +3,9 @@
 ``mlops.id`` (string), ``mlops.row`` (int32), ``mlops.time`` (timestamp[us, UTC]), ``mlops.version``, ``mlops.role``; then every
 feature under its own name; then ``mlops.recomputed`` (bool: probabilities or value are the model's of when the log was read,
 because the response did not carry them), ``mlops.prediction`` (int64 class index, or float64 value) and, for classes,
-``mlops.probability.<i>`` (float64). Numbers are float64, and NaN where missing: null says that the version which answered does
-not have the feature. Texts are null where missing, dates are timestamp[us, UTC] and null where missing.
+``mlops.probability.<i>`` (float64); of two classes ``mlops.threshold`` (float64: from which probability on the second was
+answered, 0.5 for the model's own rule). Numbers are float64, and NaN where missing: null says that the version which answered
+does not have the feature. Texts are null where missing, dates are timestamp[us, UTC] and null where missing.
 """
 
 import json
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops_project.contract import DATETIME_PARTS, Contract, Feature
-from mlops_project.prediction_log.layout import INSTANT, KEY_SCHEMA, PREDICTION, PROBABILITY, RECOMPUTED
+from mlops_project.prediction_log.layout import INSTANT, KEY_SCHEMA, PREDICTION, PROBABILITY, RECOMPUTED, THRESHOLD
 from mlops_project.prediction_log.scorer import Scored
 from mlops_project.runtime import MISSING_TEXT, Floats, Predictions
 
@@ -32,7 +33,8 @@ def build_schema(contract: Contract) -> pa.Schema:
     if not contract.is_classification:
         return pa.schema([*fields, (PREDICTION, pa.float64())])
     fields += [(PREDICTION, pa.int64())]
-    return pa.schema([*fields, *((f"{PROBABILITY}.{index}", pa.float64()) for index in range(len(contract.classes)))])
+    fields += [(f"{PROBABILITY}.{index}", pa.float64()) for index in range(len(contract.classes))]
+    return pa.schema([*fields, *([(THRESHOLD, pa.float64())] if contract.task == "binary" else [])])
 
 
 def build_batch(scored: Scored, times_ms: npt.NDArray[np.int64], contract: Contract) -> pa.RecordBatch:
@@ -52,6 +54,7 @@ def build_batch(scored: Scored, times_ms: npt.NDArray[np.int64], contract: Contr
     ids, versions, roles = (pa.array(values, pa.string()).take(pa.array(owner)) for values in texts)
     time = pa.array(times_ms[owner] * 1000, pa.int64()).cast(INSTANT)
     answers = [pa.array(scored.recomputed), *_list_answers(scored.predictions)]
+    answers += [pa.array(scored.thresholds)] if contract.task == "binary" else []
     columns = [ids, pa.array(rows, pa.int32()), time, versions, roles, *_list_features(scored, contract), *answers]
     return pa.RecordBatch.from_arrays(columns, schema=build_schema(contract))
 

@@ -211,7 +211,7 @@ class DataPlane:
 
     def _answer(self, model: ServedModel, question: Question, started: float) -> Answer:
         rows, write = self._read[question.wire](model, question)
-        predictions = model.runtime.run(*rows)
+        predictions = model.runtime.run(*rows, rows.threshold)
         return self._finish(model, len(rows.numbers), predictions, partial(write, predictions), started)
 
     def _finish(self, model: ServedModel, n_rows: int, predictions: Predictions, write: "Write", started: float) -> Answer:

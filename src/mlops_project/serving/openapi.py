@@ -14,6 +14,12 @@ from mlops_project.wire.reading import ColumnReading
 
 PREDICT, INFERENCE, OPERATE = "Predict", "Open Inference Protocol", "Operate"
 WITHOUT_KEY = "The loaded model and its columns are described to whoever has a key for predictions: **Authorize** with one."
+THRESHOLD: dict[str, Any] = {
+    "type": "number",
+    "minimum": 0,
+    "maximum": 1,
+    "description": "From which probability on the positive class is answered, for these rows; 0.5 for the more probable class.",
+}
 JSON_TYPES = {"float": "number", "integer": "integer", "boolean": "boolean"}
 
 
@@ -182,8 +188,12 @@ def _fixed_paths() -> dict[str, Any]:
 
 
 def _model_paths(model: ServedModel) -> dict[str, Any]:
-    row = _ref("Row")
+    row, is_binary = _ref("Row"), model.contract.task == "binary"
     rows = {"oneOf": [row, {"type": "array", "items": row, "minItems": 1}]}
+    if is_binary:
+        with_threshold = {"rows": rows, "threshold": THRESHOLD}
+        more = {"type": "object", "additionalProperties": False, "required": ["rows"], "properties": with_threshold}
+        rows = {"oneOf": [*rows["oneOf"], more]}
     predictions = {
         "type": "object",
         "properties": {
@@ -193,14 +203,19 @@ def _model_paths(model: ServedModel) -> dict[str, Any]:
         },
         "required": ["model", "version", "predictions"],
     }
+    if is_binary:
+        predictions["properties"]["threshold"] = {"type": "number"}  # type: ignore[index]  # a mapping, see above
     example = {
         "dataframe_split": {"columns": list(model.contract.names), "data": [list(model.contract.example_row().values())]}
     }
-    scoring = {"type": "object", "example": example}
+    scoring: dict[str, Any] = {"type": "object", "example": example}
+    parameters = {"type": "object", "properties": {"threshold": THRESHOLD}} if is_binary else {"type": "object"}
+    if is_binary:
+        scoring["properties"] = {"params": parameters}
     tensors = {
         "type": "object",
         "required": ["inputs"],
-        "properties": {"inputs": {"type": "array", "items": {"type": "object"}}},
+        "properties": {"inputs": {"type": "array", "items": {"type": "object"}}, "parameters": parameters},
     }
     infer = f"/v2/models/{model.name}/infer"
     invocations = _post("MLflow's scoring protocol", PREDICT, scoring, {"type": "object"}, "ScoringError")

@@ -37,7 +37,8 @@ def _read_mlflow(model: ServedModel, question: Question) -> Reading:
 
 def _read_native(model: ServedModel, question: Question) -> Reading:
     rows = model.native.read(question.body)
-    return rows, lambda predictions, key: (model.native.write(predictions, model.name, model.version, key), None)
+    asked = rows.threshold
+    return rows, lambda predictions, key: (model.native.write(predictions, model.name, model.version, key, asked), None)
 
 
 def _read_open_inference(model: ServedModel, question: Question) -> Reading:

@@ -22,6 +22,7 @@ from mlops_project.wire.limits import NO_LIMITS, Limits
 from mlops_project.wire.parquet import MISSING_LIBRARY, ParquetBody, UnreadableFileError
 from mlops_project.wire.problems import Problem, RowsError, at_rows
 from mlops_project.wire.rows import Encoded, RowReader
+from mlops_project.wire.thresholds import NAME, find_problem
 from mlops_project.wire.words import read_cells, read_words
 
 PROTOCOL_VERSION = "3.17.2"
@@ -134,7 +135,13 @@ class ScoringProtocol:
             INSTANCES: self._read_instances,
             INPUTS: self._read_inputs,
         }
-        return read[given[0]](value)
+        rows, params = read[given[0]](value), request.get("params")
+        if type(params) is not dict or NAME not in params:  # MLflow ignores parameters that a model does not have
+            return rows
+        problem = find_problem(params[NAME], self.contract)
+        if problem is not None:
+            raise ScoringError(f"params.{problem}", INVALID_PARAMETER)
+        return rows.decide(float(params[NAME]))
 
     def _read_split(self, split: Any) -> Encoded:
         if not isinstance(split, dict):

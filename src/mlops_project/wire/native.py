@@ -5,13 +5,16 @@ from typing import Any
 import orjson
 
 from mlops_project.contract import Contract
-from mlops_project.errors import ContractError
+from mlops_project.errors import ContractError, suggest
 from mlops_project.runtime import Predictions
 from mlops_project.wire.answers import Answers, LabelIndex, to_float_rows, to_floats
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.limits import NO_LIMITS, Limits
-from mlops_project.wire.problems import RowsError, at_rows
+from mlops_project.wire.problems import RowsError, at_rows, shorten
 from mlops_project.wire.rows import Encoded, RowReader
+from mlops_project.wire.thresholds import NAME, find_problem
+
+ROWS = "rows"  # of a request that says more than them
 
 
 class FormatError(ContractError):
@@ -37,7 +40,7 @@ class NativeProtocol:
         self._known = LabelIndex(contract.classes)
 
     def read(self, body: bytes) -> Encoded:
-        """Read a row (an object) or several (a list of objects).
+        """Read a row (an object), several (a list of objects), or ``{"rows": …, "threshold": 0.3}``.
 
         Raises
         ------
@@ -51,6 +54,9 @@ class NativeProtocol:
             if "depth" in str(error):
                 raise FormatError("the JSON is nested too deeply") from None
             raise FormatError(f"the body is not valid JSON at character {error.pos}: {error.msg}") from None
+        asked = None
+        if _is_envelope(rows):
+            rows, asked = self._open(rows)
         if type(rows) is dict:
             rows = [rows]
         if type(rows) is not list:
@@ -59,7 +65,20 @@ class NativeProtocol:
         wrong = [row for row, item in enumerate(rows) if type(item) is not dict]
         if wrong:
             raise RowsError([at_rows(None, "expected an object with a value per column", wrong)])
-        return self.reader.read_records(rows)
+        encoded = self.reader.read_records(rows)
+        return encoded if asked is None else encoded.decide(asked)
+
+    def _open(self, envelope: dict[str, Any]) -> tuple[Any, float | None]:
+        """Return the rows of a request that says more than them, and the threshold that it names."""
+        strangers = [name for name in envelope if name not in (ROWS, NAME)]
+        if strangers:
+            raise FormatError(f"{shorten(strangers[0])!r} is unknown beside {ROWS!r}{suggest(strangers[0][:64], [NAME])}")
+        if NAME not in envelope:
+            return envelope[ROWS], None
+        problem = find_problem(envelope[NAME], self.contract)
+        if problem is not None:
+            raise FormatError(problem)
+        return envelope[ROWS], float(envelope[NAME])
 
     def take(self, body: bytes) -> list[Any] | None:
         """Return the rows' values in contract order without checking them; None if only ``read`` can read the request."""
@@ -72,7 +91,9 @@ class NativeProtocol:
             return None
         return self.reader.take_records(rows)
 
-    def write(self, predictions: Predictions, name: str, version: str, prediction_id: str) -> bytes:
+    def write(
+        self, predictions: Predictions, name: str, version: str, prediction_id: str, threshold: float | None = None
+    ) -> bytes:
         """Write a response.
 
         Parameters
@@ -83,12 +104,16 @@ class NativeProtocol:
             Of the model that answered.
         prediction_id
             Of the first row; with several rows, each row's id is this one, a dot and the row's position from 0.
+        threshold
+            That the request named; None for the model's, if it has one.
         """
         n_rows = len(predictions.values if predictions.indices is None else predictions.indices)  # type: ignore[arg-type]
         ids = [prediction_id] if n_rows == 1 else [f"{prediction_id}.{row}" for row in range(n_rows)]
         answers = self._list_answers(predictions)
         items = [{"id": item, **answer} for item, answer in zip(ids, answers, strict=True)]
-        body: bytes = orjson.dumps({"model": name, "version": version, "predictions": items})
+        shown = self.contract.threshold if threshold is None else threshold
+        decided = {} if shown is None else {NAME: shown}
+        body: bytes = orjson.dumps({"model": name, "version": version, **decided, "predictions": items})
         return body
 
     def read_answers(self, body: bytes) -> Answers | None:
@@ -113,3 +138,8 @@ class NativeProtocol:
             {"label": classes[index], "class": names[index], "probabilities": dict(zip(names, row, strict=True))}
             for index, row in zip(predictions.indices.tolist(), predictions.probabilities.tolist(), strict=True)
         ]
+
+
+def _is_envelope(body: Any) -> bool:
+    """Whether a body says more than rows; of a column called ``rows`` the value is no list and no object."""
+    return type(body) is dict and type(body.get(ROWS)) in (list, dict)

@@ -24,6 +24,7 @@ from mlops_project.wire.columns import Rules
 from mlops_project.wire.limits import NO_LIMITS, Limits
 from mlops_project.wire.problems import shorten
 from mlops_project.wire.rows import Encoded, RowReader
+from mlops_project.wire.thresholds import NAME, find_problem
 
 VERSION = "2"
 PLATFORM = "onnx_onnxv1"  # the protocol has a list; this is its name for ONNX files
@@ -138,7 +139,13 @@ class InferenceProtocol:
             raise InferenceError("inputs: expected at least one tensor")
         _check_sizes(request.inputs, self.limits)
         tensors = _read_tensors(request.inputs, tail)
-        return InferenceRequest(self._read_rows(tensors), request.id, wanted)
+        rows, asked = self._read_rows(tensors), (request.parameters or {}).get(NAME)
+        if asked is not None:
+            problem = find_problem(asked, self.contract)
+            if problem is not None:
+                raise InferenceError(f"parameters.{problem}")
+            rows = rows.decide(float(asked))
+        return InferenceRequest(rows, request.id, wanted)
 
     def _find_outputs(self, request: _Request) -> tuple[tuple[str, bool], ...]:
         binary = (request.parameters or {}).get("binary_data_output") is True

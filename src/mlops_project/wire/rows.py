@@ -20,7 +20,12 @@ from mlops_project.wire.problems import MAX_PROBLEMS, Problem, Problems, RowsErr
 from mlops_project.wire.reading import compile_readings, find_marks, find_spellings
 
 
-class Encoded(NamedTuple):
+class _Inputs(NamedTuple):
+    numbers: Floats
+    texts: npt.NDArray[np.object_]
+
+
+class Encoded(_Inputs):
     """Rows as the model reads them.
 
     Attributes
@@ -29,10 +34,17 @@ class Encoded(NamedTuple):
         float64 ``(n_rows, n_number_columns)``, NaN where missing.
     texts
         str objects ``(n_rows, n_texts)``, ``""`` where missing.
+    threshold
+        From which probability of the positive class on the request wants that; None for what the model says.
     """
 
-    numbers: Floats
-    texts: npt.NDArray[np.object_]
+    threshold: float | None = None
+
+    def decide(self, threshold: float | None) -> "Encoded":
+        """Return the rows with a threshold."""
+        asked = Encoded(*self)
+        asked.threshold = threshold
+        return asked
 
 
 NUMBERS, TEXT = {float, int}, {str}

@@ -216,3 +216,11 @@ def test_a_number_comes_between_two_ends(project, people):
         assert ((ends["lower"] < values) & (values < ends["upper"])).all()
         with pytest.raises(ContractError, match="'age' is a number; use predict_interval"):
             model.predict_set(rows)
+
+
+def test_threshold_of_one_call_decides_its_labels_alone(model, people):
+    shares = model.predict_proba(people)["yes"]
+    assert (model.predict(people, threshold=0.1) == np.where(shares >= 0.1, "yes", "no")).all()
+    assert (model.predict(people, threshold=0.5) == model.predict(people)).all()
+    with pytest.raises(ContractError, match="threshold: expected a number from 0 to 1"):
+        model.predict(people, threshold=7)

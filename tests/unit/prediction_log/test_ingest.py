@@ -135,6 +135,20 @@ def test_answers_are_those_that_were_given_and_not_the_models_of_today(segments,
     assert sorted(said) == [(0, 0.2, False), (0, 0.75, True), (1, 0.1, False), (1, 0.25, True)]
 
 
+def test_threshold_that_decided_is_logged_with_each_row_and_decides_what_responses_lack(segments, store, run, caplog):
+    labels, row = {"wire": "mlflow", "content_type": JSON}, {"x": 0.25}
+    segments.predict({"instances": [row], "params": {"threshold": 0.2}}, response=b'{"predictions": ["yes"]}', **labels)
+    segments.predict({"instances": [row], "params": {"threshold": 0.1}}, response=b'{"predictions": [[0.7, 0.3]]}', **labels)
+    segments.predict({"rows": [row, {"x": 0.75}], "threshold": 0.9}, response=b"")
+    segments.predict(row, response=b"")
+    segments.close()
+    assert run().rows == 5
+    rows = read_log(store)
+    said = [(row["mlops.threshold"], row["mlops.prediction"], row["mlops.probability.1"]) for row in rows]
+    assert sorted(said) == [(0.1, 1, 0.3), (0.2, 1, 0.25), (0.5, 0, 0.25), (0.9, 0, 0.25), (0.9, 0, 0.75)]
+    assert "are others than this version gives" not in caplog.text
+
+
 def test_response_of_other_rows_than_the_request_has_is_not_taken(segments, store, run):
     segments.predict({"x": 0.25}, wire="mlflow", content_type=JSON, response=b'{"predictions": ["yes", "yes"]}')
     segments.predict(
