@@ -9,6 +9,8 @@ from mlops_project.decision import OWN_RULE, DecisionRule
 from mlops_project.errors import ContractError
 from mlops_project.runtime import Predictions, Runtime
 from mlops_project.sections import ServingConfig
+from mlops_project.wire import open_inference_pb2 as pb
+from mlops_project.wire.messages import read_infer
 from mlops_project.wire.protocols import build_protocols
 from mlops_project.wire.rows import Encoded
 
@@ -25,16 +27,29 @@ def ask(protocol: str, contract: Contract, threshold: object = None, *, rows=ROW
     if protocol == "native":
         body = rows if threshold is None else {"rows": rows, "threshold": threshold}
         return native.read(json.dumps(body).encode())
+    if protocol == "grpc":
+        return ask_by_grpc(inference, threshold, rows)
     tensor = {"name": "x", "shape": [len(rows)], "datatype": "FP64", "data": [row["x"] for row in rows]}
     body = {"inputs": [tensor]} | ({} if threshold is None else {"parameters": {"threshold": threshold}})
     return inference.read(json.dumps(body).encode()).rows
+
+
+def ask_by_grpc(inference, threshold, rows):
+    tensor = pb.ModelInferRequest.InferInputTensor(name="x", datatype="FP64", shape=[len(rows)])
+    tensor.contents.fp64_contents.extend(row["x"] for row in rows)
+    message = pb.ModelInferRequest(model_name="m", inputs=[tensor])
+    if threshold is not None:
+        kind = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}.get(type(threshold))
+        message.parameters["threshold"].CopyFrom(pb.InferParameter(**({kind: threshold} if kind else {})))
+    call = read_infer(message.SerializeToString())
+    return inference.read(call.body, call.header_length).rows
 
 
 def run(runtime: Runtime, rows: Encoded) -> Predictions:
     return runtime.run(*rows, rows.threshold)
 
 
-PROTOCOLS = pytest.mark.parametrize("protocol", ["mlflow", "open_inference", "native"])
+PROTOCOLS = pytest.mark.parametrize("protocol", ["mlflow", "open_inference", "native", "grpc"])
 
 
 @PROTOCOLS
@@ -70,8 +85,8 @@ def test_typed_request_of_rows_alone_is_one_with_an_envelope(tiny_contract):
     _, _, native = build_protocols(tiny_contract, ServingConfig())
     assert native.read(b'{"rows": {"x": 0.3}}').numbers.tolist() == [[0.3]]
     assert native.read(b'{"rows": [{"x": 0.3}]}').threshold is None
-    with pytest.raises(ContractError, match="'treshold' is unknown beside 'rows'; did you mean 'threshold'"):
-        native.read(b'{"rows": [{"x": 0.3}], "treshold": 0.2}')
+    with pytest.raises(ContractError, match="'limit' is unknown beside 'rows'"):
+        native.read(b'{"rows": [{"x": 0.3}], "limit": 0.2}')
 
 
 def test_column_that_is_called_rows_is_a_column():
