@@ -64,9 +64,30 @@ demo: $(VENV)/.run ## Watch the loop: drift, alert, retraining, promotion, recov
 train: $(VENV)/.run ## Train the default model, or CONFIG=model.yaml
 	@$(BIN)/mlops train $(CONFIG)
 
+# --- in CI ------------------------------------------------------------------------------------------------------------
+
+# .github/workflows/model.yml and drift.yml call these; CONFIG names the model, MLFLOW_TRACKING_URI the registry.
+VERSION_FILE := build/model/version
+VERSION ?= $(shell cat $(VERSION_FILE) 2>/dev/null)
+SIGNED := $(if $(SIGNING_KEY),--set trust.signing_key=env:SIGNING_KEY)
+.PHONY: model-train model-gate model-promote model-drift
+model-train: $(VENV)/.run ## Train and register CONFIG without asking the gate; the version goes to build/model
+	mkdir -p build/model
+	$(BIN)/mlops train $(CONFIG) $(SIGNED) --set gates.promote_after_training=false --json >build/model/training.json
+	$(BIN)/python -c 'import json; print(json.load(open("build/model/training.json"))["model_version"])' >$(VERSION_FILE)
+
+model-gate: $(VENV)/.run ## Ask the gate about VERSION of CONFIG's model, and move nothing; exit 3: it refuses
+	@$(BIN)/mlops promote $(CONFIG) --version $(VERSION) --dry-run
+
+model-promote: $(VENV)/.run ## Ask the gate again, and make VERSION of CONFIG's model the champion; exit 3: it refuses
+	@$(BIN)/mlops promote $(CONFIG) $(SIGNED) --version $(VERSION)
+
+model-drift: $(VENV)/.run ## Compare the last 24 hours of CONFIG's prediction log (SEGMENTS: where it is); exit 3: drift, 4: lost performance
+	@$(if $(SEGMENTS),$(BIN)/mlops monitor $(CONFIG) --once --since 24h --json --segments $(SEGMENTS),echo "SEGMENTS names no prediction log, so there is nothing to compare")
+
 # --- check ------------------------------------------------------------------------------------------------------------
 
-.PHONY: licences stubs stubs-check site test test-spark test-pipelines test-e2e test-containers test-k8s test-monitoring test-browser screenshots manifests check format lint types imports spelling secrets docs docs-check workflows compose lock lock-check
+.PHONY: licences stubs stubs-check site test test-spark test-pipelines test-e2e test-containers test-k8s test-monitoring test-browser screenshots recordings manifests check format lint types imports spelling secrets docs docs-check workflows compose lock lock-check
 test: $(VENV)/.dev native ## Run the tests that need nothing but Python; TESTS=tests/unit runs some
 	$(PYTEST) $(PARALLEL) $(TESTS)
 
@@ -105,6 +126,9 @@ test-browser: $(VENV)/.dev native ## The application in a real Chromium
 
 screenshots: $(VENV)/.dev ## Take a picture of every page, light and dark, desktop and phone
 	$(BIN)/python -m tests.browser.screenshots
+
+recordings: $(VENV)/.run ## Run make up and make demo, and draw what they print for the README
+	$(BIN)/python docs/recordings/record.py $(NAMES)
 
 manifests: ## Write the single-file manifests from k8s/base
 	k8s/render
@@ -188,13 +212,18 @@ lock-check: $(VENV)/.dev
 
 # --- release ----------------------------------------------------------------------------------------------------------
 
-.PHONY: dist sbom release-notes
+.PHONY: dist sbom audit release-notes
 dist: | $(UV) ## Build wheel and source distribution into build/dist; tests/e2e/test_wheel.py tries the wheel
 	$(UV) build --clear --out-dir build/dist
 
 sbom: | $(UV) ## List what the model server and the whole product are installed with, as CycloneDX in build/dist
 	mkdir -p build/dist
 	for name in requirements requirements-serve; do sed '/^-e /d' $$name.txt | $(UV) tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-format JSON -o build/dist/$$name.cdx.json - 2>/dev/null || exit 1; done
+
+# The advisories come from PyPI and OSV; a machine without a way there cannot ask.
+audit: | $(UV) ## Look for known vulnerabilities in what the pinned requirements name
+	mkdir -p build
+	for name in requirements requirements-dev requirements-serve; do sed '/^-e /d' $$name.txt >build/audit.txt && $(UV) tool run --quiet --from pip-audit==2.9.0 pip-audit --disable-pip --no-deps -r build/audit.txt; done
 
 release-notes: ## Print the changelog's section of VERSION
 	@awk '/^## \[$(VERSION)\]/ {on = 1; next} /^## \[/ {on = 0} on' CHANGELOG.md | grep . || { echo "CHANGELOG.md has no section [$(VERSION)]" >&2; exit 1; }

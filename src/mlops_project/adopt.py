@@ -21,7 +21,14 @@ SAME_ROWS = (
 )
 
 
-@click.command(cls=WorkflowCommand, name="adopt")
+@click.command(
+    cls=WorkflowCommand,
+    name="adopt",
+    examples=(
+        "mlops adopt model.skops customers.csv --target churned --name churn",
+        "mlops adopt models:/old-churn/3 customers.csv --target churned",
+    ),
+)
 @click.argument("source", metavar="MODEL")
 @click.argument("table", metavar="TABLE")
 @click.option("--target", required=True, metavar="COLUMN", help="The labels' column of TABLE.")

@@ -16,6 +16,7 @@ from mlops_project.findings import Finding, accept, accept_all, summarise
 from mlops_project.metadata import PythonModel, find_format
 from mlops_project.names import show
 from mlops_project.python_engine.trusted import TRUSTED_TYPES
+from mlops_project.signatures.signing import find_key
 
 BOOSTERS = ("catboost", "lightgbm", "xgboost")  # libraries that a logged model needs beside scikit-learn
 
@@ -144,7 +145,7 @@ def assemble(
     notes = (*fitted.table.warnings, *library.notes, *side.notes)
     _write_for_people(folder, metadata, config, evaluation, importance, notes, parity, side, fitted.charts)
     step("writing the bundle")
-    bundle = publish(folder, target, metadata)
+    bundle = publish(folder, target, metadata, key=find_key(config.trust.signing_key, config.root))
     note_proven(bundle)  # it has answered here
     return bundle, evaluation, held_out, tuple(dict.fromkeys((*notes, *library.notes, *side.notes)))
 

@@ -11,7 +11,8 @@
     ├── profile.json        what the held-out rows look like, for monitoring (optional)
     ├── rows.parquet        a digest of each row of the table, and whether it was learned from (optional)
     ├── report.html, plots/, README.md              for people
-    └── tracking.json       the MLflow run and version, once logged; not part of the model, so it has a digest of its own
+    ├── tracking.json       the MLflow run and version, once logged; not part of the model, so it has a digest of its own
+    └── signature.json      who made it and what the gate said, signed (optional)
 
 ``metadata.py`` has the fields and the checks of both JSON files.
 """
@@ -31,13 +32,14 @@ from typing import IO
 import msgspec
 
 from mlops_project.contract import Contract
-from mlops_project.errors import BundleError
+from mlops_project.errors import BundleError, SignatureError
 from mlops_project.metadata import (
     CONFIG_FILE,
     FORMAT_VERSION,
     MAX_BYTES,
     METADATA_FILE,
     MODEL_FILE,
+    SIGNATURE_FILE,
     TRACKING_FILE,
     Metadata,
     Tracking,
@@ -48,7 +50,11 @@ from mlops_project.metadata import (
 )
 from mlops_project.notebook import write_pictures, write_table
 from mlops_project.process import is_process_alive
-from mlops_project.storage.files import sync
+from mlops_project.signatures.keys import PrivateKey
+from mlops_project.signatures.policy import ANYBODY, UNNAMED, Offer, TrustPolicy, check_claims, check_signature
+from mlops_project.signatures.signing import sign_bundle
+from mlops_project.signatures.statement import GateDecision
+from mlops_project.storage.files import replacing, sync
 from mlops_project.storage.swap import name_previous, swap
 
 __all__ = [  # some names are defined in `metadata.py`; modules that use bundles import all of them from here
@@ -56,6 +62,7 @@ __all__ = [  # some names are defined in `metadata.py`; modules that use bundles
     "FORMAT_VERSION",
     "METADATA_FILE",
     "MODEL_FILE",
+    "SIGNATURE_FILE",
     "TRACKING_FILE",
     "Bundle",
     "Metadata",
@@ -152,18 +159,26 @@ class Bundle:
         """Record the MLflow run and version beside the model, in one rename."""
         raw = seal(msgspec.structs.replace(self.read_tracking(), **values | {"bundle": self.digest}))
         read_tracking(raw, self.metadata, self.digest)  # fails here if it could not be read back
-        temporary = self.path / f".{TRACKING_FILE}.{os.getpid()}"
-        temporary.write_bytes(raw)
-        temporary.replace(self.path / TRACKING_FILE)
+        with replacing(self.path / TRACKING_FILE, f".{TRACKING_FILE}.{os.getpid()}") as stream:
+            stream.write(raw)
+
+    def note_signature(self, raw: bytes) -> None:
+        """Put a signed envelope beside the model, in one rename."""
+        with replacing(self.path / SIGNATURE_FILE, f".{SIGNATURE_FILE}.{os.getpid()}") as stream:
+            stream.write(raw)
 
 
-def load_bundle(path: str | Path, *, check_files: bool = True) -> Bundle:
-    """Read a bundle and check every file's digest.
+def load_bundle(path: str | Path, *, trust: TrustPolicy = ANYBODY, offer: Offer = UNNAMED, check_files: bool = True) -> Bundle:
+    """Read a bundle, once its signature is checked, and check every file's digest.
 
     Parameters
     ----------
     path
         The bundle's directory.
+    trust
+        Whose signatures count.
+    offer
+        As what the bundle is offered; its signature has to say the same.
     check_files
         False: only ``metadata.json`` and ``tracking.json`` are read and checked, the other files are not opened.
 
@@ -171,32 +186,50 @@ def load_bundle(path: str | Path, *, check_files: bool = True) -> Bundle:
     ------
     BundleError
         If the directory is missing, not a bundle, damaged, or of an unknown format version.
+    SignatureError
+        If ``trust`` does not accept who signed it, or as what.
     """
     folder = Path(path)
     _finish_interrupted_swap(folder)
     for _ in range(3):  # a training run may swap the directory while it is read: then read the new one
         before = _identity(folder)
         try:
-            return _load(folder, check_files)
+            return _load(folder, trust, offer, check_files)
         except BundleError:
             if before == _identity(folder):
                 raise
-    return _load(folder, check_files)
+    return _load(folder, trust, offer, check_files)
 
 
-def _load(folder: Path, check_files: bool) -> Bundle:
+def _load(folder: Path, trust: TrustPolicy, offer: Offer, check_files: bool) -> Bundle:
     raw = _read(folder / METADATA_FILE, folder)
+    digest = hashlib.sha256(raw).hexdigest()
+    signed = bool(trust.keys) and (folder / SIGNATURE_FILE).exists()
+    with _naming(folder):
+        verified = check_signature(trust, _read(folder / SIGNATURE_FILE, folder) if signed else None, digest, offer)
     try:
         metadata = read_metadata(raw)
     except BundleError as error:
         raise BundleError(f"{folder / METADATA_FILE}: {error}") from error
-    for name, digest in metadata.files.items() if check_files else ():
+    for name, expected in metadata.files.items() if check_files else ():
         seen = _digest(folder / name, folder)
-        if seen != digest:
-            raise BundleError(f"{folder / name}: sha256 is {seen[:12]}…, expected {digest[:12]}…; copy the bundle again")
-    bundle = Bundle(folder, metadata, hashlib.sha256(raw).hexdigest())
-    bundle.read_tracking()
+        if seen != expected:
+            raise BundleError(f"{folder / name}: sha256 is {seen[:12]}…, expected {expected[:12]}…; copy the bundle again")
+    bundle = Bundle(folder, metadata, digest)
+    number = bundle.read_tracking().model_version
+    if verified is not None:
+        with _naming(folder):
+            check_claims(verified, metadata.name, number)
     return bundle
+
+
+@contextlib.contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Say which bundle it is whose signature is refused."""
+    try:
+        yield
+    except SignatureError as error:
+        raise SignatureError(f"{folder}: {error}") from error
 
 
 def _read(file: Path, folder: Path) -> bytes:
@@ -263,7 +296,7 @@ def stage(target: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def publish(folder: Path, target: Path, metadata: Metadata) -> Bundle:
+def publish(folder: Path, target: Path, metadata: Metadata, *, key: PrivateKey | None = None) -> Bundle:
     """Seal a staged directory with ``metadata.json`` and swap it in as ``target``.
 
     A reader, or a kill -9 at any moment, finds the old bundle or the new one.
@@ -276,6 +309,8 @@ def publish(folder: Path, target: Path, metadata: Metadata) -> Bundle:
         Where the bundle is to be; a bundle that is there is replaced.
     metadata
         Of the model; its ``files`` are filled in here.
+    key
+        Signs the bundle, as one of no registry yet; None for a bundle without a signature.
 
     Returns
     -------
@@ -296,13 +331,16 @@ def publish(folder: Path, target: Path, metadata: Metadata) -> Bundle:
     check_metadata(sealed)
     raw = seal(sealed)
     (folder / METADATA_FILE).write_bytes(raw)
+    digest = hashlib.sha256(raw).hexdigest()
+    if key is not None:
+        (folder / SIGNATURE_FILE).write_bytes(sign_bundle(key, sealed.name, "", files, digest, GateDecision()))
     _place(folder, target, files)
-    return Bundle(target, sealed, hashlib.sha256(raw).hexdigest())
+    return Bundle(target, sealed, digest)
 
 
 def _place(folder: Path, target: Path, files: Iterable[str]) -> None:
     """Write a directory's files through to the disk, then swap it in as ``target``."""
-    for name in (*files, METADATA_FILE):
+    for name in (*files, METADATA_FILE, *([SIGNATURE_FILE] if (folder / SIGNATURE_FILE).exists() else [])):
         sync(folder / name)
     for directory in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
         sync(directory)
@@ -328,6 +366,8 @@ def install(bundle: Bundle, target: Path) -> Bundle:
         for name in (*bundle.metadata.files, METADATA_FILE):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(bundle.path / name, folder / name)
+        if (bundle.path / SIGNATURE_FILE).exists():
+            shutil.copyfile(bundle.path / SIGNATURE_FILE, folder / SIGNATURE_FILE)
         _place(folder, target, bundle.metadata.files)
     copy = Bundle(target, bundle.metadata, bundle.digest)
     if (bundle.path / TRACKING_FILE).exists():

@@ -25,8 +25,11 @@ COMMANDS = {
     "simulate": ("mlops_project.simulate", "command", "Send traffic with faults and late labels to a model server."),
     "promote": ("mlops_project.promote", "command", "Run the gate and make a version the champion."),
     "rollback": ("mlops_project.promote", "rollback_command", "Make the previous champion the champion again."),
+    "sign": ("mlops_project.sign", "command", "Sign a model, or make keys."),
+    "verify": ("mlops_project.sign", "verify_command", "Check who made a model, and that nothing of it was changed."),
     "sync": ("mlops_project.sync", "command", "Publish champion and challenger for the model server."),
     "retrain": ("mlops_project.retrain", "command", "Train on labelled predictions as well, and promote if the gates agree."),
+    "completion": ("mlops_project.completion", "command", "Print what completes commands in your shell."),
     "history": ("mlops_project.models", "history_command", "Tell what happened: every alias move, alert and retraining."),
 }
 

@@ -15,11 +15,13 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
+from click.shell_completion import CompletionItem
 
 from mlops_project.config import Config
 from mlops_project.errors import MLOpsError
 from mlops_project.formats import plain, plain_json
 from mlops_project.notebook import is_notebook, show_bar
+from mlops_project.sections import Section
 from mlops_project.utils import load_config
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,11 +34,25 @@ DEFAULT_VARIABLES = {
 
 
 class WorkflowCommand(click.Command):
-    """A command that prints an error as one message: exit 2 for the user's error, 1 for a fault."""
+    """A command that prints an error as one message: exit 2 for the user's error, 1 for a fault.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    Attributes
+    ----------
+    examples
+        Command lines that its help ends with; what follows two blanks and a ``#`` says what for.
+    """
+
+    def __init__(self, *args: Any, examples: tuple[str, ...] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.examples = examples
         self.params.append(click.Option(["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error."))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        super().format_epilog(ctx, formatter)
+        if self.examples:
+            with formatter.section("Examples"):
+                formatter.write("".join(f"{'':>{formatter.current_indent}}{line}\n" for line in self.examples))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an ``MLOpsError`` ends it with that error's exit code, any other exception with 1."""
@@ -252,9 +268,21 @@ def config_options(function: F) -> F:
         is_eager=True,
         expose_value=False,
         callback=_remember,
+        shell_complete=_complete_setting,
         help="Override a setting, e.g. --set model.params.max_depth=5. May be repeated.",
     )
     return argument(option(function))
+
+
+def _complete_setting(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Return the settings that begin so, for a shell."""
+    places = []
+    for field in msgspec.structs.fields(Config):
+        if isinstance(field.type, type) and issubclass(field.type, Section):
+            places += [f"{field.name}.{inner.name}=" for inner in msgspec.structs.fields(field.type)]
+        else:
+            places.append(f"{field.name}=")
+    return [CompletionItem(place) for place in places if place.startswith(incomplete)]
 
 
 def _remember(ctx: click.Context, _: click.Parameter, value: tuple[str, ...]) -> None:

@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from mlops_project.contract import Label
 from mlops_project.errors import ConfigError, suggest
-from mlops_project.metadata import CONFIG_FILE
+from mlops_project.metadata import CONFIG_FILE, METADATA_FILE
 from mlops_project.sections import (
     ChecksConfig,
     DataConfig,
@@ -38,8 +38,10 @@ from mlops_project.sections import (
     ServingConfig,
     StackConfig,
     TrackingConfig,
+    TrustConfig,
     UncertaintyConfig,
 )
+from mlops_project.signatures.policy import TrustPolicy, read_policy
 
 ENV_PREFIX = "MLOPS_"
 WITHOUT_FILE = "<settings>"  # name of the file of a configuration that was given in Python
@@ -74,6 +76,7 @@ class Config(Section, frozen=True, dict=True):
     tracking: TrackingConfig = msgspec.field(default_factory=TrackingConfig)
     export: ExportConfig = msgspec.field(default_factory=ExportConfig)
     paths: PathsConfig = msgspec.field(default_factory=PathsConfig)
+    trust: TrustConfig = msgspec.field(default_factory=TrustConfig)
     proof: ProofConfig = msgspec.field(default_factory=ProofConfig)
     serving: ServingConfig = msgspec.field(default_factory=ServingConfig)
     prediction_log: PredictionLogConfig = msgspec.field(default_factory=PredictionLogConfig)
@@ -111,6 +114,17 @@ class Config(Section, frozen=True, dict=True):
     def tracking_dir(self) -> Path:
         """Absolute path of the embedded MLflow store."""
         return self.root / self.paths.tracking_dir
+
+    @property
+    def trust_policy(self) -> TrustPolicy:
+        """Whose signatures count.
+
+        Raises
+        ------
+        ConfigError
+            If a key of ``trust.keys`` cannot be read.
+        """
+        return read_policy(self.trust.keys, self.root, required=self.trust.require)
 
     @property
     def argument(self) -> str:
@@ -172,7 +186,10 @@ def read_config(
     ConfigError
         Listing every problem at once.
     """
-    return build_config(_read_yaml(path), path, root=root, overrides=overrides, env=env, settings=settings)
+    values = _read_yaml(path)
+    if path.name == CONFIG_FILE and (path.parent / METADATA_FILE).exists():
+        values.pop("trust", None)  # a bundle from elsewhere does not say whom to trust, nor what signs it
+    return build_config(values, path, root=root, overrides=overrides, env=env, settings=settings)
 
 
 def build_config(

@@ -189,7 +189,7 @@ def _look_at_model(config: Config) -> Check:
     if not (config.model_dir / METADATA_FILE).exists():
         return Check("model", "note", f"none in {config.model_dir}", config.command("train"))
     try:
-        bundle = load_bundle(config.model_dir)
+        bundle = load_bundle(config.model_dir, trust=config.trust_policy)
     except MLOpsError as error:
         return Check("model", "problem", str(error), f"train it again: {config.command('train')}")
     return Check("model", "ok", f"{bundle.metadata.name}, {bundle.metadata.estimator}, version {bundle.version}")
@@ -262,7 +262,14 @@ def _size(n_bytes: int) -> str:
     return f"{n_bytes / (1 << 30):,.1f} GiB"
 
 
-@click.command(cls=WorkflowCommand, name="doctor")
+@click.command(
+    cls=WorkflowCommand,
+    name="doctor",
+    examples=(
+        "mlops doctor",
+        "mlops doctor churn.yaml --json",
+    ),
+)
 @config_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: every check with what was seen, and the cure.")
 def command(config: Config, as_json: bool) -> None:

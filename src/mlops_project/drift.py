@@ -159,7 +159,7 @@ def load_model(folder: Path, config: Config) -> Baseline:
     from mlops_project.reference.profile import load_reference
     from mlops_project.scoring.forms import read_settings
 
-    bundle = load_bundle(folder)
+    bundle = load_bundle(folder, trust=config.trust_policy)
     profile = load_reference(bundle)
     if profile is None:
         raise BundleError(
@@ -268,7 +268,14 @@ def _as_columns(rows: "Encoded", contract: Contract) -> Columns:
     return columns | {feature.name: rows.texts[:, index] for index, feature in enumerate(contract.texts)}
 
 
-@click.command(cls=WorkflowCommand, name="drift")
+@click.command(
+    cls=WorkflowCommand,
+    name="drift",
+    examples=(
+        "mlops drift today.csv churn.yaml                 # against the model's held-out rows",
+        "mlops drift today.csv --reference lastyear.csv --drop churned --report drift.html",
+    ),
+)
 @click.argument("current", type=click.Path(path_type=Path))
 @config_options
 @click.option("--reference", metavar="FILE", help="Table to compare with (a file, folder, glob or URL) instead of a model.")

@@ -7,6 +7,7 @@
     ├── DataError        the table cannot be read, or a model cannot be trained on it
     ├── ContractError    rows do not fit the model's inputs
     ├── BundleError      a model directory is missing, damaged or from another version
+    │   └── SignatureError   it is not signed by whom it should be, or as what it is offered
     ├── ExportError      the model cannot be exported exactly
     ├── TrackingError    MLflow could not be reached or refused
     └── StackError       a process of the local stack did not start or died
@@ -48,6 +49,12 @@ class BundleError(MLOpsError):
     """A model directory is missing, damaged, or of a format that this version does not know."""
 
     code = "bundle"
+
+
+class SignatureError(BundleError):
+    """A model is not signed by a trusted key, or is signed as something else than it is offered as."""
+
+    code = "signature"
 
 
 class ExportError(MLOpsError):

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 CLOSER_LOOKS = 3
 MAX_VALUES = 20_000_000  # of a table; a closer look reads it once more
 HEAD_ROWS = 1000  # of a table, that `config check` looks at
+EXAMPLES = {  # tables of scikit-learn
+    "breast_cancer": "two classes: 569 tumours, malignant or benign; 30 numbers",
+    "wine": "three classes: 178 wines of three growers; 13 numbers",
+    "iris": "three classes: 150 flowers; 4 numbers",
+    "digits": "ten classes: 1,797 written digits; 64 numbers",
+    "diabetes": "a number: how 442 patients fare a year later; 10 numbers",
+}
 
 
 class _Rows(click.ParamType[Any]):
@@ -48,8 +55,15 @@ class _Sheet(click.ParamType[str | int]):
         return int(value) if str(value).isdigit() else str(value)
 
 
-@click.command(cls=WorkflowCommand)
-@click.argument("source")
+@click.command(
+    cls=WorkflowCommand,
+    examples=(
+        "mlops init customers.csv --target churned -o churn.yaml",
+        "mlops init sklearn:wine --target target -o wine.yaml   # a table that is here already",
+        "mlops init export.csv --target price --skip-rows 3 --separator ';' --decimal ,",
+    ),
+)
+@click.argument("source", required=False)
 @click.option("--target", help="Column to predict.")
 @click.option(
     "--task", type=click.Choice(["binary", "multiclass", "regression"]), help="What to predict, if the guess is wrong."
@@ -67,15 +81,19 @@ class _Sheet(click.ParamType[str | int]):
 @click.option("--member", help="File of a zip archive.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("model.yaml"), show_default=True)
 @click.option("--force", is_flag=True, help="Replace an existing file.")
-def command(source: str, target: str | None, query: str | None, output: Path, force: bool, **options: Any) -> None:
+def command(source: str | None, target: str | None, query: str | None, output: Path, force: bool, **options: Any) -> None:
     """Look at the table SOURCE (a file, folder, glob or URL) and write a commented configuration for it.
 
-    What is odd in a file's layout (titles, no header, totals, …) is found out and said; an option says otherwise.
+    Without SOURCE, tables to begin with are named. What is odd in a file's layout (titles, no header, totals, …) is found
+    out and said; an option says otherwise.
     """
     from mlops_project.tables.draft import draft_config, write_config
     from mlops_project.tables.inspect import adopt_findings
     from mlops_project.tables.summary import summarise_inspection
 
+    if source is None:
+        _offer_examples()
+        return
     if output.exists() and not force:
         raise ConfigError(f"{output}: exists already; choose another name with -o, or replace it with --force")
     settings, folder = _read_settings(options), output.resolve().parent
@@ -88,6 +106,14 @@ def command(source: str, target: str | None, query: str | None, output: Path, fo
     echo(*summarise_inspection(found))
     echo("", f"wrote {output}; every choice stands in it with its reason")
     print_next([(f"mlops train {output}", "train the model, judge it on held-out rows, and export it")])
+
+
+def _offer_examples() -> None:
+    """Name tables to begin with: those of scikit-learn are there already."""
+    echo("which table? yours, as `mlops init table.csv --target COLUMN -o model.yaml`, or one to try it with:", "")
+    for name, purpose in EXAMPLES.items():
+        echo(f"  mlops init sklearn:{name} --target target -o {name}.yaml", f"      {purpose}")
+    echo("", "real tables with odd files, dates and labels that come late are in the repository's examples/")
 
 
 def _write(output: Path, text: str) -> None:
@@ -125,7 +151,9 @@ def config_command() -> None:
     """Check a configuration and explain every problem."""
 
 
-@config_command.command(cls=WorkflowCommand)
+@config_command.command(
+    cls=WorkflowCommand, examples=("mlops config check churn.yaml", "mlops config check --show churn.yaml   # every setting")
+)
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--show", is_flag=True, help="Print the whole configuration, defaults included; the table is not looked at.")
 @click.option("--no-data", is_flag=True, help="Check the file alone, not whether the table has the columns that it names.")

@@ -172,7 +172,14 @@ def _write(ids: Sequence[str], labels: Sequence[bytes], config: Config) -> None:
         log.close()
 
 
-@click.command(cls=WorkflowCommand, name="label")
+@click.command(
+    cls=WorkflowCommand,
+    name="label",
+    examples=(
+        "mlops label outcomes.csv churn.yaml --label churned",
+        "mlops label outcomes.csv churn.yaml --key customer --scored scored.csv",
+    ),
+)
 @click.argument("labels")
 @config_options
 @click.option("--label", "column", metavar="COLUMN", help="Column of the labels; default the model's target.")

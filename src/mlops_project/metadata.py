@@ -28,6 +28,7 @@ MODEL_FILE = "model.onnx"
 PYTHON_MODEL_FILE = "model.skops"
 METADATA_FILE = "metadata.json"
 TRACKING_FILE = "tracking.json"
+SIGNATURE_FILE = "signature.json"
 CONFIG_FILE = "config.yaml"
 MAX_BYTES = 64 << 20  # of metadata.json: 20,000 columns with 50 categories each are 20 MB
 SEAL = b',\n  "sha256": "'
@@ -304,7 +305,7 @@ def _check_file(name: str, digest: str) -> None:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or str(path) != name or name == ".":
         raise BundleError(f"{METADATA_FILE} lists {show(repr(name), 80)}, which is outside the bundle; do not use this bundle")
-    if name in (METADATA_FILE, TRACKING_FILE):
+    if name in (METADATA_FILE, TRACKING_FILE, SIGNATURE_FILE):
         raise BundleError(f"its {METADATA_FILE} lists {name}, which is written beside the model; train again")
     if not SHA256.fullmatch(digest):
         raise BundleError(f"the digest of {name} is {show(repr(digest), 80)}; expected a sha256")

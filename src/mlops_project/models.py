@@ -23,7 +23,11 @@ def _which_models(function: F) -> F:
     return click.option("--model", "name", metavar="NAME", help="Only this registered model.")(every(function))
 
 
-@click.command(cls=WorkflowCommand, name="models")
+@click.command(
+    cls=WorkflowCommand,
+    name="models",
+    examples=("mlops models churn.yaml",),
+)
 @config_options
 @_which_models
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: every version with all its metrics.")
@@ -92,7 +96,11 @@ def read_story(config: Config, name: str | None = None, *, every: bool = False) 
     return story, strays
 
 
-@click.command(cls=WorkflowCommand, name="history")
+@click.command(
+    cls=WorkflowCommand,
+    name="history",
+    examples=("mlops history churn.yaml",),
+)
 @config_options
 @_which_models
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: every move with the version's metrics, and every event.")

@@ -337,7 +337,14 @@ def _set_up_logging(level: int) -> None:
     own.setLevel(level)
 
 
-@click.command(cls=WorkflowCommand, name="monitor")
+@click.command(
+    cls=WorkflowCommand,
+    name="monitor",
+    examples=(
+        "mlops monitor churn.yaml                         # until Ctrl-C",
+        "mlops monitor churn.yaml --once --since 24h --json",
+    ),
+)
 @config_options
 @click.option(
     "--once", is_flag=True, help="Evaluate one window and end: exit 0 if all is quiet, 3 for drift, 4 for a lost metric."

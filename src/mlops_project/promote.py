@@ -13,6 +13,8 @@ from mlops_project.bundle import REFERENCE_FILE, Bundle
 from mlops_project.command import WorkflowCommand, config_options, echo
 from mlops_project.config import Config
 from mlops_project.errors import BundleError, ConfigError, ContractError, DataError, TrackingError
+from mlops_project.signatures.policy import Offer
+from mlops_project.signatures.statement import GateDecision
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,13 +28,15 @@ if TYPE_CHECKING:
     from mlops_project.tracking.store import Store
 
 
-def run_gate(config: Config, bundle: Bundle, version_number: int, held_out: "HeldOut") -> "Decision":
+def run_gate(config: Config, bundle: Bundle, version_number: int, held_out: "HeldOut", *, moves: bool = True) -> "Decision":
     """Compare a registered bundle with the champion on the same held-out rows, and move ``champion`` if it passes.
 
     Parameters
     ----------
     held_out
         The rows, with the bundle's answers.
+    moves
+        Whether the alias is moved; False: the verdict is noted only.
 
     Raises
     ------
@@ -40,6 +44,7 @@ def run_gate(config: Config, bundle: Bundle, version_number: int, held_out: "Hel
         If MLflow cannot be reached.
     """
     from mlops_project.tracking import registry
+    from mlops_project.tracking.signing import sign_version
     from mlops_project.tracking.store import open_store
 
     with open_store(config) as store:
@@ -47,7 +52,10 @@ def run_gate(config: Config, bundle: Bundle, version_number: int, held_out: "Hel
         champion = registry.find_champion(store, challenger.name)
         decision = _judge(store, bundle, champion, held_out, config)
         registry.note_verdict(store, challenger, decision.verdict, decision.reason, decision.comparison, champion)
-        if decision.promote:
+        promoted = decision.promote and moves
+        gate = GateDecision(promoted=promoted, verdict=decision.verdict, reason=decision.reason)
+        sign_version(store, config, challenger, bundle, gate)
+        if promoted:
             registry.move_alias(store, challenger, registry.CHAMPION, "promote", decision.reason)
     return decision
 
@@ -97,9 +105,9 @@ def load_champion(store: "Store", champion: "Version", bundle: Bundle, folder: P
         If it cannot be had, or predicts something else.
     """
     from mlops_project.proof import load_runtime
-    from mlops_project.tracking.registry import download_bundle
+    from mlops_project.tracking.download import download_bundle
 
-    theirs = download_bundle(store, champion, folder)
+    theirs = download_bundle(store, champion, folder, config.trust_policy)
     check_same_question(theirs.contract, bundle.contract)
     return load_runtime(theirs, config.proof)
 
@@ -174,7 +182,9 @@ def _split_settings(settings: Mapping[str, Any]) -> list[Any]:
     return [settings["test_size"], settings["random_state"], settings["data"]["group"], settings["data"]["time"]]
 
 
-def promote(config: Config, which: str, *, force: bool = False, reason: str = "") -> "tuple[Version, Decision]":
+def promote(
+    config: Config, which: str, *, force: bool = False, reason: str = "", dry_run: bool = False
+) -> "tuple[Version, Decision]":
     """Run the gate for a registered version, or skip it, and make the version champion.
 
     Parameters
@@ -183,6 +193,8 @@ def promote(config: Config, which: str, *, force: bool = False, reason: str = ""
         Version number or alias.
     force, reason
         Promote whatever the gate would say; a reason is then required and recorded.
+    dry_run
+        Ask the gate and note its verdict; nothing is promoted.
 
     Raises
     ------
@@ -191,21 +203,28 @@ def promote(config: Config, which: str, *, force: bool = False, reason: str = ""
     """
     from mlops_project.modeling.gate import Decision
     from mlops_project.tracking import registry
+    from mlops_project.tracking.download import download_bundle
+    from mlops_project.tracking.signing import sign_version
     from mlops_project.tracking.store import open_store
 
     if force and not reason.strip():
         raise ConfigError("--force needs --reason: it is recorded in the audit trail")
+    if force and dry_run:
+        raise ConfigError("--force and --dry-run exclude each other: one asks the gate, the other does not")
     with open_store(config) as store, tempfile.TemporaryDirectory() as folder:
         version = registry.find_version(store, config.model.name, which)
         if registry.CHAMPION in version.aliases:
             return version, Decision(promote=False, verdict="identical", reason="it is the champion already")
         if force:
             registry.note_verdict(store, version, "forced", reason)
+            if config.trust.signing_key:
+                bundle = download_bundle(store, version, Path(folder), config.trust_policy)
+                sign_version(store, config, version, bundle, GateDecision(promoted=True, verdict="forced", reason=reason))
             registry.move_alias(store, version, registry.CHAMPION, "force", reason)
             return version, Decision(promote=True, verdict="forced", reason=reason)
-        bundle = registry.download_bundle(store, version, Path(folder))
+        bundle = download_bundle(store, version, Path(folder), config.trust_policy)
         held_out, origin = read_held_out(config, bundle)
-        decision = run_gate(config, bundle, version.number, held_out)
+        decision = run_gate(config, bundle, version.number, held_out, moves=not dry_run)
     return version, Decision(decision.promote, decision.verdict, f"{decision.reason} ({origin})", decision.comparison)
 
 
@@ -223,6 +242,7 @@ def rollback(config: Config, *, to: int | None = None, reason: str = "", only_fr
         If there is no champion, or no earlier one.
     """
     from mlops_project.tracking import registry
+    from mlops_project.tracking.download import check_origin
     from mlops_project.tracking.store import open_store
 
     with open_store(config) as store:
@@ -239,6 +259,7 @@ def rollback(config: Config, *, to: int | None = None, reason: str = "", only_fr
         if target == champion.number:
             raise TrackingError(f"version {target} is the champion of {name!r} already")
         version = registry.find_version(store, name, str(target))
+        check_origin(version, config.trust_policy, Offer(name, str(target), is_champion=True))
         said = reason or f"rolled back from version {champion.number}"
         return registry.move_alias(store, version, registry.CHAMPION, "rollback", said)
 
@@ -251,22 +272,39 @@ def write_overrule(config: Config, number: int) -> str:
     return config.command("promote", f"--version {number} --force --reason '…'")
 
 
-@click.command(cls=WorkflowCommand, name="promote")
+@click.command(
+    cls=WorkflowCommand,
+    name="promote",
+    examples=(
+        "mlops promote churn.yaml                         # the challenger, if the gate agrees",
+        "mlops promote churn.yaml --version 3 --dry-run   # what the gate says",
+        "mlops promote churn.yaml --version 3 --force --reason 'the gate lacks the new region'",
+    ),
+)
 @config_options
 @click.option("--version", "which", default="challenger", show_default=True, metavar="N", help="Version or alias.")
 @click.option("--force", is_flag=True, help="Promote without asking the gate; needs --reason.")
 @click.option("--reason", default="", help="Recorded in the audit trail.")
-def command(config: Config, which: str, force: bool, reason: str) -> None:
+@click.option("--dry-run", is_flag=True, help="Ask the gate and note its verdict, and promote nothing.")
+def command(config: Config, which: str, force: bool, reason: str, dry_run: bool) -> None:
     """Run the gate for a version of the configuration's model and make it the champion (exit 3: refused)."""
-    version, decision = promote(config, which, force=force, reason=reason)
-    state = "promoted" if decision.promote else "not promoted"
+    version, decision = promote(config, which, force=force, reason=reason, dry_run=dry_run)
+    yes, no = ("would be promoted", "would not be promoted") if dry_run else ("promoted", "not promoted")
+    state = yes if decision.promote else no
     echo(f"{version.name} version {version.number} {state}: {decision.reason}")
     if not decision.promote and decision.verdict != "identical":
         echo(f"to overrule the gate: {write_overrule(config, version.number)}")
         raise SystemExit(EXIT_REFUSED)
 
 
-@click.command(cls=WorkflowCommand, name="rollback")
+@click.command(
+    cls=WorkflowCommand,
+    name="rollback",
+    examples=(
+        "mlops rollback churn.yaml                        # to the champion before",
+        "mlops rollback churn.yaml --to 2 --reason 'complaints'",
+    ),
+)
 @config_options
 @click.option("--to", type=int, metavar="N", help="Version to go back to; default the previous champion.")
 @click.option("--reason", default="", help="Recorded in the audit trail.")

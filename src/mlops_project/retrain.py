@@ -195,6 +195,7 @@ class _Retraining:
     def _find_champion(self, folder: Path) -> "tuple[Bundle, int, Move | None]":
         """Return the champion's bundle and number, and the promotion that this cause was answered with, if it was."""
         from mlops_project.tracking import registry
+        from mlops_project.tracking.download import download_bundle
 
         with self._open() as store:
             if registry.find_champion(store, self._name) is None:
@@ -204,7 +205,7 @@ class _Retraining:
             if answered is not None and answered is moves[-1]:
                 registry.finish_move(store, answered)
             champion = registry.find_version(store, self._name, registry.CHAMPION)
-            return registry.download_bundle(store, champion, folder), champion.number, answered
+            return download_bundle(store, champion, folder, self.config.trust_policy), champion.number, answered
 
     def _finish_answered(self, move: "Move", champion: Bundle) -> _End:
         from mlops_project.retraining.rollback import install_champion
@@ -359,7 +360,14 @@ class _Retraining:
         return open_store(self.config)
 
 
-@click.command(cls=WorkflowCommand, name="retrain")
+@click.command(
+    cls=WorkflowCommand,
+    name="retrain",
+    examples=(
+        "mlops retrain churn.yaml --since 30 --reason 'new labels'",
+        "mlops retrain churn.yaml --no-promote --json",
+    ),
+)
 @config_options
 @click.option(
     "--since",

@@ -23,6 +23,7 @@ from mlops_project.errors import BundleError, ContractError, suggest
 from mlops_project.names import show
 from mlops_project.native.model import TreeModel, open_trees
 from mlops_project.onnx_session import Bind, OneRow, bind_session, open_session
+from mlops_project.signatures.policy import ANYBODY, TrustPolicy
 from mlops_project.words import read_rules
 
 Floats = npt.NDArray[np.float64]
@@ -135,15 +136,20 @@ class Runtime:
         return self if self._trees is None else Runtime(self._model, self.contract, native=False)
 
     @classmethod
-    def load(cls, source: str | Path | Bundle, *, threads: int = 1) -> "Runtime":
+    def load(cls, source: str | Path | Bundle, *, threads: int = 1, trust: TrustPolicy = ANYBODY) -> "Runtime":
         """Load a checked bundle, or check and load the one in a directory. For models of others: ``proof.load_runtime``.
+
+        Parameters
+        ----------
+        trust
+            Whose signatures count for the one in a directory.
 
         Raises
         ------
         BundleError
             If the bundle is missing or damaged, or the model does not load.
         """
-        bundle = source if isinstance(source, Bundle) else load_bundle(source)
+        bundle = source if isinstance(source, Bundle) else load_bundle(source, trust=trust)
         if bundle.metadata.engine == "python":
             raise BundleError(f"{bundle.path}: there is no exact graph of this model; mlops.load loads its pipeline")
         return cls(bundle.model_file, bundle.contract, threads=threads)

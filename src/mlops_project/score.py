@@ -14,6 +14,7 @@ from mlops_project.command import WorkflowCommand, echo, print_json
 from mlops_project.config import Config
 from mlops_project.errors import ConfigError
 from mlops_project.formats import plain
+from mlops_project.signatures.policy import TrustPolicy
 from mlops_project.utils import load_config
 
 if TYPE_CHECKING:
@@ -43,33 +44,46 @@ def open_model(place: str | None, config: Config) -> Iterator[tuple[Bundle, str]
         yield fetch_model(place, config, Path(folder))
 
 
-def fetch_model(place: str | None, config: Config, folder: Path) -> tuple[Bundle, str]:
+def fetch_model(
+    place: str | None, config: Config, folder: Path, trust: TrustPolicy | None = None, *, proven: bool = True
+) -> tuple[Bundle, str]:
     """Return a proven bundle, and its version; one of the registry is downloaded to ``folder``.
 
     Parameters
     ----------
     place
         See ``open_model``.
+    trust
+        Whose models are taken; default ``config.trust``'s.
+    proven
+        Whether it has to answer its example row first.
 
     Raises
     ------
     BundleError, TrackingError, ConfigError
         If there is none, or it does not answer.
     """
-    from mlops_project.proof import prove
+    policy = config.trust_policy if trust is None else trust
+    bundle, version = _find_bundle(place, config, folder, policy)
+    if proven:
+        from mlops_project.proof import prove
 
-    if place is None or not place.startswith(REGISTRY):
-        bundle = load_bundle(config.model_dir if place is None else Path(place).expanduser())
         prove(bundle, config.proof)
+    return bundle, version
+
+
+def _find_bundle(place: str | None, config: Config, folder: Path, trust: TrustPolicy) -> tuple[Bundle, str]:
+    if place is None or not place.startswith(REGISTRY):
+        bundle = load_bundle(config.model_dir if place is None else Path(place).expanduser(), trust=trust)
         return bundle, bundle.version
-    from mlops_project.tracking.registry import download_bundle, find_version
+    from mlops_project.tracking.download import download_bundle
+    from mlops_project.tracking.registry import find_version
     from mlops_project.tracking.store import open_store
 
     name, which = _split_address(place)
     with open_store(config) as store:
         version = find_version(store, name, which)
-        bundle = download_bundle(store, version, folder)
-    prove(bundle, config.proof)
+        bundle = download_bundle(store, version, folder, trust)
     return bundle, str(version.number)
 
 
@@ -93,7 +107,15 @@ def _find_places(places: tuple[str, ...], output: str | None) -> tuple[str, str,
     return source, output, Path(others[0]) if others else None
 
 
-@click.command(cls=WorkflowCommand, name="score")
+@click.command(
+    cls=WorkflowCommand,
+    name="score",
+    examples=(
+        "mlops score customers.csv scored.csv churn.yaml",
+        "mlops score 's3://lake/day=*/*.parquet' s3://lake/scored/ --model models:/churn@champion",
+        "mlops score postgresql://db/shop out.parquet --query 'select * from customers'",
+    ),
+)
 @click.argument("places", nargs=-1, required=True, metavar="INPUT [OUTPUT] [CONFIG.yaml]")
 @click.option("-o", "--output", metavar="PLACE", help="The same as OUTPUT: out.csv, out.csv.gz, out.parquet, or a folder.")
 @click.option("--model", metavar="PLACE", help="Bundle, models:/name@champion or models:/name/3; default the configuration's.")

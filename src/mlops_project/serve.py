@@ -13,7 +13,14 @@ from mlops_project.config import Config
 from mlops_project.errors import BundleError
 
 
-@click.command(cls=WorkflowCommand, name="serve")
+@click.command(
+    cls=WorkflowCommand,
+    name="serve",
+    examples=(
+        "mlops serve                                      # the exported model",
+        "mlops serve churn.yaml --models artifacts/served --workers 2 --port 8080",
+    ),
+)
 @config_options
 @click.option(
     "--model", "model_dir", type=click.Path(path_type=Path), metavar="DIR", help="A bundle; default the exported model."

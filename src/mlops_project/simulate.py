@@ -186,7 +186,14 @@ def _run(
         server.close()
 
 
-@click.command(cls=WorkflowCommand, name="simulate")
+@click.command(
+    cls=WorkflowCommand,
+    name="simulate",
+    examples=(
+        "mlops simulate churn.yaml --rate 50",
+        "mlops simulate --fault covariate:size=2 --label-delay 60",
+    ),
+)
 @config_options
 @click.option(
     "--list-faults", is_flag=True, is_eager=True, expose_value=False, callback=_list_faults, help="Explain every fault."

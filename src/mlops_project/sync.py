@@ -73,7 +73,14 @@ def _end_on_signals() -> None:
     signal.signal(signal.SIGINT, end)
 
 
-@click.command(cls=WorkflowCommand, name="sync")
+@click.command(
+    cls=WorkflowCommand,
+    name="sync",
+    examples=(
+        "mlops sync churn.yaml --once                     # bring the folder in step, and end",
+        "mlops sync churn.yaml --models /srv/models --interval 30",
+    ),
+)
 @config_options
 @click.option(
     "--models",

@@ -70,7 +70,7 @@ def train(config: Config, step: Step = lambda _: None, *, charts: Sequence[Path]
 def _find_standing(config: Config) -> Contract | None:
     """Return the contract of the model that stands where the new one will."""
     try:
-        metadata = load_bundle(config.model_dir, check_files=False).metadata
+        metadata = load_bundle(config.model_dir, trust=config.trust_policy, check_files=False).metadata
     except BundleError:
         return None
     return metadata.contract if metadata.name == config.model.name else None
@@ -240,7 +240,15 @@ def _cross_validate(
         (folder / CROSS_VALIDATION_FILE).write_text(json.dumps(folds, indent=1), encoding="utf-8")
 
 
-@click.command(cls=WorkflowCommand, name="train")
+@click.command(
+    cls=WorkflowCommand,
+    name="train",
+    examples=(
+        "mlops train                                      # breast cancer, random forest",
+        "mlops train churn.yaml --set model.estimator=ridge --set test_size=0.3",
+        "mlops train churn.yaml --json --quiet",
+    ),
+)
 @config_options
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Where it is fitted.")

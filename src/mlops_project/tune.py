@@ -112,7 +112,14 @@ def _choose_target(config: Config, output: Path | None) -> Path:
     return target
 
 
-@click.command(cls=WorkflowCommand, name="tune")
+@click.command(
+    cls=WorkflowCommand,
+    name="tune",
+    examples=(
+        "mlops tune churn.yaml --set search.trials=50",
+        "mlops tune churn.yaml --set search.minutes=10 --train",
+    ),
+)
 @config_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Default CONFIG.tuned.yaml.")
 @click.option("--train", "trains", is_flag=True, help="Train the best as `mlops train` does, gates included.")

@@ -18,7 +18,14 @@ from mlops_project.stack.processes import POLL_SECONDS, Child, check_alive, chec
 from mlops_project.stack.services import build_services, remote_tracking
 
 
-@click.command(cls=WorkflowCommand, name="up")
+@click.command(
+    cls=WorkflowCommand,
+    name="up",
+    examples=(
+        "mlops up                                         # the default model",
+        "mlops up churn.yaml --set stack.mlflow_port=5001",
+    ),
+)
 @config_options
 def command(config: Config) -> None:
     """Train if there is no model yet, then run the whole stack on this machine; Ctrl-C stops it.
@@ -50,7 +57,7 @@ def _forget_own_address(config: Config) -> None:
 def _ensure_model(config: Config) -> None:
     """Train if there is no bundle; a damaged one is reported, not replaced."""
     if (config.model_dir / METADATA_FILE).exists():
-        load_bundle(config.model_dir)
+        load_bundle(config.model_dir, trust=config.trust_policy)
         return
     from mlops_project.train import train_and_report
 

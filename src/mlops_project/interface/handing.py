@@ -132,8 +132,9 @@ def log(bundle: Bundle | str | Path, **settings: Any) -> Logged:
     """
     from mlops_project.tracking.runs import log_bundle
 
-    found = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
-    config = open_config(found, settings)
+    place = bundle.path if isinstance(bundle, Bundle) else Path(bundle)
+    config = open_config(place, settings)
+    found = bundle if isinstance(bundle, Bundle) else load_bundle(place, trust=config.trust_policy)
     run = log_bundle(found, config)
     asked = config.gates.promote_after_training
     return Logged(run, run_promotion(config, str(run.model_version))[1] if asked else None)

@@ -33,7 +33,9 @@ from mlops_project.retraining.attempts import Cause
 from mlops_project.retraining.gate_checks import Pair, find_forgotten_slice, find_too_good, find_trigger, find_worse_slice
 from mlops_project.runtime import Runtime
 from mlops_project.sections import GatesConfig
+from mlops_project.signatures.statement import GateDecision
 from mlops_project.tracking import registry
+from mlops_project.tracking.signing import sign_version
 from mlops_project.tracking.store import open_store
 
 BY_HAND = "decide yourself: --force promotes it"
@@ -82,7 +84,10 @@ def run_retraining_gate(
             if decision.promote:
                 decision = _look_closer(decision, bundle, rival, (newest, recent), (fixed, held_out), learned, config)
         registry.note_verdict(store, challenger, decision.verdict, decision.reason, decision.comparison, champion)
-        if decision.promote and promote:
+        promoted = decision.promote and promote
+        gate = GateDecision(promoted=promoted, verdict=decision.verdict, reason=decision.reason)
+        sign_version(store, config, challenger, bundle, gate)
+        if promoted:
             reason = f"{decision.reason}; retrained because of {cause.reason}" if cause.program else decision.reason
             registry.move_alias(store, challenger, registry.CHAMPION, "promote", reason, cause=cause.key)
     return decision

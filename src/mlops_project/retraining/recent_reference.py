@@ -14,6 +14,7 @@ from mlops_project.modeling.importance import compute_importance
 from mlops_project.proof import note_proven
 from mlops_project.reference.profile import MIN_REFERENCE_ROWS, profile_held_out
 from mlops_project.runtime import Runtime
+from mlops_project.signatures.signing import find_key
 
 
 def renew_reference(bundle: Bundle, recent: HeldOut, runtime: Runtime, config: Config) -> Bundle:
@@ -49,6 +50,6 @@ def renew_reference(bundle: Bundle, recent: HeldOut, runtime: Runtime, config: C
             rows = recent.features.assign(**{bundle.contract.target: target})
             rows = rows.sample(min(config.export.reference_rows, len(rows)), random_state=config.random_state)
             rows.to_parquet(folder / REFERENCE_FILE, index=False)
-        published = publish(folder, bundle.path, bundle.metadata)
+        published = publish(folder, bundle.path, bundle.metadata, key=find_key(config.trust.signing_key, config.root))
     note_proven(published)  # the same model
     return published

@@ -16,8 +16,9 @@ from mlops_project.errors import BundleError, ContractError
 from mlops_project.process import acting_as
 from mlops_project.retraining.attempts import Attempts, Watch, find_folder
 from mlops_project.sections import MonitoringConfig
+from mlops_project.tracking.download import download_bundle
 from mlops_project.tracking.events import record_event
-from mlops_project.tracking.registry import CHAMPION, Move, Version, download_bundle, find_champion, find_version, read_moves
+from mlops_project.tracking.registry import CHAMPION, Move, Version, find_champion, find_version, read_moves
 from mlops_project.tracking.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def compare_champions(
     from mlops_project.retraining.gate import decide_rollback
 
     champion, previous = (
-        download_bundle(store, find_version(store, promotion.model, str(number)), folder / str(number))
+        download_bundle(store, find_version(store, promotion.model, str(number)), folder / str(number), config.trust_policy)
         for number in (promotion.target, promotion.source)
     )
     contract = champion.contract

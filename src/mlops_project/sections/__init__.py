@@ -26,6 +26,7 @@ from mlops_project.sections.training import (
     TrackingConfig,
     UncertaintyConfig,
 )
+from mlops_project.sections.trust import TrustConfig
 
 __all__ = [
     "ChecksConfig",
@@ -47,5 +48,6 @@ __all__ = [
     "StackConfig",
     "ThresholdRule",
     "TrackingConfig",
+    "TrustConfig",
     "UncertaintyConfig",
 ]

@@ -20,6 +20,7 @@ from mlops_project.serving import metrics as names
 from mlops_project.serving.metrics import ServerMetrics
 from mlops_project.serving.model import Role, ServedModel, load_model
 from mlops_project.serving.settings import Settings
+from mlops_project.signatures.policy import UNNAMED, Offer
 from mlops_project.sync_status import read_status
 
 RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)  # a bundle that is being copied may be whole soon
@@ -70,6 +71,10 @@ class Source(NamedTuple):
     def key(self) -> Key:
         """Under what it is remembered."""
         return ("" if self.stand_in else self.place), self.role
+
+    def as_offered(self) -> Offer:
+        """Return as what the bundle is offered: a pointer of the champion leads to a version that was promoted."""
+        return Offer(self.place, is_champion=self.role == "champion") if self.pointed else UNNAMED
 
 
 @dataclass
@@ -153,7 +158,7 @@ class LoadedModels:
             self._loaded[source.key] = (source.identity, old[1])  # touched, not changed
             return False
         try:
-            bundle = load_bundle(source.path)
+            bundle = load_bundle(source.path, trust=self.settings.trust, offer=source.as_offered())
             self._check_name(source, bundle.metadata.name, sources)
             model = load_model(bundle, source.role, self.settings, self.metrics)
         except Exception as error:  # noqa: BLE001 - whatever a bundle from elsewhere brings, the old model stays

@@ -14,6 +14,7 @@ from mlops_project.config import Config
 from mlops_project.errors import ConfigError, suggest
 from mlops_project.sections import PredictionLogConfig, ProofConfig, ServingConfig
 from mlops_project.serving.callers import NOBODY, ROLES, Caller, Role
+from mlops_project.signatures.policy import ANYBODY, TrustPolicy
 
 GRPC_LIBRARIES = ("grpc", "grpc_health", "grpc_reflection")
 KEYS_VARIABLE = "SERVE_API_KEYS"
@@ -40,6 +41,8 @@ class Settings:
         Where the workers share their counters.
     keys
         Whose key it is, and its BLAKE2b digest; if there are none, requests need no key.
+    trust
+        Whose models are loaded.
     """
 
     model_dir: Path | None
@@ -51,6 +54,7 @@ class Settings:
     log: PredictionLogConfig = field(default_factory=PredictionLogConfig)
     proof: ProofConfig = field(default_factory=ProofConfig)
     keys: tuple[tuple[Caller, bytes], ...] = ()
+    trust: TrustPolicy = ANYBODY
 
     def find_roles(self, authorization: str) -> frozenset[Role]:
         """Return all roles of a ``Bearer`` key; none if it is no key of this server."""
@@ -110,6 +114,7 @@ def build_settings(
         serving=serving,
         log=config.prediction_log,
         proof=config.proof,
+        trust=config.trust_policy,
     )
     return replace(settings, keys=_read_keys(config))
 

@@ -3,6 +3,7 @@
 ``MLmodel`` names this module as its loader, and keeps the contract beside that.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,14 @@ import pandas as pd
 from mlflow.pyfunc import FLAVOR_NAME
 from mlflow.utils import model_utils
 
+from mlops_project.bundle import load_bundle
+from mlops_project.config import ENV_PREFIX
 from mlops_project.contract import Contract
 from mlops_project.tables.reread import read_frame
+from mlops_project.utils import load_config
 
 CONTRACT_KEY = "mlops_contract"
+TRUST_VARIABLES = f"{ENV_PREFIX}TRUST__"  # MLflow passes no configuration on
 
 
 class ReadingModel:
@@ -43,6 +48,8 @@ class ReadingModel:
 def _load_pyfunc(path: str) -> ReadingModel:
     """Load the model; called by ``mlflow.pyfunc.load_model``."""
     folder = Path(path).parent if Path(path).is_file() else Path(path)
+    if any(name.startswith(TRUST_VARIABLES) for name in os.environ):
+        load_bundle(folder, trust=load_config().trust_policy)
     private: Any = model_utils
     about = private._get_flavor_configuration(model_path=str(folder), flavor_name=FLAVOR_NAME)
     contract = msgspec.json.decode(about[CONTRACT_KEY].encode(), type=Contract)

@@ -8,15 +8,15 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from mlops_project.bundle import Bundle, load_bundle
+from mlops_project.bundle import Bundle
 from mlops_project.comparison import Comparison
-from mlops_project.errors import BundleError, TrackingError
+from mlops_project.errors import TrackingError
 from mlops_project.process import find_user
+from mlops_project.signatures.policy import Offer
 from mlops_project.tracking.card import MAX_DESCRIPTION, list_findings, read_card
 from mlops_project.tracking.records import UNREADABLE, decode_records
 from mlops_project.tracking.store import Store
@@ -26,6 +26,7 @@ MOVE_TAG = "mlops.move."
 DIGEST_TAG, METRICS_TAG, VERDICT_TAG, REASON_TAG = "mlops.digest", "mlops.metrics", "mlops.verdict", "mlops.reason"
 COMPARISON_TAG = "mlops.comparison"
 RETRAINING_TAG = "mlops.retraining"
+SIGNATURE_TAG = "mlops.signature"  # the signed envelope, see ``signatures``
 MAX_REASON = 3000  # characters, of the 5,000 that a tag of a model takes
 FINDINGS_TAG = "mlops.findings"  # codes; the findings themselves are in the artifacts metadata.json and report.html
 Action = Literal["register", "promote", "force", "rollback"]
@@ -50,6 +51,8 @@ class Version:
         The figures of the last comparison with a champion; None if there was none.
     source
         Where its files are, for MLflow.
+    signature
+        The signed envelope; empty if nobody signed it.
     """
 
     name: str
@@ -63,12 +66,11 @@ class Version:
     reason: str
     comparison: Comparison | None
     source: str
+    signature: str = ""
 
-
-class OtherNameError(BundleError):
-    """A registered version's bundle has another model's name."""
-
-    code = "bundle_name"
+    def as_offered(self) -> Offer:
+        """Return as what the registry offers it."""
+        return Offer(self.name, str(self.number), CHAMPION in self.aliases)
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,6 +220,7 @@ def _version(item: Any, aliases: dict[str, int]) -> Version:
         reason=tags.get(REASON_TAG, ""),
         comparison=_decode(tags.get(COMPARISON_TAG, "null"), Comparison | None, None),
         source=item.source,
+        signature=tags.get(SIGNATURE_TAG, ""),
     )
 
 
@@ -353,26 +356,3 @@ def find_previous_champion(moves: list[Move], existing: Collection[int] | None =
             line.append(move.target)
     earlier = [number for number in line[:-1] if existing is None or number in existing]
     return earlier[-1] if earlier else None
-
-
-def download_bundle(store: Store, version: Version, folder: Path) -> Bundle:
-    """Fetch a version's bundle into ``folder``, an existing directory, and check it.
-
-    Raises
-    ------
-    BundleError
-        If what the registry holds is not a whole bundle, or another model's.
-    """
-    from mlflow.artifacts import download_artifacts
-
-    source = store.client.get_model_version_download_uri(version.name, str(version.number))
-    path = download_artifacts(artifact_uri=source, dst_path=str(folder), tracking_uri=store.client.tracking_uri)
-    bundle = load_bundle(path)
-    if bundle.metadata.name != version.name:
-        raise OtherNameError(
-            f"{version.name} version {version.number}: its bundle calls itself {bundle.metadata.name!r}; train it with "
-            f"`model.name: {version.name}`, or register it under its own name"
-        )
-    if version.digest and bundle.digest != version.digest:
-        raise BundleError(f"{version.name} version {version.number}: the registry holds another bundle than was registered")
-    return bundle

@@ -13,8 +13,10 @@ from mlops_project.bundle import CROSS_VALIDATION_FILE, METADATA_FILE, Bundle, M
 from mlops_project.config import Config
 from mlops_project.errors import TrackingError
 from mlops_project.process import find_user
+from mlops_project.signatures.statement import GateDecision
 from mlops_project.tracking import registry
 from mlops_project.tracking.card import CARD_FILE, list_findings, read_card
+from mlops_project.tracking.signing import sign_version
 from mlops_project.tracking.store import Store, open_store
 
 STARTED, COMPLETED = "started", "completed"  # a run with the first tag only was interrupted
@@ -76,6 +78,10 @@ def log_bundle(bundle: Bundle, config: Config) -> LoggedRun:
             "model_version": str(version.number),
         }
         bundle.note_tracking(tracking_uri=store.uri, **noted)
+        if version.signature:
+            bundle.note_signature(version.signature.encode())
+        else:
+            sign_version(store, config, version, bundle, GateDecision())
         return LoggedRun(store.uri, run_id, store.experiment, version.name, version.number)
 
 

@@ -5,6 +5,7 @@ Whatever goes wrong (MLflow down, a bad bundle, a full disk), the links in the s
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import time
@@ -12,15 +13,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlops_project.bundle import load_bundle
+from mlops_project.bundle import METADATA_FILE, load_bundle
 from mlops_project.config import Config
-from mlops_project.errors import BundleError, MLOpsError, TrackingError
+from mlops_project.errors import BundleError, MLOpsError, SignatureError, TrackingError
 from mlops_project.names import show
 from mlops_project.proof import prove
 from mlops_project.sandbox import ProofError
+from mlops_project.signatures.policy import Offer, check_signature
 from mlops_project.sync_status import Cause, RefusedVersion
 from mlops_project.tracking import registry
-from mlops_project.tracking.registry import CHALLENGER, CHAMPION, OtherNameError
+from mlops_project.tracking.download import OtherNameError, download_bundle
+from mlops_project.tracking.registry import CHALLENGER, CHAMPION
 from mlops_project.tracking.served import TEMPORARY, ServedFolder, build_folder_name, parse_number
 from mlops_project.tracking.store import DATABASE_FILE, Store, open_store
 
@@ -57,11 +60,14 @@ class Target:
         Its bundle's, as the registry has it; empty for a version that was registered by other means.
     source
         Where its files are, for MLflow.
+    signature
+        Its signed envelope; empty if nobody signed it.
     """
 
     number: int
     digest: str
     source: str
+    signature: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,7 @@ class Follower:
         self._previous: str | None = None  # the champion's folder before the last switch
         self._refusals: dict[str, Refusal] = {}  # by alias
         self._digests: dict[Target, str] = {}  # of versions without a digest in the registry, once downloaded
-        self._proven: set[str] = set()  # folders that were checked since this process started
+        self._proven: set[tuple[str, str, bool]] = set()  # folder, signature, champion: checked since this process started
 
     @property
     def due_seconds(self) -> float:
@@ -198,7 +204,7 @@ class Follower:
         if refusal and failures and self._clock() < refusal.again_at:
             raise TrackingError(refusal.message)
         try:
-            name = self._provide(target)
+            name = self._provide(target, Offer(self.name, str(target.number), alias == CHAMPION))
             if self.folder.find_link(alias) != name:
                 self.folder.switch_link(alias, name)
         except (MLOpsError, OSError) as error:
@@ -217,38 +223,46 @@ class Follower:
             for alias, refusal in self._refusals.items()
         ]
 
-    def _provide(self, target: Target) -> str:
+    def _provide(self, target: Target, offer: Offer) -> str:
         """Return the folder name of a version's checked bundle; it is downloaded unless it is here."""
         digest = target.digest or self._digests.get(target)
         if not digest:
-            return self._download(target)
+            return self._download(target, offer)
+        check_signature(self._config.trust_policy, target.signature.encode() or None, digest, offer)
         name = build_folder_name(target.number, digest)
-        path = self.folder.find_version(name)
-        if path is None or not (name in self._proven or self._is_good(path, digest)):
-            return self._download(target)
-        self._proven.add(name)
+        path, proven = self.folder.find_version(name), (name, target.signature, offer.is_champion)
+        if path is None or not (proven in self._proven or self._is_good(path, digest, target.signature)):
+            return self._download(target, offer)
+        self._proven.add(proven)
         return name
 
-    def _download(self, target: Target) -> str:
+    def _download(self, target: Target, offer: Offer) -> str:
         with self.folder.stage() as staged:
             with _few_retries(self._config), open_store(self._config) as store:
                 version = registry.find_version(store, self.name, str(target.number))
-                bundle = registry.download_bundle(store, version, staged)
+                bundle = download_bundle(store, version, staged, self._config.trust_policy, offer=offer)
             prove(bundle, self._config.proof)
             origin = {"model_name": self.name, "model_version": str(version.number)}
             bundle.note_tracking(tracking_uri=store.uri, run_id=version.run_id, **origin)
             name = build_folder_name(target.number, bundle.digest)
             self.folder.place(bundle.path, name)
         self._digests[target] = bundle.digest
-        self._proven.add(name)
+        self._proven.add((name, version.signature, offer.is_champion))
         return name
 
-    def _is_good(self, path: Path, digest: str) -> bool:
-        """Whether a folder holds this bundle, whole, with a model that answers; raises if the model was only too slow."""
+    def _is_good(self, path: Path, digest: str, signature: str) -> bool:
+        """Whether a folder holds this bundle, whole, with a model that answers; raises if the model was only too slow.
+
+        The signature, which was checked, takes the place of an older one there.
+        """
         try:
+            if hashlib.sha256((path / METADATA_FILE).read_bytes()).hexdigest() != digest:
+                return False  # so what is read now is what was signed
             bundle = load_bundle(path)
             if bundle.digest == digest and bundle.metadata.name == self.name:
                 prove(bundle, self._config.proof)
+                if signature:
+                    bundle.note_signature(signature.encode())
                 return True
         except ProofError:
             raise
@@ -276,6 +290,8 @@ def find_cause(error: MLOpsError | OSError) -> Cause:
         return error.cause
     if isinstance(error, OtherNameError):
         return "name"
+    if isinstance(error, SignatureError):
+        return "signature"
     return "damaged" if isinstance(error, BundleError) else "other"
 
 
@@ -294,7 +310,12 @@ def _find_target(store: Store, name: str, number: str | None) -> Target | None:
     if number is None:
         return None
     version = store.client.get_model_version(name, str(number))
-    return Target(int(version.version), version.tags.get(registry.DIGEST_TAG, ""), version.source or "")
+    return Target(
+        int(version.version),
+        version.tags.get(registry.DIGEST_TAG, ""),
+        version.source or "",
+        version.tags.get(registry.SIGNATURE_TAG, ""),
+    )
 
 
 def _describe(folder_name: str | None) -> str:

@@ -19,6 +19,7 @@ from mlops_project.proof import DEFAULTS, load_runtime
 from mlops_project.runtime import Runtime
 from mlops_project.scoring.forms import read_settings
 from mlops_project.sections import ProofConfig
+from mlops_project.signatures.policy import ANYBODY, Offer, TrustPolicy
 from mlops_project.tables.layout import LayoutSettings
 from mlops_project.tracking.served import ServedFolder, parse_number
 from mlops_project.ui.reference import Reference, read_reference
@@ -86,6 +87,8 @@ class Catalogue:
         Why the server is not used, in words.
     limits
         Time and memory that a model may take when it is tried.
+    trust
+        Whose models are read.
     """
 
     paths: dict[str, tuple[Path, ...]]
@@ -93,6 +96,7 @@ class Catalogue:
     server: ModelServer | None
     problem: str
     limits: ProofConfig = DEFAULTS
+    trust: TrustPolicy = ANYBODY
 
     @property
     def names(self) -> list[str]:
@@ -103,10 +107,11 @@ class Catalogue:
 def find_models(config: Config) -> Catalogue:
     """Look for models: the server's, then those of the served folder and of the export folder."""
     paths: dict[str, list[Path]] = {}
+    trust = config.trust_policy
     for name, path in _find_champions(_served_models_dir(config)):
         paths.setdefault(name, []).append(path)
     if (config.model_dir / METADATA_FILE).exists() or not paths:
-        paths.setdefault(_read_name(config), []).append(config.model_dir)
+        paths.setdefault(_read_name(config, trust), []).append(config.model_dir)
     server, served, problem = find_server(), {}, ""
     if server is not None:
         found = _list_served(server)
@@ -114,7 +119,7 @@ def find_models(config: Config) -> Catalogue:
             server, problem = None, found
         else:
             served = {item.name: item for item in found if CHAMPION in item.aliases}
-    return Catalogue({name: tuple(found) for name, found in paths.items()}, served, server, problem, config.proof)
+    return Catalogue({name: tuple(found) for name, found in paths.items()}, served, server, problem, config.proof, trust)
 
 
 def find_server() -> ModelServer | None:
@@ -143,10 +148,10 @@ def _find_champions(folder: Path) -> list[tuple[str, Path]]:
     return [(name, folder / name / CHAMPION) for name in names if (folder / name / CHAMPION / METADATA_FILE).exists()]
 
 
-def _read_name(config: Config) -> str:
+def _read_name(config: Config, trust: TrustPolicy) -> str:
     """Return the exported model's own name: another configuration may have trained it."""
     try:
-        return _load(str(config.model_dir), _read_digest(config.model_dir)).metadata.name
+        return _load(str(config.model_dir), _read_digest(config.model_dir), trust).metadata.name
     except BundleError:
         return config.model.name
 
@@ -161,18 +166,18 @@ def open_model(catalogue: Catalogue, name: str) -> Model:
     """
     served, paths = catalogue.served.get(name), catalogue.paths.get(name, ())
     if served is None:
-        bundle = _open_bundle(paths[0])
+        bundle = _open_bundle(paths[0], catalogue.trust)
         return Model(
             name, _find_version(paths[0], bundle), bundle.digest, bundle.contract, bundle, served=False, limits=catalogue.limits
         )
     same = next((path for path in paths if _read_digest(path) == served.digest), None)
-    bundle_here = None if same is None else _open_bundle(same)
+    bundle_here = None if same is None else _open_bundle(same, catalogue.trust)
     return Model(name, served.version, served.digest, served.contract, bundle_here, served=True, limits=catalogue.limits)
 
 
-def _open_bundle(path: Path) -> Bundle:
+def _open_bundle(path: Path, trust: TrustPolicy) -> Bundle:
     folder = path.resolve()  # a pointer may move between two reads
-    return _load(str(folder), _read_digest(folder))
+    return _load(str(folder), _read_digest(folder), trust, is_champion=path.name == CHAMPION)
 
 
 def _read_digest(path: Path) -> str:
@@ -190,8 +195,8 @@ def _find_version(path: Path, bundle: Bundle) -> str:
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _load(path: str, digest: str) -> Bundle:  # noqa: ARG001 - part of the cache's key: another digest is another model
-    return load_bundle(path)
+def _load(path: str, digest: str, trust: TrustPolicy, *, is_champion: bool = False) -> Bundle:  # noqa: ARG001 - part of the cache's key: another digest is another model
+    return load_bundle(path, trust=trust, offer=Offer(is_champion=is_champion))
 
 
 @st.cache_resource(show_spinner=False, max_entries=8, hash_funcs={Bundle: attrgetter("digest")})

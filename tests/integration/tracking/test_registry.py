@@ -3,8 +3,10 @@ import shutil
 import pytest
 
 from mlops_project.errors import BundleError, TrackingError
+from mlops_project.signatures.policy import ANYBODY
 from mlops_project.tracking import registry
 from mlops_project.tracking.card import MAX_DESCRIPTION, REST, read_card
+from mlops_project.tracking.download import download_bundle
 from mlops_project.tracking.runs import log_bundle
 from mlops_project.tracking.store import open_store
 
@@ -85,15 +87,15 @@ def test_downloaded_bundle_is_the_registered_one_and_a_changed_one_is_refused(ma
     log_bundle(bundle, config)
     with open_store(config) as store:
         version = registry.find_version(store, "cancer", "1")
-        assert registry.download_bundle(store, version, project / "one").digest == bundle.digest
+        assert download_bundle(store, version, project / "one", ANYBODY).digest == bundle.digest
         (stored,) = (file.parent for file in (project / "mlruns" / "artifacts").rglob("model.onnx"))
         (stored / "model.onnx").write_bytes(b"changed")
         with pytest.raises(BundleError, match=r"model\.onnx: sha256"):
-            registry.download_bundle(store, version, project / "two")
+            download_bundle(store, version, project / "two", ANYBODY)
         shutil.rmtree(stored)
         shutil.copytree(trained("poor"), stored)
         with pytest.raises(BundleError, match="the registry holds another bundle than was registered"):
-            registry.download_bundle(store, version, project / "three")
+            download_bundle(store, version, project / "three", ANYBODY)
 
 
 def read_descriptions(store) -> tuple[str, list[str]]:

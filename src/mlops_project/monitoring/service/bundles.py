@@ -21,6 +21,7 @@ from mlops_project.errors import BundleError, MLOpsError, TrackingError
 from mlops_project.proof import prove
 from mlops_project.sandbox import ProofError
 from mlops_project.tracking import registry
+from mlops_project.tracking.download import download_bundle
 from mlops_project.tracking.served import VERSIONS_FOLDER, ServedFolder, parse_number
 from mlops_project.tracking.store import DATABASE_FILE, Store, open_store
 
@@ -72,14 +73,14 @@ class BundleFinder:
         link = self._served(model).find_link(registry.CHAMPION)
         if link is not None:
             return str(parse_number(link))
-        bundles = filter(None, map(_load, self._folders(model)))
+        bundles = filter(None, map(self._load, self._folders(model)))
         return next((name_version(bundle) for bundle in bundles if bundle.metadata.name == model), None)
 
     def _find(self, model: str, version: str) -> Bundle | None:
         cached = self._cache / _safe(model) / _safe(version)
         numbered = (self._served(model).path / VERSIONS_FOLDER).glob(f"{_safe(version)}-*")
         for folder in (cached, *numbered, *self._folders(model)):
-            bundle = _load(folder)
+            bundle = self._load(folder)
             if bundle is not None and (bundle.metadata.name, name_version(bundle)) == (model, version):
                 return bundle if folder == cached else self._keep(bundle, cached)
         return self._ask(lambda store: self._download(store, model, version, cached)) if version.isdigit() else None
@@ -105,18 +106,18 @@ class BundleFinder:
         with self._staged(cached) as staged:
             shutil.copytree(bundle.path, staged, copy_function=_link)
             _place(staged, cached)
-        return _load(cached)
+        return self._load(cached)
 
     def _download(self, store: Store, model: str, version: str, cached: Path) -> Bundle | None:
         with self._staged(cached) as staged:
             try:
-                bundle = registry.download_bundle(store, registry.find_version(store, model, version), staged)
+                bundle = download_bundle(store, registry.find_version(store, model, version), staged, self._config.trust_policy)
             except MLOpsError as error:
                 logger.warning("%s version %s is not to be had: %s", model, version, error)
                 return None
             bundle.note_tracking(model_name=model, model_version=version)
             _place(bundle.path, cached)
-        return _load(cached)
+        return self._load(cached)
 
     @contextlib.contextmanager
     def _staged(self, cached: Path) -> Iterator[Path]:
@@ -127,6 +128,16 @@ class BundleFinder:
         kept = sorted(cached.parent.glob("[!.]*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
         for folder in kept[KEPT:]:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _load(self, folder: Path) -> Bundle | None:
+        """Return the bundle in a folder; None if there is none that is whole, and signed if that is asked for."""
+        if not (folder / METADATA_FILE).exists():
+            return None
+        try:
+            return load_bundle(folder, trust=self._config.trust_policy)
+        except BundleError as error:
+            logger.warning("%s", error)
+            return None
 
     @property
     def has_registry(self) -> bool:
@@ -146,17 +157,6 @@ class BundleFinder:
             self._silent_until = time.monotonic() + RETRY_SECONDS
             logger.warning("the registry is left alone for %.0f s, the folders have the word: %s", RETRY_SECONDS, error)
             return None
-
-
-def _load(folder: Path) -> Bundle | None:
-    """Return the bundle in a folder; None if there is none that is whole."""
-    if not (folder / METADATA_FILE).exists():
-        return None
-    try:
-        return load_bundle(folder)
-    except BundleError as error:
-        logger.warning("%s", error)
-        return None
 
 
 def _place(folder: Path, cached: Path) -> None:

@@ -1,0 +1,185 @@
+"""Record real runs of ``make up`` and ``make demo`` as pictures for the README: ``make recordings``.
+
+What a run prints is kept with the time of each line; Rich draws it, and in the picture the lines appear one after the other as
+they did, quicker by the factor that stands in its last line. Readers who asked for less motion see all lines at once.
+"""
+
+import io
+import itertools
+import os
+import re
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.terminal_theme import MONOKAI
+from rich.text import Text
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+WIDTH = 110  # characters
+SHOWN_SECONDS = 12.0  # that a picture takes from its first line to its last
+STOP_SECONDS = 60.0  # that a run may take to end
+PROJECT = Path("/tmp/project")  # a short name: what is printed has it  # noqa: S108 - made here, and refused if it is there
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What is recorded.
+
+    Attributes
+    ----------
+    name, shown, command
+        Of the picture; what a reader types; and what is run.
+    last
+        The line after which the run is ended, as by Ctrl-C.
+    head, tail
+        How many lines are shown of its beginning and of its end.
+    folded
+        Of lines in a row with this text, two are shown.
+    """
+
+    name: str
+    shown: str
+    command: tuple[str, ...]
+    last: str
+    head: int
+    tail: int
+    folded: str = ""
+
+
+Line = tuple[float, str]  # seconds since the start, and what was printed, with colours
+PYTHON = sys.executable
+RECORDINGS = (
+    Recording("up", "make up", (PYTHON, "-m", "mlops_project.up"), "Ctrl-C stops everything", head=12, tail=12),
+    Recording(
+        "demo", "make demo", (PYTHON, str(ROOT / "examples/demo/demo.py")), "recovered, and all is quiet", head=6, tail=22
+    ),
+)
+
+
+def run(recording: Recording, folder: Path) -> list[Line]:
+    """Run a command in an empty project until its last line; return what it printed.
+
+    Raises
+    ------
+    RuntimeError
+        If it ended before.
+    """
+    (folder / "pyproject.toml").touch()
+    master, slave = os.openpty()  # stdout is a terminal, for colours; stderr is not, so that progress is lines
+    variables = {"COLUMNS": str(WIDTH), "PYTHONUNBUFFERED": "1", "TERM": "xterm-256color"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "MLOPS_"))}
+    started = time.monotonic()
+    process = subprocess.Popen(
+        recording.command, cwd=folder, env=environment | variables, stdout=slave, stderr=subprocess.PIPE, start_new_session=True
+    )
+    os.close(slave)
+    lines: list[Line] = []
+    try:
+        for text in read_lines(master, process):
+            lines.append((time.monotonic() - started, text))
+            if recording.last in text:
+                return lines
+        raise RuntimeError(f"{recording.shown} ended without {recording.last!r}: {lines[-5:]}")
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(STOP_SECONDS)
+        os.close(master)
+
+
+def read_lines(terminal: int, process: "subprocess.Popen[bytes]") -> Iterator[str]:
+    """Yield the lines of both streams as they come, until one of them ends."""
+    assert process.stderr is not None
+    rest = {terminal: b"", process.stderr.fileno(): b""}
+    with selectors.DefaultSelector() as selector:
+        for stream in rest:
+            selector.register(stream, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                try:
+                    read = os.read(key.fd, 65536)
+                except OSError:  # the other side of a terminal was closed
+                    return
+                if not read:
+                    return
+                *whole, rest[key.fd] = (rest[key.fd] + read).split(b"\n")
+                yield from (line.decode().rstrip("\r") for line in whole)
+
+
+def fold(lines: list[Line], text: str) -> list[Line]:
+    """Return the lines, of those in a row that hold the text only the first two, and how many followed."""
+    kept: list[Line] = []
+    for holds, group in itertools.groupby(lines, lambda line: bool(text) and text in line[1]):
+        found = list(group)
+        kept += found[:2] if holds else found
+        if holds and len(found) > 2:
+            kept.append((found[2][0], f"\x1b[2m         … {len(found) - 2} more of these …\x1b[0m"))
+    return kept
+
+
+def draw(recording: Recording, lines: list[Line]) -> str:
+    """Return the picture, SVG."""
+    total = lines[-1][0]
+    lines = fold(lines, recording.folded)
+    left_out = len(lines) - recording.head - recording.tail
+    shown = [(0.0, f"\x1b[1;32m$\x1b[0m \x1b[1m{recording.shown}\x1b[0m"), *lines[: recording.head]]
+    if left_out > 0:
+        shown += [(lines[recording.head][0], f"\x1b[2m  … {left_out} more lines …\x1b[0m")]
+    shown += lines[max(recording.head, len(lines) - recording.tail) :]
+    pace = max(1.0, total / SHOWN_SECONDS)
+    shown += [(total, f"\x1b[2m  {total:.0f} s in all; shown {pace:.0f} times as fast\x1b[0m")]
+    console = Console(width=WIDTH, record=True, file=io.StringIO(), force_terminal=True, legacy_windows=False)
+    delays: list[float] = []
+    for seconds, text in shown:
+        rows = Text.from_ansi(text).wrap(console, WIDTH)
+        for row in rows or [Text()]:
+            console.print(row, highlight=False)
+            delays.append(seconds / pace)
+    picture = console.export_svg(title=recording.shown, theme=MONOKAI, unique_id=recording.name)
+    return animate(picture, recording.name, delays)
+
+
+def animate(picture: str, name: str, delays: list[float]) -> str:
+    """Let each line appear at its time, and ask no other server for a font."""
+    picture = re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)
+    picture = picture.replace("font-family: Fira Code, monospace", "font-family: 'Fira Code', Menlo, Consolas, monospace")
+    rules = [
+        "@keyframes appear { from { opacity: 0 } to { opacity: 1 } }",
+        f".{name}-matrix text {{ animation: appear 1ms both }}",
+    ]
+    rules += [
+        f"[clip-path='url(#{name}-line-{row})'] {{ animation-delay: {delay:.2f}s !important }}"
+        for row, delay in enumerate(delays)
+    ]
+    rules += ["@media (prefers-reduced-motion: reduce) { text { animation: none !important } }"]
+    return picture.replace("</style>", "\n    ".join(["", *rules]) + "\n    </style>", 1)
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice([recording.name for recording in RECORDINGS]))
+def main(names: tuple[str, ...]) -> None:
+    """Record all pictures, or those NAMED."""
+    for recording in RECORDINGS:
+        if names and recording.name not in names:
+            continue
+        PROJECT.mkdir()
+        try:
+            lines = run(recording, PROJECT)
+        finally:
+            shutil.rmtree(PROJECT)
+        file = HERE / f"{recording.name}.svg"
+        file.write_text(draw(recording, lines), encoding="utf-8")
+        click.echo(f"{file.relative_to(ROOT)}: {len(lines)} lines in {lines[-1][0]:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
