@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 FROM_ENVIRONMENT = "env:"
-PASSWORD_VARIABLE = "MODEL_SIGNING_KEY_PASSWORD"  # noqa: S105 - a variable's name
+PASSPHRASE_VARIABLE = "MODEL_SIGNING_KEY_PASSWORD"  # noqa: S105 - a variable's name
 MAX_BYTES = 1 << 20  # of a key file
 PUBLIC = re.compile(r"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
 EXPECTED = "expected Ed25519 or ECDSA on P-256; make a pair with `mlops sign --new-key signing.pem`"
@@ -152,11 +152,11 @@ def load_private_key(text: str, place: str) -> PrivateKey:
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
     except ModuleNotFoundError as error:
         raise ConfigError(MISSING) from error
-    password = os.environ.get(PASSWORD_VARIABLE, "").encode() or None
+    password = os.environ.get(PASSPHRASE_VARIABLE, "").encode() or None
     try:
         key = load_pem_private_key(text.encode(), password)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: a password is missing, or one too many
-        hint = f" (its password is read from {PASSWORD_VARIABLE})" if "password" in str(error).lower() else ""
+        hint = f" (its password is read from {PASSPHRASE_VARIABLE})" if "password" in str(error).lower() else ""
         raise ConfigError(f"trust.signing_key: {show(place)} cannot be read: {show(str(error))}{hint}") from error
     _check_kind(key.public_key())
     return PrivateKey(key)  # type: ignore[arg-type]  # one of the two kinds, as was checked
