@@ -1,4 +1,4 @@
-"""Functions of single numbers: FunctionTransformer of NumPy's own, power transformations."""
+"""Functions of numbers: FunctionTransformer of NumPy's and of somebody's own, power transformations, products."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +10,7 @@ from mlops_project.modeling.export.columns import Columns, join
 from mlops_project.modeling.export.graph import Graph
 from mlops_project.modeling.export.registry import refuse_missing, transformer
 from mlops_project.modeling.export.scalers import add_standard_scaler
+from mlops_project.modeling.export.traced import NotFollowedError, trace
 
 MOST_NODES = 1_000  # products that are nodes of their own, three times as fast; ONNX Runtime takes kilobytes for each
 
@@ -45,15 +46,19 @@ def _divided(logarithm_of: float) -> Callable[[Graph, str], str]:
 FUNCTIONS: dict[str, Callable[[Graph, str], str]] = {
     "absolute": _operator("Abs"),
     "abs": _operator("Abs"),
+    "ceil": _operator("Ceil"),
     "cos": _operator("Cos"),
     "exp": _operator("Exp"),
     "expm1": expm1,
+    "fabs": _operator("Abs"),
+    "floor": _operator("Floor"),
     "log": _operator("Log"),
     "log10": _divided(10.0),
     "log1p": log1p,
     "log2": _divided(2.0),
     "negative": _operator("Neg"),
     "reciprocal": lambda graph, x: graph.add("Div", graph.constant(1.0), x),
+    "rint": _operator("Round"),
     "sign": _operator("Sign"),
     "sin": _operator("Sin"),
     "sqrt": _operator("Sqrt"),
@@ -62,23 +67,40 @@ FUNCTIONS: dict[str, Callable[[Graph, str], str]] = {
 
 
 def add_function(graph: Graph, x: str, function: Any, settings: Any) -> str:
-    """Add a known NumPy function.
+    """Add a function of one column.
 
     Raises
     ------
     ExportError
-        If it is another one, or takes settings.
+        If it cannot be followed.
     """
-    return x if function is None else _known(function, settings)(graph, x)
+    if function is None:
+        return x
+    if isinstance(function, np.ufunc):
+        return _known(function, settings)(graph, x)
+    (result,), _ = _follow(graph, function, settings, [x], None)
+    return result
 
 
 def _known(function: Any, settings: Any) -> Callable[[Graph, str], str]:
-    name = getattr(function, "__name__", type(function).__name__)
-    if not isinstance(function, np.ufunc) or name not in FUNCTIONS or getattr(np, name, None) is not function:
+    name = function.__name__
+    if name not in FUNCTIONS or getattr(np, name, None) is not function:
         raise ExportError(f"the function {name!r} cannot be exported; use one of NumPy's {', '.join(sorted(FUNCTIONS))}")
     if settings:
         raise ExportError(f"the settings {dict(settings)!r} of {name} cannot be exported; leave them out")
     return FUNCTIONS[name]
+
+
+def _follow(graph: Graph, function: Any, settings: Any, columns: list[str], names: Any) -> tuple[list[str], bool]:
+    """Add a function of somebody's own by what it does with a stand-in for the table."""
+    try:
+        return trace(graph, FUNCTIONS, function, settings, columns, names)
+    except NotFollowedError as error:
+        name = getattr(function, "__name__", type(function).__name__)
+        raise ExportError(
+            f"the function {name!r} cannot be exported, it does what has no exact form ({error}); compute with columns, "
+            f"numbers, where and NumPy's {', '.join(sorted(FUNCTIONS))}"
+        ) from error
 
 
 @transformer("sklearn.FunctionTransformer", agreement="1e-15")
@@ -90,9 +112,18 @@ def add_function_transformer(graph: Graph, columns: Columns, step: Any) -> Colum
         raise ExportError("NumPy computes functions of booleans in half precision; make the column an integer")
     if step.validate:
         refuse_missing(graph, columns)
-    function = _known(step.func, step.kw_args)  # before its columns are looked at: a function of one's own takes what it likes
-    value = function(graph, columns.matrix(graph))
-    return Columns.of_matrix(value, len(columns), complete=False, sparse=columns.sparse).overflowing()
+    if isinstance(step.func, np.ufunc):
+        value = _known(step.func, step.kw_args)(graph, columns.matrix(graph))
+        return Columns.of_matrix(value, len(columns), complete=False, sparse=columns.sparse).overflowing()
+    if columns.kinds != {"number"} or columns.sparse:
+        name = getattr(step.func, "__name__", type(step.func).__name__)
+        what = "a sparse matrix" if columns.sparse else "texts or dates"
+        raise ExportError(f"the function {name!r} cannot be exported, it reads {what}; give it columns of numbers only")
+    names = None if step.validate else getattr(step, "feature_names_in_", None)
+    given = [columns.column(graph, place) for place in range(len(columns))]
+    made, is_bool = _follow(graph, step.func, step.kw_args, given, names)
+    result = join(Columns.of_matrix(value, 1, complete=False) for value in made).overflowing()
+    return Columns(result.items, boolean=frozenset(range(len(made)) if is_bool else ()))
 
 
 @transformer("sklearn.PowerTransformer", agreement="1e-14")

@@ -62,6 +62,14 @@ def _one_of(*values: Any) -> Any:
     return st.sampled_from(values)
 
 
+def _waves(x: Any) -> Any:
+    return np.sin(x / 24 * 2 * np.pi)
+
+
+def _shares(x: Any) -> Any:
+    return np.where(x > 1, x / (1 + np.abs(x)), x * 2)
+
+
 scalers = st.one_of(
     st.builds(preprocessing.StandardScaler, with_mean=st.booleans(), with_std=st.booleans()),
     st.builds(preprocessing.MinMaxScaler, feature_range=_one_of((0, 1), (-2, 3)), clip=st.booleans()),
@@ -89,6 +97,7 @@ scalers = st.one_of(
         extrapolation=_one_of("constant", "linear", "continue", "periodic", "error"),
     ),
     st.builds(preprocessing.FunctionTransformer, func=_one_of(None, np.log1p, np.sqrt, np.square, np.abs, np.tanh, np.floor)),
+    st.builds(preprocessing.FunctionTransformer, func=_one_of(_waves, _shares)),
     st.builds(decomposition.PCA, n_components=st.integers(1, 3), whiten=st.booleans()),
     st.builds(decomposition.TruncatedSVD, n_components=st.integers(1, 2)),
     st.builds(feature_selection.SelectKBest, k=st.integers(1, 3)),

@@ -1,0 +1,338 @@
+"""Functions of somebody's own: called once with a stand-in for the table, which writes down what they compute.
+
+Arithmetic, NumPy's functions of single numbers, comparisons, choices and columns are followed, in arrays and in frames. What
+else a function does ends in an error. ``check_parity`` proves that the graph says what the function says, as for any step.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from mlops_project.modeling.export.graph import BOOL, DOUBLE, Graph
+
+
+class NotFollowedError(TypeError):
+    """The function does something that has no node."""
+
+
+Unary = Callable[[Graph, str], str]
+ARITHMETIC = {"add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "true_divide": "Div"}
+COMPARISONS = {
+    "equal": "Equal",
+    "greater": "Greater",
+    "greater_equal": "GreaterOrEqual",
+    "less": "Less",
+    "less_equal": "LessOrEqual",
+}
+LOGIC = {"bitwise_and": "And", "bitwise_or": "Or", "logical_and": "And", "logical_or": "Or"}
+
+
+class Traced(NDArrayOperatorsMixin):
+    """Columns of a table while a function computes with them.
+
+    Parameters
+    ----------
+    graph, unary
+        Where nodes go, and NumPy's functions of single numbers.
+    columns
+        Names of float64 or bool values ``(n_rows, 1)``.
+    names
+        Of a frame's columns; None for an array.
+    flat
+        Whether it is one column without a second dimension.
+    is_bool
+        Whether the values are truth values.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        unary: dict[str, Unary],
+        columns: Sequence[str],
+        names: Sequence[str] | None = None,
+        *,
+        flat: bool = False,
+        is_bool: bool = False,
+    ) -> None:
+        self._graph, self._unary = graph, unary
+        self.parts, self.names = list(columns), None if names is None else list(names)
+        self.flat, self.is_bool = flat, is_bool
+
+    def _like(self, columns: Sequence[str], **changes: Any) -> "Traced":
+        given = {"names": self.names, "flat": self.flat, "is_bool": self.is_bool} | changes
+        return Traced(self._graph, self._unary, columns, **given)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> "Traced":
+        name = ufunc.__name__
+        if method != "__call__" or settings:
+            raise NotFollowedError(f"{name} with {', '.join(settings) or method}")
+        result = self._of_one(name) if len(inputs) == 1 else self._of_two(name, inputs)
+        if result is None:
+            raise NotFollowedError(name)
+        return result
+
+    def _of_one(self, name: str) -> "Traced | None":
+        if name == "isnan":
+            return self._apply(lambda graph, x: graph.add("IsNaN", x), is_bool=True)
+        if name in ("invert", "logical_not") and self.is_bool:
+            return self._apply(lambda graph, x: graph.add("Not", x), is_bool=True)
+        if name in self._unary and not self.is_bool:
+            return self._apply(self._unary[name])
+        return self if name == "positive" else None
+
+    def _of_two(self, name: str, inputs: Sequence[Any]) -> "Traced | None":
+        truths = all(isinstance(value, Traced) and value.is_bool for value in inputs)
+        if name in ("power", "float_power"):
+            return self._power(*inputs)
+        if name in COMPARISONS or name == "not_equal":
+            same = self._both(COMPARISONS.get(name, "Equal"), inputs, is_bool=True)
+            return same._of_one("invert") if name == "not_equal" else same
+        if name in ("maximum", "minimum"):
+            return self._larger(inputs, "GreaterOrEqual" if name == "maximum" else "LessOrEqual")
+        if name in ("remainder", "floor_divide") and not truths:
+            return self._combine(inputs, lambda a, b: divide_whole(self._graph, a, b)[name == "remainder"])
+        operators = LOGIC if truths else ARITHMETIC  # NumPy adds truth values as such
+        return self._both(operators[name], inputs, is_bool=truths, logic=truths) if name in operators else None
+
+    def __array_function__(self, function: Any, types: Any, inputs: Any, settings: Any) -> "Traced":
+        name = function.__name__
+        if name == "where" and len(inputs) == 3:
+            return self._where(*inputs)
+        if name == "clip":
+            return self.clip(*inputs[1:], **settings)
+        if name in ("hstack", "column_stack") or (name == "concatenate" and {**settings} == {"axis": 1}):
+            return self._beside(inputs[0])
+        raise NotFollowedError(name)
+
+    def __getitem__(self, key: Any) -> "Traced":
+        if self.names is not None:
+            return self._choose(key)
+        if not isinstance(key, tuple) or len(key) != 2 or key[0] != slice(None):
+            raise NotFollowedError(f"[{key!r}]")
+        if key[1] is None and self.flat:
+            return self._like(self.parts, flat=False)
+        if self.flat:
+            raise NotFollowedError(f"[{key!r}]")
+        return self._at(key[1])
+
+    def _at(self, places: Any) -> "Traced":
+        chosen = np.arange(len(self.parts))[places]
+        names = None if self.names is None else [self.names[place] for place in np.atleast_1d(chosen)]
+        return self._like([self.parts[place] for place in np.atleast_1d(chosen)], names=names, flat=np.ndim(chosen) == 0)
+
+    def _choose(self, key: Any) -> "Traced":
+        names = self.names or []
+        wanted = [key] if isinstance(key, str) else [*key]
+        if self.flat or not all(name in names for name in wanted):
+            raise NotFollowedError(f"[{key!r}]")
+        return self._at(names.index(key) if isinstance(key, str) else [names.index(name) for name in wanted])
+
+    def __setitem__(self, name: Any, value: Any) -> None:
+        if self.names is None or self.flat or not isinstance(name, str):
+            raise NotFollowedError(f"[{name!r}] =")
+        column = value.parts[0] if isinstance(value, Traced) and len(value.parts) == 1 else self._fill(value)
+        column = self._number(column) if isinstance(value, Traced) and value.is_bool else column
+        if name in self.names:
+            self.parts[self.names.index(name)] = column
+        else:
+            self.parts.append(column)
+            self.names.append(name)
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and name in (self.names or ()):
+            return self._choose(name)
+        raise AttributeError(name)
+
+    def __bool__(self) -> bool:
+        raise NotFollowedError("a decision by a value; use numpy.where")
+
+    def __len__(self) -> int:
+        raise NotFollowedError("the number of rows")
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of a frame's columns."""
+        return list(self.names or ())
+
+    @property
+    def values(self) -> "Traced":
+        """The same as an array."""
+        return self._like(self.parts, names=None)
+
+    @property
+    def iloc(self) -> "Traced":
+        """The same as an array, to choose columns by their places."""
+        return self.values
+
+    def to_numpy(self) -> "Traced":
+        """Return the same as an array."""
+        return self.values
+
+    def copy(self) -> "Traced":
+        """Return the same."""
+        return self._like(self.parts)
+
+    def astype(self, kind: Any) -> "Traced":
+        """Return the same in float64."""
+        if np.dtype(kind) != np.float64 and not (self.is_bool and np.dtype(kind).kind in "iu"):
+            raise NotFollowedError(f"astype({kind})")
+        return self._apply(lambda _, x: self._number(x) if self.is_bool else x, is_bool=False)
+
+    def to_frame(self) -> "Traced":
+        """Return one column as a frame."""
+        return self._like(self.parts, flat=False)
+
+    def reshape(self, *shape: Any) -> "Traced":
+        """Return one column with a second dimension."""
+        if shape not in ((-1, 1), ((-1, 1),)) or len(self.parts) != 1:
+            raise NotFollowedError(f"reshape{shape}")
+        return self._like(self.parts, names=None, flat=False)
+
+    def assign(self, **columns: Any) -> "Traced":
+        """Return a frame with more columns."""
+        result = self.copy()
+        for name, value in columns.items():
+            result[name] = value(result) if callable(value) else value
+        return result
+
+    def drop(self, *, columns: Any) -> "Traced":
+        """Return a frame without some columns."""
+        left = {columns} if isinstance(columns, str) else {*columns}
+        return self._choose([name for name in self.columns if name not in left])
+
+    def fillna(self, value: float) -> "Traced":
+        """Return the same with a number for missing values."""
+        number = self._graph.constant(float(value))
+        return self._apply(lambda graph, x: graph.add("Where", graph.add("IsNaN", x), number, x))
+
+    def clip(self, lower: Any = None, upper: Any = None, **named: Any) -> "Traced":
+        """Return the same within bounds."""
+        result = self
+        low, high = named.get("a_min", named.get("min", lower)), named.get("a_max", named.get("max", upper))
+        if low is not None:
+            result = result._larger((result, low), "GreaterOrEqual")
+        return result if high is None else result._larger((result, high), "LessOrEqual")
+
+    def abs(self) -> "Traced":
+        """Return absolute values."""
+        return self._apply(self._unary["absolute"])
+
+    def pow(self, power: float) -> "Traced":
+        """Return powers."""
+        return self._power(self, power)
+
+    def _apply(self, function: Unary, **changes: Any) -> "Traced":
+        return self._like([function(self._graph, part) for part in self.parts], **changes)
+
+    def _number(self, part: str) -> str:
+        return self._graph.cast(part, DOUBLE)
+
+    def _fill(self, value: Any) -> str:
+        """Return a number once for each row."""
+        if isinstance(value, Traced) or not np.isscalar(value):
+            raise NotFollowedError("values of another shape")
+        return self._graph.full(self.parts[0], [float(value)])  # type: ignore[arg-type]
+
+    def _aligned(self, value: Any, *, logic: bool) -> list[str]:
+        """Return an operand's columns, or one for all."""
+        if not isinstance(value, Traced):
+            numbers = np.asarray(value, np.float64)
+            if numbers.ndim > 1 or (numbers.ndim == 1 and (self.flat or len(numbers) != len(self.parts))):
+                raise NotFollowedError("an array of numbers for each row")
+            return [self._graph.constant(float(number)) for number in np.atleast_1d(numbers)]
+        return [part if logic or not value.is_bool else self._number(part) for part in value.parts]
+
+    def _shaped_as(self, inputs: Sequence[Any]) -> "Traced":
+        """Return the operand whose shape the result has."""
+        traced = [value for value in inputs if isinstance(value, Traced)]
+        if len({value.flat for value in traced}) > 1:
+            raise NotFollowedError("a column and a table in one operation")
+        if len({tuple(value.names) for value in traced if value.names is not None and not value.flat}) > 1:
+            raise NotFollowedError("frames with other columns in one operation")
+        return max(traced, key=lambda value: len(value.parts))
+
+    def _combine(self, inputs: Sequence[Any], join: Callable[..., str], *, logic: bool = False, **changes: Any) -> "Traced":
+        shape = self._shaped_as(inputs)
+        sides = [shape._aligned(value, logic=logic) for value in inputs]
+        width = len(shape.parts)
+        if any(len(side) not in (1, width) for side in sides):
+            raise NotFollowedError("tables of other widths in one operation")
+        full = [side * width if len(side) == 1 else side for side in sides]
+        return shape._like([join(*parts) for parts in zip(*full, strict=True)], **{"is_bool": False} | changes)
+
+    def _both(self, operator: str, inputs: Sequence[Any], *, logic: bool = False, **changes: Any) -> "Traced":
+        return self._combine(inputs, lambda a, b: self._graph.add(operator, a, b), logic=logic, **changes)
+
+    def _larger(self, inputs: Sequence[Any], operator: str) -> "Traced":
+        def join(a: str, b: str) -> str:  # a missing value stays
+            first = self._graph.add("Or", self._graph.add(operator, a, b), self._graph.add("IsNaN", a))
+            return self._graph.add("Where", first, a, b)
+
+        return self._combine(inputs, join)
+
+    def _where(self, condition: Any, first: Any, second: Any) -> "Traced":
+        if not (isinstance(condition, Traced) and condition.is_bool):
+            raise NotFollowedError("where without a condition")
+        chosen = condition._like([condition._number(part) for part in condition.parts], is_bool=False)
+        return self._combine((chosen, first, second), lambda c, a, b: self._graph.add("Where", self._graph.cast(c, BOOL), a, b))
+
+    def _power(self, base: Any, power: Any) -> "Traced":
+        if isinstance(power, Traced) or not np.isscalar(power) or not isinstance(base, Traced) or base.is_bool:
+            raise NotFollowedError("power")
+        known = {2.0: "square", 0.5: "sqrt", -1.0: "reciprocal"}  # as NumPy itself computes these
+        exponent = float(power)  # type: ignore[arg-type]
+        if exponent in known:
+            return base._apply(self._unary[known[exponent]])
+        if not math.isfinite(exponent):
+            raise NotFollowedError("power")
+        return base._apply(lambda graph, x: graph.add("Pow", x, graph.constant(exponent)))
+
+    def _beside(self, parts: Any) -> "Traced":
+        if not all(isinstance(part, Traced) for part in parts) or len({part.flat for part in parts}) > 1 or parts[0].flat:
+            raise NotFollowedError("columns of other shapes side by side")
+        columns = [part._number(name) if part.is_bool else name for part in parts for name in part.parts]
+        return self._like(columns, names=None, flat=False, is_bool=False)
+
+
+def divide_whole(graph: Graph, a: str, b: str) -> tuple[str, str]:
+    """Return the whole quotient and the remainder, which has the divisor's sign, by NumPy's steps."""
+    zero, one = graph.constant(0.0), graph.constant(1.0)
+    rest = graph.add("Mod", a, b, fmod=1)
+    other_sign = graph.add("Xor", graph.add("Less", b, zero), graph.add("Less", rest, zero))
+    turned = graph.add("And", other_sign, graph.add("Not", graph.add("Equal", rest, zero)))
+    quotient = graph.add("Div", graph.add("Sub", a, rest), b)
+    quotient = graph.add("Where", turned, graph.add("Sub", quotient, one), quotient)
+    whole = graph.add("Floor", quotient)
+    above = graph.add("Greater", graph.add("Sub", quotient, whole), graph.constant(0.5))
+    whole = graph.add("Where", above, graph.add("Add", whole, one), whole)
+    return whole, graph.add("Where", turned, graph.add("Add", rest, b), rest)
+
+
+def trace(
+    graph: Graph,
+    unary: dict[str, Unary],
+    function: Callable[..., Any],
+    settings: Any,
+    columns: Sequence[str],
+    names: Sequence[str] | None,
+) -> tuple[list[str], bool]:
+    """Return the columns ``(n_rows, 1)`` that a function makes of some, and whether they are truth values (as 0 and 1).
+
+    Raises
+    ------
+    NotFollowedError
+        If it does something that has no node.
+    """
+    given = Traced(graph, unary, columns, names)
+    try:
+        result = function(given, **dict(settings or {}))
+    except NotFollowedError:
+        raise
+    except Exception as error:  # somebody's own function raises what it likes
+        raise NotFollowedError(f"{type(error).__name__}: {error}") from error
+    if not isinstance(result, Traced) or result.flat:
+        raise NotFollowedError(f"it returns {type(result).__name__ if not isinstance(result, Traced) else 'one flat column'}")
+    return [result._number(part) if result.is_bool else part for part in result.parts], result.is_bool
