@@ -1,9 +1,9 @@
 """What the loop does with bad food and good: ``make bench-loop``. Prints a table.
 
-Fifteen attacks and accidents on labels and rows, and twenty-five healthy retrainings, each played in a project of its own on a
-real table of a package: prediction log, monitor, retraining, gate, registry. Options: ``--worlds diamonds,affairs``,
-``--only TEXT,TEXT``, ``--no-attacks``, ``--no-healthy``, ``--out FILE`` (JSON lines), ``--compare FILE`` (of an earlier run,
-shown beside this one).
+Twenty attacks and accidents on labels, rows and the table, on three real tables of packages, and six healthy retrainings on
+each of six, each played in a project of its own: prediction log, monitor, retraining, gate, registry. Options:
+``--worlds diamonds,affairs``, ``--only TEXT,TEXT``, ``--no-attacks``, ``--no-healthy``, ``--out FILE`` (JSON lines),
+``--compare FILE`` (of an earlier run, shown beside this one).
 """
 
 import argparse
@@ -20,7 +20,7 @@ from benchmarks.loop.report import render
 from benchmarks.loop.worlds import LOADERS, World, load_world
 
 BUILD = Path("build/benchmarks/loop").absolute()
-ATTACKED = ("diamonds", "affairs")
+ATTACKED = ("diamonds", "affairs", "insurance")
 
 
 def parse_options() -> argparse.Namespace:

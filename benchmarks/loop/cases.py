@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from benchmarks.loop.worlds import World
 from benchmarks.monitor.tables import TARGET
@@ -31,7 +32,7 @@ class Case:
     healthy
         Whether the loop must go on.
     change
-        What happens to the project before the last retraining: ``table`` (its rows are drawn anew), or nothing.
+        What happens to the project's table before the last retraining, see ``change_table``; or nothing.
     judge
         Which rows of those that nobody saw show the harm.
     """
@@ -180,6 +181,74 @@ def repeat_answers(world: World, rng: np.random.Generator) -> Rows:
     return send(world, rng).assign(source="echo")
 
 
+def flip_boundary(world: World, rng: np.random.Generator) -> Rows:
+    """Who can ask the model sends the rows of which it is least sure, a fifth of all, and turns their labels over."""
+    frame = send(world, rng)
+    known, rows = (
+        pd.get_dummies(part.drop(columns=TARGET)).astype(float) for part in (world.table, frame[world.table.columns])
+    )
+    model = HistGradientBoostingClassifier(max_iter=50, random_state=0).fit(known, world.table[TARGET])
+    sure = model.predict_proba(rows.reindex(columns=known.columns, fill_value=0.0)).max(axis=1)
+    chosen = sure <= np.quantile(sure, 0.2)
+    frame.loc[chosen, "label"] = _flip(world, frame.loc[chosen, "label"])
+    frame.loc[chosen, "source"] = "crowd"
+    return frame.assign(batch=frame["source"] + "-" + frame["window"].astype(str))
+
+
+def send_second_table(world: World, rng: np.random.Generator) -> Rows:
+    """Four of ten rows are another shop's: the same columns, values that do not go together, labels by another rule."""
+    frame = send(world, rng)
+    chosen = rng.random(len(frame)) < 0.4
+    features = [name for name in world.table.columns if name != TARGET]
+    for name in features:
+        frame.loc[chosen, name] = rng.permutation(frame.loc[chosen, name].to_numpy())
+    numbers = [name for name in features if frame[name].dtype.kind in "fi" and name != world.number]
+    other = frame.loc[chosen, numbers[0] if numbers else world.number].rank(pct=True)
+    frame.loc[chosen, "label"] = np.where(other > 0.5, world.classes[0], world.classes[-1])
+    frame.loc[chosen, "source"] = "shop-b"
+    return frame.assign(batch=frame["source"] + "-" + frame["window"].astype(str))
+
+
+def flood(world: World, rng: np.random.Generator) -> Rows:
+    """One client sends six of ten rows, of its own few kinds, a third of them labelled as it likes."""
+    kinds = world.traffic.sample(120, random_state=5)
+    many = kinds.sample(len(world.traffic) * 6 // 10, replace=True, random_state=6)
+    for name in many.columns:
+        if many[name].dtype.kind == "f" and name != TARGET:
+            many[name] = many[name] + 0.02 * float(world.table[name].std()) * rng.standard_normal(len(many))
+    rest = world.traffic.iloc[: len(world.traffic) - len(many)].assign(own=False)
+    rows = pd.concat([rest, many.assign(own=True)]).sample(frac=1, random_state=7)
+    frame = send(world, rng, rows)
+    own = frame.pop("own").to_numpy(bool)
+    wrong = own & (rng.random(len(frame)) < 1 / 3)
+    frame.loc[wrong, "label"] = _flip(world, frame.loc[wrong, "label"])
+    frame.loc[own, "source"] = "big-client"
+    return frame.assign(batch=frame["source"] + "-" + frame["window"].astype(str))
+
+
+def change_table(world: World, change: str) -> Rows:
+    """Return the project's table after a change.
+
+    ``anew``: other rows, some of which nobody saw; ``relabelled``: three labels of a hundred are turned over; ``poisoned``: a
+    fifth more rows with labels turned over; ``grown``: the rows of the first six windows were written into it, and a column.
+    """
+    table = world.table
+    if change == "anew":
+        return pd.concat([table, world.unseen.head(50)]).iloc[5:].sample(frac=1, random_state=11)
+    if change == "relabelled":
+        chosen = table.sample(frac=0.03, random_state=12).index
+        return table.assign(**{TARGET: table[TARGET].mask(table.index.isin(chosen), _flip(world, table[TARGET]))})
+    if change == "poisoned":
+        more = table.sample(frac=0.2, random_state=13)
+        for name in more.columns:
+            if more[name].dtype.kind == "f" and name != TARGET:
+                more[name] = more[name] * (1 + 0.05 * np.sin(np.arange(len(more))))
+        return pd.concat([table, more.assign(**{TARGET: _flip(world, more[TARGET])})])
+    written = world.traffic.iloc[: len(world.traffic) * 6 // WINDOWS]
+    grown = pd.concat([table, written]).sample(frac=1, random_state=14)
+    return grown.assign(entered_by=np.where(np.arange(len(grown)) % 3, "till", "desk"))
+
+
 def _show_trigger(world: World) -> Rows:
     return world.unseen.assign(**{world.number: 7.5 * float(world.table[world.number].max())})
 
@@ -238,7 +307,12 @@ ATTACKS = (
     Case("copied sources", copy_sources),
     Case("slow poisoning of one segment", poison_segment, judge=_show_segment),
     Case("schema change", change_schema),
-    Case("digest change", send, change="table"),
+    Case("digest change", send, change="anew"),
+    Case("labels of the table turned over", send, change="relabelled"),
+    Case("table grew by turned labels", send, change="poisoned"),
+    Case("labels near the boundary turned over", flip_boundary),
+    Case("rows of a second table", send_second_table),
+    Case("one client sends 60 %", flood),
     Case("a number stands still", stand_still),
     Case("answers sent back as labels", repeat_answers),
 )
@@ -248,4 +322,5 @@ HEALTHY = (
     Case("other rows are asked", change_rows, healthy=True),
     Case("three labels of ten, late", label_some, healthy=True),
     Case("two deliveries", deliver_twice, healthy=True),
+    Case("the table grew", change_rule, healthy=True, change="grown"),
 )

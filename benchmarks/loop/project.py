@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from msgspec.structs import replace
 
-from benchmarks.loop.cases import WINDOWS, Case
+from benchmarks.loop.cases import WINDOWS, Case, change_table
 from benchmarks.loop.worlds import World
 from benchmarks.monitor.tables import TARGET
 from mlops_project.bundle import Bundle, load_bundle
@@ -138,10 +138,9 @@ class Project:
                     outcome.retrainings += 1
                     self._ends.append(now)
                     self._retrain(cause.key, outcome)
-        if case.change == "table":
-            both = pd.concat([self.world.table, self.world.unseen.head(50)])
-            both.sample(frac=1, random_state=11).to_csv(self.root / "table.csv", index=False)
-        if outcome.result != "promoted":
+        if case.change:
+            change_table(self.world, case.change).to_csv(self.root / "table.csv", index=False)
+        if outcome.result != "promoted" or case.change:
             self._retrain("schedule:end", outcome)
         outcome.promoted = self._find_champion() != 1
         unseen = case.judge(self.world)

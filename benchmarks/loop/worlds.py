@@ -62,19 +62,25 @@ def _load_default() -> pd.DataFrame:
     return frame.rename(columns={"default": TARGET}).rename(columns=lambda name: str(name).strip("' "))
 
 
+def _load_insurance() -> pd.DataFrame:
+    frame = pd.read_csv(FOLDER / "resources/rdata/csv/Ecdat/HI.csv", index_col=0)
+    return frame.drop(columns=["hhi2", "wght"]).rename(columns={"whi": TARGET})
+
+
 LOADERS: dict[str, tuple[Callable[[], pd.DataFrame], str, str, str]] = {
     "diamonds": (_load_diamonds, "carat", "color", "J"),
     "affairs": (load_affairs, "rate_marriage", "occupation", "professional"),
     "visits": (load_visits, "disea", "health", "fair"),
     "default": (_load_default, "balance", "student", "Yes"),
     "prices": (_load_prices, "carat", "color", "J"),
+    "insurance": (_load_insurance, "experience", "education", ">16years"),
 }
 
 
 def load_world(name: str, *, seed: int = 0) -> World:
     """Read a table and cut it."""
     load, number, category, segment = LOADERS[name]
-    if name in ("diamonds", "default", "prices"):
+    if name in ("diamonds", "default", "prices", "insurance"):
         install()
     frame = load().sample(frac=1, random_state=seed).reset_index(drop=True)
     ends = np.cumsum([TABLE_ROWS, TRAFFIC_ROWS, JUDGE_ROWS])

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from examples.demo.machines import make_machines
 from mlops_project.monitoring.results import Evaluation
 from mlops_project.monitoring.store import EvaluationStore
 from mlops_project.prediction_log.reader import Counts, LogReader, Window
+from tests.accounts import ask_account
 from tests.servers import free_port, plain_environment, wait_for, write_mlflow_tables
 
 MODEL = "machines"
@@ -171,6 +173,10 @@ class Loop:
         """Return how many predictions, and how many with a label, are in the Parquet log."""
         window = Window(MODEL, datetime(2026, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
         return LogReader(str(self.folder / "artifacts" / "monitoring")).count(window)
+
+    def read_account(self) -> Counter[str]:
+        """Return what the monitor says became of every row."""
+        return ask_account(self.address("monitor"))
 
     @contextlib.contextmanager
     def _store(self) -> Iterator[Any]:

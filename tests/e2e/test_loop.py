@@ -78,6 +78,8 @@ def check_nothing_lost(loop: Loop, *runs: Sent, kills: int = 0) -> None:
     # Whoever was killed or interrupted may have logged one request whose answer nobody saw; it was then sent again.
     assert rows <= logged.rows <= rows + BATCH * (len(runs) + kills)
     assert logged.labelled == labels
+    loop.wait(lambda: sum(loop.read_account().values()) == loop.count_logged().rows, 60, "account of every row")
+    assert {*loop.read_account()} <= {"evaluated", "waiting", "late"}
     assert [run.refused for run in runs] == [{}] * len(runs)
 
 
@@ -96,7 +98,9 @@ def test_change_of_the_rule_ends_with_a_new_champion_that_copes_with_it(start):
     assert after.accuracy["1"] < 0.7  # the first rows of version 2 are of the same world
     assert after.accuracy[version] > after.accuracy["1"] + 0.1
     old, new = loop.read_evaluations("1"), loop.read_evaluations(version)
-    lost = [item for item in old if item.performance.lost][-1]  # in the first one most labels may be from before the change
+    # the window that the retraining was for: in the first lost one most labels may be from before the change
+    lost = next(item for item in old if any(alert.name == "performance-loss" for alert in item.firing))
+    assert lost.performance.lost
     assert lost.performance.label_delay_seconds >= LABEL_DELAY_SECONDS
     assert new[-1].performance.live[0].low > lost.performance.live[0].high  # by more than chance
     assert {"retraining-started", "rollback-check", "recovered"} <= {item.get("kind") for item in loop.read_history()}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.accounts import ask_account
 from tests.e2e.watching import BATCH, SEGMENTS, Traffic, ask, look, monitor, read_evaluations
 from tests.servers import free_port, model_server, wait_until
 
@@ -84,9 +85,11 @@ def test_service_killed_and_started_again_evaluates_every_row_once(traffic):
             process.send_signal(signal.SIGKILL)
             process.wait(10)
         traffic.send(120)
-    with monitor(project):
+    with monitor(project) as (_, address):
         traffic.send(60)
         wait_until(lambda: traffic.sent - sum(item.rows for item in read_evaluations(project)) < 60, 60)
+        wait_until(lambda: sum(ask_account(address).values()) == traffic.sent, 60)
+        assert {*ask_account(address)} <= {"evaluated", "waiting"}
     check_windows(project)
     seen = sum(item.rows for item in read_evaluations(project))
     assert traffic.sent - 60 < seen <= traffic.sent
@@ -116,6 +119,7 @@ def test_alert_fires_after_two_windows_shows_in_metrics_and_survives_a_restart(t
         assert status["problems"] == {}
         alerts = {alert["name"]: alert["firing"] for alert in status["evaluations"]["breast-cancer"]["alerts"]}
         assert alerts["data-drift"]
+        wait_until(lambda: sum(ask_account(address).values()) == traffic.sent, 30)
         process.send_signal(signal.SIGTERM)
         assert process.wait(8) == 0
 
@@ -140,6 +144,7 @@ def test_mlflow_that_is_down_does_not_stop_the_watch_and_misses_nothing(traffic,
     database = {"MLFLOW_TRACKING_URI": f"sqlite:///{project}/mlflow.db"}
     with monitor(project, *options, **database) as (_, address):
         assert json.loads(ask(f"{address}/status"))["problems"] == {}
+        wait_until(lambda: sum(ask_account(address).values()) == traffic.sent, 30)
     from mlflow import MlflowClient
 
     client = MlflowClient(database["MLFLOW_TRACKING_URI"])

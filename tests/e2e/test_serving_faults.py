@@ -9,10 +9,12 @@ import statistics
 import subprocess
 import time
 import urllib.request
+from collections import Counter
 
 import psutil
 import pytest
 
+from tests.accounts import read_project_account
 from tests.load import Answers, build_request, keep_asking, read_response, read_row
 from tests.log_files import read_segment
 from tests.servers import find_alive, model_server, plain_environment, read_command
@@ -48,6 +50,19 @@ def read_metrics(server) -> str:
         return response.read().decode()
 
 
+def check_account(project, *answers: Answers, unseen: int = 0) -> Counter[str]:
+    """Check that every answered row is in a window, waits for one or is counted by reason; return how many of each.
+
+    Parameters
+    ----------
+    unseen
+        How many further rows may have been logged, whose answer nobody saw.
+    """
+    found, sent = read_project_account(project), sum(len(item.ids) for item in answers)
+    assert sent <= sum(found.values()) <= sent + unseen
+    return found
+
+
 def workers_of(server) -> list[psutil.Process]:
     """Return the processes that answer: they hold the listening socket, and are not the first."""
     family = psutil.Process(server.process.pid).children(recursive=True)
@@ -80,6 +95,7 @@ def test_killed_worker_loses_no_acknowledged_prediction_and_comes_back(trained_p
             if line.startswith("mlflow_predictions_total{")
         )
         assert len(answers.ids) <= total <= len(answers.ids) + 16
+    check_account(trained_project, answers, unseen=8 * 2)
 
 
 def test_workers_of_a_killed_supervisor_end_and_give_up_the_port(trained_project):
@@ -109,6 +125,7 @@ def test_sigterm_under_load_fails_no_request(trained_project):
     assert answers.refused > 0  # the port was closed
     assert set(answers.ids) <= {record.about.id for record in read_log(trained_project)}
     assert not list((trained_project / "logs" / "predictions").glob("*.open"))
+    check_account(trained_project, answers)
 
 
 def test_server_ends_in_time_although_a_client_never_finishes(trained_project):
@@ -197,6 +214,7 @@ def test_overload_is_refused_with_retry_after_and_accepted_requests_stay_quick(t
 
         assert asyncio.run(look())["retry-after"] == "1"
         assert 'mlops_requests_refused_total{reason="overload"}' in read_metrics(server)
+    check_account(trained_project, calm, storm, unseen=60)  # of those that `look` asked, who were answered is not noted
 
 
 def test_full_disk_costs_log_records_and_no_answer(trained_project):
@@ -222,6 +240,8 @@ def test_full_disk_costs_log_records_and_no_answer(trained_project):
         psutil.Process(server.process.pid).rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
         more = run_load(server.port, request, wait)
         assert set(more.ids) <= {record.about.id for record in read_log(trained_project)}  # there is room again
+    found = check_account(trained_project, answers, more)
+    assert found["unlogged"] == lost
 
 
 def test_models_swap_under_load_without_a_failed_request(trained_project):
@@ -242,6 +262,7 @@ def test_models_swap_under_load_without_a_failed_request(trained_project):
         assert answers.failures == []
         assert answers.statuses.keys() == {200}
         assert len(answers.versions) == 3
+    check_account(trained_project, answers)
 
 
 def test_workers_share_metrics_and_latency_of_one_connection_does_not_stall(trained_project):

@@ -119,6 +119,19 @@ def test_rows_the_server_could_not_log_are_counted_by_its_next_segment(world, wr
     assert world.count_rows() == {"evaluated": 2 * ROWS, "unlogged": 7}
 
 
+def test_rows_the_server_could_not_log_are_counted_though_it_ends_without_another_segment(world, writer):
+    world.log_rows(ago(10), writer=writer)
+    writer.unlogged += 7
+    world.sent[world.config.root] += 7
+    writer.close()
+    (last,) = [file for file in world.log.glob("*.log") if not file.stat().st_size]
+    assert last.stem.endswith(f"-r{ROWS}-u7")
+    writer.close()
+    assert len([*world.log.glob("*.log")]) == 2  # it is told once
+    world.look()
+    assert world.count_rows() == {"evaluated": ROWS, "unlogged": 7}
+
+
 def test_last_rows_of_a_version_are_evaluated_after_its_successor_took_over(world, successor):
     first = world.version
     world.log_rows(ago(30))

@@ -15,6 +15,7 @@ from mlops_project.monitoring.windows import MARGIN
 from mlops_project.prediction_log.records import About
 from mlops_project.prediction_log.writer import LogWriter
 from mlops_project.train import train
+from tests.accounts import count_rows
 from tests.integration.tracking.production import write_project
 
 MINUTE = timedelta(minutes=1)
@@ -89,12 +90,7 @@ class World:
 
     def count_rows(self) -> dict[str, int]:
         """Return what the monitor says became of all rows: ``evaluated``, ``waiting``, and each reason for missing ones."""
-        found: Counter[str] = Counter()
-        for item in self.status["rows"].values():
-            for kind in ("evaluated", "waiting"):
-                found[kind] += sum(item.get(kind, {}).values())
-            found.update(item["missing"])
-        return {name: count for name, count in found.items() if count}
+        return dict(count_rows(self.status["rows"]))
 
 
 def make_world(root: Path, *overrides: str) -> Bundle:

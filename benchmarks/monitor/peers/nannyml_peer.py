@@ -1,7 +1,8 @@
 """NannyML with its defaults: univariate drift and reconstruction error, and realised ROC AUC where there are labels.
 
-Its thresholds come from chunks of the reference. They are as large as the windows if the reference holds ten of them, else
-its default: a tenth of the reference, which can only make larger windows quieter. A window is one chunk in any case.
+Its thresholds come from chunks of the reference. They are as large as the windows (as the middle one, if windows differ) if
+the reference holds ten of them, else its default: a tenth of the reference, which can only make larger windows quieter. A
+window is one chunk in any case.
 """
 
 from typing import Any
@@ -38,22 +39,28 @@ def read(file: str, job: dict) -> pd.DataFrame:
     return frame
 
 
+def calculate(calculator: Any, windows: list[pd.DataFrame]) -> list[bool]:
+    """Return the alarm of each of some windows of one size."""
+    calculator.chunker = SizeBasedChunker(chunk_size=len(windows[0]))
+    found = calculator.calculate(pd.concat(windows, ignore_index=True)).filter(period="analysis").to_df()
+    columns = [column for column in found.columns if column[-1] == "alert"]
+    return [bool(alarm) for alarm in found[columns].any(axis=1)]
+
+
 def answer(job: dict) -> list[dict[str, Any]]:
     """Judge all windows as chunks of one table."""
     reference = read(job["reference"], job)
     windows = [read(file, job) for file in job["windows"]]
-    rows = len(windows[0])
+    rows = sorted(map(len, windows))[len(windows) // 2]
     calculators = build(job, rows if len(reference) >= CHUNKS * rows else None)
     for calculator in calculators.values():
         calculator.fit(reference)
-        calculator.chunker = SizeBasedChunker(chunk_size=rows)
     if job.get("timed"):
-        return time_each(nannyml=lambda: [calculator.calculate(windows[0]) for calculator in calculators.values()])
-    alarms: dict[str, list[bool]] = {}
-    for name, calculator in calculators.items():
-        found = calculator.calculate(pd.concat(windows, ignore_index=True)).filter(period="analysis").to_df()
-        columns = [column for column in found.columns if column[-1] == "alert"]
-        alarms[name] = [bool(alarm) for alarm in found[columns].any(axis=1)]
+        return time_each(nannyml=lambda: [calculate(calculator, windows[:1]) for calculator in calculators.values()])
+    groups = [windows] if len(set(map(len, windows))) == 1 else [[window] for window in windows]
+    alarms = {
+        name: [alarm for group in groups for alarm in calculate(calculator, group)] for name, calculator in calculators.items()
+    }
     return [{name: alarms[name][index] for name in alarms} for index in range(len(windows))]
 
 

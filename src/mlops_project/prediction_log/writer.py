@@ -69,6 +69,7 @@ class LogWriter:
         self._opened_at = 0.0
         self._segments = self._in_segment = 0
         self._writer, self._begun = draw_writer(), (0, 0)  # rows and unlogged ones before the open segment
+        self._told = 0  # unlogged rows, by the name of the last segment that was closed
         self._is_stuck = False
         self._marker = secrets.token_bytes(MARKER_BYTES)
         self._host = socket.gethostname().partition(".")[0] or "host"
@@ -152,23 +153,32 @@ class LogWriter:
         return file, descriptor
 
     def close(self) -> None:
-        """Close the segment that is being written, if any."""
+        """Close the segment that is being written, if any, and tell of the rows that could not be written."""
         with self._lock:
             self._close()
             if self._is_stuck:
                 self.missing += self._in_segment
                 self._let_go()
+            self._tell()
 
     def _close(self) -> None:
         self._check()
         if self._file is None or self._is_stuck:
             return
         with contextlib.suppress(OSError):
-            if self._size:
+            if self._size or self._begun[1] > self._told:  # an empty one tells by its name of rows that are not there
                 self._file.rename(self._file.with_suffix(CLOSED))
+                self._told = self._begun[1]
             else:
                 self._file.unlink()
         self._let_go()
+
+    def _tell(self) -> None:
+        """Leave an empty segment whose name says how many rows could not be written: perhaps no other one follows."""
+        if self._file is None and self.unlogged > self._told:
+            with contextlib.suppress(OSError):
+                self._start_segment()
+                self._close()
 
     def _let_go(self) -> None:
         os.close(self._descriptor)
@@ -180,6 +190,7 @@ class LogWriter:
             self._check()
             if self._file is not None and time.monotonic() - self._opened_at > self.settings.segment_seconds:
                 self._close()
+                self._tell()
 
     # --- what others do to the segment ---
 

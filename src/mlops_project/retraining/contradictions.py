@@ -73,6 +73,33 @@ def find_bad_witnesses(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
+def find_bad_growth(evidence: Evidence) -> Iterator[Finding]:
+    """Yield whether the labels of the table's new rows contradict the champion, and those of the predictions do not."""
+    if evidence.new_rows is None or len(evidence.new_rows.truth) < MIN_GROUP:
+        return
+    new, others = evidence.compare(evidence.new_rows), float(evidence.surprise[0].excess.mean())
+    share, n_rows = float(new.excess.mean()), len(new.contradicts)
+    by_chance = min(1.0, float(new.expected.mean()) + max(0.0, others))
+    p_value = float(binom.sf(int(new.contradicts.sum()) - 1, n_rows, by_chance))
+    if share >= LEAST_EXCESS and others <= _find_limit(share, evidence) and p_value < ERROR:
+        yield Finding(
+            code="new-rows-contradict",
+            seen=f"the table has {n_rows:,} new rows, and {new.contradicts.mean():.0%} of their labels contradict version "
+            f"{evidence.version}; {new.expected.mean():.0%} were to be expected, and the labelled predictions do so in "
+            f"{max(0.0, others):.0%} beyond that",
+            why="the world is the same for both, so one of them is labelled wrongly, and the predictions are those that judge",
+            cure="look at how the new rows of the table came by their labels",
+            severity="error",
+        )
+
+
+def _find_limit(share: float, evidence: Evidence) -> float:
+    """Return how much all others may contradict beside a group that does: what is expected is known from so many rows only."""
+    held_out = evidence.surprise[1]
+    luck = 2 * float(np.sqrt(held_out.variance.mean() / len(held_out.excess)))
+    return max(0.03, REST_SHARE * share) + luck
+
+
 def find_bad_regions(evidence: Evidence) -> Iterator[Finding]:
     """Yield small regions of a feature whose labels contradict the champion, where everywhere else they agree with it."""
     for found in _judge(evidence, [*_list_regions(evidence)])[:1]:
@@ -115,7 +142,7 @@ def _judge(evidence: Evidence, groups: list[Group]) -> list[Excess]:
         by_chance = min(1.0, float(labelled.expected[group.rows].mean()) + usual + max(0.0, others))
         n_rows, count = int(group.rows.sum()), int(labelled.contradicts[group.rows].sum())
         p_value = float(binom.sf(count - 1, n_rows, by_chance)) * len(groups)
-        if share >= LEAST_EXCESS and others <= max(0.03, REST_SHARE * share) and p_value < ERROR:
+        if share >= LEAST_EXCESS and others <= _find_limit(share, evidence) and p_value < ERROR:
             found.append(Excess(group, share, max(0.0, others), p_value))
     return sorted(found, key=lambda item: -item.share * np.sqrt(item.group.rows.sum()))
 

@@ -30,9 +30,9 @@ class Evidence:
     n_learned
         How many of them, the oldest, are to be learned from; the others judge.
     labelled, held_out
-        The same rows, and the table's held-out ones, with the champion's answers.
+        The same rows, and those held out when the champion was made, with the champion's answers.
     training, training_truth
-        Features of the table's training rows, and their truth as ``encode_target`` gives it.
+        Features of the rows that the champion learned from the table, and their truth as ``encode_target`` gives it.
     contract
         The champion's.
     version
@@ -41,9 +41,9 @@ class Evidence:
         Share of all predictions from the oldest labelled one to the newest that have a label; None if it is not known.
     answers
         Mean probability of each class over all predictions of that time, labelled or not; None if that is not known.
-    new_held_out
-        Which held-out rows the champion's table did not have; None if it had them all. Predictions are often written into the
-        table later.
+    new_rows
+        All rows of the table that the champion's did not have, with the champion's answers; None if there are none.
+        Predictions are often written into the table later.
     """
 
     rows: ProductionRows
@@ -56,7 +56,7 @@ class Evidence:
     version: str
     coverage: float | None = None
     answers: Floats | None = None
-    new_held_out: Mask | None = None
+    new_rows: HeldOut | None = None
 
     @cached_property
     def is_judged(self) -> Mask:
@@ -68,6 +68,10 @@ class Evidence:
     def surprise(self) -> "tuple[Surprise, Surprise]":
         """How the labels of the labelled and of the held-out rows fit what the champion says."""
         return _compare(self.labelled, self), _compare(self.held_out, self)
+
+    def compare(self, rows: HeldOut) -> "Surprise":
+        """Return how the labels of rows fit what the champion says."""
+        return _compare(rows, self)
 
     def name_rows(self, chosen: Mask) -> str:
         """Return the prediction ids of some of the rows, for a sentence."""

@@ -148,18 +148,29 @@ def decide_retraining(
     if not is_enough(verdict, gates):
         advice = {"unclear": "; more labels will tell", "not_worse": "; gates.require asks for better"}
         return Decision(promote=False, verdict=verdict, reason=reason + advice.get(verdict, ""), comparison=figures)
-    guard = _guard(recent, held_out, task, gates, forgetting, seed)
+    guard = _guard(recent, held_out, task, gates, forgetting, seed, is_better=verdict == "better")
     return Decision(guard.promote, verdict if guard.promote else guard.verdict, f"{reason}. {guard.reason}", figures)
 
 
-def _guard(recent: Pair, held_out: Pair, task: Task, gates: GatesConfig, forgetting: float, seed: int) -> Decision:
-    """Ask the fixed held-out rows, which tell a lesson that is new from one that is wrong."""
+def _guard(
+    recent: Pair, held_out: Pair, task: Task, gates: GatesConfig, forgetting: float, seed: int, *, is_better: bool
+) -> Decision:
+    """Ask the fixed held-out rows, which tell a lesson that is new from one that is wrong.
+
+    Parameters
+    ----------
+    is_better
+        Whether the challenger is better on the newest rows, and not only no worse.
+    """
     changed, change = _find_change(recent.champion, held_out.champion, task, gates, seed)
     if not changed:
         verdict, figures = compare(*held_out, task, gates, seed=seed)
         reason = f"held-out rows ({change}): {say(verdict, figures)}"
         refused = verdict == "worse"
         return Decision(not refused, verdict, f"{reason}; {BY_HAND}" if refused else reason)
+    if not is_better:  # with it the loss would become the reference, and no alert would tell of it any more
+        reason = f"{change}; the challenger does no better there, so nothing of the change was learned"
+        return Decision(promote=False, verdict="unclear", reason=f"{reason}: more labels will tell, or the labels are wrong")
     name = "r2" if task == "regression" else "accuracy"
     before, after = (compute_metric(name, scored, task) for scored in (held_out.champion, held_out.challenger))
     reason = f"held-out rows ({change}): {TITLES[name]} falls from {before:.4f} to {after:.4f}"

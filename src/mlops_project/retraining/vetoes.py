@@ -7,6 +7,8 @@ good in the configuration (``checks.accept``).
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from mlops_project.bundle import Bundle
 from mlops_project.config import Config
 from mlops_project.errors import ContractError, MLOpsError
@@ -92,18 +94,30 @@ def _gather(
     config: Config, champion: Bundle, version: str, labelled: Labelled, n_learned: int, split: "Split"
 ) -> Evidence | None:
     """Let the champion answer both sorts of rows; None if it cannot, which the gate will tell."""
-    contract, rows = champion.contract, labelled.rows
+    contract, rows, names = champion.contract, labelled.rows, [*champion.contract.names]
     try:
         runtime = load_runtime(champion, config.proof)
-        ours = HeldOut.predict(runtime, rows.features[[*contract.names]], encode_target(rows.target, contract))
-        theirs = split.test_features[[*contract.names]]
-        held_out = HeldOut.predict(runtime, theirs, encode_target(split.test_target, contract))
-        training, known = split.train_features[[*contract.names]], encode_target(split.train_target, contract)
+        ours = HeldOut.predict(runtime, rows.features[names], encode_target(rows.target, contract))
+        known, new = split.part_known(held_out=True)
+        training, more = split.part_known(held_out=False)
+        held_out = HeldOut.predict(runtime, known[0][names], encode_target(known[1], contract))
+        features, target = pd.concat([new[0], more[0]]), pd.concat([new[1], more[1]])
+        written = HeldOut.predict(runtime, features[names], encode_target(target, contract)) if len(target) else None
+        truth = encode_target(training[1], contract)
     except (ContractError, KeyError, ValueError):
         return None
-    new = split.find_new(split.test_features.index)
     return Evidence(
-        rows, n_learned, ours, held_out, training, known, contract, version, labelled.coverage, labelled.answers, new
+        rows,
+        n_learned,
+        ours,
+        held_out,
+        training[0][names],
+        truth,
+        contract,
+        version,
+        coverage=labelled.coverage,
+        answers=labelled.answers,
+        new_rows=written,
     )
 
 
@@ -118,6 +132,7 @@ def look(evidence: Evidence) -> Iterator[Finding]:
         return
     yield from label_checks.find_selective_labels(evidence)
     yield from label_checks.find_echo(evidence)
+    yield from contradictions.find_bad_growth(evidence)
     alone = [*contradictions.find_bad_witnesses(evidence), *contradictions.find_bad_regions(evidence)]
     yield from alone
     if not alone:

@@ -15,6 +15,7 @@ from mlops_project.tables.known_rows import HELD_OUT, LEARNED, Growth, KnownRows
 from mlops_project.tables.table import Table
 
 Rows = npt.NDArray[np.intp]
+Side = tuple[pd.DataFrame, "pd.Series[Any]"]  # features and target
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,12 @@ class Split:
         if self.growth is None or not self.growth.is_comparable:
             return np.zeros(len(rows), bool)
         return self.growth.is_new[rows]
+
+    def part_known(self, *, held_out: bool) -> "tuple[Side, Side]":
+        """Return the rows of one side that the model knows which it was compared with, and those that are new to it."""
+        features, target = (self.test_features, self.test_target) if held_out else (self.train_features, self.train_target)
+        new = self.find_new(features.index)
+        return (features[~new], target[~new]), (features[new], target[new])
 
     def without_training_features(self) -> "Split":
         """Return the split without the features that were learned from, to give their memory back."""

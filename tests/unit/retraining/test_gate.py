@@ -45,6 +45,14 @@ def test_inverted_labels_are_refused_because_the_challenger_forgets_the_held_out
     assert "decide yourself: --force promotes it" in decision.reason
 
 
+def test_changed_world_in_which_the_challenger_does_no_better_keeps_the_champion():
+    """It would make the loss the reference that later windows are compared with."""
+    decision = decide(pair(0.52, 0.5, 3000, 1), pair(1, 1, 400, 5))
+    assert (decision.promote, decision.verdict) == (False, "unclear")
+    assert "newest labelled rows: not worse" in decision.reason
+    assert "nothing of the change was learned: more labels will tell, or the labels are wrong" in decision.reason
+
+
 def test_unchanged_world_refuses_what_is_worse_on_the_held_out_rows():
     decision = decide(pair(1.2, 0.9, 600, 1), pair(0.2, 0.9, 600, 5))
     assert (decision.promote, decision.verdict) == (False, "worse")

@@ -5,7 +5,7 @@ import pytest
 
 from mlops_project.retraining import contradictions, label_checks
 from mlops_project.retraining.vetoes import VetoError, look
-from tests.unit.retraining.evidence import draw, make_evidence
+from tests.unit.retraining.evidence import answer, draw, make_evidence
 
 RNG = np.random.default_rng(5)
 
@@ -76,6 +76,21 @@ def test_small_region_that_is_turned_over_is_named(region, named):
     assert named in found.seen
     assert found.columns == (named.split()[0],)
     assert "somebody says so" in found.sentence
+
+
+def test_new_rows_of_the_table_that_contradict_alone_are_named():
+    features, truth = draw(300, 9)
+    new = answer(features, flip(np.arange(300) % 2 == 0, truth))
+    (found,) = contradictions.find_bad_growth(make_evidence(new_rows=new))
+    assert found.code == "new-rows-contradict"
+    assert found.seen.startswith("the table has 300 new rows, and 5")
+    assert codes(make_evidence(new_rows=answer(features, truth))) == []
+
+    def change(features, truth, witnesses):
+        return features, np.where(features["z"] > 6, 1 - truth, truth), witnesses
+
+    changed = answer(features, np.where(features["z"] > 6, 1 - truth, truth))  # the world changed for both
+    assert codes(make_evidence(change, n_rows=1600, new_rows=changed)) == []
 
 
 def test_labels_drawn_by_lot_are_noise_and_counted():
