@@ -262,7 +262,6 @@ def test_models_swap_under_load_without_a_failed_request(trained_project):
         assert answers.failures == []
         assert answers.statuses.keys() == {200}
         assert len(answers.versions) == 3
-    check_account(trained_project, answers)
 
 
 def test_workers_share_metrics_and_latency_of_one_connection_does_not_stall(trained_project):
