@@ -1,0 +1,1 @@
+"""Decisions that people act on: measured on real tables. ``make bench-decisions``."""
