@@ -82,7 +82,9 @@ class Scorer:
     def __init__(self, bundle: Bundle, settings: ServingConfig) -> None:
         self.contract = bundle.contract
         self._bundle = bundle
-        self._scoring, self._inference, self._native = build_protocols(bundle.contract, settings)
+        self._scoring, self._inference, self._native = build_protocols(
+            bundle.contract, settings, known=bundle.metadata.uncertainty
+        )
         self._read_answers: dict[str, Callable[[bytes], Answers | None]] = {
             "mlflow": self._scoring.read_answers,
             "native": self._native.read_answers,

@@ -27,8 +27,9 @@ from mlops_project.runtime import Predictions
 from mlops_project.storage.files import replacing
 from mlops_project.storage.locks import wait_for_lock
 from mlops_project.wire.columns import Rules
-from mlops_project.wire.open_inference import InferenceProtocol, InferenceRequest, pack_texts
+from mlops_project.wire.open_inference import InferenceProtocol, InferenceRequest
 from mlops_project.wire.rows import Encoded
+from mlops_project.wire.tensors import pack_texts
 
 
 class LogSettings(msgspec.Struct, frozen=True):

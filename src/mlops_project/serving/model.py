@@ -55,7 +55,9 @@ class ServedModel:
         self.name = bundle.metadata.name
         self.version = bundle.version
         limits = Limits(settings.max_rows, settings.max_values, settings.max_body_bytes)
-        self.scoring, self.inference, self.native = build_protocols(self.contract, settings, limits)
+        self.scoring, self.inference, self.native = build_protocols(
+            self.contract, settings, limits, bundle.metadata.uncertainty
+        )
         label = "canary" if role == "challenger" else role
         self.metrics = ModelMetrics(metrics.counters, self.name, self.version, label, self.contract.class_names)
         self.failure, self.tried_at = "", time.monotonic()

@@ -20,6 +20,11 @@ THRESHOLD: dict[str, Any] = {
     "maximum": 1,
     "description": "From which probability on the positive class is answered, for these rows; 0.5 for the more probable class.",
 }
+UNCERTAINTY: dict[str, Any] = {
+    "type": "boolean",
+    "description": "Whether to say how sure the model is: the set of classes, or the interval, that holds the truth as often "
+    "as `coverage` says, and `abstain` for rows that a person should decide.",
+}
 JSON_TYPES = {"float": "number", "integer": "integer", "boolean": "boolean"}
 
 
@@ -104,7 +109,13 @@ def _describe_prediction(contract: Contract) -> dict[str, Any]:
             "properties": dict.fromkeys(contract.class_names, share),
             "required": list(contract.class_names),
         }
-    return {"type": "object", "properties": properties, "required": list(properties)}
+    required = list(properties)
+    if contract.is_classification:
+        properties["set"] = {"type": "array", "items": properties["class"]}
+    else:
+        properties["lower"] = properties["upper"] = {"type": "number"}
+    properties["abstain"] = {"type": "boolean"}
+    return {"type": "object", "properties": properties, "required": required}
 
 
 def _base_schemas() -> dict[str, Any]:
@@ -188,11 +199,15 @@ def _fixed_paths() -> dict[str, Any]:
 
 
 def _model_paths(model: ServedModel) -> dict[str, Any]:
-    row, is_binary = _ref("Row"), model.contract.task == "binary"
+    row, options = _ref("Row"), dict[str, Any]()
+    if model.contract.task == "binary":
+        options["threshold"] = THRESHOLD
+    if model.bundle.metadata.uncertainty is not None:
+        options["uncertainty"] = UNCERTAINTY
     rows = {"oneOf": [row, {"type": "array", "items": row, "minItems": 1}]}
-    if is_binary:
-        with_threshold = {"rows": rows, "threshold": THRESHOLD}
-        more = {"type": "object", "additionalProperties": False, "required": ["rows"], "properties": with_threshold}
+    if options:
+        with_options = {"rows": rows, **options}
+        more = {"type": "object", "additionalProperties": False, "required": ["rows"], "properties": with_options}
         rows = {"oneOf": [*rows["oneOf"], more]}
     predictions = {
         "type": "object",
@@ -203,14 +218,14 @@ def _model_paths(model: ServedModel) -> dict[str, Any]:
         },
         "required": ["model", "version", "predictions"],
     }
-    if is_binary:
-        predictions["properties"]["threshold"] = {"type": "number"}  # type: ignore[index]  # a mapping, see above
+    for name in ("threshold", "coverage"):
+        predictions["properties"][name] = {"type": "number"}  # type: ignore[index]  # a mapping, see above
     example = {
         "dataframe_split": {"columns": list(model.contract.names), "data": [list(model.contract.example_row().values())]}
     }
     scoring: dict[str, Any] = {"type": "object", "example": example}
-    parameters = {"type": "object", "properties": {"threshold": THRESHOLD}} if is_binary else {"type": "object"}
-    if is_binary:
+    parameters = {"type": "object", "properties": options} if options else {"type": "object"}
+    if options:
         scoring["properties"] = {"params": parameters}
     tensors = {
         "type": "object",

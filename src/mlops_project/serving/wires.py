@@ -32,13 +32,12 @@ class Question(NamedTuple):
 
 def _read_mlflow(model: ServedModel, question: Question) -> Reading:
     rows = model.scoring.read(question.body, question.hint)
-    return rows, lambda predictions, _: (model.scoring.write(predictions), None)
+    return rows, lambda predictions, _: (model.scoring.write(predictions, rows), None)
 
 
 def _read_native(model: ServedModel, question: Question) -> Reading:
     rows = model.native.read(question.body)
-    asked = rows.threshold
-    return rows, lambda predictions, key: (model.native.write(predictions, model.name, model.version, key, asked), None)
+    return rows, lambda predictions, key: (model.native.write(predictions, model.name, model.version, key, rows), None)
 
 
 def _read_open_inference(model: ServedModel, question: Question) -> Reading:

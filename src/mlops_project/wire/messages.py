@@ -13,8 +13,9 @@ from google.protobuf.message import DecodeError
 from mlops_project.wire import open_inference_pb2 as pb
 from mlops_project.wire.limits import NO_LIMITS, Limits
 from mlops_project.wire.message_size import check_message
-from mlops_project.wire.open_inference import DTYPES, TEXT_SIZE, InferenceError
 from mlops_project.wire.problems import shorten
+from mlops_project.wire.sureness import NAME as UNCERTAINTY
+from mlops_project.wire.tensors import DTYPES, TEXT_SIZE, InferenceError
 from mlops_project.wire.thresholds import NAME as THRESHOLD
 
 CONTENT_TYPE = "content_type"  # the only parameter of a tensor that means something: base64
@@ -85,10 +86,11 @@ def read_infer(message: bytes, limits: Limits = NO_LIMITS) -> InferCall:
         tail.append(data)
         inputs.append(_describe(tensor, len(data)))
     head: dict[str, Any] = {"parameters": {"binary_data_output": True}, "inputs": inputs}
-    if THRESHOLD in request.parameters:
-        asked = request.parameters[THRESHOLD]
-        kind = asked.WhichOneof("parameter_choice")
-        head["parameters"][THRESHOLD] = getattr(asked, kind) if kind else "none"  # which is refused as any other text
+    for name in (THRESHOLD, UNCERTAINTY):
+        if name in request.parameters:
+            asked = request.parameters[name]
+            kind = asked.WhichOneof("parameter_choice")
+            head["parameters"][name] = getattr(asked, kind) if kind else "none"  # which is refused as any other text
     if request.id:
         head["id"] = request.id
     if request.outputs:

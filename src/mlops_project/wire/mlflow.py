@@ -15,6 +15,8 @@ import orjson
 from mlops_project.contract import Contract
 from mlops_project.errors import ContractError
 from mlops_project.runtime import Predictions
+from mlops_project.uncertainty import Uncertainty
+from mlops_project.wire import sureness, thresholds
 from mlops_project.wire.answers import Answers, LabelIndex, to_float_rows, to_floats
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.csv_rows import read_blocks
@@ -22,12 +24,12 @@ from mlops_project.wire.limits import NO_LIMITS, Limits
 from mlops_project.wire.parquet import MISSING_LIBRARY, ParquetBody, UnreadableFileError
 from mlops_project.wire.problems import Problem, RowsError, at_rows
 from mlops_project.wire.rows import Encoded, RowReader
-from mlops_project.wire.thresholds import NAME, find_problem
 from mlops_project.wire.words import read_cells, read_words
 
 PROTOCOL_VERSION = "3.17.2"
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 SPLIT, RECORDS, INSTANCES, INPUTS = "dataframe_split", "dataframe_records", "instances", "inputs"
+PREDICTION = "prediction"  # of a row that says more
 FORMATS = (SPLIT, RECORDS, INSTANCES, INPUTS)
 GENERATIVE = ("messages", "prompt", "input")  # MLflow takes a body with one of these for a language model's
 BAD_REQUEST, INVALID_PARAMETER = "BAD_REQUEST", "INVALID_PARAMETER_VALUE"
@@ -64,6 +66,8 @@ class ScoringProtocol:
         What is answered for classifiers: ``predict`` labels or ``predict_proba`` probabilities.
     limits
         How much one request may hold.
+    known
+        How sure the model is; None if that is not known.
     """
 
     def __init__(
@@ -72,7 +76,9 @@ class ScoringProtocol:
         rules: Rules,
         method: Literal["predict", "predict_proba"] = "predict",
         limits: Limits = NO_LIMITS,
+        known: Uncertainty | None = None,
     ) -> None:
+        self.uncertainty = known
         self.contract, self.rules, self.method, self.limits = contract, rules, method, limits
         self.reader = RowReader(contract, rules, limits)
         self._features = {feature.name: feature for feature in contract.features}
@@ -136,12 +142,15 @@ class ScoringProtocol:
             INPUTS: self._read_inputs,
         }
         rows, params = read[given[0]](value), request.get("params")
-        if type(params) is not dict or NAME not in params:  # MLflow ignores parameters that a model does not have
+        if type(params) is not dict:  # MLflow ignores parameters that a model does not have
             return rows
-        problem = find_problem(params[NAME], self.contract)
+        threshold, uncertainty = params.get(thresholds.NAME), params.get(sureness.NAME, False)
+        problem = sureness.find_problem(uncertainty, self.uncertainty)
+        if thresholds.NAME in params:
+            problem = thresholds.find_problem(threshold, self.contract) or problem
         if problem is not None:
             raise ScoringError(f"params.{problem}", INVALID_PARAMETER)
-        return rows.decide(float(params[NAME]))
+        return rows.ask(None if threshold is None else float(threshold), uncertainty=uncertainty)
 
     def _read_split(self, split: Any) -> Encoded:
         if not isinstance(split, dict):
@@ -253,8 +262,16 @@ class ScoringProtocol:
             for name, values in columns.items()
         }
 
-    def write(self, predictions: Predictions) -> bytes:
-        """Write the response body, byte for byte as Python's ``json`` writes it."""
+    def write(self, predictions: Predictions, asked: Encoded | None = None) -> bytes:
+        """Write the response body, byte for byte as Python's ``json`` writes it.
+
+        Parameters
+        ----------
+        asked
+            The request's rows, if it may ask how sure the model is: then each prediction is an object.
+        """
+        if asked is not None and asked.uncertainty and self.uncertainty is not None:
+            return self._write_sureness(predictions, sureness.measure(self.uncertainty, predictions, asked.numbers))
         if predictions.indices is None:
             return _dump(predictions.values)
         if self.method == "predict_proba":
@@ -264,12 +281,19 @@ class ScoringProtocol:
         labels = self._labels
         return f'{{"predictions": [{", ".join([labels[index] for index in predictions.indices.tolist()])}]}}'.encode()
 
+    def _write_sureness(self, predictions: Predictions, sure: sureness.Sureness) -> bytes:
+        plain = json.loads(self.write(predictions))["predictions"]
+        rows = zip(plain, sure.list_rows(self.contract.classes), strict=True)
+        return json.dumps({"predictions": [{PREDICTION: answer, **more} for answer, more in rows]}).encode()
+
     def read_answers(self, body: bytes) -> Answers | None:
         """Return what a response says, labels or probabilities; None if it is none of this model's."""
         if body in self._singles:
             return self._singles[body]
         try:
             said = json.loads(body)["predictions"]
+            if type(said) is list and said and all(type(item) is dict for item in said):
+                said = [item[PREDICTION] for item in said]
         except (ValueError, TypeError, KeyError, RecursionError):
             return None
         if not self.contract.is_classification:

@@ -7,12 +7,13 @@ import orjson
 from mlops_project.contract import Contract
 from mlops_project.errors import ContractError, suggest
 from mlops_project.runtime import Predictions
+from mlops_project.uncertainty import Uncertainty
+from mlops_project.wire import sureness, thresholds
 from mlops_project.wire.answers import Answers, LabelIndex, to_float_rows, to_floats
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.limits import NO_LIMITS, Limits
 from mlops_project.wire.problems import RowsError, at_rows, shorten
 from mlops_project.wire.rows import Encoded, RowReader
-from mlops_project.wire.thresholds import NAME, find_problem
 
 ROWS = "rows"  # of a request that says more than them
 
@@ -32,15 +33,17 @@ class NativeProtocol:
         How strictly to read.
     limits
         How much one request may hold.
+    known
+        How sure the model is; None if that is not known.
     """
 
-    def __init__(self, contract: Contract, rules: Rules, limits: Limits = NO_LIMITS) -> None:
-        self.contract, self.limits = contract, limits
+    def __init__(self, contract: Contract, rules: Rules, limits: Limits = NO_LIMITS, known: Uncertainty | None = None) -> None:
+        self.contract, self.limits, self.uncertainty = contract, limits, known
         self.reader = RowReader(contract, rules, limits)
         self._known = LabelIndex(contract.classes)
 
     def read(self, body: bytes) -> Encoded:
-        """Read a row (an object), several (a list of objects), or ``{"rows": …, "threshold": 0.3}``.
+        """Read a row (an object), several (a list of objects), or ``{"rows": …, "threshold": 0.3, "uncertainty": true}``.
 
         Raises
         ------
@@ -54,9 +57,9 @@ class NativeProtocol:
             if "depth" in str(error):
                 raise FormatError("the JSON is nested too deeply") from None
             raise FormatError(f"the body is not valid JSON at character {error.pos}: {error.msg}") from None
-        asked = None
+        threshold, uncertainty = None, False
         if _is_envelope(rows):
-            rows, asked = self._open(rows)
+            rows, threshold, uncertainty = self._open(rows)
         if type(rows) is dict:
             rows = [rows]
         if type(rows) is not list:
@@ -66,19 +69,21 @@ class NativeProtocol:
         if wrong:
             raise RowsError([at_rows(None, "expected an object with a value per column", wrong)])
         encoded = self.reader.read_records(rows)
-        return encoded if asked is None else encoded.decide(asked)
+        return encoded if threshold is None and not uncertainty else encoded.ask(threshold, uncertainty=uncertainty)
 
-    def _open(self, envelope: dict[str, Any]) -> tuple[Any, float | None]:
-        """Return the rows of a request that says more than them, and the threshold that it names."""
-        strangers = [name for name in envelope if name not in (ROWS, NAME)]
+    def _open(self, envelope: dict[str, Any]) -> tuple[Any, float | None, bool]:
+        """Return the rows of a request that says more than them, its threshold, and whether it asks for uncertainty."""
+        known = (thresholds.NAME, sureness.NAME)
+        strangers = [name for name in envelope if name not in (ROWS, *known)]
         if strangers:
-            raise FormatError(f"{shorten(strangers[0])!r} is unknown beside {ROWS!r}{suggest(strangers[0][:64], [NAME])}")
-        if NAME not in envelope:
-            return envelope[ROWS], None
-        problem = find_problem(envelope[NAME], self.contract)
+            raise FormatError(f"{shorten(strangers[0])!r} is unknown beside {ROWS!r}{suggest(strangers[0][:64], known)}")
+        threshold, uncertainty = envelope.get(thresholds.NAME), envelope.get(sureness.NAME, False)
+        problem = sureness.find_problem(uncertainty, self.uncertainty)
+        if thresholds.NAME in envelope:
+            problem = thresholds.find_problem(threshold, self.contract) or problem
         if problem is not None:
             raise FormatError(problem)
-        return envelope[ROWS], float(envelope[NAME])
+        return envelope[ROWS], None if threshold is None else float(threshold), uncertainty
 
     def take(self, body: bytes) -> list[Any] | None:
         """Return the rows' values in contract order without checking them; None if only ``read`` can read the request."""
@@ -92,7 +97,7 @@ class NativeProtocol:
         return self.reader.take_records(rows)
 
     def write(
-        self, predictions: Predictions, name: str, version: str, prediction_id: str, threshold: float | None = None
+        self, predictions: Predictions, name: str, version: str, prediction_id: str, asked: Encoded | None = None
     ) -> bytes:
         """Write a response.
 
@@ -104,15 +109,19 @@ class NativeProtocol:
             Of the model that answered.
         prediction_id
             Of the first row; with several rows, each row's id is this one, a dot and the row's position from 0.
-        threshold
-            That the request named; None for the model's, if it has one.
+        asked
+            The request's rows, if it says more than them: a threshold, or that it wants to know how sure the model is.
         """
         n_rows = len(predictions.values if predictions.indices is None else predictions.indices)  # type: ignore[arg-type]
         ids = [prediction_id] if n_rows == 1 else [f"{prediction_id}.{row}" for row in range(n_rows)]
         answers = self._list_answers(predictions)
         items = [{"id": item, **answer} for item, answer in zip(ids, answers, strict=True)]
-        shown = self.contract.threshold if threshold is None else threshold
-        decided = {} if shown is None else {NAME: shown}
+        shown = self.contract.threshold if asked is None or asked.threshold is None else asked.threshold
+        decided = {} if shown is None else {thresholds.NAME: shown}
+        if asked is not None and asked.uncertainty and self.uncertainty is not None:
+            decided["coverage"] = self.uncertainty.coverage
+            sure = sureness.measure(self.uncertainty, predictions, asked.numbers)
+            items = [{**item, **more} for item, more in zip(items, sure.list_rows(self.contract.class_names), strict=True)]
         body: bytes = orjson.dumps({"model": name, "version": version, **decided, "predictions": items})
         return body
 

@@ -36,14 +36,17 @@ class Encoded(_Inputs):
         str objects ``(n_rows, n_texts)``, ``""`` where missing.
     threshold
         From which probability of the positive class on the request wants that; None for what the model says.
+    uncertainty
+        Whether the request asks how sure the model is.
     """
 
     threshold: float | None = None
+    uncertainty: bool = False
 
-    def decide(self, threshold: float | None) -> "Encoded":
-        """Return the rows with a threshold."""
+    def ask(self, threshold: float | None, *, uncertainty: bool) -> "Encoded":
+        """Return the rows with what the request asks beside them."""
         asked = Encoded(*self)
-        asked.threshold = threshold
+        asked.threshold, asked.uncertainty = threshold, uncertainty
         return asked
 
 

@@ -52,6 +52,25 @@ def test_every_protocol_gives_the_runtimes_answer(serve, tree_bundle):
     serve(ask, model_dir=tree_bundle)
 
 
+def test_model_says_how_sure_it_is_where_a_request_asks(serve, tree_bundle):
+    row, known = row_of(tree_bundle), load_bundle(tree_bundle).metadata.uncertainty
+
+    async def ask(client):
+        said = (await client.post("/predict", {"rows": [row, row], "uncertainty": True})).json
+        assert said["coverage"] == known.coverage
+        (first, second) = said["predictions"]
+        assert first["class"] in first["set"]
+        assert (first["set"], first["abstain"]) == (second["set"], second["abstain"])
+        (scored,) = (await client.post("/invocations", split(row) | {"params": {"uncertainty": True}})).json["predictions"]
+        assert (scored["prediction"], scored["abstain"]) == (first["label"], first["abstain"])
+        body = tensors(row) | {"parameters": {"uncertainty": True}}
+        outputs = {one["name"]: one["data"] for one in (await client.post("/v2/models/tree/infer", body)).json["outputs"]}
+        assert sum(outputs["set"]) == len(first["set"])
+        assert outputs["abstain"] == [first["abstain"]]
+
+    serve(ask, model_dir=tree_bundle)
+
+
 def test_probabilities_are_what_invocations_returns_if_asked_for(serve, tree_bundle):
     row = row_of(tree_bundle)
 

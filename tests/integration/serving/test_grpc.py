@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from mlops_project.bundle import load_bundle
 from mlops_project.runtime import Runtime
 from mlops_project.wire import open_inference_pb2 as pb
-from mlops_project.wire.open_inference import pack_texts
+from mlops_project.wire.tensors import pack_texts
 from tests.integration.serving.test_app import read_log, read_metrics, row_of
 
 ON = "grpc_port=0"

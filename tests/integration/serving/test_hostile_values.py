@@ -16,8 +16,8 @@ from mlops_project.errors import ContractError
 from mlops_project.runtime import Runtime
 from mlops_project.sections import ServingConfig
 from mlops_project.wire.mlflow import CSV, JSON, PARQUET
-from mlops_project.wire.open_inference import DTYPES
 from mlops_project.wire.protocols import build_protocols
+from mlops_project.wire.tensors import DTYPES
 
 SURROGATES = ("\ud800", "a\udfffb", "\udc00\ud800")
 EVERY_TEXT = st.text(st.characters(exclude_categories=())) | st.sampled_from(

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 from mlops_project.contract import Contract
 from mlops_project.sections import ServingConfig
 from mlops_project.wire.mlflow import CSV, JSON, PARQUET
-from mlops_project.wire.open_inference import DTYPES
 from mlops_project.wire.protocols import Protocols, build_protocols
 from mlops_project.wire.rows import Encoded
+from mlops_project.wire.tensors import DTYPES
 from mlops_project.wire.words import CSV_MISSING
 from tests.unit.wire.uploads import read_batch
 

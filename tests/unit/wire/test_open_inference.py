@@ -8,7 +8,8 @@ from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ContractError
 from mlops_project.runtime import Predictions
 from mlops_project.wire.columns import Rules
-from mlops_project.wire.open_inference import DTYPES, InferenceError, InferenceProtocol, parse_header_length
+from mlops_project.wire.open_inference import InferenceProtocol, parse_header_length
+from mlops_project.wire.tensors import DTYPES, InferenceError
 
 PREDICTIONS = Predictions(np.array([1]), np.array([[0.25, 0.75]]))
 

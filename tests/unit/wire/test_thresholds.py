@@ -101,11 +101,12 @@ def test_column_that_is_called_rows_is_a_column():
 
 def test_typed_response_names_the_threshold_where_there_is_one(tiny_model, tiny_contract):
     for contract, asked, shown in ((tiny_contract, None, None), (tiny_contract, 0.3, 0.3)):
-        answers = run(Runtime(tiny_model, contract), ask("native", contract, asked))
+        rows = ask("native", contract, asked)
+        answers = run(Runtime(tiny_model, contract), rows)
         _, _, native = build_protocols(contract, ServingConfig())
-        assert json.loads(native.write(answers, "m", "1", "id", asked)).get("threshold") == shown
+        assert json.loads(native.write(answers, "m", "1", "id", rows)).get("threshold") == shown
     decided = tiny_contract.decide(DecisionRule(0.2))
     _, _, native = build_protocols(decided, ServingConfig())
     answers = run(Runtime(tiny_model, decided), ask("native", decided))
     assert json.loads(native.write(answers, "m", "1", "id"))["threshold"] == 0.2
-    assert json.loads(native.write(answers, "m", "1", "id", 0.7))["threshold"] == 0.7
+    assert json.loads(native.write(answers, "m", "1", "id", ask("native", decided, 0.7)))["threshold"] == 0.7
