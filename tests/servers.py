@@ -5,6 +5,7 @@ import functools
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -33,11 +34,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(url: str, process: "subprocess.Popen[bytes]", seconds: float = 90) -> None:
+def wait_for(url: str, process: "subprocess.Popen[bytes]", seconds: float = 90, context: ssl.SSLContext | None = None) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=2):
+            with urllib.request.urlopen(url, timeout=2, context=context):
                 return
         except OSError:
             assert process.poll() is None, f"the server ended with {process.returncode}"
@@ -217,15 +218,20 @@ class ModelServer(RunningServer):
 
 
 @contextlib.contextmanager
-def model_server(folder: Path, *options: str, module: bool = False, **variables: str) -> Iterator[ModelServer]:
-    """Run ``mlops serve`` (or ``python -m mlops_project.serve``) with these options in ``folder``; ends it with SIGTERM."""
+def model_server(
+    folder: Path, *options: str, module: bool = False, context: ssl.SSLContext | None = None, **variables: str
+) -> Iterator[ModelServer]:
+    """Run ``mlops serve`` (or ``python -m mlops_project.serve``) with these options in ``folder``; ends it with SIGTERM.
+
+    With a ``context`` it is asked over TLS.
+    """
     port = free_port()
     command = ["python", "-m", "mlops_project.serve"] if module else ["mlops", "serve"]
     command += ["--port", str(port), *options]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=plain_environment() | variables, stdout=log, stderr=log)
         try:
-            wait_for(f"http://127.0.0.1:{port}/ping", process)
+            wait_for(f"{'https' if context else 'http'}://127.0.0.1:{port}/ping", process, context=context)
             yield ModelServer(port, process, folder)
         finally:
             process.terminate()

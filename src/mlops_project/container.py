@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import sqlite3
+import ssl
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -89,13 +90,13 @@ def _is_yes(env: Mapping[str, str], variable: str) -> bool:
 
 def _user_interface(env: Mapping[str, str]) -> Role:
     host, port = env.get("UI_HOST") or "0.0.0.0", env.get("UI_PORT") or "8501"  # noqa: S104
-    server = env.get("UI_MODEL_SERVER")
+    server, root_path = env.get("UI_MODEL_SERVER"), env.get("UI_ROOT_PATH", "").rstrip("/")
     reason = f"SERVE_UI=1; {f'{server} answers' if server else 'no UI_MODEL_SERVER is set, so it predicts by itself'}"
     return Role(
         "user interface",
         reason,
-        application_command(host, port),
-        f"http://127.0.0.1:{port}/_stcore/health",
+        application_command(host, port, root_path=root_path),
+        f"http://127.0.0.1:{port}{root_path}/_stcore/health",
         environment={"MLOPS_PATHS__EXPORTED_MODEL_DIR": env.get("SERVE_MODEL_PATH") or BAKED_IN_MODEL},
     )
 
@@ -110,7 +111,8 @@ def _model_server(env: Mapping[str, str], reason: str) -> Role:
         reason = f"{reason} until {folder} holds a champion"
     if workers := env.get("SERVE_WORKERS"):
         options += ["--workers", workers]
-    return Role("model server", reason, workflow_command("serve", *options), f"http://127.0.0.1:{port}/ping", Path(model))
+    scheme = "https" if env.get("MLOPS_SERVING__TLS__CERTIFICATE") else "http"
+    return Role("model server", reason, workflow_command("serve", *options), f"{scheme}://127.0.0.1:{port}/ping", Path(model))
 
 
 def _tracking_server(env: Mapping[str, str]) -> Role:
@@ -233,10 +235,19 @@ def check_health() -> str | None:
     if _role_of_process_1() == "command" or not role.health:
         return None
     try:
-        with open_url(role.health, CHECK_SECONDS) as response:
+        with open_url(role.health, CHECK_SECONDS, context=_trust_all()) as response:
             return None if response.status == 200 else f"{role.health} answers {response.status}"
     except OSError as error:
+        if os.environ.get("MLOPS_SERVING__TLS__CLIENT_CA") and isinstance(getattr(error, "reason", error), ssl.SSLError):
+            return None  # it asks for a certificate that this check has not: it answers
         return f"{role.health}: {error}"
+
+
+def _trust_all() -> ssl.SSLContext:
+    """Return a context for asking this machine itself, whose certificate has another name."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _role_of_process_1() -> str:

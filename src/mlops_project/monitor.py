@@ -201,7 +201,7 @@ def serve(monitor: Monitor, host: str, port: int) -> None:
         watcher.metrics, lambda: monitor.is_ready, monitor.read_status, watcher.read_report, monitor.handle_alert
     )
     listener = listen(host, port)
-    server = build_server(build_service(backend))
+    server = build_server(build_service(backend, monitor.config.monitoring.root_path))
     stop = threading.Event()
     worker = threading.Thread(target=monitor.run, args=(stop,), name="monitor", daemon=True)
 

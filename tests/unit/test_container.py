@@ -71,6 +71,14 @@ def test_user_interface_falls_back_to_the_model_of_the_image() -> None:
     assert Path(role.command[4]).is_file()
 
 
+def test_prefix_and_tls_are_part_of_the_address_that_the_health_check_asks() -> None:
+    application = decide_role((), {"SERVE_UI": "1", "UI_ROOT_PATH": "/app/"})
+    assert application.health == "http://127.0.0.1:8501/app/_stcore/health"
+    assert application.command[application.command.index("--server.baseUrlPath") + 1] == "/app"
+    secured = decide_role((), {"SERVE_MODEL": "1", "MLOPS_SERVING__TLS__CERTIFICATE": "/tls/tls.crt"})
+    assert secured.health == "https://127.0.0.1:8000/ping"
+
+
 def test_decide_role_keeps_local_files_behind_the_server() -> None:
     role = decide_role((), WALKTHROUGH)
     assert option(role, "--artifacts-destination") == "file:///mlruns/artifacts"

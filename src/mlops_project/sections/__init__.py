@@ -11,6 +11,7 @@ from mlops_project.sections.running import (
     RetrainingConfig,
     ServingConfig,
     StackConfig,
+    TlsConfig,
 )
 from mlops_project.sections.section import Section
 from mlops_project.sections.training import (
@@ -47,6 +48,7 @@ __all__ = [
     "ServingConfig",
     "StackConfig",
     "ThresholdRule",
+    "TlsConfig",
     "TrackingConfig",
     "TrustConfig",
     "UncertaintyConfig",

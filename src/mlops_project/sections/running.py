@@ -2,9 +2,13 @@
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
 from mlops_project.sections.section import Section
+
+ROOT_PATH = r"^(/[A-Za-z0-9._~-]+)*\Z"
+EXPECTED_PATH = "a path such as /models-api, without a slash at its end"
 
 
 class ProofConfig(Section, frozen=True, dict=True):
@@ -31,6 +35,19 @@ class ProofConfig(Section, frozen=True, dict=True):
     ] = ()
 
 
+class TlsConfig(Section, frozen=True, dict=True):
+    """TLS of the model server's own, for HTTP and gRPC; without a certificate it speaks plain HTTP."""
+
+    certificate: Annotated[
+        str | None, Meta(description="PEM file of the certificate and its chain. Read again when it changes.")
+    ] = None
+    key: Annotated[str | None, Meta(description="PEM file of its key, without a password.")] = None
+    client_ca: Annotated[
+        str | None,
+        Meta(description="PEM file of the authorities whose certificates clients must have; else anybody connects."),
+    ] = None
+
+
 class ServingConfig(Section, frozen=True, dict=True):
     """The model server, `mlops serve`."""
 
@@ -43,6 +60,24 @@ class ServingConfig(Section, frozen=True, dict=True):
             "it is set; needs the extra `grpc`.",
         ),
     ] = None
+    tls: TlsConfig = msgspec.field(default_factory=TlsConfig)
+    root_path: Annotated[
+        str,
+        Meta(
+            pattern=ROOT_PATH,
+            max_length=256,
+            description="Prefix under which a proxy shows the server, such as `/models-api`; for links and `/openapi.json`. "
+            "Requests may come with it or without.",
+            extra={"expected": EXPECTED_PATH},
+        ),
+    ] = ""
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Addresses or networks (`10.0.0.0/8`) of proxies whose `X-Forwarded-Prefix` and `X-Forwarded-For` "
+            "count."
+        ),
+    ] = ()
     workers: Annotated[int, Meta(ge=1, le=256, description="Processes that answer. One per core is enough.")] = 1
     python_processes: Annotated[
         int,
@@ -165,6 +200,15 @@ class MonitoringConfig(Section, frozen=True, dict=True):
     port: Annotated[
         int, Meta(ge=0, le=65535, description="Port of `/metrics`, `/status` and `/alerts`; 0 takes a free one.")
     ] = 8002
+    root_path: Annotated[
+        str,
+        Meta(
+            pattern=ROOT_PATH,
+            max_length=256,
+            description="Prefix that a proxy may leave on the monitor's paths, such as `/monitor`.",
+            extra={"expected": EXPECTED_PATH},
+        ),
+    ] = ""
     poll_seconds: Annotated[float, Meta(gt=0, description="How often to look for closed segments of the log.")] = 10.0
     every_minutes: Annotated[float, Meta(gt=0, description="Length of a window; each is evaluated once.")] = 60.0
     every_rows: Annotated[int, Meta(ge=0, description="A window also ends after this many rows; 0 for never.")] = 0
@@ -232,3 +276,12 @@ class StackConfig(Section, frozen=True, dict=True):
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     mlflow_port: Annotated[int, Meta(ge=0, le=65535, description="MLflow's user interface.")] = 5000
     ui_port: Annotated[int, Meta(ge=0, le=65535, description="The application.")] = 8501
+    ui_root_path: Annotated[
+        str,
+        Meta(
+            pattern=ROOT_PATH,
+            max_length=256,
+            description="Prefix under which a proxy shows the application, such as `/app`; requests must come with it.",
+            extra={"expected": EXPECTED_PATH},
+        ),
+    ] = ""

@@ -71,7 +71,8 @@ class App:
             else:
                 caller = self.service.check_key(route, headers)
                 body = await self._read_body(route, headers, scope, receive) if route.method == "POST" else b""
-                handled = route.handle(Call(self.service, arguments, body, caller))
+                prefix = self.service.proxies.find_prefix(headers, scope.get("client"))
+                handled = route.handle(Call(self.service, arguments, body, caller, prefix))
                 reply = handled if isinstance(handled, Reply) else await handled
         except Disconnected:
             return
@@ -169,6 +170,8 @@ class App:
                 self.service.plane.tick(now)
                 self.service.refusals.say()
                 self.service.watch_connections(now)
+                if self.service.tls is not None:
+                    await loop.run_in_executor(None, self.service.tls.renew)
                 if self.grpc is not None:
                     await self.grpc.note_health()
             except Exception:

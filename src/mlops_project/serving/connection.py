@@ -21,6 +21,7 @@ from mlops_project.serving.heads import (
     refuse_version,
     write_head,
 )
+from mlops_project.serving.proxies import strip_prefix
 from mlops_project.serving.refusals import RefusedCall, begin_refusal
 from mlops_project.serving.replies import Reply, build_response, new_request_id, reply_error
 from mlops_project.serving.route import Route
@@ -54,6 +55,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.url, self.headers = b"", []
         self.address = ""
         self._max_head = config.app_settings.max_head_bytes
+        self._root = config.app_settings.root_path.encode()  # a prefix that a proxy may leave on targets
         self._service, self._queue = config.loaded_app.service, config.loaded_app.queue
         self._places = self._service.watch(server_state)
 
@@ -97,6 +99,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Check the head; send small predictions the short way, everything else the long one."""
+        if self._root:
+            self.url = strip_prefix(self.url, self._root)
         if self._service.admission.is_full and self._refuse_by_head():
             return
         headers, found, parser = self.headers, dict(self.headers), self.parser
@@ -113,6 +117,8 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         if not self.url.startswith(b"/"):
             self.url = find_target(self.url)
+            if self._root:
+                self.url = strip_prefix(self.url, self._root)
         probing = self in self._places.reserved and self._check_probe(method)
         free = (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
         route = find_quick_route(self.url, method, found) if free else None
@@ -273,7 +279,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if not self._places.linger(self):
             self.transport.close()
             return
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # TLS has no half-closed connections
+            self.transport.write_eof()
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:

@@ -31,13 +31,13 @@ BATCH_BYTES = 6  # of the random name of a delivery of labels
 LABELS_TOGETHER = 250  # of each turn of the event loop: as many as one system call writes
 DOCS_FILES = {"swagger-ui.css": b"text/css", "swagger-ui-bundle.js": b"text/javascript"}
 DOCS_PAGE = b"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Model server</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="/favicon.ico">
-<link rel="stylesheet" href="/docs/swagger-ui.css"></head><body><div id="ui"></div>
-<script src="/docs/swagger-ui-bundle.js"></script>
+<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="favicon.ico">
+<link rel="stylesheet" href="docs/swagger-ui.css"></head><body><div id="ui"></div>
+<script src="docs/swagger-ui-bundle.js"></script>
 <script>
 let key = "";  // with one, the description is read again: it then has the model's columns
 SwaggerUIBundle({
-  url: "/openapi.json", dom_id: "#ui", tryItOutEnabled: true,
+  url: "openapi.json", dom_id: "#ui", tryItOutEnabled: true,
   requestInterceptor: request => {
     if (request.loadSpec && key) request.headers.Authorization = "Bearer " + key;
     return request;
@@ -46,7 +46,7 @@ SwaggerUIBundle({
     authorize: (authorize, system) => given => {
       const done = authorize(given);
       key = given.key ? given.key.value : "";
-      system.specActions.download("/openapi.json");
+      system.specActions.download("openapi.json");
       return done;
     },
   }}}}],
@@ -64,12 +64,13 @@ PRIVATE = [(b"vary", b"authorization")]  # what it says depends on the key
 
 
 class Call(NamedTuple):
-    """A request: the service, what stands in the path's places, the body, and whose key the caller has."""
+    """A request: the service, what stands in the path's places, the body, whose key the caller has, and its paths' prefix."""
 
     service: Service
     arguments: dict[str, str]
     body: bytes
     caller: Caller
+    prefix: str = ""
 
 
 NOT_FOUND = reply_json({"detail": "Not Found"}, 404)
@@ -79,7 +80,11 @@ V2_SERVER = reply_json({"name": SERVER_NAME, "version": __version__, "extensions
 V2_LIVE = reply_json({"live": True})
 DOCS = Reply(200, b"text/html; charset=utf-8", DOCS_PAGE)
 FAVICON = Reply(200, b"image/svg+xml", ICON, CACHED)
-HOME = Reply(307, JSON, b"{}", [(b"location", b"/docs")])
+
+
+def home(call: Call) -> Reply:
+    """Lead to the documentation, under the prefix that the client sees."""
+    return Reply(307, JSON, b"{}", [(b"location", f"{call.prefix}/docs".encode())])
 
 
 def fixed(reply: Reply) -> Callable[[Call], Reply]:
@@ -210,7 +215,8 @@ def v2_model_ready(call: Call) -> Reply:
 
 def openapi(call: Call) -> Reply:
     """Describe the API: of the loaded model to whoever may ask it, else what all models have in common."""
-    return Reply(200, JSON, call.service.api.find(whole=bool(call.caller.roles & {"predict", "admin"})), PRIVATE)
+    whole = bool(call.caller.roles & {"predict", "admin"})
+    return Reply(200, JSON, call.service.api.find(whole=whole, prefix=call.prefix), PRIVATE)
 
 
 def docs_file(call: Call) -> Reply:

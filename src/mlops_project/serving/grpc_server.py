@@ -8,9 +8,11 @@ from grpc_health.v1 import health, health_pb2
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
+from mlops_project.errors import ConfigError
 from mlops_project.serving.grpc_calls import SERVICE, InferenceCalls, is_ready
 from mlops_project.serving.service import Service
 from mlops_project.serving.short_way import RequestQueue
+from mlops_project.serving.tls import TlsFiles, build_context
 from mlops_project.wire import open_inference_pb2  # noqa: F401 - reflection shows what is loaded
 
 MESSAGE_HEAD_BYTES = 64 * 1024  # beside the tensors: names, shapes, parameters
@@ -55,7 +57,11 @@ class GrpcServer:
         """
         serving = self._service.settings.serving
         host = f"[{serving.host}]" if ":" in serving.host else serving.host
-        self.port = self._server.add_insecure_port(f"{host}:{serving.grpc_port}")
+        where, tls = f"{host}:{serving.grpc_port}", self._service.tls
+        if tls is None:
+            self.port = self._server.add_insecure_port(where)
+        else:
+            self.port = self._server.add_secure_port(where, _build_credentials(tls.files))
         await self.note_health()
         await self._server.start()
 
@@ -80,6 +86,29 @@ class GrpcServer:
         self.begin_stop()
         assert self._stopping is not None
         await self._stopping
+
+
+def _build_credentials(files: TlsFiles) -> Any:
+    """Return credentials that look for each new connection whether the certificate's files were renewed."""
+    last = [files.read_stamp()]
+
+    def read() -> Any:
+        authorities = None if files.client_ca is None else files.client_ca.read_bytes()
+        pair = (files.key.read_bytes(), files.certificate.read_bytes())
+        return grpc.ssl_server_certificate_configuration([pair], authorities)
+
+    def renew() -> Any:
+        try:
+            stamp = files.read_stamp()
+            if stamp == last[0]:
+                return None
+            build_context(files)  # they fit together, and are whole
+            last[0] = stamp
+            return read()
+        except (OSError, ConfigError):  # the old ones stay; the HTTP port logs it
+            return None
+
+    return grpc.dynamic_ssl_server_credentials(read(), renew, files.client_ca is not None)
 
 
 def _list_options(service: Service) -> tuple[tuple[str, Any], ...]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import uvloop
 
+from mlops_project.serving.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS
+
 
 class DrainingLoop(uvloop.Loop):
     """Accepts what waits in the backlog before a server closes; the system would reset those connections.
@@ -28,8 +30,11 @@ class DrainingLoop(uvloop.Loop):
         self, protocol_factory: Any, *args: Any, sock: Any = None, backlog: int = 100, **options: Any
     ) -> Any:
         """Create a server as uvloop does, for a socket that is bound already."""
+        if options.get("ssl") is not None:
+            options |= {"ssl_handshake_timeout": HANDSHAKE_SECONDS, "ssl_shutdown_timeout": SHUTDOWN_SECONDS}
         server = await super().create_server(protocol_factory, *args, sock=sock, backlog=backlog, **options)
-        return server if sock is None else _DrainingServer(server, sock, backlog, protocol_factory, self)
+        secured = {key: value for key, value in options.items() if key.startswith("ssl") and value is not None}
+        return server if sock is None else _DrainingServer(server, sock, backlog, protocol_factory, self, secured)
 
 
 class _DrainingServer:
@@ -42,9 +47,10 @@ class _DrainingServer:
         backlog: int,
         protocol_factory: Callable[[], Any],
         loop: DrainingLoop,
+        secured: dict[str, Any],
     ) -> None:
         self._server, self._listener, self._backlog = server, listener, backlog
-        self._protocol_factory, self._loop = protocol_factory, loop
+        self._protocol_factory, self._loop, self._secured = protocol_factory, loop, secured
         self._accepted: set[asyncio.Task[Any]] = set()
 
     def close(self) -> None:
@@ -62,7 +68,7 @@ class _DrainingServer:
                 continue
             except OSError:  # nobody waits
                 break
-            opening = self._loop.connect_accepted_socket(self._protocol_factory, connection)
+            opening = self._loop.connect_accepted_socket(self._protocol_factory, connection, **self._secured)
             self._accepted.add(self._loop.create_task(opening))
         self._server.close()
 

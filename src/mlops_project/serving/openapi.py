@@ -28,8 +28,18 @@ UNCERTAINTY: dict[str, Any] = {
 JSON_TYPES = {"float": "number", "integer": "integer", "boolean": "boolean"}
 
 
-def describe_api(model: ServedModel | None, *, secured: bool) -> bytes:
-    """Return the OpenAPI document as JSON; without a model, what can be said without one."""
+def describe_api(model: ServedModel | None, *, secured: bool, prefix: str = "") -> bytes:
+    """Return the OpenAPI document as JSON; without a model, what can be said without one.
+
+    Parameters
+    ----------
+    model
+        The loaded one.
+    secured
+        Whether the server asks for a key.
+    prefix
+        What stands before the paths where clients see them.
+    """
     schemas, paths = _base_schemas(), _fixed_paths()
     if model is not None:
         schemas = _model_schemas(model.contract) | schemas
@@ -42,6 +52,8 @@ def describe_api(model: ServedModel | None, *, secured: bool) -> bytes:
         "paths": paths,
         "components": components,
     }
+    if prefix:
+        document["servers"] = [{"url": prefix}]
     if secured:
         components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"key": []}]
@@ -260,18 +272,24 @@ def _post(summary: str, tag: str, request: dict[str, Any], response: dict[str, A
     }
 
 
+MAX_VIEWS = 16  # prefixes come from proxies; one or two are usual
+
+
 class ApiViews:
     """The API's description as those see it who may ask the model, and as everybody does; each is made once per model."""
 
     def __init__(self, models: LoadedModels, *, secured: bool) -> None:
         self._models, self._secured = models, secured
-        self._views: dict[bool, tuple[object, bytes]] = {}
+        self._views: dict[tuple[bool, str], tuple[object, bytes]] = {}
 
-    def find(self, *, whole: bool) -> bytes:
-        """Return the description: with the loaded model's columns, or without."""
+    def find(self, *, whole: bool, prefix: str = "") -> bytes:
+        """Return the description: with the loaded model's columns, or without; under a prefix that a proxy puts before it."""
         model = self._models.find() if self._models.champions else None
         known = model and whole and (model.bundle.digest, model.version)  # not the model itself, which would stay in memory
-        view = self._views.get(whole)
+        view = self._views.get((whole, prefix))
         if view is None or view[0] != known:
-            view = self._views[whole] = (known, describe_api(model if whole else None, secured=self._secured))
+            if len(self._views) >= MAX_VIEWS:
+                self._views.clear()
+            description = describe_api(model if whole else None, secured=self._secured, prefix=prefix)
+            view = self._views[whole, prefix] = (known, description)
         return view[1]

@@ -1,5 +1,6 @@
 """Every path the server answers, as templates: metrics and logs name these, never what a client sent."""
 
+from mlops_project.errors import ConfigError
 from mlops_project.serving import endpoints
 from mlops_project.serving.route import LABEL, OPEN, Route
 
@@ -31,11 +32,24 @@ ROUTES = (
     Route("GET", "/docs", endpoints.fixed(endpoints.DOCS), roles=OPEN),
     Route("GET", "/docs/{file}", endpoints.docs_file, roles=OPEN),
     Route("GET", "/favicon.ico", endpoints.fixed(endpoints.FAVICON), roles=OPEN),
-    Route("GET", "/", endpoints.fixed(endpoints.HOME), roles=OPEN),
+    Route("GET", "/", endpoints.home, roles=OPEN),
 )
 UNKNOWN = Route("other", "other", endpoints.fixed(endpoints.NOT_FOUND), roles=OPEN)
 PLAIN = {(route.method, route.template): (route, dict[str, str]()) for route in ROUTES if "{" not in route.template}
 PATTERNS = [(route, route.template.split("/")) for route in ROUTES if "{" in route.template]
+
+
+def check_root_path(root_path: str) -> None:
+    """Refuse a prefix that looks like a path of the server's own: a request without it could not be told from one with it.
+
+    Raises
+    ------
+    ConfigError
+        If it does.
+    """
+    first = root_path.split("/")[1] if root_path else ""
+    if first and first in {route.template.split("/")[1] for route in ROUTES}:
+        raise ConfigError(f"serving.root_path: {root_path} begins like the server's own path /{first}; choose another prefix")
 
 
 def find_route(method: str, path: str) -> tuple[Route, dict[str, str]]:

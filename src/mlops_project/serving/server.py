@@ -17,7 +17,9 @@ from mlops_project.formats import PlainFormatter
 from mlops_project.process import end_with_parent, listen
 from mlops_project.serving.app import App
 from mlops_project.serving.connection import GuardedProtocol
+from mlops_project.serving.routes import check_root_path
 from mlops_project.serving.settings import Settings
+from mlops_project.serving.tls import build_context
 
 KEEP_ALIVE_SECONDS = 75  # longer than the usual load balancer's 60, which then closes first
 BACKLOG = 2048
@@ -30,6 +32,12 @@ class ServerConfig(uvicorn.Config):
     def __init__(self, settings: Settings, **options: Any) -> None:
         super().__init__(partial(_build_app, settings), factory=True, **options)
         self.app_settings = settings.serving
+
+    def load(self) -> None:
+        """Load the application, and with it the certificate that its connections get."""
+        super().load()
+        tls = self.loaded_app.service.tls
+        self.ssl = None if tls is None else tls.context
 
 
 def _build_app(settings: Settings) -> App:
@@ -54,7 +62,12 @@ def run_server(settings: Settings) -> None:
     ------
     StackError
         If a port is taken.
+    ConfigError
+        If the prefix or the certificate cannot be used.
     """
+    check_root_path(settings.serving.root_path)
+    if settings.tls is not None:
+        build_context(settings.tls)  # the workers read it themselves
     reserved = None if settings.serving.grpc_port is None else _reserve_grpc(settings.serving.host, settings.serving.grpc_port)
     if reserved is not None:
         chosen = msgspec.structs.replace(settings.serving, grpc_port=reserved.getsockname()[1])
@@ -80,8 +93,8 @@ def run_server(settings: Settings) -> None:
     _allow_files(serving.max_connections + serving.probe_connections + OTHER_FILES)
     listener = listen(serving.host, serving.port)
     host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    logging.getLogger("mlops_project").info("listening on http://%s:%d", shown, port)
+    shown, scheme = f"[{host}]" if ":" in host else host, "http" if settings.tls is None else "https"
+    logging.getLogger("mlops_project").info("listening on %s://%s:%d", scheme, shown, port)
     if reserved is not None:
         logging.getLogger("mlops_project").info("listening for gRPC on %s:%d", shown, serving.grpc_port)
     if serving.workers > 1:

@@ -21,10 +21,12 @@ from mlops_project.serving.metrics import ServerMetrics
 from mlops_project.serving.model import ServedModel
 from mlops_project.serving.models import LoadedModels
 from mlops_project.serving.openapi import ApiViews
+from mlops_project.serving.proxies import Proxies
 from mlops_project.serving.refusals import Refusals
 from mlops_project.serving.remote import RemoteAnswers
 from mlops_project.serving.route import Route
 from mlops_project.serving.settings import Settings
+from mlops_project.serving.tls import Tls
 from mlops_project.serving.tracing import build_tracer
 from mlops_project.serving.wires import Question
 from mlops_project.wire.limits import TooLargeError
@@ -54,6 +56,10 @@ class Service:
         Answers the requests beyond that.
     label_limits
         How many labels each caller may still send.
+    proxies
+        What proxies in front of the server may say.
+    tls
+        The certificate; None for plain HTTP.
     draining
         Whether the server is ending: responses then close their connection.
     """
@@ -69,6 +75,8 @@ class Service:
         self.admission = Admission(settings.serving.max_wait_seconds, settings.serving.max_waiting)
         self.refusals = Refusals(self.metrics, logged=settings.serving.access_log != "none")
         self.label_limits = LabelLimits(settings.serving.labels_per_minute, settings.serving.workers)
+        self.proxies = Proxies(settings.serving.root_path, settings.serving.trusted_proxies)
+        self.tls = None if settings.tls is None else Tls(settings.tls)
         self._threads = ThreadPoolExecutor(max(1, os.cpu_count() or 1), "batch")
         self._tracer = build_tracer()
         self._state: Any = None
@@ -213,7 +221,7 @@ class Service:
         started
             When it arrived, as ``time.perf_counter()``.
         headers
-            Name in lower case → value; read for ``traceparent``.
+            Name in lower case → value; read for ``traceparent`` and ``X-Forwarded-For``.
         client
             (address, port) of the client; None if it is not known.
         """
@@ -223,7 +231,7 @@ class Service:
             self._tracer.record(route, status, request_id, seconds, headers.get(b"traceparent"))
         if self._log_all or (status >= 400 and self._log_errors):
             entry = {"request_id": request_id.decode(), "method": route.method, "path": route.template, "status": status}
-            more = {"milliseconds": round(seconds * 1e3, 3), "client": client[0] if client else ""}
+            more = {"milliseconds": round(seconds * 1e3, 3), "client": self.proxies.find_client(headers, client)}
             access_logger.info(json.dumps(entry | more))
 
     def drain(self) -> None:

@@ -12,8 +12,10 @@ import msgspec
 
 from mlops_project.config import Config
 from mlops_project.errors import ConfigError, suggest
-from mlops_project.sections import PredictionLogConfig, ProofConfig, ServingConfig
+from mlops_project.sections import PredictionLogConfig, ProofConfig, ServingConfig, TlsConfig
 from mlops_project.serving.callers import NOBODY, ROLES, Caller, Role
+from mlops_project.serving.proxies import parse_network
+from mlops_project.serving.tls import TlsFiles
 from mlops_project.signatures.policy import ANYBODY, TrustPolicy
 
 GRPC_LIBRARIES = ("grpc", "grpc_health", "grpc_reflection")
@@ -43,6 +45,8 @@ class Settings:
         Whose key it is, and its BLAKE2b digest; if there are none, requests need no key.
     trust
         Whose models are loaded.
+    tls
+        The certificate's files; None for plain HTTP.
     """
 
     model_dir: Path | None
@@ -55,6 +59,7 @@ class Settings:
     proof: ProofConfig = field(default_factory=ProofConfig)
     keys: tuple[tuple[Caller, bytes], ...] = ()
     trust: TrustPolicy = ANYBODY
+    tls: TlsFiles | None = None
 
     def find_roles(self, authorization: str) -> frozenset[Role]:
         """Return all roles of a ``Bearer`` key; none if it is no key of this server."""
@@ -97,12 +102,14 @@ def build_settings(
     Raises
     ------
     ConfigError
-        If the keys cannot be read, or gRPC is asked for and not to be had.
+        If the keys cannot be read, gRPC is asked for and not to be had, or an address of a proxy is none.
     """
     given = {"host": host, "port": port, "workers": workers}
     serving = msgspec.structs.replace(config.serving, **{key: value for key, value in given.items() if value is not None})
     if serving.grpc_port is not None:
         _check_grpc(serving)
+    for text in serving.trusted_proxies:
+        _check_network(text)
     if model_dir is None and models_dir is None:
         model_dir = config.model_dir
     settings = Settings(
@@ -116,7 +123,21 @@ def build_settings(
         proof=config.proof,
         trust=config.trust_policy,
     )
-    return replace(settings, keys=_read_keys(config))
+    return replace(settings, keys=_read_keys(config), tls=_find_tls(config))
+
+
+def _find_tls(config: Config) -> TlsFiles | None:
+    """Return the files of the certificate, from the project's folder; None if none is set."""
+    given = config.serving.tls
+    if given.certificate is None or given.key is None:
+        if given != TlsConfig():
+            raise ConfigError("serving.tls: expected certificate and key, both; one of them is missing")
+        return None
+    return TlsFiles(
+        config.root / given.certificate,
+        config.root / given.key,
+        None if given.client_ca is None else config.root / given.client_ca,
+    )
 
 
 def _check_grpc(serving: ServingConfig) -> None:
@@ -126,6 +147,15 @@ def _check_grpc(serving: ServingConfig) -> None:
         )
     if serving.grpc_port and serving.grpc_port == serving.port:
         raise ConfigError(f"serving.grpc_port: {serving.grpc_port} is serving.port as well; choose another one")
+
+
+def _check_network(text: str) -> None:
+    try:
+        parse_network(text)
+    except ValueError:
+        raise ConfigError(
+            f"serving.trusted_proxies: {text!r} is wrong, expected an address or a network such as 10.0.0.0/8"
+        ) from None
 
 
 def _read_keys(config: Config) -> tuple[tuple[Caller, bytes], ...]:

@@ -36,6 +36,8 @@ class Service:
         The key of the configuration that changes the port.
     health
         Path that answers 200 once it is up.
+    path
+        Prefix of its paths.
     """
 
     name: str
@@ -46,11 +48,12 @@ class Service:
     port: int = 0
     setting: str = ""
     health: str = ""
+    path: str = ""
 
     @property
     def address(self) -> str:
         """URL for a browser on this machine."""
-        return f"http://{'127.0.0.1' if self.host in ('0.0.0.0', '::') else self.host}:{self.port}"  # noqa: S104
+        return f"http://{'127.0.0.1' if self.host in ('0.0.0.0', '::') else self.host}:{self.port}{self.path}"  # noqa: S104
 
 
 def build_services(config: "Config", overrides: Sequence[str] = ()) -> list[Service]:
@@ -81,9 +84,10 @@ def mlflow_command(host: str, port: str, *options: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "mlflow", "server", "--host", host, "--port", port, *options)
 
 
-def application_command(host: str, port: str, *arguments: str) -> tuple[str, ...]:
-    """Return the command line of the application; arguments are its own."""
-    where = ("--server.headless", "true", "--server.address", host, "--server.port", port)
+def application_command(host: str, port: str, *arguments: str, root_path: str = "") -> tuple[str, ...]:
+    """Return the command line of the application, under a prefix if a proxy leaves one on its paths; arguments are its own."""
+    prefix = ("--server.baseUrlPath", root_path) if root_path else ()
+    where = ("--server.headless", "true", "--server.address", host, "--server.port", port, *prefix)
     return (sys.executable, "-m", "streamlit", "run", str(APPLICATION), *where, *(("--", *arguments) if arguments else ()))
 
 
@@ -128,7 +132,9 @@ def _sync(config: "Config", overrides: Sequence[str]) -> Service:
 def _model_server(config: "Config", overrides: Sequence[str]) -> Service:
     host, port = config.stack.host, config.serving.port or find_free_port(config.stack.host)
     folders = ("--models", str(config.served_models_dir), "--model", str(config.model_dir))
-    command = (*workflow_command("serve", *_arguments(config, overrides)), *folders, "--host", host, "--port", str(port))
+    plain = ("--set", "serving.tls={}") if config.serving.tls.certificate else ()  # on this machine alone
+    options = (*folders, *plain, "--host", host, "--port", str(port))
+    command = (*workflow_command("serve", *_arguments(config, overrides)), *options)
     return Service("model server", "predictions; /docs to try them", command, {}, host, port, "serving.port", "/ping")
 
 
@@ -141,7 +147,8 @@ def _monitor(config: "Config", overrides: Sequence[str]) -> Service:
 
 def _application(config: "Config", overrides: Sequence[str], addresses: dict[str, str]) -> Service:
     host, port = config.stack.host, config.stack.ui_port or find_free_port(config.stack.host)
-    command = application_command(host, str(port), *_arguments(config, overrides))
+    root_path = config.stack.ui_root_path
+    command = application_command(host, str(port), *_arguments(config, overrides), root_path=root_path)
     environment = addresses | _tracking_variable()
     purpose = "predict, score a file, look at the model, promote"
-    return Service("application", purpose, command, environment, host, port, "stack.ui_port", "/_stcore/health")
+    return Service("application", purpose, command, environment, host, port, "stack.ui_port", "/_stcore/health", root_path)

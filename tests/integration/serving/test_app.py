@@ -587,7 +587,7 @@ def test_documentation_describes_the_loaded_model(serve, prices_bundle):
         assert set(row["required"]) == {"size", "rooms", "town"}
         assert (await client.post("/predict", row["example"])).status == 200
         page = await client.get("/docs")
-        assert b"/docs/swagger-ui-bundle.js" in page.body
+        assert b'"docs/swagger-ui-bundle.js"' in page.body
         assert len((await client.get("/docs/swagger-ui-bundle.js")).body) > 100_000
         assert (await client.get("/docs/secret")).status == 404
         assert (await client.get("/favicon.ico")).headers["content-type"] == "image/svg+xml"

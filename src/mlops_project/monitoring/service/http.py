@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from mlops_project.errors import ContractError
 from mlops_project.monitoring.service.metrics import MonitorMetrics
@@ -53,8 +53,14 @@ class MonitorBackend:
     handle_alert: Callable[[bytes], dict[str, Any]]
 
 
-def build_service(backend: MonitorBackend) -> Starlette:
-    """Return the ASGI application."""
+def build_service(backend: MonitorBackend, root_path: str = "") -> Starlette:
+    """Return the ASGI application.
+
+    Parameters
+    ----------
+    root_path
+        Prefix that a proxy may leave on the paths; they are answered without it as well.
+    """
 
     async def health(_: Request) -> Response:
         return _answer(200, {"status": "ok"}) if backend.is_ready() else _answer(503, {"status": "starting"})
@@ -89,7 +95,8 @@ def build_service(backend: MonitorBackend) -> Starlette:
         Route("/report/{model}", report),
         Route("/alerts", alerts, methods=["POST"]),
     ]
-    return Starlette(routes=routes, exception_handlers={HTTPException: _refuse, Exception: _fail})
+    prefixed = [Mount(root_path, routes=routes)] if root_path else []
+    return Starlette(routes=[*routes, *prefixed], exception_handlers={HTTPException: _refuse, Exception: _fail})
 
 
 def build_server(app: Any) -> Any:

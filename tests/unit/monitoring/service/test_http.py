@@ -94,7 +94,7 @@ def client(monitor, monkeypatch) -> Client:
         read_report=lambda model: b"<html>" if model == "my churn" else None,
         handle_alert=monitor.handle,
     )
-    return Client(build_service(backend))
+    return Client(build_service(backend, "/monitor"))
 
 
 def test_health_is_503_until_the_last_evaluations_are_shown(client, monitor):
@@ -102,6 +102,13 @@ def test_health_is_503_until_the_last_evaluations_are_shown(client, monitor):
     assert client.get("/health").status_code == 503
     monitor.ready = True
     assert (client.get("/health").status_code, client.get("/health").json()) == (200, {"status": "ok"})
+
+
+def test_every_path_is_answered_under_the_prefix_as_well(client, monitor):
+    monitor.ready = True
+    for path in ("/health", "/status", "/metrics"):
+        assert client.get(f"/monitor{path}").status_code == client.get(path).status_code == 200
+    assert client.get("/monitors/health").status_code == 404
 
 
 def test_metrics_are_prometheus_text(client, monitor):
