@@ -34,6 +34,12 @@ def test_every_line_of_the_guide_s_shell_and_python_blocks_runs_in_an_empty_proj
         assert "Predictions(" in run("python", "-c", block).stdout
 
 
+@pytest.mark.timeout(300)
+def test_every_line_of_the_shell_blocks_about_signing_runs_in_an_empty_project(run):
+    for block in find_blocks(ROOT / "docs/signing.md", "bash"):
+        run("bash", "-euo", "pipefail", "-c", block, **QUICK)
+
+
 @pytest.mark.parametrize(("page", "other"), [(README, README_PT), (GUIDE, GUIDE_PT)], ids=["readme", "guide"])
 def test_both_languages_have_the_same_commands_links_and_sections(page, other):
     kinds = "bash", "console", "python"
@@ -45,14 +51,6 @@ def test_both_languages_have_the_same_commands_links_and_sections(page, other):
     assert texts[0].count("\n| ") == texts[1].count("\n| ")
     pictures = [re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text) for text in texts]
     assert pictures[0] == pictures[1]
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_file_that_a_page_links_to_exists(page):
-    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
-    assert len(links) > 5
-    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
-    assert missing == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
