@@ -1,7 +1,7 @@
 """Record real runs of ``make up`` and ``make demo`` as pictures for the README: ``make recordings``.
 
 What a run prints is kept with the time of each line; Rich draws it, and in the picture the lines appear one after the other as
-they did, quicker by the factor that stands in its last line. Readers who asked for less motion see all lines at once.
+they did, with shorter pauses. Readers who asked for less motion see all lines at once.
 """
 
 import io
@@ -26,7 +26,7 @@ from rich.text import Text
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 WIDTH = 110  # characters
-SHOWN_SECONDS = 12.0  # that a picture takes from its first line to its last
+PAUSE_SECONDS = 0.5  # that a picture waits at most between two lines
 STOP_SECONDS = 60.0  # that a run may take to end
 PROJECT = Path("/tmp/project")  # a short name: what is printed has it  # noqa: S108 - made here, and refused if it is there
 
@@ -135,15 +135,16 @@ def draw(recording: Recording, lines: list[Line]) -> str:
     if left_out > 0:
         shown += [(lines[recording.head][0], f"\x1b[2m  … {left_out} more lines …\x1b[0m")]
     shown += lines[max(recording.head, len(lines) - recording.tail) :]
-    pace = max(1.0, total / SHOWN_SECONDS)
-    shown += [(total, f"\x1b[2m  {total:.0f} s in all; shown {pace:.0f} times as fast\x1b[0m")]
+    shown += [(total, f"\x1b[2m  {total:.0f} s in all; pauses are shortened\x1b[0m")]
     console = Console(width=WIDTH, record=True, file=io.StringIO(), force_terminal=True, legacy_windows=False)
     delays: list[float] = []
+    delay, before = 0.0, 0.0
     for seconds, text in shown:
+        delay, before = delay + min(seconds - before, PAUSE_SECONDS), seconds
         rows = Text.from_ansi(text).wrap(console, WIDTH)
         for row in rows or [Text()]:
             console.print(row, highlight=False)
-            delays.append(seconds / pace)
+            delays.append(delay)
     picture = console.export_svg(title=recording.shown, theme=MONOKAI, unique_id=recording.name)
     return animate(picture, recording.name, delays)
 

@@ -22,6 +22,7 @@ from mlops_project.signatures.signing import sign_bundle
 from mlops_project.signatures.statement import GateDecision
 from mlops_project.tracking import registry
 from mlops_project.tracking.runs import log_bundle
+from mlops_project.tracking.signing import sign_version
 from mlops_project.tracking.store import open_store
 from mlops_project.tracking.sync import Follower
 from mlops_project.train import train
@@ -267,6 +268,21 @@ def test_unsigned_version_is_neither_judged_nor_gone_back_to_until_a_person_sign
     assert done.exit_code == 0, done.output
     assert "as a version that was promoted" in done.output
     assert rollback(signed.reader, to=number).target == number
+
+
+def test_version_that_was_promoted_once_stays_signed_so_whatever_the_gate_says_later(signed):
+    number = signed.add_version()
+    gate = GateDecision(verdict="worse", reason="worse than the champion")
+    for promoted_before in (False, True):
+        if promoted_before:
+            promote(signed.config, str(number), force=True, reason="test")
+        with open_store(signed.config) as store:
+            assert sign_version(store, signed.config, signed.find(number), signed.bundle, gate)
+        assert (signed.said(number).gate.promoted, signed.said(number).gate.verdict) == (promoted_before, "worse")
+    sign_wrongly(signed, number)  # as promoted, by somebody else
+    with open_store(signed.config) as store:
+        assert sign_version(store, signed.config, signed.find(number), signed.bundle, gate)
+    assert not signed.said(number).gate.promoted
 
 
 def test_second_logging_keeps_the_signature_and_what_the_gate_said(signed):
