@@ -26,6 +26,7 @@ COMMANDS = {
     "promote": ("mlops_project.promote", "command", "Run the gate and make a version the champion."),
     "rollback": ("mlops_project.promote", "rollback_command", "Make the previous champion the champion again."),
     "sign": ("mlops_project.sign", "command", "Sign a model, or make keys."),
+    "bill": ("mlops_project.bill", "command", "List what a model consists of, as CycloneDX with a model card."),
     "verify": ("mlops_project.sign", "verify_command", "Check who made a model, and that nothing of it was changed."),
     "sync": ("mlops_project.sync", "command", "Publish champion and challenger for the model server."),
     "retrain": ("mlops_project.retrain", "command", "Train on labelled predictions as well, and promote if the gates agree."),
