@@ -21,6 +21,7 @@ _INTERFACE = {
     "rollback": "mlops_project.interface.operations",
     "score": "mlops_project.interface.operations",
     "train": "mlops_project.interface.making",
+    "tune": "mlops_project.interface.searching",
 }
 __all__ = ["__version__", *_INTERFACE]  # noqa: PLE0604 - names
 

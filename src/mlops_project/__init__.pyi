@@ -9,5 +9,6 @@ from mlops_project.interface.operations import history as history
 from mlops_project.interface.operations import promote as promote
 from mlops_project.interface.operations import rollback as rollback
 from mlops_project.interface.operations import score as score
+from mlops_project.interface.searching import tune as tune
 
 __version__: str

@@ -91,6 +91,11 @@ def tune(
     return found, follower.left
 
 
+def count_steps(config: Config) -> int:
+    """Return how many steps a search tells of."""
+    return config.search.trials + 3
+
+
 def write_best(found: "Found", config: Config, target: Path) -> None:
     """Write the configuration file with the best parameters in it; what options and variables set beside ``model`` is not."""
     values = yaml.safe_load(config.file.read_text(encoding="utf-8")) or {}
@@ -136,7 +141,7 @@ def command(
     A search that was killed goes on where it was when the same command is given again; more `search.trials` continue it.
     """
     target = _choose_target(config, output)
-    with show_progress(config.search.trials + 3, hidden=as_json, bar=BAR) as step:
+    with show_progress(count_steps(config), hidden=as_json, bar=BAR) as step:
         found, left = tune(config, step, engine=engine, address=address)
     write_best(found, config, target)
     if as_json:

@@ -34,6 +34,10 @@ def train(config: Source = None, *, progress: bool | None = None, **settings: An
         If there is no model to export. The old bundle then stands as it was.
     """
     chosen = open_config(config, settings)
-    hidden = not (sys.stderr.isatty() or is_notebook()) if progress is None else not progress
-    with show_progress(count_steps(chosen), hidden=hidden) as step:
+    with show_progress(count_steps(chosen), hidden=hides_progress(progress)) as step:
         return train_model(chosen, step)
+
+
+def hides_progress(wanted: bool | None) -> bool:
+    """Whether not to show what is being done; unless it is said, it is shown on a terminal and in a notebook."""
+    return not (sys.stderr.isatty() or is_notebook()) if wanted is None else not wanted

@@ -20,8 +20,16 @@ from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import ConfigError, suggest
 from mlops_project.modeling.evaluation import TITLES, encode_target, format_number
-from mlops_project.modeling.metrics import PROPER, score_rows
-from mlops_project.modeling.pipeline import build_pipeline, fit_pipeline, list_params, predict_frame
+from mlops_project.modeling.metrics import PROPER
+from mlops_project.modeling.pipeline import (
+    build_pipeline,
+    class_order,
+    explain_refusals,
+    fit_encoders,
+    list_params,
+    takes_missing,
+)
+from mlops_project.modeling.rounds import Rounds, watch_fit
 from mlops_project.modeling.side_work import SideWork
 from mlops_project.modeling.validation import split_folds
 from mlops_project.runtime import Floats
@@ -32,6 +40,7 @@ from mlops_project.tables.table import Table
 AUTO = "auto"
 CHOICE_ROWS = 10_000  # of more training rows, this many are cross-validated: who is best shows in them
 FEW_ROWS, MANY_FOLDS, FEW_FOLDS = 500, 5, 3
+MAX_ENCODED_BYTES = 256 << 20  # of the folds' encoded rows, for the next models
 LEAST_TRAINED = 10  # rows: a fold with fewer to learn from says nothing
 
 TELLING = ("C", "alpha", "max_leaf_nodes", "min_samples_leaf")  # the parameters by which models of one estimator differ
@@ -155,6 +164,7 @@ class CrossValidation:
         if groups is None and split.copies is not None and config.data.copies == "together":
             groups = _follow(pd.Series(split.copies.groups), target.index, together=False)
         wanted = wanted_folds or (MANY_FOLDS if len(self.target) <= FEW_ROWS else FEW_FOLDS)
+        self._encoded: dict[tuple[bool, int], tuple[Floats, Floats]] = {}
         self.independent = times is None and groups is None
         self.folds = self._split(None if groups is None else groups[order], wanted, timed=times is not None)
 
@@ -218,14 +228,57 @@ class CrossValidation:
             If it has no answer for a row.
         """
         train, test = self.folds[fold]
+        estimator, learned, asked = self._encode(model, fold)
+        with explain_refusals(estimator):
+            estimator.fit(learned, self.target.iloc[train])
+        answer = estimator.predict_proba if self.contract.is_classification else estimator.predict
+        return self._compare_rows(np.asarray(answer(asked), np.float64), getattr(estimator, "classes_", ()), test)
+
+    def lose_by_rounds(self, model: FirstModel, fold: int, rounds: Rounds) -> tuple[Floats, Floats]:
+        """Return a booster's mean loss in a fold after 1, 2, … rounds, and the loss of each test row after the best of them.
+
+        Raises
+        ------
+        ConfigError
+            If the model cannot be fitted.
+        """
+        train, test = self.folds[fold]
+        estimator, learned, asked = self._encode(model, fold)
+        with explain_refusals(estimator):
+            target, truth = (np.asarray(self.target.iloc[part]) for part in (train, test))
+            watched = watch_fit(estimator, learned, target, asked, truth, rounds)
+        return watched.curve, self._compare_rows(watched.answers, np.unique(np.asarray(self.target)), test)
+
+    def _encode(self, model: FirstModel, fold: int) -> tuple[Any, Floats, Floats]:
+        """Return the unfitted estimator, and a fold's training and test rows as it gets them.
+
+        Of what comes before an estimator, whether it takes missing values decides alone: models share encoded rows.
+        """
         pipeline = build_pipeline(self.contract, with_model(self.config, model))
-        fit_pipeline(pipeline, self.features.iloc[train], self.target.iloc[train], **self.apart)
-        scored = score_rows(predict_frame(pipeline, self.features.iloc[test], self.contract), self.truth[test], self.contract)
-        if self.contract.is_classification:
-            losses: Floats = -np.log(np.clip(scored.chosen, np.finfo(np.float64).eps, 1.0))
-            return losses
-        squares: Floats = scored.error**2
-        return squares
+        estimator = pipeline.steps[-1][1]
+        key = takes_missing(estimator), fold
+        if key in self._encoded:
+            return estimator, *self._encoded[key]
+        (train, test), before = self.folds[fold], pipeline[:-1]
+        learned = fit_encoders(before, self.features.iloc[train], self.target.iloc[train], **self.apart)
+        asked = np.asarray(before.transform(self.features.iloc[test]))
+        for rows in (learned, asked):
+            rows.flags.writeable = False  # the next model is to find them as they are
+        known = sum(rows.nbytes for pair in self._encoded.values() for rows in pair)
+        if known + learned.nbytes + asked.nbytes <= MAX_ENCODED_BYTES:
+            self._encoded[key] = learned, asked
+        return estimator, learned, asked
+
+    def _compare_rows(self, answers: Floats, classes: Any, test: npt.NDArray[np.intp]) -> Floats:
+        """Return the loss of each row of some answers: probabilities in the order of ``classes``, or values."""
+        truth = self.truth[test]
+        if not self.contract.is_classification:
+            squares: Floats = (answers.reshape(-1) - truth) ** 2
+            return squares
+        columns = np.array(class_order(classes, self.contract))
+        chosen = np.take_along_axis(answers, columns[truth][:, None], axis=1)[:, 0]
+        losses: Floats = -np.log(np.clip(chosen, np.finfo(np.float64).eps, 1.0))
+        return losses
 
 
 def _follow(column: "pd.Series[Any] | None", index: pd.Index, *, together: bool = True) -> npt.NDArray[np.intp] | None:

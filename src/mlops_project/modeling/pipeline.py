@@ -1,5 +1,6 @@
 """The scikit-learn pipeline: built from the contract and the configuration, fitted elsewhere."""
 
+import contextlib
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -22,7 +23,7 @@ from mlops_project.contract import NUMERIC_TYPES, Contract, Feature
 from mlops_project.errors import ConfigError, DataError, MLOpsError, suggest
 from mlops_project.modeling.encoders import DatetimeParts, FillText, OriginalLabels, TargetMeans, WordWeights
 from mlops_project.modeling.own_pipeline import build_own
-from mlops_project.runtime import MISSING_TEXT, Predictions
+from mlops_project.runtime import MISSING_TEXT, Floats, Predictions
 from mlops_project.tables.texts import MAX_ONE_HOT
 
 # Parameters that the boosters' scikit-learn classes pass on to the library but do not list themselves.
@@ -245,17 +246,44 @@ def fit_pipeline(
     ConfigError
         If the library refuses; which settings and tables it takes is its own business, and so is the error's type.
     """
-    apart = times if groups is None else groups
-    _keep_apart(pipeline, apart, ordered=groups is None)
-    try:
+    with _kept_apart(pipeline, groups, times), explain_refusals(pipeline.steps[-1][1]):
         return pipeline.fit(features, target)
+
+
+def fit_encoders(
+    encoders: Pipeline,
+    features: pd.DataFrame,
+    target: "pd.Series[Any]",
+    *,
+    groups: "pd.Series[Any] | None" = None,
+    times: "pd.Series[Any] | None" = None,
+) -> Floats:
+    """Fit what comes before an estimator, and return the rows as the estimator learns from them; see ``fit_pipeline``.
+
+    ``transform`` gives other rows than these where targets are encoded.
+    """
+    with _kept_apart(encoders, groups, times), explain_refusals(encoders.steps[-1][1]):
+        return np.asarray(encoders.fit_transform(features, target))
+
+
+@contextlib.contextmanager
+def explain_refusals(estimator: Any) -> Iterator[None]:
+    """Turn whatever a library raises while it fits into a ``ConfigError``."""
+    try:
+        yield
     except (MLOpsError, MemoryError):
         raise
     except Exception as error:
         reason = " ".join(str(error).split("Stack trace:")[0].split())[:500]
-        raise ConfigError(
-            f"model.params: {type(pipeline.steps[-1][1]).__name__} cannot be trained: {reason or type(error).__name__}"
-        ) from error
+        name = type(estimator).__name__
+        raise ConfigError(f"model.params: {name} cannot be trained: {reason or type(error).__name__}") from error
+
+
+@contextlib.contextmanager
+def _kept_apart(pipeline: Pipeline, groups: "pd.Series[Any] | None", times: "pd.Series[Any] | None") -> Iterator[None]:
+    _keep_apart(pipeline, times if groups is None else groups, ordered=groups is None)
+    try:
+        yield
     finally:
         _keep_apart(pipeline, None, ordered=False)
 

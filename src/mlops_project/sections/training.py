@@ -267,7 +267,11 @@ class SearchConfig(Section, frozen=True, dict=True):
         100
     )
     pruning: Annotated[
-        bool, Meta(description="Whether a trial that is worse than most after some folds is left without the others.")
+        bool,
+        Meta(
+            description="Whether a trial is left without its other folds when it is behind the best by more than the same "
+            "folds were off in the trials before."
+        ),
     ] = True
     processes: Annotated[
         int, Meta(ge=1, description="Trials at the same time, each in a process of its own with one thread.")

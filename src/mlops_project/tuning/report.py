@@ -39,7 +39,7 @@ def write_report(found: Found, config: Config) -> tuple[Path, list[Path]]:
         "best": _row(found.best),
         "start": None if found.start is None else _row(found.start),
         "estimators": summarise_estimators(found),
-        "trials": [_row(trial) for trial in sorted(found.trials, key=_order)[:MAX_ROWS]],
+        "trials": list_rows(found)[:MAX_ROWS],
         "charts": [
             {"data": base64.b64encode(file.read_bytes()).decode(), "caption": CAPTIONS[file.stem], "title": file.stem}
             for file in charts
@@ -62,6 +62,11 @@ def summarise_estimators(found: Found) -> list[dict[str, Any]]:
         rows.append((loss, {"estimator": one.estimator, "trials": len(own), "best": None if best is None else _row(best)}))
     rows.sort(key=lambda row: row[0])
     return [row for _, row in rows]
+
+
+def list_rows(found: Found) -> list[dict[str, Any]]:
+    """Return the trials with their figures as texts, the best first."""
+    return [_row(trial) for trial in sorted(found.trials, key=_order)]
 
 
 def _order(trial: Trial) -> tuple[bool, float, int]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from mlops_project.engines.pool import Engine
 from mlops_project.modeling.choice import CrossValidation
+from mlops_project.modeling.rounds import Rounds, find_best
 from mlops_project.process import end_with_parent
 from mlops_project.tables.first_models import FirstModel
 from mlops_project.tuning.trials import FoldScore
@@ -33,15 +34,20 @@ class FoldRunner(Protocol):
 
     slots: int
 
-    def submit(self, model: FirstModel, fold: int) -> "Future[FoldScore]":
+    def submit(self, model: FirstModel, fold: int, rounds: Rounds | None = None) -> "Future[FoldScore]":
         """Fit a model to a fold, and score it; the future may raise ``LostError``, or whatever the model's library does."""
 
     def close(self) -> None:
         """End what is being judged."""
 
 
-def score_fold(rows: CrossValidation, model: FirstModel, fold: int) -> FoldScore:
+def score_fold(rows: CrossValidation, model: FirstModel, fold: int, rounds: Rounds | None = None) -> FoldScore:
     """Fit a model to a fold's training rows, and score it by its test rows.
+
+    Parameters
+    ----------
+    rounds
+        Of a booster, to score it after every round.
 
     Raises
     ------
@@ -50,15 +56,20 @@ def score_fold(rows: CrossValidation, model: FirstModel, fold: int) -> FoldScore
     ValueError
         If it has no answer for a row, or none that can be compared.
     """
-    losses = rows.lose(model, fold)
-    mean = float(np.mean(losses))
+    curve = np.empty(0)
+    if rounds is None:
+        losses = rows.lose(model, fold)
+        mean = float(np.mean(losses))
+    else:
+        curve, losses = rows.lose_by_rounds(model, fold, rounds)
+        mean = float(curve[find_best(curve, rounds) - 1])
     error = float(np.std(losses, ddof=1)) / len(losses) ** 0.5 if len(losses) > 1 else 0.0
     if not math.isfinite(mean):
         raise ValueError(f"the loss in fold {fold + 1} is {mean}")
-    if rows.contract.is_classification:
-        return FoldScore(mean, error)
-    root = mean**0.5
-    return FoldScore(root, error / (2 * root) if root else 0.0)  # the delta method
+    if not rows.contract.is_classification:  # the root of the mean, and the delta method
+        curve, mean = np.sqrt(curve), mean**0.5
+        error = error / (2 * mean) if mean else 0.0
+    return FoldScore(mean, error, tuple(curve.tolist()))
 
 
 class HereRunner:
@@ -69,11 +80,11 @@ class HereRunner:
     def __init__(self, rows: CrossValidation) -> None:
         self._rows = rows
 
-    def submit(self, model: FirstModel, fold: int) -> "Future[FoldScore]":
+    def submit(self, model: FirstModel, fold: int, rounds: Rounds | None = None) -> "Future[FoldScore]":
         """Fit and score now."""
         done: Future[FoldScore] = Future()
         try:
-            done.set_result(score_fold(self._rows, model, fold))
+            done.set_result(score_fold(self._rows, model, fold, rounds))
         except Exception as error:  # noqa: BLE001 - libraries raise what they like; the future hands it on
             done.set_exception(error)
         return done
@@ -93,14 +104,14 @@ class ProcessRunner:
         # Not forked: a fork has the locks of threads that it does not have.
         return ProcessPoolExecutor(self.slots, multiprocessing.get_context("spawn"), _start_process, (self._rows,))
 
-    def submit(self, model: FirstModel, fold: int) -> "Future[FoldScore]":
+    def submit(self, model: FirstModel, fold: int, rounds: Rounds | None = None) -> "Future[FoldScore]":
         """Fit and score in one of the processes."""
         try:
-            inner = self._pool.submit(_score_there, with_one_thread(model), fold)
+            inner = self._pool.submit(_score_there, with_one_thread(model), fold, rounds)
         except BrokenProcessPool:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = self._start()
-            inner = self._pool.submit(_score_there, with_one_thread(model), fold)
+            inner = self._pool.submit(_score_there, with_one_thread(model), fold, rounds)
         outer: Future[FoldScore] = Future()
         inner.add_done_callback(lambda done: _hand_on(done, outer))
         return outer
@@ -120,9 +131,9 @@ class ClusterRunner:
         self._pool = self._open.enter_context(engine.open(_FoldWork(rows), size))
         self.slots = self._pool.size
 
-    def submit(self, model: FirstModel, fold: int) -> "Future[FoldScore]":
+    def submit(self, model: FirstModel, fold: int, rounds: Rounds | None = None) -> "Future[FoldScore]":
         """Fit and score in one of the processes."""
-        return self._pool.submit((with_one_thread(model), fold))
+        return self._pool.submit((with_one_thread(model), fold, rounds))
 
     def close(self) -> None:
         """End the processes, whatever they are at."""
@@ -138,7 +149,7 @@ class _FoldWork:
     def start(self) -> None:
         _use_one_thread()
 
-    def run(self, task: tuple[FirstModel, int]) -> FoldScore:
+    def run(self, task: tuple[FirstModel, int, Rounds | None]) -> FoldScore:
         return _score_sent(self._rows, *task)
 
 
@@ -179,13 +190,13 @@ def _use_one_thread() -> None:
     warnings.simplefilter("ignore")  # the training tells what the best model is warned of
 
 
-def _score_there(model: FirstModel, fold: int) -> FoldScore:
+def _score_there(model: FirstModel, fold: int, rounds: Rounds | None) -> FoldScore:
     assert _rows is not None
-    return _score_sent(_rows, model, fold)
+    return _score_sent(_rows, model, fold, rounds)
 
 
-def _score_sent(rows: CrossValidation, model: FirstModel, fold: int) -> FoldScore:
+def _score_sent(rows: CrossValidation, model: FirstModel, fold: int, rounds: Rounds | None) -> FoldScore:
     try:
-        return score_fold(rows, model, fold)
+        return score_fold(rows, model, fold, rounds)
     except Exception as error:  # noqa: BLE001 - libraries raise what they like
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None  # as it can be sent

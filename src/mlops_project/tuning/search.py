@@ -147,7 +147,7 @@ def _name_search(
     """Return the name of all that changes what a trial's loss is, or what is tried."""
     settings = msgspec.to_builtins([config.model, config.data, config.test_size, config.random_state], str_keys=True)
     spaces = [
-        (one.estimator, repr(sorted(one.params.items())), {name: repr(part) for name, part in one.space.items()})
+        (one.estimator, repr(sorted(one.params.items())), {name: repr(part) for name, part in one.space.items()}, one.rounds)
         for one in searched
     ]
     facts = [table.digest, contract.target, settings, spaces, len(rows.target), len(rows.folds), config.search.pruning]
@@ -206,7 +206,7 @@ class _Run:
         self._submit(asked)
 
     def _submit(self, asked: Asked) -> None:
-        self._running[self._runner.submit(asked.model, len(asked.scores))] = asked
+        self._running[self._runner.submit(asked.model, len(asked.scores), asked.rounds)] = asked
 
     def _follow(self, asked: Asked, future: "Future[FoldScore]") -> None:
         """Begin the trial's next fold, or end it."""

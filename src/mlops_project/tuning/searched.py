@@ -1,7 +1,7 @@
 """Which estimators are searched, where each starts from, and over which space: read from the configuration."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ from mlops_project.contract import Contract
 from mlops_project.errors import ConfigError, suggest
 from mlops_project.modeling.choice import AUTO, CrossValidation, with_model
 from mlops_project.modeling.pipeline import build_pipeline, list_params
+from mlops_project.modeling.rounds import NAMES, Rounds, knows_rounds
 from mlops_project.tables.first_models import FirstModel, name_first_estimators
 from mlops_project.tuning.defaults import Default, find_default
-from mlops_project.tuning.spaces import Space, Values, fit_starts, read_space
+from mlops_project.tuning.spaces import Range, Space, Values, fit_starts, read_space
 
 # What other estimators than `model.estimator` have beside their spaces. A forest only gets better with more trees.
 PLAIN: dict[str, Values] = {
@@ -35,13 +36,21 @@ class Searched:
     space
         What is.
     starts
-        Values of the whole space to try first.
+        Values of ``sampled`` to try first.
+    rounds
+        The part of the space that is not sampled, as one fit tells how good each number of rounds is.
     """
 
     estimator: str
     params: Values
     space: Space
     starts: tuple[Values, ...]
+    rounds: Rounds | None = None
+
+    @property
+    def sampled(self) -> Space:
+        """The part of the space that values are drawn from."""
+        return {name: part for name, part in self.space.items() if self.rounds is None or name != self.rounds.name}
 
     def fill(self, values: Mapping[str, Any]) -> FirstModel:
         """Return the model with values of the space."""
@@ -88,10 +97,19 @@ def list_searched(config: Config, contract: Contract, rows: CrossValidation, n_r
         if not space:
             raise ConfigError(f"search.space: {name} has no parameters of its own to search; name some")
         configured = {key: value for key, value in params.items() if key in space}
-        starts = fit_starts((default.starts[0] | configured, *default.starts) if default.starts else (configured,), space)
-        found.append(Searched(name, params, space, starts))
+        wanted = (default.starts[0] | configured, *default.starts) if default.starts else (configured,)
+        one = Searched(name, params, space, (), _find_rounds(name, params, space, config))
+        found.append(replace(one, starts=fit_starts(wanted, one.sampled)))
         build_pipeline(contract, with_model(config, found[-1].fill({})))  # raises what is wrong with the other settings
     return tuple(found)
+
+
+def _find_rounds(name: str, params: Values, space: Space, config: Config) -> Rounds | None:
+    rounds = NAMES.get(name, "")
+    part, fixed = space.get(rounds), {key: value for key, value in params.items() if key not in space}
+    if not isinstance(part, Range) or not part.is_whole or part.low < 1 or len(space) < 2:
+        return None
+    return Rounds(rounds, int(part.low), int(part.high)) if knows_rounds(name, fixed, space, config) else None
 
 
 def _name_place(name: str, config: Config) -> str:

@@ -13,14 +13,16 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from mlops_project.config import Config
+from mlops_project.modeling.rounds import Rounds, find_best
 from mlops_project.tables.first_models import FirstModel
 from mlops_project.tuning.places import Place
+from mlops_project.tuning.racing import is_behind
 from mlops_project.tuning.searched import Searched
 from mlops_project.tuning.spaces import Choices, Range, name_choice
 from mlops_project.tuning.trials import Z_95, Ended, FoldScore, Trial
 
-STARTS = 10  # trials before one may be pruned, and before they follow what was learned
-FOLDS, ERRORS, REASON, WORKER = "folds", "errors", "reason", "worker"  # of a trial
+STARTS = 5  # trials before they follow what was learned
+FOLDS, ERRORS, REASON, ROUNDS, WORKER = "folds", "errors", "reason", "rounds", "worker"  # of a trial
 START = "start"  # of a study
 ESTIMATOR = "estimator"  # the parameter that chooses one of several
 
@@ -34,7 +36,9 @@ class Asked:
     number, model
         What is to be judged; number -1 is the configuration as it is.
     params
-        The values of its space.
+        The values that were drawn of its space.
+    rounds
+        Of a booster: which numbers of rounds it is judged with.
     scores
         Of the folds that are done.
     losses
@@ -44,10 +48,20 @@ class Asked:
     number: int
     model: FirstModel
     params: dict[str, Any]
+    rounds: Rounds | None = None
     trial: "optuna.Trial | None" = None
     scores: list[FoldScore] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     losses: int = 0
+
+    def judge(self) -> tuple[int | None, list[float]]:
+        """Return the best number of rounds so far, the same in all folds that are done, and the score in each of them."""
+        if self.rounds is None:
+            return None, [one.score for one in self.scores]
+        shortest = min(len(one.curve) for one in self.scores)
+        curves = np.array([one.curve[:shortest] for one in self.scores])
+        best = find_best(curves.mean(axis=0), self.rounds)
+        return best, curves[:, best - 1].tolist()
 
 
 class Study:
@@ -65,11 +79,8 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._place, self._searched, self._config = place, {one.estimator: one for one in searched}, config
         self._folds, self._independent = folds, independent
-        pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTS) if config.search.pruning else optuna.pruners.NopPruner()
         with place.exclusive():
-            self._study = optuna.create_study(
-                storage=place.storage, study_name=key, direction="minimize", load_if_exists=True, pruner=pruner
-            )
+            self._study = optuna.create_study(storage=place.storage, study_name=key, direction="minimize", load_if_exists=True)
             if not self._all():
                 self._enqueue_starts()
             self._fail_lost()
@@ -89,7 +100,7 @@ class Study:
     def _name(self, one: Searched, values: dict[str, Any]) -> dict[str, Any]:
         """Return an estimator's values as the study keeps them."""
         named: dict[str, Any] = {ESTIMATOR: one.estimator} if len(self._searched) > 1 else {}
-        for name, part in one.space.items():
+        for name, part in one.sampled.items():
             named[f"{one.estimator}.{name}"] = values[name] if isinstance(part, Range) else name_choice(values[name])
         return named
 
@@ -108,7 +119,7 @@ class Study:
         """End a trial without a reason, so that it does not count, and ask for its values again."""
         self._study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
         one = self._find(params)
-        if one is not None and all(f"{one.estimator}.{name}" in params for name in one.space):  # else it was not asked whole
+        if one is not None and all(f"{one.estimator}.{name}" in params for name in one.sampled):  # else it was not asked whole
             self._study.enqueue_trial(params)
 
     def _find(self, params: dict[str, Any]) -> Searched | None:
@@ -147,8 +158,8 @@ class Study:
             trial = self._study.ask()
             trial.set_user_attr(WORKER, self._place.worker)
             one = self._choose(trial)
-            params = {name: _suggest(trial, f"{one.estimator}.{name}", part) for name, part in one.space.items()}
-        return Asked(trial.number, one.fill(params), params, trial)
+            params = {name: _suggest(trial, f"{one.estimator}.{name}", part) for name, part in one.sampled.items()}
+        return Asked(trial.number, one.fill(params), params, one.rounds, trial)
 
     def _choose(self, trial: optuna.Trial) -> Searched:
         names = tuple(self._searched)
@@ -157,26 +168,29 @@ class Study:
     def report(self, asked: Asked, score: FoldScore) -> bool:
         """Note a fold's score; return whether the trial is to be left without its other folds."""
         asked.scores.append(score)
-        if asked.trial is None:
+        if asked.trial is None or not self._config.search.pruning or len(asked.scores) == self._folds:
             return False
-        asked.trial.report(float(np.mean([one.score for one in asked.scores])), len(asked.scores) - 1)
-        return len(asked.scores) < self._folds and asked.trial.should_prune()
+        finished = [trial.user_attrs[FOLDS] for trial in self._all() if _is_complete(trial)]
+        start = self._study.user_attrs.get(START, {})
+        return is_behind(asked.judge()[1], [*finished, *([start[FOLDS]] if FOLDS in start else [])])
 
     def complete(self, asked: Asked) -> None:
         """Keep a trial of which all folds are done."""
-        scores, errors = [one.score for one in asked.scores], [one.error for one in asked.scores]
+        (rounds, scores), errors = asked.judge(), [one.error for one in asked.scores]
         if asked.trial is None:
             kept = {FOLDS: scores, ERRORS: errors, "seconds": time.monotonic() - asked.began}
             self._study.set_user_attr(START, kept)
             return
+        if rounds is not None:
+            asked.trial.set_user_attr(ROUNDS, rounds)
         asked.trial.set_user_attr(FOLDS, scores)
         asked.trial.set_user_attr(ERRORS, errors)
         self._study.tell(asked.number, float(np.mean(scores)), skip_if_finished=True)
 
     def prune(self, asked: Asked) -> None:
-        """Keep a trial that is worse than most after some folds."""
+        """Keep a trial that is behind after some folds."""
         if asked.trial is not None:
-            asked.trial.set_user_attr(FOLDS, [one.score for one in asked.scores])
+            asked.trial.set_user_attr(FOLDS, asked.judge()[1])
         self._study.tell(asked.number, state=TrialState.PRUNED, skip_if_finished=True)
 
     def fail(self, asked: Asked, reason: str) -> None:
@@ -228,8 +242,10 @@ class Study:
         about: dict[str, Any] = {"number": trial.number, "state": state, "seconds": seconds}
         if one is None:
             return Trial(**about, estimator="", params={})
-        parts = {name: f"{one.estimator}.{name}" for name in one.space}
+        parts = {name: f"{one.estimator}.{name}" for name in one.sampled}
         about["params"] = {name: _read(given[key], one.space[name]) for name, key in parts.items() if key in given}
+        if one.rounds is not None and ROUNDS in trial.user_attrs:
+            about["params"][one.rounds.name] = trial.user_attrs[ROUNDS]
         about["estimator"] = one.estimator
         folds = tuple(trial.user_attrs.get(FOLDS, ()))
         if not _is_complete(trial):

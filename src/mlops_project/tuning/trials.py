@@ -23,10 +23,13 @@ class FoldScore(NamedTuple):
         Its proper score there: log loss or RMSE.
     error
         The score's standard error, from the losses of the fold's rows.
+    curve
+        Of a booster: the score after 1, 2, … rounds, of which ``score`` is the best.
     """
 
     score: float
     error: float
+    curve: tuple[float, ...] = ()
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +42,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     estimator, params
         The values of its space.
     state
-        ``running``, ``complete``, ``pruned`` (worse than most after some folds), ``fail`` or ``lost`` (its process ended).
+        ``running``, ``complete``, ``pruned`` (behind after some folds), ``fail`` or ``lost`` (its process ended).
     loss, median, spread
         Mean, median and standard deviation of the proper score over the folds; None unless complete.
     interval

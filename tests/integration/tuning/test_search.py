@@ -111,9 +111,9 @@ class SlowRunner(HereRunner):
         super().__init__(rows)
         self.clock = clock
 
-    def submit(self, model, fold):
+    def submit(self, model, fold, rounds=None):
         self.clock.now += 3.5
-        return super().submit(model, fold)
+        return super().submit(model, fold, rounds)
 
 
 def test_trials_that_are_worse_than_most_are_pruned_unless_they_may_not_be(project):
@@ -189,7 +189,7 @@ class Broken:
     def __init__(self, rows) -> None:
         self.submitted = 0
 
-    def submit(self, model, fold):
+    def submit(self, model, fold, rounds=None):
         self.submitted += 1
         future = Future()
         future.set_exception(StackError("no actor could be started"))

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+import mlops_project as mlops
 from mlops_project.bundle import load_bundle
 from mlops_project.config import read_config
 from mlops_project.tracking.store import open_store
@@ -58,6 +59,7 @@ def test_best_parameters_are_written_logged_and_trained_and_a_search_goes_on(run
     bundle = load_bundle(project / "artifacts" / "model")
     assert "plots/search_history.png" in bundle.metadata.files
     assert "Every trial by its score" in (bundle.path / "report.html").read_text()
+    assert mlops.tune(project / "model.yaml", search__trials=6).found.resumed == 6  # from Python it is the same search
     found = json.loads(run("--json", "--set", "search.trials=8").stdout)
     assert (len(found["trials"]), found["resumed"]) == (8, 6)
     assert found["best"]["loss"] == min(trial["loss"] for trial in found["trials"] if trial["loss"] is not None)

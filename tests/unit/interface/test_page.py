@@ -13,7 +13,7 @@ def test_blocks_of_the_page_run_in_an_empty_folder(tmp_path, monkeypatch, capsys
     monkeypatch.setenv("MLOPS_EVALUATION__IMPORTANCE_REPEATS", "0")
     monkeypatch.setenv("MLOPS_EVALUATION__BOOTSTRAP_ROUNDS", "20")
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, str(PAGE), "exec"), names)  # a page of our own
