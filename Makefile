@@ -142,7 +142,7 @@ format: $(VENV)/.dev ## Format the code
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/hadolint src/mlops_project/Dockerfile
+	$(BIN)/hadolint src/mlops_project/Dockerfile k8s/base/score-ray/Dockerfile
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
@@ -273,6 +273,11 @@ bench-loop: $(VENV)/.dev ## Attacks and accidents on the loop, and healthy retra
 .PHONY: bench-scale
 bench-scale: $(VENV)/.dev ## Scoring millions of rows from file to file against predict_proba in memory, Ray and MLflow; BENCH='--rows 10000000'
 	$(BIN)/python benchmarks/scale.py $(BENCH)
+
+.PHONY: image-ray
+image-ray: ## Build my-mlflow-app-ray:latest, the image of k8s/score-rayjob.yaml: the application's with Ray
+	docker build -t my-mlflow-app:latest -f src/mlops_project/Dockerfile .
+	docker build -t my-mlflow-app-ray:latest k8s/base/score-ray
 
 .PHONY: bench-tune
 bench-tune: export OMP_NUM_THREADS = 1

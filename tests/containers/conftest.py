@@ -11,6 +11,7 @@ from tests.containers.engine import BUILD_SECONDS, DOCKERFILE, ROOT, docker
 from tests.servers import BIN, plain_environment
 
 IMAGE, SERVE_IMAGE = "my-mlflow-app:latest", "my-model-server:latest"
+RAY_IMAGE = "my-mlflow-app-ray:latest"
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +25,13 @@ def image(engine: None) -> str:
     docker("build", "-t", IMAGE, "-f", DOCKERFILE, ".", cwd=ROOT, seconds=BUILD_SECONDS)
     docker("tag", IMAGE, "projeto10-model:latest")
     return IMAGE
+
+
+@pytest.fixture(scope="session")
+def ray_image(image: str) -> str:
+    """Build what the second half of `make image-ray` does."""
+    docker("build", "-t", RAY_IMAGE, "k8s/base/score-ray", cwd=ROOT, seconds=BUILD_SECONDS)
+    return RAY_IMAGE
 
 
 @pytest.fixture(scope="session")

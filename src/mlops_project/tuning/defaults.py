@@ -6,7 +6,7 @@ from typing import NamedTuple
 from mlops_project.contract import Task
 from mlops_project.tuning.spaces import Range, Space, Values
 
-RATE, ROUNDS = Range(0.01, 0.3, log=True), Range(30, 400, log=True)
+RATE, ROUNDS = Range(0.01, 0.3, log=True), Range(10, 400, log=True)
 PENALTY = Range(1e-3, 100.0, log=True)
 STRENGTH = Range(1e-3, 1e3, log=True)
 
@@ -87,7 +87,7 @@ def _boosters(tenth: int) -> dict[str, Default]:
     }
     # in the order of the parameters above
     return {
-        "hist_gradient_boosting": _start(hist, (0.05, 100, 4, 10, 0.01, 1.0), (0.05, 200, 12, 10, 0.01, 1.0)),
+        "hist_gradient_boosting": _start(hist, (0.05, 100, 4, 10, 5.0, 0.7), (0.1, 100, 12, 5, 10.0, 0.5)),
         "xgboost": _start(xgboost, (0.05, 100, 3, 1.0, 0.8, 0.8, 1.0), (0.05, 200, 5, 3.0, 0.8, 0.8, 1.0)),
         "lightgbm": _start(lightgbm, (0.05, 100, 4, 10, 0.8, 0.1), (0.05, 200, 12, 10, 0.8, 0.1)),
     }

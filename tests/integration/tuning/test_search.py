@@ -11,6 +11,7 @@ import pytest
 
 from mlops_project.engines.local import LocalEngine
 from mlops_project.errors import ConfigError, StackError
+from mlops_project.modeling.choice import CrossValidation
 from mlops_project.train import read_rows
 from mlops_project.tune import tune
 from mlops_project.tuning.runners import ClusterRunner, HereRunner
@@ -74,6 +75,23 @@ def test_configuration_that_no_trial_improves_stays(project):
     found, _ = tune(read(project, "search.space={max_depth: [8]}", "search.trials=1", "model.params={max_depth: 1}"))
     assert found.start.loss < found.trials[0].loss
     assert (found.best, found.model.params) == (found.start, {"max_depth": 1})
+
+
+def test_rounds_are_found_by_one_fit_and_judged_as_if_they_had_been_asked_for(project):
+    overrides = ["model.estimator=hist_gradient_boosting", "model.params={}", "search.trials=3"]
+    space = "search.space={learning_rate: [0.1, 0.4], max_iter: {low: 3, high: 25}}"
+    config = read(project, *overrides, space)
+    table, split, contract = read_rows(config)
+    found = search(table, split, contract, config, Observer())
+    rows = CrossValidation(table, split, contract, config)
+    complete = [trial for trial in found.trials if trial.loss is not None]
+    assert complete
+    for trial in complete:
+        assert 3 <= trial.params["max_iter"] <= 25
+        asked_for = [rows.lose(found.searched[0].fill(trial.params), fold).mean() for fold in range(found.folds)]
+        assert trial.folds == pytest.approx(asked_for, rel=1e-12)
+    again, _ = tune(config)
+    assert (again.resumed, tell(again.trials)) == (3, tell(found.trials))
 
 
 def test_search_ends_when_nothing_better_comes(project):
