@@ -250,8 +250,10 @@ def evaluate_once(monitor: Monitor, since: timedelta | None, *, act: bool) -> tu
     now = datetime.now(UTC)
     for model in watcher.list_models():
         try:
-            span = (None, watermark) if since is None else (now - since, now)
-            found = watcher.evaluate_span(model, *span)
+            if since is None:
+                found = watcher.evaluate_newest(model, watermark)
+            else:
+                found = watcher.evaluate_span(model, now - since, now)
         except MLOpsError as error:
             if model == monitor.config.model.name:
                 raise

@@ -13,6 +13,7 @@ from mlops_project import label
 from mlops_project.bundle import load_bundle
 from mlops_project.config import read_config
 from mlops_project.errors import DataError
+from mlops_project.monitor import Monitor, evaluate_once
 from mlops_project.prediction_log.ingest import ingest
 from mlops_project.prediction_log.reader import LogReader, Window
 from mlops_project.score import command as score_command
@@ -82,6 +83,18 @@ def test_logged_rows_are_read_by_the_monitor_with_the_answers_and_ids_of_the_out
     classes = np.array(bundle.contract.class_names)
     assert classes[rows["mlops.prediction"].astype(int)].tolist() == scored["predicted churned"].tolist()
     assert not rows["mlops.recomputed"].any()
+
+
+def test_rows_that_were_logged_just_now_are_evaluated_at_once(project, tmp_path):
+    settings = [f"paths.prediction_log_dir={tmp_path / 'log'}", f"paths.monitoring_dir={tmp_path / 'store'}"]
+    config = read_config(project / "model.yaml", root=project, overrides=settings, env={})
+    bundle, options = load_bundle(project / "artifacts" / "model"), Options(log_folder=tmp_path / "log")
+    score_table(str(project / "rows.parquet"), str(tmp_path / "out.parquet"), bundle, options)
+    evaluations, skipped = evaluate_once(Monitor(config, str(tmp_path / "log")), None, act=False)
+    assert (skipped, [found.rows for found in evaluations]) == ({}, [ROWS])
+    evaluations, skipped = evaluate_once(Monitor(config, str(tmp_path / "log")), None, act=False)
+    assert evaluations == []
+    assert "0 rows" in skipped["churn"]
 
 
 class _InterruptedError(Exception):

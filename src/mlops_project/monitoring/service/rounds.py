@@ -5,6 +5,7 @@ moment goes on where it was; report and MLflow are brought in step at the next s
 """
 
 import logging
+import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -30,6 +31,7 @@ from mlops_project.monitoring.service.recount import note_unreadable, recount_la
 from mlops_project.monitoring.store import EvaluationStore
 from mlops_project.monitoring.windows import (
     GRACE,
+    MARGIN,
     Pending,
     Progress,
     describe_next,
@@ -287,6 +289,24 @@ class Watcher:
         if rows < needed:
             return f"version {version} has {rows} rows, {needed} are needed (monitoring.min_rows)"
         return self._evaluate(bundle, window, previous)
+
+    def evaluate_newest(self, model: str, watermark: datetime) -> Evaluation | str:
+        """Evaluate the rows since the last evaluation; wait some seconds if only the newest of them make it enough.
+
+        Returns
+        -------
+        Evaluation or str
+            Why there is none, if there are too few rows.
+        """
+        found = self.evaluate_span(model, None, watermark)
+        if isinstance(found, str) and datetime.now(UTC) - watermark < 2 * MARGIN:  # else a segment is waited for
+            version, bundle = self.find_champion(model)
+            progress = _find_progress(self.store.read(model, last=1, version=version), model, version, bundle)
+            coming = describe_next(self.reader, progress, self.config.monitoring)
+            if coming.rows >= coming.needed:
+                time.sleep(MARGIN.total_seconds())
+                return self.evaluate_span(model, None, self.read_log())
+        return found
 
     def _evaluate(self, bundle: Bundle, window: Window, previous: Sequence[Evaluation], *, champion: bool = True) -> Evaluation:
         accepted = read_accepted(self.store, window.model)
