@@ -104,11 +104,11 @@ def test_search_ends_when_nothing_better_comes(project):
 
 def test_time_that_is_over_ends_the_search_and_gives_back_what_was_not_finished(project):
     clock = Clock()
-    config = read(project, "search.trials=50", "search.minutes=1")
+    config = read(project, "search.trials=50", "search.minutes=1", "search.pruning=false")
     found = search(*read_rows(config), config, Observer(), lambda rows: SlowRunner(rows, clock), clock)
     assert found.ended == "minutes"
     assert [trial.state for trial in found.trials] == ["complete", "complete", "lost"]
-    again, _ = tune(read(project, "search.trials=4"))
+    again, _ = tune(read(project, "search.trials=4", "search.pruning=false"))
     assert tell(again.trials)[:2] == tell(found.trials)
     assert [trial.params for trial in again.trials[2:4]] == [found.trials[2].params] * 2  # it was tried again
     assert sum(trial.counts for trial in again.trials) == 4

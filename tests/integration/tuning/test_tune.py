@@ -50,7 +50,8 @@ def open_runs(project):
 
 
 def test_best_parameters_are_written_logged_and_trained_and_a_search_goes_on(run, project):
-    done = run("--train")
+    whole = ("--set", "search.pruning=false")  # every trial ends as it was begun
+    done = run("--train", *whole)
     assert "gate: " in done.stdout
     assert "6 trials in 5 folds of 240 training rows" in done.stdout
     best = yaml.safe_load((project / "model.tuned.yaml").read_text())
@@ -59,8 +60,8 @@ def test_best_parameters_are_written_logged_and_trained_and_a_search_goes_on(run
     bundle = load_bundle(project / "artifacts" / "model")
     assert "plots/search_history.png" in bundle.metadata.files
     assert "Every trial by its score" in (bundle.path / "report.html").read_text()
-    assert mlops.tune(project / "model.yaml", search__trials=6).found.resumed == 6  # from Python it is the same search
-    found = json.loads(run("--json", "--set", "search.trials=8").stdout)
+    assert mlops.tune(project / "model.yaml", search__pruning=False).found.resumed == 6  # from Python it is the same search
+    found = json.loads(run("--json", "--set", "search.trials=8", *whole).stdout)
     assert (len(found["trials"]), found["resumed"]) == (8, 6)
     assert found["best"]["loss"] == min(trial["loss"] for trial in found["trials"] if trial["loss"] is not None)
     assert found["best"]["loss"] <= found["start"]["loss"]
@@ -91,7 +92,7 @@ def test_trials_are_in_mlflow_while_the_search_goes_on(run, project):
                 with open_runs(project) as find:
                     seen.append(wait_until_running(find, "3"))
 
-    config = read_config(project / "model.yaml", root=project, env={})
+    config = read_config(project / "model.yaml", root=project, overrides=["search.pruning=false"], env={})
     with contextlib.closing(Looking(config, "log_loss", lambda _: None)) as follower:
         search(*read_rows(config), config, follower)
     (parent, trials), *_ = seen
