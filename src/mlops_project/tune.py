@@ -227,12 +227,13 @@ def _print_estimators(found: "Found") -> None:
 def _train_best(found: "Found", left: "Left", target: Path, config: Config, *, as_json: bool) -> None:
     """Train the best parameters under all settings of this run."""
     from mlops_project.outcome import print_outcome
-    from mlops_project.train import STEPS, train
+    from mlops_project.train import count_steps as count_training
+    from mlops_project.train import train
 
     model = msgspec.structs.replace(config.model, estimator=found.model.estimator, params=found.model.params)
     settings = msgspec.structs.replace(config, model=model)
     settings.__dict__.update(file=target, root=config.root)
-    with show_progress(STEPS + config.evaluation.cv_folds, hidden=as_json) as step:
+    with show_progress(count_training(settings), hidden=as_json) as step:
         result = train(settings, step, charts=left.charts)
     if not as_json:
         echo("")
