@@ -263,7 +263,7 @@ class CrossValidation:
         learned = fit_encoders(before, self.features.iloc[train], self.target.iloc[train], **self.apart)
         asked = np.asarray(before.transform(self.features.iloc[test]))
         for rows in (learned, asked):
-            rows.flags.writeable = False  # the next model is to find them as they are
+            rows.setflags(write=False)  # the next model is to find them as they are
         known = sum(rows.nbytes for pair in self._encoded.values() for rows in pair)
         if known + learned.nbytes + asked.nbytes <= MAX_ENCODED_BYTES:
             self._encoded[key] = learned, asked
