@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from mlops_project.command import show_progress
 from mlops_project.config import Config
 from mlops_project.interface.making import hides_progress
 from mlops_project.interface.settings import Source, open_config
 from mlops_project.modeling.choice import with_model
 from mlops_project.notebook import write_table
-from mlops_project.tune import BAR, count_steps, show_progress
+from mlops_project.tune import BAR, count_steps
 from mlops_project.tune import tune as search_parameters
 
 if TYPE_CHECKING:
