@@ -238,6 +238,11 @@ bench-train: $(VENV)/.dev ## Start-up, default training against the same by hand
 bench-defaults: $(VENV)/.dev ## The first model of mlops init against trivial and hand-made ones, on real tables of packages; BENCH='--only OJ,Wage'
 	$(BIN)/python -m benchmarks.defaults $(BENCH)
 
+.PHONY: bench-decisions
+bench-decisions: export OMP_NUM_THREADS = 1
+bench-decisions: $(VENV)/.dev ## Thresholds by cost against TunedThresholdClassifierCV on ten real tables; BENCH='--splits 5 --only OJ'
+	$(BIN)/python -m benchmarks.decisions $(BENCH)
+
 .PHONY: bench-serve
 bench-estimators: $(VENV)/.dev ## Size and microseconds per row of every estimator; writes docs/estimators.json
 	$(BIN)/python benchmarks/estimators.py

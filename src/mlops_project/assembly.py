@@ -112,7 +112,7 @@ def assemble(
     """
     from mlops_project.modeling.baselines import add_baselines, fit_rivals, judge_baselines
     from mlops_project.modeling.conformal import find_uncertainty
-    from mlops_project.modeling.decisions import compare_own_rule
+    from mlops_project.modeling.decisions import compare_own_rule, judge_threshold
     from mlops_project.modeling.evaluation import evaluate
     from mlops_project.modeling.importance import try_importance
     from mlops_project.proof import note_proven
@@ -133,7 +133,8 @@ def assemble(
     slices = split.test_features[[*config.evaluation.slices]] if config.evaluation.slices else None
     evaluation = evaluate(held_out.predictions, held_out.truth, contract, config, slices)
     evaluation = add_baselines(evaluation, rivals, contract, config)
-    findings = accept_all([*findings, *judge_baselines(evaluation, contract, fitted.chosen)], config.checks.accept)
+    findings += (*judge_baselines(evaluation, contract, fitted.chosen), *judge_threshold(fitted.threshold_choice, contract))
+    findings = accept_all(findings, config.checks.accept)
     uncertainty = find_uncertainty(held_out, contract, config, side)
     if fitted.threshold_choice is not None:
         fitted.threshold_choice = compare_own_rule(fitted.threshold_choice, evaluation.scored, plain, contract, config)
@@ -263,7 +264,7 @@ def _write_for_people(
     from mlops_project.modeling.plots import draw_plots
     from mlops_project.modeling.report import Results, write_card, write_report
 
-    plots = draw_plots(evaluation, importance, metadata.contract, folder / "plots", side)
+    plots = draw_plots(evaluation, importance, metadata.contract, folder / "plots", side, metadata.threshold_choice)
     plots += [Path(shutil.copy(chart, folder / "plots")) for chart in charts]
     results = Results(evaluation, plots, parity.describe(), tuple(dict.fromkeys((*notes, *side.notes))))
     write_report(folder / "report.html", metadata, config, results)

@@ -142,15 +142,20 @@ class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
     merged: tuple[str, ...] = ()
     decision: DecisionRule | msgspec.UnsetType = msgspec.UNSET
 
+    @property
+    def rule(self) -> DecisionRule | None:
+        """``decision``, or None."""
+        return None if isinstance(self.decision, msgspec.UnsetType) else self.decision
+
     @cached_property
     def threshold(self) -> float | None:
         """From which probability on the positive class is answered; None for the model's own rule."""
-        return self.decision.threshold if isinstance(self.decision, DecisionRule) else None
+        return None if self.rule is None else self.rule.threshold
 
     @property
     def costs(self) -> tuple[float, float] | None:
         """What a wrong yes and a wrong no cost; None if nobody said so."""
-        return self.decision.costs if isinstance(self.decision, DecisionRule) else None
+        return None if self.rule is None else self.rule.costs
 
     def decide(self, decision: DecisionRule | None) -> "Contract":
         """Return the contract with this decision; None for the model's own rule."""

@@ -11,7 +11,6 @@ import msgspec
 from mlops_project.bundle import Bundle
 from mlops_project.command import echo, echo_wrapped
 from mlops_project.config import Config
-from mlops_project.decision import DecisionRule
 from mlops_project.findings import Finding, format_finding
 from mlops_project.notebook import write_table
 
@@ -121,9 +120,9 @@ def _describe(result: Training, config: Config) -> Iterator[str]:
 def _describe_decision(result: Training) -> Iterator[str]:
     """Yield from which probability on the model says yes, and what that changes; nothing where its own rule decides."""
     contract, choice = result.bundle.contract, result.bundle.metadata.threshold_choice
-    if not isinstance(contract.decision, DecisionRule):
+    if contract.rule is None:
         return
-    decision, name = contract.decision, contract.class_names[1]
+    decision, name = contract.rule, contract.class_names[1]
     yield f"threshold: {name!r} from probability {decision.threshold:.4g} on ({decision.describe()})"
     if choice is not None:
         from mlops_project.modeling.report import describe_choice
@@ -165,6 +164,7 @@ def as_plain(result: Training) -> dict[str, Any]:
         "metric_intervals": metadata.metric_intervals,
         "estimator": metadata.estimator,
         "choice": msgspec.to_builtins(metadata.choice),
+        "threshold": metadata.contract.threshold,
         "uncertainty": msgspec.to_builtins(metadata.uncertainty),
         "baselines": msgspec.to_builtins(metadata.baselines),
         "warnings": list(result.warnings),

@@ -71,7 +71,7 @@ def _judge(store: "Store", bundle: Bundle, champion: "Version | None", held_out:
             rival = held_out.score_other(load_champion(store, champion, bundle, Path(folder), config))
         except (BundleError, ContractError) as error:
             return refuse_comparison(champion, error)
-    return decide_promotion(score, rival, task, config.gates, seed=seed)
+    return decide_promotion(score, rival, task, config.gates, seed=seed, asked=bundle.contract.rule)
 
 
 def _score_dummy(bundle: Bundle, held_out: "HeldOut") -> "Scored | None":

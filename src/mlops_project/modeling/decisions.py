@@ -8,7 +8,8 @@ from sklearn.model_selection import FixedThresholdClassifier
 
 from mlops_project.config import Config
 from mlops_project.contract import Contract
-from mlops_project.decision import DecisionRule, ThresholdChoice
+from mlops_project.decision import ThresholdChoice
+from mlops_project.findings import Finding
 from mlops_project.modeling.held_out import HeldOut
 from mlops_project.modeling.metrics import Scored, bootstrap, compute_metric, find_metric, higher_is_better, interval
 
@@ -45,9 +46,9 @@ def compare_own_rule(
     values = {name: compute_metric(name, without, contract.task) for name in LABELLED}
     without_threshold = {name: value for name, value in values.items() if np.isfinite(value)}
     rounds = config.evaluation.bootstrap_rounds
-    if not rounds or not isinstance(contract.decision, DecisionRule):
+    if not rounds or contract.rule is None:
         return msgspec.structs.replace(choice, without=without_threshold)
-    name = contract.decision.judged
+    name = contract.rule.judged
     sign = 1.0 if higher_is_better(name) else -1.0
     drawn, factor = bootstrap(
         (decided, without), [find_metric(name, contract.task)], rounds, np.random.default_rng(config.random_state)
@@ -55,3 +56,22 @@ def compare_own_rule(
     gain = sign * (compute_metric(name, decided, contract.task) - values[name])
     low, high = interval(sign * (drawn[0, 0] - drawn[1, 0]), gain, factor, confidence=config.evaluation.confidence)
     return msgspec.structs.replace(choice, without=without_threshold, gain=(gain, low, high))
+
+
+def judge_threshold(choice: ThresholdChoice | None, contract: Contract) -> list[Finding]:
+    """Return what people must know of a threshold that says the same of every row."""
+    if choice is None or contract.rule is None:
+        return []
+    flagged = choice.chosen.true_positive + choice.chosen.false_positive
+    if 0 < flagged < 1:
+        return []
+    name = contract.class_names[1 if flagged else 0]
+    return [
+        Finding(
+            code="threshold-trivial",
+            seen=f"the threshold for {contract.rule.describe()} answers all {choice.rows:,} training rows with {name!r}",
+            why="a decision that is the same for every row needs no model: the costs or the wish are extreme, or the scores "
+            "do not tell the classes apart",
+            cure="look at the costs in decision.threshold, ask for less, or mend the model first",
+        )
+    ]

@@ -13,8 +13,9 @@ from sklearn.metrics import classification_report
 from mlops_project.comparison import Baseline
 from mlops_project.config import Config
 from mlops_project.contract import Contract, Label, Task
-from mlops_project.errors import ContractError
+from mlops_project.errors import ConfigError, ContractError
 from mlops_project.modeling.metrics import (
+    DECISIONS,
     PRIMARY,
     Scored,
     Truth,
@@ -26,6 +27,7 @@ from mlops_project.modeling.metrics import (
 )
 from mlops_project.notebook import write_table
 from mlops_project.runtime import Predictions
+from mlops_project.sections import ThresholdRule
 
 MAX_SLICES = 10  # values per column; the rarer ones are joined
 SMALL_SLICE_ROWS = 30
@@ -165,8 +167,12 @@ def check_gates(config: Config, task: Task) -> None:
     ConfigError
         Naming the metric and the known ones.
     """
+    asked = config.decision.threshold
+    has_costs = isinstance(asked, ThresholdRule) and asked.cost is not None
     for name in (*config.gates.minimum, *filter(None, [config.gates.metric])):
         find_metric(name, task)
+        if name in DECISIONS and not has_costs:
+            raise ConfigError(f"gates: {name} is asked for, and nobody says what wrong answers cost: decision.threshold.cost")
 
 
 def evaluate(

@@ -3,7 +3,7 @@
 Pure: two score sets on the same rows and the configuration give a decision. See ``docs/adr/0004-promotion-rule.md``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import msgspec
@@ -11,6 +11,7 @@ import numpy as np
 
 from mlops_project.comparison import Comparison
 from mlops_project.contract import Task
+from mlops_project.decision import DecisionRule
 from mlops_project.modeling.evaluation import TITLES
 from mlops_project.modeling.metrics import (
     BOUNDED,
@@ -40,7 +41,7 @@ Verdict = Literal[
     "incomparable",
     "forced",
 ]
-UNBOUNDED = ("log_loss", "mae", "rmse")  # their tolerance is a share of the champion's value
+UNBOUNDED = ("expected_cost", "log_loss", "mae", "rmse")  # their tolerance is a share of the champion's value
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,14 @@ class Decision:
 
 
 def decide_promotion(
-    challenger: Scored, champion: Scored | None, task: Task, gates: GatesConfig, *, seed: int, dummy: Scored | None = None
+    challenger: Scored,
+    champion: Scored | None,
+    task: Task,
+    gates: GatesConfig,
+    *,
+    seed: int,
+    dummy: Scored | None = None,
+    asked: DecisionRule | None = None,
 ) -> Decision:
     """Decide from the scores of the same held-out rows.
 
@@ -78,6 +86,8 @@ def decide_promotion(
         What the base rate says to the same rows: a first model must be better. None: it is not asked to be.
     seed
         Of the paired bootstrap.
+    asked
+        What the challenger's threshold is for: its decisions must not be worse than the champion's, whatever its scores.
 
     Raises
     ------
@@ -94,7 +104,32 @@ def decide_promotion(
     verdict, figures = compare(challenger, champion, task, gates, seed=seed)
     enough = is_enough(verdict, gates)
     reason = say(verdict, figures) + ("" if enough else _ADVICE.get(verdict, ""))
+    worse = find_worse_decisions(challenger, champion, gates, asked, seed=seed) if enough else ""
+    if worse:
+        return Decision(promote=False, verdict="worse", reason=f"{reason}; {worse}; {_BY_HAND}", comparison=figures)
     return Decision(enough, verdict, reason, figures)
+
+
+def find_worse_decisions(
+    challenger: Scored, champion: Scored, gates: GatesConfig, asked: DecisionRule | None, *, seed: int
+) -> str:
+    """Say that a challenger's decisions are worse than the champion's, beyond chance, by what its threshold is for; else empty.
+
+    Each decides by its own threshold; wrong answers cost both what they cost now. A recall or a precision that is reached is
+    enough, however much more the champion has.
+
+    Parameters
+    ----------
+    asked
+        Of the challenger's contract; None where its own rule decides.
+    """
+    if asked is None or gates.metric == asked.judged:
+        return ""
+    if asked.wanted and compute_metric(asked.judged, challenger, "binary") >= asked.wanted:
+        return ""
+    own = msgspec.structs.replace(gates, metric=asked.judged)
+    verdict, figures = compare(challenger, replace(champion, costs=challenger.costs), "binary", own, seed=seed)
+    return f"its decisions are {say(verdict, figures)}" if verdict == "worse" else ""
 
 
 def decide_first(model: Scored, dummy: Scored | None, task: Task, gates: GatesConfig, seed: int) -> Decision:
@@ -204,6 +239,7 @@ def _judge(low: float, high: float, tolerance: float) -> Verdict:
     return "worse" if high < 0 else "unclear"
 
 
+_BY_HAND = "decide yourself: --force promotes it"
 _WORDS = {"better": "better", "not_worse": "not worse", "worse": "worse", "unclear": "these rows cannot tell"}
 _TRY_CLASSES = (
     "try model.estimator: auto (unless it is that already), a larger model.params.min_samples_leaf or "

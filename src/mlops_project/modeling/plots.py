@@ -15,11 +15,13 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
 from mlops_project.contract import Contract
+from mlops_project.decision import OWN_RULE, DecisionRule, ThresholdChoice, compute_rate
 from mlops_project.modeling.drawing import COLOURS, FAINT, INK, label_names, measure_labels, save, start_chart, use_style
 from mlops_project.modeling.evaluation import TITLES, Evaluation, format_number
 from mlops_project.modeling.importance import CORRELATED, Importance
 from mlops_project.modeling.metrics import Scored, calibration_bins, compute_metric
 from mlops_project.modeling.side_work import SideWork
+from mlops_project.modeling.threshold import draw_curve
 from mlops_project.runtime import Floats, Predictions
 
 MAX_CURVES = len(COLOURS)
@@ -30,7 +32,12 @@ Z_95 = 1.959964
 
 
 def draw_plots(
-    evaluation: Evaluation, importance: Importance | None, contract: Contract, folder: Path, side: SideWork | None = None
+    evaluation: Evaluation,
+    importance: Importance | None,
+    contract: Contract,
+    folder: Path,
+    side: SideWork | None = None,
+    choice: ThresholdChoice | None = None,
 ) -> list[Path]:
     """Draw every plot that fits the task into ``folder`` and return the files.
 
@@ -38,11 +45,15 @@ def draw_plots(
     ----------
     side
         Notes which plots could not be drawn; None: that is an error.
+    choice
+        How the contract's threshold was chosen.
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawers = CLASSIFICATION if contract.is_classification else REGRESSION
     with use_style():
         work = {name: partial(draw, evaluation.scored, contract) for name, draw in drawers.items()}
+        if choice is not None and contract.rule is not None:
+            work["threshold"] = partial(_draw_threshold, contract.rule, choice, evaluation.scored, contract)
         if importance is not None:
             work["importance"] = partial(_draw_importance, importance, contract)
         drawn = (_attempt(name, draw, folder / f"{name}.png", side) for name, draw in work.items())
@@ -272,6 +283,45 @@ def _draw_importance(importance: Importance, contract: Contract) -> Figure:
     axes.set_yticks(range(len(names)), labels)
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.grid(visible=False, axis="y")
+    return figure
+
+
+def _draw_threshold(rule: DecisionRule, choice: ThresholdChoice, scored: Scored, contract: Contract) -> Figure:
+    """Draw what the threshold is for against every threshold, on the rows that it was chosen on and on the held-out ones."""
+    names = ("recall", "precision") if rule.wanted else (rule.judged,)
+    positive = label_names(contract.class_names)[1]
+    note = f"chosen on {choice.rows:,} training rows, {choice.folds} folds; {rule.describe()}"
+    title = TITLES[rule.judged]
+    figure, axes = start_chart(
+        f"{title[:1].upper()}{title[1:]} by threshold", note, f"threshold: probability of {positive}", title
+    )
+    parts = (
+        ("training rows, not seen", choice.curve, choice.share, "-"),
+        (
+            f"{len(scored.truth):,} held-out rows",
+            draw_curve(scored.probabilities[:, 1], scored.truth),
+            scored.truth.mean(),
+            ":",
+        ),
+    )
+    for place, name in enumerate(names):
+        for told, curve, share, style in parts:
+            flagging = [point for point in curve if name != "precision" or point.true_positive + point.false_positive > 0]
+            points = [(point.threshold, compute_rate(name, point, share, rule.costs)) for point in flagging]
+            label = told if len(names) == 1 else f"{name}, {told}"
+            axes.plot(
+                *zip(*points, strict=True), style, color=COLOURS[place], linewidth=1.6, label=label, drawstyle="steps-post"
+            )
+    at = compute_rate(rule.judged, choice.chosen, choice.share, rule.costs)
+    axes.axvline(rule.threshold, color=INK, linewidth=1, label=f"chosen: {rule.threshold:.3g}")
+    axes.plot([rule.threshold], [at], "o", color=INK, markersize=6, clip_on=False)
+    axes.axvline(OWN_RULE, color=FAINT, linestyle="--", linewidth=1, label=f"{OWN_RULE}: the more probable class")
+    top = 1.02
+    if rule.costs is not None:  # beyond the same answer for every row it is of no interest
+        trivial = min(rule.false_positive * (1 - choice.share), rule.false_negative * choice.share)
+        top = 1.3 * max(trivial, at) or 1.0
+    axes.set(xlim=(-0.01, 1.01), ylim=(0, top))
+    axes.legend(loc="best", fontsize=8)
     return figure
 
 

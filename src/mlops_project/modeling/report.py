@@ -27,6 +27,7 @@ from mlops_project.modeling.evaluation import (
 )
 from mlops_project.modeling.metrics import PRIMARY, higher_is_better
 from mlops_project.modeling.origin import format_settings
+from mlops_project.modeling.threshold import rate_choice
 
 MAX_SHOWN_CATEGORIES = 8
 MAX_SHOWN_TEXT = 60
@@ -39,6 +40,7 @@ CAPTIONS = {
     "predicted_actual": "Each row's prediction beside the truth; on the dashed line they agree.",
     "residuals": "The errors along the predictions: a slope or a funnel is something that the model did not learn.",
     "residual_histogram": "How large the errors are, and whether they lie to one side.",
+    "threshold": "What the decisions come to from each probability on: solid where it was chosen, dotted on the held-out rows.",
     "importance": "How much worse the model gets when one column is shuffled. It explains the model, not the world.",
     "search_history": "Every trial by its score in cross-validation, and the best until then.",
     "search_importance": "How much each parameter decides whether a trial is among the best (PED-ANOVA).",
@@ -117,6 +119,7 @@ def _facts(metadata: Metadata, config: Config, results: Results) -> dict[str, An
         "main": TITLES[config.gates.metric or PRIMARY[contract.task]],
         "basis": evaluation.basis,
         "baselines": _compare_baselines(evaluation),
+        "decision": _compare_decisions(metadata, evaluation),
         "uncertainty": describe_uncertainty(metadata.uncertainty, contract) if metadata.uncertainty else "",
         "choice": _list_candidates(metadata),
         "slice_metrics": [TITLES[name] for name in sliced],
@@ -161,6 +164,29 @@ def _format_metric(name: str, values: Mapping[str, float], bounds: Mapping[str, 
         "value": format_number(values[name]) if name in values else "undefined",
         "interval": " to ".join(map(format_number, bounds.get(name, ()))),
         "better": "higher" if higher_is_better(name) else "lower",
+    }
+
+
+def _compare_decisions(metadata: Metadata, evaluation: Evaluation) -> dict[str, Any]:
+    """Return the threshold in words, and rows of texts: metric, by the threshold and by the model's own rule; empty without."""
+    rule, choice = metadata.contract.rule, metadata.threshold_choice
+    if rule is None:
+        return {"words": [], "rows": []}
+    name = metadata.contract.class_names[1]
+    words = [f"{name} is answered from probability {rule.threshold:.4g} on: {rule.describe()}"]
+    if choice is None:
+        return {"words": words, "rows": []}
+    there = rate_choice(rule, choice)
+    return {
+        "words": [*words, describe_choice(rule, choice, evaluation.metrics)],
+        "rows": [
+            {
+                "title": TITLES[name],
+                "cells": [format_number(evaluation.metrics[name]), format_number(value), *map(format_number, there[name])],
+            }
+            for name, value in choice.without.items()
+            if name in evaluation.metrics and name in there
+        ],
     }
 
 

@@ -42,7 +42,8 @@ def compute_performance(
 ) -> Performance:
     """Judge a window.
 
-    The metric that decides is ``settings.metric``, else ``gates.metric``, else the task's primary one.
+    The metric that decides is ``settings.metric``, else ``gates.metric``, else the task's primary one. Where the contract has a
+    threshold, the metric that it is for decides as well: expected cost, F1, recall or precision.
 
     Parameters
     ----------
@@ -91,10 +92,12 @@ def compute_performance(
         live = (*live, judge_coverage(known, promised, seed))
     estimated = _judge_estimates(estimate, reference, settings) if estimate else ()
     assumed = (*_list_assumptions(reference, contract, metric), *_warn_of_few(estimate)) if estimated and estimate else ()
-    live_reason = (
-        chosen or _explain(metric, live, settings, coverage) or _explain_no_live(metric, live, labelled_rows, settings)
+    judged = {metric, *([] if contract.rule is None else [contract.rule.judged])}  # the scores, and the decisions
+    told, told_estimated = (_find_told(metric, judged, values) for values in (live, estimated))
+    live_reason = chosen or _explain(told, live, settings, coverage) or _explain_no_live(metric, live, labelled_rows, settings)
+    estimated_reason = _explain(told_estimated, estimated, settings) or _explain_no_estimate(
+        metric, estimated, estimate, reference
     )
-    estimated_reason = _explain(metric, estimated, settings) or _explain_no_estimate(metric, estimated, estimate, reference)
     return Performance(
         metric=metric,
         live=live,
@@ -104,12 +107,18 @@ def compute_performance(
         labelled_rows=labelled_rows,
         label_coverage=coverage,
         label_delay_seconds=delay_seconds,
-        lost=any(value.lost for value in live if value.name == metric),
-        estimated_lost=any(value.lost for value in estimated if value.name == metric),
+        lost=any(value.lost for value in live if value.name in judged),
+        estimated_lost=any(value.lost for value in estimated if value.name in judged),
         reason=say(live_reason, estimated_reason),
         live_reason=live_reason,
         estimated_reason=estimated_reason,
     )
+
+
+def _find_told(metric: str, judged: set[str], values: tuple[MetricValue, ...]) -> str:
+    """Return the metric to tell of: the one that decides, or where only the decisions are lost, theirs."""
+    lost = [value.name for value in values if value.lost and value.name in judged]
+    return metric if metric in lost or not lost else lost[0]
 
 
 def _drop_unknown(scored: Scored) -> Scored:

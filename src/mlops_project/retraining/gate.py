@@ -13,6 +13,7 @@ import pandas as pd
 from mlops_project.bundle import Bundle
 from mlops_project.config import Config
 from mlops_project.contract import Task
+from mlops_project.decision import DecisionRule
 from mlops_project.errors import BundleError, ContractError
 from mlops_project.modeling.evaluation import TITLES
 from mlops_project.modeling.gate import (
@@ -22,6 +23,7 @@ from mlops_project.modeling.gate import (
     compare,
     compute_tolerance,
     find_missed,
+    find_worse_decisions,
     is_enough,
     say,
 )
@@ -80,7 +82,9 @@ def run_retraining_gate(
             decision = refuse_comparison(champion, error)
         else:
             forgetting, seed = config.retraining.forgetting, config.random_state
-            decision = decide_retraining(newest, fixed, bundle.contract.task, config.gates, forgetting=forgetting, seed=seed)
+            decision = decide_retraining(
+                newest, fixed, bundle.contract.task, config.gates, forgetting=forgetting, seed=seed, asked=bundle.contract.rule
+            )
             if decision.promote:
                 decision = _look_closer(decision, bundle, rival, (newest, recent), (fixed, held_out), learned, config)
         registry.note_verdict(store, challenger, decision.verdict, decision.reason, decision.comparison, champion)
@@ -117,7 +121,14 @@ def _look_closer(
 
 
 def decide_retraining(
-    recent: Pair, held_out: Pair, task: Task, gates: GatesConfig, *, forgetting: float, seed: int
+    recent: Pair,
+    held_out: Pair,
+    task: Task,
+    gates: GatesConfig,
+    *,
+    forgetting: float,
+    seed: int,
+    asked: DecisionRule | None = None,
 ) -> Decision:
     """Decide whether a challenger that learned from labelled predictions becomes champion.
 
@@ -132,6 +143,8 @@ def decide_retraining(
         on ``recent`` than there.
     seed
         Of the bootstraps.
+    asked
+        What the challenger's threshold is for; its decisions must not be worse on ``recent``.
 
     Raises
     ------
@@ -148,6 +161,9 @@ def decide_retraining(
     if not is_enough(verdict, gates):
         advice = {"unclear": "; more labels will tell", "not_worse": "; gates.require asks for better"}
         return Decision(promote=False, verdict=verdict, reason=reason + advice.get(verdict, ""), comparison=figures)
+    worse = find_worse_decisions(*recent, gates, asked, seed=seed)
+    if worse:
+        return Decision(promote=False, verdict="worse", reason=f"{reason}; {worse}; {BY_HAND}", comparison=figures)
     guard = _guard(recent, held_out, task, gates, forgetting, seed, is_better=verdict == "better")
     return Decision(guard.promote, verdict if guard.promote else guard.verdict, f"{reason}. {guard.reason}", figures)
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from mlops_project.bundle import Bundle
+from mlops_project.bundle import Bundle, Metadata
 from mlops_project.comparison import Comparison
 from mlops_project.errors import TrackingError
 from mlops_project.process import find_user
@@ -28,6 +28,7 @@ COMPARISON_TAG = "mlops.comparison"
 RETRAINING_TAG = "mlops.retraining"
 SIGNATURE_TAG = "mlops.signature"  # the signed envelope, see ``signatures``
 MAX_REASON = 3000  # characters, of the 5,000 that a tag of a model takes
+DECISION_TAG = "mlops.decision"  # from which probability on a version says yes, and what for; not there for its own rule
 FINDINGS_TAG = "mlops.findings"  # codes; the findings themselves are in the artifacts metadata.json and report.html
 Action = Literal["register", "promote", "force", "rollback"]
 Number = Annotated[int, msgspec.Meta(ge=1)]  # of a version
@@ -130,6 +131,7 @@ def _create_version(store: Store, bundle: Bundle, run_id: str, model_id: str) ->
             DIGEST_TAG: bundle.digest,
             METRICS_TAG: msgspec.json.encode(metadata.metrics).decode(),
             FINDINGS_TAG: list_findings(bundle),
+            **tag_decision(metadata),
             "estimator": metadata.estimator,  # this tag and those below are for people
             "data": metadata.data_source[:MAX_DESCRIPTION],
             "rows": f"{metadata.train_rows} to learn, {metadata.test_rows} held out",
@@ -138,6 +140,12 @@ def _create_version(store: Store, bundle: Bundle, run_id: str, model_id: str) ->
         description=read_card(bundle),
     )
     return find_version(store, metadata.name, str(created.version))
+
+
+def tag_decision(metadata: Metadata) -> dict[str, str]:
+    """Return the tag that says from which probability on a model says yes; empty where its own rule decides."""
+    rule = metadata.contract.rule
+    return {} if rule is None else {DECISION_TAG: f"from probability {rule.threshold:.4g} on: {rule.describe()}"}
 
 
 def _ensure_model(store: Store, name: str, card: str) -> None:

@@ -129,6 +129,7 @@ def _start_run(store: Store, experiment_id: str, bundle: Bundle) -> Any:
         "data_digest": metadata.data_digest,
         "config_digest": metadata.config_digest,
         registry.FINDINGS_TAG: list_findings(bundle),
+        **registry.tag_decision(metadata),
         NOTE: read_card(bundle),
     }
     if metadata.git_commit:
@@ -147,7 +148,8 @@ def _log_run(store: Store, run_id: str, bundle: Bundle) -> None:
     metadata = bundle.metadata
     params = [Param(key, value) for key, value in _parameters(metadata)]
     metrics = _metrics(
-        metadata.metrics | _bounds(metadata) | _compare(metadata) | _tried(metadata), _milliseconds(metadata.created_at)
+        metadata.metrics | _bounds(metadata) | _compare(metadata) | _tried(metadata) | _decided(metadata),
+        _milliseconds(metadata.created_at),
     )
     store.client.log_batch(run_id, metrics=metrics, params=params[:BATCH])
     for start in range(BATCH, len(params), BATCH):
@@ -201,6 +203,15 @@ def _tried(metadata: Metadata) -> dict[str, float]:
     return values
 
 
+def _decided(metadata: Metadata) -> dict[str, float]:
+    """Return the threshold, and what the model's own rule comes to on the held-out rows; empty where that decides."""
+    rule, choice = metadata.contract.rule, metadata.threshold_choice
+    if rule is None:
+        return {}
+    without = {} if choice is None else choice.without
+    return {"decision_threshold": rule.threshold, **{f"own_rule_{name}": value for name, value in without.items()}}
+
+
 def _parameters(metadata: Metadata) -> Iterator[tuple[str, str]]:
     """Yield what shaped the model, by its path in the configuration."""
     settings = metadata.config
@@ -215,6 +226,8 @@ def _parameters(metadata: Metadata) -> Iterator[tuple[str, str]]:
         yield "chosen.estimator", metadata.estimator
         chosen = metadata.choice.candidates[metadata.choice.chosen]
         yield from ((f"chosen.params.{key}", str(item)) for key, item in chosen.params.items())
+    if metadata.contract.rule is not None:
+        yield "decision.threshold", str(settings["decision"]["threshold"])
     yield "train_rows", str(metadata.train_rows)
     yield "test_rows", str(metadata.test_rows)
 

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
 
 from mlops_project.config import GatesConfig
+from mlops_project.decision import DecisionRule
 from mlops_project.errors import ConfigError
 from mlops_project.modeling.gate import decide_promotion
 from mlops_project.modeling.metrics import Scored
@@ -166,3 +169,37 @@ def test_challenger_of_a_champion_is_not_compared_with_the_base_rate(truth, rng)
     dummy = scored_classes(truth, np.clip(truth * 0.9, 0.01, 0.9))
     decision = decide_promotion(noisy(truth, rng, 0.3), noisy(truth, rng, 2.0), "binary", gates(), seed=0, dummy=dummy)
     assert decision.verdict == "better"
+
+
+def decided(scored: Scored, threshold: float, costs: tuple[float, float] | None = None) -> Scored:
+    return replace(scored, predictions=scored.predictions.decide(threshold), costs=costs)
+
+
+COST = DecisionRule(0.2, "cost", false_positive=1, false_negative=8)
+
+
+def test_better_scores_with_clearly_worse_decisions_are_refused(truth, rng):
+    champion = decided(noisy(truth, rng, 0.9), 0.12)
+    challenger = decided(noisy(truth, rng, 0.6), 0.95, COST.costs)  # the costs of now count for both
+    assert decide_promotion(challenger, champion, "binary", gates(), seed=0).promote
+    decision = decide_promotion(challenger, champion, "binary", gates(), seed=0, asked=COST)
+    assert (decision.promote, decision.verdict) == (False, "worse")
+    assert "its decisions are worse: expected cost" in decision.reason
+    assert decision.comparison.metric == "roc_auc"
+    same = decided(challenger, 0.12, COST.costs)
+    assert decide_promotion(same, champion, "binary", gates(), seed=0, asked=COST).promote
+
+
+def test_recall_that_is_reached_is_enough(truth, rng):
+    champion, scores = decided(noisy(truth, rng, 0.9), 0.01), noisy(truth, rng, 0.6)
+    asked = DecisionRule(0.3, "recall", wanted=0.8)
+    reached, missed = (decided(scores, threshold) for threshold in (0.3, 0.97))
+    assert decide_promotion(reached, champion, "binary", gates(), seed=0, asked=asked).promote
+    decision = decide_promotion(missed, champion, "binary", gates(), seed=0, asked=asked)
+    assert "its decisions are worse: recall" in decision.reason
+
+
+def test_expected_cost_may_be_the_gates_metric(truth, rng):
+    pair = decided(noisy(truth, rng, 0.3), 0.2, (1, 8)), decided(noisy(truth, rng, 2.0), 0.2, (1, 8))
+    decision = decide_promotion(*pair, "binary", gates(metric="expected_cost"), seed=0, asked=COST)
+    assert (decision.verdict, decision.comparison.metric) == ("better", "expected_cost")

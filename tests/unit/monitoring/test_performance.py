@@ -5,6 +5,7 @@ from scipy.special import expit
 
 from mlops_project.config import Config
 from mlops_project.contract import Contract, Feature
+from mlops_project.decision import DecisionRule
 from mlops_project.errors import ConfigError
 from mlops_project.modeling.metrics import REGRESSION, Scored, compute_metrics
 from mlops_project.monitoring.estimate import Estimator
@@ -259,3 +260,25 @@ def test_concept_drift_among_few_labels_is_no_choice_of_labels(rng):
     found = judge_selected(refer(make_rows(rng, 2_000)), rows, 0.3)
     assert found.lost
     assert "labelled rows (30% of the predictions)" in found.reason
+
+
+def test_decisions_that_are_lost_raise_the_alarm_though_the_scores_rank_as_before(rng):
+    """Labels of a world where the positive class became twice as frequent: ranking stays, what a threshold costs does not."""
+    rule = DecisionRule(0.2, "cost", false_positive=1, false_negative=8)
+    contract = BINARY.decide(rule)
+
+    def decide(rows: Scored) -> Scored:
+        return Scored(rows.predictions.decide(rule.threshold), rows.truth, 2, rule.costs)
+
+    reference = refer(decide(make_rows(rng, 2_000)), contract)
+    assert judge(reference, labelled=decide(make_rows(rng, 1_000)), contract=contract).lost is False
+    rows = make_rows(rng, 2_000)
+    shares = np.clip(rows.probabilities[:, 1] * 0.3, 0, 1)  # the scores fell, as with a unit that changed
+    fallen = decide(Scored(Predictions(rows.indices, np.column_stack([1 - shares, shares])), rows.truth, 2))
+    found = judge(reference, labelled=fallen, contract=contract)
+    assert not of(found.live, "roc_auc").lost
+    assert of(found.live, "expected_cost").lost
+    assert (found.metric, found.lost) == ("roc_auc", True)
+    assert found.live_reason.values["metric"] == "expected_cost"
+    assert "expected cost" in found.reason
+    assert not judge(reference, labelled=Scored(fallen.predictions, fallen.truth, 2)).lost  # nobody asked for the cost
