@@ -115,6 +115,7 @@ def assemble(
     from mlops_project.modeling.decisions import compare_own_rule, judge_threshold
     from mlops_project.modeling.evaluation import evaluate
     from mlops_project.modeling.importance import try_importance
+    from mlops_project.modeling.model_checks import check_model
     from mlops_project.proof import note_proven
     from mlops_project.reference.training_windows import take_training_windows
     from mlops_project.tables.memory import release_memory
@@ -133,8 +134,12 @@ def assemble(
     slices = split.test_features[[*config.evaluation.slices]] if config.evaluation.slices else None
     evaluation = evaluate(held_out.predictions, held_out.truth, contract, config, slices)
     evaluation = add_baselines(evaluation, rivals, contract, config)
-    findings += (*judge_baselines(evaluation, contract, fitted.chosen), *judge_threshold(fitted.threshold_choice, contract))
-    findings = accept_all(findings, config.checks.accept)
+    judged = (
+        *judge_baselines(evaluation, contract, fitted.chosen),
+        *judge_threshold(fitted.threshold_choice, contract),
+        *check_model(evaluation.scored, held_out.features, contract, config),
+    )
+    findings = accept_all([*findings, *judged], config.checks.accept)
     uncertainty = find_uncertainty(held_out, contract, config, side)
     if fitted.threshold_choice is not None:
         fitted.threshold_choice = compare_own_rule(fitted.threshold_choice, evaluation.scored, plain, contract, config)

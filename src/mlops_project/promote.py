@@ -61,8 +61,11 @@ def run_gate(config: Config, bundle: Bundle, version_number: int, held_out: "Hel
 
 
 def _judge(store: "Store", bundle: Bundle, champion: "Version | None", held_out: "HeldOut", config: Config) -> "Decision":
-    from mlops_project.modeling.gate import decide_promotion
+    from mlops_project.modeling.gate import decide_promotion, refuse_findings
 
+    barred = refuse_findings(bundle.metadata.findings, config.gates)
+    if barred is not None:
+        return barred
     score, task, seed = held_out.score(bundle.contract), bundle.contract.task, config.random_state
     if champion is None:
         return decide_promotion(score, None, task, config.gates, seed=seed, dummy=_score_dummy(bundle, held_out))

@@ -3,6 +3,7 @@
 Pure: two score sets on the same rows and the configuration give a decision. See ``docs/adr/0004-promotion-rule.md``.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,6 +13,7 @@ import numpy as np
 from mlops_project.comparison import Comparison
 from mlops_project.contract import Task
 from mlops_project.decision import DecisionRule
+from mlops_project.findings import Finding
 from mlops_project.modeling.evaluation import TITLES
 from mlops_project.modeling.metrics import (
     BOUNDED,
@@ -38,6 +40,7 @@ Verdict = Literal[
     "worse_slice",
     "follows_trigger",
     "below_minimum",
+    "barred",
     "incomparable",
     "forced",
 ]
@@ -130,6 +133,15 @@ def find_worse_decisions(
     own = msgspec.structs.replace(gates, metric=asked.judged)
     verdict, figures = compare(challenger, replace(champion, costs=challenger.costs), "binary", own, seed=seed)
     return f"its decisions are {say(verdict, figures)}" if verdict == "worse" else ""
+
+
+def refuse_findings(findings: Iterable[Finding], gates: GatesConfig) -> Decision | None:
+    """Refuse a model with a finding that ``gates.checks`` names and nobody accepted; None if it has none."""
+    barred = [found for found in findings if found.code in gates.checks and not found.accepted]
+    if not barred:
+        return None
+    said = "; ".join(f"{found.code}: {found.sentence}" for found in barred)
+    return Decision(promote=False, verdict="barred", reason=f"gates.checks promotes no model with {said}")
 
 
 def decide_first(model: Scored, dummy: Scored | None, task: Task, gates: GatesConfig, seed: int) -> Decision:

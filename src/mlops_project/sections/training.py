@@ -185,6 +185,12 @@ class ChecksConfig(Section, frozen=True, dict=True):
             extra={"expected": "a reason for each code: `code: reason` or `code:column: reason`"},
         ),
     ] = msgspec.field(default_factory=dict)
+    groups: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Columns by whose values errors are compared, such as `[sex, age]`; unequal shares of errors are said."
+        ),
+    ] = ()
 
 
 class ModelConfig(Section, frozen=True, dict=True):
@@ -345,6 +351,10 @@ class GatesConfig(Section, frozen=True, dict=True):
     require: Annotated[Literal["better", "not_worse"], Meta(description="What the challenger must be.")] = "not_worse"
     confidence: Annotated[float, Meta(gt=0, lt=1, description="Confidence of the paired bootstrap's one-sided bounds.")] = 0.95
     bootstrap_rounds: Annotated[int, Meta(ge=100, description="Resamples of the paired bootstrap.")] = 2000
+    checks: Annotated[
+        tuple[str, ...],
+        Meta(description="Codes of findings with which no model is promoted, unless they are accepted (`checks.accept`)."),
+    ] = ()
     promote_after_training: Annotated[bool, Meta(description="Run the gate, and promote, at the end of `mlops train`.")] = True
 
 
