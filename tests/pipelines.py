@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -13,6 +13,7 @@ from mlops_project.contract import Contract, Feature
 from mlops_project.modeling.export import Parity, check_parity, export_onnx, load_exported
 
 NUMBERS = ["age", "income", "visits", "score"]
+TEXTS = ["town", "plan"]
 N_ROWS = 80
 
 
@@ -73,3 +74,32 @@ def export_and_compare(pipeline: Any, task: str) -> tuple[bytes, Parity]:
     fitted, contract, features = fit(pipeline, task)
     model = export_onnx(fitted, contract)
     return model, check_parity(fitted, load_exported(model, contract), features)
+
+
+def by_type(numbers: Any, texts: Any) -> ColumnTransformer:
+    """Return a step that prepares the columns by their types."""
+    return make_column_transformer(
+        (numbers, make_column_selector(dtype_include="number")), (texts, make_column_selector(dtype_exclude="number"))
+    )
+
+
+def classic() -> ColumnTransformer:
+    """Return the preparation that every book teaches."""
+    numbers = Pipeline([("imputer", SimpleImputer(strategy="median")), ("scaler", StandardScaler())])
+    texts = Pipeline(
+        [
+            ("imputer", SimpleImputer(strategy="constant", fill_value="missing")),
+            ("onehot", OneHotEncoder(handle_unknown="ignore")),
+        ]
+    )
+    return ColumnTransformer([("num", numbers, NUMBERS), ("cat", texts, TEXTS)])
+
+
+def only_numbers(*steps: Any) -> ColumnTransformer:
+    """Return a step that imputes the numbers, takes further steps with them, and leaves the texts out."""
+    return make_column_transformer((make_pipeline(SimpleImputer(), *steps), NUMBERS))
+
+
+COMPLETE = by_type(
+    make_pipeline(SimpleImputer(), StandardScaler()), OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+)

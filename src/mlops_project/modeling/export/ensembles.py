@@ -160,12 +160,20 @@ def _stacked(graph: Graph, scores: Scores, part: Any, method: str) -> Columns:
         value = Columns.of_matrix(_probabilities(graph, scores), n_classes)
         return value.take([1]) if n_classes == 2 else value
     if method == "decision_function":
-        return Columns.of_matrix(str(scores.decision), 1 if n_classes == 2 else n_classes)
+        return Columns.of_matrix(str(scores.decision), _decision_width(part, n_classes))
     values = np.asarray(part.classes_)
     if values.dtype.kind not in "biuf":
         raise ExportError(f"{graph.place} hands on labels that are texts; use stack_method='predict_proba'")
     codes = graph.add("Gather", graph.constant(values.astype(np.float64)[:, None]), _label(graph, scores), axis=0)
     return Columns.of_matrix(codes, 1)
+
+
+def _decision_width(part: Any, n_classes: int) -> int:
+    """Return how many columns the decision function has: SVC may have one for each pair of classes."""
+    last = part.steps[-1][1] if hasattr(part, "steps") else part
+    if n_classes > 2 and getattr(last, "decision_function_shape", "ovr") == "ovo":
+        return n_classes * (n_classes - 1) // 2
+    return 1 if n_classes == 2 else n_classes
 
 
 @meta_estimator("sklearn.BaggingClassifier", "sklearn.BaggingRegressor", agreement=LAST_DIGITS)

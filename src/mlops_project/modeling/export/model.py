@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.base import is_classifier
+from sklearn.base import is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
 
 from mlops_project.contract import Contract
@@ -74,7 +74,7 @@ def _add_built(graph: Graph, pipeline: Pipeline, contract: Contract) -> tuple[Sc
 
 def _add_any(graph: Graph, pipeline: Any, contract: Contract) -> tuple[Scores, str]:
     """Add a pipeline of any shape, step by step."""
-    if is_classifier(pipeline) != contract.is_classification:
+    if is_classifier(pipeline) != contract.is_classification and (is_classifier(pipeline) or is_regressor(pipeline)):
         raise ExportError(
             f"the pipeline predicts {'classes' if is_classifier(pipeline) else 'numbers'}, and {contract.target!r} is "
             f"{contract.task}"

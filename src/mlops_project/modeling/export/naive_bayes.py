@@ -58,9 +58,11 @@ def add_categorical(graph: Graph, x: str, fitted: Any) -> Scores:
     """Look up each category's log probability; codes are numbers from 0 on."""
     total = None
     for column, table in enumerate(fitted.feature_log_prob_):
-        code = graph.vector(graph.cast(graph.columns(x, [column]), INT64))
+        number = graph.columns(x, [column])
+        whole = graph.vector(graph.add("Mul", graph.add("Sign", number), graph.add("Floor", graph.add("Abs", number))))
+        code = graph.cast(whole, INT64)  # the library cuts numbers off at the point
         n_codes = table.shape[1]
-        inside = graph.lookup(graph.vector(graph.columns(x, [column])), np.arange(n_codes), np.zeros(n_codes), np.nan)
+        inside = graph.lookup(whole, np.arange(n_codes), np.zeros(n_codes), np.nan)
         graph.refuse_rows(graph.add("Unsqueeze", inside, graph.constant([1], np.int64)))
         safe = graph.add("Min", graph.add("Max", code, graph.constant(0, np.int64)), graph.constant(n_codes - 1, np.int64))
         part = graph.add("Gather", graph.constant(table.T), safe, axis=0)

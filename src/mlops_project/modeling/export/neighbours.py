@@ -1,9 +1,10 @@
-"""Nearest neighbours: candidates by a matrix product, ranked by their exact distances."""
+"""Nearest neighbours: candidates by a matrix product, ranked by their exact distances; other metrics measure all rows."""
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.metrics import pairwise_distances
 
 from mlops_project.errors import ExportError
 from mlops_project.modeling.export.graph import AT_ONCE, DOUBLE, Graph
@@ -15,6 +16,7 @@ SPARE_CANDIDATES = 16  # the product's distances differ from exact ones by last 
 CHECKED_ROWS = 1000
 TIED = 1e-9  # of the distance: scikit-learn takes either of two neighbours that are as near as that
 NOISE = 1e-14  # of a row's square: the error of distances by a matrix product
+METRICS = {"euclidean": "", "manhattan": "Add", "chebyshev": "Max"}  # and what joins the columns' distances
 MOST_TIED = 0.05  # of the training rows: 1 % of iris tie, and scikit-learn's two searches differ on half of these
 
 
@@ -44,30 +46,51 @@ def add_regressor(graph: Graph, x: str, fitted: Any) -> Scores:
 def _add_neighbours(graph: Graph, x: str, fitted: Any, answers: Floats) -> tuple[str, str]:
     """Return positions of the nearest training rows and their weights, both ``(n_rows, n_neighbors)``."""
     metric = fitted.effective_metric_
-    if metric != "euclidean":
-        raise ExportError(f"metric={metric!r} cannot be exported exactly; use the Euclidean one (metric='minkowski', p=2)")
+    if metric not in METRICS:
+        raise ExportError(f"metric={metric!r} cannot be exported exactly; use one of {', '.join(METRICS)}")
     if fitted.weights not in (None, "uniform", "distance"):
         raise ExportError("weights of your own function cannot be exported; use 'uniform' or 'distance'")
     rows = fitted._fit_X.toarray() if hasattr(fitted._fit_X, "toarray") else np.asarray(fitted._fit_X, np.float64)
     k = int(fitted.n_neighbors)
-    _refuse_ties(rows, answers, k)
+    _refuse_ties(rows, answers, k, metric)
     graph.rounds = True  # which neighbour is nearer depends on last digits
-    graph.needs_columns(len(rows) + (k + SPARE_CANDIDATES) * rows.shape[1])
-    near = _nearest_by_product(graph, x, rows, min(k + SPARE_CANDIDATES, len(rows)))
-    candidates = graph.add("Gather", graph.constant(rows), near, axis=0)  # (rows, candidates, columns)
-    apart = graph.add("Sub", candidates, graph.add("Unsqueeze", x, graph.constant([1], np.int64)))
-    squares = graph.add("ReduceSum", graph.add("Mul", apart, apart), graph.constant([2], np.int64), keepdims=0)
+    if metric == "euclidean":
+        near, squares = _add_candidates(graph, x, rows, min(k + SPARE_CANDIDATES, len(rows)))
+        noise = _add_noise(graph, x, fitted)
+        said = graph.add("Gather", graph.constant(answers), near)
+    else:
+        near, squares, noise = "", _add_distances(graph, x, rows, METRICS[metric]), None
+        said = graph.constant(answers[None])
     order = graph.sorted_positions(squares, k)
-    neighbours = graph.add("GatherElements", near, order, axis=1)
+    neighbours = graph.add("GatherElements", near, order, axis=1) if near else order
     found = graph.add("GatherElements", squares, order, axis=1)
-    noise = _add_noise(graph, x, fitted)
-    said = graph.add("Gather", graph.constant(answers), near)
     if k < len(rows):
         _note_ties(graph, squares, graph.columns(found, [k - 1]), noise, said, k)
     if fitted.weights == "distance" and noise is not None:  # then the weights of rows that are this near are noise, too
         nearest = graph.add("LessOrEqual", graph.columns(found, [0]), noise)
         graph.note_tie(graph.cast(nearest, DOUBLE))
-    return neighbours, _add_weights(graph, graph.add("Sqrt", found), fitted.weights)
+    distances = graph.add("Sqrt", found) if metric == "euclidean" else found
+    return neighbours, _add_weights(graph, distances, fitted.weights)
+
+
+def _add_candidates(graph: Graph, x: str, rows: Floats, n_candidates: int) -> tuple[str, str]:
+    """Return the positions of the nearest rows by a matrix product, and their exact squared distances."""
+    graph.needs_columns(len(rows) + n_candidates * rows.shape[1])
+    near = _nearest_by_product(graph, x, rows, n_candidates)
+    candidates = graph.add("Gather", graph.constant(rows), near, axis=0)  # (rows, candidates, columns)
+    apart = graph.add("Sub", candidates, graph.add("Unsqueeze", x, graph.constant([1], np.int64)))
+    return near, graph.add("ReduceSum", graph.add("Mul", apart, apart), graph.constant([2], np.int64), keepdims=0)
+
+
+def _add_distances(graph: Graph, x: str, rows: Floats, operator: str) -> str:
+    """Return the distances from all rows, ``(n_rows, n_training_rows)``: each column's added up, or the largest of them."""
+    graph.needs_columns(3 * len(rows))
+    total = ""
+    for column in range(rows.shape[1]):
+        apart = graph.add("Sub", graph.columns(x, [column]), graph.constant(rows[:, column][None]))
+        apart = graph.add("Abs", apart)
+        total = graph.add(operator, total, apart) if total else apart
+    return total
 
 
 def _add_noise(graph: Graph, x: str, fitted: Any) -> str | None:
@@ -107,7 +130,7 @@ def _add_weights(graph: Graph, distances: str, weights: str | None) -> str:
     return graph.add("Where", some, equal, graph.add("Div", one, distances))
 
 
-def _refuse_ties(rows: Floats, answers: Floats, k: int) -> None:
+def _refuse_ties(rows: Floats, answers: Floats, k: int, metric: str) -> None:
     """Refuse a table in which many rows have two neighbours as far away as each other that say different things.
 
     Raises
@@ -120,7 +143,7 @@ def _refuse_ties(rows: Floats, answers: Floats, k: int) -> None:
     if len(rows) <= k:
         return
     n_parts = -(-len(some) * len(rows) // AT_ONCE)
-    tied = np.concatenate([_find_ties(part, rows, answers, k) for part in np.array_split(some, n_parts)])
+    tied = np.concatenate([_find_ties(part, rows, answers, k, metric) for part in np.array_split(some, n_parts)])
     if tied.mean() > MOST_TIED:
         raise ExportError(
             f"{int(tied.sum())} of {len(some)} training rows have two neighbours at the same distance with different "
@@ -128,10 +151,13 @@ def _refuse_ties(rows: Floats, answers: Floats, k: int) -> None:
         )
 
 
-def _find_ties(some: Floats, rows: Floats, answers: Floats, k: int) -> npt.NDArray[np.bool_]:
+def _find_ties(some: Floats, rows: Floats, answers: Floats, k: int, metric: str) -> npt.NDArray[np.bool_]:
     """Return for which of some rows the k-th neighbour is as far away as the next one, and they say different things."""
     sizes = np.einsum("ij,ij->i", some, some)[:, None]
-    squares = np.einsum("ij,ij->i", rows, rows)[None] - 2 * some @ rows.T + sizes
+    if metric == "euclidean":
+        squares = np.einsum("ij,ij->i", rows, rows)[None] - 2 * some @ rows.T + sizes
+    else:
+        squares = pairwise_distances(some, rows, metric=metric)
     last = np.partition(squares, k - 1, axis=1)[:, k - 1 : k]
     room = TIED * np.abs(last) + 1e-13 * sizes + np.finfo(np.float64).tiny  # the product's own rounding
     within = squares <= last + room

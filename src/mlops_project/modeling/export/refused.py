@@ -4,6 +4,7 @@ REFUSED: dict[str, str] = {
     "sklearn.BayesianGaussianMixture": "it finds groups and predicts no target; use a classifier",
     "sklearn.ClassifierChain": "several targets cannot be served by one model; fit one model for each",
     "sklearn.FeatureHasher": "its hashes have no exact operator; use OneHotEncoder",
+    "sklearn.GaussianMixture": "it finds groups and predicts no target; use a classifier",
     "sklearn.GaussianProcessClassifier": "its integrals have no exact operator; use SVC in CalibratedClassifierCV",
     "sklearn.GaussianProcessRegressor": "its kernels are combined freely; use SVR",
     "sklearn.HashingVectorizer": "a row of its hashes is a million columns wide; use TfidfVectorizer(max_features=...)",

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from mlops_project.errors import ExportError
 from mlops_project.modeling.export.graph import DOUBLE, Graph
 from mlops_project.modeling.export.kernels import add_kernel, dense
 from mlops_project.modeling.export.registry import LAST_DIGITS, estimator
@@ -27,8 +26,6 @@ def add_regressor(graph: Graph, x: str, fitted: Any) -> Scores:
 @estimator("sklearn.SVC", "sklearn.NuSVC", agreement=LAST_DIGITS)
 def add_classifier(graph: Graph, x: str, fitted: Any) -> Scores:
     """Add the decisions of each pair of classes, and the votes."""
-    if fitted.decision_function_shape != "ovr":
-        raise ExportError("decision_function_shape='ovo' cannot be exported exactly; leave it out ('ovr')")
     kernel = _add_kernel(graph, x, fitted)
     n_classes = len(fitted.classes_)
     if n_classes > 2:
@@ -129,7 +126,8 @@ def _add_votes(graph: Graph, kernel: str, fitted: Any, n_classes: int) -> Scores
     trust = graph.add("MatMul", raw, graph.constant(wins[0] - wins[1]))
     scale = graph.add("Mul", graph.constant(3.0), graph.add("Add", graph.add("Abs", trust), graph.constant(1.0)))
     decision = graph.add("Add", votes, graph.add("Div", trust, scale))
-    scores = Scores(None, arg_max(graph, decision if fitted.break_ties else votes), decision)
+    label = arg_max(graph, decision if fitted.break_ties else votes)
+    scores = Scores(None, label, raw if fitted.decision_function_shape == "ovo" else decision)
     return _with_probabilities(graph, scores, raw, fitted)
 
 

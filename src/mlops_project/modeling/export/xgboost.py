@@ -29,9 +29,12 @@ NO_TREES = {
 }
 
 
-@meta_estimator("xgboost.XGBClassifier", "xgboost.XGBRegressor", agreement="1.2e-7 (it computes in float32)")
+KINDS = ("XGBClassifier", "XGBRegressor", "XGBRFClassifier", "XGBRFRegressor")
+
+
+@meta_estimator(*(f"xgboost.{kind}" for kind in KINDS), agreement="1.2e-7 (it computes in float32)")
 def add_xgboost(graph: Graph, columns: Columns, estimator: Any) -> Scores:
-    """Add ``XGBClassifier`` or ``XGBRegressor`` with tree boosters."""
+    """Add a model of XGBoost with trees."""
     refuse_infinite(graph, columns, name_of(estimator))
     x = with_codes(graph, columns).matrix(graph)
     if columns.sparse:  # what a sparse matrix does not hold is missing

@@ -306,6 +306,8 @@ def _try_random_pipelines(drawn):
     note(shown)
     features, target, contract = make_table(task)
     given = with_types(features, types)
+    if types == "single":
+        features = given.astype({name: "float64" for name in NUMBERS if given[name].dtype == "float32"})
     try:
         fitted = pipeline.fit(given, target)
         fitted.predict(given)

@@ -151,6 +151,11 @@ ENCODERS = {
         impute.SimpleImputer(strategy="most_frequent"),
         preprocessing.OneHotEncoder(handle_unknown="ignore"),
     ),
+    "SimpleImputer marker": make_pipeline(
+        impute.SimpleImputer(strategy="constant", fill_value="none"),
+        impute.SimpleImputer(missing_values="free", strategy="most_frequent", add_indicator=True),
+        preprocessing.OneHotEncoder(handle_unknown="ignore"),
+    ),
     "SimpleImputer constant": make_pipeline(
         impute.SimpleImputer(strategy="constant", fill_value="none"), preprocessing.OneHotEncoder(handle_unknown="ignore")
     ),
@@ -240,6 +245,7 @@ def _trees(kind):
 
 CLASSIFIERS = _trees("Classifier") | {
     "XGBClassifier": OriginalLabels(xgboost.XGBClassifier(n_estimators=3, n_jobs=1)),
+    "XGBRFClassifier": OriginalLabels(xgboost.XGBRFClassifier(n_estimators=3, n_jobs=1)),
     "LogisticRegression": LOGISTIC,
     "LogisticRegressionCV": linear_model.LogisticRegressionCV(
         cv=2, Cs=2, max_iter=500, l1_ratios=(0,), use_legacy_attributes=False
@@ -249,6 +255,10 @@ CLASSIFIERS = _trees("Classifier") | {
     "LinearDiscriminantAnalysis": discriminant_analysis.LinearDiscriminantAnalysis(),
     "QuadraticDiscriminantAnalysis": discriminant_analysis.QuadraticDiscriminantAnalysis(reg_param=0.1),
     "KNeighborsClassifier": neighbors.KNeighborsClassifier(),
+    "KNeighborsClassifier manhattan": neighbors.KNeighborsClassifier(3, metric="manhattan"),
+    "StackingClassifier pairs": ensemble.StackingClassifier(
+        [("svc", svm.SVC(decision_function_shape="ovo")), ("tree", SMALL)], cv=2
+    ),
     "KNeighborsClassifier distance": neighbors.KNeighborsClassifier(7, weights="distance"),
     "GaussianNB": naive_bayes.GaussianNB(),
     "BernoulliNB": naive_bayes.BernoulliNB(),
@@ -256,6 +266,9 @@ CLASSIFIERS = _trees("Classifier") | {
     "ComplementNB": make_pipeline(preprocessing.MinMaxScaler(clip=True), naive_bayes.ComplementNB()),
     "CategoricalNB": make_pipeline(
         preprocessing.KBinsDiscretizer(3, encode="ordinal", strategy="uniform"), naive_bayes.CategoricalNB(min_categories=3)
+    ),
+    "CategoricalNB cut off": make_pipeline(
+        preprocessing.MinMaxScaler(feature_range=(0, 3), clip=True), naive_bayes.CategoricalNB(min_categories=4)
     ),
     "MLPClassifier": neural_network.MLPClassifier(hidden_layer_sizes=(5, 4), max_iter=20, random_state=0),
     "MLPClassifier tanh": neural_network.MLPClassifier(hidden_layer_sizes=(5,), activation="tanh", max_iter=20, random_state=0),
@@ -322,6 +335,7 @@ REGRESSORS = (
     | {
         "KNeighborsRegressor": neighbors.KNeighborsRegressor(weights="distance"),
         "XGBRegressor": xgboost.XGBRegressor(n_estimators=3, n_jobs=1),
+        "XGBRFRegressor": xgboost.XGBRFRegressor(n_estimators=3, n_jobs=1),
         "PLSRegression": cross_decomposition.PLSRegression(2),
         "LinearSVR": svm.LinearSVR(),
         "SVR": svm.SVR(),

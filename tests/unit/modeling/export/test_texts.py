@@ -4,11 +4,15 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfTransformer, TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.naive_bayes import MultinomialNB
+from sklearn.feature_selection import SelectKBest, chi2
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.naive_bayes import ComplementNB, MultinomialNB
 from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from mlops_project.contract import Contract, Feature
@@ -112,6 +116,22 @@ def test_words_are_counted_as_scikit_learn_does_on_any_text(step, table, monkeyp
     monkeypatch.setattr(parity_module, "RANDOM_ROWS", 200)
     fitted, model = fit_and_export(step, table, LogisticRegression(max_iter=300))
     assert check_parity(fitted, load_exported(model, CONTRACT), table[0]).max_difference < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("step", "estimator"),
+    [
+        (TfidfVectorizer(ngram_range=(1, 2), min_df=2), SGDClassifier(loss="log_loss", random_state=0)),
+        (make_pipeline(TfidfVectorizer(max_features=40), TruncatedSVD(5, random_state=0)), LogisticRegression()),
+        (make_pipeline(CountVectorizer(binary=True), SelectKBest(chi2, k=12)), ComplementNB()),
+        (TfidfVectorizer(sublinear_tf=True), CalibratedClassifierCV(LinearSVC(), cv=2)),
+    ],
+    ids=["tf-idf and SGD", "latent semantic analysis", "chosen words", "calibrated support vectors"],
+)
+def test_words_beside_numbers_in_the_ways_that_examples_teach_are_exact(step, estimator, table, monkeypatch):
+    monkeypatch.setattr(parity_module, "RANDOM_ROWS", 200)
+    fitted, model = fit_and_export(step, table, estimator)
+    assert check_parity(fitted, load_exported(model, CONTRACT), table[0]).max_difference < 1e-11
 
 
 @pytest.mark.parametrize("estimator", [DecisionTreeClassifier(max_depth=4, random_state=0), MultinomialNB()])
