@@ -148,7 +148,8 @@ def main() -> None:
     contestants = [contestant for contestant in CONTESTANTS if not options.only or contestant.name in options.only]
     for contestant in contestants:
         contestant.install()
-    models = {name: build_model(name) for name in MODELS if name in options.models}
+    on_python = any(contestant.kind == "python" for contestant in contestants)
+    models = {name: build_model(name, on_python=on_python) for name in MODELS if name in options.models}
     isolate()
     able, failures = prepare(contestants, models)
     records: list[dict[str, Any]] = []

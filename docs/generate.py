@@ -64,11 +64,25 @@ def write_configuration() -> str:
         "",
     ]
     lines += _table("Top level", "", Config)
-    for field in msgspec.structs.fields(Config):
-        if isinstance(field.type, type) and issubclass(field.type, Section):
-            doc = (field.type.__doc__ or "").strip().splitlines()[0]
-            lines += _table(f"`{field.name}`", doc, field.type)
+    lines += _write_sections(Config, "")
     return "\n".join(lines)
+
+
+def _write_sections(section: type[Section], place: str) -> Iterator[str]:
+    """Yield the tables of the sections in a section; those that are made of the same settings share one."""
+    shared: dict[type[Section], list[str]] = {}
+    for field in msgspec.structs.fields(section):
+        if _is_section(field.type):
+            shared.setdefault(field.type, []).append(f"`{place}{field.name}`")
+    for kind, names in shared.items():
+        doc = (kind.__doc__ or "").strip().splitlines()[0]
+        if any(not _is_section(field.type) for field in msgspec.structs.fields(kind)):
+            yield from _table(", ".join(names), doc, kind)
+        yield from _write_sections(kind, f"{names[0].strip('`')}.")
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)
 
 
 def _table(title: str, doc: str, section: type[Section]) -> Iterator[str]:
@@ -77,7 +91,7 @@ def _table(title: str, doc: str, section: type[Section]) -> Iterator[str]:
         yield from (doc, "")
     yield from ("| setting | type | default | meaning |", "| --- | --- | --- | --- |")
     for field in msgspec.structs.fields(section):
-        if isinstance(field.type, type) and issubclass(field.type, Section):
+        if _is_section(field.type):
             continue
         kind, meaning = _describe(field.type)
         default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default

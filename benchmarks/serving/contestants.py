@@ -12,7 +12,7 @@ from environments import install
 
 from serving.isolation import is_isolated
 from serving.load import MEASURES
-from serving.models import N_ROWS, Model
+from serving.models import N_ROWS, ON_PYTHON, Model
 from serving.places import BIN, BUILD, HERE
 
 SAME = ("scikit-learn==1.9.1", "joblib==1.6.0", "numpy==2.4.6", "pandas==3.1.1")
@@ -74,7 +74,7 @@ class Contestant:
     settings: dict[str, str] = field(default_factory=dict)
     models: tuple[str, ...] = ("forest",)
     measures: tuple[str, ...] = tuple(MEASURES)
-    kind: str = "peer"  # or ours, ceiling, mlflow, batching
+    kind: str = "peer"  # or ours, python, ceiling, mlflow, batching
     leaves_loopback: bool = False
 
     def install(self) -> str:
@@ -99,6 +99,12 @@ class Contestant:
 def start_ours(model: Model, port: int) -> list[str]:
     """Return the command of our own server."""
     return [str(BIN / "mlops"), "serve", "--model", str(model.bundle), "--host", "127.0.0.1", "--port", str(port)]
+
+
+def start_python(model: Model, port: int) -> list[str]:
+    """Return the command of our own server in front of the pipeline itself, in one process of scikit-learn."""
+    listen = ["--host", "127.0.0.1", "--port", str(port)]
+    return [str(BIN / "mlops"), "serve", "--model", str(model.python_bundle), *listen]
 
 
 def start_echo(model: Model, port: int) -> list[str]:
@@ -134,6 +140,7 @@ RAY: dict[str, Any] = {"ping": "/", "path": "/", "leaves_loopback": True, "setti
 OURS: dict[str, Any] = {"path": "/invocations", "encode": encode_split}
 CONTESTANTS = [
     Contestant("ours", start_ours, models=tuple(MODELS), kind="ours", **OURS),
+    Contestant("ours-python", start_python, models=ON_PYTHON, kind="python", **OURS),
     Contestant("echo", start_echo, read=None, kind="ceiling", **OURS),
     Contestant("mlflow", start_mlflow, models=tuple(MODELS), kind="mlflow", **OURS),
     *build_peer(

@@ -36,6 +36,7 @@ CANCER = {  # models of scikit-learn's table: the estimator that ``mlops train``
     "knn": "knn",
     "mlp": "mlp",
 }
+ON_PYTHON = ("forest", "svm", "knn", "mlp", "stacking")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Model:
 
     name: str
     bundle: Path
+    python_bundle: Path  # the same pipeline on the Python engine; there for ``ON_PYTHON`` only
     rows: pd.DataFrame
     labels: list[Any]
 
@@ -129,17 +131,25 @@ def ask_pipeline(name: str, seconds: float) -> dict[str, Any]:
     return answer
 
 
-def build_model(name: str) -> Model:
+def train_bundle(name: str, bundle: Path, engine: str) -> None:
     """Train a model unless it is there."""
+    if is_fresh(bundle):
+        return
+    print(f"training {name}, engine {engine} …", file=sys.stderr)
+    if name == "stacking":
+        run([sys.executable, str(HERE / "serving" / "stacking.py"), str(bundle), engine])
+        return
+    places = ("--set", f"paths.exported_model_dir={bundle}", "--set", f"export.engine={engine}")
+    run([str(BIN / "mlops"), "train", *write_config(name), "--quiet", *LEAN, *places])
+
+
+def build_model(name: str, *, on_python: bool) -> Model:
+    """Train a model, for the Python engine as well if that is asked, unless it is there."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    bundle = FOLDER / name
-    if not is_fresh(bundle):
-        print(f"training {name} …", file=sys.stderr)
-        if name == "stacking":
-            run([sys.executable, str(HERE / "serving" / "stacking.py"), str(bundle)])
-        else:
-            arguments = write_config(name)
-            run([str(BIN / "mlops"), "train", *arguments, "--quiet", *LEAN, "--set", f"paths.exported_model_dir={bundle}"])
+    bundle, python_bundle = FOLDER / name, FOLDER / f"{name}-python"
+    train_bundle(name, bundle, "onnx")
+    if on_python and name in ON_PYTHON:
+        train_bundle(name, python_bundle, "python")
     rows = sample_rows(name)
     rows.to_parquet(FOLDER / f"{name}-rows.parquet")
-    return Model(name, bundle, rows, ask_pipeline(name, 0)["labels"])
+    return Model(name, bundle, python_bundle, rows, ask_pipeline(name, 0)["labels"])

@@ -1,4 +1,4 @@
-"""A stacking ensemble as people hand it over: ``python stacking.py FOLDER`` writes its bundle."""
+"""A stacking ensemble as people hand it over: ``python stacking.py FOLDER ENGINE`` writes its bundle."""
 
 import sys
 
@@ -21,5 +21,5 @@ if __name__ == "__main__":
     ]
     train, test, train_labels, test_labels = train_test_split(X, y, random_state=0, stratify=y)
     model = StackingClassifier(members).fit(train, train_labels)
-    lean = {"evaluation__bootstrap_rounds": 0, "evaluation__importance_repeats": 0}
+    lean = {"evaluation__bootstrap_rounds": 0, "evaluation__importance_repeats": 0, "export__engine": sys.argv[2]}
     mlops.export(model, train, train_labels, test, test_labels, path=sys.argv[1], name="stacking", **lean)

@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,23 +116,26 @@ def assemble(
     from mlops_project.modeling.evaluation import evaluate
     from mlops_project.modeling.importance import try_importance
     from mlops_project.modeling.model_checks import check_model
+    from mlops_project.modeling.weights import take_weights
     from mlops_project.proof import note_proven
     from mlops_project.reference.training_windows import take_training_windows
     from mlops_project.tables.memory import release_memory
 
     config, contract = fitted.config, fitted.contract
     runtime, plain, parity = _export(fitted, folder, step)
+    split = fitted.split
+    learned, weights = (take_weights(fitted.table.weights, part.index) for part in (split.train_target, split.test_target))
+    plain = replace(plain, weights=weights)
     runtime.contract, held_out = contract, plain.decide(contract)
     side.rows = held_out.features
-    split = fitted.split
-    rivals = fit_rivals(split.train_features, split.train_target, split.test_features, contract, config, side)
+    rivals = fit_rivals(split.train_features, split.train_target, split.test_features, contract, config, side, learned)
     findings = _collect_findings(fitted, runtime, held_out)
     windows = take_training_windows(split, fitted.table.times, config.monitoring)
     fitted.split = split = split.without_training_features()
     release_memory()
     step("evaluating")
     slices = split.test_features[[*config.evaluation.slices]] if config.evaluation.slices else None
-    evaluation = evaluate(held_out.predictions, held_out.truth, contract, config, slices)
+    evaluation = evaluate(held_out.predictions, held_out.truth, contract, config, slices, weights)
     evaluation = add_baselines(evaluation, rivals, contract, config)
     judged = (
         *judge_baselines(evaluation, contract, fitted.chosen),
@@ -314,6 +317,7 @@ def _write_profile(
 def _write_for_python(folder: Path, fitted: Fitted, side: "SideWork") -> None:
     """Write the pipeline itself (joblib, MLflow), which predicts by the threshold as well, the rows' digests, some rows."""
     from mlops_project.modeling.decisions import decide_pipeline
+    from mlops_project.modeling.weights import note_weights, take_weights
 
     decided = decide_pipeline(fitted.pipeline, fitted.contract)
     if not fitted.is_own:
@@ -333,6 +337,7 @@ def _write_for_python(folder: Path, fitted: Fitted, side: "SideWork") -> None:
     if rows:
         reference = split.test_features.sample(rows, random_state=config.random_state)
         reference = reference.copy().assign(**{fitted.contract.target: split.test_target.loc[reference.index]})
+        note_weights(reference, take_weights(fitted.table.weights, reference.index))
         reference.to_parquet(folder / REFERENCE_FILE, index=False)
 
 

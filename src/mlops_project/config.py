@@ -267,11 +267,22 @@ def _build(section: type[S], values: Any, where: str, problems: list[str]) -> S:
         if isinstance(wanted, type) and issubclass(wanted, Section):
             built[key] = _build(wanted, value, place, problems)
             continue
+        inner = _find_inner(wanted)
+        if inner is not None and isinstance(value, dict):
+            built[key] = {str(name): _build(inner, one, f"{place}.{name}", problems) for name, one in value.items()}
+            continue
         try:
             built[key] = msgspec.convert(value, wanted)
         except msgspec.ValidationError as error:
             problems.append(f"{place}: {_explain(value, str(error), wanted)}")
     return section(**built)
+
+
+def _find_inner(wanted: Any) -> type[Section] | None:
+    """Return the section that each value of a mapping is; None for other settings."""
+    kind = wanted.__origin__ if get_origin(wanted) is Annotated else wanted
+    inner = get_args(kind)[-1] if get_origin(kind) is dict else None
+    return inner if isinstance(inner, type) and issubclass(inner, Section) else None
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A table → typed features and target, checked, split and described by a contract. The steps are in ``tables/``."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from mlops_project.tables.table import Table, compute_digest, hash_column
 from mlops_project.tables.targets import MAX_CLASSES, find_target, name_classes, order_classes, prepare_target
 from mlops_project.tables.texts import find_cut, find_prose
 from mlops_project.tables.types import TypedColumn, convert_column
+from mlops_project.tables.weights import leave_out_weightless, take_weights
 
 __all__ = [
     "ProductionRows",
@@ -102,8 +104,9 @@ def load_table(config: Config) -> Table:
     columns = {str(column): values for column, values in raw.frame.items()}
     draft = _Draft(config, raw.source, columns, list(raw.warnings), build_options(config.data, raw))
     raw = replace(raw, frame=pd.DataFrame())  # a column's memory comes back once the draft has let go of it
+    leave_out_weightless(draft)
     target, task, n_rows = _take_target(draft, name)
-    times = _take_times(draft)
+    times, weights = _take_times(draft), take_weights(draft)
     groups = draft.columns.pop(config.data.group) if config.data.group else None
     features, types, readings = _take_features(draft)
     size = f"{n_rows} rows, {len(features)} feature columns"
@@ -121,9 +124,10 @@ def load_table(config: Config) -> Table:
         classes=classes,
         class_names=name_classes(classes, raw, config),
         source=raw.source,
-        digest=compute_digest([*((features[column], hashes[column]) for column in features), (target, hash_column(target))]),
+        digest=compute_digest([*((features[column], hashes[column]) for column in features), *_hash_others(target, weights)]),
         groups=None if groups is None else groups.reset_index(drop=True),
         times=None if times is None else times.reset_index(drop=True),
+        weights=None if weights is None else weights.reset_index(drop=True),
         warnings=tuple(draft.warnings),
         findings=tuple(draft.findings),
         units=config.data.units,
@@ -131,6 +135,10 @@ def load_table(config: Config) -> Table:
         merged=draft.merged,
         prose=tuple(name for name in config.data.text if name in features),
     )
+
+
+def _hash_others(target: "pd.Series[Any]", weights: "pd.Series[Any] | None") -> "Iterator[tuple[pd.Series[Any], bytes]]":
+    yield from ((column, hash_column(column)) for column in (target, weights) if column is not None)
 
 
 def check_columns(config: Config, n_rows: int) -> str:
@@ -154,7 +162,7 @@ def check_columns(config: Config, n_rows: int) -> str:
 def _check_names(config: Config, frame: pd.DataFrame, target: str) -> None:
     """Reject settings about columns that do not exist, or that have another part already."""
     data, columns = config.data, [str(name) for name in frame.columns]
-    roles = {"data.group": data.group, "data.time": data.time}
+    roles = {"data.group": data.group, "data.time": data.time, "data.weight": data.weight}
     named = {key: [name] for key, name in roles.items() if name is not None}
     named |= {
         "data.drop": list(data.drop),
@@ -178,6 +186,8 @@ def _check_names(config: Config, frame: pd.DataFrame, target: str) -> None:
         wrong.append("data.embargo: only a split by time has one; name data.time")
     if data.group and data.time:
         wrong.append("data.group and data.time are both set; a split goes by one of them")
+    if data.weight and data.weight in (data.group, data.time, *data.drop):
+        wrong.append(f"data.weight: {data.weight!r} has another part already; name it once")
     if wrong:
         raise ConfigError(f"{config.file}: {len(wrong)} problems\n{checks.joined(wrong)}")
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mlops_project.modeling.gate import Decision
     from mlops_project.modeling.held_out import HeldOut
     from mlops_project.modeling.metrics import Scored
+    from mlops_project.modeling.weights import Weights
     from mlops_project.runtime import Runtime
     from mlops_project.tracking.registry import Move, Version
     from mlops_project.tracking.store import Store
@@ -85,7 +86,8 @@ def _score_dummy(bundle: Bundle, held_out: "HeldOut") -> "Scored | None":
     dummy = next((item for item in bundle.metadata.baselines if item.answer), None)
     if dummy is None:
         return None
-    return score_rows(repeat_answer(dummy.answer, len(held_out.truth), bundle.contract), held_out.truth, bundle.contract)
+    answers = repeat_answer(dummy.answer, len(held_out.truth), bundle.contract)
+    return score_rows(answers, held_out.truth, bundle.contract, held_out.weights)
 
 
 def refuse_comparison(champion: "Version", error: Exception) -> "Decision":
@@ -150,12 +152,14 @@ def read_held_out(config: Config, bundle: Bundle) -> tuple["HeldOut", str]:
     from mlops_project.modeling.held_out import HeldOut
     from mlops_project.proof import load_runtime
 
-    features, target, origin = _find_rows(config, bundle)
-    return HeldOut.predict(load_runtime(bundle, config.proof), features, encode_target(target, bundle.contract)), origin
+    features, target, weights, origin = _find_rows(config, bundle)
+    truth = encode_target(target, bundle.contract)
+    return HeldOut.predict(load_runtime(bundle, config.proof), features, truth, weights), origin
 
 
-def _find_rows(config: Config, bundle: Bundle) -> "tuple[pd.DataFrame, pd.Series[Any], str]":
+def _find_rows(config: Config, bundle: Bundle) -> "tuple[pd.DataFrame, pd.Series[Any], Weights | None, str]":
     from mlops_project.data_prep import load_table, split_table
+    from mlops_project.modeling.weights import recall_weights, take_weights
     from mlops_project.tables.known_rows import read_known_rows
 
     with contextlib.suppress(DataError, ConfigError):
@@ -163,13 +167,15 @@ def _find_rows(config: Config, bundle: Bundle) -> "tuple[pd.DataFrame, pd.Series
         if (known := read_known_rows(bundle)) is not None:
             split = split_table(table.keep_features(bundle.contract.names), config, known)
             if split.growth is not None and split.growth.is_kept:
-                return split.test_features, split.test_target, "the held-out rows"
+                weights = take_weights(table.weights, split.test_target.index)
+                return split.test_features, split.test_target, weights, "the held-out rows"
         is_same = table.digest == (bundle.metadata.table_digest or bundle.metadata.data_digest)
         if is_same and _split_settings(config.to_dict()) == _split_settings(bundle.metadata.config):
             copies = bundle.metadata.config["data"].get("copies", "anywhere")  # as that split was made, before the setting, too
             data = msgspec.structs.replace(config.data, copies=copies)
             split = split_table(table, msgspec.structs.replace(config, data=data))
-            return split.test_features, split.test_target, "the held-out rows"
+            weights = take_weights(table.weights, split.test_target.index)
+            return split.test_features, split.test_target, weights, "the held-out rows"
     if REFERENCE_FILE not in bundle.metadata.files:
         raise BundleError(
             f"{bundle.metadata.name}: the table is not the one it was trained on, and the bundle holds no reference rows; "
@@ -178,11 +184,13 @@ def _find_rows(config: Config, bundle: Bundle) -> "tuple[pd.DataFrame, pd.Series
     import pandas as pd
 
     rows = pd.read_parquet(bundle.path / REFERENCE_FILE)
-    return rows.drop(columns=bundle.contract.target), rows[bundle.contract.target], "the bundle's reference rows"
+    target = rows[bundle.contract.target]
+    return rows.drop(columns=target.name), target, recall_weights(rows), "the bundle's reference rows"
 
 
 def _split_settings(settings: Mapping[str, Any]) -> list[Any]:
-    return [settings["test_size"], settings["random_state"], settings["data"]["group"], settings["data"]["time"]]
+    data = settings["data"]
+    return [settings["test_size"], settings["random_state"], data["group"], data["time"], data.get("weight")]
 
 
 def promote(

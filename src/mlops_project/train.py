@@ -209,13 +209,15 @@ def _fit(
     """Return the fitted pipeline, the configuration that was trained, and how it was chosen, if it was."""
     from mlops_project.modeling.choice import choose_model
     from mlops_project.modeling.pipeline import build_pipeline, fit_pipeline
+    from mlops_project.modeling.weights import take_weights
 
     chosen, choice = choose_model(table, split, contract, config, side, step)
     pipeline = build_pipeline(contract, chosen)
     if folds:
         _cross_validate(folder, pipeline, table, split, contract, config, step)
     step(f"fitting {chosen.model.pipeline or chosen.model.estimator} on {len(split.train_target)} rows")
-    fit_pipeline(pipeline, split.train_features, split.train_target, groups=table.groups, times=table.times)
+    weights = take_weights(table.weights, split.train_target.index)
+    fit_pipeline(pipeline, split.train_features, split.train_target, groups=table.groups, times=table.times, weights=weights)
     return pipeline, chosen, choice
 
 
@@ -234,6 +236,7 @@ def _cross_validate(
         config,
         groups=groups,
         times=times,
+        weights=table.weights,
         on_fold=lambda fold: step(f"cross-validation: fold {fold} of {config.evaluation.cv_folds} done"),
     )
     if folds:

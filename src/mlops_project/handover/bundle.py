@@ -9,7 +9,7 @@ from mlops_project.bundle import Bundle, stage
 from mlops_project.config import Config
 from mlops_project.errors import ExportError
 from mlops_project.handover.category_types import keep_category_types
-from mlops_project.handover.wrapping import check_fitted, find_name, wrap_any
+from mlops_project.handover.wrapping import check_fitted, find_name, find_word_columns, wrap_any
 from mlops_project.metadata import check_contract
 from mlops_project.tables.handed_over import Side, build_handed_over
 
@@ -122,7 +122,8 @@ def _type_rows(pipeline: Any, train: Side, test: Side, config: Config) -> "tuple
 
     names = [str(name) for name in getattr(pipeline, "feature_names_in_", train.features.columns)]
     classes = [*pipeline.classes_] if hasattr(pipeline, "classes_") else None
-    table, split = build_handed_over(train, test, names, classes, config)
+    words = find_word_columns(pipeline).intersection(names)
+    table, split = build_handed_over(train, test, names, classes, config, words=words)
     check_gates(config, table.task)
     table = judge_table(table, config, refuse=False)
     findings = tuple(found for found in table.findings if found.code not in IN_ORDER)

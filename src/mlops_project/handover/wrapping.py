@@ -1,6 +1,7 @@
 """Whatever has ``predict`` → a pipeline that answers as scikit-learn's do."""
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 from mlops_project.errors import DataError, ExportError
@@ -42,6 +43,31 @@ def find_name(pipeline: Any) -> str:
             pipeline = pipeline.model
         else:
             return type(pipeline).__name__
+
+
+def find_word_columns(pipeline: Any) -> frozenset[str]:
+    """Return the columns that some step reads by their words: any text may come there, however few the table has."""
+    found: set[str] = set()
+    for step in _list_steps(pipeline):
+        if hasattr(step, "transformers_"):
+            for _, block, columns in step.transformers_:
+                first = next(_list_steps(block), None)
+                named = [columns] if isinstance(columns, str) else [name for name in columns if isinstance(name, str)]
+                found |= {*named} if hasattr(first, "build_analyzer") else find_word_columns(block)
+        elif type(step).__name__ == "OneColumn":
+            found |= {str(name) for name in step.feature_names_in_}
+    return frozenset(found)
+
+
+def _list_steps(step: Any) -> Iterator[Any]:
+    """Yield what a pipeline, or a search, is made of; anything else by itself."""
+    if hasattr(step, "best_estimator_"):
+        step = step.best_estimator_
+    if hasattr(step, "steps"):
+        for _, inner in step.steps:
+            yield from _list_steps(inner)
+    else:
+        yield step
 
 
 def wrap_any(pipeline: Any, train: Side, *, is_array: bool) -> Any:

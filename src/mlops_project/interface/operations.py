@@ -13,8 +13,11 @@ from mlops_project.promote import promote as run_promotion
 from mlops_project.promote import rollback as run_rollback
 from mlops_project.score import score as score_file
 from mlops_project.tables.frames import to_pandas
+from mlops_project.tables.weights import find_problem
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mlops_project.modeling.evaluation import Evaluation
     from mlops_project.modeling.gate import Decision
     from mlops_project.monitoring.results import Drift
@@ -45,7 +48,7 @@ def evaluate(model: Model | Bundle | str | Path, frame: Any, target: str | None 
     RowsError, ContractError
         If rows do not fit the contract, or a label is none of the model's.
     DataError
-        If there is no such column, or a label is missing.
+        If there is no such column, or a label is missing, or weights (``data.weight``) are none.
     """
     from mlops_project.modeling.evaluation import encode_target
     from mlops_project.modeling.evaluation import evaluate as judge
@@ -57,8 +60,19 @@ def evaluate(model: Model | Bundle | str | Path, frame: Any, target: str | None 
     labels = rows[name]
     if labels.isna().any():
         raise DataError(f"{int(labels.isna().sum())} of {len(labels)} rows have no {name!r}; leave them out")
-    answers = loaded.answer(rows)
-    return judge(answers, encode_target(labels, loaded.contract), loaded.contract, open_config(loaded.bundle))
+    answers, config = loaded.answer(rows), open_config(loaded.bundle)
+    weights = _read_weights(rows, config.data.weight)
+    return judge(answers, encode_target(labels, loaded.contract), loaded.contract, config, weights=weights)
+
+
+def _read_weights(rows: "pd.DataFrame", name: str | None) -> Any:
+    """Return the weights of rows that have the column which the model was trained with; None for others."""
+    if name is None or name not in rows:
+        return None
+    problem = find_problem(rows[name])
+    if problem:
+        raise DataError(f"data.weight: column {name!r} {problem}")
+    return rows[name].to_numpy("float64")
 
 
 def drift(current: Any, reference: Any, *, drop: tuple[str, ...] = (), config: Source = None, **settings: Any) -> "Drift":

@@ -7,7 +7,6 @@ logistic regression, or a ridge regression, behind the pipeline's own preprocess
 from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -20,7 +19,7 @@ from mlops_project.comparison import Baseline
 from mlops_project.config import Config
 from mlops_project.contract import Contract, Task
 from mlops_project.findings import Finding
-from mlops_project.modeling.evaluation import TITLES, Evaluation, format_number
+from mlops_project.modeling.evaluation import TITLES, Evaluation, encode_target, format_number
 from mlops_project.modeling.gate import decide_first
 from mlops_project.modeling.metrics import (
     PROPER,
@@ -33,9 +32,10 @@ from mlops_project.modeling.metrics import (
     interval,
     score_rows,
 )
-from mlops_project.modeling.pipeline import build_pipeline, class_order
+from mlops_project.modeling.pipeline import build_pipeline, class_order, with_plain_model
 from mlops_project.modeling.side_work import SideWork
 from mlops_project.runtime import Floats, Predictions
+from mlops_project.sections import Estimator
 
 JUDGED: dict[Task, tuple[str, ...]] = {
     "binary": ("log_loss", "brier", "roc_auc"),
@@ -73,14 +73,15 @@ class Rival:
     answer: tuple[float, ...] = ()
 
 
-def fit_dummy(target: "pd.Series[Any]", n_rows: int, contract: Contract) -> Rival:
-    """Return what the training rows' target alone predicts for ``n_rows`` rows."""
+def fit_dummy(target: "pd.Series[Any]", n_rows: int, contract: Contract, weights: Floats | None = None) -> Rival:
+    """Return what the training rows' target alone, with their weights, predicts for ``n_rows`` rows."""
     if not contract.is_classification:
-        answer: tuple[float, ...] = (float(target.to_numpy(np.float64).mean()),)
+        answer: tuple[float, ...] = (float(np.average(target.to_numpy(np.float64), weights=weights)),)
         said = "the training rows' mean"
     else:
-        shares = target.value_counts(normalize=True)
-        answer = tuple(float(shares.get(label, 0.0)) for label in contract.classes)
+        places = encode_target(target, contract)
+        counts = np.bincount(places, weights, len(contract.classes))
+        answer = tuple((counts / counts.sum()).tolist())
         said = "the training rows' class shares"
     return Rival("dummy", said, repeat_answer(answer, n_rows, contract), answer)
 
@@ -94,7 +95,12 @@ def repeat_answer(answer: tuple[float, ...], n_rows: int, contract: Contract) ->
 
 
 def fit_linear(
-    features: pd.DataFrame, target: "pd.Series[Any]", judged: pd.DataFrame, contract: Contract, config: Config
+    features: pd.DataFrame,
+    target: "pd.Series[Any]",
+    judged: pd.DataFrame,
+    contract: Contract,
+    config: Config,
+    weights: Floats | None = None,
 ) -> Rival:
     """Fit the linear model to training rows, a sample of very many, and let it answer other rows.
 
@@ -103,18 +109,17 @@ def fit_linear(
     Exception
         Whatever the library raises where it cannot be fitted; the caller leaves it out then.
     """
-    name = "logistic_regression" if contract.is_classification else "ridge"
-    plain: dict[str, Any] = {"params": {}, "calibration": "none", "encoding": "auto", "pipeline": None}
-    settings = msgspec.structs.replace(config.model, estimator=name, **plain)
-    first = build_pipeline(contract, msgspec.structs.replace(config, model=settings)).steps[0]
+    name: Estimator = "logistic_regression" if contract.is_classification else "ridge"
+    first = build_pipeline(contract, with_plain_model(config, name)).steps[0]
     scaled = Pipeline([("scaler", StandardScaler()) if first[0] == "scaler" else first])
     rows = _choose_rows(target, contract, config.random_state)
     known = np.asarray(scaled.fit_transform(features.iloc[rows], target.iloc[rows]), np.float64)
     asked = np.asarray(scaled.transform(judged), np.float64)
     said = f" of {len(rows):,} of {len(target):,} rows" if len(rows) < len(target) else ""
+    weights = None if weights is None else weights[rows]
     if contract.is_classification:
-        return _fit_logistic(known, target.iloc[rows], asked, contract, said)
-    ridge = RidgeCV(alphas=PENALTIES).fit(known, target.iloc[rows].to_numpy(np.float64))
+        return _fit_logistic(known, target.iloc[rows], asked, contract, said, weights)
+    ridge = RidgeCV(alphas=PENALTIES).fit(known, target.iloc[rows].to_numpy(np.float64), sample_weight=weights)
     return Rival("linear", f"ridge regression{said}, alpha {ridge.alpha_:g}", Predictions(values=ridge.predict(asked)))
 
 
@@ -129,13 +134,15 @@ def _choose_rows(target: "pd.Series[Any]", contract: Contract, seed: int) -> npt
     return np.sort(train_test_split(rows, train_size=limit, random_state=seed, stratify=labels)[0])
 
 
-def _fit_logistic(known: Floats, target: "pd.Series[Any]", asked: Floats, contract: Contract, said: str) -> Rival:
+def _fit_logistic(
+    known: Floats, target: "pd.Series[Any]", asked: Floats, contract: Contract, said: str, weights: Floats | None
+) -> Rival:
     labels, codes = np.unique(target.to_numpy(), return_inverse=True)
     if len(labels) < len(contract.classes):
         raise ValueError(f"its rows hold {len(labels)} of {len(contract.classes)} classes")
     folds = min(FOLDS, int(np.bincount(codes).min()))
     if folds < 2:
-        model: Any = LogisticRegression(max_iter=MAX_ITERATIONS).fit(known, codes)
+        model: Any = LogisticRegression(max_iter=MAX_ITERATIONS).fit(known, codes, sample_weight=weights)
         strength = 1.0
     else:
         model = LogisticRegressionCV(
@@ -145,7 +152,7 @@ def _fit_logistic(known: Floats, target: "pd.Series[Any]", asked: Floats, contra
             scoring="neg_log_loss",
             max_iter=MAX_ITERATIONS,
             use_legacy_attributes=False,
-        ).fit(known, codes)
+        ).fit(known, codes, sample_weight=weights)
         strength = float(model.C_)
     probabilities = model.predict_proba(asked)[:, class_order(labels, contract)]
     answers = Predictions(indices=probabilities.argmax(axis=1), probabilities=probabilities)
@@ -159,6 +166,7 @@ def fit_rivals(
     contract: Contract,
     config: Config,
     side: SideWork,
+    weights: Floats | None = None,
 ) -> list[Rival]:
     """Fit the trivial models to training rows and let them answer others; none if ``evaluation.baselines`` is false.
 
@@ -166,17 +174,19 @@ def fit_rivals(
     ----------
     side
         Notes why the linear model was left out, where it was.
+    weights
+        How much each training row counts, ``(n_rows,)``; None: all the same.
     """
     if not config.evaluation.baselines:
         return []
     linear = side.attempt(
         "the linear model beside this one was",
-        lambda: fit_linear(features, target, judged, contract, config),
+        lambda: fit_linear(features, target, judged, contract, config, weights),
         features,
         judged,
         without="so only the base rate stands beside it",
     )
-    return [fit_dummy(target, len(judged), contract), *([linear] if linear else [])]
+    return [fit_dummy(target, len(judged), contract, weights), *([linear] if linear else [])]
 
 
 def compare_baseline(model: Scored, rival: Rival, contract: Contract, config: Config) -> Baseline:
@@ -188,7 +198,7 @@ def compare_baseline(model: Scored, rival: Rival, contract: Contract, config: Co
         The model's answers to the rows that the rival answered, in the same order, with the truth.
     """
     task, settings = contract.task, config.evaluation
-    theirs = score_rows(rival.predictions, model.truth, contract)
+    theirs = score_rows(rival.predictions, model.truth, contract, model.weights)
     metrics, ours = compute_metrics(theirs, task), compute_metrics(model, task)
     names = [name for name in JUDGED[task] if name in metrics and name in ours]
     gains = {name: _orient(name) * (ours[name] - metrics[name]) for name in names}
@@ -239,7 +249,7 @@ def judge_baselines(evaluation: Evaluation, contract: Contract, chosen: Config) 
 
 def _beats(model: Scored, dummy: Baseline, contract: Contract, chosen: Config) -> bool:
     """Whether the first gate finds the model better than the dummy: what training warns of is what the gate refuses."""
-    rival = score_rows(repeat_answer(dummy.answer, len(model.truth), contract), model.truth, contract)
+    rival = score_rows(repeat_answer(dummy.answer, len(model.truth), contract), model.truth, contract, model.weights)
     return decide_first(model, rival, contract.task, chosen.gates, chosen.random_state).promote
 
 

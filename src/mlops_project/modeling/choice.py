@@ -19,6 +19,7 @@ from mlops_project.comparison import Candidate, Choice
 from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import ConfigError, suggest
+from mlops_project.modeling.estimators import find_scale, list_params
 from mlops_project.modeling.evaluation import TITLES, encode_target, format_number
 from mlops_project.modeling.metrics import PROPER
 from mlops_project.modeling.pipeline import (
@@ -26,12 +27,12 @@ from mlops_project.modeling.pipeline import (
     class_order,
     explain_refusals,
     fit_encoders,
-    list_params,
     takes_missing,
 )
 from mlops_project.modeling.rounds import Rounds, watch_fit
 from mlops_project.modeling.side_work import SideWork
 from mlops_project.modeling.validation import split_folds
+from mlops_project.modeling.weights import name_weights, take_weights
 from mlops_project.runtime import Floats
 from mlops_project.tables.first_models import FirstModel, list_first_models
 from mlops_project.tables.splits import Split
@@ -39,6 +40,7 @@ from mlops_project.tables.table import Table
 
 AUTO = "auto"
 CHOICE_ROWS = 10_000  # of more training rows, this many are cross-validated: who is best shows in them
+EPSILON = float(np.finfo(np.float64).eps)
 FEW_ROWS, MANY_FOLDS, FEW_FOLDS = 500, 5, 3
 MAX_ENCODED_BYTES = 256 << 20  # of the folds' encoded rows, for the next models
 LEAST_TRAINED = 10  # rows: a fold with fewer to learn from says nothing
@@ -127,6 +129,8 @@ class CrossValidation:
         Models that the time did not suffice for.
     apart
         What keeps rows apart inside a pipeline as well, see ``fit_pipeline``.
+    weights
+        How much each row counts, ``(n_rows,)``; None: all the same.
     independent
         Whether rows are told apart by neither time, group nor copies.
 
@@ -160,11 +164,12 @@ class CrossValidation:
             order = order[np.sort(drawn)]
         self.features, self.target = features.iloc[order], target.iloc[order]
         self.truth = encode_target(self.target, contract)
+        self.weights = take_weights(table.weights, self.target.index)
         groups = _follow(table.groups, target.index)
         if groups is None and split.copies is not None and config.data.copies == "together":
             groups = _follow(pd.Series(split.copies.groups), target.index, together=False)
         wanted = wanted_folds or (MANY_FOLDS if len(self.target) <= FEW_ROWS else FEW_FOLDS)
-        self._encoded: dict[tuple[bool, int], tuple[Floats, Floats]] = {}
+        self._encoded: dict[tuple[bool, str, int], tuple[Floats, Floats]] = {}
         self.independent = times is None and groups is None
         self.folds = self._split(None if groups is None else groups[order], wanted, timed=times is not None)
 
@@ -218,7 +223,7 @@ class CrossValidation:
         return losses
 
     def lose(self, model: FirstModel, fold: int) -> Floats:
-        """Return the loss of each test row of a fold: log loss, or squared error.
+        """Return the loss of each test row of a fold: log loss, or squared error, times its share of the mean weight.
 
         Raises
         ------
@@ -229,8 +234,9 @@ class CrossValidation:
         """
         train, test = self.folds[fold]
         estimator, learned, asked = self._encode(model, fold)
+        weighted = name_weights(estimator, None if self.weights is None else self.weights[train])
         with explain_refusals(estimator):
-            estimator.fit(learned, self.target.iloc[train])
+            estimator.fit(learned, self.target.iloc[train], **weighted)
         answer = estimator.predict_proba if self.contract.is_classification else estimator.predict
         return self._compare_rows(np.asarray(answer(asked), np.float64), getattr(estimator, "classes_", ()), test)
 
@@ -252,11 +258,11 @@ class CrossValidation:
     def _encode(self, model: FirstModel, fold: int) -> tuple[Any, Floats, Floats]:
         """Return the unfitted estimator, and a fold's training and test rows as it gets them.
 
-        Of what comes before an estimator, whether it takes missing values decides alone: models share encoded rows.
+        What comes before an estimator follows from whether it takes missing values, and its scale: models share encoded rows.
         """
         pipeline = build_pipeline(self.contract, with_model(self.config, model))
         estimator = pipeline.steps[-1][1]
-        key = takes_missing(estimator), fold
+        key = takes_missing(estimator), find_scale(model.estimator), fold
         if key in self._encoded:
             return estimator, *self._encoded[key]
         (train, test), before = self.folds[fold], pipeline[:-1]
@@ -273,12 +279,14 @@ class CrossValidation:
         """Return the loss of each row of some answers: probabilities in the order of ``classes``, or values."""
         truth = self.truth[test]
         if not self.contract.is_classification:
-            squares: Floats = (answers.reshape(-1) - truth) ** 2
-            return squares
+            return self._weigh((answers.reshape(-1) - truth) ** 2, test)
         columns = np.array(class_order(classes, self.contract))
         chosen = np.take_along_axis(answers, columns[truth][:, None], axis=1)[:, 0]
-        losses: Floats = -np.log(np.clip(chosen, np.finfo(np.float64).eps, 1.0))
-        return losses
+        return self._weigh(-np.log(np.clip(chosen, EPSILON, 1.0)), test)
+
+    def _weigh(self, losses: Floats, rows: npt.NDArray[np.intp]) -> Floats:
+        """Return losses times each row's share of the mean weight."""
+        return losses if self.weights is None else losses * self.weights[rows] / self.weights[rows].mean()
 
 
 def _follow(column: "pd.Series[Any] | None", index: pd.Index, *, together: bool = True) -> npt.NDArray[np.intp] | None:

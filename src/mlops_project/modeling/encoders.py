@@ -237,17 +237,18 @@ class OriginalLabels(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
 
-    def fit(self, X: Any, y: Any) -> "OriginalLabels":
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "OriginalLabels":
         """Fit the classifier on label positions."""
         self.classes_, positions = np.unique(np.asarray(y), return_inverse=True)
-        self.estimator_ = clone(self.estimator).fit(X, positions)
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        self.estimator_ = clone(self.estimator).fit(X, positions, **weights)
         self.n_features_in_ = self.estimator_.n_features_in_
         return self
 
     def predict(self, X: Any) -> Any:
         """Predict labels of the table, ``(n_rows,)``."""
         check_is_fitted(self)
-        return self.classes_[self.estimator_.predict(X)]
+        return self.classes_[np.ravel(self.estimator_.predict(X))]  # CatBoost answers in a column
 
     def predict_proba(self, X: Any) -> Any:
         """Predict probabilities ``(n_rows, n_classes)`` in the order of ``classes_``."""

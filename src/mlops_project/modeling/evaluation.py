@@ -14,19 +14,19 @@ from mlops_project.comparison import Baseline
 from mlops_project.config import Config
 from mlops_project.contract import Contract, Label, Task
 from mlops_project.errors import ConfigError, ContractError
+from mlops_project.modeling.intervals import bootstrap_metrics
 from mlops_project.modeling.metrics import (
     DECISIONS,
     PRIMARY,
     Scored,
     Truth,
-    bootstrap_metrics,
     compute_metric,
     compute_metrics,
     find_metric,
     score_rows,
 )
 from mlops_project.notebook import write_table
-from mlops_project.runtime import Predictions
+from mlops_project.runtime import Floats, Predictions
 from mlops_project.sections import ThresholdRule
 
 MAX_SLICES = 10  # values per column; the rarer ones are joined
@@ -181,6 +181,7 @@ def evaluate(
     contract: Contract,
     config: Config,
     slices: pd.DataFrame | None = None,
+    weights: Floats | None = None,
 ) -> Evaluation:
     """Judge predictions.
 
@@ -192,8 +193,10 @@ def evaluate(
         int64 class indices or float64 values, ``(n_rows,)``; see ``encode_target``.
     slices
         Columns by whose values the metrics are broken down, same rows.
+    weights
+        How much each row counts, ``(n_rows,)``; None: all the same.
     """
-    scored = score_rows(predictions, truth, contract)
+    scored = score_rows(predictions, truth, contract, weights)
     metrics, settings = compute_metrics(scored, contract.task), config.evaluation
     found = bootstrap_metrics(
         scored,
@@ -207,15 +210,17 @@ def evaluate(
         metrics=metrics,
         intervals=found.intervals,
         errors=found.errors,
-        basis=_describe_basis(scored, contract, settings.confidence if found.intervals else None),
+        basis=_describe_basis(scored, contract, config, settings.confidence if found.intervals else None),
         report=_report_classes(scored, contract) if contract.is_classification else _describe_errors(scored),
         scored=scored,
         slices=tuple(_score_slices(scored, slices, contract.task, config)) if slices is not None else (),
     )
 
 
-def _describe_basis(scored: Scored, contract: Contract, confidence: float | None) -> str:
+def _describe_basis(scored: Scored, contract: Contract, config: Config, confidence: float | None) -> str:
     parts = [f"{len(scored.truth):,} held-out rows"]
+    if scored.weights is not None:
+        parts.append(f"weighted by {config.data.weight!r}, and so as telling as {scored.count_equal():,.0f} rows of one weight")
     if contract.task == "binary":
         parts.append(f"positive class: {contract.class_names[1]}")
     if contract.task == "multiclass":
@@ -232,6 +237,7 @@ def _report_classes(scored: Scored, contract: Contract) -> str:
         labels=list(range(len(contract.classes))),
         target_names=[shorten(name, MAX_CLASS_NAME) for name in contract.class_names],
         zero_division=0,
+        sample_weight=scored.weights,
     )
     return str(text).rstrip()
 
@@ -239,7 +245,8 @@ def _report_classes(scored: Scored, contract: Contract) -> str:
 def _describe_errors(scored: Scored) -> str:
     levels = (0.05, 0.25, 0.5, 0.75, 0.95)
     heads = [f"{level:.0%}" for level in levels]
-    values = [format_number(value) for value in np.quantile(scored.error, levels)]
+    weighted: Any = {} if scored.weights is None else {"weights": scored.weights, "method": "inverted_cdf"}
+    values = [format_number(value) for value in np.quantile(scored.error, levels, **weighted)]
     widths = [max(map(len, pair)) for pair in zip(heads, values, strict=True)]
     lines = ("  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in (heads, values))
     return "error (prediction - truth), quantiles\n" + "\n".join(lines)

@@ -27,15 +27,18 @@ class HeldOut:
         int64 class indices or float64 values, ``(n_rows,)``, see ``encode_target``.
     predictions
         The model's, in the same order.
+    weights
+        How much each row counts, ``(n_rows,)``; None: all the same.
     """
 
     features: pd.DataFrame
     encoded: tuple[Floats, npt.NDArray[np.object_]]
     truth: Truth
     predictions: Predictions
+    weights: Floats | None = None
 
     @classmethod
-    def predict(cls, runtime: Runtime, features: pd.DataFrame, truth: Truth) -> "HeldOut":
+    def predict(cls, runtime: Runtime, features: pd.DataFrame, truth: Truth, weights: Floats | None = None) -> "HeldOut":
         """Encode the rows and let the model answer them.
 
         Raises
@@ -44,7 +47,7 @@ class HeldOut:
             If the model cannot read a column or has no answer for a row.
         """
         encoded = encode(as_columns(features), runtime.contract)
-        return cls(features, encoded, truth, runtime.run(*encoded))
+        return cls(features, encoded, truth, runtime.run(*encoded), weights)
 
     def decide(self, contract: Contract) -> "HeldOut":
         """Return the rows with the answers that the contract's threshold gives."""
@@ -57,7 +60,7 @@ class HeldOut:
 
     def score(self, contract: Contract) -> Scored:
         """Put predictions and truth together."""
-        return score_rows(self.predictions, self.truth, contract)
+        return score_rows(self.predictions, self.truth, contract, self.weights)
 
     def score_other(self, runtime: Runtime) -> Scored:
         """Let another model answer the same rows.
@@ -67,7 +70,7 @@ class HeldOut:
         ContractError
             If it cannot read them.
         """
-        return score_rows(runtime.predict(self.columns), self.truth, runtime.contract)
+        return score_rows(runtime.predict(self.columns), self.truth, runtime.contract, self.weights)
 
 
 def as_columns(features: pd.DataFrame) -> dict[str, Any]:

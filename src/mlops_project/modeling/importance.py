@@ -81,10 +81,10 @@ def compute_importance(runtime: Runtime, held_out: HeldOut, contract: Contract, 
     rows = _choose_rows(held_out.truth, min(config.evaluation.importance_rows, affordable), rng)
     stacked, metric = np.tile(rows, repeats), PRIMARY[contract.task]
     numbers, texts = held_out.encoded[0][stacked], held_out.encoded[1][stacked]
-    truth = held_out.truth[stacked]
+    truth, weights = held_out.truth[stacked], None if held_out.weights is None else held_out.weights[stacked]
 
     def score(predictions: Predictions) -> Floats:
-        scored = score_rows(predictions, truth, contract)
+        scored = score_rows(predictions, truth, contract, weights)
         parts = np.split(np.arange(len(stacked)), repeats)
         return np.array([compute_metric(metric, scored.take(part), contract.task) for part in parts])
 

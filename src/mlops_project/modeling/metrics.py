@@ -6,8 +6,8 @@ there (a ranking with one class, R² of a constant) is NaN.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,6 @@ from scipy.sparse import csr_array
 
 from mlops_project.contract import Contract, Task
 from mlops_project.errors import ConfigError, suggest
-from mlops_project.modeling.edges import widen_at_edge
 from mlops_project.runtime import Floats, Predictions
 
 Truth = npt.NDArray[Any]  # int64 class indices or float64 values, (n_rows,)
@@ -40,19 +39,33 @@ class Scored:
         0 for regression.
     costs
         Of a wrong yes and a wrong no; None if nobody said so.
+    weights
+        How much each row counts in metrics and their bootstrap, ``(n_rows,)``; None: all the same.
     """
 
     predictions: Predictions
     truth: Truth
     n_classes: int
     costs: tuple[float, float] | None = None
+    weights: Floats | None = None
 
     def take(self, rows: npt.NDArray[np.int64]) -> "Scored":
         """Return some of the rows."""
-        whole = self.predictions
+        whole, weights = self.predictions, None if self.weights is None else self.weights[rows]
         if whole.values is not None:
-            return Scored(Predictions(values=whole.values[rows]), self.truth[rows], 0)
-        return Scored(Predictions(self.indices[rows], self.probabilities[rows]), self.truth[rows], self.n_classes, self.costs)
+            return Scored(Predictions(values=whole.values[rows]), self.truth[rows], 0, None, weights)
+        answers = Predictions(self.indices[rows], self.probabilities[rows])
+        return Scored(answers, self.truth[rows], self.n_classes, self.costs, weights)
+
+    def without_weights(self) -> "Scored":
+        """Return the same rows, of which each counts the same."""
+        return replace(self, weights=None)
+
+    def count_equal(self) -> float:
+        """Return how many rows of one weight would tell as much (Kish 1965): at most as many as there are."""
+        if self.weights is None:
+            return float(len(self.truth))
+        return float(self.weights.sum() ** 2 / (self.weights**2).sum())
 
     @property
     def indices(self) -> npt.NDArray[np.int64]:
@@ -86,9 +99,9 @@ class Scored:
         return [1] if self.n_classes == 2 else list(range(self.n_classes))
 
 
-def score_rows(predictions: Predictions, truth: Truth, contract: Contract) -> Scored:
-    """Put predictions and truth together, and what wrong answers cost."""
-    return Scored(predictions, np.asarray(truth), len(contract.classes), contract.costs)
+def score_rows(predictions: Predictions, truth: Truth, contract: Contract, weights: Floats | None = None) -> Scored:
+    """Put predictions and truth together, what wrong answers cost, and how much each row counts; None: all the same."""
+    return Scored(predictions, np.asarray(truth), len(contract.classes), contract.costs, weights)
 
 
 def _mean(values: Floats, weights: Floats) -> Floats:
@@ -281,7 +294,8 @@ def find_metric(name: str, task: Task) -> Metric:
 
 def compute_metric(name: str, scored: Scored, task: Task) -> float:
     """Return a metric's value on all rows; NaN where it is undefined."""
-    return float(find_metric(name, task)(scored, np.ones((1, len(scored.truth))))[0])
+    weights = np.ones((1, len(scored.truth))) if scored.weights is None else scored.weights[None, :]
+    return float(find_metric(name, task)(scored, weights)[0])
 
 
 def compute_metrics(scored: Scored, task: Task) -> dict[str, float]:
@@ -333,6 +347,8 @@ def bootstrap(scored: tuple[Scored, ...], metrics: list[Metric], rounds: int, rn
     parts = []
     for start in range(0, rounds, chunk):
         weights = resample(used, min(chunk, rounds - start), rng)
+        if scored[0].weights is not None:
+            weights = weights * scored[0].weights
         parts.append(np.array([[metric(item, weights) for metric in metrics] for item in scored]))
     return np.concatenate(parts, axis=2), float(np.sqrt(used / n_rows))
 
@@ -352,50 +368,6 @@ def interval(drawn: Floats, value: float, factor: float, *, confidence: float) -
     """
     low, centre, high = np.nanquantile(drawn, [(1 - confidence) / 2, 0.5, (1 + confidence) / 2])
     return float(value + (low - centre) * factor), float(value + (high - centre) * factor)
-
-
-class Uncertainty(NamedTuple):
-    """How far metrics may be off, by bootstrap.
-
-    Attributes
-    ----------
-    intervals
-        Metric → (low, high), within the metric's range; those that some resample defines. At the edge of its range, where
-        all resamples agree, Clopper and Pearson's bound, see ``edges.py``.
-    errors
-        Metric → standard error; those that at least two resamples define.
-    """
-
-    intervals: dict[str, tuple[float, float]]
-    errors: dict[str, float]
-
-
-def bootstrap_metrics(
-    scored: Scored, values: dict[str, float], task: Task, *, rounds: int, confidence: float, seed: int
-) -> Uncertainty:
-    """Return interval and standard error of each metric in ``values``; none with 0 rounds."""
-    if not rounds or not values:
-        return Uncertainty({}, {})
-    metrics = [find_metric(name, task) for name in values]
-    drawn, factor = bootstrap((scored,), metrics, rounds, np.random.default_rng(seed))
-    intervals, errors = {}, dict(zip(values, (standard_errors(drawn[0]) * factor).tolist(), strict=True))
-    for (name, value), resamples in zip(values.items(), drawn[0], strict=True):
-        if np.isfinite(resamples).any():
-            low, high = interval(resamples, value, factor, confidence=confidence)
-            if low == high and task != "regression":
-                counts, cost = _count_rows(scored), max(scored.costs or (1.0,))
-                low, high = widen_at_edge(name, value, *counts, len(scored.truth), confidence=confidence, cost=cost)
-            intervals[name] = (low if name == "r2" else max(low, 0.0), high if name in LOSSES else min(high, 1.0))
-    return Uncertainty(intervals, {name: error for name, error in errors.items() if np.isfinite(error)})
-
-
-def _count_rows(scored: Scored) -> tuple[Floats, Floats]:
-    """Return how many rows each judged class has, and how many are predicted to be it: float64 ``(n_judged,)``."""
-    actual, predicted = (
-        np.bincount(np.asarray(rows, np.int64), minlength=scored.n_classes)[scored.judged_classes]
-        for rows in (scored.truth, scored.indices)
-    )
-    return np.asarray(actual, np.float64), np.asarray(predicted, np.float64)
 
 
 def standard_errors(drawn: Floats) -> Floats:

@@ -6,10 +6,13 @@ import os
 import sys
 from typing import Any
 
+from sklearn.pipeline import Pipeline
+
 from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import ConfigError, suggest
 from mlops_project.names import show
+from mlops_project.sections import PreprocessingConfig
 
 
 def build_own(contract: Contract, config: Config) -> Any:
@@ -24,6 +27,8 @@ def build_own(contract: Contract, config: Config) -> Any:
         If there is no such function, it fails, or what it makes is nothing that can be fitted.
     """
     name = str(config.model.pipeline)
+    if config.model.class_weight is not None:
+        raise ConfigError(f"model.class_weight: {name} makes the estimator; give it its class_weight there")
     function = _find(name, config)
     try:
         made = function(contract) if not inspect.isclass(function) and inspect.signature(function).parameters else function()
@@ -34,6 +39,8 @@ def build_own(contract: Contract, config: Config) -> Any:
             f"model.pipeline: {name} gave {type(made).__name__}; expected an estimator or pipeline of scikit-learn"
         )
     _check_task(made, name, contract)
+    if isinstance(made, Pipeline) and config.model.preprocessing != PreprocessingConfig():
+        raise ConfigError(f"model.preprocessing: {name} gave a whole Pipeline; change its steps there, or leave this out")
     known = made.get_params(deep=True)
     unknown = [key for key in config.model.params if key not in known]
     if unknown:

@@ -2,62 +2,28 @@
 
 import contextlib
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any
 
+import msgspec
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
-from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import get_tags
 
 from mlops_project.config import Config
-from mlops_project.contract import NUMERIC_TYPES, Contract, Feature
-from mlops_project.errors import ConfigError, DataError, MLOpsError, suggest
-from mlops_project.modeling.encoders import DatetimeParts, FillText, OriginalLabels, TargetMeans, WordWeights
+from mlops_project.contract import NUMERIC_TYPES, Contract
+from mlops_project.errors import ConfigError, MLOpsError
+from mlops_project.modeling.encoders import OriginalLabels, TargetMeans
+from mlops_project.modeling.estimators import build_estimator, find_scale
 from mlops_project.modeling.own_pipeline import build_own
-from mlops_project.runtime import MISSING_TEXT, Floats, Predictions
-from mlops_project.tables.texts import MAX_ONE_HOT
-
-# Parameters that the boosters' scikit-learn classes pass on to the library but do not list themselves.
-# fmt: off
-NATIVE_PARAMS: dict[str, tuple[str, ...]] = {
-    "lightgbm": (
-        "alpha", "bagging_fraction", "bagging_freq", "boost_from_average", "cat_l2", "cat_smooth", "categorical_feature",
-        "deterministic", "drop_rate", "extra_trees", "fair_c", "feature_fraction", "feature_fraction_bynode", "force_col_wise",
-        "force_row_wise", "interaction_constraints", "is_unbalance", "lambda_l1", "lambda_l2", "linear_tree", "max_bin",
-        "max_cat_threshold", "max_cat_to_onehot", "max_delta_step", "max_drop", "min_data_in_bin", "min_data_in_leaf",
-        "min_data_per_group", "min_gain_to_split", "min_sum_hessian_in_leaf", "monotone_constraints", "other_rate",
-        "path_smooth", "poisson_max_delta_step", "reg_sqrt", "scale_pos_weight", "sigmoid", "skip_drop", "top_rate",
-        "tweedie_variance_power", "uniform_drop", "use_missing", "verbose", "xgboost_dart_mode", "zero_as_missing",
-    ),
-    "xgboost": (
-        "huber_slope", "normalize_type", "one_drop", "quantile_alpha", "rate_drop", "sample_type", "skip_drop",
-        "tweedie_variance_power",
-    ),
-}
-# fmt: on
-
-WORDS = "words"  # the block of free texts
-
-# Estimators outside sklearn.ensemble: module, class for classes, class for numbers.
-BY_NAME = {
-    "decision_tree": ("tree", "DecisionTreeClassifier", "DecisionTreeRegressor"),
-    "elastic_net": ("linear_model", "", "ElasticNetCV"),
-    "knn": ("neighbors", "KNeighborsClassifier", "KNeighborsRegressor"),
-    "logistic_regression": ("linear_model", "LogisticRegression", ""),
-    "mlp": ("neural_network", "MLPClassifier", "MLPRegressor"),
-    "naive_bayes": ("naive_bayes", "GaussianNB", ""),
-    "ridge": ("linear_model", "", "Ridge"),
-    "svm": ("svm", "SVC", "SVR"),
-}
+from mlops_project.modeling.preparation import build_features, is_plain
+from mlops_project.modeling.weights import Weights, find_inner, pass_weights
+from mlops_project.runtime import Floats, Predictions
+from mlops_project.sections import Estimator, PreprocessingConfig
 
 # Their predict() is the arg max of predict_proba(), by its code; calling both takes twice the time.
 LABELS_BY_ARG_MAX = (RandomForestClassifier, ExtraTreesClassifier, DecisionTreeClassifier, CalibratedClassifierCV)
@@ -75,12 +41,16 @@ def build_pipeline(contract: Contract, config: Config) -> Pipeline:
     ConfigError
         If the estimator does not fit the task, is not installed or does not know a parameter.
     """
-    estimator = _build_estimator(contract, config) if config.model.pipeline is None else build_own(contract, config)
+    own = config.model.pipeline is not None
+    estimator = build_own(contract, config) if own else build_estimator(contract, config)
     if isinstance(estimator, Pipeline):
         return estimator
-    impute = not takes_missing(estimator)
+    impute, scale = not takes_missing(estimator), "standard" if own else find_scale(config.model.estimator)
     plain = all(feature.type in NUMERIC_TYPES and not (impute and feature.nullable) for feature in contract.features)
-    first = ("scaler", StandardScaler(with_mean=False)) if plain else ("features", _build_features(contract, config, impute))
+    if plain and scale == "standard" and is_plain(config):
+        first: tuple[str, Any] = ("scaler", StandardScaler(with_mean=False))
+    else:
+        first = ("features", build_features(contract, config, impute=impute, scale=scale))
     return Pipeline([first, ("clf" if contract.is_classification else "reg", estimator)])
 
 
@@ -89,141 +59,22 @@ def takes_missing(estimator: Any) -> bool:
 
     Asked of what is wrapped: ``CalibratedClassifierCV`` does not forward the tag, and hands on NaN all the same.
     """
-    while isinstance(estimator, OriginalLabels | CalibratedClassifierCV):
-        estimator = estimator.estimator
-    return bool(get_tags(estimator).input_tags.allow_nan)
+    return bool(get_tags(find_inner(estimator)).input_tags.allow_nan)
 
 
-def _build_features(contract: Contract, config: Config, impute: bool) -> ColumnTransformer:
-    dates = [feature.name for feature in contract.numbers if feature.type == "datetime"]
-    numbers = [feature.name for feature in contract.numbers if feature.type != "datetime"]
-    prose = [feature.name for feature in contract.texts if feature.name in config.data.text]
-    others = [feature for feature in contract.texts if feature.name not in prose]
-    means = tuple(feature for feature in others if choose_encoding(feature, config) == "target")
-    texts = tuple(feature for feature in others if choose_encoding(feature, config) != "target")
-    blocks: list[tuple[str, Any, list[str]]] = []
-    if numbers:
-        blocks.append(("numbers", Pipeline(_scaling(impute)), numbers))
-    if dates:
-        blocks.append(("dates", Pipeline([("parts", DatetimeParts()), *_scaling(impute)]), dates))
-    if texts:
-        encoder = _build_encoder(texts, config)
-        blocks.append(("texts", Pipeline([("fill", FillText()), ("encoder", encoder)]), [text.name for text in texts]))
-    if means:
-        target_type = "continuous" if contract.task == "regression" else contract.task
-        encoder = TargetMeans(_known_values(means), target_type, random_state=config.random_state)
-        steps = [("encoder", encoder), ("scaler", StandardScaler())]
-        blocks.append(("means", Pipeline(steps), [text.name for text in means]))
-    if prose:
-        blocks.append((WORDS, WordWeights(config.model.words), prose))
-    return ColumnTransformer(blocks, sparse_threshold=0)
-
-
-def _scaling(impute: bool) -> list[tuple[str, Any]]:
-    imputer = [("imputer", SimpleImputer(strategy="median", keep_empty_features=True))] if impute else []
-    return [*imputer, ("scaler", StandardScaler())]
-
-
-def choose_encoding(feature: Feature, config: Config) -> str:
-    """Return how a text column becomes numbers: ``onehot``, ``ordinal`` or ``target``."""
-    if config.model.encoding != "auto":
-        return config.model.encoding
-    return "target" if len(feature.categories) > config.data.max_categories else "onehot"
-
-
-def _known_values(texts: tuple[Feature, ...], most: int | None = None) -> "list[npt.NDArray[np.object_]]":
-    """Return each column's known values; of an open set (``string``) at most so many, the most frequent."""
-    known = []
-    for feature in texts:
-        categories = feature.categories[:most] if feature.type == "string" else feature.categories
-        known.append(np.array([*categories, *([MISSING_TEXT] if feature.nullable else [])], dtype=object))
-        if not len(known[-1]):
-            raise DataError(f"column {feature.name!r} has no known value to encode; add it to data.drop")
-    return known
-
-
-def _build_encoder(texts: tuple[Feature, ...], config: Config) -> Any:
-    if config.model.encoding == "ordinal":
-        return OrdinalEncoder(categories=_known_values(texts), handle_unknown="use_encoded_value", unknown_value=-1)
-    values = _known_values(texts, MAX_ONE_HOT)
-    # zeros and ones in a byte each: they become float64 once, beside the numbers, and not twice before
-    return OneHotEncoder(categories=values, handle_unknown="ignore", sparse_output=False, dtype=np.uint8)
-
-
-def _build_estimator(contract: Contract, config: Config) -> BaseEstimator:
-    name, task = config.model.estimator, contract.task
-    if name == "own":
-        raise ConfigError(
-            "model.estimator: own is a pipeline that you fitted; hand it over with mlops.export, see docs/python.md"
-        )
-    if contract.is_classification and name in ("ridge", "elastic_net"):
-        raise ConfigError(
-            f"model.estimator: {name} predicts numbers, and {contract.target!r} is {task}; use logistic_regression"
-        )
-    if not contract.is_classification:
-        if name in ("logistic_regression", "naive_bayes"):
-            raise ConfigError(f"model.estimator: {name} predicts classes, and {contract.target!r} is a number; use ridge")
-        if config.model.calibration != "none":
-            raise ConfigError("model.calibration: only classes have probabilities to calibrate; use none for regression")
-    estimator = _estimator_class(name, contract.is_classification)()
-    known = list_params(name, contract)
-    unknown = [key for key in config.model.params if key not in known]
-    if unknown:
-        lines = [f"model.params.{key}: {name} has no such parameter{suggest(key, known)}" for key in unknown]
-        raise ConfigError("\n".join(lines))
-    defaults = {"random_state": config.random_state} if "random_state" in known else {}
-    estimator.set_params(**defaults | _quiet_and_repeatable(name) | config.model.params)
-    if name == "xgboost" and contract.is_classification:
-        estimator = OriginalLabels(estimator)
-    method = config.model.calibration
-    if method == "none" and name == "svm" and contract.is_classification:
-        method = "sigmoid"  # its decisions are no probabilities
-    if method != "none":
-        estimator = CalibratedClassifierCV(estimator, method=method, cv=5)
-    if any(isinstance(label, float) for label in contract.classes):  # scikit-learn takes 0.5 for a quantity
-        estimator = OriginalLabels(estimator)
-    return estimator
-
-
-def list_params(name: str, contract: Contract) -> tuple[str, ...]:
-    """Return which parameters an estimator has for the contract's task."""
-    return (*_estimator_class(name, contract.is_classification)().get_params(), *NATIVE_PARAMS.get(name, ()))
-
-
-def _quiet_and_repeatable(name: str) -> dict[str, Any]:
-    if name == "lightgbm":  # it times row-wise against column-wise histograms, and their sums differ
-        return {"verbose": -1, "deterministic": True, "force_row_wise": True}
-    if name == "logistic_regression":
-        return {"max_iter": 1000}
-    return {"max_iter": 500} if name == "mlp" else {}
-
-
-def _estimator_class(name: str, classification: bool) -> Any:
-    """Import the class; only the library that is asked for is loaded."""
-    kind = "Classifier" if classification else "Regressor"
-    try:
-        if name == "xgboost":
-            import xgboost
-
-            return getattr(xgboost, f"XGB{kind}")
-        if name == "lightgbm":
-            import lightgbm
-
-            return getattr(lightgbm, f"LGBM{kind}")
-    except ImportError as error:
-        raise ConfigError(f"model.estimator: {name} is not installed; pip install 'mlops_project[boost]'") from error
-    if name in BY_NAME:
-        module, classifier, regressor = BY_NAME[name]
-        return getattr(import_module(f"sklearn.{module}"), classifier if classification else regressor)
-    from sklearn import ensemble
-
-    names = {
-        "random_forest": "RandomForest",
-        "extra_trees": "ExtraTrees",
-        "gradient_boosting": "GradientBoosting",
-        "hist_gradient_boosting": "HistGradientBoosting",
-    }
-    return getattr(ensemble, names[name] + kind)
+def with_plain_model(config: Config, estimator: Estimator, params: dict[str, Any] | None = None) -> Config:
+    """Return the configuration with another estimator, of which nothing else is said."""
+    settings = msgspec.structs.replace(
+        config.model,
+        estimator=estimator,
+        params=params or {},
+        calibration="none",
+        encoding="auto",
+        pipeline=None,
+        class_weight=None,
+        preprocessing=PreprocessingConfig(),
+    )
+    return msgspec.structs.replace(config, model=settings)
 
 
 def fit_pipeline(
@@ -233,6 +84,7 @@ def fit_pipeline(
     *,
     groups: "pd.Series[Any] | None" = None,
     times: "pd.Series[Any] | None" = None,
+    weights: Weights | None = None,
 ) -> Pipeline:
     """Fit in place and return the pipeline.
 
@@ -240,14 +92,18 @@ def fit_pipeline(
     ----------
     groups, times
         Row label → what keeps rows apart, if the held-out rows were split by it; the folds of target encoding follow it.
+    weights
+        How much each row counts, ``(n_rows,)``; None: all the same.
 
     Raises
     ------
     ConfigError
-        If the library refuses; which settings and tables it takes is its own business, and so is the error's type.
+        If the estimator takes no weights, or the library refuses; which settings and tables it takes is its own business, and
+        so is the error's type.
     """
+    weighted = pass_weights(pipeline, weights)
     with _kept_apart(pipeline, groups, times), explain_refusals(pipeline.steps[-1][1]):
-        return pipeline.fit(features, target)
+        return pipeline.fit(features, target, **weighted)
 
 
 def fit_encoders(
@@ -289,9 +145,9 @@ def _kept_apart(pipeline: Pipeline, groups: "pd.Series[Any] | None", times: "pd.
 
 
 def _keep_apart(pipeline: Pipeline, apart: "pd.Series[Any] | None", *, ordered: bool) -> None:
-    parameters = pipeline.get_params(deep=True)
-    if "features__means__encoder" in parameters:
-        pipeline.set_params(features__means__encoder__apart=apart, features__means__encoder__ordered=ordered)
+    for name, step in pipeline.get_params(deep=True).items():
+        if isinstance(step, TargetMeans):
+            pipeline.set_params(**{f"{name}__apart": apart, f"{name}__ordered": ordered})
 
 
 def prepare_for_serving(pipeline: Pipeline) -> Pipeline:

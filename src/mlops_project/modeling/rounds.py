@@ -88,6 +88,8 @@ def knows_rounds(estimator: str, fixed: Mapping[str, Any], searched: Iterable[st
         Its parameters: with their values, and those that are to be found.
     """
     known = KNOWN.get(estimator, frozenset())
+    if config.data.weight is not None or config.model.class_weight is not None:  # the watched loss knows neither
+        return False
     return config.model.calibration == "none" and {*fixed, *searched} <= known and not fixed.get("early_stopping", False)
 
 

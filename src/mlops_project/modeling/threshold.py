@@ -45,12 +45,15 @@ class OutOfFold(NamedTuple):
         int64 ``(n_rows,)``.
     folds
         How many models.
+    weights
+        How much each row counts, ``(n_rows,)``, 1 on average; None: all the same.
     """
 
     scores: Floats
     labels: npt.NDArray[np.int64]
     truth: npt.NDArray[np.int64]
     folds: int
+    weights: Floats | None = None
 
 
 class Sweep(NamedTuple):
@@ -63,14 +66,14 @@ class Sweep(NamedTuple):
     hits, alarms
         float64 ``(n,)``: rows that are rightly, and wrongly, answered with yes.
     positives, rows
-        How many there are.
+        How many there are; with weights, what they add up to where a row's is 1 on average.
     """
 
     low: Floats
     high: Floats
     hits: Floats
     alarms: Floats
-    positives: int
+    positives: float
     rows: int
 
 
@@ -109,7 +112,7 @@ def choose_threshold(
         CrossValidation(table, split, contract, config, rows=len(split.train_target), wanted_folds=config.decision.folds),
         step,
     )
-    sweep = sweep_thresholds(rows.scores, rows.truth)
+    sweep = sweep_thresholds(rows.scores, rows.truth, rows.weights)
     threshold, place = find_threshold(sweep, asked)
     return _build_decision(asked, threshold), _describe(rows, sweep, threshold, place)
 
@@ -160,12 +163,15 @@ def predict_out_of_fold(pipeline: Any, folded: CrossValidation, step: Callable[[
     if len(seen) < 2:
         name = folded.contract.class_names[int(seen[0])]
         raise ConfigError(f"decision.threshold: all {len(truth)} rows to choose it on are {name!r}; name a number instead")
-    return OutOfFold(np.asarray(scores, np.float64), np.asarray(labels, np.int64), truth, len(folded.folds))
+    weights = None if folded.weights is None else folded.weights[test] / folded.weights[test].mean()
+    return OutOfFold(np.asarray(scores, np.float64), np.asarray(labels, np.int64), truth, len(folded.folds), weights)
 
 
 def _answer_fold(pipeline: Any, folded: CrossValidation, fold: tuple[Any, Any]) -> tuple[Floats, npt.NDArray[np.int64]]:
     train, test = fold
-    fitted = fit_pipeline(_copy(pipeline), folded.features.iloc[train], folded.target.iloc[train], **folded.apart)
+    weights = None if folded.weights is None else folded.weights[train]
+    features, target = folded.features.iloc[train], folded.target.iloc[train]
+    fitted = fit_pipeline(_copy(pipeline), features, target, weights=weights, **folded.apart)
     answers = predict_frame(fitted, folded.features.iloc[test], folded.contract)
     return np.asarray(answers.probabilities)[:, 1], np.asarray(answers.indices)
 
@@ -188,7 +194,7 @@ def _copy(pipeline: Any) -> Any:
         ) from error
 
 
-def sweep_thresholds(scores: Floats, truth: npt.NDArray[np.int64]) -> Sweep:
+def sweep_thresholds(scores: Floats, truth: npt.NDArray[np.int64], weights: Floats | None = None) -> Sweep:
     """Return what every threshold comes to, from nobody to everybody.
 
     Parameters
@@ -197,18 +203,21 @@ def sweep_thresholds(scores: Floats, truth: npt.NDArray[np.int64]) -> Sweep:
         float64 ``(n_rows,)`` in [0, 1].
     truth
         1 where the row is of the positive class, else 0.
+    weights
+        How much each row counts, 1 on average; None: all the same.
     """
     scores = np.round(scores, SAME_SCORE)
     order = np.argsort(-scores, kind="stable")
-    ordered, positive = scores[order], np.asarray(truth, np.float64)[order]
+    counts = np.ones(len(scores)) if weights is None else weights[order]
+    ordered, positive = scores[order], np.asarray(truth, np.float64)[order] * counts
     last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
     values = ordered[last]
-    hits, alarms = np.cumsum(positive)[last], np.cumsum(1 - positive)[last]
+    hits, alarms = np.cumsum(positive)[last], np.cumsum(counts - positive)[last]
     high, low = values, np.append(values[1:], -1.0)
     if values[0] < 1:  # nobody
         high, low = np.append(1.0, high), np.append(values[0], low)
         hits, alarms = np.append(0.0, hits), np.append(0.0, alarms)
-    return Sweep(low, high, hits, alarms, int(positive.sum()), len(scores))
+    return Sweep(low, high, hits, alarms, float(positive.sum()), len(scores))
 
 
 def find_threshold(sweep: Sweep, asked: ThresholdRule) -> tuple[float, int]:
@@ -303,21 +312,22 @@ def _build_decision(asked: ThresholdRule, threshold: float) -> DecisionRule:
 
 
 def _describe(rows: OutOfFold, sweep: Sweep, threshold: float, place: int) -> ThresholdChoice:
-    own_hits = float(((rows.labels == 1) & (rows.truth == 1)).sum())
-    own = Point(OWN_RULE, own_hits / sweep.rows, float((rows.labels == 1).sum() - own_hits) / sweep.rows)
+    counts = np.ones(sweep.rows) if rows.weights is None else rows.weights
+    own_hits, flagged = (float(counts[said].sum()) for said in ((rows.labels == 1) & (rows.truth == 1), rows.labels == 1))
+    own = Point(OWN_RULE, own_hits / sweep.rows, (flagged - own_hits) / sweep.rows)
     return ThresholdChoice(
         rows=sweep.rows,
         folds=rows.folds,
-        positives=sweep.positives,
+        positives=round(sweep.positives),
         chosen=Point(threshold, float(sweep.hits[place]) / sweep.rows, float(sweep.alarms[place]) / sweep.rows),
         own_rule=own,
-        curve=draw_curve(rows.scores, rows.truth),
+        curve=draw_curve(rows.scores, rows.truth, rows.weights),
     )
 
 
-def draw_curve(scores: Floats, truth: npt.NDArray[np.int64]) -> tuple[Point, ...]:
+def draw_curve(scores: Floats, truth: npt.NDArray[np.int64], weights: Floats | None = None) -> tuple[Point, ...]:
     """Return at most ``MAX_POINTS`` thresholds, falling, and what they come to."""
-    sweep = sweep_thresholds(scores, truth)
+    sweep = sweep_thresholds(scores, truth, weights)
     places = np.unique(np.linspace(0, len(sweep.high) - 1, MAX_POINTS).round().astype(int))
     return tuple(
         Point(

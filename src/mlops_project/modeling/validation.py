@@ -19,6 +19,7 @@ from mlops_project.modeling.evaluation import encode_target
 from mlops_project.modeling.metrics import compute_metrics, score_rows
 from mlops_project.modeling.pipeline import fit_pipeline, predict_frame
 from mlops_project.modeling.side_work import SideWork
+from mlops_project.modeling.weights import take_weights
 
 
 def cross_validate(
@@ -30,6 +31,7 @@ def cross_validate(
     *,
     groups: "pd.Series[Any] | None" = None,
     times: "pd.Series[Any] | None" = None,
+    weights: "pd.Series[Any] | None" = None,
     on_fold: Callable[[int], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
     """Fit and judge a copy of the pipeline per fold, split the way the held-out rows were.
@@ -59,7 +61,9 @@ def cross_validate(
         ) from error
     _check_classes(splits, target, contract)
     calls = (
-        joblib.delayed(_judge_fold)(pipeline, features, target, fold, contract, config, groups=groups, times=times)
+        joblib.delayed(_judge_fold)(
+            pipeline, features, target, fold, contract, config, groups=groups, times=times, weights=weights
+        )
         for fold in splits
     )
     results = []
@@ -80,16 +84,20 @@ def _judge_fold(
     *,
     groups: "pd.Series[Any] | None",
     times: "pd.Series[Any] | None",
+    weights: "pd.Series[Any] | None",
 ) -> dict[str, Any]:
     """Fit a copy of the pipeline on a fold's training rows, and judge it on the others."""
     train, test = fold
-    fitted = fit_pipeline(clone(pipeline), features.iloc[train], target.iloc[train], groups=groups, times=times)
+    learned, judged = (take_weights(weights, target.index[side]) for side in fold)
+    part = features.iloc[train], target.iloc[train]
+    fitted = fit_pipeline(clone(pipeline), *part, groups=groups, times=times, weights=learned)
     predictions = predict_frame(fitted, features.iloc[test], contract)
-    scored = score_rows(predictions, encode_target(target.iloc[test], contract), contract)
-    part = features.iloc[train], target.iloc[train], features.iloc[test]
+    scored = score_rows(predictions, encode_target(target.iloc[test], contract), contract, judged)
+    # what fails is said once, of all training rows
+    rivals = fit_rivals(*part, features.iloc[test], contract, config, SideWork(), learned)
     beside = {
-        rival.name: compute_metrics(score_rows(rival.predictions, scored.truth, contract), contract.task)
-        for rival in fit_rivals(*part, contract, config, SideWork())  # what fails is said once, of all training rows
+        rival.name: compute_metrics(score_rows(rival.predictions, scored.truth, contract, judged), contract.task)
+        for rival in rivals
     }
     return {"metrics": compute_metrics(scored, contract.task), "baselines": beside}
 

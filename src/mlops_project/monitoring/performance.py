@@ -4,10 +4,10 @@ import numpy as np
 
 from mlops_project.contract import Contract
 from mlops_project.modeling.gate import UNBOUNDED
+from mlops_project.modeling.intervals import bootstrap_metrics
 from mlops_project.modeling.metrics import (
     PRIMARY,
     Scored,
-    bootstrap_metrics,
     compute_metrics,
     find_metric,
     higher_is_better,

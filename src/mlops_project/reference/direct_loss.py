@@ -193,13 +193,11 @@ def _fit_sizes(
     from threadpoolctl import threadpool_limits
 
     from mlops_project.modeling.export import export_onnx
-    from mlops_project.modeling.pipeline import build_pipeline, fit_pipeline
+    from mlops_project.modeling.pipeline import build_pipeline, fit_pipeline, with_plain_model
 
     extended = extend_contract(contract)
     frame = pd.DataFrame({name: columns[name] for name in contract.names} | {PREDICTION: values})
-    plain = {"params": PARAMS, "calibration": "none", "pipeline": None}
-    settings = msgspec.structs.replace(config.model, estimator="hist_gradient_boosting", **plain)
-    pipeline = build_pipeline(extended, msgspec.structs.replace(config, model=settings))
+    pipeline = build_pipeline(extended, with_plain_model(config, "hist_gradient_boosting", PARAMS))
     sizes = np.empty(len(errors))
     target = pd.Series(errors)
     fold = np.random.default_rng(seed).permutation(len(errors)) % FOLDS

@@ -10,7 +10,8 @@ from mlops_project.bundle import Metadata
 from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.modeling.evaluation import Evaluation
-from mlops_project.modeling.metrics import Scored, Truth, bootstrap_metrics, compute_metrics, score_rows
+from mlops_project.modeling.intervals import bootstrap_metrics
+from mlops_project.modeling.metrics import Scored, Truth, compute_metrics, score_rows
 from mlops_project.modeling.side_work import SideWork
 from mlops_project.reference.calibration import Calibrator, fit_calibrator
 from mlops_project.reference.direct_loss import MIN_ROWS, ErrorModel, fit_error_model

@@ -202,6 +202,8 @@ def profile_held_out(
     """
     columns, predictions, seed = held_out.columns, held_out.predictions, config.random_state
     weights = dict(zip(importance.names, importance.means.tolist(), strict=True)) if importance else None
+    if held_out.weights is not None:  # the log's rows have none, and like is compared with like
+        evaluation = None
     performance = build_reference_performance(
         columns, predictions, held_out.truth, contract, config, seed=seed, evaluation=evaluation, side=side or SideWork()
     )

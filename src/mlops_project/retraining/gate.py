@@ -178,7 +178,8 @@ def _guard(
     is_better
         Whether the challenger is better on the newest rows, and not only no worse.
     """
-    changed, change = _find_change(recent.champion, held_out.champion, task, gates, seed)
+    # the log's rows have no weights: like is compared with like
+    changed, change = _find_change(recent.champion, held_out.champion.without_weights(), task, gates, seed)
     if not changed:
         verdict, figures = compare(*held_out, task, gates, seed=seed)
         reason = f"held-out rows ({change}): {say(verdict, figures)}"

@@ -4,6 +4,7 @@
 """
 
 from mlops_project.sections.decision import DecisionConfig, ThresholdRule
+from mlops_project.sections.model import Estimator, ModelConfig, PreparationConfig, PreprocessingConfig
 from mlops_project.sections.running import (
     MonitoringConfig,
     PredictionLogConfig,
@@ -17,11 +18,9 @@ from mlops_project.sections.section import Section
 from mlops_project.sections.training import (
     ChecksConfig,
     DataConfig,
-    Estimator,
     EvaluationConfig,
     ExportConfig,
     GatesConfig,
-    ModelConfig,
     PathsConfig,
     SearchConfig,
     TrackingConfig,
@@ -41,6 +40,8 @@ __all__ = [
     "MonitoringConfig",
     "PathsConfig",
     "PredictionLogConfig",
+    "PreparationConfig",
+    "PreprocessingConfig",
     "ProofConfig",
     "RetrainingConfig",
     "SearchConfig",

@@ -1,4 +1,4 @@
-"""The sections about a model: its table, its training, how it is judged, tracked and exported."""
+"""The sections about training: the table, the search, how a model is judged, tracked and exported."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,27 +6,8 @@ import msgspec
 from msgspec import Meta
 
 from mlops_project.contract import FeatureType, Label
-from mlops_project.names import EXPECTED_MODEL_NAME, MAX_MODEL_NAME, MODEL_NAME
+from mlops_project.sections.model import Estimator
 from mlops_project.sections.section import Section
-
-Estimator = Literal[
-    "auto",
-    "random_forest",
-    "extra_trees",
-    "decision_tree",
-    "gradient_boosting",
-    "hist_gradient_boosting",
-    "logistic_regression",
-    "ridge",
-    "xgboost",
-    "lightgbm",
-    "svm",
-    "knn",
-    "mlp",
-    "elastic_net",
-    "naive_bayes",
-    "own",
-]
 
 
 class DataConfig(Section, frozen=True, dict=True):
@@ -147,6 +128,14 @@ class DataConfig(Section, frozen=True, dict=True):
     )
     group: Annotated[str | None, Meta(description="Rows with the same value here stay on one side of the split.")] = None
     time: Annotated[str | None, Meta(description="Split by this column: the newest rows are held out.")] = None
+    weight: Annotated[
+        str | None,
+        Meta(
+            description="Column of numbers that say how much each row counts, in training and in every figure on the held-out "
+            "rows; the model never sees it. Rows with the weight 0 are left out. Labelled predictions have none and count as "
+            "the training rows do on average."
+        ),
+    ] = None
     embargo: Annotated[
         float,
         Meta(
@@ -191,62 +180,6 @@ class ChecksConfig(Section, frozen=True, dict=True):
             description="Columns by whose values errors are compared, such as `[sex, age]`; unequal shares of errors are said."
         ),
     ] = ()
-
-
-class ModelConfig(Section, frozen=True, dict=True):
-    """What is trained."""
-
-    name: Annotated[
-        str,
-        Meta(
-            pattern=MODEL_NAME,
-            max_length=MAX_MODEL_NAME,
-            description="Name in the model registry.",
-            extra={"expected": EXPECTED_MODEL_NAME},
-        ),
-    ] = "breast-cancer"
-    estimator: Annotated[
-        Estimator,
-        Meta(
-            description="Which estimator. `auto` compares linear models, gradient boosting and forests by cross-validation "
-            "of the training rows, and keeps the simplest of the best. `own` is a pipeline that was handed to `mlops.export`."
-        ),
-    ] = "random_forest"
-    pipeline: Annotated[
-        Annotated[str, Meta(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z")] | None,
-        Meta(
-            description="In place of `estimator`: `package.module:function`, which returns an unfitted pipeline; the module "
-            "may lie beside the configuration file. A parameter, if it has one, gets the contract. A class will do, too "
-            "(`sklearn.linear_model:HuberRegressor`); what is no `Pipeline` gets this product's preprocessing before it.",
-            extra={"expected": "`package.module:function`"},
-        ),
-    ] = None
-    budget_seconds: Annotated[
-        float,
-        Meta(gt=0, description="How long `estimator: auto` compares; models that it has not come to by then are left out."),
-    ] = 120.0
-    params: Annotated[
-        dict[str, Any],
-        Meta(
-            description="The estimator's own parameters. `n_jobs` counts in training only. For rare classes "
-            "`class_weight: balanced` or `class_weight: {bad: 5, good: 1}` (forests, trees, `hist_gradient_boosting`, "
-            "`logistic_regression`, `lightgbm`): more of them are found, and the probabilities are no longer shares of rows "
-            "until `calibration` makes them so."
-        ),
-    ] = msgspec.field(default_factory=dict)
-    calibration: Annotated[
-        Literal["none", "sigmoid", "isotonic"], Meta(description="Calibrate the probabilities (5-fold).")
-    ] = "none"
-    words: Annotated[int, Meta(ge=1, le=20_000, description="How many words a column of `data.text` is read by.")] = 500
-    encoding: Annotated[
-        Literal["auto", "onehot", "ordinal", "target"],
-        Meta(
-            description="How text columns become numbers. `onehot`: a column per category, of a `string` column the 100 most "
-            "frequent. `ordinal`: the category's number. `target`: the target's mean among the rows of that category (for "
-            "several classes the share of each), learned from other rows than those it is trained on. `auto`: `onehot` up to "
-            "`data.max_categories`, `target` beyond."
-        ),
-    ] = "auto"
 
 
 class SearchConfig(Section, frozen=True, dict=True):

@@ -18,6 +18,7 @@ from mlops_project.tables.table import Table, compute_digest, hash_column
 from mlops_project.tables.targets import MAX_CLASSES, name_classes, order_classes, prepare_target
 from mlops_project.tables.texts import find_prose
 from mlops_project.tables.types import convert_column
+from mlops_project.tables.weights import find_problem
 
 READ_VALUES = 100  # of a column that may hold texts
 SOURCE = "frames handed to mlops.export"
@@ -109,7 +110,13 @@ def _read_labels(y: Any, which: str) -> "pd.Series[Any]":
 
 
 def build_handed_over(
-    train: Side, test: Side, names: Sequence[str], classes: Sequence[Any] | None, config: Config
+    train: Side,
+    test: Side,
+    names: Sequence[str],
+    classes: Sequence[Any] | None,
+    config: Config,
+    *,
+    words: frozenset[str] = frozenset(),
 ) -> "tuple[Table, Split]":
     """Type two sides alike.
 
@@ -122,58 +129,92 @@ def build_handed_over(
     classes
         Those that it knows; None if it predicts numbers.
     config
-        For ``data.types``, ``data.max_categories``, ``data.positive_class`` and ``data.class_names``.
+        For ``data.types``, ``data.max_categories``, ``data.weight``, ``data.positive_class`` and ``data.class_names``.
+
+    words
+        Columns that the pipeline reads by their words.
 
     Raises
     ------
     DataError
         With every column that is missing or cannot be read, or if labels do not fit the pipeline.
     """
+    typed = _type_columns(train, test, names, config, words)
+    target, task = _prepare_target(train, test, classes)
+    weights = _take_weights(train, test, names, config)
+    labels = order_classes(target, config) if task != "regression" else ()
+    _check_classes(labels, classes)
+    table = Table(
+        features=pd.DataFrame(typed.columns),
+        target=target,
+        types=typed.types,
+        task=task,
+        classes=labels,
+        class_names=name_classes(labels, RawTable(pd.DataFrame(), SOURCE), config),
+        source=SOURCE,
+        digest=compute_digest((column, hash_column(column)) for column in (*typed.columns.values(), target)),
+        weights=weights,
+        warnings=tuple(typed.warnings),
+        units=config.data.units,
+        readings=typed.readings,
+        prose=tuple(dict.fromkeys((*find_prose(typed.columns, typed.types, ()), *sorted(words)))),
+    )
+    border = len(train.target)
+    sides = (table.features.iloc[:border], target.iloc[:border], table.features.iloc[border:], target.iloc[border:])
+    return table, Split(*sides, find_copies(table))
+
+
+class _Typed(NamedTuple):
+    """Columns of both sides, typed alike."""
+
+    columns: "dict[str, pd.Series[Any]]"
+    types: dict[str, FeatureType]
+    readings: dict[str, Reading]
+    warnings: list[str]
+
+
+def _type_columns(train: Side, test: Side, names: Sequence[str], config: Config, words: frozenset[str]) -> _Typed:
+    """Type the columns that the pipeline reads; names every one that is missing or cannot be read."""
     for which, side in (("train", train), ("test", test)):
         absent = [name for name in names if name not in side.features]
         if absent:
             hint = suggest(absent[0], [str(name) for name in side.features])
             raise DataError(f"X_{which} lacks columns that the pipeline was fitted on: {', '.join(map(repr, absent))}{hint}")
-    columns: dict[str, pd.Series[Any]] = {}
-    types: dict[str, FeatureType] = {}
-    readings: dict[str, Reading] = {}
-    problems, warnings = [], []
+    found, problems = _Typed({}, {}, {}, []), []
     for name in names:
         column = _join(train.features[name], test.features[name])
         try:
-            wanted = config.data.types.get(name) or _keep_text(column, config.data.max_categories)
+            wanted = config.data.types.get(name) or _keep_text(column, 0 if name in words else config.data.max_categories)
             typed = convert_column(column, wanted, config.data.max_categories)
         except DataError as error:
             problems.append(str(error))
             continue
-        types[name], columns[name] = typed.type, typed.values
+        found.types[name], found.columns[name] = typed.type, typed.values
         if typed.reading is not None:
-            readings[name] = typed.reading
+            found.readings[name] = typed.reading
         if typed.warning:
-            warnings.append(typed.warning)
-    problems += [finding.seen for finding in (*checks.find_infinite(columns), *checks.find_huge(columns))]
+            found.warnings.append(typed.warning)
+    problems += [finding.seen for finding in (*checks.find_infinite(found.columns), *checks.find_huge(found.columns))]
     if problems:
         raise DataError(f"{SOURCE}: columns cannot be read\n{checks.joined(problems)}")
-    target, task = _prepare_target(train, test, classes)
-    labels = order_classes(target, config) if task != "regression" else ()
-    _check_classes(labels, classes)
-    table = Table(
-        features=pd.DataFrame(columns),
-        target=target,
-        types=types,
-        task=task,
-        classes=labels,
-        class_names=name_classes(labels, RawTable(pd.DataFrame(), SOURCE), config),
-        source=SOURCE,
-        digest=compute_digest((column, hash_column(column)) for column in (*columns.values(), target)),
-        warnings=tuple(warnings),
-        units=config.data.units,
-        readings=readings,
-        prose=tuple(find_prose(columns, types, ())),
-    )
-    border = len(train.target)
-    sides = (table.features.iloc[:border], target.iloc[:border], table.features.iloc[border:], target.iloc[border:])
-    return table, Split(*sides, find_copies(table))
+    return found
+
+
+def _take_weights(train: Side, test: Side, names: Sequence[str], config: Config) -> "pd.Series[Any] | None":
+    """Return the column of both sides that ``data.weight`` names."""
+    name = config.data.weight
+    if name is None:
+        return None
+    if name in names:
+        raise DataError(f"data.weight: the pipeline was fitted on column {name!r}, so it is a feature; a weight is none")
+    for which, side in (("train", train), ("test", test)):
+        if name not in side.features:
+            raise DataError(f"data.weight: X_{which} has no column {name!r}{suggest(name, [*map(str, side.features)])}")
+    values = convert_column(_join(train.features[name], test.features[name]), None, 2).values
+    problem = find_problem(values) or ("holds weights of 0; leave those rows out" if (values == 0).any() else "")
+    if problem:
+        raise DataError(f"data.weight: column {name!r} {problem}")
+    return values.astype("float64")
 
 
 def _join(train: "pd.Series[Any]", test: "pd.Series[Any]") -> "pd.Series[Any]":

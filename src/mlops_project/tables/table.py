@@ -33,6 +33,8 @@ class Table:
         The table's alone where ``digest`` is of more; else empty.
     groups, times
         The columns that the split goes by, if asked for; times are datetimes or numbers.
+    weights
+        How much each row counts, float64 over 0; None: all the same.
     warnings
         What was assumed on reading.
     findings
@@ -59,6 +61,7 @@ class Table:
     digest: str
     groups: "pd.Series[Any] | None" = None
     times: "pd.Series[Any] | None" = None
+    weights: "pd.Series[Any] | None" = None
     warnings: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     units: dict[str, str] = field(default_factory=dict)

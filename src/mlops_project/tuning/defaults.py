@@ -1,21 +1,14 @@
 """Spaces that suit the estimators, by task and number of rows, and values in them that are good on many tables."""
 
 import math
-from typing import NamedTuple
 
 from mlops_project.contract import Task
-from mlops_project.tuning.spaces import Range, Space, Values
+from mlops_project.tuning.plain_spaces import list_plain
+from mlops_project.tuning.spaces import Default, Range, Space
 
 RATE, ROUNDS = Range(0.01, 0.3, log=True), Range(10, 400, log=True)
 PENALTY = Range(1e-3, 100.0, log=True)
 STRENGTH = Range(1e-3, 1e3, log=True)
-
-
-class Default(NamedTuple):
-    """A space, and values in it that are tried first."""
-
-    space: Space
-    starts: tuple[Values, ...]
 
 
 def find_default(estimator: str, task: Task, n_rows: int, target_spread: float = 1.0) -> Default | None:
@@ -30,7 +23,7 @@ def find_default(estimator: str, task: Task, n_rows: int, target_spread: float =
     """
     tenth = max(3, n_rows // 10)
     spread = float(f"{target_spread:.1g}") if task == "regression" and 0 < target_spread < math.inf else 1.0
-    return (_trees(task, tenth) | _boosters(tenth) | _others(task, tenth, spread)).get(estimator)
+    return (_trees(task, tenth) | _boosters(tenth) | _others(task, tenth, spread) | list_plain(task, spread)).get(estimator)
 
 
 def _trees(task: Task, tenth: int) -> dict[str, Default]:

@@ -10,11 +10,12 @@ from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import ConfigError, suggest
 from mlops_project.modeling.choice import AUTO, CrossValidation, with_model
-from mlops_project.modeling.pipeline import build_pipeline, list_params
+from mlops_project.modeling.estimators import list_params
+from mlops_project.modeling.pipeline import build_pipeline
 from mlops_project.modeling.rounds import NAMES, Rounds, knows_rounds
 from mlops_project.tables.first_models import FirstModel, name_first_estimators
-from mlops_project.tuning.defaults import Default, find_default
-from mlops_project.tuning.spaces import Range, Space, Values, fit_starts, read_space
+from mlops_project.tuning.defaults import find_default
+from mlops_project.tuning.spaces import Default, Range, Space, Values, fit_starts, read_space
 
 # What other estimators than `model.estimator` have beside their spaces. A forest only gets better with more trees.
 PLAIN: dict[str, Values] = {

@@ -38,6 +38,14 @@ Choices = tuple[Any, ...]
 Space = dict[str, Range | Choices]
 Values = dict[str, Any]
 
+
+class Default(NamedTuple):
+    """An estimator's own space, and values in it that are tried first."""
+
+    space: Space
+    starts: tuple[Values, ...]
+
+
 # Beyond these a parameter has no values, or none that differ: a best value there is no sign of a space too narrow.
 LIMITS: dict[str, tuple[float, float]] = {
     "max_depth": (1, math.inf),

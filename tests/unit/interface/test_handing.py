@@ -205,3 +205,12 @@ def test_rows_that_do_not_fit_the_pipeline_are_refused(tmp_path):
         mlops.export(model, X, y, X, y.where(y.index > 0), **place)
     with pytest.raises(DataError, match="the labels hold 'maybe', which the pipeline does not know"):
         mlops.export(model, X, y, X, y.where(y.index > 9, "maybe"), **place)
+
+
+def test_texts_that_are_read_by_their_words_may_be_any_text(tmp_path):
+    people = build_people().assign(note=lambda rows: np.where(rows["churned"] == "yes", "so late", "very kind"))
+    words = make_column_transformer((make_pipeline(TfidfVectorizer()), "note"), (OneHotEncoder(), ["city"]))
+    given = hand_over(tmp_path, make_pipeline(words, LogisticRegression()), people[["note", "city"]], people["churned"])
+    types = {feature.name: feature.type for feature in given.contract.features}
+    assert types == {"note": "string", "city": "category"}
+    assert given.contract.feature("note").categories == ()

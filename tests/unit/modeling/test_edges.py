@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from mlops_project.modeling.metrics import CLASSIFICATION, Scored, bootstrap_metrics, compute_metrics
+from mlops_project.modeling.intervals import bootstrap_metrics
+from mlops_project.modeling.metrics import CLASSIFICATION, Scored, compute_metrics
 from mlops_project.runtime import Predictions
 
 

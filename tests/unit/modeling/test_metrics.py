@@ -8,12 +8,12 @@ from scipy.stats import norm
 from mlops_project.contract import Contract
 from mlops_project.errors import ConfigError
 from mlops_project.modeling import metrics as module
+from mlops_project.modeling.intervals import bootstrap_metrics
 from mlops_project.modeling.metrics import (
     CLASSIFICATION,
     REGRESSION,
     Scored,
     bootstrap,
-    bootstrap_metrics,
     compute_metric,
     compute_metrics,
     find_metric,

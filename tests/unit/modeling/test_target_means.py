@@ -11,7 +11,8 @@ from mlops_project.contract import Contract, Feature
 from mlops_project.modeling.encoders import FOLDS, TargetMeans
 from mlops_project.modeling.export import check_parity, export_onnx, load_exported
 from mlops_project.modeling.held_out import as_columns
-from mlops_project.modeling.pipeline import build_pipeline, choose_encoding, fit_pipeline, predict_frame
+from mlops_project.modeling.pipeline import build_pipeline, fit_pipeline, predict_frame
+from mlops_project.modeling.preparation import choose_encoding
 from mlops_project.python_engine.trusted import TRUSTED_TYPES
 
 ODD = ["", "ß", "ẞ", "é", "e\u0301", "a b", " a b", "a b ", "日本", "🙂", "1.0", "1", "nan", "None", "\u200b", "x" * 500]

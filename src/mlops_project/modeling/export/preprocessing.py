@@ -8,12 +8,20 @@ import numpy.typing as npt
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from mlops_project.contract import DATETIME_PARTS, Contract
 from mlops_project.errors import ExportError
+from mlops_project.modeling.encoders import DatetimeParts, FillText, TargetMeans
 from mlops_project.modeling.export.graph import ML, Graph
-from mlops_project.modeling.pipeline import WORDS
+from mlops_project.modeling.preparation import WORDS
+
+SCALING = ((StandardScaler,), (SimpleImputer, StandardScaler))
+OTHER_BLOCKS: dict[str, tuple[tuple[type, ...], ...]] = {
+    "dates": tuple((DatetimeParts, *steps) for steps in SCALING),
+    "means": ((TargetMeans, StandardScaler),),
+    "texts": ((FillText, OneHotEncoder), (FillText, OrdinalEncoder)),
+}
 
 
 class EncodedText(NamedTuple):
@@ -75,13 +83,14 @@ def _is_own_block(block: tuple[str, Any, Any]) -> bool:
     name, steps, columns = block
     if not isinstance(steps, Pipeline):
         return isinstance(steps, str) and not len(columns)  # an empty remainder
-    if any(type(step).__module__.startswith("mlops_project.") for _, step in steps.steps):
-        return True
-    known = [type(step) for _, step in steps.steps] in ([StandardScaler], [SimpleImputer, StandardScaler])
-    first = steps.steps[0][1]
-    plain = type(first) is StandardScaler or (first.keep_empty_features and not first.add_indicator)
+    kinds, first = tuple(type(step) for _, step in steps.steps), steps.steps[0][1]
+    if any(getattr(step, "add_indicator", False) for _, step in steps.steps):
+        return False
+    if name in OTHER_BLOCKS:
+        return kinds in OTHER_BLOCKS[name]
+    plain = type(first) is StandardScaler or getattr(first, "keep_empty_features", False)
     named = all(isinstance(column, str) for column in columns)  # not by their places
-    return name == "numbers" and known and plain and named
+    return name == "numbers" and kinds in SCALING and plain and named
 
 
 def read_preprocessing(pipeline: Pipeline, contract: Contract) -> Preprocessing:
