@@ -240,7 +240,7 @@ bench-defaults: $(VENV)/.dev ## The first model of mlops init against trivial an
 
 .PHONY: bench-decisions
 bench-decisions: export OMP_NUM_THREADS = 1
-bench-decisions: $(VENV)/.dev ## Thresholds by cost against TunedThresholdClassifierCV on ten real tables; BENCH='--splits 5 --only OJ'
+bench-decisions: $(VENV)/.dev ## Thresholds by cost against scikit-learn's, coverage of sets and intervals against MAPIE's, on real tables; BENCH='--stages coverage'
 	$(BIN)/python -m benchmarks.decisions $(BENCH)
 
 .PHONY: bench-serve

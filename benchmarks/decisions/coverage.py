@@ -62,9 +62,9 @@ class Figures(NamedTuple):
     weighted: float
 
 
-def measure_coverage(folder: Path, splits: int) -> Iterator[Figures]:
-    """Yield the figures of each table."""
-    for name in NAMES:
+def measure_coverage(folder: Path, splits: int, only: tuple[str, ...] = ()) -> Iterator[Figures]:
+    """Yield the figures of each table, or of those of some names."""
+    for name in only or NAMES:
         source = next(one for one in SOURCES if one.name == name)
         features, truth = read_table(source, folder)
         found = np.array([_measure(features, truth, seed) for seed in range(splits)])
@@ -208,14 +208,3 @@ def format_coverage(figures: list[Figures]) -> str:
         for one in figures
     ]
     return "\n".join([head, *lines])
-
-
-if __name__ == "__main__":
-    import sys
-    import tempfile
-
-    from benchmarks.defaults.tables import install
-
-    install()
-    with tempfile.TemporaryDirectory() as place:
-        print(format_coverage([*measure_coverage(Path(place), int(sys.argv[1]) if sys.argv[1:] else 20)]))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EXAMPLE_REQUEST = "serving_input_example.json"  # MLflow writes it beside its model
 EVERY_HOST = ("0.0.0.0", "::")  # noqa: S104 - to be recognised
-NOT_GOOD_ENOUGH = ("not_better_than_dummy", "below_minimum")  # verdicts without a champion's part
+NOT_GOOD_ENOUGH = ("not_better_than_dummy", "below_minimum", "barred")  # verdicts without a champion's part
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
 """Thresholds by cost: ours beside scikit-learn's ``TunedThresholdClassifierCV``, on ten real tables of packages.
 
-``python -m benchmarks.decisions --splits 20``. Both see the same training rows, folds of the same number and the same
+``--stages thresholds``. Both see the same training rows, folds of the same number and the same
 estimator; both are judged by the mean cost of an answer on the same held-out rows, which neither looks at. A wrong no costs
 eight times a wrong yes in even splits, a wrong yes four times a wrong no in odd ones.
 """
 
-import argparse
 import json
 import tempfile
 import warnings
@@ -19,7 +18,7 @@ from sklearn.base import clone
 from sklearn.metrics import make_scorer
 from sklearn.model_selection import StratifiedKFold, TunedThresholdClassifierCV
 
-from benchmarks.defaults.tables import CLASSES, install, write_table
+from benchmarks.defaults.tables import CLASSES, write_table
 from mlops_project.config import Config, build_config
 from mlops_project.data_prep import build_contract, judge_table, load_table, split_table
 from mlops_project.modeling import threshold as module
@@ -46,28 +45,22 @@ class Split(NamedTuple):
     costs: dict[str, float]
 
 
-def main() -> None:
-    """Try every table, and print what came of it."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--splits", type=int, default=20)
-    parser.add_argument("--only", default="")
-    parser.add_argument("--json", default="")
-    options = parser.parse_args()
+def compare_thresholds(splits: int, only: tuple[str, ...] = (), file: str = "") -> None:
+    """Try every table, or those of some names, and print what came of it; keep every split in a JSON file."""
     warnings.simplefilter("ignore")
-    install()
     found = []
-    for source in (item for item in CLASSES if item.name in (options.only.split(",") if options.only else TABLES)):
+    for source in (item for item in CLASSES if item.name in (only or TABLES)):
         with tempfile.TemporaryDirectory() as folder:
             place = write_table(source, Path(folder), MAX_ROWS)
             for estimator in ESTIMATORS:
-                found += [try_split(place, source.target, source.name, estimator, seed) for seed in range(options.splits)]
+                found += [try_split(place, source.target, source.name, estimator, seed) for seed in range(splits)]
                 print(
                     describe([item for item in found if (item.table, item.estimator) == (source.name, estimator)]), flush=True
                 )
     for estimator in (*ESTIMATORS, ""):
         print(f"all, {estimator or 'both'}: {sum_up([item for item in found if estimator in ('', item.estimator)])}")
-    if options.json:
-        Path(options.json).write_text(json.dumps([item._asdict() for item in found], indent=1))
+    if file:
+        Path(file).write_text(json.dumps([item._asdict() for item in found], indent=1))
 
 
 def configure(place: str, target: str, estimator: str, seed: int) -> Config:
@@ -151,7 +144,3 @@ def bound(values: npt.NDArray[np.float64]) -> tuple[float, float]:
         return float("nan"), float("nan")
     half = float(student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
     return float(values.mean()) - half, float(values.mean()) + half
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,33 @@
+"""Decisions that people act on, measured on real tables: ``make bench-decisions``.
+
+Options: ``--stages thresholds,coverage``, ``--splits 20``, ``--only OJ,Default``, ``--json thresholds.json``.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from benchmarks.decisions.coverage import format_coverage, measure_coverage
+from benchmarks.decisions.thresholds import compare_thresholds
+from benchmarks.defaults.tables import install
+
+
+def main() -> None:
+    """Measure what the options name."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--stages", default="thresholds,coverage")
+    parser.add_argument("--splits", type=int, default=20)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--json", default="")
+    options = parser.parse_args()
+    stages, only = options.stages.split(","), tuple(filter(None, options.only.split(",")))
+    install()
+    if "thresholds" in stages:
+        compare_thresholds(options.splits, only, options.json)
+    if "coverage" in stages:
+        with tempfile.TemporaryDirectory() as folder:
+            print(format_coverage([*measure_coverage(Path(folder), options.splits, only)]))
+
+
+if __name__ == "__main__":
+    main()
