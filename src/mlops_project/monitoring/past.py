@@ -51,6 +51,8 @@ class ColumnPast:
         Numeric: of the values.
     absent
         Cells that were empty in a window.
+    shape
+        Of a pair's table; None for anything else.
     """
 
     reference: tuple[float, ...] = ()
@@ -64,6 +66,7 @@ class ColumnPast:
     lowest: float = np.inf
     highest: float = -np.inf
     absent: frozenset[int] = frozenset()
+    shape: tuple[int, int] | None = None
 
     @property
     def windows(self) -> int:
@@ -89,7 +92,7 @@ class ColumnPast:
         """Return the distance of rows per cell to the mean of the last windows; None without any."""
         if not self.last or not cells.sum():
             return None
-        return compare_recent(np.array(self.last, np.int64), cells)
+        return compare_recent(np.array(self.last, np.int64), cells, self.shape)
 
     def is_absent(self, cell: int) -> bool:
         """Whether a cell was empty in a past window."""
@@ -173,11 +176,12 @@ def collect_past(profile: ReferenceProfile, previous: Sequence[Evaluation], acce
     scored = {column.name: column for column in blocks.scores} if blocks else {}
     beside = {column.name: column for column in blocks.aspects} if blocks else {}
     counted = blocks.rows if blocks else ()
+    shapes = {pair.name: pair.shape for pair in profile.pairs}
     odd = (blocks.beyond if blocks else 0) + sum(_is_odd(one) for one in quiet)
     return Past(
         features={one.name: _join(trained.get(one.name), _find(quiet, "features", one.name)) for one in profile.features},
         scores={one.name: _join(scored.get(one.name), _find(sound, "scores", one.name)) for one in profile.scores},
-        aspects={name: _join(beside.get(name), _find_aspects(quiet, name)) for name in list_aspects(profile)},
+        aspects={name: _join(beside.get(name), _find_aspects(quiet, name), shapes.get(name)) for name in list_aspects(profile)},
         aucs=tuple(one.drift.domain.auc for one in sound[-KEPT:] if one.drift.domain),
         windows=len(counted) + len(quiet),
         repeats=tuple(one.drift.repeats for one in quiet[-KEPT:] if one.drift.repeats and not one.drift.is_repeated),
@@ -232,7 +236,7 @@ def _find_aspects(quiet: Sequence[Evaluation], name: str) -> list[AspectDrift]:
     return [item for one, item in found if faulty[one.end].isdisjoint(item.columns)]
 
 
-def _join(blocks: ColumnBlocks | None, found: Sequence[FeatureDrift]) -> ColumnPast:
+def _join(blocks: ColumnBlocks | None, found: Sequence[FeatureDrift], shape: tuple[int, int] | None = None) -> ColumnPast:
     """Put a column's past together; windows in which it was faulty are no part of it, but see ``_find_usual``."""
     first = blocks or ColumnBlocks(name="", reference=(), recent=())
     sound = [item for item in found if not item.quality]
@@ -254,6 +258,7 @@ def _join(blocks: ColumnBlocks | None, found: Sequence[FeatureDrift]) -> ColumnP
         absent=frozenset(first.absent).union(
             *(_find_empty(cells) for cells in last), *(_find_empty(one.bins.current) for one in usual)
         ),
+        shape=shape,
     )
 
 

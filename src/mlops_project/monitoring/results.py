@@ -74,7 +74,8 @@ class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
         Smallest change that would exceed it: of numbers a shift in reference standard deviations, of categories the share of
         rows that become an unknown value; None if none would, for scores, and in evaluations of earlier releases.
     recent
-        Jensen–Shannon distance to the mean of the last windows before; None if there were none, and in earlier releases.
+        Jensen–Shannon distance to the mean of the last windows before (of a pair: of how its features went together then); None
+        if there were none, and in earlier releases.
     drifted
         Whether this window, taken alone, shows a change: test and effect agree.
     missing_ratio, missing_reference_ratio

@@ -112,20 +112,28 @@ def build_pair_blocks(pair: PairProfile, tallies: Sequence[PairTally], is_held_o
     return ColumnBlocks(
         name=pair.name,
         reference=tuple(round(distance, DECIMALS) for distance in distances.tolist()),
-        recent=tuple(round(distance, DECIMALS) for distance in _compare_each(flat)),
+        recent=tuple(round(distance, DECIMALS) for distance in _compare_each(flat, pair.shape)),
         last=tuple(tuple(block.tolist()) for block in flat[-RECENT:]),
     )
 
 
-def _compare_each(cells: Counts) -> list[float]:
+def _compare_each(cells: Counts, shape: tuple[int, int] | None = None) -> list[float]:
     """Return each block's distance to the mean of those before it, from the second on."""
-    return [compare_recent(cells[max(0, place - RECENT) : place], cells[place]) for place in range(1, len(cells))]
+    return [compare_recent(cells[max(0, place - RECENT) : place], cells[place], shape) for place in range(1, len(cells))]
 
 
-def compare_recent(before: Counts, cells: Counts) -> float:
-    """Return the distance of rows per cell ``(n_cells,)`` to the mean share in blocks ``(n_blocks, n_cells)``."""
+def compare_recent(before: Counts, cells: Counts, shape: tuple[int, int] | None = None) -> float:
+    """Return the distance of rows per cell ``(n_cells,)`` to the mean share in blocks ``(n_blocks, n_cells)``.
+
+    Parameters
+    ----------
+    shape
+        Of the table that the cells are, for a pair: how its features go together is then compared, whatever each does alone.
+    """
     shares: Floats = (before / np.maximum(before.sum(axis=1, keepdims=True), 1)).mean(axis=0)
-    return float(jensen_shannon(shares, cells))
+    if shape is None:
+        return float(jensen_shannon(shares, cells))
+    return float(measure_distance((shares * before.sum()).reshape(shape), cells.reshape(shape)))
 
 
 def _find_shares(tally: Tally) -> tuple[float, float, float]:

@@ -146,6 +146,18 @@ def test_faults_laid_over_a_season_fire_by_the_second_window(season, name, chang
     assert found.drifted or found.quality
 
 
+def test_columns_that_no_longer_go_together_are_found_though_both_move_with_the_hour():
+    frame, times = make_season(6)
+    frame["echo"] = frame["load"] + np.random.default_rng(6).normal(0, 0.2, len(frame))
+    replay = Replay(frame[["load", "echo"]], times, SETTINGS, by_time=True)
+    replay.run(40)
+    assert not any(one.firing for one in replay.history)
+    rng = np.random.default_rng(0)
+    found = replay.run(2, lambda rows: rows.assign(echo=rng.permutation(rows["echo"].to_numpy())))
+    assert [alert.name for alert in found[-1].firing] == ["data-drift"]
+    assert [one.aspect for one in found[-1].drift.aspects if one.drifted] == ["pair"]
+
+
 def test_a_fault_in_the_warm_up_is_found_by_the_data_quality():
     replay = Replay(*make_season(3), SETTINGS, by_time=False)
     replay.run(2)
