@@ -6,6 +6,7 @@ they did, with shorter pauses. Readers who asked for less motion see all lines a
 
 import io
 import itertools
+import json
 import os
 import re
 import selectors
@@ -25,6 +26,7 @@ from rich.text import Text
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+KEPT = ROOT / "build" / "recordings"  # what the runs printed
 WIDTH = 110  # characters
 PAUSE_SECONDS = 0.5  # that a picture waits at most between two lines
 STOP_SECONDS = 60.0  # that a run may take to end
@@ -61,7 +63,13 @@ PYTHON = sys.executable
 RECORDINGS = (
     Recording("up", "make up", (PYTHON, "-m", "mlops_project.up"), "Ctrl-C stops everything", head=12, tail=12),
     Recording(
-        "demo", "make demo", (PYTHON, str(ROOT / "examples/demo/demo.py")), "recovered, and all is quiet", head=6, tail=22
+        "demo",
+        "make demo",
+        (PYTHON, str(ROOT / "examples/demo/demo.py")),
+        "recovered, and all is quiet",
+        head=6,
+        tail=26,
+        folded="window of",
     ),
 )
 
@@ -167,16 +175,20 @@ def animate(picture: str, name: str, delays: list[float]) -> str:
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice([recording.name for recording in RECORDINGS]))
-def main(names: tuple[str, ...]) -> None:
+@click.option("--redraw", is_flag=True, help="Draw what the last runs printed, and run nothing.")
+def main(names: tuple[str, ...], redraw: bool) -> None:
     """Record all pictures, or those NAMED."""
+    KEPT.mkdir(parents=True, exist_ok=True)
     for recording in RECORDINGS:
         if names and recording.name not in names:
             continue
-        PROJECT.mkdir()
-        try:
-            lines = run(recording, PROJECT)
-        finally:
-            shutil.rmtree(PROJECT)
+        if not redraw:
+            PROJECT.mkdir()
+            try:
+                (KEPT / f"{recording.name}.json").write_text(json.dumps(run(recording, PROJECT)), encoding="utf-8")
+            finally:
+                shutil.rmtree(PROJECT)
+        lines = [(seconds, text) for seconds, text in json.loads((KEPT / f"{recording.name}.json").read_text(encoding="utf-8"))]
         file = HERE / f"{recording.name}.svg"
         file.write_text(draw(recording, lines), encoding="utf-8")
         click.echo(f"{file.relative_to(ROOT)}: {len(lines)} lines in {lines[-1][0]:.0f} s")

@@ -64,7 +64,9 @@ def open_envelope(raw: bytes, keys: Sequence[PublicKey]) -> tuple[bytes, PublicK
             return payload, key
     known = {key.id for key in keys}
     if any(name in known for _, name in signatures):
-        raise SignatureError("its signature does not fit what it signs: the statement was changed after it was signed")
+        raise SignatureError(
+            "its signature does not fit what it signs: the statement was changed after it was signed; do not use it"
+        )
     signers = ", ".join(show(name, 12) or "a key without a name" for _, name in signatures[:MAX_SIGNATURES]) or "nobody"
     trusted = ", ".join(name[:12] for name in sorted(known))
     raise SignatureError(f"it is signed by {signers}, which is none of trust.keys ({trusted}); do not use it")

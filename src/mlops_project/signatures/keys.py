@@ -101,7 +101,7 @@ def read_key_text(place: str, root: Path) -> str:
     except OSError as error:
         raise ConfigError(f"{file}: the key cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: is not a key in PEM") from error
+        raise ConfigError(f"{file}: is not a key in PEM; make a pair with `mlops sign --new-key signing.pem`") from error
 
 
 def find_public_keys(text: str, place: str) -> tuple[str, ...]:

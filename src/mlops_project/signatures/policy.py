@@ -116,7 +116,9 @@ def check_signature(policy: TrustPolicy, raw: bytes | None, digest: str, offer: 
     statement = decode_statement(payload)
     if statement.digests.get(METADATA_FILE) != digest:
         signed = show(statement.digests.get(METADATA_FILE, "none"), 12)
-        raise SignatureError(f"its signature is of another bundle: {METADATA_FILE} is {digest[:12]}…, signed was {signed}…")
+        raise SignatureError(
+            f"its signature is of another bundle: {METADATA_FILE} is {digest[:12]}…, signed was {signed}…; do not use it"
+        )
     _check_offer(statement, offer)
     return Verified(statement, key)
 
@@ -124,7 +126,9 @@ def check_signature(policy: TrustPolicy, raw: bytes | None, digest: str, offer: 
 def _check_offer(statement: Statement, offer: Offer) -> None:
     said = statement.predicate
     if offer.name not in ("", said.name):
-        raise SignatureError(f"it is signed as model {show(repr(said.name), 80)} and offered as {show(repr(offer.name), 80)}")
+        raise SignatureError(
+            f"it is signed as model {show(repr(said.name), 80)} and offered as {show(repr(offer.name), 80)}; do not use it"
+        )
     if offer.version not in ("", said.version):
         signed = f"version {show(said.version, 20)}" if said.version else "a model without a version"
         raise SignatureError(
@@ -154,7 +158,9 @@ def check_claims(verified: Verified, name: str, version: str) -> None:
     """
     said = verified.statement.predicate
     if name != said.name:
-        raise SignatureError(f"it is signed as model {show(repr(said.name), 80)} and calls itself {show(repr(name), 80)}")
+        raise SignatureError(
+            f"it is signed as model {show(repr(said.name), 80)} and calls itself {show(repr(name), 80)}; do not use it"
+        )
     if version not in ("", said.version):
         raise SignatureError(
             f"it is signed as version {show(said.version, 20) or 'none'} and says that it is version {version}: an old model "

@@ -114,4 +114,7 @@ def decode_statement(payload: bytes) -> Statement:
     if kind.predicate_type.startswith(PREDICATE_FAMILY):
         newer = show(kind.predicate_type.removeprefix(PREDICATE_FAMILY), 20)
         raise SignatureError(f"its signed statement is of format {newer}, known here: v1; update mlops_project")
-    raise SignatureError(f"it is signed as {show(repr(kind.predicate_type), 80)}, which says nothing of where a bundle is from")
+    raise SignatureError(
+        f"it is signed as {show(repr(kind.predicate_type), 80)}, which says nothing of where a bundle is from; sign it with "
+        "`mlops sign`"
+    )

@@ -67,6 +67,19 @@ def test_equally_good_challenger_is_promoted_and_recorded(champion, make):
     assert last.reason in decision.reason
 
 
+def test_dry_run_notes_the_verdict_and_moves_nothing(champion, make):
+    config = challenge(make, "better")
+    done = CliRunner().invoke(main, ["promote", str(config.file), "--dry-run"])
+    assert done.exit_code == 0, done.output
+    assert "cancer version 2 would be promoted: " in done.output
+    assert current(config) == 1
+    with open_store(config) as store:
+        assert registry.find_version(store, "cancer", "2").verdict in ("better", "not_worse", "unclear")
+        assert {move.target for move in registry.read_moves(store, "cancer") if move.alias == "champion"} == {1}
+    both = CliRunner().invoke(main, ["promote", str(config.file), "--dry-run", "--force", "--reason", "because"])
+    assert (both.exit_code, "exclude each other" in both.stderr) == (2, True)
+
+
 def test_champion_that_needs_a_dropped_column_cannot_be_compared(champion, make):
     config = challenge(make, "narrow")
     _, decision = promote(config, "challenger")
