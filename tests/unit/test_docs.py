@@ -48,11 +48,15 @@ def name(page: Path) -> str:
 
 
 def list_settings() -> Iterator[tuple[str, msgspec.structs.FieldInfo]]:
-    for field in msgspec.structs.fields(Config):
+    return walk_settings(Config, "")
+
+
+def walk_settings(section: type[Section], place: str) -> Iterator[tuple[str, msgspec.structs.FieldInfo]]:
+    for field in msgspec.structs.fields(section):
         if isinstance(field.type, type) and issubclass(field.type, Section):
-            yield from ((f"{field.name}.{inner.name}", inner) for inner in msgspec.structs.fields(field.type))
+            yield from walk_settings(field.type, f"{place}{field.name}.")
         else:
-            yield field.name, field
+            yield f"{place}{field.name}", field
 
 
 def test_every_setting_is_on_the_page_with_a_description():
@@ -72,6 +76,15 @@ def test_every_command_metric_and_function_has_its_place():
     assert [found for found in declared if f"| `{found}`" not in metrics] == []
     python = TEXTS[DOCS / "python.md"]
     assert [found for found in mlops.__all__ if not found.startswith("_") and not re.search(rf"\b{found}\b", python)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_metrics_that_a_page_names_exist(page):
+    families = {metric.name for metric in (*METRICS, *MONITOR_METRICS, *TRACKING_METRICS)}
+    named = set(re.findall(r"`(mlops_[a-z_]+)`", TEXTS[page])) - {"mlops_project"}
+    assert [
+        found for found in named if re.sub(r"_(bucket|sum|count)$", "", found) not in families and found not in families
+    ] == []
 
 
 def list_invocations(page: Path) -> Iterator[list[str]]:
@@ -111,9 +124,9 @@ def test_blocks_of_settings_are_valid(page, tmp_path):
     for block in find_blocks(page, "json"):
         json.loads(block)
     for block in find_blocks(page, "yaml"):
-        values = yaml.safe_load(block)
-        if isinstance(values, dict) and values.keys() <= {field.name for field in msgspec.structs.fields(Config)}:
-            build_config(values, tmp_path / "page.yaml", root=tmp_path, env={})
+        for values in yaml.safe_load_all(block):
+            if isinstance(values, dict) and values.keys() <= {field.name for field in msgspec.structs.fields(Config)}:
+                build_config(values, tmp_path / "page.yaml", root=tmp_path, env={})
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if find_blocks(page, "py", "python")], ids=name)
