@@ -276,13 +276,15 @@ def config_options(function: F) -> F:
 
 def _complete_setting(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """Return the settings that begin so, for a shell."""
-    places = []
-    for field in msgspec.structs.fields(Config):
+    return [CompletionItem(f"{place}=") for place in _list_settings(Config, "") if place.startswith(incomplete)]
+
+
+def _list_settings(section: type[Section], place: str) -> Iterator[str]:
+    for field in msgspec.structs.fields(section):
         if isinstance(field.type, type) and issubclass(field.type, Section):
-            places += [f"{field.name}.{inner.name}=" for inner in msgspec.structs.fields(field.type)]
+            yield from _list_settings(field.type, f"{place}{field.name}.")
         else:
-            places.append(f"{field.name}=")
-    return [CompletionItem(place) for place in places if place.startswith(incomplete)]
+            yield f"{place}{field.name}"
 
 
 def _remember(ctx: click.Context, _: click.Parameter, value: tuple[str, ...]) -> None:

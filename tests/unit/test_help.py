@@ -69,6 +69,7 @@ def test_commands_options_and_settings_are_completed():
     assert complete("tr") == ["train"]
     assert "--version" in complete("promote", "--v")
     assert complete("train", "--set", "trust.k") == ["trust.keys="]
+    assert "serving.tls.certificate=" in complete("train", "--set", "serving.tls")
     assert "random_state=" in complete("train", "--set", "random")
     assert complete("score", "--engine", "r") == ["ray"]
 
