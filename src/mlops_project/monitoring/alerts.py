@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
+
 from mlops_project.monitoring.account import is_alarming
 from mlops_project.monitoring.coverage import COVERAGE, explain_coverage
 from mlops_project.monitoring.drift import DRIFT_REASONS, describe_distance
@@ -62,13 +64,40 @@ def decide_alerts(
             is_new = _has_new_labels(last, came)
             windows, since = last.windows + is_new, last.since
             until = until if is_new else last.labels_until
-        firing = windows >= settings.consecutive
-        reason = say(*reasons)
+        causes = {cause: 1 + (last.causes.get(cause, 0) if last else 0) for cause in _find_causes(name, drift)}
         alert = Alert(
-            name=name, windows=windows, firing=firing, since=since, reason=reason, reasons=reasons, labels_until=until
+            name=name,
+            windows=windows,
+            firing=windows >= settings.consecutive,
+            since=since,
+            reason=say(*reasons),
+            reasons=reasons,
+            causes=causes,
+            labels_until=until,
         )
-        alerts.append(alert)
+        alerts.append(msgspec.structs.replace(alert, told=_list_told(alert, last, settings)))
     return tuple(alerts)
+
+
+def _find_causes(name: AlertName, drift: Drift) -> tuple[str, ...]:
+    """Return what an alert is about: the features, pairs and other aspects, scores or faults."""
+    if name == "data-drift":
+        return tuple(found.name for found in (*drift.features, *drift.aspects) if found.drifted)
+    if name == "prediction-drift":
+        return tuple(score.name for score in drift.scores if score.drifted)
+    if name == "data-quality":
+        return tuple(f"{feature.name}: {fault.kind}" for feature in drift.features for fault in feature.faults)
+    return ()
+
+
+def _list_told(alert: Alert, last: Alert | None, settings: MonitoringConfig) -> tuple[str, ...]:
+    """Return the causes that people know of: all when it begins to fire, then those that are so for long enough as well."""
+    if not alert.firing:
+        return ()
+    if last is None or not last.firing:
+        return tuple(alert.causes)
+    lasting = (cause for cause, windows in alert.causes.items() if windows >= settings.consecutive)
+    return tuple(dict.fromkeys((*last.told, *lasting)))
 
 
 def _has_new_labels(last: Alert, came: Sequence[datetime]) -> bool:
@@ -104,10 +133,20 @@ def _find_missing(missing: Reason | None) -> Iterator[tuple[AlertName, tuple[Rea
 
 
 class Changes(NamedTuple):
-    """Alerts that fire since this window, and those that no longer do."""
+    """What there is to tell people after a window.
+
+    Attributes
+    ----------
+    began, over
+        Alerts that fire since this window, and those that no longer do.
+    grown
+        Alerts that fired already, with what they are about besides since this window: a change that stands must not hide the
+        next one.
+    """
 
     began: tuple[Alert, ...]
     over: tuple[Alert, ...]
+    grown: tuple[tuple[Alert, tuple[str, ...]], ...] = ()
 
 
 def find_changes(before: Evaluation | None, now: Evaluation) -> Changes:
@@ -115,4 +154,7 @@ def find_changes(before: Evaluation | None, now: Evaluation) -> Changes:
     then = {alert.name: alert for alert in before.firing} if before else {}
     fires = {alert.name: alert for alert in now.firing}
     began = tuple(alert for name, alert in fires.items() if name not in then)
-    return Changes(began, tuple(alert for name, alert in then.items() if name not in fires))
+    stands = [(alert, then[name].told) for name, alert in fires.items() if name in then and then[name].told]
+    found = ((alert, tuple(cause for cause in alert.told if cause not in told)) for alert, told in stands)
+    over = tuple(alert for name, alert in then.items() if name not in fires)
+    return Changes(began, over, tuple((alert, causes) for alert, causes in found if causes))

@@ -369,6 +369,11 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
         Of the newest window, in English words.
     reasons
         The same as data; empty in evaluations of earlier releases.
+    causes
+        What it is about, such as a feature's name → for how many windows in a row; empty for lost metrics, and in evaluations
+        of earlier releases.
+    told
+        Those that were so when it began to fire, or for long enough since then: what people were told of.
     labels_until
         Of ``performance-loss``: when the newest label came that had come when a window was last counted; ISO 8601, UTC; empty
         for other alerts, and in evaluations of earlier releases.
@@ -380,6 +385,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     since: str
     reason: str
     reasons: tuple[Reason, ...] = ()
+    causes: dict[str, int] = {}
+    told: tuple[str, ...] = ()
     labels_until: str = ""
 
 

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -104,7 +105,25 @@ def test_change_is_what_fires_now_and_did_not_or_did_and_does_not(before, now, b
 
 
 def test_alert_that_does_not_fire_yet_is_no_change():
-    assert find_changes(None, make_evaluation(alerts=[make_alert(windows=1)])) == ((), ())
+    assert find_changes(None, make_evaluation(alerts=[make_alert(windows=1)])) == ((), (), ())
+
+
+def test_a_change_that_stands_does_not_hide_the_next_one():
+    both = make_drift([make_feature("age", shift=1), make_feature("bmi", shift=1)])
+    found = follow([DRIFTED, DRIFTED, DRIFTED, both, both, both, DRIFTED, both])
+    told = [find_changes(*pair).grown for pair in pairwise(found)]
+    assert [[causes for _, causes in grown] for grown in told] == [[], [], [], [], [("bmi",)], [], []]
+    assert [alert.told for one in found for alert in one.alerts][2:6] == [("age",), ("age",), ("age",), ("age", "bmi")]
+    earlier = msgspec.structs.replace(found[3], alerts=[make_alert()])  # of an earlier release: it does not say what was told
+    assert find_changes(earlier, found[4]).grown == ()
+
+
+def test_a_fault_that_stands_does_not_hide_another_feature_s():
+    def look(*names):
+        return make_drift([make_feature(name, quality=("null",)) for name in names])
+
+    found = follow([look("bmi")] * 3 + [look("bmi", "age")] * 3)
+    assert [causes for _, causes in find_changes(found[-2], found[-1]).grown] == [("age: said",)]
 
 
 def test_lost_metric_counts_for_a_window_only_if_labels_came_since():

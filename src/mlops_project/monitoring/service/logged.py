@@ -31,9 +31,10 @@ def log_evaluations(config: Config, history: Sequence[Evaluation], page: bytes) 
 
 
 def _find_events(before: Evaluation | None, now: Evaluation) -> list[tuple[EventKind, str]]:
-    began, over = find_changes(before, now)
-    events: list[tuple[EventKind, str]] = [("alert", f"{TITLES[alert.name]}: {alert.reason}") for alert in began]
-    return events + [("recovered", f"{TITLES[alert.name]}: no longer so") for alert in over]
+    changes = find_changes(before, now)
+    events: list[tuple[EventKind, str]] = [("alert", f"{TITLES[alert.name]}: {alert.reason}") for alert in changes.began]
+    events += [("alert", f"{TITLES[alert.name]}, now also {', '.join(causes)}") for alert, causes in changes.grown]
+    return events + [("recovered", f"{TITLES[alert.name]}: no longer so") for alert in changes.over]
 
 
 def _find_figures(evaluation: Evaluation) -> dict[str, float]:

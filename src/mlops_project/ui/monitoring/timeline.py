@@ -88,6 +88,9 @@ def derive(evaluations: Sequence[Evaluation], t: Translate) -> list[Entry]:
             continue
         changes = find_changes(before, now)
         entries += [_describe_alert(now, "alert", alert, explain(alert.reasons, alert.reason, t), t) for alert in changes.began]
+        entries += [
+            _describe_alert(now, "alert", alert, t("now.also", names=", ".join(causes)), t) for alert, causes in changes.grown
+        ]
         entries += [_describe_alert(now, "recovered", alert, t("no.longer"), t) for alert in changes.over]
     return sorted(entries, key=lambda entry: datetime.fromisoformat(entry.at), reverse=True)
 

@@ -1,6 +1,8 @@
 from datetime import timedelta
 from typing import get_args
 
+import msgspec
+
 from mlops_project.tracking.events import Event, EventKind
 from mlops_project.tracking.registry import Action, Move, Version
 from mlops_project.ui.language import Translate
@@ -95,6 +97,16 @@ def test_alerts_are_derived_where_no_registry_is():
         ("alert", evaluations[2].end),
     ]
     assert derive([], Translate("en")) == []
+
+
+def test_what_changes_besides_while_an_alert_fires_is_told_as_well():
+    first, second = make_alert(windows=3), make_alert(windows=4)
+    evaluations = [
+        make_evaluation(0, alerts=[msgspec.structs.replace(first, told=("age",))]),
+        make_evaluation(1, alerts=[msgspec.structs.replace(second, told=("age", "bmi"))]),
+    ]
+    told = {language: derive(evaluations, Translate(language))[0].why for language in ("en", "pt")}
+    assert told == {"en": "the inputs changed: now also bmi", "pt": "as entradas mudaram: agora também bmi"}
 
 
 def test_champions_are_marked_from_the_first_window_on():
