@@ -7,11 +7,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_project.bundle import CONFIG_FILE, MODEL_FILE, PROFILE_FILE, REFERENCE_FILE, ROWS_FILE, Bundle, Metadata, publish
+from mlops_project.bundle import (
+    BACKGROUND_FILE,
+    CONFIG_FILE,
+    MODEL_FILE,
+    PROFILE_FILE,
+    REFERENCE_FILE,
+    ROWS_FILE,
+    Bundle,
+    Metadata,
+    publish,
+)
 from mlops_project.command import Step
 from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import ExportError
+from mlops_project.explanation import MAX_BACKGROUND
 from mlops_project.findings import Finding, accept, accept_all, summarise
 from mlops_project.metadata import PythonModel, find_format
 from mlops_project.names import show
@@ -339,6 +350,9 @@ def _write_for_python(folder: Path, fitted: Fitted, side: "SideWork") -> None:
         reference = reference.copy().assign(**{fitted.contract.target: split.test_target.loc[reference.index]})
         note_weights(reference, take_weights(fitted.table.weights, reference.index))
         reference.to_parquet(folder / REFERENCE_FILE, index=False)
+        background = reference[[*fitted.contract.names]].head(MAX_BACKGROUND)
+        text = background.to_json(orient="split", index=False, date_format="iso", double_precision=15)
+        (folder / BACKGROUND_FILE).write_text(text, encoding="utf-8")
 
 
 def _dump(pipeline: Any, folder: Path) -> None:

@@ -8,6 +8,7 @@
     ├── MLmodel, model.skops, requirements.txt, …   the same model for MLflow
     ├── model.joblib        the fitted scikit-learn pipeline
     ├── reference.parquet   held-out rows with their target (optional)
+    ├── background.json     some of these rows, for reasons (optional)
     ├── profile.json        what the held-out rows look like, for monitoring (optional)
     ├── rows.parquet        a digest of each row of the table, and whether it was learned from (optional)
     ├── report.html, plots/, README.md              for people
@@ -75,6 +76,7 @@ __all__ = [  # some names are defined in `metadata.py`; modules that use bundles
 
 REFERENCE_FILE = "reference.parquet"
 PROFILE_FILE = "profile.json"
+BACKGROUND_FILE = "background.json"
 ROWS_FILE = "rows.parquet"
 CROSS_VALIDATION_FILE = "cross_validation.json"
 

@@ -129,7 +129,7 @@ class _Walker:
         self._runtime, self._output, self._n_features = runtime, output, len(names)
         rows = background[0][:MAX_BACKGROUND], background[1][:MAX_BACKGROUND]
         self._row = row
-        self._owners = _find_owners(contract)
+        self._owners = find_owners(contract)
         answers, seconds = self._time(*rows)
         affordable = budget_seconds / max(2 * (len(names) + 1) * seconds / len(answers), 1e-12)
         n_rows = min(len(answers), max(MIN_BACKGROUND, int(affordable)))
@@ -176,7 +176,7 @@ class _Walker:
         return changes
 
 
-def _find_owners(contract: Contract) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def find_owners(contract: Contract) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the index of the feature behind each column of ``numbers`` and of ``texts``; a date owns several."""
     numbers: list[int] = []
     texts: list[int] = []

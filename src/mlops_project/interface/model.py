@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from mlops_project.bundle import REFERENCE_FILE, Bundle
 from mlops_project.contract import Contract
+from mlops_project.counterfactual import Counterfactual, decode_row, find_counterfactual
 from mlops_project.errors import BundleError, ContractError, suggest
 from mlops_project.explanation import BUDGET_SECONDS, MAX_BACKGROUND, explain_encoded
 from mlops_project.interface.settings import Source, open_config
@@ -216,6 +217,43 @@ class Model:
             found.append([*one.contributions, one.base])
         values = np.array(found)
         return build_frame({name: values[:, place] for place, name in enumerate((*contract.names, "(base)"))}, frame)
+
+    def counterfactual(
+        self, frame: Any, *, class_name: str | None = None, fixed: Sequence[str] = ()
+    ) -> "list[Counterfactual | None]":
+        """Return for each row the least change of a few columns, within training's range, that turns the answer.
+
+        Parameters
+        ----------
+        class_name
+            That is to be answered; default the most probable of those that are not.
+        fixed
+            Columns that stay as they are.
+
+        Returns
+        -------
+        list
+            ``changes`` by column, ``index`` of the class and its ``probability``; None where nothing was found.
+
+        Raises
+        ------
+        RowsError, ContractError
+            If rows do not fit the contract, there is no such class or column, or the model predicts no classes.
+        """
+        contract = self.contract
+        if not contract.is_classification:
+            raise ContractError(f"{contract.target!r} is a number; there is no other class that could be answered")
+        if class_name is not None and class_name not in contract.class_names:
+            raise ContractError(f"no class is called {class_name!r}{suggest(class_name, contract.class_names)}")
+        for name in fixed:
+            contract.feature(name)
+        wanted = None if class_name is None else contract.class_names.index(class_name)
+        encoded = self._encode(frame)
+        rows = (
+            decode_row((encoded.numbers[place : place + 1], encoded.texts[place : place + 1]), contract)
+            for place in range(len(encoded.numbers))
+        )
+        return [find_counterfactual(self._runtime, row, wanted, fixed) for row in rows]
 
     def _read_background(self) -> Encoded:
         if REFERENCE_FILE not in self.bundle.metadata.files:

@@ -246,7 +246,22 @@ def _model_paths(model: ServedModel) -> dict[str, Any]:
     }
     infer = f"/v2/models/{model.name}/infer"
     invocations = _post("MLflow's scoring protocol", PREDICT, scoring, {"type": "object"}, "ScoringError")
+    explained = {
+        "type": "object",
+        "required": ["rows"],
+        "properties": {
+            "rows": {"oneOf": [row, {"type": "array", "items": row, "minItems": 1, "maxItems": 16}]},
+            "class": {
+                "type": "string",
+                "description": "Whose probability is explained; default the positive class, or the answer.",
+            },
+            "counterfactual": {"type": "boolean", "description": "Whether to look for the least change that turns the answer."},
+            "fixed": {"type": "array", "items": {"type": "string"}, "description": "Columns that may not change."},
+        },
+    }
+    reasons = _post("How much each column moves an answer", PREDICT, explained, {"type": "object"})
     return {
+        "/explain": {"post": reasons},
         "/predict": {"post": _post("Predict typed rows", PREDICT, rows, predictions)},
         "/invocations": {"post": invocations | {"description": _describe_bodies()}},
         infer: {"post": _post("Infer", INFERENCE, tensors, {"type": "object"}, "InferenceError")},

@@ -2,6 +2,7 @@
 
 from mlops_project.errors import ConfigError
 from mlops_project.serving import endpoints
+from mlops_project.serving.explain import explain
 from mlops_project.serving.route import LABEL, OPEN, Route
 
 MODEL = "/v2/models/{name}"
@@ -19,6 +20,8 @@ ROUTES = (
     Route("GET", "/version", endpoints.fixed(endpoints.VERSION), roles=OPEN),
     Route("GET", "/metrics", endpoints.metrics, roles=OPEN),
     Route("GET", "/models", endpoints.models),
+    Route("POST", "/explain", explain),
+    Route("POST", "/models/{name}/explain", explain),
     Route("POST", "/feedback", endpoints.feedback, roles=LABEL, max_body_bytes=endpoints.MAX_FEEDBACK_BYTES),
     Route("GET", "/v2", endpoints.fixed(endpoints.V2_SERVER), roles=OPEN),
     Route("GET", "/v2/", endpoints.fixed(endpoints.V2_SERVER), roles=OPEN),

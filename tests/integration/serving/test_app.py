@@ -71,6 +71,57 @@ def test_model_says_how_sure_it_is_where_a_request_asks(serve, tree_bundle):
     serve(ask, model_dir=tree_bundle)
 
 
+def test_reasons_add_up_and_a_change_that_turns_the_answer_does(serve, tree_bundle):
+    row = row_of(tree_bundle)
+
+    async def ask(client):
+        (answer,) = (await client.post("/predict", row)).json["predictions"]
+        said = await client.post("/explain", {"rows": [row], "counterfactual": True})
+        assert said.status == 200
+        (reasons,) = said.json["explanations"]
+        assert reasons["answer"] == answer["probabilities"][reasons["class"]]
+        assert reasons["base"] + sum(reasons["contributions"].values()) == pytest.approx(reasons["answer"], abs=1e-9)
+        found = reasons["counterfactual"]
+        (turned,) = (await client.post("/predict", row | found["changes"])).json["predictions"]
+        assert turned["class"] == found["class"] != answer["class"]
+        assert turned["probabilities"][found["class"]] == found["probability"]
+        other = found["class"]
+        (named,) = (await client.post("/models/tree/explain", {"rows": row, "class": other})).json["explanations"]
+        assert (named["class"], named["answer"]) == (other, answer["probabilities"][other])
+
+    serve(ask, model_dir=tree_bundle)
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({"class": "benin"}, "class: the model has no class 'benin'"),
+        ({"counterfactual": "yes"}, "counterfactual: expected true or false"),
+        ({"fixed": ["radius"]}, "fixed: 'radius' is no column"),
+        ({"rows": [{}] * 17}, "17 rows are more than the 16"),
+        ({"rows": []}, "expected a row, a list of rows"),
+        ({"limit": 3}, "'limit' is unknown"),
+    ],
+)
+def test_questions_for_reasons_that_cannot_be_answered_are_refused(serve, tree_bundle, more, problem):
+    async def ask(client):
+        said = await client.post("/explain", {"rows": [row_of(tree_bundle)]} | more)
+        assert said.status == 400
+        assert problem in said.json["error"]
+
+    serve(ask, model_dir=tree_bundle)
+
+
+def test_bundle_without_rows_to_compare_with_says_so(serve, tree_bundle, monkeypatch):
+    monkeypatch.setattr("mlops_project.serving.explain.BACKGROUND_FILE", "of-earlier-versions-none.json")
+
+    async def ask(client):
+        said = await client.post("/explain", row_of(tree_bundle))
+        assert (said.status, "export.reference_rows" in said.json["error"]) == (501, True)
+
+    serve(ask, model_dir=tree_bundle)
+
+
 def test_probabilities_are_what_invocations_returns_if_asked_for(serve, tree_bundle):
     row = row_of(tree_bundle)
 

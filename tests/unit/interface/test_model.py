@@ -224,3 +224,17 @@ def test_threshold_of_one_call_decides_its_labels_alone(model, people):
     assert (model.predict(people, threshold=0.5) == model.predict(people)).all()
     with pytest.raises(ContractError, match="threshold: expected a number from 0 to 1"):
         model.predict(people, threshold=7)
+
+
+def test_change_that_turns_the_answer_is_found_and_does(model, people):
+    row = people.dropna().head(1)
+    (found,) = model.counterfactual(row, fixed=["member"])
+    assert found is not None
+    assert "member" not in found.changes
+    turned = row.assign(**{name: [value] for name, value in found.changes.items()})
+    turned["since"] = pd.to_datetime(turned["since"])
+    assert model.contract.class_names[found.index] == model.predict(turned).iloc[0] != model.predict(row).iloc[0]
+    with pytest.raises(ContractError, match="no class is called 'maybe'"):
+        model.counterfactual(row, class_name="maybe")
+    with pytest.raises(ContractError, match="the model has no feature 'ag'"):
+        model.counterfactual(row, fixed=["ag"])

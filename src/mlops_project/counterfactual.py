@@ -1,0 +1,175 @@
+"""What would change an answer: the least change of a few columns, within training's range, that makes it another.
+
+A search in the manner of Wachter, Mittelstadt & Russell (2018), for models that give no gradients: of all changes of one column
+the least that turns the answer; where there is none, the change that brings it nearest, and so on; then whatever is not needed
+is taken back. What comes out was answered by the model itself, so it is valid; it need not be the least of all.
+"""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlops_project.contract import DATETIME_PARTS, Contract, Feature
+from mlops_project.explanation import Inputs, find_owners, list_values
+from mlops_project.runtime import Floats, Runtime, encode
+
+MAX_CHANGES = 4
+CHOICE_DISTANCE = 1.0  # of another category, in widths of a number's middle 90 %
+
+
+@dataclass(frozen=True)
+class Counterfactual:
+    """A row that is answered otherwise.
+
+    Attributes
+    ----------
+    changes
+        Column → its new value: numbers, texts, booleans; ISO 8601 for dates.
+    index
+        Of the class that is answered then.
+    probability
+        Of that class then.
+    """
+
+    changes: dict[str, Any]
+    index: int
+    probability: float
+
+
+def find_counterfactual(
+    runtime: Runtime, row: dict[str, Any], wanted: int | None = None, fixed: Collection[str] = ()
+) -> Counterfactual | None:
+    """Look for the least change with which a class is answered.
+
+    Parameters
+    ----------
+    row
+        Feature name → value.
+    wanted
+        Index of the class; None for the most probable of those that are not answered.
+    fixed
+        Columns that stay as they are.
+
+    Returns
+    -------
+    Counterfactual
+        None if no change of ``MAX_CHANGES`` columns was found; without changes if the class is answered already.
+
+    Raises
+    ------
+    ContractError
+        If the row does not fit the model, or a change leads to one that the model has no answer for.
+    """
+    searched = _Search(runtime, row, wanted, frozenset(fixed))
+    return searched.go()
+
+
+class _Search:
+    def __init__(self, runtime: Runtime, row: dict[str, Any], wanted: int | None, fixed: frozenset[str]) -> None:
+        contract = runtime.contract
+        self._runtime, self._contract, self._owners = runtime, contract, find_owners(contract)
+        self._own = encode({name: [row[name]] for name in contract.names}, contract)
+        first = runtime.run(*self._own)
+        assert first.indices is not None
+        assert first.probabilities is not None
+        self._answered = int(first.indices[0])
+        others = first.probabilities[0].copy()
+        others[self._answered] = -1.0
+        self._wanted = int(others.argmax()) if wanted is None else wanted
+        free = [(place, feature) for place, feature in enumerate(contract.features) if feature.name not in fixed]
+        self._candidates = {place: _list_candidates(feature, row[feature.name]) for place, feature in free}
+        self._encoded = {place: self._encode(place) for place in self._candidates}
+
+    def _encode(self, place: int) -> Inputs:
+        """Return the model's columns of a feature's candidates."""
+        feature, (values, _) = self._contract.features[place], self._candidates[place]
+        alone = Contract((feature,), "", "regression")
+        return encode({feature.name: values}, alone)
+
+    def go(self) -> Counterfactual | None:
+        changed: dict[int, int] = {}  # feature → which candidate
+        if self._answered != self._wanted:
+            while not self._take_step(changed):
+                if len(changed) == MAX_CHANGES or len(changed) == len(self._candidates):
+                    return None
+            self._take_back(changed)
+        found = self._runtime.run(*self._apply([changed]))
+        assert found.probabilities is not None
+        changes = {self._contract.features[place].name: self._candidates[place][0][which] for place, which in changed.items()}
+        return Counterfactual(changes, self._wanted, float(found.probabilities[0, self._wanted]))
+
+    def _take_step(self, changed: dict[int, int]) -> bool:
+        """Add the least change that turns the answer, else the one that brings it nearest; return whether it turned."""
+        steps = [
+            (place, which)
+            for place, (values, _) in self._candidates.items()
+            if place not in changed
+            for which in range(len(values))
+        ]
+        if not steps:
+            return False
+        answers = self._runtime.run(*self._apply([changed | {place: which} for place, which in steps]))
+        assert answers.indices is not None
+        assert answers.probabilities is not None
+        far = np.array([self._candidates[place][1][which] for place, which in steps])
+        turned = answers.indices == self._wanted
+        if turned.any():
+            best = int(np.where(turned, far, np.inf).argmin())
+        else:
+            best = int(answers.probabilities[:, self._wanted].argmax())
+        changed[steps[best][0]] = steps[best][1]
+        return bool(turned.any())
+
+    def _take_back(self, changed: dict[int, int]) -> None:
+        """Take back what the answer does not need."""
+        for place in list(changed)[:-1]:
+            without = {other: which for other, which in changed.items() if other != place}
+            answer = self._runtime.run(*self._apply([without])).indices
+            if answer is not None and answer[0] == self._wanted:
+                del changed[place]
+
+    def _apply(self, rows: list[dict[int, int]]) -> Inputs:
+        """Return the row once for each set of changes, with them."""
+        inputs = np.repeat(self._own[0], len(rows), axis=0), np.repeat(self._own[1], len(rows), axis=0)
+        for part, owners, kind in zip(inputs, self._owners, (0, 1), strict=True):
+            for place in self._candidates:
+                columns = np.flatnonzero(owners == place)
+                chosen = [(row, changes[place]) for row, changes in enumerate(rows) if place in changes]
+                if not len(columns) or not chosen:
+                    continue
+                targets, whiches = map(list, zip(*chosen, strict=True))
+                part[np.ix_(targets, columns)] = self._encoded[place][kind][whiches]
+        return inputs
+
+
+def decode_row(row: Inputs, contract: Contract) -> dict[str, Any]:
+    """Return one encoded row as values of its columns: numbers as such, however they were written; dates as ISO 8601."""
+    values: dict[str, Any] = {feature.name: text or None for feature, text in zip(contract.texts, row[1][0], strict=True)}
+    numbers = dict(zip(contract.number_columns, row[0][0].tolist(), strict=True))
+    for feature in contract.numbers:
+        value = numbers.get(feature.name, numbers.get(f"{feature.name}.{DATETIME_PARTS[0]}"))
+        if value is None or math.isnan(value):
+            values[feature.name] = None
+        elif feature.type == "datetime":
+            values[feature.name] = str(np.datetime64(round(value * 1e6), "us"))
+        else:
+            values[feature.name] = {"boolean": bool, "integer": int}.get(feature.type, float)(value)
+    return values
+
+
+def _list_candidates(feature: Feature, current: Any) -> tuple[list[Any], Floats]:
+    """Return other values of a feature, and how far each is."""
+    values = [value for value in list_values(feature, current) if value is not None and value != current]
+    if feature.type == "boolean" or feature.is_text or current is None:
+        return values, np.full(len(values), CHOICE_DISTANCE)
+    spread = feature.quantiles[8] - feature.quantiles[2] if feature.quantiles else 0.0
+    spread = spread or (feature.maximum or 0.0) - (feature.minimum or 0.0) or 1.0
+    if feature.type == "datetime":
+        instants = np.array([*values, current], "datetime64[s]").astype(np.int64)
+        return values, np.abs(instants[:-1] - instants[-1]) / spread
+    low, high = feature.minimum, feature.maximum
+    values = [value for value in values if low is None or high is None or low <= value <= high]
+    return values, np.abs(np.array(values, np.float64) - float(current)) / spread
