@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from mlops_project.errors import ExportError
-from mlops_project.modeling.export.columns import Columns, join
+from mlops_project.modeling.export.columns import Column, Columns, join
 from mlops_project.modeling.export.graph import Graph
 from mlops_project.modeling.export.registry import refuse_missing, transformer
 from mlops_project.modeling.export.scalers import add_standard_scaler
-from mlops_project.modeling.export.traced import NotFollowedError, trace
+from mlops_project.modeling.export.traced import NotFollowedError, Untouched, trace
 
 MOST_NODES = 1_000  # products that are nodes of their own, three times as fast; ONNX Runtime takes kilobytes for each
 
@@ -96,10 +96,9 @@ def _follow(graph: Graph, function: Any, settings: Any, columns: list[str], name
     try:
         return trace(graph, FUNCTIONS, function, settings, columns, names)
     except NotFollowedError as error:
-        name = getattr(function, "__name__", type(function).__name__)
         raise ExportError(
-            f"the function {name!r} cannot be exported, it does what has no exact form ({error}); compute with columns, "
-            f"numbers, where and NumPy's {', '.join(sorted(FUNCTIONS))}"
+            f"the function {_name(function)!r} cannot be exported, it does what has no exact form ({error}); compute with "
+            f"columns, numbers, where and NumPy's {', '.join(sorted(FUNCTIONS))}"
         ) from error
 
 
@@ -115,15 +114,28 @@ def add_function_transformer(graph: Graph, columns: Columns, step: Any) -> Colum
     if isinstance(step.func, np.ufunc):
         value = _known(step.func, step.kw_args)(graph, columns.matrix(graph))
         return Columns.of_matrix(value, len(columns), complete=False, sparse=columns.sparse).overflowing()
-    if columns.kinds != {"number"} or columns.sparse:
-        name = getattr(step.func, "__name__", type(step.func).__name__)
-        what = "a sparse matrix" if columns.sparse else "texts or dates"
-        raise ExportError(f"the function {name!r} cannot be exported, it reads {what}; give it columns of numbers only")
+    if columns.sparse:
+        raise ExportError(f"the function {_name(step.func)!r} cannot be exported, it reads a sparse matrix; make that dense")
     names = None if step.validate else getattr(step, "feature_names_in_", None)
-    given = [columns.column(graph, place) for place in range(len(columns))]
+    given = [
+        columns.column(graph, place) if item.kind == "number" else Untouched.at(place)
+        for place, item in enumerate(columns.items)
+    ]
     made, is_bool = _follow(graph, step.func, step.kw_args, given, names)
-    result = join(Columns.of_matrix(value, 1, complete=False) for value in made).overflowing()
-    return Columns(result.items, boolean=frozenset(range(len(made)) if is_bool else ()))
+    items = [_made(columns, part) for part in made]
+    return Columns(tuple(items), boolean=frozenset(range(len(items)) if is_bool else ()))
+
+
+def _made(columns: Columns, part: str) -> Column:
+    """Return a column that a function made, or handed on."""
+    if not isinstance(part, Untouched):
+        return Column(part, 0, 1, finite=False)
+    item = columns.items[part.place]
+    return item._replace(nullable=item.nullable or part.filled)
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 @transformer("sklearn.PowerTransformer", agreement="1e-14")

@@ -23,6 +23,11 @@ def add_splines(graph: Graph, columns: Columns, step: Any) -> Columns:
             f"degree={step.degree} with extrapolation={step.extrapolation!r} cannot be exported exactly; use degree=3, or "
             "KBinsDiscretizer for steps"
         )
+    if step.extrapolation == "error" and graph.rounds:
+        raise ExportError(
+            "extrapolation='error' refuses rows by the last digit of the step before, the largest training row among them; "
+            "use extrapolation='constant'"
+        )
     if step.handle_missing != "zeros":
         refuse_missing(graph, columns)
     parts = []

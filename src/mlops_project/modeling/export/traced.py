@@ -18,6 +18,28 @@ class NotFollowedError(TypeError):
     """The function does something that has no node."""
 
 
+class Untouched(str):
+    """A column of texts or dates: it can be chosen and handed on, nothing else.
+
+    Attributes
+    ----------
+    place
+        Among the columns that the function is given.
+    filled
+        Whether a missing text became an empty one.
+    """
+
+    place: int
+    filled: bool
+
+    @classmethod
+    def at(cls, place: int, *, filled: bool = False) -> "Untouched":
+        """Return the column at a place."""
+        made = cls(f"column {place}")
+        made.place, made.filled = place, filled
+        return made
+
+
 Unary = Callable[[Graph, str], str]
 ARITHMETIC = {"add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "true_divide": "Div"}
 COMPARISONS = {
@@ -203,8 +225,12 @@ class Traced(NDArrayOperatorsMixin):
         left = {columns} if isinstance(columns, str) else {*columns}
         return self._choose([name for name in self.columns if name not in left])
 
-    def fillna(self, value: float) -> "Traced":
-        """Return the same with a number for missing values."""
+    def fillna(self, value: float | str) -> "Traced":
+        """Return the same with a number for missing values, or an empty text for missing ones."""
+        if isinstance(value, str):
+            if value or not all(isinstance(part, Untouched) for part in self.parts):
+                raise NotFollowedError(f"fillna({value!r})")
+            return self._like([Untouched.at(part.place, filled=True) for part in self.parts if isinstance(part, Untouched)])
         number = self._graph.constant(float(value))
         return self._apply(lambda graph, x: graph.add("Where", graph.add("IsNaN", x), number, x))
 
@@ -225,7 +251,13 @@ class Traced(NDArrayOperatorsMixin):
         return self._power(self, power)
 
     def _apply(self, function: Unary, **changes: Any) -> "Traced":
+        self._refuse_texts(self.parts)
         return self._like([function(self._graph, part) for part in self.parts], **changes)
+
+    @staticmethod
+    def _refuse_texts(parts: Sequence[str]) -> None:
+        if any(isinstance(part, Untouched) for part in parts):
+            raise NotFollowedError("it computes with texts or dates")
 
     def _number(self, part: str) -> str:
         return self._graph.cast(part, DOUBLE)
@@ -256,6 +288,7 @@ class Traced(NDArrayOperatorsMixin):
 
     def _combine(self, inputs: Sequence[Any], join: Callable[..., str], *, logic: bool = False, **changes: Any) -> "Traced":
         shape = self._shaped_as(inputs)
+        self._refuse_texts([part for value in inputs if isinstance(value, Traced) for part in value.parts])
         sides = [shape._aligned(value, logic=logic) for value in inputs]
         width = len(shape.parts)
         if any(len(side) not in (1, width) for side in sides):
@@ -293,6 +326,7 @@ class Traced(NDArrayOperatorsMixin):
     def _beside(self, parts: Any) -> "Traced":
         if not all(isinstance(part, Traced) for part in parts) or len({part.flat for part in parts}) > 1 or parts[0].flat:
             raise NotFollowedError("columns of other shapes side by side")
+        self._refuse_texts([name for part in parts for name in part.parts])
         columns = [part._number(name) if part.is_bool else name for part in parts for name in part.parts]
         return self._like(columns, names=None, flat=False, is_bool=False)
 
@@ -321,6 +355,13 @@ def trace(
 ) -> tuple[list[str], bool]:
     """Return the columns ``(n_rows, 1)`` that a function makes of some, and whether they are truth values (as 0 and 1).
 
+    Parameters
+    ----------
+    columns
+        What it is given; texts and dates as ``Untouched``.
+    names
+        Of a frame's columns; None for an array.
+
     Raises
     ------
     NotFollowedError
@@ -333,6 +374,6 @@ def trace(
         raise
     except Exception as error:  # somebody's own function raises what it likes
         raise NotFollowedError(f"{type(error).__name__}: {error}") from error
-    if not isinstance(result, Traced) or result.flat:
+    if not isinstance(result, Traced) or (result.flat and not isinstance(result.parts[0], Untouched)):
         raise NotFollowedError(f"it returns {type(result).__name__ if not isinstance(result, Traced) else 'one flat column'}")
     return [result._number(part) if result.is_bool else part for part in result.parts], result.is_bool

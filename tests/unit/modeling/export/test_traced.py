@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, Ridge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
 from mlops_project.errors import ExportError
@@ -98,8 +99,20 @@ def test_function_that_does_something_else_is_refused_by_name_and_what_it_does(f
         export_onnx(fitted, contract)
 
 
-def test_function_that_reads_texts_is_refused_with_the_cure():
-    prepare = make_column_transformer((FunctionTransformer(lambda frame: frame[["age"]].fillna(0)), ["age", "town"]))
-    fitted, contract, _ = fit(with_estimator(Ridge(), make_pipeline(prepare, StandardScaler())), "regression")
-    with pytest.raises(ExportError, match="it reads texts or dates; give it columns of numbers only"):
+def test_functions_that_choose_columns_of_any_kind_are_followed():
+    """The way to texts beside numbers before there was ColumnTransformer."""
+    texts = make_pipeline(FunctionTransformer(lambda frame: frame["town"].fillna("")), TfidfVectorizer())
+    codes = make_pipeline(FunctionTransformer(lambda frame: frame[["plan"]]), OneHotEncoder(handle_unknown="ignore"))
+    numbers = make_pipeline(
+        FunctionTransformer(lambda frame: frame.drop(columns=["town", "plan"])), SimpleImputer(), StandardScaler()
+    )
+    union = FeatureUnion([("texts", texts), ("codes", codes), ("numbers", numbers)])
+    export_and_compare(make_pipeline(union, LogisticRegression()), "binary")
+
+
+def test_function_that_computes_with_texts_is_refused_by_name():
+    function = lambda frame: frame[["age"]].assign(rio=(frame["town"] == "Rio"))  # noqa: E731
+    prepare = make_column_transformer((make_pipeline(FunctionTransformer(function), SimpleImputer()), ["age", "town"]))
+    fitted, contract, _ = fit(with_estimator(Ridge(), prepare), "regression")
+    with pytest.raises(ExportError, match=r"the function '<lambda>' .*\(.*texts"):
         export_onnx(fitted, contract)
