@@ -16,6 +16,7 @@ from mlops_project.serving.replies import Reply, reply_json
 from mlops_project.wire.rows import Encoded
 
 MAX_ROWS = 16
+MAX_TOGETHER = 2  # requests of one worker: each row takes as long as thousands of predictions
 BUDGET_SECONDS = 0.05  # for each row
 SHAPE = 'expected a row, a list of rows, or {"rows": …} with "class", "counterfactual" or "fixed" beside them'
 
@@ -33,7 +34,13 @@ async def explain(call: Call) -> Reply:
     """Explain a few rows, in a thread."""
     model = call.service.models.find(call.arguments.get("name"))
     asked = read_request(call.body, model)
-    return reply_json(await call.service.in_thread(_answer, model, asked))
+    if call.service.explaining >= MAX_TOGETHER:
+        raise RefusedError(503, "busy", f"{MAX_TOGETHER} requests for reasons are being answered already; try again later")
+    call.service.explaining += 1
+    try:
+        return reply_json(await call.service.in_thread(_answer, model, asked))
+    finally:
+        call.service.explaining -= 1
 
 
 def read_request(body: bytes, model: ServedModel) -> Asked:

@@ -50,6 +50,8 @@ class Service:
         What asks models that answer in other processes.
     api
         The API's description.
+    explaining
+        Requests for reasons that are being answered.
     admission
         How many requests are accepted at once, on the short and the long way together.
     refusals
@@ -72,6 +74,7 @@ class Service:
         self.plane = DataPlane(settings, self.models, self.metrics)
         self.remote = RemoteAnswers(self.plane, settings.serving.request_seconds)
         self.api = ApiViews(self.models, secured=bool(settings.keys))
+        self.explaining = 0
         self.admission = Admission(settings.serving.max_wait_seconds, settings.serving.max_waiting)
         self.refusals = Refusals(self.metrics, logged=settings.serving.access_log != "none")
         self.label_limits = LabelLimits(settings.serving.labels_per_minute, settings.serving.workers)

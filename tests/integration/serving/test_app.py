@@ -112,6 +112,19 @@ def test_questions_for_reasons_that_cannot_be_answered_are_refused(serve, tree_b
     serve(ask, model_dir=tree_bundle)
 
 
+def test_reasons_for_many_at_once_are_refused_and_predictions_go_on(serve, tree_bundle):
+    row = row_of(tree_bundle)
+
+    async def ask(client):
+        body = {"rows": [row] * 16}
+        said = await asyncio.gather(*(client.post("/explain", body) for _ in range(6)), client.post("/predict", row))
+        assert sorted({one.status for one in said[:-1]}) == [200, 503]
+        assert said[-1].status == 200
+        assert (await client.post("/explain", row)).status == 200
+
+    serve(ask, model_dir=tree_bundle)
+
+
 def test_bundle_without_rows_to_compare_with_says_so(serve, tree_bundle, monkeypatch):
     monkeypatch.setattr("mlops_project.serving.explain.BACKGROUND_FILE", "of-earlier-versions-none.json")
 
