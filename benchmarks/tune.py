@@ -166,31 +166,38 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="for each search")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
+    parser.add_argument("--only", choices=TABLES, action="append", help="a table; may be repeated")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     print(f"| table | seconds ({options.clock}) | seed | {' | '.join(CONTESTANTS)} |\n|{' --- |' * 6}")
     scores: dict[str, list[list[float]]] = {}
-    for name, make in TABLES.items():
+    for name in options.only or TABLES:
         for seed in range(options.seeds):
             names = list(CONTESTANTS)
             results: dict[str, Result] = {}
             for contestant in names[seed % 3 :] + names[: seed % 3]:  # none is always the first
                 with tempfile.TemporaryDirectory() as folder:
-                    problem = Problem(make(), Path(folder), options.seconds, seed, CLOCKS[options.clock])
+                    problem = Problem(TABLES[name](), Path(folder), options.seconds, seed, CLOCKS[options.clock])
                     results[contestant] = CONTESTANTS[contestant](problem)
             cells = [f"{results[one][0]:.5f} ({results[one][1]} trials)" for one in names]
             print(f"| {name} | {options.seconds:g} | {seed} | {' | '.join(cells)} |", flush=True)
             scores.setdefault(name, []).append([results[one][0] for one in names])
-    print(f"\n| table | {' | '.join(f'{one}: mean' for one in CONTESTANTS)} | mlops tune not worse |\n| --- |{' --- |' * 4}")
+    rivals = list(CONTESTANTS)[1:]
+    print(
+        f"\n| table | {' | '.join(f'{one}: mean' for one in CONTESTANTS)} | {' | '.join(f'against {one}' for one in rivals)} |"
+    )
+    print(f"|{' --- |' * (2 + 2 * len(rivals))}")
     for name, found in scores.items():
         values = np.array(found)
-        means = " | ".join(f"{mean:.5f}" for mean in values.mean(axis=0))
-        wins = ", ".join(
-            f"{int((values[:, 0] <= values[:, place]).sum())} of {len(values)} seeds ({one})"
-            for place, one in enumerate(CONTESTANTS)
-            if place
-        )
-        print(f"| {name} | {means} | {wins} |")
+        cells = [f"{mean:.5f}" for mean in values.mean(axis=0)]
+        cells += [_compare(values[:, 0] - values[:, place]) for place in range(1, len(CONTESTANTS))]
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+def _compare(differences: Any) -> str:
+    """Return the mean of paired differences with its standard error, and for how many seeds ours was not worse."""
+    error = f" ± {np.std(differences, ddof=1) / len(differences) ** 0.5:.5f}" if len(differences) > 1 else ""
+    return f"{differences.mean():+.5f}{error}, not worse in {int((differences <= 0).sum())} of {len(differences)}"
 
 
 if __name__ == "__main__":
