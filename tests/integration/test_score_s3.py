@@ -3,13 +3,15 @@
 import errno
 import json
 import shutil
+from dataclasses import replace
 
 import fsspec
 import numpy as np
 import pandas as pd
 import pytest
 
-from mlops_project.errors import ConfigError
+from mlops_project.engines.local import LocalEngine
+from mlops_project.errors import ConfigError, DataError
 from mlops_project.scoring import inputs
 from mlops_project.scoring.batch import Options, score_table
 from mlops_project.scoring.stores import Note, ObjectStore
@@ -126,6 +128,47 @@ def test_run_goes_on_though_the_disk_of_its_machine_is_lost(tiny_bundle, bucket,
     assert len(done) == 2
     assert not {*done} & {*second}  # nor is a part made again that had its note
     assert read_parts(system, f"{place}/out")["id"].tolist() == frame["id"].tolist()
+
+
+class Elsewhere(LocalEngine):
+    """Its processes are as those of other machines: the model is sent, and they look for the folders."""
+
+    is_here = False
+
+
+class _InterruptedError(Exception):
+    pass
+
+
+def test_rows_of_a_run_that_may_stop_are_in_the_log_when_the_bucket_has_the_output(tiny_bundle, bucket, frame, tmp_path):
+    place, options, system = bucket
+    log = tmp_path / "log"
+    options = replace(options, engine=Elsewhere(), processes=1, log_folder=log, on_bad_rows="stop")
+    arguments = (f"{place}/in.parquet", f"{place}/out", tiny_bundle, options)
+
+    def send(rows: pd.DataFrame) -> None:
+        rows.to_parquet(tmp_path / "t.parquet", index=False)
+        system.put_file(str(tmp_path / "t.parquet"), f"{place}/in.parquet")
+
+    send(frame.assign(x=frame["x"].where(frame["id"] != 70)))
+    with pytest.raises(DataError, match="row 71"):
+        score_table(*arguments)
+    assert not list(log.glob("*.log"))
+    send(frame)
+
+    def stop(state) -> None:
+        if state.rows > 30:
+            raise _InterruptedError
+
+    with pytest.raises(_InterruptedError):
+        score_table(*arguments, stop)
+    assert not list(log.glob("*.log"))
+    shutil.rmtree(tmp_path / "staging")  # the machine's disk is lost, the log's volume is not
+    done = score_table(*arguments)
+    assert done.is_resumed
+    assert done.outcome.scored == len(list(log.glob("*.log"))) * 18 == 90
+    assert not [item.name for item in log.iterdir() if item.is_dir() or item.name.endswith(".new")]
+    assert read_parts(system, f"{place}/out")["prediction id"].is_unique
 
 
 def test_of_two_processes_with_one_unit_the_first_counts(bucket):

@@ -1,6 +1,7 @@
 """A table of any length → the same rows with what the model says of them: found, cut into units, scored, put together."""
 
 import contextlib
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -27,7 +28,7 @@ from mlops_project.scoring.snapshot import take_snapshot
 from mlops_project.scoring.stores import Note, ObjectStore
 from mlops_project.scoring.table_output import check_table
 from mlops_project.scoring.units import Unit
-from mlops_project.scoring.work import WorkFolder, build_key, open_work
+from mlops_project.scoring.work import DIGEST_LENGTH, WorkFolder, build_key, open_work
 from mlops_project.scoring.workers import score_units
 from mlops_project.tables.databases import describe_address, is_database
 from mlops_project.wire.columns import Rules
@@ -174,7 +175,8 @@ def _score(
     try:
         place = find_store(output, options)
         is_logged, is_shared = options.log_folder is not None, not options.engine.is_here
-        with open_work(output.path, key, logged=is_logged, place=place, is_shared=is_shared) as work:
+        waiting = find_waiting(output, options) if place else None
+        with open_work(output.path, key, logged=is_logged, place=place, is_shared=is_shared, waiting=waiting) as work:
             if options.log_folder is not None:
                 task = msgspec.structs.replace(task, log=_open_log(options, options.log_folder, bundle, work))
             with holding_windows(task.log) if task.log else contextlib.nullcontext():
@@ -234,10 +236,15 @@ def find_store(output: Output, options: Options) -> ObjectStore | None:
     waits = options.log_folder is not None and options.on_bad_rows == "stop"  # so do segments, in the folder of this machine
     if not output.url or output.table or (options.engine.is_here and (output.kind != "folder" or waits)):
         return None
-    if waits:
-        raise ConfigError(f"{output.place}: --log with --on-bad-rows stop needs an output on a volume that all machines see")
     above, _, name = output.url.rstrip("/").rpartition("/")
     return ObjectStore(f"{above}/.{name}.parts", options.storage_options)
+
+
+def find_waiting(output: Output, options: Options) -> Path | None:
+    """Return where segments wait for the end of a run whose parts are in an object store: all machines see the log's folder."""
+    if options.log_folder is None or options.on_bad_rows != "stop":
+        return None
+    return options.log_folder / f".waiting-{hashlib.sha256(output.place.encode()).hexdigest()[:DIGEST_LENGTH]}"
 
 
 def _open_log(options: Options, folder: Path, bundle: Bundle, work: WorkFolder) -> LogSettings:

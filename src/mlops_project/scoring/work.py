@@ -4,7 +4,8 @@
 
     .<output>.parts/        beside the output; of an output elsewhere, in the staging folder
     ├── .lock               held while a run works here
-    ├── segments/           of the prediction log, until the run has its output; only of a run that a bad row may stop
+    ├── segments/           of the prediction log, until the run has its output; only of a run that a bad row may stop;
+    │                       in ``.waiting-…`` of the log's folder, if the parts are in an object store
     └── …                   what stores.FolderStore keeps, unless the parts are in an object store
 """
 
@@ -50,9 +51,11 @@ class WorkFolder:
         24 bits that were drawn when the run began.
     """
 
-    def __init__(self, folder: Path, store: FolderStore | ObjectStore, key: str, *, logged: bool) -> None:
+    def __init__(
+        self, folder: Path, store: FolderStore | ObjectStore, key: str, *, logged: bool, waiting: Path | None = None
+    ) -> None:
         self.folder, self.store, self._key, self._logged = folder, store, key, logged
-        self.segments = folder / "segments"
+        self.segments = waiting or folder / "segments"
         before, self.run = self._read_job()
         self.is_restarted = before not in (None, key)
         if before != key:
@@ -94,6 +97,7 @@ class WorkFolder:
             shutil.rmtree(self.store.parts, ignore_errors=True)
         else:
             self.store.clear()
+        shutil.rmtree(self.segments, ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -104,7 +108,13 @@ def build_key(**facts: Any) -> str:
 
 @contextlib.contextmanager
 def open_work(
-    output: Path, key: str, *, logged: bool, place: ObjectStore | None = None, is_shared: bool = False
+    output: Path,
+    key: str,
+    *,
+    logged: bool,
+    place: ObjectStore | None = None,
+    is_shared: bool = False,
+    waiting: Path | None = None,
 ) -> Iterator[WorkFolder]:
     """Give the folder of a run that writes ``output``, made if need be, with its lock held.
 
@@ -116,6 +126,8 @@ def open_work(
         Where the parts are; None for the folder.
     is_shared
         Whether processes of other machines write into the folder as well.
+    waiting
+        Where segments wait for the run's end; None for the folder.
 
     Raises
     ------
@@ -129,7 +141,7 @@ def open_work(
     with (folder / LOCK_FILE).open("ab") as lock:
         if not try_lock(lock) or not _is_there(folder / LOCK_FILE, lock.fileno()):
             raise ConfigError(f"{output}: another run of `mlops score` writes it now; wait for it, or name another output")
-        yield WorkFolder(folder, place or FolderStore(folder, is_shared=is_shared), key, logged=logged)
+        yield WorkFolder(folder, place or FolderStore(folder, is_shared=is_shared), key, logged=logged, waiting=waiting)
 
 
 def _is_there(file: Path, descriptor: int) -> bool:
