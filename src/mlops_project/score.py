@@ -282,8 +282,8 @@ def _print(finished: "Finished") -> None:
     if finished.read_at:
         echo(f"note: these are the rows that the unfinished run read at {finished.read_at}", err=True)
     if outcome.bad_rows:
-        noun = "row does" if outcome.bad_rows == 1 else "rows do"
-        echo(f"warning: {outcome.bad_rows:,} {noun} not fit the model; they are in {output.bad_rows_file}", err=True)
+        said = "row does not fit the model; it is" if outcome.bad_rows == 1 else "rows do not fit the model; they are"
+        echo(f"warning: {outcome.bad_rows:,} {said} in {output.bad_rows_file}", err=True)
     classes = ", ".join(f"{name} {count:,}" for name, count in outcome.counts.items())
     went_on = ", resumed" if finished.is_resumed else ""
     echo(f"{outcome.scored:,} rows scored by {outcome.model} version {outcome.version} in {finished.seconds:.1f} s{went_on}")

@@ -60,7 +60,7 @@ def test_summary_as_json_and_warning_of_rows_that_do_not_fit(run, table, tmp_pat
     assert (summary["rows"], summary["scored"], summary["bad_rows"]) == (5, 4, 1)
     assert summary["bad_rows_file"] == str(tmp_path / "out.csv.bad-rows.csv")
     text = run(table, "out.csv").stderr
-    assert text == f"warning: 1 row does not fit the model; they are in {tmp_path / 'out.csv.bad-rows.csv'}\n"
+    assert text == f"warning: 1 row does not fit the model; it is in {tmp_path / 'out.csv.bad-rows.csv'}\n"
     stopped = run(table, "out.csv", "--on-bad-rows", "stop")
     assert stopped.exit_code == 2
     assert "row 5: column 'x': expected a number, got text" in stopped.stderr

@@ -4,7 +4,7 @@ import io
 import itertools
 import lzma
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from mlops_project.wire.rows import RowReader
 
 UNIT_ROWS = 1 << 16
 MAX_UNITS_PER_GROUP = 8  # a row group is read from its start for each of its units
-MAX_NAMED = 3  # columns in a message
+MAX_NAMED, MAX_SHOWN = 3, 60  # columns in a message, characters of each
 KNOWN = ".csv, .tsv, .txt, .data, .tab (also packed: .gz, .bz2, .xz, .zst, .zip), .parquet, .pq, .parq"
 
 
@@ -339,6 +339,22 @@ def _check_flat(schema: pa.Schema, kept: tuple[str, ...], form: Format, file: st
 
 
 def _check_same(first: tuple[str, ...], other: tuple[str, ...], first_file: str, file: str, *, in_order: bool = False) -> None:
-    different = sorted(set(first) ^ set(other)) or (list(other) if in_order and first != other else [])
-    if different:
-        raise DataError(f"{file} and {first_file} differ in their columns: {', '.join(different[:10])}")
+    if len(other) == 1 < len(first) and other[0] not in first:
+        raise DataError(
+            f"{file}: its header is one column, {_list_names(other)}, unlike {first_file}; write both in one layout"
+        )
+    lacking, added = ([name for name in one if name not in two] for one, two in ((first, other), (other, first)))
+    if lacking or added:
+        said = [f"lacks {_list_names(lacking)}" if lacking else "", f"has {_list_names(added)} as well" if added else ""]
+        raise DataError(
+            f"{file}: {', '.join(filter(None, said))}, unlike {first_file}; files of a folder need the same columns"
+        )
+    if in_order and first != other:
+        raise DataError(
+            f"{file}: its columns are those of {first_file} in another order: {_list_names(other)}; write both in one"
+        )
+
+
+def _list_names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return f"{', '.join(repr(name[:MAX_SHOWN]) for name in names[:MAX_NAMED])}{more}"

@@ -146,7 +146,21 @@ def test_column_that_is_missing_is_named_before_anything_is_scored(tiny_bundle, 
     write(frame, tmp_path / "a.csv")
     with pytest.raises(DataError, match="1 of the model's 1 columns are missing: 'x'"):
         score_table(write(frame[["id"]], tmp_path / "b.csv"), str(tmp_path / "out.csv"), tiny_bundle, Options())
-    with pytest.raises(DataError, match=r"b\.csv and .*a\.csv differ in their columns: x"):
+    with pytest.raises(DataError, match=r"b\.csv: lacks 'x', unlike .*a\.csv"):
+        score_table(str(tmp_path / "[ab].csv"), str(tmp_path / "out.parquet"), tiny_bundle, Options())
+
+
+@pytest.mark.parametrize(
+    ("separator", "columns", "message"),
+    [
+        (",", ["x", "id"], r"b\.csv: its columns are those of .*a\.csv in another order: 'x', 'id'; write both in one"),
+        (";", ["id", "x"], r"b\.csv: its header is one column, 'id;x', unlike .*a\.csv; write both in one layout"),
+    ],
+)
+def test_files_that_are_written_in_different_ways_are_told_apart(tiny_bundle, tmp_path, frame, separator, columns, message):
+    write(frame, tmp_path / "a.csv")
+    frame[columns].to_csv(tmp_path / "b.csv", sep=separator, index=False)
+    with pytest.raises(DataError, match=message):
         score_table(str(tmp_path / "[ab].csv"), str(tmp_path / "out.parquet"), tiny_bundle, Options())
 
 
