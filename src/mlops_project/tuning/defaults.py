@@ -80,7 +80,13 @@ def _boosters(tenth: int) -> dict[str, Default]:
     }
     # in the order of the parameters above
     return {
-        "hist_gradient_boosting": _start(hist, (0.05, 100, 4, 10, 5.0, 0.7), (0.1, 100, 12, 5, 10.0, 0.5)),
+        "hist_gradient_boosting": _start(
+            hist,  # of few rounds each: the rate is high
+            (0.1, 100, 4, 10, 5.0, 0.7),
+            (0.1, 100, 12, 5, 10.0, 0.5),
+            (0.2, 100, 3, 20, 1.0, 0.5),
+            (0.1, 100, 24, 8, 30.0, 0.4),
+        ),
         "xgboost": _start(xgboost, (0.05, 100, 3, 1.0, 0.8, 0.8, 1.0), (0.05, 200, 5, 3.0, 0.8, 0.8, 1.0)),
         "lightgbm": _start(lightgbm, (0.05, 100, 4, 10, 0.8, 0.1), (0.05, 200, 12, 10, 0.8, 0.1)),
     }
