@@ -17,6 +17,7 @@ COMMANDS = {
     "tune": ("mlops_project.tune", "command", "Search the estimator's parameters by cross-validation."),
     "log": ("mlops_project.log", "command", "Log an exported model to MLflow that was not logged when it was trained."),
     "models": ("mlops_project.models", "command", "List registered versions with aliases and metrics."),
+    "compare": ("mlops_project.compare", "command", "Compare two models on the held-out rows that they have in common."),
     "score": ("mlops_project.score", "command", "Score a table of any length: files in, files out."),
     "label": ("mlops_project.label", "command", "Log a table of true labels for predictions that were made."),
     "serve": ("mlops_project.serve", "command", "Serve models over HTTP."),

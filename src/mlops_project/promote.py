@@ -152,12 +152,13 @@ def read_held_out(config: Config, bundle: Bundle) -> tuple["HeldOut", str]:
     from mlops_project.modeling.held_out import HeldOut
     from mlops_project.proof import load_runtime
 
-    features, target, weights, origin = _find_rows(config, bundle)
+    features, target, weights, origin = find_held_out_rows(config, bundle)
     truth = encode_target(target, bundle.contract)
     return HeldOut.predict(load_runtime(bundle, config.proof), features, truth, weights), origin
 
 
-def _find_rows(config: Config, bundle: Bundle) -> "tuple[pd.DataFrame, pd.Series[Any], Weights | None, str]":
+def find_held_out_rows(config: Config, bundle: Bundle) -> "tuple[pd.DataFrame, pd.Series[Any], Weights | None, str]":
+    """Return features, target and weights of rows that a bundle was not fitted on, and where they are from."""
     from mlops_project.data_prep import load_table, split_table
     from mlops_project.modeling.weights import recall_weights, take_weights
     from mlops_project.tables.known_rows import read_known_rows

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlops_project.bundle import METADATA_FILE, Bundle
-from mlops_project.drift import compare, compare_frame, load_frame, load_model, load_table
+from mlops_project.compare import compare_models
+from mlops_project.drift import compare as compare_file
+from mlops_project.drift import compare_frame, load_frame, load_model, load_table
 from mlops_project.errors import DataError, suggest
 from mlops_project.interface.model import Model, load
 from mlops_project.interface.settings import Source, open_config
@@ -18,6 +20,7 @@ from mlops_project.tables.weights import find_problem
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mlops_project.modeling.differences import Differences
     from mlops_project.modeling.evaluation import Evaluation
     from mlops_project.modeling.gate import Decision
     from mlops_project.monitoring.results import Drift
@@ -75,6 +78,33 @@ def _read_weights(rows: "pd.DataFrame", name: str | None) -> Any:
     return rows[name].to_numpy("float64")
 
 
+def compare(
+    a: Model | Bundle | str | Path, b: Model | Bundle | str | Path, *, config: Source = None, **settings: Any
+) -> "Differences":
+    """Compare two models on the held-out rows that they have in common, as ``mlops compare`` does.
+
+    Parameters
+    ----------
+    a, b
+        Loaded ones, bundles or their folders, ``models:/name/3``, or versions of the configuration's model.
+
+    Returns
+    -------
+    Differences
+        ``metrics``, ``slices``, ``changed``, ``importance``, ``settings``, ``notes``; notebooks show it as tables.
+
+    Raises
+    ------
+    BundleError, TrackingError, ConfigError
+        If there is no such model, or it has no rows to be judged on.
+    """
+    chosen = open_config(config, settings)
+    places = [
+        item.bundle.path if isinstance(item, Model) else item.path if isinstance(item, Bundle) else item for item in (a, b)
+    ]
+    return compare_models(str(places[0]), str(places[1]), chosen)
+
+
 def drift(current: Any, reference: Any, *, drop: tuple[str, ...] = (), config: Source = None, **settings: Any) -> "Drift":
     """Compare rows with a model's held-out rows, or with other rows, as ``mlops drift`` does.
 
@@ -107,7 +137,7 @@ def drift(current: Any, reference: Any, *, drop: tuple[str, ...] = (), config: S
     else:
         baseline = load_frame(to_pandas(reference), drop, chosen)
     if isinstance(current, str | Path):
-        return compare(Path(current), baseline, chosen)
+        return compare_file(Path(current), baseline, chosen)
     return compare_frame(to_pandas(current), baseline, chosen)
 
 

@@ -254,7 +254,7 @@ def _describe_errors(scored: Scored) -> str:
 
 def _score_slices(scored: Scored, slices: pd.DataFrame, task: Task, config: Config) -> Iterator[SliceScore]:
     for column in slices.columns:
-        names, groups = _group(slices[column])
+        names, groups = group_rows(slices[column])
         for index, name in enumerate(names):
             rows = np.flatnonzero(groups == index)
             if len(rows):
@@ -270,7 +270,7 @@ def _score_slice(part: Scored, column: str, value: str, task: Task, config: Conf
     return SliceScore(column, value, n_rows, n_rows < SMALL_SLICE_ROWS, known, found.intervals)
 
 
-def _group(column: "pd.Series[Any]") -> tuple[list[str], npt.NDArray[np.int64]]:
+def group_rows(column: "pd.Series[Any]") -> tuple[list[str], npt.NDArray[np.int64]]:
     """Name a column's slices and give each row's: quartiles of many numbers or dates, else frequent values."""
     missing = column.isna().to_numpy()
     present = column[~missing]

@@ -3,7 +3,8 @@
 Every rule is the least cost of some wrong yes and wrong no. For F1 these follow from the largest F1 itself: with F* as the cost
 of a wrong yes and 2 - F* as that of a wrong no, the threshold of largest F1 is that of least cost (Dinkelbach 1967; Lipton,
 Elkan & Naryanaswamy 2014). Where probabilities are calibrated, the best threshold is known without any rows, fp / (fp + fn)
-(Elkan 2001): of the thresholds that these rows cannot tell from the best, the one nearest to that is chosen.
+(Elkan 2001). A sigmoid through these rows (Platt 1999) says which score that is: of the thresholds that the rows cannot tell
+from the best, the one nearest to it is chosen.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,9 @@ from typing import Any, NamedTuple
 import joblib
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit, logit
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
 
 from mlops_project.config import Config
 from mlops_project.contract import Contract
@@ -235,7 +238,7 @@ def find_threshold(sweep: Sweep, asked: ThresholdRule) -> tuple[float, int]:
         place = _find_precision(sweep, asked.precision)
     else:
         wrong_yes, wrong_no = _weigh(sweep, asked)
-        natural = wrong_yes / (wrong_yes + wrong_no)
+        natural = _find_calibrated(sweep, wrong_yes / (wrong_yes + wrong_no))
         place = _find_cheapest(sweep, wrong_yes, wrong_no, natural)
     return _place_between(float(sweep.low[place]), float(sweep.high[place]), natural), place
 
@@ -248,6 +251,20 @@ def _weigh(sweep: Sweep, asked: ThresholdRule) -> tuple[float, float]:
         return 1.0, 1.0
     largest = float((2 * sweep.hits / (sweep.positives + sweep.hits + sweep.alarms)).max())
     return largest, 2 - largest
+
+
+def _find_calibrated(sweep: Sweep, probability: float) -> float:
+    """Return the score whose calibrated probability this is; the probability itself where the rows do not say."""
+    hits, alarms = (np.diff(counts, prepend=0.0) for counts in (sweep.hits, sweep.alarms))
+    least = 1 / (2 * sweep.rows)
+    if not least < probability < 1 - least:
+        return probability
+    odds = np.tile(logit(np.clip(sweep.high, least, 1 - least)), 2)[:, None]
+    labels, weights = np.repeat([1, 0], len(hits)), np.concatenate([hits, alarms])
+    used = weights > 0
+    sigmoid = LogisticRegression(C=100.0).fit(odds[used], labels[used], weights[used])
+    slope, shift = float(sigmoid.coef_[0, 0]), float(sigmoid.intercept_[0])
+    return float(expit((logit(probability) - shift) / slope)) if slope > 1e-3 else probability
 
 
 def _find_cheapest(sweep: Sweep, wrong_yes: float, wrong_no: float, natural: float) -> int:
