@@ -52,7 +52,7 @@ def command(a: str, b: str, config: Config, page: Path | None, as_json: bool) ->
 
     Each is a bundle's folder, models:/name/3 or models:/name@champion, or a version or an alias of CONFIG.yaml's model.
     """
-    from mlops_project.modeling.differences_page import list_tables, write_page
+    from mlops_project.modeling.differences import list_tables, write_page
 
     found = compare_models(a, b, config)
     if page is not None:

@@ -64,7 +64,8 @@ def compare_bundles(a: Bundle, b: Bundle, versions: tuple[str, str], config: Con
     BundleError
         If a model cannot be loaded, or has no rows to be judged on.
     """
-    from mlops_project.modeling.differences import Differences, Side, compute_differences
+    from mlops_project.modeling.comparing import Side, compute_differences
+    from mlops_project.modeling.differences import Differences
     from mlops_project.modeling.evaluation import encode_target
     from mlops_project.modeling.held_out import HeldOut
     from mlops_project.proof import load_runtime

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 import mlops_project as mlops
 from mlops_project.bundle import load_bundle
 from mlops_project.cli import main
-from mlops_project.modeling.differences import _correct
-from mlops_project.modeling.differences_page import list_tables, write_page
+from mlops_project.modeling.comparing import _correct
+from mlops_project.modeling.differences import list_tables, write_page
 from tests.shared import make_once
 
 QUICK = {

@@ -1,29 +1,17 @@
-"""Two models on the same rows: metrics, slices, rows that changed sides, importance; differences with what chance allows."""
+"""A comparison of two models: its figures, and their tables for a terminal, a notebook, the application and a page."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
-from scipy.stats import binomtest
-from scipy.stats import t as student
 
-from mlops_project.config import Config
-from mlops_project.contract import Contract
-from mlops_project.modeling.evaluation import decode_target, group_rows
-from mlops_project.modeling.held_out import HeldOut
-from mlops_project.modeling.importance import compute_importance
-from mlops_project.modeling.metrics import Scored, bootstrap, compute_metrics, find_metric, higher_is_better, interval
-from mlops_project.runtime import Floats, Predictions, Runtime
+from mlops_project.formats import plain
+from mlops_project.modeling.evaluation import TITLES, format_number
+from mlops_project.notebook import write_table
 
-ERROR = 0.05  # over all slices together
-LEAST_ROWS = 30  # of a slice
-MAX_COLUMNS = 40  # whose slices are looked at, the most important first
-MAX_SHOWN = 10  # rows that changed sides
-IMPORTANCE_ROWS, IMPORTANCE_REPEATS = 500, 3
+MAX_ROWS = 20  # of a table
 
 
 class MetricPair(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,170 +123,93 @@ class Differences(msgspec.Struct, frozen=True, kw_only=True):
 
     def _repr_html_(self) -> str:
         """Return it as tables, for notebooks."""
-        from mlops_project.modeling.differences_page import list_tables
-        from mlops_project.notebook import write_table
-
         return "".join(write_table(part.title, part.columns, part.rows, part.note) for part in list_tables(self))
 
 
-@dataclass(frozen=True)
-class Side:
-    """One of the two: the model, and the common rows with its answers, classes in the order of its own contract."""
+class Table(NamedTuple):
+    """A table of texts, with a sentence below it."""
 
-    name: str
-    runtime: Runtime
-    held_out: HeldOut
-
-    @property
-    def contract(self) -> Contract:
-        """The model's."""
-        return self.runtime.contract
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    note: str = ""
 
 
-def compute_differences(a: Side, b: Side, config: Config, *, origin: str, notes: Sequence[str] = ()) -> Differences:
-    """Compare two models that answer the same question on the same rows, in the same order.
-
-    Parameters
-    ----------
-    config
-        For the bootstrap, its confidence and the seed.
-    """
-    ours, theirs = a.held_out.score(a.contract), _reorder(b, a.contract)
-    costs = theirs.costs or ours.costs
-    told = "B" if theirs.costs else "A"
-    notes = [*notes, *([f"wrong answers cost what {told} says, for both"] if ours.costs != theirs.costs else [])]
-    ours, theirs = (replace(scored, costs=costs) for scored in (ours, theirs))
-    slices, tried = _compare_slices(ours, theirs, _join(a, b))
-    metric, importance = _compare_importance(a, b, config)
-    return Differences(
-        a=a.name,
-        b=b.name,
-        rows=len(ours.truth),
-        origin=origin,
-        metrics=tuple(_compare_metrics(ours, theirs, a.contract, config)),
-        slices=slices,
-        slices_tried=tried,
-        changed=_find_changed(ours, theirs, a.contract, a.held_out.features.index),
-        importance_metric=metric,
-        importance=importance,
-        notes=tuple(notes),
-    )
+def list_tables(found: Differences) -> list[Table]:
+    """Return everything that was found as tables, the most important first; empty ones are left out."""
+    tables = [_list_metrics(found), _list_slices(found), *_list_changed(found), _list_importance(found), _list_settings(found)]
+    return [table for table in tables if table.rows or table.note]
 
 
-def _reorder(side: Side, contract: Contract) -> Scored:
-    """Return a model's answers with the classes in the order of the other one's contract."""
-    own = side.held_out.score(side.contract)
-    if side.contract.classes == contract.classes or not contract.is_classification:
-        return own
-    places = [side.contract.classes.index(label) for label in contract.classes]
-    ranks = np.argsort(places)
-    answers = Predictions(ranks[own.indices], own.probabilities[:, places])
-    return replace(own, predictions=answers, truth=ranks[own.truth])
+def _list_metrics(found: Differences) -> Table:
+    rows = [
+        (
+            TITLES[pair.name],
+            format_number(pair.a),
+            format_number(pair.b),
+            f"{pair.difference:+.4g}",
+            f"{pair.low:+.4g} to {pair.high:+.4g}",
+            {"a": "A", "b": "B", "": "-"}[pair.better],
+        )
+        for pair in found.metrics
+    ]
+    note = f"{found.rows:,} rows ({found.origin}); intervals of the paired difference; '-': these rows cannot tell"
+    return Table("Metrics", ("metric", "A", "B", "B - A", "interval", "better"), rows, note if rows else "")
 
 
-def _join(a: Side, b: Side) -> pd.DataFrame:
-    """Return the columns of both, each once."""
-    more = [name for name in b.held_out.features if name not in a.held_out.features]
-    other = b.held_out.features[more].set_axis(a.held_out.features.index)
-    return pd.concat([a.held_out.features, other], axis=1)
+def _list_slices(found: Differences) -> Table:
+    rows = [
+        (item.column, item.value, f"{item.rows:,}", format_number(item.a), format_number(item.b), f"{item.p_value:.2g}")
+        for item in found.slices[:MAX_ROWS]
+    ]
+    tried = f"{found.slices_tried} slices were looked at; p after Holm's correction over all of them"
+    none = f"of {found.slices_tried} slices none differs beyond chance" if found.slices_tried else ""
+    return Table("Slices that differ", ("column", "value", "rows", "loss A", "loss B", "p"), rows, tried if rows else none)
 
 
-def _compare_metrics(ours: Scored, theirs: Scored, contract: Contract, config: Config) -> Iterator[MetricPair]:
-    settings, task = config.evaluation, contract.task
-    one, two = compute_metrics(ours, task), compute_metrics(theirs, task)
-    names = [name for name in one if name in two]
-    rounds = settings.bootstrap_rounds or 500
-    drawn, factor = bootstrap(
-        (ours, theirs), [find_metric(name, task) for name in names], rounds, np.random.default_rng(config.random_state)
-    )
-    for place, name in enumerate(names):
-        difference = two[name] - one[name]
-        moved = drawn[1, place] - drawn[0, place]
-        low = high = difference
-        if np.isfinite(moved).any():
-            low, high = interval(moved, difference, factor, confidence=settings.confidence)
-        better = "" if low <= 0 <= high else "b" if (difference > 0) == higher_is_better(name) else "a"
-        yield MetricPair(name=name, a=one[name], b=two[name], difference=difference, low=low, high=high, better=better)
+def _list_changed(found: Differences) -> list[Table]:
+    changed = found.changed
+    if changed is None:
+        return []
+    rows = [(str(item.row + 1), str(item.truth), str(item.a), str(item.b), f"{item.by:+.4g}") for item in changed.shown]
+    more = f"; the {len(rows)} that moved farthest" if changed.rows > len(rows) else ""
+    note = f"{changed.rows:,} rows are answered otherwise{more}"
+    if changed.mended + changed.broken:
+        note += f"; only B is right in {changed.mended:,}, only A in {changed.broken:,} (p {changed.p_value:.2g})"
+    return [Table("Rows that changed sides", ("row", "truth", "A", "B", "moved by"), rows, note)]
 
 
-def lose(scored: Scored) -> Floats:
-    """Return each row's loss: Brier score, or squared error."""
-    if not scored.n_classes:
-        return np.asarray(scored.error**2)
-    if scored.n_classes == 2:
-        return np.asarray((scored.probabilities[:, 1] - scored.truth) ** 2)
-    squares = np.einsum("ij,ij->i", scored.probabilities, scored.probabilities)
-    return np.asarray(squares - 2 * scored.chosen + 1)
+def _list_importance(found: Differences) -> Table:
+    rows = [
+        (pair.name, *("not read" if value is None else format_number(round(value, 6)) for value in (pair.a, pair.b)))
+        for pair in found.importance[:MAX_ROWS]
+    ]
+    name = TITLES.get(found.importance_metric, found.importance_metric)
+    more = f"; {len(found.importance) - MAX_ROWS} more" if len(found.importance) > MAX_ROWS else ""
+    note = f"how much {name} worsens when the column is shuffled{more}" if rows else ""
+    return Table("Importance", ("column", "A", "B"), rows, note)
 
 
-def _compare_slices(ours: Scored, theirs: Scored, features: pd.DataFrame) -> tuple[tuple[SlicePair, ...], int]:
-    """Return the slices in which the mean losses differ beyond chance over all of them, and how many were looked at."""
-    one, two = lose(ours), lose(theirs)
-    found, p_values = [], []
-    for column in features.columns[:MAX_COLUMNS]:
-        names, groups = group_rows(features[column])
-        for index, name in enumerate(names):
-            rows = np.flatnonzero(groups == index)
-            if not LEAST_ROWS <= len(rows) < len(one):
-                continue
-            moved = two[rows] - one[rows]
-            error = moved.std(ddof=1) / np.sqrt(len(rows))
-            p_values.append(2 * float(student.sf(abs(moved.mean()) / error, len(rows) - 1)) if error > 0 else 1.0)
-            means = float(one[rows].mean()), float(two[rows].mean())
-            found.append(SlicePair(column=str(column), value=name, rows=len(rows), a=means[0], b=means[1], p_value=1.0))
-    adjusted = _correct(np.array(p_values))
-    kept = [msgspec.structs.replace(item, p_value=float(p)) for item, p in zip(found, adjusted, strict=True) if p < ERROR]
-    return tuple(sorted(kept, key=lambda item: item.p_value)), len(found)
+def _list_settings(found: Differences) -> Table:
+    rows = [(key, str(a), str(b)) for key, (a, b) in found.settings.items()]
+    return Table("Settings that differ", ("setting", "A", "B"), rows[: 2 * MAX_ROWS])
 
 
-def _correct(p_values: Floats) -> Floats:
-    """Return p-values after Holm's correction (1979)."""
-    order = np.argsort(p_values)
-    steps = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1)) if len(p_values) else p_values
-    adjusted = np.empty_like(p_values)
-    adjusted[order] = np.minimum(steps, 1.0)
-    return adjusted
+def write_page(found: Differences) -> str:
+    """Return the comparison as a page that needs no other file."""
+    style = (files("mlops_project.modeling") / "templates" / "page.css").read_text(encoding="utf-8")
+    parts = [f"<h1>A and B</h1><p class='soft'>A: {_escape(found.a)}<br>B: {_escape(found.b)}</p>"]
+    parts += [f"<p class='warn'>{_escape(note)}</p>" for note in found.notes]
+    for table in list_tables(found):
+        head = "".join(f"<th>{_escape(name)}</th>" for name in table.columns)
+        body = "".join(f"<tr>{''.join(f'<td class=text>{_escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
+        grid = f"<div class='scroll' tabindex='0'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        parts.append(f"<h2>{table.title}</h2>{grid if table.rows else ''}<p class='soft'>{_escape(table.note)}</p>")
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    title = f"<title>{_escape(found.a)} · {_escape(found.b)}</title>"
+    page = f'<html lang="en"><head>{head}{title}<style>{style}</style></head><body><main>{"".join(parts)}</main></body></html>'
+    return f"<!doctype html>\n{page}\n"
 
 
-def _find_changed(ours: Scored, theirs: Scored, contract: Contract, numbers: pd.Index) -> Changed:
-    if not contract.is_classification:
-        values = [np.asarray(scored.predictions.values) for scored in (ours, theirs)]
-        by = values[1] - values[0]
-        order = np.argsort(-np.abs(by), kind="stable")[:MAX_SHOWN]
-        values = [np.asarray(ours.truth), *values]
-        shown = [_show(numbers[row], [part[row] for part in values], by[row]) for row in order.tolist() if by[row]]
-        return Changed(rows=int((by != 0).sum()), mended=0, broken=0, p_value=1.0, shown=tuple(shown))
-    rows = np.flatnonzero(ours.indices != theirs.indices)
-    mended, broken = (int((scored.indices[rows] == scored.truth[rows]).sum()) for scored in (theirs, ours))
-    p_value = float(binomtest(mended, mended + broken).pvalue) if mended + broken else 1.0
-    column = 1 if contract.task == "binary" else None
-    moved = _move(ours, theirs, rows, column)
-    order = np.argsort(-np.abs(moved), kind="stable")[:MAX_SHOWN]
-    labels = [decode_target(part[rows], contract) for part in (np.asarray(ours.truth), ours.indices, theirs.indices)]
-    shown = [_show(numbers[rows[place]], [part[place] for part in labels], moved[place]) for place in order.tolist()]
-    return Changed(rows=len(rows), mended=mended, broken=broken, p_value=p_value, shown=tuple(shown))
-
-
-def _move(ours: Scored, theirs: Scored, rows: npt.NDArray[np.int64], column: int | None) -> Floats:
-    """Return how far the probability moved: of the positive class, of several that of the class that B says."""
-    places = theirs.indices[rows] if column is None else np.full(len(rows), column)
-    one, two = (np.take_along_axis(scored.probabilities[rows], places[:, None], axis=1)[:, 0] for scored in (ours, theirs))
-    return np.asarray(two - one)
-
-
-def _show(row: Any, said: Sequence[Any], by: Any) -> ChangedRow:
-    truth, a, b = (value.item() if hasattr(value, "item") else value for value in said)
-    return ChangedRow(row=int(row), truth=truth, a=a, b=b, by=float(by))
-
-
-def _compare_importance(a: Side, b: Side, config: Config) -> tuple[str, tuple[ColumnPair, ...]]:
-    settings = msgspec.structs.replace(
-        config.evaluation, importance_rows=IMPORTANCE_ROWS, importance_repeats=IMPORTANCE_REPEATS
-    )
-    chosen = msgspec.structs.replace(config, evaluation=settings)
-    found = [compute_importance(side.runtime, side.held_out, side.contract, chosen) for side in (a, b)]
-    tables = [dict(zip(item.names, item.means.tolist(), strict=True)) if item else {} for item in found]
-    names = dict.fromkeys(name for table in tables for name in table)
-    pairs = [ColumnPair(name=name, a=tables[0].get(name), b=tables[1].get(name)) for name in names]
-    pairs.sort(key=lambda pair: -max(pair.a or 0.0, pair.b or 0.0))
-    return (found[0].metric if found[0] else ""), tuple(pairs)
+def _escape(text: str) -> str:
+    return escape(plain(text))
