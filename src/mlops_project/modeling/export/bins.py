@@ -125,7 +125,7 @@ def add_quantiles(graph: Graph, columns: Columns, step: Any) -> Columns:
         down = interpolate(graph, graph.add("Neg", x), -quantiles[::-1], -references[::-1])
         value = graph.add("Mul", graph.constant(0.5), graph.add("Sub", up, down))
         for sign, bound, answer in ((1.0, quantiles[-1], 1.0), (-1.0, quantiles[0], 0.0)):
-            value = graph.add("Where", _at_bound(graph, x, bound, sign, normal), graph.constant(answer), value)
+            value = graph.add("Where", at_bound(graph, x, bound, sign, normal=normal), graph.constant(answer), value)
         if normal:
             value = _normal_quantile(graph, value)
         value = graph.add("Where", graph.add("IsNaN", x), x, value)
@@ -133,7 +133,7 @@ def add_quantiles(graph: Graph, columns: Columns, step: Any) -> Columns:
     return join(parts)
 
 
-def _at_bound(graph: Graph, x: str, bound: float, sign: float, normal: bool) -> str:
+def at_bound(graph: Graph, x: str, bound: float, sign: float, *, normal: bool) -> str:
     """Whether a number counts as one of the two ends; for a normal distribution also if it is a little inside."""
     if not normal:
         return graph.add("Equal", x, graph.constant(bound))
@@ -148,14 +148,14 @@ def _normal_quantile(graph: Graph, share: str) -> str:
     lower = graph.add("Where", upper, graph.add("Sub", one, share), share)
     centred = graph.add("Sub", lower, half)
     square = graph.add("Mul", centred, centred)
-    ratio = graph.add("Div", _polynomial(graph, square, NDTRI_P0), _polynomial(graph, square, NDTRI_Q0))
+    ratio = graph.add("Div", add_polynomial(graph, square, NDTRI_P0), add_polynomial(graph, square, NDTRI_Q0))
     middle = graph.add("Add", centred, graph.add("Mul", centred, graph.add("Mul", square, ratio)))
     middle = graph.add("Mul", middle, graph.constant(ROOT_2PI))
     smallest = graph.add("Max", lower, graph.constant(1e-9))  # beyond, the answer is cut off below
     far = graph.add("Sqrt", graph.add("Mul", graph.constant(-2.0), graph.add("Log", smallest)))
     inverse = graph.add("Div", one, far)
     first = graph.add("Sub", far, graph.add("Div", graph.add("Log", far), far))
-    ratio = graph.add("Div", _polynomial(graph, inverse, NDTRI_P1), _polynomial(graph, inverse, NDTRI_Q1))
+    ratio = graph.add("Div", add_polynomial(graph, inverse, NDTRI_P1), add_polynomial(graph, inverse, NDTRI_Q1))
     tail = graph.add("Sub", first, graph.add("Mul", inverse, ratio))
     tail = graph.add("Where", upper, tail, graph.add("Neg", tail))
     value = graph.add("Where", graph.add("Greater", lower, graph.constant(EXP_M2)), middle, tail)
@@ -163,7 +163,7 @@ def _normal_quantile(graph: Graph, share: str) -> str:
     return graph.add("Min", graph.add("Max", value, graph.constant(low)), graph.constant(high))
 
 
-def _polynomial(graph: Graph, x: str, coefficients: tuple[float, ...]) -> str:
+def add_polynomial(graph: Graph, x: str, coefficients: tuple[float, ...]) -> str:
     """Return a polynomial by Horner's rule, highest power first."""
     value = graph.constant(coefficients[0])
     for coefficient in coefficients[1:]:

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from mlops_project.errors import ExportError
-from mlops_project.modeling.export.bins import interpolate
+from mlops_project.modeling.export.bins import at_bound, interpolate
 from mlops_project.modeling.export.columns import Columns
 from mlops_project.modeling.export.functions import add_function
 from mlops_project.modeling.export.graph import Graph
+from mlops_project.modeling.export.normal import add_normal_share
 from mlops_project.modeling.export.registry import LAST_DIGITS, add_member, meta_estimator
 from mlops_project.modeling.export.scores import Scores
 
@@ -61,10 +62,14 @@ def _invert_largest(graph: Graph, value: str, step: Any) -> str:
 
 
 def _invert_quantiles(graph: Graph, value: str, step: Any) -> str:
-    if step.output_distribution != "uniform":
-        raise ExportError(f"{graph.place}: output_distribution='normal' of the target cannot be turned back; use 'uniform'")
     quantiles = np.asarray(step.quantiles_[:, 0], np.float64)
-    return interpolate(graph, value, np.asarray(step.references_, np.float64), quantiles)
+    if step.output_distribution != "normal":
+        return interpolate(graph, value, np.asarray(step.references_, np.float64), quantiles)
+    share = add_normal_share(graph, value)
+    result = interpolate(graph, share, np.asarray(step.references_, np.float64), quantiles)
+    for sign, bound, end in ((1.0, 1.0, quantiles[-1]), (-1.0, 0.0, quantiles[0])):
+        result = graph.add("Where", at_bound(graph, share, bound, sign, normal=True), graph.constant(end), result)
+    return result
 
 
 def _unscale(graph: Graph, value: str, scale: Any, shift: Any) -> str:

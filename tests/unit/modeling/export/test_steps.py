@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
+from scipy.stats import norm
 from sklearn import (
     calibration,
     cluster,
@@ -41,6 +42,7 @@ from mlops_project.modeling.export import check_parity, export_onnx, functions, 
 from mlops_project.modeling.export import parity as parity_module
 from mlops_project.modeling.export.columns import Columns
 from mlops_project.modeling.export.graph import DOUBLE, Graph
+from mlops_project.modeling.export.normal import add_normal_share
 from mlops_project.modeling.export.registry import BITS, ESTIMATORS, START, TRANSFORMERS, add_transformer
 from mlops_project.onnx_session import import_onnxruntime
 from tests.pipelines import NUMBERS, export_and_compare, make_table, prepared, with_estimator
@@ -175,6 +177,14 @@ def test_transformer_of_numbers_writes_the_same_matrix(name):
         np.testing.assert_array_equal(actual, expected)
     else:  # last digits of the products inside, which are as large as the largest number
         np.testing.assert_allclose(actual, expected, rtol=1e-11, atol=1e-12 * np.nanmax(np.abs(expected)))
+
+
+def test_normal_shares_are_those_of_scipy():
+    numbers = np.concatenate([np.linspace(-9, 9, 4001), np.random.default_rng(0).uniform(-11, 11, 2000), [0.0, -0.0]])[:, None]
+    graph = Graph()
+    graph.add("Identity", add_normal_share(graph, "numbers"), output="value")
+    session = import_onnxruntime().InferenceSession(graph.build({"numbers": (DOUBLE, 1)}, {"value": (DOUBLE, 1)}))
+    np.testing.assert_allclose(session.run(None, {"numbers": numbers})[0], norm.cdf(numbers), rtol=1e-13, atol=0)
 
 
 @pytest.mark.parametrize("degree", [3, (2, 4), (3, 3)])
@@ -362,6 +372,10 @@ REGRESSORS = (
         ),
         "TransformedTargetRegressor quantiles": TransformedTargetRegressor(
             linear_model.Ridge(), transformer=preprocessing.QuantileTransformer(n_quantiles=30)
+        ),
+        "TransformedTargetRegressor normal": TransformedTargetRegressor(
+            linear_model.Ridge(),
+            transformer=preprocessing.QuantileTransformer(n_quantiles=30, output_distribution="normal"),
         ),
         "GridSearchCV": model_selection.GridSearchCV(linear_model.Ridge(), {"alpha": [0.1, 1]}, cv=2),
     }
