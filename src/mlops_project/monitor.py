@@ -18,13 +18,11 @@ import click
 from mlops_project.command import WorkflowCommand, config_options, echo, print_json
 from mlops_project.config import Config
 from mlops_project.errors import MLOpsError
-from mlops_project.formats import PlainFormatter, plain
+from mlops_project.formats import PlainFormatter
 from mlops_project.prediction_log.overdue import Overdue
 from mlops_project.process import listen
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from mlops_project.monitoring.results import Evaluation
 
 CLEANING_SECONDS = 600.0  # at 10,000 rows a second the log grows by about a gigabyte meanwhile
@@ -279,47 +277,6 @@ def find_exit_code(evaluations: Sequence["Evaluation"]) -> int:
     return DRIFT if any(item.alerts for item in evaluations) else QUIET
 
 
-def _print_summary(evaluations: Sequence["Evaluation"], skipped: dict[str, str]) -> None:
-    from rich.console import Console
-
-    from mlops_project.monitoring.report.summary import format_minute, judge
-
-    console = Console(highlight=False)
-    colours = {"quiet": "green", "changed": "yellow", "alert": "red"}
-    for item in evaluations:
-        verdict = judge(item)
-        console.print(f"[{colours[verdict.level]} bold]{_show(item.model)}: {_show(verdict.title)}[/]")
-        _print_indented(console, _show(verdict.text))
-        window = f"{format_minute(item.start)} to {format_minute(item.end)} UTC"
-        console.print(f"  [dim]version {_show(item.version)}, {item.rows:,} predictions, {window}[/]")
-        for feature in [feature for feature in item.drift.features if feature.drifted][:10]:
-            distance = f"distance {feature.jensen_shannon:.3f}, tolerated {feature.threshold:.3f}"
-            _print_indented(console, f"- {_show(feature.name)}: {distance}, {feature.weight:.0%} of the importance")
-    for model, reason in skipped.items():
-        console.print(f"{_show(model)}: not evaluated: {_show(reason)}", soft_wrap=True)
-    if not evaluations and not skipped:
-        console.print(
-            "the prediction log holds no closed segment yet; a segment is closed after prediction_log.segment_seconds"
-        )
-
-
-def _print_indented(console: "Console", text: str) -> None:
-    """Print a text two blanks in; a terminal's lines are folded between words, others are left whole."""
-    from rich.padding import Padding
-
-    if console.is_terminal:
-        console.print(Padding(text, (0, 0, 0, 2)))
-    else:
-        console.print(f"  {text}", soft_wrap=True)
-
-
-def _show(text: str) -> str:
-    """Return text from elsewhere, escaped for rich's markup."""
-    from rich.markup import escape
-
-    return escape(plain(text))
-
-
 def _parse_time(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
     """Read a time such as 90s, 30m, 24h or 7d."""
     if value is None:
@@ -398,7 +355,9 @@ def command(
     if as_json:
         print_json({"evaluations": evaluations, "skipped": skipped}, indent=2)
     else:
-        _print_summary(evaluations, skipped)
+        from mlops_project.monitoring.report.evaluations import print_evaluations
+
+        print_evaluations(evaluations, skipped)
     raise SystemExit(find_exit_code(evaluations))
 
 

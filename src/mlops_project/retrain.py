@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -21,7 +21,7 @@ from mlops_project.command import Step, WorkflowCommand, config_options, echo, s
 from mlops_project.config import Config
 from mlops_project.errors import ConfigError, MLOpsError, TrackingError
 from mlops_project.process import acting_as
-from mlops_project.retraining.attempts import Attempts, Cause, CauseKind, Result, find_folder
+from mlops_project.retraining.attempts import Attempts, Cause, Result, find_folder, name_cause
 
 if TYPE_CHECKING:
     from mlops_project.data_prep import ProductionRows, Split, Table
@@ -106,7 +106,7 @@ def retrain(
         return Retraining("running", f"another retraining of {config.model.name!r} runs on this machine; nothing was done")
     try:
         now = datetime.now(UTC)
-        asked = _name_cause(cause, reason, now)
+        asked = name_cause(cause, reason, now)
         attempts.fail_dead(now, but=asked.key)
         if not any(attempt.cause.key == asked.key for attempt in attempts.read().open):
             attempts.begin(asked, now)
@@ -131,12 +131,6 @@ def retrain(
         return Retraining(done.result, done.text, done.version, done.vetoes)
     finally:
         os.close(lock)
-
-
-def _name_cause(key: str, reason: str, now: datetime) -> Cause:
-    kind = key.partition(":")[0]
-    known: CauseKind = next((item for item in get_args(CauseKind) if item == kind), "manual")
-    return Cause(kind=known, key=key or f"manual:{now.isoformat()}", reason=reason or "asked for by hand")
 
 
 @dataclass(frozen=True)

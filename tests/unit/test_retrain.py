@@ -7,7 +7,7 @@ import pytest
 
 from mlops_project import retrain
 from mlops_project.config import read_config
-from mlops_project.retraining.attempts import Attempts, find_folder
+from mlops_project.retraining.attempts import Attempts, find_folder, name_cause
 
 NOW = datetime(2026, 11, 30, 8, tzinfo=UTC)
 
@@ -23,12 +23,12 @@ def config(tmp_path):
     [("alert:data-drift:1:x", "alert"), ("webhook:7", "webhook"), ("schedule:2026-11-30", "schedule"), ("other:1", "manual")],
 )
 def test_kind_of_a_cause_is_read_from_its_key(key, kind):
-    cause = retrain._name_cause(key, "it drifts", NOW)
+    cause = name_cause(key, "it drifts", NOW)
     assert (cause.kind, cause.key, cause.reason) == (kind, key, "it drifts")
 
 
 def test_two_retrainings_asked_for_by_hand_are_two_causes():
-    first, second = (retrain._name_cause("", "", NOW + timedelta(seconds=number)) for number in range(2))
+    first, second = (name_cause("", "", NOW + timedelta(seconds=number)) for number in range(2))
     assert first.kind == second.kind == "manual"
     assert first.key != second.key
     assert first.reason == "asked for by hand"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mlops_project.bundle import REFERENCE_FILE, Bundle
@@ -18,6 +19,7 @@ from mlops_project.monitoring.alerts import decide_alerts
 from mlops_project.monitoring.domain import SAMPLE_ROWS, RowSample
 from mlops_project.monitoring.drift import compute_drift
 from mlops_project.monitoring.estimate import Estimator
+from mlops_project.monitoring.maturity import explain_immature, find_immature
 from mlops_project.monitoring.order import OrderTest
 from mlops_project.monitoring.past import Judge, collect_past
 from mlops_project.monitoring.performance import compute_performance
@@ -82,7 +84,7 @@ def evaluate_window(
         drift = compute_drift(profile, profiler, config.monitoring, **samples, repeats=repeats, judge=judge, seed=seed)
     if estimator is not None and profiler is not None:
         estimator.shift = Shift(profiler.features)
-    labelled, labels, came = _read_labelled(config, reader, window, bundle)
+    labelled, labels, came, young = _read_labelled(config, reader, window, bundle)
     performance = compute_performance(
         reference,
         bundle.contract,
@@ -93,6 +95,7 @@ def evaluate_window(
         promised=bundle.metadata.uncertainty,
         coverage=labels.coverage,
         delay_seconds=labels.delay_seconds,
+        young=young,
         seed=seed,
     )
     start, losses = window.start.isoformat(), losses or {}
@@ -171,15 +174,20 @@ def _pair_samples(sample: RowSample, bundle: Bundle) -> dict[str, dict[str, Any]
 
 def _read_labelled(
     config: Config, reader: LogReader, window: Window, bundle: Bundle
-) -> tuple[Scored | None, Labels, list[datetime]]:
+) -> tuple[Scored | None, Labels, list[datetime], Reason | None]:
     """Return this version's newest labelled predictions up to the window's end, what is known of their labels, when they came.
 
-    Later ones belong to later windows: a monitor that catches up must not count the same labels for a row of windows.
+    Later ones belong to later windows: a monitor that catches up must not count the same labels for a row of windows. Where
+    labels of one class come later than others, those too young for them are left out, which the last part says.
     """
     table = reader.newest_labelled(window.model, window.version, config.monitoring.label_rows, until=window.end)
     labels = reader.describe_labels(table, window.model, window.version)
     if not table.num_rows:
-        return None, labels, []
-    truth = to_truth(table.column(LABEL), bundle.contract)
+        return None, labels, [], None
+    truth, young = to_truth(table.column(LABEL), bundle.contract), None
     scored = score_rows(to_predictions(table, bundle.contract), truth, bundle.contract)
-    return scored, labels, table.column(LABEL_TIME).to_pylist()
+    predicted, came = (table.column(name).cast("int64").to_numpy() for name in (TIME, LABEL_TIME))
+    found = find_immature(predicted, came, truth, is_classification=bundle.contract.is_classification)
+    if found is not None:
+        scored, young = scored.take(np.flatnonzero(found.is_mature)), explain_immature(found, bundle.contract)
+    return scored, labels, table.column(LABEL_TIME).to_pylist(), young

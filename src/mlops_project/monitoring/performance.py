@@ -37,6 +37,7 @@ def compute_performance(
     promised: Uncertainty | None = None,
     coverage: float | None = None,
     delay_seconds: float | None = None,
+    young: Reason | None = None,
     rounds: int = 500,
     seed: int = 0,
 ) -> Performance:
@@ -63,6 +64,8 @@ def compute_performance(
     coverage, delay_seconds
         Share of labelled predictions in [0, 1] and median seconds to the label, of ``describe_labels``. Labels of few
         predictions that are chosen by their outcome give no live metric.
+    young
+        Which labelled rows were left out because labels of their age are not complete; None if none were.
     rounds
         Resamples behind each live interval, at least 100.
     seed
@@ -109,8 +112,9 @@ def compute_performance(
         label_delay_seconds=delay_seconds,
         lost=any(value.lost for value in live if value.name in judged),
         estimated_lost=any(value.lost for value in estimated if value.name in judged),
-        reason=say(live_reason, estimated_reason),
+        reason=say(live_reason, *([young] if young else []), estimated_reason),
         live_reason=live_reason,
+        young=young,
         estimated_reason=estimated_reason,
     )
 

@@ -107,6 +107,10 @@ ENGLISH: dict[str, str] = {
         "labels come selectively, and say nothing of the model: {seen:percent} of {rows:count} are {label}, the model leads "
         "one to expect {expected:percent} of the same rows, and {coverage:percent} of the predictions have a label"
     ),
+    "labels-young": (
+        "{rows:count} labelled rows younger than {slow_delay:duration} do not count: labels of {slow} take so long, those of "
+        "{quick} {quick_delay:duration}"
+    ),
     "estimated-lost": f"{_VALUE} rows, estimated without labels{_AGAINST} lost",
     "estimated-kept": f"{_VALUE} rows, estimated without labels{_AGAINST} not lost",
     "live-undefined": "these labels, or the held-out ones, do not define {metric:metric}",
@@ -146,6 +150,16 @@ ENGLISH: dict[str, str] = {
     "rows-covered": "Rows come from the range that the held-out rows cover.",
     "rows-covered-classes": "Rows come from the range that the held-out rows cover. Each class is calibrated against the rest.",
 }
+
+
+def format_duration(seconds: float) -> str:
+    """Return a time as people say it."""
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.3g} {name}"
+    return f"{seconds:.3g} s"
+
+
 FORMATS: dict[str, Callable[[Any], str]] = {
     "count": "{:,}".format,
     "figure": format_number,
@@ -154,6 +168,7 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "six": "{:.6g}".format,
     "percent": "{:.0%}".format,
     "tenth": "{:.1%}".format,
+    "duration": format_duration,
 }
 SEPARATORS = {"list": ", ", "clauses": "; "}
 

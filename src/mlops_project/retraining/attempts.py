@@ -18,7 +18,7 @@ import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -56,6 +56,13 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     def program(self) -> str:
         """Who acts, for the audit trail; empty if a person asked for it."""
         return "" if self.kind == "manual" else f"mlops retrain ({self.kind})"
+
+
+def name_cause(key: str, reason: str, now: datetime) -> Cause:
+    """Return the cause that a key stands for; without a key, one of its own: asked for by hand."""
+    kind = key.partition(":")[0]
+    known: CauseKind = next((item for item in get_args(CauseKind) if item == kind), "manual")
+    return Cause(kind=known, key=key or f"manual:{now.isoformat()}", reason=reason or "asked for by hand")
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

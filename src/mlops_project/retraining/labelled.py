@@ -11,6 +11,8 @@ from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.data_prep import ProductionRows, read_production
 from mlops_project.errors import DataError
+from mlops_project.monitoring.maturity import find_immature, name_group
+from mlops_project.monitoring.reasons import format_duration
 from mlops_project.monitoring.results import Evaluation
 from mlops_project.monitoring.selection import NEARLY_ALL
 from mlops_project.prediction_log.layout import LABEL, PREDICTION, PROBABILITY
@@ -115,6 +117,8 @@ def read_labelled(
         )
     rows = read_production(table, truth, champion.contract)
     rows, more = _leave_out_faulty(rows, evaluations or [])
+    rows, young = _leave_out_immature(rows, champion.contract)
+    more += young
     newest, answers = labels.newest.isoformat() if labels.newest else "", None
     if labels.coverage is not None and labels.coverage < NEARLY_ALL and champion.contract.is_classification and len(rows):
         span = (rows.times[0].item().replace(tzinfo=UTC), rows.times[-1].item().replace(tzinfo=UTC) + MICROSECOND)
@@ -144,3 +148,24 @@ def _leave_out_faulty(rows: ProductionRows, evaluations: list[Evaluation]) -> tu
     if not faulty.any() or faulty.all():  # all of them: what fires is told by a veto
         return rows, []
     return rows.take(~faulty), [f"{faulty.sum():,} rows of windows with faulty data are left out"]
+
+
+def _leave_out_immature(rows: ProductionRows, contract: Contract) -> tuple[ProductionRows, list[str]]:
+    """Leave out predictions that are too young for labels of a class that come late, where others come at once."""
+    if not len(rows.witnesses):
+        return rows, []
+    times, came = (
+        values.astype("datetime64[us]").astype(np.int64) for values in (rows.times, rows.witnesses["came"].to_numpy())
+    )
+    if contract.is_classification:
+        truth = rows.target.map({label: code for code, label in enumerate(contract.classes)}).to_numpy()
+    else:
+        truth = rows.target.to_numpy()
+    found = find_immature(times, came, truth, is_classification=contract.is_classification)
+    if found is None:
+        return rows, []
+    slow, quick = (name_group(contract, code) for code in (found.slow, found.quick))
+    return rows.take(found.is_mature), [
+        f"{(~found.is_mature).sum():,} rows younger than {format_duration(found.slow_seconds)} are left out: labels of {slow} "
+        f"take so long, those of {quick} {format_duration(found.quick_seconds)}"
+    ]

@@ -15,7 +15,7 @@ from mlops_project.modeling.evaluation import TITLES as METRIC_TITLES
 from mlops_project.modeling.evaluation import format_number
 from mlops_project.modeling.metrics import higher_is_better
 from mlops_project.monitoring import alerts
-from mlops_project.monitoring.reasons import say
+from mlops_project.monitoring.reasons import format_duration, say
 from mlops_project.monitoring.report.plots import BROAD, WIDTH, Annotation, Line, Point, draw_bins, draw_lines
 from mlops_project.monitoring.report.summary import (
     Verdict,
@@ -23,7 +23,6 @@ from mlops_project.monitoring.report.summary import (
     describe_domain,
     describe_labels,
     find_steps,
-    format_duration,
     format_minute,
     format_p,
     format_percent,

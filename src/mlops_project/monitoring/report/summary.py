@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from mlops_project.monitoring import alerts
-from mlops_project.monitoring.reasons import say
+from mlops_project.monitoring.reasons import format_duration, say
 from mlops_project.monitoring.results import Alert, Drift, Evaluation, Performance
 
 
@@ -124,14 +124,6 @@ def to_sentence(text: str) -> str:
 def format_percent(share: float) -> str:
     """Return a share in [0, 1] as per cent."""
     return f"{share:.1%}" if 0 < share < 0.0995 else f"{share:.0%}"
-
-
-def format_duration(seconds: float) -> str:
-    """Return a time as people say it."""
-    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.3g} {name}"
-    return f"{seconds:.3g} s"
 
 
 def format_p(p_value: float) -> str:

@@ -7,7 +7,8 @@ import streamlit as st
 
 from mlops_project.config import Config
 from mlops_project.errors import TrackingError
-from mlops_project.monitoring.report.summary import format_duration, format_minute, format_percent, to_sentence
+from mlops_project.monitoring.reasons import format_duration
+from mlops_project.monitoring.report.summary import format_minute, format_percent, to_sentence
 from mlops_project.monitoring.results import Alert, Drift, Evaluation, MetricValue, Reason, Source
 from mlops_project.ui.format import LOSSES, escape, format_moment
 from mlops_project.ui.language import Translate, name_metric
