@@ -15,7 +15,7 @@ from sklearn.model_selection import KFold
 
 from mlops_project.findings import Finding
 from mlops_project.modeling.metrics import Truth
-from mlops_project.retraining.evidence import TAIL, Evidence, encode_matrix, measure_errors
+from mlops_project.retraining.evidence import TAIL, Evidence, Surprise, encode_matrix, measure_errors
 from mlops_project.retraining.regions import MAX_REGION, Mask, cut_feature
 from mlops_project.runtime import Floats
 
@@ -24,6 +24,7 @@ MAX_KEY_SHARE = 0.8  # share of the rows that a source or delivery may have and 
 LEAST_EXCESS = 0.15  # contradictions beyond those expected, as a share of a group's labels
 REST_SHARE = 0.15  # of the group's excess, that the others may have
 ERROR = 0.001  # over all groups together
+SPREAD = 0.1  # by how much regions differ in how often the champion errs beyond what its confidence says
 LEAST_NOISE, NOISE_DEVIATIONS = 0.04, 4.0
 FOLDS, MAX_NOISE_ROWS, MAX_TABLE_ROWS = 5, 20_000, 5_000
 
@@ -134,10 +135,7 @@ def _judge(evidence: Evidence, groups: list[Group]) -> list[Excess]:
     found = []
     for group in groups:
         others = float(labelled.excess[group.rest].mean())
-        usual = 0.0
-        if group.held_out.any():  # the champion was worse there from the start
-            known = held_out.excess[group.held_out]
-            usual = max(0.0, float(known.mean() + np.sqrt(held_out.variance[group.held_out].mean() / len(known))))
+        usual = _find_usual(held_out, group.held_out) if group.column else 0.0
         share = float(labelled.excess[group.rows].mean()) - usual
         by_chance = min(1.0, float(labelled.expected[group.rows].mean()) + usual + max(0.0, others))
         n_rows, count = int(group.rows.sum()), int(labelled.contradicts[group.rows].sum())
@@ -145,6 +143,17 @@ def _judge(evidence: Evidence, groups: list[Group]) -> list[Excess]:
         if share >= LEAST_EXCESS and others <= _find_limit(share, evidence) and p_value < ERROR:
             found.append(Excess(group, share, max(0.0, others), p_value))
     return sorted(found, key=lambda item: -item.share * np.sqrt(item.group.rows.sum()))
+
+
+def _find_usual(held_out: Surprise, rows: Mask) -> float:
+    """Return how much more than expected the champion errs in a region from the start: what its held-out rows leave possible.
+
+    Regions differ by about ``SPREAD``, and few rows tell little: the mean of what both say, and its standard deviation above.
+    """
+    n_rows, variance = int(rows.sum()), max(float(held_out.variance.mean()), 1e-6)
+    precision = 1 / SPREAD**2 + n_rows / variance
+    mean = float(held_out.excess[rows].sum()) / variance / precision
+    return max(0.0, mean + 1 / float(np.sqrt(precision)))
 
 
 def _list_witnesses(evidence: Evidence, key: str, title: str) -> Iterator[Group]:
@@ -162,12 +171,16 @@ def _list_witnesses(evidence: Evidence, key: str, title: str) -> Iterator[Group]
 
 
 def _list_regions(evidence: Evidence) -> Iterator[Group]:
+    """Yield small regions, of all labelled rows and of the newest alone: what is turned over step by step shows there."""
     known = evidence.held_out.features
     for name in evidence.contract.names:
         ours, theirs = evidence.rows.features[name].to_numpy(), known[name].to_numpy()
         for title, own, held_out in cut_feature(name, ours, theirs):
-            if MIN_GROUP <= own.sum() <= MAX_REGION * len(own):
-                yield Group(title, name, own, held_out, ~own)
+            if own.sum() > MAX_REGION * len(own):
+                continue
+            for part, looked in ((title, np.ones(len(own), bool)), (f"{title} among the newest rows", evidence.is_judged)):
+                if (own & looked).sum() >= MIN_GROUP:
+                    yield Group(part, name, own & looked, held_out, looked & ~own)
 
 
 def find_noise(evidence: Evidence) -> Iterator[Finding]:

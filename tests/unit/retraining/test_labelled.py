@@ -114,3 +114,26 @@ def test_rows_of_windows_with_faulty_data_are_left_out_and_said(config, tiny_bun
     found = read_labelled(config, tiny_bundle, NOW, Log(["no", "yes"] * 50), [window])
     assert len(found.rows) == 60
     assert found.notes == ("40 rows of windows with faulty data are left out",)
+
+
+def test_rows_too_young_for_labels_that_come_late_are_left_out(config, tiny_bundle):
+    rng = np.random.default_rng(0)
+    hours = np.sort(rng.random(1500) * 100)
+    late = rng.random(1500) < 0.4
+    came = hours + np.where(late, 24.0, 1.0) * rng.gamma(20, 1 / 20, 1500)
+    known = came <= 100
+
+    class Delayed(Log):
+        def newest_labelled(self, *arguments, **options):
+            table = super().newest_labelled(*arguments, **options)
+            for name, values in (("mlops.time", hours), ("mlops.label_time", came)):
+                times = pa.array([NOW + timedelta(hours=hour) for hour in values[known]], pa.timestamp("us", "UTC"))
+                table = table.drop_columns(name) if name in table.column_names else table
+                table = table.append_column(name, times)
+            return table
+
+    found = read_labelled(config, tiny_bundle, NOW, Delayed(["yes" if item else "no" for item in late[known]]))
+    (note,) = found.notes
+    assert "are left out: labels of 'yes' take so long, those of 'no' " in note
+    assert len(found.rows) < 0.75 * known.sum()
+    assert (found.rows.target == "yes").mean() == pytest.approx(0.4, abs=0.05)

@@ -78,6 +78,15 @@ def test_small_region_that_is_turned_over_is_named(region, named):
     assert "somebody says so" in found.sentence
 
 
+def test_small_region_that_is_turned_over_step_by_step_shows_among_the_newest_rows():
+    def change(features, truth, witnesses):
+        late = np.linspace(0, 1, len(truth)) ** 3 > RNG.random(len(truth))
+        return features, flip((features["town"] == "islands") & late, truth), witnesses
+
+    (found,) = contradictions.find_bad_regions(make_evidence(change, n_rows=1600))
+    assert found.seen.startswith("town = 'islands' among the newest rows (")
+
+
 def test_new_rows_of_the_table_that_contradict_alone_are_named():
     features, truth = draw(300, 9)
     new = answer(features, flip(np.arange(300) % 2 == 0, truth))
