@@ -169,7 +169,7 @@ def test_moved_rows_are_drift_of_inputs_and_predictions(log):
 def test_wrong_labels_are_lost_performance_and_no_drift(log):
     log.send(400, NOON, labels="wrong")
     found = log.evaluate()
-    assert [alert.name for alert in found.alerts] == ["performance-loss"]
+    assert [alert.name for alert in found.alerts] == ["performance-loss", "coverage-loss"]
 
 
 def test_only_the_window_counts_for_drift_and_labels_up_to_its_end(log):
@@ -204,7 +204,7 @@ def test_model_without_a_reference_profile_is_judged_by_its_labels_and_the_reaso
     found = log.evaluate(bundle=without_profile(log.bundle, tmp_path / "older"))
     assert "without a reference profile" in found.drift.reason
     assert (found.drift.features, found.drift.drifted) == ((), False)
-    assert [alert.name for alert in found.alerts] == ["performance-loss"]
+    assert [alert.name for alert in found.alerts] == ["performance-loss", "coverage-loss"]
     assert found.performance.estimated == ()
 
 
