@@ -41,7 +41,14 @@ def _find_place(place: str, config: Config) -> str:
     return f"{REGISTRY}{config.model.name}/{place}" if place.isdigit() else f"{REGISTRY}{config.model.name}@{place}"
 
 
-@click.command(cls=WorkflowCommand, name="compare")
+@click.command(
+    cls=WorkflowCommand,
+    name="compare",
+    examples=(
+        "mlops compare champion challenger churn.yaml --html compared.html",
+        "mlops compare artifacts/churn models:/churn/3 churn.yaml --json",
+    ),
+)
 @click.argument("a")
 @click.argument("b")
 @config_options
