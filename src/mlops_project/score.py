@@ -133,6 +133,7 @@ def _find_places(places: tuple[str, ...], output: str | None) -> tuple[str, str,
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Where they are.")
 @click.option("--address", metavar="HOST:PORT", help="Of a Ray cluster; default RAY_ADDRESS, else one of this machine alone.")
 @click.option("--log", "logged", is_flag=True, help="Log the rows for the monitor, and write their prediction ids.")
+@click.option("--uncertainty", is_flag=True, help="Add the set or interval of each row, and whether a person should decide.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting. May be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def command(
@@ -147,6 +148,7 @@ def command(
     engine: Literal["local", "ray"],
     address: str | None,
     logged: bool,
+    uncertainty: bool,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -172,6 +174,7 @@ def command(
             logged=logged,
             query=query,
             table=table,
+            uncertainty=uncertainty,
             progress=progress,
         )
     if as_json:
@@ -194,6 +197,7 @@ def score(
     logged: bool = False,
     query: str | None = None,
     table: str | None = None,
+    uncertainty: bool = False,
     progress: "Callable[[Progress], None]" = lambda _: None,
 ) -> "Finished":
     """Score a table and write its rows with the predictions; parameters as the command's.
@@ -221,6 +225,7 @@ def score(
             log_folder,
             query,
             table,
+            uncertainty,
         )
         return score_table(source, output, bundle, options, progress)
 

@@ -94,3 +94,9 @@ def test_processes_that_score_load_no_pandas_mlflow_or_scikit_learn():
     code = "import sys, mlops_project.scoring.workers; print({'pandas', 'mlflow', 'sklearn', 'scipy'} & sys.modules.keys())"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout == "set()\n"
+
+
+def test_uncertainty_of_a_model_that_does_not_say_it_is_refused(run, table):
+    result = run(table, "out.csv", "--uncertainty")
+    assert result.exit_code == 2
+    assert "--uncertainty: tiny does not say how sure it is" in result.stderr

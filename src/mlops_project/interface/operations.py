@@ -154,6 +154,7 @@ def score(
     log: bool = False,
     query: str | None = None,
     table: str | None = None,
+    uncertainty: bool = False,
     config: Source = None,
     **settings: Any,
 ) -> "Finished":
@@ -179,6 +180,7 @@ def score(
         logged=log,
         query=query,
         table=table,
+        uncertainty=uncertainty,
     )
 
 

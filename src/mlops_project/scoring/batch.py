@@ -20,10 +20,10 @@ from mlops_project.errors import ConfigError, DataError
 from mlops_project.prediction_log.ids import load_key
 from mlops_project.proof import find_loading
 from mlops_project.scoring.forms import read_settings
-from mlops_project.scoring.inputs import Inputs, find_inputs
+from mlops_project.scoring.inputs import Inputs, Wanted, find_inputs
 from mlops_project.scoring.log_segments import LogSettings, holding_windows, remove_unfinished
 from mlops_project.scoring.outputs import Outcome, Output, check_output, find_output, locate, write_output
-from mlops_project.scoring.parts import ID_COLUMN, Task
+from mlops_project.scoring.parts import ID_COLUMN, Task, list_sureness
 from mlops_project.scoring.snapshot import take_snapshot
 from mlops_project.scoring.stores import Note, ObjectStore
 from mlops_project.scoring.table_output import check_table
@@ -31,6 +31,7 @@ from mlops_project.scoring.units import Unit
 from mlops_project.scoring.work import DIGEST_LENGTH, WorkFolder, build_key, open_work
 from mlops_project.scoring.workers import score_units
 from mlops_project.tables.databases import describe_address, is_database
+from mlops_project.uncertainty import Uncertainty
 from mlops_project.wire.columns import Rules
 
 # As the server's `/predict` with files: what loses nothing is converted, and a gap where training had none is refused.
@@ -85,6 +86,8 @@ class Options:
         SQL whose rows are scored; the source is the database's SQLAlchemy URL then.
     table
         Where the output goes in a database; the target is its SQLAlchemy URL then.
+    uncertainty
+        Whether the output says how sure the model is of each row.
     """
 
     keep: tuple[str, ...] | None = None
@@ -97,6 +100,7 @@ class Options:
     log_folder: Path | None = None
     query: str | None = None
     table: str | None = None
+    uncertainty: bool = False
 
 
 @dataclass(frozen=True)
@@ -197,7 +201,10 @@ def _score(
 def _plan(source: str, output: Output, bundle: Bundle, options: Options, query: str) -> tuple[Inputs, Task, str]:
     """Return the rows to score, how, and the key of this work: everything that the output's bytes follow from."""
     settings = read_settings(bundle.metadata.config)
-    inputs = find_inputs(source, bundle.contract, RULES, output.format, options.keep, options.storage_options, settings)
+    known = _find_uncertainty(bundle) if options.uncertainty else None
+    fields = [] if known is None else list_sureness(bundle.contract)
+    wanted = Wanted(options.keep, tuple(name for name, _ in fields))
+    inputs = find_inputs(source, bundle.contract, RULES, output.format, wanted, options.storage_options, settings)
     inputs = replace(inputs, source=query, query=query) if query else inputs
     check_output(output, source, inputs.files)
     version = options.version or bundle.version
@@ -209,8 +216,10 @@ def _plan(source: str, output: Output, bundle: Bundle, options: Options, query: 
         kind=output.kind,
         on_bad_rows=options.on_bad_rows,
         log=str(options.log_folder or ""),
+        **({"uncertainty": True} if known is not None else {}),  # the key of others is as it was
     )
-    schema = inputs.schema if options.log_folder is None else inputs.schema.append(pa.field(ID_COLUMN, pa.string()))
+    schema = pa.schema([*inputs.schema, *fields])
+    schema = schema if options.log_folder is None else schema.append(pa.field(ID_COLUMN, pa.string()))
     if output.table:
         check_table(output.url, output.table, schema)
     task = Task(
@@ -223,8 +232,19 @@ def _plan(source: str, output: Output, bundle: Bundle, options: Options, query: 
         schema,
         options.on_bad_rows,
         python=find_loading(bundle),
+        uncertainty=known,
     )
     return inputs, task, key
+
+
+def _find_uncertainty(bundle: Bundle) -> Uncertainty:
+    known = bundle.metadata.uncertainty
+    if known is None:
+        raise ConfigError(
+            f"--uncertainty: {bundle.metadata.name} does not say how sure it is: it was trained without uncertainty.coverage, "
+            "by an earlier version, or with too few held-out rows; train it again"
+        )
+    return known
 
 
 def find_store(output: Output, options: Options) -> ObjectStore | None:

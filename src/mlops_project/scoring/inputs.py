@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import fsspec
@@ -120,12 +120,27 @@ def _join_groups(sizes: list[int]) -> Iterator[tuple[tuple[int, ...], int]]:
         yield tuple(groups), rows
 
 
+class Wanted(NamedTuple):
+    """Columns of the output, beside the answers.
+
+    Attributes
+    ----------
+    keep
+        Of the input; None for all.
+    added
+        Names of those that scoring adds because it is asked to.
+    """
+
+    keep: tuple[str, ...] | None = None
+    added: tuple[str, ...] = ()
+
+
 def find_inputs(
     source: str,
     contract: Contract,
     rules: Rules,
     form: Format,
-    keep: tuple[str, ...] | None,
+    wanted: Wanted,
     options: Mapping[str, Any],
     settings: LayoutSettings,
 ) -> Inputs:
@@ -139,8 +154,8 @@ def find_inputs(
         The model's inputs, and how strictly they are read.
     form
         Of the output.
-    keep
-        Columns to keep; None for all.
+    wanted
+        Columns of the output.
     options
         For the fsspec file system.
     settings
@@ -166,9 +181,9 @@ def find_inputs(
     files = tuple(item if is_local else system.unstrip_protocol(item) for item in paths)
     reader = RowReader(contract, rules)
     if find_kind(files[0]) == "Parquet":
-        table, schema, rows = _look_at_parquet(files, reader, form, keep, options)
+        table, schema, rows = _look_at_parquet(files, reader, form, wanted, options)
         return Inputs(shown, files, identity, table, schema, None, size, rows)
-    table, schema, csv_form = _look_at_csv(files, reader, form, keep, options, settings)
+    table, schema, csv_form = _look_at_csv(files, reader, form, wanted, options, settings)
     return Inputs(shown, files, identity, table, schema, csv_form, size, None, settings.member)
 
 
@@ -202,7 +217,7 @@ def _identify(system: Any, path: str) -> str:
 
 
 def _look_at_parquet(
-    files: tuple[str, ...], reader: RowReader, form: Format, keep: tuple[str, ...] | None, options: Mapping[str, Any]
+    files: tuple[str, ...], reader: RowReader, form: Format, wanted: Wanted, options: Mapping[str, Any]
 ) -> tuple[Table, pa.Schema, int]:
     first, rows, kept = pa.schema([]), 0, tuple[str, ...]()
     names: tuple[str, ...] = ()
@@ -215,7 +230,7 @@ def _look_at_parquet(
         if not place:
             first, names = schema, tuple(schema.names)
             _check_columns(names, reader, file)
-            kept = _choose_kept(names, keep, reader.contract)
+            kept = _choose_kept(names, wanted, reader.contract)
             _check_flat(first, kept, form, file)
         _check_same(names, tuple(schema.names), files[0], file)
         for name in kept:
@@ -257,7 +272,7 @@ def _look_at_csv(
     files: tuple[str, ...],
     reader: RowReader,
     form: Format,
-    keep: tuple[str, ...] | None,
+    wanted: Wanted,
     options: Mapping[str, Any],
     settings: LayoutSettings,
 ) -> tuple[Table, pa.Schema, TextFormat]:
@@ -282,7 +297,7 @@ def _look_at_csv(
         if not place:
             names = own
             _check_columns(names, reader, file)
-            kept = _choose_kept(names, keep, reader.contract)
+            kept = _choose_kept(names, wanted, reader.contract)
         _check_same(names, own, files[0], file, in_order=True)
     fields = [(name, find_csv_type(name, reader.contract, reader, form)) for name in kept]
     table = Table("csv", names, kept, found.separator, found.decimal, found.thousands, dict(options))
@@ -317,8 +332,8 @@ def _check_columns(names: tuple[str, ...], reader: RowReader, file: str) -> None
         raise DataError(f"{file}: {len(absent)} of the model's {len(reader.names)} columns are missing: {shown}{more}")
 
 
-def _choose_kept(names: tuple[str, ...], keep: tuple[str, ...] | None, contract: Contract) -> tuple[str, ...]:
-    added = [*(name for name, _ in list_results(contract)), ID_COLUMN]
+def _choose_kept(names: tuple[str, ...], wanted: Wanted, contract: Contract) -> tuple[str, ...]:
+    keep, added = wanted.keep, [*(name for name, _ in list_results(contract)), ID_COLUMN, *wanted.added]
     if keep is None:  # results of an earlier run are replaced
         return tuple(name for name in names if name and name not in added)
     for name in keep:

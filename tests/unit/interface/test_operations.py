@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 import mlops_project as mlops
-from mlops_project.errors import BundleError, ContractError, DataError, TrackingError
+from mlops_project.errors import BundleError, ConfigError, ContractError, DataError, TrackingError
 from tests.unit.interface.conftest import build_table
 
 
@@ -82,3 +82,19 @@ def test_bundle_without_reference_rows_explains_nothing(project, tmp_path, peopl
     bare = mlops.train(folder, paths__exported_model_dir=tmp_path / "bare", export__reference_rows=0)
     with pytest.raises(BundleError, match="keeps no reference rows"):
         mlops.load(bare.bundle).explain(people)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_scored_rows_say_how_sure_the_model_is_where_that_is_asked_for(model, people, tmp_path, monkeypatch, ending):
+    monkeypatch.chdir(tmp_path)
+    source, out = tmp_path / "in.parquet", tmp_path / f"out.{ending}"
+    people.assign(abstain="mine").to_parquet(source, index=False)
+    read = pd.read_csv if ending == "csv" else pd.read_parquet
+    mlops.score(source, out, model.bundle, processes=1)
+    assert (read(out)["abstain"] == "mine").all()
+    mlops.score(source, out, model.bundle, processes=1, uncertainty=True)
+    scored, members = read(out), model.predict_set(people)
+    assert scored["abstain"].tolist() == model.abstains(people).tolist()
+    assert scored[["possible no", "possible yes"]].to_numpy().tolist() == members.to_numpy().tolist()
+    with pytest.raises(ConfigError, match="'abstain' is the name of a column that scoring adds"):
+        mlops.score(source, out, model.bundle, processes=1, uncertainty=True, keep=("abstain",))
