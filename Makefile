@@ -251,6 +251,10 @@ bench-estimators: $(VENV)/.dev ## Size and microseconds per row of every estimat
 bench-serve: $(VENV)/.dev ## Requests per second, latency, start and memory against other servers
 	$(BIN)/python benchmarks/serve.py $(BENCH)
 
+.PHONY: bench-grpc
+bench-grpc: $(VENV)/.dev ## Single rows over gRPC: ours, MLServer's, KServe's
+	$(BIN)/python benchmarks/rpc.py $(BENCH)
+
 .PHONY: bench-trees
 bench-trees: $(VENV)/.dev native ## Tree ensembles on one thread: ours, ONNX Runtime, treelite, lleaves, oneDAL; BENCH='--only lightgbm'
 	$(BIN)/python -m benchmarks.trees $(BENCH)

@@ -21,7 +21,7 @@ if __name__ == "__main__":
     server = {
         "host": "127.0.0.1",
         "http_port": int(sys.argv[2]),
-        "grpc_port": find_free_port(),
+        "grpc_port": int(os.environ.get("GRPC_PORT", "0")) or find_free_port(),
         "metrics_port": find_free_port(),
         "parallel_workers": 0,
         "debug": False,

@@ -140,6 +140,11 @@ def read_time_ms(base: str) -> int:
     return int.from_bytes(raw[:6], "big")
 
 
+def read_logged(base: str) -> bool:
+    """Return whether a prediction with this id, unchecked, was picked for the log when the id was given out."""
+    return bool(bytes.fromhex(base)[ID_BYTES - SIGNATURE_BYTES - 1] & LOGGED)
+
+
 def _from_hex(text: str) -> bytes:
     try:
         return bytes.fromhex(text) if text.isascii() and text == text.strip() else b""

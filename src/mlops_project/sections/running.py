@@ -164,11 +164,27 @@ class ServingConfig(Section, frozen=True, dict=True):
     keys_file: Annotated[
         str | None,
         Meta(
-            description="File with lines of `role:key` or `role+role:key` (`predict`, `label`, `admin`); `label@name:key` "
-            "names the source of its labels, `label@name/600:key` lets it send 600 labels a minute. `SERVE_API_KEYS` holds the "
-            "same, comma-separated."
+            description="File with lines of `role:key` or `role+role:key` (`predict`, `label`, `admin`; `predict+brief` for "
+            "callers that are not to see columns); `label@name:key` names the source of its labels, `label@name/600:key` lets "
+            "it send 600 labels a minute. `SERVE_API_KEYS` holds the same, comma-separated."
         ),
     ] = None
+    errors: Annotated[
+        Literal["full", "brief"],
+        Meta(
+            description="What callers without an `admin` key are told of a request that does not fit: column and row, or how "
+            "many problems and in which rows. `brief` shows them the model's columns nowhere else either."
+        ),
+    ] = "full"
+    idempotency_keys: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=2**24,
+            description="How many `Idempotency-Key`s the workers remember, 64 bytes each; the oldest give way. 0: the header "
+            "is ignored.",
+        ),
+    ] = 65_536
     labels_per_minute: Annotated[
         float,
         Meta(ge=0, description="Labels that a key without a limit of its own may send in a minute; 0: any number."),

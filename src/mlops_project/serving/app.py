@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from mlops_project.errors import MLOpsError
+from mlops_project.serving.answer import Answer
 from mlops_project.serving.bodies import Disconnected, Receive, decompress, find_coding, read_body
-from mlops_project.serving.dataplane import Answer
 from mlops_project.serving.endpoints import Call
 from mlops_project.serving.refusals import OVERLOAD
 from mlops_project.serving.replies import Reply, check_request_id, new_request_id, reply_answer, reply_error, reply_fault
@@ -79,7 +79,7 @@ class App:
         except MLOpsError as error:
             self.service.count_refusal(error)
             request_id = request_id or new_request_id()
-            reply = reply_error(error, route.wire, request_id)
+            reply = reply_error(self.service.show(error, headers), route.wire, request_id)
         except Exception:
             request_id = request_id or new_request_id()
             logger.exception("request %s failed", request_id.decode())
@@ -105,6 +105,8 @@ class App:
         model = self.service.admit(route, headers, arguments)
         body = await self._read_body(route, headers, scope, receive)
         question = Question(route.wire or "native", body, self._hint(route.wire, headers, len(body)))
+        if b"idempotency-key" in headers:
+            question = self.service.add_key(question, route, headers)
         return await self.service.answer(model, question)
 
     def _hint(self, wire: Wire | None, headers: dict[bytes, bytes], length: int) -> Any:

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 from mlops_project.errors import ContractError
 from mlops_project.prediction_log.ids import KEY_VARIABLE, IdIssuer, keep_key, load_key
@@ -16,11 +16,13 @@ from mlops_project.prediction_log.writer import Change, LogWriter
 from mlops_project.python_engine.process import SlowWorkerError, WorkerError
 from mlops_project.runtime import Predictions
 from mlops_project.serving import metrics as names
+from mlops_project.serving.answer import Answer
 from mlops_project.serving.counters import Key
 from mlops_project.serving.errors import RefusedError
 from mlops_project.serving.metrics import ServerMetrics
 from mlops_project.serving.model import ServedModel
 from mlops_project.serving.models import LoadedModels
+from mlops_project.serving.repeats import Claim, Repeats
 from mlops_project.serving.settings import Settings
 from mlops_project.serving.wires import READ, TAKE, WRITE, Question, Wire, Write
 
@@ -29,35 +31,6 @@ MAX_ROWS_TOGETHER = 64  # larger requests are not faster when they share a run o
 RETENTION_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
-
-
-class Answer(NamedTuple):
-    """What is sent back.
-
-    Attributes
-    ----------
-    id
-        Prediction id.
-    model
-        The model that answered.
-    body, header_length
-        Raw bytes; the length of their JSON part if binary tensors follow.
-    n_rows, indices
-        How many rows, and the predicted classes.
-    seconds
-        How long it took.
-    logged
-        Whether sampling picked it for the log.
-    """
-
-    id: str
-    model: ServedModel
-    body: bytes
-    header_length: int | None
-    n_rows: int
-    indices: list[int] | None
-    seconds: float
-    logged: bool
 
 
 class DataPlane:
@@ -91,6 +64,7 @@ class DataPlane:
         if self.log is not None:
             self._count_changes(self.log)
         self.ids = IdIssuer(self._load_key())
+        self.repeats = Repeats(settings, self.ids)
 
     def _load_key(self) -> bytes:
         try:
@@ -109,7 +83,7 @@ class DataPlane:
             If the request is malformed, or its rows do not fit the model, or it is too large.
         """
         started = time.perf_counter()
-        challenger = self._choose_canary(champion)
+        challenger = self._choose_canary(champion, question)
         if challenger is not None:
             try:
                 return self._answer(challenger, question, started)
@@ -164,7 +138,10 @@ class DataPlane:
                     results[position] = self._try_answer(model, question)
                     continue
                 own = predictions if len(entries) == 1 else predictions.take(start, end)
-                results[position] = self._finish(model, len(rows), own, self._write[wire](model, own), started)
+                try:
+                    results[position] = self._finish(model, question, len(rows), own, self._write[wire](model, own), started)
+                except RefusedError as error:  # the key of a request that came again
+                    results[position] = error
         return results
 
     def _run_together(self, model: ServedModel, wire: Wire, rows: list[Any]) -> Predictions | None:
@@ -187,13 +164,15 @@ class DataPlane:
     def record_all(self, asked: "Sequence[tuple[ServedModel, Question]]", results: "list[Answer | Exception | None]") -> None:
         """Log and count answers, in the server's own thread; one that had to be logged and could not be becomes an error."""
         answers = [(position, item) for position, item in enumerate(results) if isinstance(item, Answer)]
-        logged = answers if self._sample >= 1 else [(position, answer) for position, answer in answers if answer.logged]
+        logged = [(position, answer) for position, answer in answers if answer.logged]
         written = self._append_all([(asked[position][1], answer, _role(answer)) for position, answer in logged])
         for (position, _), whole in zip(logged, written, strict=True):
             if not whole and self.settings.log.on_failure == "refuse":
                 results[position] = _unlogged()
         for position, answer in answers:
-            if results[position] is answer:
+            if answer.claim is not None:
+                self._settle(answer.claim, answered=results[position] is answer)
+            if results[position] is answer and not answer.repeated:
                 answer.model.metrics.count(answer.n_rows, answer.indices, answer.seconds)
 
     def asks_process(self, champion: ServedModel) -> bool:
@@ -203,23 +182,43 @@ class DataPlane:
         challenger = self.models.challengers.get(champion.name)
         return challenger is not None and challenger.runtime.is_remote
 
-    def _choose_canary(self, champion: ServedModel) -> ServedModel | None:
-        """Return the challenger for its share of requests in canary mode."""
-        if self._canary and self._random.random() < self.settings.serving.challenger_share:
+    def _choose_canary(self, champion: ServedModel, question: Question) -> ServedModel | None:
+        """Return the challenger for its share of requests in canary mode; for one that comes again the same each time."""
+        if not self._canary:
+            return None
+        drawn = self._random.random() if question.key is None else int.from_bytes(question.key[:6], "big") / 2**48
+        if drawn < self.settings.serving.challenger_share:
             return self.models.challengers.get(champion.name)
         return None
 
     def _answer(self, model: ServedModel, question: Question, started: float) -> Answer:
         rows, write = self._read[question.wire](model, question)
         predictions = model.runtime.run(*rows, rows.threshold)
-        return self._finish(model, len(rows.numbers), predictions, partial(write, predictions), started)
+        return self._finish(model, question, len(rows.numbers), predictions, partial(write, predictions), started)
 
-    def _finish(self, model: ServedModel, n_rows: int, predictions: Predictions, write: "Write", started: float) -> Answer:
+    def _finish(
+        self, model: ServedModel, question: Question, n_rows: int, predictions: Predictions, write: "Write", started: float
+    ) -> Answer:
         indices = None if predictions.indices is None else predictions.indices.tolist()
-        logged = self._sample >= 1 or self._random.random() < self._sample
-        prediction_id = self.ids.issue(n_rows, logged=logged)
+        logged, claim = self._sample >= 1 or self._random.random() < self._sample, None
+        if question.key is None:
+            prediction_id = self.ids.issue(n_rows, logged=logged)
+        else:
+            claim = self.repeats.claim(question, f"{model.name}/{model.version}", n_rows, logged=logged)
+            prediction_id, logged = claim.id, claim.logged
         body, header_length = write(prediction_id)
-        return Answer(prediction_id, model, body, header_length, n_rows, indices, time.perf_counter() - started, logged)
+        return Answer(prediction_id, model, body, header_length, n_rows, indices, time.perf_counter() - started, logged, claim)
+
+    def forget(self, answer: Answer) -> None:
+        """Let go of an answer that nobody waits for any more: the same request then begins anew."""
+        if answer.claim is not None:
+            self._settle(answer.claim, answered=False)
+
+    def _settle(self, claim: Claim, *, answered: bool) -> None:
+        if claim.repeated:
+            self.metrics.add(names.REPEATED)
+        else:
+            self.repeats.settle(claim, answered=answered)
 
     def record(self, question: Question, answer: Answer) -> None:
         """Log and count an answer, before it leaves. Only in the server's own thread.
@@ -232,8 +231,13 @@ class DataPlane:
         if answer.logged:
             (whole,) = self._append_all([(question, answer, _role(answer))])
             if not whole and self.settings.log.on_failure == "refuse":
+                if answer.claim is not None:
+                    self._settle(answer.claim, answered=False)
                 raise _unlogged()
-        answer.model.metrics.count(answer.n_rows, answer.indices, answer.seconds)
+        if answer.claim is not None:
+            self._settle(answer.claim, answered=True)
+        if not answer.repeated:
+            answer.model.metrics.count(answer.n_rows, answer.indices, answer.seconds)
 
     def _append_all(self, entries: "list[tuple[Question, Answer, str]]") -> list[bool]:
         """Write records; return which could be written."""
@@ -281,7 +285,7 @@ class DataPlane:
     def shadow(self, challenger: ServedModel, question: Question) -> Answer | None:
         """Let the challenger answer; None if it cannot. May run in any thread."""
         try:
-            return self._answer(challenger, question, time.perf_counter())
+            return self._answer(challenger, question._replace(key=None), time.perf_counter())
         except ContractError as error:
             logger.warning(
                 "%s: challenger version %s cannot answer: %s", challenger.name, challenger.version, type(error).__name__
@@ -370,6 +374,7 @@ class DataPlane:
 
     def close(self) -> None:
         """Close the log."""
+        self.repeats.close()
         if self.log is not None:
             self.log.close()
             self._count_changes(self.log)

@@ -215,7 +215,7 @@ def v2_model_ready(call: Call) -> Reply:
 
 def openapi(call: Call) -> Reply:
     """Describe the API: of the loaded model to whoever may ask it, else what all models have in common."""
-    whole = bool(call.caller.roles & {"predict", "admin"})
+    whole = bool(call.caller.roles & {"predict", "admin"}) and not call.service.hides_columns(call.caller)
     return Reply(200, JSON, call.service.api.find(whole=whole, prefix=call.prefix), PRIVATE)
 
 

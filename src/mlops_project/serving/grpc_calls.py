@@ -12,7 +12,7 @@ import grpc
 from mlops_project import __version__
 from mlops_project.errors import MLOpsError
 from mlops_project.serving import metrics as names
-from mlops_project.serving.dataplane import Answer
+from mlops_project.serving.answer import Answer
 from mlops_project.serving.endpoints import SERVER_NAME
 from mlops_project.serving.errors import INTERNAL, RefusedError, find_status
 from mlops_project.serving.model import NotReadyError, ServedModel
@@ -32,18 +32,20 @@ SERVICE = "inference.GRPCInferenceService"
 METHOD = "gRPC"  # stands in metrics and logs where HTTP has its method
 SMALL_MESSAGE_BYTES = 32 * 1024  # larger ones are read and answered in a thread, so that small ones need not wait for them
 RETRY_MILLISECONDS = "1000"
-READ_METADATA = frozenset(("authorization", "x-request-id", "traceparent"))
+READ_METADATA = frozenset(("authorization", "x-request-id", "traceparent", "idempotency-key", "x-forwarded-for"))
 CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
     403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
     408: grpc.StatusCode.DEADLINE_EXCEEDED,
+    409: grpc.StatusCode.ABORTED,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
+INFER = Route(METHOD, f"/{SERVICE}/ModelInfer", wire="open_inference")
 OF_CLIENT_GONE = 499  # as nginx counts it
 REFUSED = {
     "ModelStreamInfer": "this server does not stream; send ModelInfer for each request",
@@ -107,7 +109,8 @@ class InferenceCalls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has 
         return known
 
     def _wrap(self, name: str, handler: Handler, roles: Any) -> Callable[[bytes, Any], Awaitable[bytes]]:
-        route = Route(METHOD, f"/{SERVICE}/{name}", wire="open_inference", roles=roles)
+        shown = name == "ModelMetadata"
+        route = Route(METHOD, f"/{SERVICE}/{name}", wire="open_inference", roles=roles, shows_columns=shown)
 
         async def answer(message: bytes, context: Any) -> bytes:
             started = time.perf_counter()
@@ -123,7 +126,7 @@ class InferenceCalls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has 
                 raise
             except Exception as error:  # noqa: BLE001 - told to the client, or logged
                 request_id = request_id or new_request_id()
-                status, code, sentence = self._explain(error, request_id)
+                status, code, sentence = self._explain(error, request_id, headers)
                 self._count(route, status, code, request_id, started, headers, context)
                 await context.abort(code, sentence, _describe_reply(status, request_id))
                 raise AssertionError("abort raises") from None
@@ -134,12 +137,13 @@ class InferenceCalls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has 
 
         return answer
 
-    def _explain(self, error: Exception, request_id: bytes) -> tuple[int, Any, str]:
+    def _explain(self, error: Exception, request_id: bytes, headers: dict[bytes, bytes]) -> tuple[int, Any, str]:
         """Return status, code and sentence of an error; those of HTTP's answer."""
         if isinstance(error, MLOpsError):
             self._service.count_refusal(error)
             status = find_status(error)
-            return status, CODES.get(status, grpc.StatusCode.INVALID_ARGUMENT), str(error)
+            sentence = str(self._service.show(error, headers))
+            return status, CODES.get(status, grpc.StatusCode.INVALID_ARGUMENT), sentence
         logger.error("request %s failed", request_id.decode(), exc_info=error)
         return 500, grpc.StatusCode.INTERNAL, f"{INTERNAL} ({request_id.decode()})"
 
@@ -183,7 +187,10 @@ class InferenceCalls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has 
             else:
                 asked = await self._service.in_thread(messages.read_infer, call.message, self._limits)
             model = self._find(asked.model, asked.version)
-            answer = await self._service.answer(model, Question("open_inference", asked.body, asked.header_length))
+            question = Question("open_inference", asked.body, asked.header_length)
+            if b"idempotency-key" in call.headers:
+                question = self._service.add_key(question, INFER, call.headers)
+            answer = await self._service.answer(model, question)
         finally:
             admission.n_working -= 1
         message = messages.write_infer(answer.body, answer.header_length or 0, answer.id, raw=asked.raw)
@@ -217,7 +224,8 @@ def _describe_reply(status: int, request_id: bytes, answer: Answer | None = None
     trailers = [("x-request-id", request_id.decode())]
     if answer is not None:
         trailers += [("x-prediction-id", answer.id), ("x-model-version", answer.model.version)]
-    if status in (429, 503):
+        trailers += [("idempotency-replayed", "true")] if answer.repeated else []
+    if status in (409, 429, 503):
         trailers.append(("grpc-retry-pushback-ms", RETRY_MILLISECONDS))
     return tuple(trailers)
 

@@ -52,6 +52,8 @@ LOG_UNREAD_DELETED = Metric("mlops_prediction_log_unread_deleted_total", "counte
                             "Segments that were deleted before a monitor had read them.")
 CLOCK = Metric("mlops_clock_timestamp_seconds", "latest", (), "What the server's clock says; seconds since 1970.")
 LABELS = Metric("mlops_feedback_labels_total", "counter", (), "Labels received at /feedback.")
+REPEATED = Metric("mlops_repeated_requests_total", "counter", (),
+                  "Requests that came again under the same Idempotency-Key; neither logged nor counted as predictions again.")
 SHADOW_DROPPED = Metric("mlops_shadow_dropped_total", "counter", ("model",), "Requests that the busy challenger left out.")
 # fmt: on
 METRICS = (
@@ -69,7 +71,7 @@ METRICS = (
         MODEL_INFO,
     ),
     *(LOADED_AT, RELOADS, RELOAD_AT, RELOAD_FAILED, LOG_RECORDS, LOG_BYTES, LOG_LOST, LABELS, SHADOW_DROPPED),
-    *(LOG_CHANGES, LOG_UNREAD, LOG_OVERDUE, LOG_MAX, LOG_UNREAD_DELETED, CLOCK, VERSION_REFUSED, SYNC_AT),
+    *(LOG_CHANGES, LOG_UNREAD, LOG_OVERDUE, LOG_MAX, LOG_UNREAD_DELETED, CLOCK, VERSION_REFUSED, SYNC_AT, REPEATED),
 )
 
 
@@ -128,7 +130,7 @@ class ServerMetrics:
         self.counters = Counters(folder)
         self.values = self.counters.values
         self._routes: dict[tuple[str, str], tuple[Histogram, dict[int, int]]] = {}
-        for metric in (IN_FLIGHT, CONNECTIONS, LOG_RECORDS, LOG_BYTES, LOG_LOST, LOG_UNREAD_DELETED, LABELS):
+        for metric in (IN_FLIGHT, CONNECTIONS, LOG_RECORDS, LOG_BYTES, LOG_LOST, LOG_UNREAD_DELETED, LABELS, REPEATED):
             self.counters.slot(Key(metric.name, ()))
 
     def count_request(self, method: str, path: str, status: int, seconds: float, count: int = 1) -> None:

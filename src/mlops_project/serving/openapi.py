@@ -9,6 +9,7 @@ from mlops_project.contract import Contract, Feature
 from mlops_project.serving.model import ServedModel
 from mlops_project.serving.models import LoadedModels
 from mlops_project.wire.mlflow import CSV, JSON, PARQUET
+from mlops_project.wire.outputs import INDEX, LABEL, OF_CLASSES, PROBABILITIES, VALUE
 from mlops_project.wire.parquet import has_parquet
 from mlops_project.wire.reading import ColumnReading
 
@@ -121,13 +122,13 @@ def _describe_prediction(contract: Contract) -> dict[str, Any]:
             "properties": dict.fromkeys(contract.class_names, share),
             "required": list(contract.class_names),
         }
-    required = list(properties)
     if contract.is_classification:
+        properties[INDEX] = {"type": "integer", "minimum": 0}
         properties["set"] = {"type": "array", "items": properties["class"]}
     else:
         properties["lower"] = properties["upper"] = {"type": "number"}
     properties["abstain"] = {"type": "boolean"}
-    return {"type": "object", "properties": properties, "required": required}
+    return {"type": "object", "properties": properties, "required": ["id"]}  # of the others, those that are wanted
 
 
 def _base_schemas() -> dict[str, Any]:
@@ -217,10 +218,11 @@ def _model_paths(model: ServedModel) -> dict[str, Any]:
     if model.bundle.metadata.uncertainty is not None:
         options["uncertainty"] = UNCERTAINTY
     rows = {"oneOf": [row, {"type": "array", "items": row, "minItems": 1}]}
-    if options:
-        with_options = {"rows": rows, **options}
-        more = {"type": "object", "additionalProperties": False, "required": ["rows"], "properties": with_options}
-        rows = {"oneOf": [*rows["oneOf"], more]}
+    parts = {"enum": list(OF_CLASSES if model.contract.is_classification else (VALUE,))}
+    wanted = {"outputs": {"type": "array", "items": parts, "minItems": 1, "uniqueItems": True, "description": "Default: all."}}
+    with_options = {"rows": rows, **options, **wanted}
+    more = {"type": "object", "additionalProperties": False, "required": ["rows"], "properties": with_options}
+    rows = {"oneOf": [*rows["oneOf"], more]}
     predictions = {
         "type": "object",
         "properties": {
@@ -237,8 +239,9 @@ def _model_paths(model: ServedModel) -> dict[str, Any]:
     }
     scoring: dict[str, Any] = {"type": "object", "example": example}
     parameters = {"type": "object", "properties": options} if options else {"type": "object"}
-    if options:
-        scoring["properties"] = {"params": parameters}
+    if options or model.contract.is_classification:
+        method = {"outputs": {"enum": [LABEL, PROBABILITIES]}} if model.contract.is_classification else {}
+        scoring["properties"] = {"params": {"type": "object", "properties": options | method}}
     tensors = {
         "type": "object",
         "required": ["inputs"],

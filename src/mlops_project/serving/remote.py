@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
-from mlops_project.serving.dataplane import Answer, DataPlane
+from mlops_project.serving.answer import Answer
+from mlops_project.serving.dataplane import DataPlane
 from mlops_project.serving.errors import RefusedError
 from mlops_project.serving.model import ServedModel
 from mlops_project.serving.wires import Question
@@ -78,6 +79,9 @@ class RemoteAnswers:
         if run.cancelled():
             return
         try:
+            for item, result in zip(batch, run.result(), strict=True):
+                if item.answer.done() and isinstance(result, Answer):
+                    self._plane.forget(result)
             wanted = [pair for pair in zip(batch, run.result(), strict=True) if not pair[0].answer.done()]
             results = [result for _, result in wanted]
             self._plane.record_all([(model, item.question) for item, _ in wanted], results)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from mlops_project.errors import MLOpsError
-from mlops_project.serving.dataplane import Answer
+from mlops_project.serving.answer import Answer
 from mlops_project.serving.errors import INTERNAL, RefusedError, find_status
 from mlops_project.serving.wires import Wire
 from mlops_project.wire import mlflow, open_inference
@@ -56,6 +56,8 @@ def reply_json(value: Any, status: int = 200) -> Reply:
 def reply_answer(answer: Answer) -> Reply:
     """Return the reply to a prediction."""
     headers: Headers = [(b"x-prediction-id", answer.id.encode()), (b"x-model-version", answer.model.version.encode())]
+    if answer.repeated:
+        headers.append((b"idempotency-replayed", b"true"))
     if answer.header_length is None:
         return Reply(200, JSON, answer.body, headers)
     headers.append((b"inference-header-content-length", b"%d" % answer.header_length))
@@ -75,7 +77,7 @@ def reply_error(error: MLOpsError, wire: Wire | None, request_id: bytes) -> Repl
         That the response will have.
     """
     status = find_status(error)
-    headers: Headers = [(b"retry-after", RETRY_SECONDS)] if status in (429, 503) else []
+    headers: Headers = [(b"retry-after", RETRY_SECONDS)] if status in (409, 429, 503) else []
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     if status == 405:

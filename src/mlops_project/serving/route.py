@@ -28,6 +28,8 @@ class Route(NamedTuple):
         A key must have one of these; none: it answers without a key, as probes and metrics do.
     max_body_bytes
         The largest body that it takes, where that is less than the server's limit.
+    shows_columns
+        Whether the answer names the model's columns.
     """
 
     method: str
@@ -36,3 +38,4 @@ class Route(NamedTuple):
     wire: Wire | None = None
     roles: frozenset[Role] = PREDICT
     max_body_bytes: int | None = None
+    shows_columns: bool = False

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 from mlops_project.errors import MLOpsError
 from mlops_project.serving import metrics as names
 from mlops_project.serving.admission import Admission
+from mlops_project.serving.answer import Answer
 from mlops_project.serving.callers import ANYBODY, Caller
 from mlops_project.serving.connections import ConnectionPlaces
-from mlops_project.serving.dataplane import Answer, DataPlane
+from mlops_project.serving.dataplane import DataPlane
 from mlops_project.serving.errors import RefusedError
 from mlops_project.serving.label_limits import LabelLimits
 from mlops_project.serving.metrics import ServerMetrics
@@ -24,12 +25,14 @@ from mlops_project.serving.openapi import ApiViews
 from mlops_project.serving.proxies import Proxies
 from mlops_project.serving.refusals import Refusals
 from mlops_project.serving.remote import RemoteAnswers
+from mlops_project.serving.repeats import read_key
 from mlops_project.serving.route import Route
 from mlops_project.serving.settings import Settings
 from mlops_project.serving.tls import Tls
 from mlops_project.serving.tracing import build_tracer
 from mlops_project.serving.wires import Question
 from mlops_project.wire.limits import TooLargeError
+from mlops_project.wire.problems import RowsError
 
 SMALL_BODY_BYTES = 32 * 1024  # larger ones are answered in a thread, so that small ones need not wait for them
 Result = TypeVar("Result")
@@ -84,7 +87,7 @@ class Service:
         self._tracer = build_tracer()
         self._state: Any = None
         self._places: ConnectionPlaces | None = None
-        self._keys = bool(settings.keys)
+        self._keys, self._brief = bool(settings.keys), settings.serving.errors == "brief"
         self._shadows = settings.serving.challenger == "shadow"
         self._log_all, self._log_errors = (settings.serving.access_log == "all", settings.serving.access_log != "none")
 
@@ -114,21 +117,49 @@ class Service:
         Raises
         ------
         RefusedError
-            If the key is none of this server's, or has no role for this route.
+            If the key is none of this server's, or has no role for this route, or is not to see columns.
         """
-        if not self._keys:
-            return ANYBODY
-        caller = self.settings.find_caller(headers.get(b"authorization", b"").decode("latin-1"))
+        caller = self._find_caller(headers)
         if not route.roles or caller.roles & route.roles:
+            if route.shows_columns and self.hides_columns(caller):
+                raise RefusedError(403, "key", "the model's columns are not shown to this caller; ask whoever runs this server")
             return caller
         if not caller.roles:
             raise RefusedError(401, "key", "this server asks for a key: send it as `Authorization: Bearer KEY`")
         own, asked = " and ".join(sorted(caller.roles)), " or ".join(sorted(route.roles, reverse=True))
         raise RefusedError(403, "key", f"this key has the role {own}, and this asks for {asked}; use another key")
 
+    def _find_caller(self, headers: dict[bytes, bytes]) -> Caller:
+        if not self._keys:
+            return ANYBODY
+        return self.settings.find_caller(headers.get(b"authorization", b"").decode("latin-1"))
+
+    def hides_columns(self, caller: Caller) -> bool:
+        """Whether this caller is not to see the model's columns."""
+        return caller.brief or (self._brief and (not self._keys or "admin" not in caller.roles))
+
+    def show(self, error: MLOpsError, headers: dict[bytes, bytes]) -> MLOpsError:
+        """Return an error as its caller may see it."""
+        if isinstance(error, RowsError) and self.hides_columns(self._find_caller(headers)):
+            return error.without_columns()
+        return error
+
+    def add_key(self, question: Question, route: Route, headers: dict[bytes, bytes]) -> Question:
+        """Return a question with the digest of the request's ``Idempotency-Key``, which its headers have.
+
+        Raises
+        ------
+        RefusedError
+            If it is no such key.
+        """
+        if not self.settings.serving.idempotency_keys:
+            return question
+        key = read_key(headers[b"idempotency-key"], headers.get(b"authorization", b""), route.template)
+        return question._replace(key=key)
+
     def shadow(self, question: Question, answer: Answer) -> None:
         """Let the challenger answer as well, if it is to, once the response has left."""
-        challenger = self.plane.wants_shadow(answer.model) if self._shadows else None
+        challenger = self.plane.wants_shadow(answer.model) if self._shadows and not answer.repeated else None
         if challenger is None:
             return
         loop = asyncio.get_running_loop()

@@ -13,7 +13,7 @@ import msgspec
 from mlops_project.config import Config
 from mlops_project.errors import ConfigError, suggest
 from mlops_project.sections import PredictionLogConfig, ProofConfig, ServingConfig, TlsConfig
-from mlops_project.serving.callers import NOBODY, ROLES, Caller, Role
+from mlops_project.serving.callers import BRIEF, NOBODY, ROLES, Caller, Role
 from mlops_project.serving.proxies import parse_network
 from mlops_project.serving.tls import TlsFiles
 from mlops_project.signatures.policy import ANYBODY, TrustPolicy
@@ -72,7 +72,7 @@ class Settings:
         found = NOBODY
         for caller, known in self.keys:
             if hmac.compare_digest(digest, known):
-                found = caller._replace(roles=caller.roles | found.roles)
+                found = caller._replace(roles=caller.roles | found.roles, brief=caller.brief or found.brief)
         return found if scheme.lower() == "bearer" else NOBODY
 
 
@@ -176,17 +176,18 @@ def _read_key(where: str, text: str) -> tuple[Caller, bytes]:
     given, colon, key = text.partition(":")
     head = HEAD.fullmatch(given)
     names = head["roles"].split("+") if head else [given]
-    unknown = [name for name in names if name not in ROLES]
-    if head is None or not colon or unknown:
+    unknown = [name for name in names if name not in (*ROLES, BRIEF)]
+    if head is None or not colon or unknown or names == [BRIEF]:
         hint = suggest(unknown[0], ROLES) if colon and unknown else ""
         raise ConfigError(
             f"{where}: expected `role:key`, `role+role:key` or `role@name/labels a minute:key` with roles of "
-            f"{', '.join(ROLES)}{hint}"
+            f"{', '.join(ROLES)}, and {BRIEF} beside them for a key that is not to see columns{hint}"
         )
     if len(key) < MIN_KEY_LENGTH:
         raise ConfigError(f"{where}: a {given} key is shorter than {MIN_KEY_LENGTH} characters; use a longer one")
     roles = frozenset(role for role in ROLES if role in names)
-    return Caller(roles, head["name"] or "", float(head["limit"]) if head["limit"] else None), _digest(key)
+    limit = float(head["limit"]) if head["limit"] else None
+    return Caller(roles, head["name"] or "", limit, brief=BRIEF in names), _digest(key)
 
 
 def _digest(key: str) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from mlops_project.errors import MLOpsError
 from mlops_project.serving import refusals
-from mlops_project.serving.dataplane import Answer
+from mlops_project.serving.answer import Answer
 from mlops_project.serving.model import ServedModel
 from mlops_project.serving.refusals import RefusedCall, begin_refusal
 from mlops_project.serving.replies import Reply, check_request_id, new_request_id, reply_answer, reply_error, reply_fault
@@ -204,6 +204,12 @@ class RequestQueue:
                 continue
             hint = call.headers.get(b"content-type") if call.route.wire == "mlflow" else None
             question = Question(call.route.wire or "native", bytes(call.body), None if hint is None else hint.decode("latin-1"))
+            if b"idempotency-key" in call.headers:
+                try:
+                    question = self._service.add_key(question, call.route, call.headers)
+                except MLOpsError as error:
+                    self._reply(call, error)
+                    continue
             if self._service.plane.asks_process(model):
                 self._answer_later(call, model, question)
                 continue
@@ -258,6 +264,6 @@ class RequestQueue:
     def _explain(self, call: QuickCall, error: Exception, request_id: bytes) -> Reply:
         if isinstance(error, MLOpsError):
             self._service.count_refusal(error)
-            return reply_error(error, call.route.wire, request_id)
+            return reply_error(self._service.show(error, call.headers), call.route.wire, request_id)
         logger.error("request %s failed", request_id.decode(), exc_info=error)
         return reply_fault(call.route.wire, request_id)

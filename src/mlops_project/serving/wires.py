@@ -23,11 +23,14 @@ class Question(NamedTuple):
         Raw bytes.
     hint
         What is needed to read them: the content type for ``mlflow``, the length of the JSON part for ``open_inference``.
+    key
+        Digest of the key under which it may come again; None without.
     """
 
     wire: Wire
     body: bytes
     hint: Any = None
+    key: bytes | None = None
 
 
 def _read_mlflow(model: ServedModel, question: Question) -> Reading:

@@ -16,7 +16,7 @@ from mlops_project.contract import Contract
 from mlops_project.errors import ContractError
 from mlops_project.runtime import Predictions
 from mlops_project.uncertainty import Uncertainty
-from mlops_project.wire import sureness, thresholds
+from mlops_project.wire import outputs, sureness, thresholds
 from mlops_project.wire.answers import Answers, LabelIndex, to_float_rows, to_floats
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.csv_rows import read_blocks
@@ -32,6 +32,7 @@ SPLIT, RECORDS, INSTANCES, INPUTS = "dataframe_split", "dataframe_records", "ins
 PREDICTION = "prediction"  # of a row that says more
 FORMATS = (SPLIT, RECORDS, INSTANCES, INPUTS)
 GENERATIVE = ("messages", "prompt", "input")  # MLflow takes a body with one of these for a language model's
+METHODS = {outputs.LABEL: "predict", outputs.PROBABILITIES: "predict_proba"}  # what params.outputs may be
 BAD_REQUEST, INVALID_PARAMETER = "BAD_REQUEST", "INVALID_PARAMETER_VALUE"
 
 
@@ -144,13 +145,23 @@ class ScoringProtocol:
         rows, params = read[given[0]](value), request.get("params")
         if type(params) is not dict:  # MLflow ignores parameters that a model does not have
             return rows
-        threshold, uncertainty = params.get(thresholds.NAME), params.get(sureness.NAME, False)
+        threshold, uncertainty, wanted = (
+            params.get(thresholds.NAME),
+            params.get(sureness.NAME, False),
+            params.get(outputs.NAME),
+        )
         problem = sureness.find_problem(uncertainty, self.uncertainty)
         if thresholds.NAME in params:
             problem = thresholds.find_problem(threshold, self.contract) or problem
+        if outputs.NAME in params and self.contract.is_classification and (type(wanted) is not str or wanted not in METHODS):
+            problem = f"{outputs.NAME}: expected {' or '.join(METHODS)}"
         if problem is not None:
             raise ScoringError(f"params.{problem}", INVALID_PARAMETER)
-        return rows.ask(None if threshold is None else float(threshold), uncertainty=uncertainty)
+        return rows.ask(
+            None if threshold is None else float(threshold),
+            uncertainty=uncertainty,
+            outputs=(wanted,) if wanted and self.contract.is_classification else None,
+        )
 
     def _read_split(self, split: Any) -> Encoded:
         if not isinstance(split, dict):
@@ -268,21 +279,25 @@ class ScoringProtocol:
         Parameters
         ----------
         asked
-            The request's rows, if it may ask how sure the model is: then each prediction is an object.
+            The request's rows, if it may ask for labels or probabilities, or how sure the model is: then each prediction is an
+            object.
         """
         if asked is not None and asked.uncertainty and self.uncertainty is not None:
-            return self._write_sureness(predictions, sureness.measure(self.uncertainty, predictions, asked.numbers))
+            return self._write_sureness(predictions, asked)
         if predictions.indices is None:
             return _dump(predictions.values)
-        if self.method == "predict_proba":
+        wanted = None if asked is None or asked.outputs is None else METHODS[asked.outputs[0]]
+        if (wanted or self.method) == "predict_proba":
             return _dump(predictions.probabilities)
         if len(predictions.indices) == 1:
             return self._single[int(predictions.indices[0])]
         labels = self._labels
         return f'{{"predictions": [{", ".join([labels[index] for index in predictions.indices.tolist()])}]}}'.encode()
 
-    def _write_sureness(self, predictions: Predictions, sure: sureness.Sureness) -> bytes:
-        plain = json.loads(self.write(predictions))["predictions"]
+    def _write_sureness(self, predictions: Predictions, asked: Encoded) -> bytes:
+        assert self.uncertainty is not None
+        sure = sureness.measure(self.uncertainty, predictions, asked.numbers)
+        plain = json.loads(self.write(predictions, asked.ask(None, uncertainty=False, outputs=asked.outputs)))["predictions"]
         rows = zip(plain, sure.list_rows(self.contract.classes), strict=True)
         return json.dumps({"predictions": [{PREDICTION: answer, **more} for answer, more in rows]}).encode()
 

@@ -8,7 +8,7 @@ from mlops_project.contract import Contract
 from mlops_project.errors import ContractError, suggest
 from mlops_project.runtime import Predictions
 from mlops_project.uncertainty import Uncertainty
-from mlops_project.wire import sureness, thresholds
+from mlops_project.wire import outputs, sureness, thresholds
 from mlops_project.wire.answers import Answers, LabelIndex, to_float_rows, to_floats
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.limits import NO_LIMITS, Limits
@@ -43,7 +43,7 @@ class NativeProtocol:
         self._known = LabelIndex(contract.classes)
 
     def read(self, body: bytes) -> Encoded:
-        """Read a row (an object), several (a list of objects), or ``{"rows": …, "threshold": 0.3, "uncertainty": true}``.
+        """Read a row (an object), several (a list of objects), or an object with ``rows`` and what is asked beside them.
 
         Raises
         ------
@@ -57,9 +57,9 @@ class NativeProtocol:
             if "depth" in str(error):
                 raise FormatError("the JSON is nested too deeply") from None
             raise FormatError(f"the body is not valid JSON at character {error.pos}: {error.msg}") from None
-        threshold, uncertainty = None, False
+        asked: dict[str, Any] | None = None
         if _is_envelope(rows):
-            rows, threshold, uncertainty = self._open(rows)
+            asked, rows = self._open(rows), rows[ROWS]
         if type(rows) is dict:
             rows = [rows]
         if type(rows) is not list:
@@ -69,11 +69,11 @@ class NativeProtocol:
         if wrong:
             raise RowsError([at_rows(None, "expected an object with a value per column", wrong)])
         encoded = self.reader.read_records(rows)
-        return encoded if threshold is None and not uncertainty else encoded.ask(threshold, uncertainty=uncertainty)
+        return encoded if asked is None else encoded.ask(**asked)
 
-    def _open(self, envelope: dict[str, Any]) -> tuple[Any, float | None, bool]:
-        """Return the rows of a request that says more than them, its threshold, and whether it asks for uncertainty."""
-        known = (thresholds.NAME, sureness.NAME)
+    def _open(self, envelope: dict[str, Any]) -> dict[str, Any]:
+        """Return what a request asks beside its rows: a threshold, how sure the model is, parts of the answer."""
+        known = (thresholds.NAME, sureness.NAME, outputs.NAME)
         strangers = [name for name in envelope if name not in (ROWS, *known)]
         if strangers:
             raise FormatError(f"{shorten(strangers[0])!r} is unknown beside {ROWS!r}{suggest(strangers[0][:64], known)}")
@@ -81,9 +81,16 @@ class NativeProtocol:
         problem = sureness.find_problem(uncertainty, self.uncertainty)
         if thresholds.NAME in envelope:
             problem = thresholds.find_problem(threshold, self.contract) or problem
+        wanted = envelope.get(outputs.NAME)
+        if outputs.NAME in envelope:
+            problem = outputs.find_problem(wanted, self.contract) or problem
         if problem is not None:
             raise FormatError(problem)
-        return envelope[ROWS], None if threshold is None else float(threshold), uncertainty
+        return {
+            "threshold": None if threshold is None else float(threshold),
+            "uncertainty": uncertainty,
+            "outputs": None if wanted is None else tuple(wanted),
+        }
 
     def take(self, body: bytes) -> list[Any] | None:
         """Return the rows' values in contract order without checking them; None if only ``read`` can read the request."""
@@ -110,11 +117,13 @@ class NativeProtocol:
         prediction_id
             Of the first row; with several rows, each row's id is this one, a dot and the row's position from 0.
         asked
-            The request's rows, if it says more than them: a threshold, or that it wants to know how sure the model is.
+            The request's rows, if it may ask something beside them.
         """
         n_rows = len(predictions.values if predictions.indices is None else predictions.indices)  # type: ignore[arg-type]
         ids = [prediction_id] if n_rows == 1 else [f"{prediction_id}.{row}" for row in range(n_rows)]
         answers = self._list_answers(predictions)
+        if asked is not None and asked.outputs is not None:
+            answers = self._list_parts(predictions, asked.outputs)
         items = [{"id": item, **answer} for item, answer in zip(ids, answers, strict=True)]
         shown = self.contract.threshold if asked is None or asked.threshold is None else asked.threshold
         decided = {} if shown is None else {thresholds.NAME: shown}
@@ -133,11 +142,38 @@ class NativeProtocol:
             if not self.contract.is_classification:
                 values = to_floats([item["value"] for item in items])
                 return None if values is None else Answers(values=values)
-            indices = self._known.find([item["label"] for item in items])
-            probabilities = to_float_rows([[item["probabilities"][name] for name in names] for item in items], len(names))
-        except (ValueError, TypeError, KeyError):
+            indices = self._read_indices(items)
+            shares = None
+            if outputs.PROBABILITIES in items[0]:
+                rows = [[item[outputs.PROBABILITIES][name] for name in names] for item in items]
+                shares = to_float_rows(rows, len(names))
+        except (ValueError, TypeError, KeyError, IndexError):
             return None
-        return None if indices is None or probabilities is None else Answers(indices, probabilities)
+        return None if indices is None and shares is None else Answers(indices, shares)
+
+    def _read_indices(self, items: list[dict[str, Any]]) -> list[int] | None:
+        """Return the answered classes, by whichever name the response has them; None if it has none."""
+        n_classes = len(self.contract.classes)
+        if outputs.LABEL in items[0]:
+            found = self._known.find([item[outputs.LABEL] for item in items])
+        elif outputs.CLASS in items[0]:
+            places = {name: index for index, name in enumerate(self.contract.class_names)}
+            found = [places[item[outputs.CLASS]] for item in items]
+        elif outputs.INDEX in items[0]:
+            found = [item[outputs.INDEX] for item in items]
+            found = found if all(type(index) is int and 0 <= index < n_classes for index in found) else None
+        else:
+            return None
+        if found is None:
+            raise ValueError("no class of this model")
+        return found
+
+    def _list_parts(self, predictions: Predictions, wanted: outputs.Outputs) -> list[dict[str, Any]]:
+        """Return only what a request wants, in its order."""
+        whole = self._list_answers(predictions)
+        if predictions.indices is not None:
+            whole = [item | {outputs.INDEX: index} for item, index in zip(whole, predictions.indices.tolist(), strict=True)]
+        return [{name: item[name] for name in wanted} for item in whole]
 
     def _list_answers(self, predictions: Predictions) -> list[dict[str, Any]]:
         if predictions.indices is None or predictions.probabilities is None:

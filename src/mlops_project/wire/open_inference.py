@@ -21,7 +21,8 @@ from mlops_project.wire import sureness, thresholds
 from mlops_project.wire.answers import Answers, LabelIndex, to_float_rows, to_floats
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.limits import NO_LIMITS, Limits
-from mlops_project.wire.problems import shorten
+from mlops_project.wire.outputs import CLASS, INDEX
+from mlops_project.wire.problems import Problem, RowsError, shorten
 from mlops_project.wire.rows import Encoded, RowReader
 from mlops_project.wire.tensors import DTYPES, InferenceError, InputTensor, check_sizes, read_tensors, to_bytes
 
@@ -78,6 +79,7 @@ class InferenceProtocol:
         self.reader = RowReader(contract, rules, limits)
         self.outputs = _list_outputs(contract)
         self.more_outputs = {} if known is None else _list_more_outputs(contract)
+        self.forms = {CLASS: ("BYTES", [-1]), INDEX: ("INT64", [-1])} if contract.is_classification else {}
         self._classes = np.array(contract.classes, object)
         self._known = LabelIndex(contract.classes)
 
@@ -136,8 +138,8 @@ class InferenceProtocol:
         if not request.outputs:
             return tuple((name, binary) for name in (*self.outputs, *(self.more_outputs if asked else ())))
         for output in request.outputs:
-            if output.name not in self.outputs and output.name not in self.more_outputs:
-                known = ", ".join([*self.outputs, *self.more_outputs])
+            if not any(output.name in known for known in (self.outputs, self.more_outputs, self.forms)):
+                known = ", ".join([*self.outputs, *self.more_outputs, *self.forms])
                 raise InferenceError(f"no output {shorten(output.name)!r}; the model has {known}")
         if len({output.name for output in request.outputs}) < len(request.outputs):
             raise InferenceError("outputs: one stands there twice; ask for each once")
@@ -161,7 +163,9 @@ class InferenceProtocol:
     def _read_matrix(self, matrix: npt.NDArray[Any]) -> Encoded:
         names = self.contract.names
         if matrix.shape[1] != len(names):
-            raise InferenceError(f"expected {len(names)} columns, got a matrix of shape {list(matrix.shape)}")
+            raise RowsError(
+                [Problem(None, f"expected {len(names)} columns, got a matrix of shape {list(matrix.shape)}")], "column"
+            )
         if matrix.dtype == object:
             return self.reader.read_rows(list(names), matrix.tolist())
         return self.reader.read_columns(dict(zip(names, matrix.T, strict=True)))
@@ -181,7 +185,7 @@ class InferenceProtocol:
         sure = self._measure(predictions, request)
         for key, binary in request.outputs:
             values = self._values(key, predictions, sure)
-            kind = (self.outputs.get(key) or self.more_outputs[key])[0]
+            kind = (self.outputs.get(key) or self.forms.get(key) or self.more_outputs[key])[0]
             item: dict[str, Any] = {"name": key, "shape": list(values.shape), "datatype": kind}
             if binary:
                 raw = to_bytes(values)
@@ -209,6 +213,10 @@ class InferenceProtocol:
             return None if numbers is None else Answers(values=numbers)
         labels, shares = values.get("label"), values.get("probabilities")
         indices = None if labels is None else self._known.find(labels) or self._known.find_texts(labels)
+        if labels is None and values.get(CLASS) is not None:
+            indices = LabelIndex(self.contract.class_names).find(values[CLASS])
+        elif labels is None and values.get(INDEX) is not None:
+            indices = LabelIndex(range(len(self.contract.classes))).find(values[INDEX])
         probabilities = None if shares is None else to_float_rows(shares, len(self.contract.classes))
         return None if indices is None and probabilities is None else Answers(indices, probabilities)
 
@@ -224,6 +232,10 @@ class InferenceProtocol:
             values = self._classes[predictions.indices]
             kind = self.outputs[key][0]
             return values if kind == "BYTES" else values.astype(DTYPES[kind])
+        if key == CLASS:
+            return np.array(self.contract.class_names, object)[predictions.indices]
+        if key == INDEX:
+            return np.asarray(predictions.indices, np.int64)
         return np.asarray(predictions.probabilities if key == "probabilities" else predictions.values)
 
 

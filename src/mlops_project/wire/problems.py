@@ -61,6 +61,14 @@ class RowsError(ContractError):
         self.stage: Stage = stage
         super().__init__(self._describe())
 
+    def without_columns(self) -> "RowsError":
+        """Return the same for somebody who is not to see the model's columns: how many problems, and the first rows."""
+        rows = sorted({row for problem in self.problems for row in problem.rows})[:MAX_ROWS]
+        where = f", in rows {', '.join(map(str, rows))}" if rows else ""
+        count = f"{self.n_problems} problem{'s' if self.n_problems > 1 else ''}{where}"
+        told = f"the request does not fit the model: {count}; whoever runs this server can tell which columns"
+        return RowsError([Problem(None, told)], self.stage)
+
     def _describe(self) -> str:
         if self.n_problems == 1:
             return str(self.problems[0])

@@ -16,6 +16,7 @@ from mlops_project.errors import find_near, suggest
 from mlops_project.runtime import MISSING_TEXT, Floats
 from mlops_project.wire.columns import EXACT_INTEGER, LARGEST, Rules, read_date_column, read_number_column, read_text_column
 from mlops_project.wire.limits import NO_LIMITS, Limits
+from mlops_project.wire.outputs import Outputs
 from mlops_project.wire.problems import MAX_PROBLEMS, Problem, Problems, RowsError, Stage, at_rows, check_once, shorten
 from mlops_project.wire.reading import compile_readings, find_marks, find_spellings
 
@@ -38,15 +39,18 @@ class Encoded(_Inputs):
         From which probability of the positive class on the request wants that; None for what the model says.
     uncertainty
         Whether the request asks how sure the model is.
+    outputs
+        Which parts of the answer it wants; None for the usual ones.
     """
 
     threshold: float | None = None
     uncertainty: bool = False
+    outputs: Outputs | None = None
 
-    def ask(self, threshold: float | None, *, uncertainty: bool) -> "Encoded":
+    def ask(self, threshold: float | None, *, uncertainty: bool, outputs: Outputs | None = None) -> "Encoded":
         """Return the rows with what the request asks beside them."""
         asked = Encoded(*self)
-        asked.threshold, asked.uncertainty = threshold, uncertainty
+        asked.threshold, asked.uncertainty, asked.outputs = threshold, uncertainty, outputs
         return asked
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from mlops_project.errors import ContractError
-from mlops_project.serving.dataplane import Answer
+from mlops_project.serving.answer import Answer
 from mlops_project.serving.errors import RefusedError
 from mlops_project.serving.wires import Question
 from tests.log_files import read_segment

@@ -31,7 +31,18 @@ def test_line_of_a_key_names_its_source_and_its_limit(tmp_path, monkeypatch, lin
     assert (caller.name, caller.labels_per_minute) == (name, limit)
 
 
-@pytest.mark.parametrize("line", ["label@:a-long-key", "label@a b:a-long-key", "label/x:a-long-key", "lable@a:a-long-key"])
+@pytest.mark.parametrize(
+    ("line", "brief"),
+    [("predict+brief@partner:a-long-key", True), ("brief+predict:a-long-key", True), ("predict:a-long-key", False)],
+)
+def test_key_may_be_one_that_sees_no_columns(tmp_path, monkeypatch, line, brief):
+    caller = find_caller(tmp_path, monkeypatch, line)
+    assert (caller.roles, caller.brief) == ({"predict"}, brief)
+
+
+@pytest.mark.parametrize(
+    "line", ["brief:a-long-key", "label@:a-long-key", "label@a b:a-long-key", "label/x:a-long-key", "lable@a:a-long-key"]
+)
 def test_line_that_is_none_is_refused(tmp_path, monkeypatch, line):
     with pytest.raises(ConfigError, match="expected `role:key`"):
         find_caller(tmp_path, monkeypatch, line)
