@@ -200,6 +200,8 @@ def _list_results(found: "Found", config: Config) -> Iterator[str]:
     yield from (f"  {name}: {format_param(value)}" for name, value in best.params.items())
     if found.start is not None and best.number >= 0:
         yield f"the configuration as it is: {_format_loss(found.start)}"
+    elif found.start is None and config.model.estimator in [one.estimator for one in found.searched]:
+        yield "the configuration as it is was not judged: it failed, or the time was over"
     for edge in found.edges:
         yield f"note: {edge}; give it more room in search.space, and search again"
 

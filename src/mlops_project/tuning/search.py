@@ -28,6 +28,7 @@ from mlops_project.tuning.study import Asked, Study
 from mlops_project.tuning.trials import Ended, FoldScore, Found, Trial, find_best
 
 LOOK_SECONDS = 0.2  # how often one who is done looks whether the others are
+START_SHARE = 0.1  # of the time: if the configuration as it is takes more, its other folds wait until the trials are done
 LOST_TIMES = 3  # a trial whose process was killed so often is not tried again
 
 
@@ -168,7 +169,9 @@ class _Run:
     ) -> None:
         self._study, self._runner, self._folds, self._observer = study, runner, len(rows.folds), observer
         self._trials, self._clock = config.search.trials, clock
-        self._deadline = clock() + 60 * config.search.minutes
+        self._began = clock()
+        self._deadline = self._began + 60 * config.search.minutes
+        self._waiting: Asked | None = None
         self._running: dict[Future[FoldScore], Asked] = {}
         self._faults = 0
 
@@ -188,6 +191,9 @@ class _Run:
                     self._follow(self._running.pop(future), future)
             elif self._seconds_left > 0 and self._study.others_run():
                 time.sleep(min(LOOK_SECONDS, max(self._seconds_left, 0)))
+            elif self._seconds_left > 0 and self._waiting is not None:
+                self._submit(self._waiting)
+                self._waiting = None
             else:
                 break
             if self._seconds_left <= 0:
@@ -232,10 +238,18 @@ class _Run:
                 self._end(asked, lambda: self._study.prune(asked))
             elif len(asked.scores) == self._folds:
                 self._end(asked, lambda: self._study.complete(asked))
+            elif self._seconds_left > 0 and self._is_slow_start(asked):
+                self._waiting = asked
             elif self._seconds_left > 0:
                 self._submit(asked)
             else:
                 self._study.give_back(asked)
+
+    def _is_slow_start(self, asked: Asked) -> bool:
+        """Whether this is the configuration as it is, and its other folds would take too much of the time for trials."""
+        if asked.number >= 0 or len(asked.scores) > 1:
+            return False
+        return (self._clock() - self._began) * (self._folds - 1) > START_SHARE * (self._deadline - self._began)
 
     def _fail(self, asked: Asked, error: Exception) -> None:
         reason = " ".join(str(error).split())[:300] or type(error).__name__

@@ -13,7 +13,7 @@ from mlops_project.engines.local import LocalEngine
 from mlops_project.errors import ConfigError, StackError
 from mlops_project.modeling.choice import CrossValidation
 from mlops_project.train import read_rows
-from mlops_project.tune import tune
+from mlops_project.tune import _list_results, tune
 from mlops_project.tuning.runners import ClusterRunner, HereRunner
 from mlops_project.tuning.search import Observer, search
 from tests.integration.tuning.searches import ROWS, read, tell
@@ -107,11 +107,32 @@ def test_time_that_is_over_ends_the_search_and_gives_back_what_was_not_finished(
     config = read(project, "search.trials=50", "search.minutes=1", "search.pruning=false")
     found = search(*read_rows(config), config, Observer(), lambda rows: SlowRunner(rows, clock), clock)
     assert found.ended == "minutes"
-    assert [trial.state for trial in found.trials] == ["complete", "complete", "lost"]
-    again, _ = tune(read(project, "search.trials=4", "search.pruning=false"))
-    assert tell(again.trials)[:2] == tell(found.trials)
-    assert [trial.params for trial in again.trials[2:4]] == [found.trials[2].params] * 2  # it was tried again
-    assert sum(trial.counts for trial in again.trials) == 4
+    assert [trial.state for trial in found.trials] == ["complete"] * 3 + ["lost"]
+    again, _ = tune(read(project, "search.trials=5", "search.pruning=false"))
+    assert tell(again.trials)[:3] == tell(found.trials)
+    assert [trial.params for trial in again.trials[3:5]] == [found.trials[3].params] * 2  # it was tried again
+    assert sum(trial.counts for trial in again.trials) == 5
+
+
+@pytest.mark.parametrize(("seconds", "trials", "end"), [(60, 3, 5 * 8 + 3 * 5), (18.5, 2, 19)])
+def test_configuration_that_is_slow_waits_until_the_trials_are_done(project, seconds, trials, end):
+    clock = Clock()
+
+    class Slow(HereRunner):
+        """Takes 8 s for a fold of the configuration as it is, and 1 s for one of a trial, which has 5."""
+
+        def submit(self, model, fold, rounds=None):
+            clock.now += 1 if "max_depth" in model.params else 8
+            return super().submit(model, fold, rounds)
+
+    config = read(project, "search.trials=3", f"search.minutes={seconds / 60}", "search.pruning=false")
+    found = search(*read_rows(config), config, Observer(), Slow, clock)
+    assert [trial.state for trial in found.trials if trial.counts] == ["complete"] * trials
+    assert (found.start is not None) is (trials == 3)
+    assert any("was not judged" in line for line in _list_results(found, config)) is (trials != 3)
+    assert clock.now == end
+    again, _ = tune(read(project, "search.trials=3", "search.pruning=false"))
+    assert again.start is not None
 
 
 class Clock:
