@@ -114,6 +114,13 @@ def test_versions_compare_champion_and_challenger(start, tracked):
     assert rivals["Gain over the champion [bounds]"].tolist() == [gains[0]] + [""] * (len(rivals) - 1)
     gain, low, high = (float(number) for number in re.findall(r"[+-][\d.]+", gains[0]))
     assert low <= gain <= high
+    press(app, "Compare in full")
+    assert not app.exception
+    assert {"Metrics on the same rows", "Importance side by side", "Settings that differ"} <= {
+        item.value for item in app.subheader
+    }
+    compared = next(item.value for item in app.dataframe if [*item.value.columns][:3] == ["metric", "A", "B"])
+    assert "ROC AUC" in compared["metric"].tolist()
 
 
 def test_model_without_reference_rows_has_no_plots_and_draws_values(start, tmp_path):

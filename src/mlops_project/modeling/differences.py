@@ -127,8 +127,9 @@ class Differences(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Table(NamedTuple):
-    """A table of texts, with a sentence below it."""
+    """A table of texts, with a sentence below it; the application has its own titles, by their keys."""
 
+    key: str
     title: str
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
@@ -154,7 +155,7 @@ def _list_metrics(found: Differences) -> Table:
         for pair in found.metrics
     ]
     note = f"{found.rows:,} rows ({found.origin}); intervals of the paired difference; '-': these rows cannot tell"
-    return Table("Metrics", ("metric", "A", "B", "B - A", "interval", "better"), rows, note if rows else "")
+    return Table("metrics", "Metrics", ("metric", "A", "B", "B - A", "interval", "better"), rows, note if rows else "")
 
 
 def _list_slices(found: Differences) -> Table:
@@ -164,7 +165,9 @@ def _list_slices(found: Differences) -> Table:
     ]
     tried = f"{found.slices_tried} slices were looked at; p after Holm's correction over all of them"
     none = f"of {found.slices_tried} slices none differs beyond chance" if found.slices_tried else ""
-    return Table("Slices that differ", ("column", "value", "rows", "loss A", "loss B", "p"), rows, tried if rows else none)
+    return Table(
+        "slices", "Slices that differ", ("column", "value", "rows", "loss A", "loss B", "p"), rows, tried if rows else none
+    )
 
 
 def _list_changed(found: Differences) -> list[Table]:
@@ -176,7 +179,7 @@ def _list_changed(found: Differences) -> list[Table]:
     note = f"{changed.rows:,} rows are answered otherwise{more}"
     if changed.mended + changed.broken:
         note += f"; only B is right in {changed.mended:,}, only A in {changed.broken:,} (p {changed.p_value:.2g})"
-    return [Table("Rows that changed sides", ("row", "truth", "A", "B", "moved by"), rows, note)]
+    return [Table("changed", "Rows that changed sides", ("row", "truth", "A", "B", "moved by"), rows, note)]
 
 
 def _list_importance(found: Differences) -> Table:
@@ -187,12 +190,12 @@ def _list_importance(found: Differences) -> Table:
     name = TITLES.get(found.importance_metric, found.importance_metric)
     more = f"; {len(found.importance) - MAX_ROWS} more" if len(found.importance) > MAX_ROWS else ""
     note = f"how much {name} worsens when the column is shuffled{more}" if rows else ""
-    return Table("Importance", ("column", "A", "B"), rows, note)
+    return Table("importance", "Importance", ("column", "A", "B"), rows, note)
 
 
 def _list_settings(found: Differences) -> Table:
     rows = [(key, str(a), str(b)) for key, (a, b) in found.settings.items()]
-    return Table("Settings that differ", ("setting", "A", "B"), rows[: 2 * MAX_ROWS])
+    return Table("settings", "Settings that differ", ("setting", "A", "B"), rows[: 2 * MAX_ROWS])
 
 
 def write_page(found: Differences) -> str:

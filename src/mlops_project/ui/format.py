@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-LOSSES = ("log_loss", "brier", "calibration_error", "mae", "rmse")  # metrics of which less is better
+LOSSES = ("expected_cost", "log_loss", "brier", "calibration_error", "mae", "rmse")  # metrics of which less is better
 # Emphasis, code, links, HTML, formulas; colours and icons; entities; an underscore that is not inside a word.
 ANYWHERE = re.compile(r"[\\`*\[\]<>$~]|:(?=[A-Za-z])|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
 # Markdown makes links of addresses, escaped or not, and cuts them at the port. Only in code do they stay as they are.

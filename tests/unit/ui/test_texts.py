@@ -64,6 +64,7 @@ BUILT = {
     "metric.none": get_args(Source),
     "answered": ("server", "bundle"),
     "baseline": ("dummy", "linear"),
+    "compare": ("metrics", "slices", "changed", "importance", "settings"),
     "confirm": ("promote", "rollback"),
     "alert": get_args(AlertName),
     "step": get_args(AlertName),

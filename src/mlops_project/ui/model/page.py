@@ -20,6 +20,7 @@ from mlops_project.ui.model.quality import (
     count_confusion,
     predict_reference,
 )
+from mlops_project.ui.model.rivals import show_comparison
 from mlops_project.ui.registry import Registered, find_mlflow, link_run, link_version, read_registry
 from mlops_project.ui.view import View, open_view, require_bundle
 
@@ -244,7 +245,9 @@ def _show_versions(view: View, bundle: Bundle) -> None:
 
     watched = view.config.gates.metric or PRIMARY[bundle.contract.task]
     st.header(t("against"), anchor=False)
-    _show_rivals(registered, watched, t)
+    rivals = _show_rivals(registered, watched, t)
+    if rivals is not None:
+        show_comparison(view, bundle.metadata.name, rivals)
     st.header(t("versions"), anchor=False)
     rows = [
         {
@@ -273,11 +276,12 @@ def _say_gain(found: Comparison | None, t: Translate) -> str:
     return f"{gain} [{low} {t('to')} {high}]" + (f", {t('number')} {found.against}" if found.against else "")
 
 
-def _show_rivals(registered: Registered, watched: str, t: Translate) -> None:
+def _show_rivals(registered: Registered, watched: str, t: Translate) -> tuple[int, int] | None:
+    """Draw the recorded metrics of both; return the numbers of champion and challenger, None without one of them."""
     champion, challenger = registered.find("champion"), registered.find("challenger")
     if champion is None or challenger is None or champion.number == challenger.number:
         st.caption(t("against.none"))
-        return
+        return None
     names = [name for name in sorted(champion.metrics, key=lambda name: name != watched) if name in challenger.metrics]
     found = challenger.comparison if challenger.comparison and challenger.comparison.against == champion.number else None
     ours, theirs = f"{t('champion')} {champion.number}", f"{t('challenger')} {challenger.number}"
@@ -293,6 +297,7 @@ def _show_rivals(registered: Registered, watched: str, t: Translate) -> None:
         for name in names
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+    return champion.number, challenger.number
 
 
 if __name__ == "__main__":

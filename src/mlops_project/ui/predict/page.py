@@ -209,6 +209,8 @@ def _show_answer(view: View, answer: Answer) -> None:
         order = np.argsort(-np.array(answer.probabilities), kind="stable")[:12].tolist()
         names, shares = [contract.class_names[i] for i in order], [answer.probabilities[i] for i in order]
         st.altair_chart(charts.draw_probabilities(names, shares, order.index(answer.index), t), width="stretch")
+        if contract.threshold is not None:
+            st.caption(t("decided", name=escape(contract.class_names[1]), share=t.percent(contract.threshold)))
     announce(said, answer.seconds)
     words = {"version": escape(answer.version), "ms": t.number(1000 * answer.seconds, 3), "id": answer.id}
     st.caption(t("answered.unlogged" if answer.origin == "server" and not answer.id else f"answered.{answer.origin}", **words))
