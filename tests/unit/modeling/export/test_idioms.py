@@ -201,7 +201,6 @@ EXPORTED = {
         make_pipeline(only_numbers(), PolynomialFeatures(2, include_bias=False), StandardScaler(), Lasso(0.01)),
         "regression",
     ),
-    "bins": (make_pipeline(only_numbers(BINS), LogisticRegression()), "binary"),
     "splines": (make_pipeline(only_numbers(SplineTransformer()), Ridge(1e-3)), "regression"),
     "splines that end": (make_pipeline(only_numbers(SplineTransformer(extrapolation="error")), Ridge(1e-3)), "regression"),
     "quantiles of a normal distribution": (
