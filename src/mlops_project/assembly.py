@@ -29,7 +29,7 @@ from mlops_project.names import show
 from mlops_project.python_engine.trusted import TRUSTED_TYPES
 from mlops_project.signatures.signing import find_key
 
-BOOSTERS = ("catboost", "lightgbm", "xgboost")  # libraries that a logged model needs beside scikit-learn
+BOOSTERS = ("catboost", "imblearn", "lightgbm", "xgboost")  # libraries that a logged model needs beside scikit-learn
 
 if TYPE_CHECKING:
     from mlops_project.comparison import Choice

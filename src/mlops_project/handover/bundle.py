@@ -9,7 +9,7 @@ from mlops_project.bundle import Bundle, stage
 from mlops_project.config import Config
 from mlops_project.errors import ExportError
 from mlops_project.handover.category_types import keep_category_types
-from mlops_project.handover.wrapping import check_fitted, find_name, find_word_columns, wrap_any
+from mlops_project.handover.wrapping import check_fitted, find_name, find_word_columns, leave_out_samplers, wrap_any
 from mlops_project.metadata import check_contract
 from mlops_project.tables.handed_over import Side, build_handed_over
 
@@ -59,30 +59,41 @@ def hand_over(
     BundleError
         If ``config.model_dir`` holds something else.
     """
-    from mlops_project.data_prep import build_contract
     from mlops_project.modeling.library_warnings import collect_library_warnings
-    from mlops_project.modeling.representation import check_representation
     from mlops_project.modeling.side_work import SideWork
-    from mlops_project.modeling.threshold import choose_threshold
 
-    started, side = now(), SideWork()
     with collect_library_warnings() as library:
-        pipeline = _read_texts(pipeline, train) if train.is_column else pipeline
-        own = _wrap(pipeline) if config.export.engine == "onnx" else wrap_any(pipeline, train, is_array=is_array)
-        table, split = _type_rows(own, train, test, config)
-        table = replace(table, source=source or table.source, warnings=(*notes, *table.warnings))
-        contract = build_contract(table, split)
-        check_contract(contract)
-        own = keep_category_types(own, train.features, split.train_features, contract)
-        for given, typed in ((test, split.test_features), (train, split.train_features)):
-            check_representation(own, given.features, typed, contract)
-        decision, found = choose_threshold(own, table, split, contract, config)
-        contract = contract.decide(decision)
-        fitted = Fitted(own, table.without_rows(), split, contract, config, config, started, find_name(own), is_own=True)
-        fitted.threshold_choice = found
+        fitted, side = take_over(pipeline, train, test, config, is_array=is_array), SideWork()
+        table = fitted.table
+        fitted.table = replace(table, source=source or table.source, warnings=(*notes, *table.warnings))
         with stage(config.model_dir) as folder:
             bundle, evaluation, _, said = assemble(fitted, folder, config.model_dir, lambda _: None, side, library)
     return bundle, evaluation, said
+
+
+def take_over(pipeline: Any, train: Side, test: Side, config: Config, *, is_array: bool = False) -> Fitted:
+    """Return a copy of a pipeline that answers rows in the contract's types as it answers the ones handed over.
+
+    Parameters and errors as for ``hand_over``.
+    """
+    from mlops_project.data_prep import build_contract
+    from mlops_project.modeling.representation import check_representation
+    from mlops_project.modeling.threshold import choose_threshold
+
+    started = now()
+    pipeline = _read_texts(pipeline, train) if train.is_column else pipeline
+    own = _wrap(pipeline) if config.export.engine == "onnx" else wrap_any(pipeline, train, is_array=is_array)
+    table, split = _type_rows(own, train, test, config)
+    contract = build_contract(table, split)
+    check_contract(contract)
+    own = keep_category_types(own, train.features, split.train_features, contract)
+    for given, typed in ((test, split.test_features), (train, split.train_features)):
+        check_representation(own, given.features, typed, contract)
+    decision, found = choose_threshold(own, table, split, contract, config)
+    contract = contract.decide(decision)
+    fitted = Fitted(own, table.without_rows(), split, contract, config, config, started, find_name(own), is_own=True)
+    fitted.threshold_choice = found
+    return fitted
 
 
 def _read_texts(pipeline: Any, train: Side) -> Any:
@@ -101,9 +112,9 @@ def _wrap(pipeline: Any) -> Any:
     from sklearn.base import is_classifier, is_regressor
     from sklearn.pipeline import Pipeline
 
+    check_fitted(pipeline)
     if not (hasattr(pipeline, "predict") and hasattr(pipeline, "get_params")):
         raise ExportError(f"expected a fitted pipeline or estimator of scikit-learn, got {type(pipeline).__name__}{IN_PYTHON}")
-    check_fitted(pipeline)
     if not (is_classifier(pipeline) or is_regressor(pipeline)):
         raise ExportError(f"{type(pipeline).__name__} predicts neither classes nor numbers{IN_PYTHON}")
     if is_classifier(pipeline) and not hasattr(pipeline, "predict_proba"):
@@ -111,7 +122,7 @@ def _wrap(pipeline: Any) -> Any:
             f"{find_name(pipeline)} has no probabilities, and a served classifier answers with some; fit it inside "
             "CalibratedClassifierCV, or use voting='soft'"
         )
-    own = copy.deepcopy(pipeline)
+    own = leave_out_samplers(copy.deepcopy(pipeline))
     return own if isinstance(own, Pipeline) else Pipeline([("model", own)])
 
 

@@ -23,6 +23,8 @@ def check_fitted(pipeline: Any) -> None:
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 
+    if hasattr(pipeline, "cv_results_") and not hasattr(pipeline, "best_estimator_"):
+        raise DataError(f"{type(pipeline).__name__} was fitted with refit=False and holds no model; fit it with refit=True")
     try:
         if isinstance(pipeline, BaseEstimator):
             check_is_fitted(pipeline)
@@ -43,6 +45,15 @@ def find_name(pipeline: Any) -> str:
             pipeline = pipeline.model
         else:
             return type(pipeline).__name__
+
+
+def leave_out_samplers(pipeline: Any) -> Any:
+    """Return a pipeline of imbalanced-learn as one of scikit-learn: its samplers change rows to learn from, and no answer."""
+    from sklearn.pipeline import Pipeline
+
+    if type(pipeline).__name__ != "Pipeline" or not type(pipeline).__module__.startswith("imblearn."):
+        return pipeline
+    return Pipeline([(name, step) for name, step in pipeline.steps if not hasattr(step, "fit_resample")])
 
 
 def find_word_columns(pipeline: Any) -> frozenset[str]:
@@ -89,10 +100,10 @@ def wrap_any(pipeline: Any, train: Side, *, is_array: bool) -> Any:
 
     from mlops_project.python_engine.adapter import Adapter
 
+    check_fitted(pipeline)
     if not callable(getattr(pipeline, "predict", None)):
         raise ExportError(f"expected something fitted with predict(X), got {type(pipeline).__name__}")
-    check_fitted(pipeline)
-    own = copy.deepcopy(pipeline)
+    own = leave_out_samplers(copy.deepcopy(pipeline))
     classes = _find_classes(own, train)
     takes_array = is_array and not _takes_frames(own, train)
     is_plain = classes is None or (hasattr(own, "classes_") and hasattr(own, "predict_proba"))

@@ -39,6 +39,8 @@ def find_kind(frame: Any) -> Kind:
     if library != "polars" and (hasattr(frame, "__arrow_c_stream__") or hasattr(frame, "__dataframe__")):
         return "arrow"
     hint = "; give it names: pandas.DataFrame(values, columns=[…])" if isinstance(frame, np.ndarray | list | dict) else ""
+    if library == "scipy":
+        hint = "; requests bring whole rows: fit the pipeline on X.toarray(), as some estimators take the zeros of X for gaps"
     raise DataError(f"{ROWS}, got {library + '.' if library != 'builtins' else ''}{name}{hint}")
 
 

@@ -82,6 +82,8 @@ def read_side(X: Any, y: Any, names: Sequence[str] | None, target: str | None, w
         )
     if labels.isna().any():
         raise DataError(f"y_{which}: {int(labels.isna().sum())} of {len(labels)} labels are missing; leave those rows out")
+    if len(features.columns) and all(isinstance(name, int | np.integer) for name in features.columns):
+        features = features.set_axis([str(name) for name in features.columns], axis=1)  # the library took them for an array's
     unnamed = [name for name in features.columns if not isinstance(name, str)]
     if unnamed:
         raise DataError(f"X_{which}: column {unnamed[0]!r} has no text as its name; rename the columns, then fit the pipeline")
@@ -104,6 +106,8 @@ def _read_labels(y: Any, which: str) -> "pd.Series[Any]":
     if isinstance(y, pd.Series):
         return y.reset_index(drop=True)
     values = y.to_pandas() if hasattr(y, "to_pandas") else np.asarray(y)
+    if np.ndim(values) == 2 and np.shape(values)[1] == 1:
+        values = np.asarray(values)[:, 0]
     if np.ndim(values) != 1:
         raise DataError(f"y_{which} has the shape {np.shape(values)}; expected one label for each row")
     return pd.Series(values).reset_index(drop=True)

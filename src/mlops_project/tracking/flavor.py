@@ -25,6 +25,7 @@ REQUIREMENTS = ("scikit-learn", "skops", "pandas", "numpy")
 KNOWN_LIBRARIES = (
     "catboost.",
     "collections.",
+    "imblearn.",
     "functools.partial",  # scikit-learn's, around functions of its own, in boosters with categories
     "lightgbm.",
     "mlops_project.modeling.",
@@ -33,7 +34,12 @@ KNOWN_LIBRARIES = (
     "sklearn.",
     "xgboost.",
 )
-EXTRA_REQUIREMENTS = {"xgboost": ("xgboost-cpu", "xgboost"), "lightgbm": ("lightgbm",), "catboost": ("catboost",)}
+EXTRA_REQUIREMENTS = {
+    "xgboost": ("xgboost-cpu", "xgboost"),
+    "lightgbm": ("lightgbm",),
+    "catboost": ("catboost",),
+    "imblearn": ("imbalanced-learn",),
+}
 
 
 def save_mlflow_model(

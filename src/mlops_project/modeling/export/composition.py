@@ -17,7 +17,7 @@ def add_pipeline(graph: Graph, columns: Columns, step: Any) -> Columns:
     return _add_steps(graph, columns, step.steps)
 
 
-@meta_estimator("sklearn.Pipeline")
+@meta_estimator("sklearn.Pipeline", "imblearn.Pipeline")
 def add_final_pipeline(graph: Graph, columns: Columns, step: Any) -> Scores:
     """Add the steps and the estimator behind them."""
     columns = _add_steps(graph, columns, step.steps[:-1])
@@ -30,6 +30,8 @@ def add_final_pipeline(graph: Graph, columns: Columns, step: Any) -> Scores:
 
 def _add_steps(graph: Graph, columns: Columns, steps: Any) -> Columns:
     for name, step in steps:
+        if hasattr(step, "fit_resample"):  # imbalanced-learn's samplers change rows to learn from, and no answer
+            continue
         with graph.at(name):
             columns = _add_step(graph, columns, step)
     return columns
