@@ -170,9 +170,8 @@ class Study:
         asked.scores.append(score)
         if asked.trial is None or not self._config.search.pruning or len(asked.scores) == self._folds:
             return False
-        finished = [trial.user_attrs[FOLDS] for trial in self._all() if _is_complete(trial)]
-        start = self._study.user_attrs.get(START, {})
-        return is_behind(asked.judge()[1], [*finished, *([start[FOLDS]] if FOLDS in start else [])])
+        # Not the configuration as it is: when that is judged depends on the time, and the same trials are to end alike.
+        return is_behind(asked.judge()[1], [trial.user_attrs[FOLDS] for trial in self._all() if _is_complete(trial)])
 
     def complete(self, asked: Asked) -> None:
         """Keep a trial of which all folds are done."""
