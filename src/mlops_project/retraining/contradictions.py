@@ -22,7 +22,7 @@ from mlops_project.runtime import Floats
 MIN_GROUP, MIN_REST = 20, 30  # rows of a group that is judged, and of those that it is compared with
 MAX_KEY_SHARE = 0.8  # share of the rows that a source or delivery may have and still be compared with the others
 LEAST_EXCESS = 0.15  # contradictions beyond those expected, as a share of a group's labels
-REST_SHARE = 0.15  # of the group's excess, that the others may have
+REST_SHARE = 0.1  # of the group's excess, that the others may have
 ERROR = 0.001  # over all groups together
 SPREAD = 0.1  # by how much regions differ in how often the champion errs beyond what its confidence says
 LEAST_NOISE, NOISE_DEVIATIONS = 0.04, 4.0
@@ -98,7 +98,7 @@ def _find_limit(share: float, evidence: Evidence) -> float:
     """Return how much all others may contradict beside a group that does: what is expected is known from so many rows only."""
     held_out = evidence.surprise[1]
     luck = 2 * float(np.sqrt(held_out.variance.mean() / len(held_out.excess)))
-    return max(0.03, REST_SHARE * share) + luck
+    return max(0.03 + luck, REST_SHARE * share)
 
 
 def find_bad_regions(evidence: Evidence) -> Iterator[Finding]:
