@@ -133,14 +133,15 @@ def _judge_all(found: Sequence[Found], judge: Judge | None, kind: str) -> list[F
 
 
 def _judge_column(found: Found, past: ColumnPast, judge: Judge) -> Found:
-    recent = past.measure_recent(np.array(found.bins.current, np.int64))
+    cells = np.array(found.bins.current, np.int64)
+    recent = past.measure_recent(cells)
     found = msgspec.structs.replace(found, recent=recent)
     if judge.by_rows:
         return found
     if past.windows < NEEDED:
         return msgspec.structs.replace(found, drifted=False)
     limit = max(found.threshold, past.reference_limit)
-    drifted = found.drifted and found.jensen_shannon > limit and not past.is_like(recent)
+    drifted = found.drifted and found.jensen_shannon > limit and not past.is_like(recent) and not past.is_known(cells)
     return msgspec.structs.replace(found, threshold=limit, drifted=drifted)
 
 

@@ -1,8 +1,9 @@
 """What a model's windows do by themselves: the past that a window is judged by where rows depend on when they came.
 
-Two distances must both be exceeded: to the held-out rows, and to the mean of the last windows. A season moves windows away from
-the held-out rows and brings them back, and a slow rise keeps every window near the last ones; a fault does neither. Each is
-compared with the largest that the last ``KEPT`` quiet windows came to, times a margin.
+Three distances must be exceeded: to the held-out rows, to the mean of the last windows, and to the nearest of the log's past
+windows. A season moves windows away from the held-out rows and brings them back, a slow rise keeps every window near the last
+ones, and rain is like earlier rain; a fault does none of these. Each is compared with the largest that the last ``KEPT`` quiet
+windows came to, times a margin.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 from mlops_project.monitoring.results import AspectDrift, Evaluation, FeatureDrift, Repeats
 from mlops_project.reference.bins import FeatureProfile
 from mlops_project.reference.blocks import RECENT, ColumnBlocks, compare_recent
-from mlops_project.reference.distances import Counts
+from mlops_project.reference.distances import Counts, jensen_shannon
 from mlops_project.reference.profile import ReferenceProfile
 
 NEEDED = 14  # windows before a window is judged by them
@@ -39,8 +40,8 @@ class ColumnPast:
     ----------
     reference, recent
         Distances to the held-out rows, and to the mean of the windows before, oldest first.
-    last
-        Rows per cell of the last windows, ``(n_windows, n_cells)``.
+    last, known
+        Rows per cell of the last windows, and of all that the log has, ``(n_windows, n_cells)``.
     missing, unseen, outside
         Highest share in a window.
     constant
@@ -58,6 +59,7 @@ class ColumnPast:
     reference: tuple[float, ...] = ()
     recent: tuple[float, ...] = ()
     last: tuple[tuple[int, ...], ...] = ()
+    known: tuple[tuple[int, ...], ...] = ()
     missing: float = 0.0
     unseen: float = 0.0
     outside: float = 0.0
@@ -109,6 +111,17 @@ class ColumnPast:
     def is_like(self, recent: float | None) -> bool:
         """Whether a window is as near to the last windows as past ones were to theirs."""
         return recent is not None and bool(self.recent) and recent <= self.recent_limit
+
+    def is_known(self, cells: Counts) -> bool:
+        """Whether a window is as near to some past one as past ones were to theirs: the same weather, the same weekday.
+
+        Pairs have no such past: a table of few rows soon resembles one of many.
+        """
+        if len(self.known) < NEEDED or self.shape is not None or not cells.sum():
+            return False
+        known = np.array(self.known, np.int64)
+        nearest = max(float(jensen_shannon(known[:place], known[place]).min()) for place in range(1, len(known)))
+        return float(jensen_shannon(known, cells).min()) <= _widen(nearest, self.margin)
 
 
 def _widen(highest: float, margin: float) -> float:
@@ -241,11 +254,13 @@ def _join(blocks: ColumnBlocks | None, found: Sequence[FeatureDrift], shape: tup
     first = blocks or ColumnBlocks(name="", reference=(), recent=())
     sound = [item for item in found if not item.quality]
     usual = [*sound, *_find_usual(found)]
-    last = (*first.last, *(item.bins.current for item in sound[-RECENT:]))[-RECENT:]
+    last = (*first.last, *(item.bins.current for item in sound[-KEPT:]))[-KEPT:]
+    last = tuple(cells for cells in last if len(cells) == len(last[-1]))
     return ColumnPast(
         reference=(*first.reference, *(item.jensen_shannon for item in sound))[-KEPT:],
         recent=(*first.recent, *(item.recent for item in sound if item.recent is not None))[-KEPT:],
-        last=tuple(cells for cells in last if len(cells) == len(last[-1])),
+        last=last[-RECENT:],
+        known=last,
         missing=max([first.missing, *(item.missing_ratio for item in usual)]),
         unseen=max([first.unseen, *(item.unseen_ratio for item in usual)]),
         outside=max([first.outside, *(item.out_of_range_ratio for item in usual)]),

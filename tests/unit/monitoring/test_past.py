@@ -158,6 +158,25 @@ def test_columns_that_no_longer_go_together_are_found_though_both_move_with_the_
     assert [one.aspect for one in found[-1].drift.aspects if one.drifted] == ["pair"]
 
 
+def test_more_of_what_an_earlier_window_had_is_no_news_and_is_without_that_window():
+    frame, times = make_season(7)
+    rng = np.random.default_rng(7)
+    frame["rain"] = np.where(rng.random(len(frame)) < 0.02, rng.uniform(2, 5, len(frame)), rng.exponential(0.1, len(frame)))
+    replay = Replay(frame[["load", "rain"]], times, SETTINGS, by_time=False)
+
+    def pour(share):
+        return lambda rows: rows.assign(rain=rows["rain"].where(np.arange(len(rows)) % 10 >= 10 * share, 3.0))
+
+    replay.run(30)
+    dry = fork(replay)
+    replay.run(1, pour(0.3))  # alone between dry windows: a day off, part of the past from then on
+    replay.run(5)
+    dry.run(6)
+    found = [next(one for one in log.run(1, pour(0.6))[-1].drift.features if one.name == "rain") for log in (replay, dry)]
+    assert all(one.jensen_shannon > one.threshold for one in found)
+    assert [one.drifted for one in found] == [False, True]
+
+
 def test_a_fault_in_the_warm_up_is_found_by_the_data_quality():
     replay = Replay(*make_season(3), SETTINGS, by_time=False)
     replay.run(2)
