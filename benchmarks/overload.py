@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=4, help="per measurement")
     options = parser.parse_args()
     ours = next(contestant for contestant in CONTESTANTS if contestant.name == "ours")
-    model = build_model("forest")
+    model = build_model("forest", on_python=False)
     isolate()
     body_file = ours.write_body(model, "single")
     rounds = []

@@ -141,7 +141,7 @@ def main() -> None:
     for name in filter(PEERS.__contains__, options.only):
         if failure := install(BUILD / f"{name}-grpc", PEERS[name]):
             failures[name] = failure
-    model = build_model("forest")
+    model = build_model("forest", on_python=False)
     records: dict[str, list[dict[str, Any]]] = {}
     for number in range(options.rounds):
         for name in [name for name in options.only if name not in failures]:
