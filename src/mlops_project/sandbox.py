@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Literal
@@ -69,18 +70,7 @@ class LimitedProcess:
         self._reader, writer = os.pipe()
         limits = (str(writer), str(math.ceil(seconds) + 1), str(self.memory_bytes), str(os.getpid()))
         try:
-            with tempfile.TemporaryFile() as file:
-                file.write(task)
-                file.seek(0)
-                self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", module, *limits],
-                    stdin=file,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    env=pass_environment(),
-                    pass_fds=(writer,),
-                    start_new_session=True,
-                )
+            self._process = start_child(module, limits, task, (writer,))
         except OSError as error:
             os.close(self._reader)
             raise ProofError("crash", f"no process could be started to try the model in: {error.strerror}") from error
@@ -126,6 +116,35 @@ class LimitedProcess:
             return ProofError("memory", "the system killed the process that tried the model, probably for lack of memory")
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
         return ProofError("crash", f"the process that tried the model {how}")
+
+
+def start_child(module: str, arguments: Sequence[str], task: bytes, descriptors: tuple[int, ...]) -> "subprocess.Popen[bytes]":
+    """Start ``python -m module`` in a session of its own, without our secrets; its output goes nowhere.
+
+    Parameters
+    ----------
+    task
+        What it reads from its standard input.
+    descriptors
+        Open files that it gets, under the same numbers.
+
+    Raises
+    ------
+    OSError
+        If no process can be started.
+    """
+    with tempfile.TemporaryFile() as file:
+        file.write(task)
+        file.seek(0)
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", module, *arguments],
+            stdin=file,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=pass_environment(),
+            pass_fds=descriptors,
+            start_new_session=True,
+        )
 
 
 def pass_environment() -> dict[str, str]:

@@ -7,8 +7,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import time
 import weakref
 from collections.abc import Iterator
@@ -24,7 +22,7 @@ from mlops_project.errors import BundleError, ContractError, MLOpsError
 from mlops_project.names import show
 from mlops_project.python_engine.messages import Answers, Task, decode_answers, encode_rows, receive, send
 from mlops_project.runtime import Floats, Predictions, Runtime
-from mlops_project.sandbox import ProofError, find_memory, pass_environment
+from mlops_project.sandbox import ProofError, find_memory, start_child
 from mlops_project.sections import ProofConfig
 
 MODULE = "mlops_project.python_engine.worker"
@@ -60,18 +58,7 @@ class _Worker:
         memory_bytes = find_memory(limits.memory_bytes)
         arguments = [str(number) for number in (theirs.fileno(), file, memory_bytes, os.getpid())]
         try:
-            with tempfile.TemporaryFile() as said:
-                said.write(task)
-                said.seek(0)
-                self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", MODULE, *arguments],
-                    stdin=said,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    env=pass_environment(),
-                    pass_fds=(theirs.fileno(), file),
-                    start_new_session=True,
-                )
+            self._process = start_child(MODULE, arguments, task, (theirs.fileno(), file))
         except OSError as error:
             self._channel.close()
             raise WorkerError(f"no process could be started for the pipeline: {error.strerror}") from error

@@ -103,3 +103,11 @@ def test_runtime_of_graphs_and_an_edited_file_refuse(clipped, tmp_path):
     (copy / "model.skops").write_bytes(b"PK" + (copy / "model.skops").read_bytes())
     with pytest.raises(BundleError, match="sha256"):
         load_bundle(copy)
+
+
+def test_mlflow_loads_the_same_pipeline_and_answers_alike(clipped):
+    import mlflow.pyfunc
+
+    rows = build_rows().drop(columns="y").head(40)
+    expected = mlops.load(clipped, proof__trusted_types=TRUSTED).predict(rows)
+    assert [*mlflow.pyfunc.load_model(str(clipped.path)).predict(rows)] == [*expected]
