@@ -5,7 +5,7 @@ from typing import Any
 from mlops_project.errors import ExportError
 from mlops_project.modeling.export.graph import Graph
 from mlops_project.modeling.export.registry import LAST_DIGITS, estimator
-from mlops_project.modeling.export.scores import Scores, arg_max, label_from, two_columns
+from mlops_project.modeling.export.scores import Scores, arg_max, expit, label_from, two_columns
 
 ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid", "identity": "Identity", "exp": "Exp"}
 
@@ -21,7 +21,7 @@ def add_perceptron(graph: Graph, x: str, fitted: Any) -> Scores:
     if fitted.out_activation_ == "softmax":
         probabilities = graph.add("Softmax", x, axis=1)
         return Scores(probabilities, arg_max(graph, probabilities), probabilities)
-    x = graph.add(ACTIVATIONS[fitted.out_activation_], x)
+    x = expit(graph, x) if fitted.out_activation_ == "logistic" else graph.add(ACTIVATIONS[fitted.out_activation_], x)
     if fitted.n_outputs_ > 1:
         raise ExportError("several targets cannot be exported; fit one model for each")
     if not hasattr(fitted, "classes_"):

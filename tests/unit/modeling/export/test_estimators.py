@@ -11,6 +11,7 @@ from sklearn import (
     dummy,
     ensemble,
     feature_selection,
+    impute,
     kernel_ridge,
     linear_model,
     model_selection,
@@ -221,6 +222,15 @@ def test_frozen_estimator_inside_a_calibration_is_exact(task):
     features, target, _ = make_table(task)
     fitted = with_estimator(tree.DecisionTreeClassifier(max_depth=4, random_state=0)).fit(features, target)
     export_and_compare(calibration.CalibratedClassifierCV(FrozenEstimator(fitted)), task)
+
+
+def test_shares_too_small_for_the_operator_are_still_divided_by_their_sum():
+    """ONNX Runtime's Sigmoid is 0 below -37; one class against the others divides what is left."""
+    network = neural_network.MLPClassifier(hidden_layer_sizes=(4,), max_iter=10, random_state=0)
+    wide = make_pipeline(impute.SimpleImputer(), preprocessing.FunctionTransformer(lambda x: x * 100))
+    export_and_compare(
+        with_estimator(multiclass.OneVsRestClassifier(network), prepared(wide, sparse_threshold=0)), "multiclass"
+    )
 
 
 def test_estimator_that_labels_rows_for_itself_is_exact():
