@@ -20,7 +20,7 @@ NEW_LABELS = 0.1  # share of the labels behind a metric that must be new for a w
 BY_LABELS = ("performance-loss", "coverage-loss")
 TITLES: dict[AlertName, str] = {
     "performance-loss": "the model lost performance",
-    "coverage-loss": "the model is less sure than it says",
+    "coverage-loss": "sets and intervals hold the truth less often than promised",
     "estimated-loss": "the model probably lost performance",
     "data-drift": "the inputs changed",
     "prediction-drift": "the predictions changed",
