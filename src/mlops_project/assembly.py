@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_project.bundle import (
-    BACKGROUND_FILE,
     CONFIG_FILE,
     MODEL_FILE,
     PROFILE_FILE,
-    REFERENCE_FILE,
-    ROWS_FILE,
     Bundle,
     Metadata,
     publish,
@@ -22,7 +19,6 @@ from mlops_project.command import Step
 from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import ExportError
-from mlops_project.explanation import MAX_BACKGROUND
 from mlops_project.findings import Finding, accept, accept_all, summarise
 from mlops_project.metadata import PythonModel, find_format
 from mlops_project.names import show
@@ -35,6 +31,7 @@ if TYPE_CHECKING:
     from mlops_project.comparison import Choice
     from mlops_project.data_prep import Split, Table
     from mlops_project.decision import ThresholdChoice
+    from mlops_project.modeling.baselines import Rival
     from mlops_project.modeling.evaluation import Evaluation
     from mlops_project.modeling.export import Parity
     from mlops_project.modeling.held_out import HeldOut
@@ -121,12 +118,11 @@ def assemble(
     ExportError, BundleError
         If there is no model to export. The old bundle then stands as it was.
     """
-    from mlops_project.modeling.baselines import add_baselines, fit_rivals, judge_baselines
+    from mlops_project.modeling.baselines import fit_rivals
     from mlops_project.modeling.conformal import find_uncertainty
-    from mlops_project.modeling.decisions import compare_own_rule, judge_threshold
-    from mlops_project.modeling.evaluation import evaluate
+    from mlops_project.modeling.decisions import compare_own_rule
     from mlops_project.modeling.importance import try_importance
-    from mlops_project.modeling.model_checks import check_model
+    from mlops_project.modeling.kept_rows import write_rows
     from mlops_project.modeling.weights import take_weights
     from mlops_project.proof import note_proven
     from mlops_project.reference.training_windows import take_training_windows
@@ -145,15 +141,7 @@ def assemble(
     fitted.split = split = split.without_training_features()
     release_memory()
     step("evaluating")
-    slices = split.test_features[[*config.evaluation.slices]] if config.evaluation.slices else None
-    evaluation = evaluate(held_out.predictions, held_out.truth, contract, config, slices, weights)
-    evaluation = add_baselines(evaluation, rivals, contract, config)
-    judged = (
-        *judge_baselines(evaluation, contract, fitted.chosen),
-        *judge_threshold(fitted.threshold_choice, contract),
-        *check_model(evaluation.scored, held_out.features, contract, config),
-    )
-    findings = accept_all([*findings, *judged], config.checks.accept)
+    evaluation, findings = _judge(fitted, held_out, rivals, findings)
     uncertainty = find_uncertainty(held_out, contract, config, side)
     if fitted.threshold_choice is not None:
         fitted.threshold_choice = compare_own_rule(fitted.threshold_choice, evaluation.scored, plain, contract, config)
@@ -161,6 +149,7 @@ def assemble(
     importance = try_importance(runtime, held_out, contract, config, side)
     _write_profile(folder, held_out, windows, evaluation, importance, fitted, side)
     step("drawing plots and the report")
+    write_rows(folder, fitted.split, contract, config, fitted.table.weights)
     _write_for_python(folder, fitted, side)  # before the report, which says what was left out
     notes = (*fitted.table.warnings, *library.notes, *side.notes)
     _write_for_people(folder, metadata, config, evaluation, importance, notes, parity, side, fitted.charts)
@@ -168,6 +157,27 @@ def assemble(
     bundle = publish(folder, target, metadata, key=find_key(config.trust.signing_key, config.root))
     note_proven(bundle)  # it has answered here
     return bundle, evaluation, held_out, tuple(dict.fromkeys((*notes, *library.notes, *side.notes)))
+
+
+def _judge(
+    fitted: Fitted, held_out: "HeldOut", rivals: "list[Rival]", findings: tuple[Finding, ...]
+) -> "tuple[Evaluation, tuple[Finding, ...]]":
+    """Measure the model on the held-out rows, beside trivial ones; return that, and everything that was found by now."""
+    from mlops_project.modeling.baselines import add_baselines, judge_baselines
+    from mlops_project.modeling.decisions import judge_threshold
+    from mlops_project.modeling.evaluation import evaluate
+    from mlops_project.modeling.model_checks import check_model
+
+    config, contract = fitted.config, fitted.contract
+    slices = held_out.features[[*config.evaluation.slices]] if config.evaluation.slices else None
+    evaluation = evaluate(held_out.predictions, held_out.truth, contract, config, slices, held_out.weights)
+    evaluation = add_baselines(evaluation, rivals, contract, config)
+    judged = (
+        *judge_baselines(evaluation, contract, fitted.chosen),
+        *judge_threshold(fitted.threshold_choice, contract),
+        *check_model(evaluation.scored, held_out.features, contract, config),
+    )
+    return evaluation, tuple(accept_all([*findings, *judged], config.checks.accept))
 
 
 def _export(fitted: Fitted, folder: Path, step: Step) -> "tuple[Runtime, HeldOut, Parity]":
@@ -326,9 +336,8 @@ def _write_profile(
 
 
 def _write_for_python(folder: Path, fitted: Fitted, side: "SideWork") -> None:
-    """Write the pipeline itself (joblib, MLflow), which predicts by the threshold as well, the rows' digests, some rows."""
+    """Write the pipeline itself (joblib, MLflow), which predicts by the threshold as well."""
     from mlops_project.modeling.decisions import decide_pipeline
-    from mlops_project.modeling.weights import note_weights, take_weights
 
     decided = decide_pipeline(fitted.pipeline, fitted.contract)
     if not fitted.is_own:
@@ -341,18 +350,6 @@ def _write_for_python(folder: Path, fitted: Fitted, side: "SideWork") -> None:
         side.attempt(
             "MLflow's format of the pipeline was", lambda: _write_mlflow_model(folder, fitted, decided), without=without
         )
-    split, config = fitted.split, fitted.config
-    if split.rows is not None:
-        split.rows.write(folder / ROWS_FILE)
-    rows = min(config.export.reference_rows, len(split.test_target))
-    if rows:
-        reference = split.test_features.sample(rows, random_state=config.random_state)
-        reference = reference.copy().assign(**{fitted.contract.target: split.test_target.loc[reference.index]})
-        note_weights(reference, take_weights(fitted.table.weights, reference.index))
-        reference.to_parquet(folder / REFERENCE_FILE, index=False)
-        background = reference[[*fitted.contract.names]].head(MAX_BACKGROUND)
-        text = background.to_json(orient="split", index=False, date_format="iso", double_precision=15)
-        (folder / BACKGROUND_FILE).write_text(text, encoding="utf-8")
 
 
 def _dump(pipeline: Any, folder: Path) -> None:

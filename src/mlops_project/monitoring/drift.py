@@ -74,20 +74,13 @@ def compute_drift(
     scores_alone = compare_columns(current.scores, settings, settings.alpha)
     scores = _judge_all(scores_alone, judge, "scores")
     moved = {found.name for found in judged if found.drifted}
-    aspects_alone = [
-        *compare_segments(reference, sample or {}, settings.alpha * SEGMENT_SHARE, moved),
-        *compare_details(current, settings, settings.alpha * DETAIL_SHARE),
-        *compare_pairs(reference, current, settings, settings.alpha * PAIR_SHARE, seed),
-    ]
+    aspects_alone = _compare_aspects(reference, current, sample or {}, settings, moved, seed)
     beside = _judge_all(aspects_alone, judge, "aspects")
     parted = {name for found in beside if found.drifted and found.aspect == "pair" for name in found.columns}
     swaps = find_swaps(current.features, current.pairs, moved, parted)
     aspects = sorted((_leave_out(found, moved) for found in beside), key=_rank)
     features = sorted((_add_faults(found, faults, swaps) for found in judged), key=_rank)
-    domain = None
-    if sample is not None and reference_sample is not None:
-        alpha = settings.alpha * DOMAIN_SHARE
-        domain = compare_rows(reference_sample, sample, reference.features, alpha=alpha, seed=seed)
+    domain = _tell_apart(reference, sample, reference_sample, settings, seed)
     past = None if judge is None else _note_past(judge, (*alone, *scores_alone, *aspects_alone), domain)
     domain = _judge_domain(domain, judge)
     changed = {name for found in aspects if found.drifted for name in found.columns}
@@ -110,6 +103,36 @@ def compute_drift(
         reasons=reasons,
         past=past,
     )
+
+
+def _compare_aspects(
+    reference: ReferenceProfile,
+    current: Profiler,
+    sample: Mapping[str, Any],
+    settings: MonitoringConfig,
+    moved: AbstractSet[str],
+    seed: int,
+) -> list[AspectDrift]:
+    """Compare what single values do not show: segments, texts and dates, pairs of features."""
+    return [
+        *compare_segments(reference, sample, settings.alpha * SEGMENT_SHARE, moved),
+        *compare_details(current, settings, settings.alpha * DETAIL_SHARE),
+        *compare_pairs(reference, current, settings, settings.alpha * PAIR_SHARE, seed),
+    ]
+
+
+def _tell_apart(
+    reference: ReferenceProfile,
+    sample: Mapping[str, Any] | None,
+    reference_sample: Mapping[str, Any] | None,
+    settings: MonitoringConfig,
+    seed: int,
+) -> DomainDrift | None:
+    """Ask a classifier; None where rows of one side are missing."""
+    if sample is None or reference_sample is None:
+        return None
+    alpha = settings.alpha * DOMAIN_SHARE
+    return compare_rows(reference_sample, sample, reference.features, alpha=alpha, seed=seed)
 
 
 def _leave_out(found: AspectDrift, moved: AbstractSet[str]) -> AspectDrift:

@@ -21,7 +21,7 @@ from mlops_project.monitoring.drift import compute_drift
 from mlops_project.monitoring.estimate import Estimator
 from mlops_project.monitoring.maturity import explain_immature, find_immature
 from mlops_project.monitoring.order import OrderTest
-from mlops_project.monitoring.past import Judge, collect_past
+from mlops_project.monitoring.past import Judge, Past, collect_past
 from mlops_project.monitoring.performance import compute_performance
 from mlops_project.monitoring.reasons import say
 from mlops_project.monitoring.results import Drift, Evaluation, Reason
@@ -70,20 +70,13 @@ def evaluate_window(
     """
     profile, why = _load_profile(bundle)
     reference, seed = (profile and profile.performance) or read_reference_performance(bundle.metadata), config.random_state
-    profiler = Profiler(profile) if profile else None
-    estimator = Estimator(reference, bundle.contract, seed=seed) if profile and profile.performance else None
-    sample = RowSample(seed, SAMPLE_ROWS) if profile else None
-    order = OrderTest(profile) if profile else None
-    repeats = RepeatCounter(profile.features) if profile and profile.repeats else None
-    rows = _read_rows(reader, window, bundle, [item for item in (profiler, estimator, repeats) if item], sample, order)
-    if profile is None or profiler is None or order is None:
-        drift = _no_drift(rows, why)
+    if profile is None:
+        rows = _read_rows(reader, window, bundle, [], None, None)
+        drift, estimator = _no_drift(rows, why), None
     else:
-        judge = Judge(collect_past(profile, previous, accepted), order.is_dependent)
-        samples = _pair_samples(sample, bundle) if sample and rows else {}
-        drift = compute_drift(profile, profiler, config.monitoring, **samples, repeats=repeats, judge=judge, seed=seed)
-    if estimator is not None and profiler is not None:
-        estimator.shift = Shift(profiler.features)
+        estimator = Estimator(reference, bundle.contract, seed=seed) if profile.performance else None
+        past = collect_past(profile, previous, accepted)
+        rows, drift = _compare_rows(config, bundle, reader, window, profile, past, estimator)
     labelled, labels, came, young = _read_labelled(config, reader, window, bundle)
     performance = compute_performance(
         reference,
@@ -98,23 +91,45 @@ def evaluate_window(
         young=young,
         seed=seed,
     )
-    start, losses = window.start.isoformat(), losses or {}
-    missing = find_new(losses, noted or {})
+    missing = find_new(losses or {}, noted or {})
+    explained = explain_missing(missing, rows)
     return Evaluation(
         model=window.model,
         version=window.version or "",
-        start=start,
+        start=window.start.isoformat(),
         end=window.end.isoformat(),
         evaluated_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         rows=rows,
         drift=drift,
         performance=performance,
-        alerts=decide_alerts(drift, performance, previous, config.monitoring, start, explain_missing(missing, rows), came),
+        alerts=decide_alerts(drift, performance, previous, config.monitoring, window.start.isoformat(), explained, came),
         last_label_at=labels.newest.isoformat() if labels.newest else None,
         champion=champion,
         missing=missing,
-        missing_total=dict[str, int](losses.items()),
+        missing_total=dict[str, int]((losses or {}).items()),
     )
+
+
+def _compare_rows(
+    config: Config,
+    bundle: Bundle,
+    reader: LogReader,
+    window: Window,
+    profile: ReferenceProfile,
+    past: Past,
+    estimator: Estimator | None,
+) -> tuple[int, Drift]:
+    """Read the window's rows once, also for the estimate of performance; return how many there are, and what changed."""
+    seed, profiler, order = config.random_state, Profiler(profile), OrderTest(profile)
+    sample = RowSample(seed, SAMPLE_ROWS)
+    repeats = RepeatCounter(profile.features) if profile.repeats else None
+    rows = _read_rows(reader, window, bundle, [item for item in (profiler, estimator, repeats) if item], sample, order)
+    judge = Judge(past, order.is_dependent)
+    samples = _pair_samples(sample, bundle) if rows else {}
+    drift = compute_drift(profile, profiler, config.monitoring, **samples, repeats=repeats, judge=judge, seed=seed)
+    if estimator is not None:
+        estimator.shift = Shift(profiler.features)
+    return rows, drift
 
 
 def _load_profile(bundle: Bundle) -> tuple[ReferenceProfile | None, Reason]:

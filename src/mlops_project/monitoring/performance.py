@@ -86,11 +86,8 @@ def compute_performance(
     known = _drop_unknown(labelled) if labelled is not None else None
     labelled_rows = len(known.truth) if known is not None else 0
     chosen = _find_selection(known, reference, contract, coverage) if known else None
-    live = (
-        _judge_live(known, reference, contract, settings, rounds, seed)
-        if known and labelled_rows >= settings.min_labels and chosen is None
-        else ()
-    )
+    is_enough = labelled_rows >= settings.min_labels and chosen is None
+    live = _judge_live(known, reference, contract, settings, rounds, seed) if known and is_enough else ()
     if live and known and promised is not None:
         live = (*live, judge_coverage(known, promised, seed))
     estimated = _judge_estimates(estimate, reference, settings) if estimate else ()
@@ -98,9 +95,8 @@ def compute_performance(
     judged = {metric, *([] if contract.rule is None else [contract.rule.judged])}  # the scores, and the decisions
     told, told_estimated = (_find_told(metric, judged, values) for values in (live, estimated))
     live_reason = chosen or _explain(told, live, settings, coverage) or _explain_no_live(metric, live, labelled_rows, settings)
-    estimated_reason = _explain(told_estimated, estimated, settings) or _explain_no_estimate(
-        metric, estimated, estimate, reference
-    )
+    why_not = _explain_no_estimate(metric, estimated, estimate, reference)
+    estimated_reason = _explain(told_estimated, estimated, settings) or why_not
     return Performance(
         metric=metric,
         live=live,

@@ -12,10 +12,10 @@ from mlops_project.explanation import Inputs, explain_encoded
 from mlops_project.serving.endpoints import Call
 from mlops_project.serving.errors import RefusedError
 from mlops_project.serving.model import ServedModel
+from mlops_project.serving.openapi import MAX_EXPLAINED
 from mlops_project.serving.replies import Reply, reply_json
 from mlops_project.wire.rows import Encoded
 
-MAX_ROWS = 16
 MAX_TOGETHER = 2  # requests of one worker: each row takes as long as thousands of predictions
 BUDGET_SECONDS = 0.05  # for each row
 SHAPE = 'expected a row, a list of rows, or {"rows": …} with "class", "counterfactual" or "fixed" beside them'
@@ -61,8 +61,8 @@ def read_request(body: bytes, model: ServedModel) -> Asked:
     rows = [said["rows"]] if type(said["rows"]) is dict else said["rows"]
     if type(rows) is not list or not rows or not all(type(row) is dict for row in rows):
         raise ContractError(SHAPE)
-    if len(rows) > MAX_ROWS:
-        raise ContractError(f"{len(rows)} rows are more than the {MAX_ROWS} that one request may have explained; send several")
+    if len(rows) > MAX_EXPLAINED:
+        raise ContractError(f"{len(rows)} rows are more than the {MAX_EXPLAINED} of one request; send several")
     unknown = [name for name in said if name not in ("rows", "class", "counterfactual", "fixed")]
     if unknown:
         raise ContractError(f"{unknown[0][:64]!r} is unknown; {SHAPE}")

@@ -13,6 +13,7 @@ from mlops_project.wire.outputs import INDEX, LABEL, OF_CLASSES, PROBABILITIES, 
 from mlops_project.wire.parquet import has_parquet
 from mlops_project.wire.reading import ColumnReading
 
+MAX_EXPLAINED = 16  # rows of one request for reasons
 PREDICT, INFERENCE, OPERATE = "Predict", "Open Inference Protocol", "Operate"
 WITHOUT_KEY = "The loaded model and its columns are described to whoever has a key for predictions: **Authorize** with one."
 THRESHOLD: dict[str, Any] = {
@@ -212,62 +213,73 @@ def _fixed_paths() -> dict[str, Any]:
 
 
 def _model_paths(model: ServedModel) -> dict[str, Any]:
-    row, options = _ref("Row"), dict[str, Any]()
-    if model.contract.task == "binary":
-        options["threshold"] = THRESHOLD
+    options: dict[str, Any] = {"threshold": THRESHOLD} if model.contract.task == "binary" else {}
     if model.bundle.metadata.uncertainty is not None:
         options["uncertainty"] = UNCERTAINTY
-    rows = {"oneOf": [row, {"type": "array", "items": row, "minItems": 1}]}
-    parts = {"enum": list(OF_CLASSES if model.contract.is_classification else (VALUE,))}
-    wanted = {"outputs": {"type": "array", "items": parts, "minItems": 1, "uniqueItems": True, "description": "Default: all."}}
-    with_options = {"rows": rows, **options, **wanted}
-    more = {"type": "object", "additionalProperties": False, "required": ["rows"], "properties": with_options}
-    rows = {"oneOf": [*rows["oneOf"], more]}
-    predictions = {
-        "type": "object",
-        "properties": {
-            "model": {"type": "string"},
-            "version": {"type": "string"},
-            "predictions": {"type": "array", "items": _ref("Prediction")},
-        },
-        "required": ["model", "version", "predictions"],
-    }
-    for name in ("threshold", "coverage"):
-        predictions["properties"][name] = {"type": "number"}  # type: ignore[index]  # a mapping, see above
-    example = {
-        "dataframe_split": {"columns": list(model.contract.names), "data": [list(model.contract.example_row().values())]}
-    }
-    scoring: dict[str, Any] = {"type": "object", "example": example}
     parameters = {"type": "object", "properties": options} if options else {"type": "object"}
-    if options or model.contract.is_classification:
-        method = {"outputs": {"enum": [LABEL, PROBABILITIES]}} if model.contract.is_classification else {}
-        scoring["properties"] = {"params": {"type": "object", "properties": options | method}}
     tensors = {
         "type": "object",
         "required": ["inputs"],
         "properties": {"inputs": {"type": "array", "items": {"type": "object"}}, "parameters": parameters},
     }
     infer = f"/v2/models/{model.name}/infer"
+    scoring = _describe_scoring(model, options)
     invocations = _post("MLflow's scoring protocol", PREDICT, scoring, {"type": "object"}, "ScoringError")
-    explained = {
+    reasons = _post("How much each column moves an answer", PREDICT, _describe_explain(), {"type": "object"})
+    return {
+        "/explain": {"post": reasons},
+        "/predict": {"post": _post("Predict typed rows", PREDICT, _describe_rows(model, options), _describe_predictions())},
+        "/invocations": {"post": invocations | {"description": _describe_bodies()}},
+        infer: {"post": _post("Infer", INFERENCE, tensors, {"type": "object"}, "InferenceError")},
+    }
+
+
+def _describe_rows(model: ServedModel, options: dict[str, Any]) -> dict[str, Any]:
+    row = _ref("Row")
+    rows = {"oneOf": [row, {"type": "array", "items": row, "minItems": 1}]}
+    parts = {"enum": list(OF_CLASSES if model.contract.is_classification else (VALUE,))}
+    wanted = {"outputs": {"type": "array", "items": parts, "minItems": 1, "uniqueItems": True, "description": "Default: all."}}
+    with_options = {"rows": rows, **options, **wanted}
+    more = {"type": "object", "additionalProperties": False, "required": ["rows"], "properties": with_options}
+    return {"oneOf": [*rows["oneOf"], more]}
+
+
+def _describe_predictions() -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {
+            "model": {"type": "string"},
+            "version": {"type": "string"},
+            "predictions": {"type": "array", "items": _ref("Prediction")},
+            "threshold": {"type": "number"},
+            "coverage": {"type": "number"},
+        },
+        "required": ["model", "version", "predictions"],
+    }
+
+
+def _describe_scoring(model: ServedModel, options: dict[str, Any]) -> dict[str, Any]:
+    contract = model.contract
+    example = {"dataframe_split": {"columns": list(contract.names), "data": [list(contract.example_row().values())]}}
+    scoring: dict[str, Any] = {"type": "object", "example": example}
+    if options or contract.is_classification:
+        method = {"outputs": {"enum": [LABEL, PROBABILITIES]}} if contract.is_classification else {}
+        scoring["properties"] = {"params": {"type": "object", "properties": options | method}}
+    return scoring
+
+
+def _describe_explain() -> dict[str, Any]:
+    row = _ref("Row")
+    class_name = "Whose probability is explained; default the positive class, or the answer."
+    return {
         "type": "object",
         "required": ["rows"],
         "properties": {
-            "rows": {"oneOf": [row, {"type": "array", "items": row, "minItems": 1, "maxItems": 16}]},
-            "class": {
-                "type": "string",
-                "description": "Whose probability is explained; default the positive class, or the answer.",
-            },
+            "rows": {"oneOf": [row, {"type": "array", "items": row, "minItems": 1, "maxItems": MAX_EXPLAINED}]},
+            "class": {"type": "string", "description": class_name},
             "counterfactual": {"type": "boolean", "description": "Whether to look for the least change that turns the answer."},
             "fixed": {"type": "array", "items": {"type": "string"}, "description": "Columns that may not change."},
         },
-    }
-    reasons = _post("How much each column moves an answer", PREDICT, explained, {"type": "object"})
-    return {
-        "/explain": {"post": reasons},
-        "/predict": {"post": _post("Predict typed rows", PREDICT, rows, predictions)},
-        "/invocations": {"post": invocations | {"description": _describe_bodies()}},
-        infer: {"post": _post("Infer", INFERENCE, tensors, {"type": "object"}, "InferenceError")},
     }
 
 
