@@ -107,7 +107,8 @@ class RowReader:
         # NumPy reads the texts 1.234 and 1030 in its own way, a column may have another one
         rules_of = [item.reading for item in contract.features if item.reading is not None]
         other_signs = any(reading.decimal != "." or reading.formats for reading in rules_of)
-        self._only_numbers = rules.types == "exact" or other_signs
+        texts_are_true = rules.coercion == "mlflow" and bool(self._boolean)  # MLflow takes "0" for true
+        self._only_numbers = rules.types == "exact" or other_signs or texts_are_true
         self._from_record = itemgetter(*self.names) if self._width > 1 else None
 
     def find_name(self, name: object) -> str | None:

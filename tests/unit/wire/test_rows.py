@@ -64,6 +64,7 @@ VALUES = (
 
 @pytest.mark.parametrize("rules", [Rules(), Rules(missing="impute"), Rules(coercion="mlflow"), STRICT])
 @given(rows=st.lists(st.lists(VALUES, min_size=6, max_size=6), min_size=1, max_size=4))
+@example(rows=[[1.0, 1.0, 1, "0.0", "a", ""]])  # MLflow takes a text for true
 @example(rows=[[None, None, 0.0, None, None, ""]])  # MLflow reads a missing boolean as false
 def test_quick_way_accepts_only_what_the_careful_way_does(rules, rows):
     features = (
