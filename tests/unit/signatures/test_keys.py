@@ -67,6 +67,7 @@ def test_keys_come_from_files_with_several_and_from_variables(tmp_path, monkeypa
         ("binary.pub", "\xff\xfe", "is not a key in PEM"),
         ("private.pub", create_key()[0], "holds a private key"),
     ],
+    ids=["missing", "variable", "words", "binary", "private"],  # a key of its own each time has no place in a name
 )
 def test_what_is_no_public_key_is_named(tmp_path, place, content, said):
     if content is not None:
