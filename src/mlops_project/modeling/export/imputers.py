@@ -65,7 +65,7 @@ def _fill_text(graph: Graph, columns: Columns, place: int, step: Any) -> Columns
 
 def _text_has_gap(graph: Graph, column: str, marker: Any) -> str:
     """Return a condition of the column's shape; where a text stands for missing values, the library takes no others."""
-    if is_missing(marker):
+    if is_missing(marker) or marker == MISSING_TEXT:  # which is how the model reads a gap
         return text_is_missing(graph, column)
     refused = graph.add("Where", text_is_missing(graph, column), graph.constant(np.nan), graph.constant(0.0))
     graph.refuse_rows(refused)
