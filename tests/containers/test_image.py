@@ -167,13 +167,13 @@ def test_command_replaces_the_server(image: str) -> None:
 
 
 def test_image_holds_what_it_needs_and_no_more(image: str) -> None:
-    assert size_bytes(image) <= 1300 * MEGABYTE
+    assert size_bytes(image) <= 1310 * MEGABYTE
     script = "command -v gcc cc make git; find / -xdev -path '*/.cache/pip'; find /opt /root /tmp /src -name '*.whl'; exit 0"
     assert docker("run", "--rm", "--entrypoint", "sh", image, "-c", script).stdout == ""
 
 
 def test_serve_image_is_small_and_answers(serve_image: str) -> None:
-    assert size_bytes(serve_image) <= 350 * MEGABYTE
+    assert size_bytes(serve_image) <= 370 * MEGABYTE  # cryptography, for signatures, is 17 of them
     heavy = ("mlflow", "pandas", "sklearn", "scipy")
     script = f"from importlib.util import find_spec; print([name for name in {heavy} if find_spec(name)])"
     assert docker("run", "--rm", serve_image, "python", "-c", script).stdout == "[]\n"
