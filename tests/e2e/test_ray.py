@@ -225,7 +225,7 @@ def test_file_that_cannot_be_read_ends_the_run_and_leaves_no_output(folder, clus
 def test_forest_and_folds_fitted_on_the_cluster_are_those_of_this_machine(cluster, tmp_path, environment):
     (tmp_path / "pyproject.toml").touch()
     (tmp_path / "model.yaml").write_text(
-        "model: {estimator: random_forest, params: {n_estimators: 10}}\ntracking: {enabled: false}\n"
+        "model: {estimator: random_forest, params: {n_estimators: 120}}\ntracking: {enabled: false}\n"
         "evaluation: {bootstrap_rounds: 0, importance_repeats: 0, cv_folds: 3}\n"
     )
     digests = []

@@ -8,8 +8,9 @@ import socket
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Generic
 
 from mlops_project import __version__
@@ -164,6 +165,8 @@ class RayPool(Generic[T, R]):
         self._events: queue.SimpleQueue[tuple[_Member, _Job[T, R] | None, Future[Any]] | None] = queue.SimpleQueue()
         self._lock, self._early_losses, self._fault = threading.RLock(), 0, BaseException()
         self._is_closed = self._has_failed = False
+        # What was promised is kept without the lock: joblib's callbacks take a lock with which it calls `submit` elsewhere.
+        self._kept: list[Callable[[], None]] = []
         for _ in range(size):
             self._add_member()
         self._thread = threading.Thread(target=self._settle_all, name="ray-pool", daemon=True)
@@ -212,6 +215,9 @@ class RayPool(Generic[T, R]):
                 if not self._is_closed:
                     self._settle(*event)
                     self._hand_out()
+                kept, self._kept = self._kept, []
+            for keep in kept:
+                keep()
 
     def _settle(self, member: _Member, job: "_Job[T, R] | None", done: "Future[Any]") -> None:
         if member not in self._members:  # lost, and its jobs are handed out again
@@ -226,9 +232,9 @@ class RayPool(Generic[T, R]):
         else:
             member.jobs.remove(job)
             if error is None:
-                job.future.set_result(done.result())
+                self._kept.append(partial(job.future.set_result, done.result()))
             else:
-                job.future.set_exception(_unwrap(error))
+                self._kept.append(partial(job.future.set_exception, _unwrap(error)))
 
     def _lose(self, member: _Member, error: BaseException) -> None:
         """Give a lost actor's jobs to others, and start another actor in its place."""
@@ -244,7 +250,8 @@ class RayPool(Generic[T, R]):
             if job.losses >= MAX_LOSSES:
                 member.jobs.remove(job)
                 reason = " ".join(str(error).split())[:300]
-                job.future.set_exception(StackError(f"{job.losses} actors were lost while they ran the same task: {reason}"))
+                lost = StackError(f"{job.losses} actors were lost while they ran the same task: {reason}")
+                self._kept.append(partial(job.future.set_exception, lost))
         self._waiting.extendleft(reversed(member.jobs))
         self._add_member()
 
@@ -252,8 +259,7 @@ class RayPool(Generic[T, R]):
         """End all that waits and all that comes with an error of ``Work.start``."""
         self._fault, self._has_failed = error, True
         jobs = [job for member in self._members for job in member.jobs]
-        for job in (*jobs, *self._waiting):
-            job.future.set_exception(error)
+        self._kept += [partial(job.future.set_exception, error) for job in (*jobs, *self._waiting)]
         self._waiting.clear()
         self._members.clear()
 
