@@ -33,7 +33,7 @@ def as_options(pod: dict[str, Any], folder: Path) -> list[str]:
     options += ["--user", f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}"]
     plain = [one for one in container["env"] if "value" in one and one["name"] != "MLFLOW_TRACKING_URI"]
     options += [part for one in plain for part in ("-e", f"{one['name']}={one['value']}")]
-    return [*options, "-w", container["workingDir"], "-v", f"{folder}:/work"]
+    return [*options, "-w", container["workingDir"], "-v", f"{folder}:/scored"]
 
 
 def test_ray_scores_in_the_image_as_one_process_does(ray_image: str, pod: dict[str, Any], tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ set -e
 python -c 'import ray; print(ray.__version__)'
 wget --version >/dev/null
 for engine in ray local; do
-  mlops score /work/rows.parquet -o /work/$engine.parquet --model /opt/mlops/model --engine $engine --processes 2 --json
+  mlops score /scored/rows.parquet -o /scored/$engine.parquet --model /opt/mlops/model --engine $engine --processes 2 --json
 done"""
     done = docker("run", "--rm", *as_options(pod, tmp_path), ray_image, "sh", "-c", script, seconds=300)
     version, *summaries = done.stdout.splitlines()
