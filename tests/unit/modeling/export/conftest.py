@@ -14,7 +14,8 @@ from threadpoolctl import threadpool_limits
 from mlops_project.config import Config, ModelConfig
 from mlops_project.contract import DATETIME_PARTS, Contract, Feature
 from mlops_project.modeling.encoders import OriginalLabels
-from mlops_project.modeling.export import export_onnx
+from mlops_project.modeling.export import export_onnx, jumps
+from mlops_project.modeling.export import parity as parity_module
 from mlops_project.modeling.pipeline import build_pipeline, fit_pipeline, predict_frame, prepare_for_serving
 from mlops_project.runtime import Runtime
 
@@ -222,3 +223,10 @@ def table() -> Callable[..., tuple[pd.DataFrame, Any, Contract]]:
 @pytest.fixture
 def exact() -> Callable[[Case], None]:
     return assert_exact_everywhere
+
+
+@pytest.fixture
+def fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare an export with its pipeline on fewer drawn rows than training does."""
+    monkeypatch.setattr(parity_module, "RANDOM_ROWS", 300)
+    monkeypatch.setattr(jumps, "JUMP_ROWS", 100)

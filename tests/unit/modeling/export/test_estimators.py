@@ -30,22 +30,18 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 
 from mlops_project.modeling.encoders import OriginalLabels
-from mlops_project.modeling.export import check_parity, export_onnx, jumps, load_exported
-from mlops_project.modeling.export import parity as parity_module
+from mlops_project.modeling.export import check_parity, export_onnx, load_exported
 from mlops_project.modeling.export.registry import ESTIMATORS
 from tests.pipelines import export_and_compare, make_table, prepared, with_estimator
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # small tables do not converge, and libraries say so
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # small tables do not converge, and libraries say so
+    pytest.mark.usefixtures("fewer_rows"),
+]
 
 LOGISTIC = linear_model.LogisticRegression(max_iter=500)
 SMALL = tree.DecisionTreeClassifier(max_depth=3, random_state=0)
 POSITIVE = preprocessing.MinMaxScaler(feature_range=(0.5, 2.0))
-
-
-@pytest.fixture(autouse=True)
-def _fewer_rows(monkeypatch):
-    monkeypatch.setattr(parity_module, "RANDOM_ROWS", 300)
-    monkeypatch.setattr(jumps, "JUMP_ROWS", 100)
 
 
 def _trees(kind):

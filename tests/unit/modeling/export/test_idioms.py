@@ -62,17 +62,12 @@ from sklearn.preprocessing import (
 from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from mlops_project.modeling.export import jumps
-from mlops_project.modeling.export import parity as parity_module
 from tests.pipelines import COMPLETE, NUMBERS, TEXTS, by_type, classic, export_and_compare, only_numbers
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # small tables do not converge, and libraries say so
-
-
-@pytest.fixture(autouse=True)
-def _fewer_rows(monkeypatch):
-    monkeypatch.setattr(parity_module, "RANDOM_ROWS", 300)
-    monkeypatch.setattr(jumps, "JUMP_ROWS", 100)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # small tables do not converge, and libraries say so
+    pytest.mark.usefixtures("fewer_rows"),
+]
 
 
 BINS = KBinsDiscretizer(3, encode="onehot-dense", strategy="uniform")

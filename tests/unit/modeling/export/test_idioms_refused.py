@@ -20,17 +20,13 @@ from sklearn.svm import SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from mlops_project.errors import ExportError
-from mlops_project.modeling.export import check_parity, export_onnx, jumps, load_exported
-from mlops_project.modeling.export import parity as parity_module
+from mlops_project.modeling.export import check_parity, export_onnx, load_exported
 from tests.pipelines import COMPLETE, by_type, fit, make_table, only_numbers, with_estimator
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # small tables do not converge, and libraries say so
-
-
-@pytest.fixture(autouse=True)
-def _fewer_rows(monkeypatch):
-    monkeypatch.setattr(parity_module, "RANDOM_ROWS", 300)
-    monkeypatch.setattr(jumps, "JUMP_ROWS", 100)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # small tables do not converge, and libraries say so
+    pytest.mark.usefixtures("fewer_rows"),
+]
 
 
 class Ratio(TransformerMixin, BaseEstimator):

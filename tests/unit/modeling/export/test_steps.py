@@ -24,8 +24,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import FeatureUnion, make_pipeline
 
 from mlops_project.contract import Contract
-from mlops_project.modeling.export import functions, jumps
-from mlops_project.modeling.export import parity as parity_module
+from mlops_project.modeling.export import functions
 from mlops_project.modeling.export.columns import Columns
 from mlops_project.modeling.export.graph import DOUBLE, Graph
 from mlops_project.modeling.export.normal import add_normal_share
@@ -33,17 +32,14 @@ from mlops_project.modeling.export.registry import BITS, START, TRANSFORMERS, ad
 from mlops_project.onnx_session import import_onnxruntime
 from tests.pipelines import NUMBERS, export_and_compare, make_table, prepared, with_estimator
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # small tables do not converge, and libraries say so
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # small tables do not converge, and libraries say so
+    pytest.mark.usefixtures("fewer_rows"),
+]
 
 LOGISTIC = linear_model.LogisticRegression(max_iter=500)
 SMALL = tree.DecisionTreeClassifier(max_depth=3, random_state=0)
 POSITIVE = preprocessing.MinMaxScaler(feature_range=(0.5, 2.0))
-
-
-@pytest.fixture(autouse=True)
-def _fewer_rows(monkeypatch):
-    monkeypatch.setattr(parity_module, "RANDOM_ROWS", 300)
-    monkeypatch.setattr(jumps, "JUMP_ROWS", 100)
 
 
 SCALERS = {
