@@ -23,7 +23,7 @@ from mlops_project.scoring.parts import ID_COLUMN, Format, find_csv_type, list_r
 from mlops_project.scoring.units import Table, Unit, open_parquet
 from mlops_project.tables.files import PACKED, find_kind, keep_tables
 from mlops_project.tables.layout import LayoutSettings
-from mlops_project.tables.locations import hide_credentials, is_glob
+from mlops_project.tables.locations import hide_credentials, is_glob, read_folders
 from mlops_project.tables.packed import check_packed, find_member, list_members, open_packed
 from mlops_project.tables.text_format import SAMPLE_BYTES, SEPARATORS, TextFormat
 from mlops_project.wire.columns import Rules
@@ -220,7 +220,7 @@ def _look_at_parquet(
     files: tuple[str, ...], reader: RowReader, form: Format, wanted: Wanted, options: Mapping[str, Any]
 ) -> tuple[Table, pa.Schema, int]:
     first, rows, kept = pa.schema([]), 0, tuple[str, ...]()
-    names: tuple[str, ...] = ()
+    names, folders = tuple[str, ...](), tuple[str, ...]()
     for place, file in enumerate(files):
         try:
             with open_parquet(file, options) as opened:
@@ -228,17 +228,19 @@ def _look_at_parquet(
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(f"{file}: is not a Parquet file that can be read: {' '.join(str(error).split())[:200]}") from error
         if not place:
-            first, names = schema, tuple(schema.names)
-            _check_columns(names, reader, file)
-            kept = _choose_kept(names, wanted, reader.contract)
+            first, names, folders = schema, tuple(schema.names), _list_folders(file, schema.names)
+            _check_columns((*names, *folders), reader, file)
+            kept = _choose_kept((*names, *folders), wanted, reader.contract)
+            first = pa.schema([*first, *((name, pa.string()) for name in folders)])
             _check_flat(first, kept, form, file)
         _check_same(names, tuple(schema.names), files[0], file)
+        _check_same(folders, _list_folders(file, schema.names), files[0], file)
         for name in kept:
-            if not schema.field(name).type.equals(first.field(name).type):
+            if name not in folders and not schema.field(name).type.equals(first.field(name).type):
                 kinds = f"{schema.field(name).type} in {file}, {first.field(name).type} in {files[0]}"
                 raise DataError(f"column {name!r} is {kinds}; leave it out with --keep, or write the files with one type")
     fields = [*((name, first.field(name).type) for name in kept), *list_results(reader.contract)]
-    return Table("parquet", names, kept, options=dict(options)), pa.schema(fields), rows
+    return Table("parquet", names, kept, folders, options=dict(options)), pa.schema(fields), rows
 
 
 # --- CSV ---
@@ -285,8 +287,7 @@ def _look_at_csv(
         raise DataError(f"{files[0]}: the file is empty")
     found = find_form(sample, reader.contract, settings)
     _check_form(found, files[0])
-    names: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
+    names, folders, kept = tuple[str, ...](), tuple[str, ...](), tuple[str, ...]()
     for place, file in enumerate(files):
         try:
             check_packed(*fsspec.core.url_to_fs(file, **options))
@@ -295,12 +296,13 @@ def _look_at_csv(
         except (DataError, OSError, EOFError, UnicodeDecodeError) as error:
             raise _named(file, error) from error
         if not place:
-            names = own
-            _check_columns(names, reader, file)
-            kept = _choose_kept(names, wanted, reader.contract)
+            names, folders = own, _list_folders(file, own)
+            _check_columns((*names, *folders), reader, file)
+            kept = _choose_kept((*names, *folders), wanted, reader.contract)
         _check_same(names, own, files[0], file, in_order=True)
+        _check_same(folders, _list_folders(file, own), files[0], file)
     fields = [(name, find_csv_type(name, reader.contract, reader, form)) for name in kept]
-    table = Table("csv", names, kept, found.separator, found.decimal, found.thousands, dict(options))
+    table = Table("csv", names, kept, folders, found.separator, found.decimal, found.thousands, dict(options))
     return table, pa.schema([*fields, *list_results(reader.contract)]), found
 
 
@@ -342,6 +344,11 @@ def _choose_kept(names: tuple[str, ...], wanted: Wanted, contract: Contract) -> 
         if name in added:
             raise ConfigError(f"--keep: {name!r} is the name of a column that scoring adds; rename the one in the file")
     return tuple(dict.fromkeys(keep))
+
+
+def _list_folders(file: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that a file's folders give and the file has not."""
+    return tuple(sorted(name for name in read_folders(file) if name not in names))
 
 
 def _check_flat(schema: pa.Schema, kept: tuple[str, ...], form: Format, file: str) -> None:

@@ -16,6 +16,7 @@ from pyarrow.parquet import ParquetFile
 from mlops_project.contract import Feature
 from mlops_project.errors import DataError
 from mlops_project.scoring.csv_blocks import read_rows
+from mlops_project.tables.locations import read_folders
 from mlops_project.wire.parquet import to_values
 from mlops_project.wire.rows import RowReader
 from mlops_project.wire.words import CSV_MISSING, read_cells, read_words
@@ -36,6 +37,8 @@ class Table(msgspec.Struct, frozen=True):
         Their columns.
     kept
         Those that are in the output as well.
+    folders
+        Columns that the names of the files' folders give (``year=2026/month=11``).
     separator, decimal, thousands
         CSV: how the files are written.
     options
@@ -45,6 +48,7 @@ class Table(msgspec.Struct, frozen=True):
     kind: Literal["parquet", "csv"]
     names: tuple[str, ...]
     kept: tuple[str, ...]
+    folders: tuple[str, ...] = ()
     separator: str = ","
     decimal: str = "."
     thousands: str | None = None
@@ -113,10 +117,24 @@ def read_unit(unit: Unit, table: Table, reader: RowReader) -> Iterator[Batch]:
     DataError
         If the file cannot be read.
     """
+    batches = _read_parquet(unit, table, reader) if table.kind == "parquet" else _read_csv(unit, table, reader)
     try:
-        yield from _read_parquet(unit, table, reader) if table.kind == "parquet" else _read_csv(unit, table, reader)
+        yield from (_add_folders(batch, unit.file, table, reader) for batch in batches) if table.folders else batches
     except (pa.ArrowException, csv.Error, OSError, ValueError) as error:
         raise DataError(f"{unit.file}: cannot be read: {' '.join(str(error).split())[:300]}") from error
+
+
+def _add_folders(batch: Batch, file: str, table: Table, reader: RowReader) -> Batch:
+    """Return a batch with the columns that stand in the names of its file's folders."""
+    values = read_folders(file)
+    features = {feature.name: feature for feature in reader.contract.features}
+    columns, kept = dict(batch.columns), batch.kept
+    for name in table.folders:
+        feature = features.get(reader.find_name(name) or "")
+        columns[name] = () if feature is None else read_cells([values[name] or ""] * batch.n_rows, feature)
+        if name in table.kept:
+            kept = kept.append_column(name, pa.array([values[name]] * batch.n_rows, pa.string()))
+    return batch._replace(columns=columns, kept=kept.select(list(table.kept)))
 
 
 def open_parquet(file: str, options: Mapping[str, Any]) -> ParquetFile:
@@ -152,7 +170,7 @@ def _read_parquet(unit: Unit, table: Table, reader: RowReader) -> Iterator[Batch
                 if (feature := features.get(own[name] or "")) is not None:
                     columns[name] = _to_values(rows.column(name), feature)
             places = np.arange(max(first, unit.start) - unit.start, min(done, unit.end) - unit.start)
-            kept = pa.Table.from_batches([rows]).select(list(table.kept)).replace_schema_metadata(None)
+            kept = pa.Table.from_batches([rows]).select([name for name in table.kept if name not in table.folders]).replace_schema_metadata(None)
             yield Batch(len(rows), columns, kept, places, [])
 
 
@@ -186,7 +204,7 @@ def _name_fields(rows: list[list[str]], done: int, table: Table, reader: RowRead
     for name, texts in cells.items():
         feature = features.get(reader.find_name(name) or "")
         columns[name] = () if feature is None else _read_cells(texts, feature, table)
-    kept = pa.table({name: pa.array(cells[name], pa.string()) for name in table.kept})
+    kept = pa.table({name: pa.array(cells[name], pa.string()) for name in table.kept if name not in table.folders})
     return Batch(len(rows), columns, kept, places, ragged)
 
 

@@ -22,7 +22,7 @@ from mlops_project.tables.footers import count_footers, looks_like_data
 from mlops_project.tables.json_lines import read_json_lines
 from mlops_project.tables.layout import LayoutSettings, Seen
 from mlops_project.tables.lines import LineReader
-from mlops_project.tables.locations import hide_credentials, is_glob
+from mlops_project.tables.locations import hide_credentials, is_glob, read_folders
 from mlops_project.tables.packed import check_packed, find_member, open_packed
 from mlops_project.tables.spreadsheets import SPREADSHEET_ENDINGS, read_spreadsheet
 from mlops_project.tables.text_format import SAMPLE_BYTES, TextFormat, find_format, split_lines
@@ -178,17 +178,12 @@ def keep_tables(files: Iterable[str]) -> list[str]:
 
 def _read_each(system: Any, files: list[str], shown: str, reading: Reading) -> pd.DataFrame:
     files = files if reading.head is None else files[:1]
-    frames = [_read_one(system, file, reading).assign(**_read_path(file)) for file in files]
+    frames = [_read_one(system, file, reading).assign(**read_folders(file)) for file in files]
     for file, frame in zip(files[1:], frames[1:], strict=True):
         check_same_columns(frames[0].columns, frame.columns, files[0], file, shown)
     whole = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
     whole.attrs = frames[0].attrs if all(frame.attrs.get("text") for frame in frames) else {}
     return whole
-
-
-def _read_path(file: str) -> dict[str, str]:
-    """Return what a file's folders say of its rows (``year=2026/month=11``), as for Parquet."""
-    return dict(folder.split("=", 1) for folder in file.split("/")[:-1] if "=" in folder)
 
 
 def _read_one(system: Any, file: str, reading: Reading) -> pd.DataFrame:

@@ -5,11 +5,13 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from urllib.parse import unquote
 
 from mlops_project.errors import DataError
 
 GLOB_SIGNS = "*?["
 LOGIN = re.compile(r"://(?:[^/]*@|[^/@:]*:(?!\d+/)[^@]*@)")  # drivers take a password with an unescaped slash, so it is one
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # Hive's and Spark's folder for rows without a value
 SECRET = re.compile(r"([?&]\w*(?:pass|pwd|secret|token|key|sig)\w*=)[^&#]*", re.IGNORECASE)
 
 
@@ -22,6 +24,12 @@ def hide_credentials(address: str) -> str:
 def is_glob(path: str) -> bool:
     """Whether a path names files by a pattern."""
     return any(sign in path for sign in GLOB_SIGNS)
+
+
+def read_folders(file: str) -> dict[str, str | None]:
+    """Return what a file's folders say of its rows (``year=2026/month=11``), None where they say that the value is missing."""
+    named = (folder.split("=", 1) for folder in file.split("/")[:-1] if "=" in folder)
+    return {unquote(name): None if value == NO_VALUE else unquote(value) for name, value in named}
 
 
 def find_local(source: str, folders: Iterable[Path]) -> Path:

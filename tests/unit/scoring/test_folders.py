@@ -8,6 +8,7 @@ import pytest
 
 from mlops_project.errors import DataError
 from mlops_project.scoring.batch import Options, score_table
+from tests.unit.scoring.scored import read, write
 
 FILES = 1_000
 
@@ -76,3 +77,53 @@ def test_column_whose_values_become_texts_half_way_gives_bad_rows(tiny_bundle, f
     bad = pd.read_csv(tmp_path / "out.csv.bad-rows.csv")
     assert set(bad["file"].str[-12:]) == {"0020.parquet"}
     assert bad["row"].tolist() == [1, 2, 3]
+
+
+# --- columns in the names of folders, as Hive, Spark and pandas write them ---
+
+DAYS = {"day=2026-11-01": "2026-11-01", "day=S%C3%A3o%2FP": "São/P", "day=__HIVE_DEFAULT_PARTITION__": None}
+
+
+def spread(frame: pd.DataFrame, root, ending: str) -> None:
+    """Write the same rows into one folder per day."""
+    for name in DAYS:
+        (root / name).mkdir(parents=True)
+        write(frame, root / name / f"part{ending}")
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".csv.gz"])
+@pytest.mark.parametrize("out", ["out.parquet", "out.csv"])
+def test_columns_in_folder_names_are_kept(tiny_bundle, frame, tmp_path, ending, out):
+    spread(frame, tmp_path / "in", ending)
+    score_table(str(tmp_path / "in"), str(tmp_path / out), tiny_bundle, Options(keep=("day", "id")))
+    found = read(tmp_path / out)
+    assert list(found.columns[:2]) == ["day", "id"]
+    days = found["day"].astype(object).where(found["day"].notna(), None)
+    assert days.tolist() == [DAYS[name] for name in sorted(DAYS) for _ in range(len(frame))]
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv"])
+@pytest.mark.parametrize("engine_place", ["in", "in/*/*"])
+def test_column_of_the_model_in_folder_names_is_read_as_its_type(tiny_bundle, tmp_path, ending, engine_place):
+    for value in ("0.25", "7.5e-1", "wrong"):
+        (tmp_path / "in" / f"x={value}").mkdir(parents=True)
+        write(pd.DataFrame({"id": ["1", "2"]}), tmp_path / "in" / f"x={value}" / f"a{ending}")
+    place = str(tmp_path / engine_place) + (ending if "*" in engine_place else "")
+    done = score_table(place, str(tmp_path / "out.parquet"), tiny_bundle, Options())
+    assert (done.outcome.scored, done.outcome.bad_rows) == (4, 2)
+    assert pd.read_parquet(tmp_path / "out.parquet")["probability yes"].tolist() == [0.25, 0.25, 0.75, 0.75]
+
+
+def test_column_of_the_file_wins_over_its_folder(tiny_bundle, frame, tmp_path):
+    (tmp_path / "x=0.1").mkdir()
+    write(frame, tmp_path / "x=0.1" / "a.parquet")
+    score_table(str(tmp_path / "x=0.1" / "a.parquet"), str(tmp_path / "out.parquet"), tiny_bundle, Options())
+    assert pd.read_parquet(tmp_path / "out.parquet")["probability yes"].tolist() == frame["x"].tolist()
+
+
+def test_folders_with_other_names_are_refused(tiny_bundle, frame, tmp_path):
+    for name in ("day=1", "month=1"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        write(frame, tmp_path / "in" / name / "a.csv")
+    with pytest.raises(DataError, match="month=1/a.csv: lacks 'day', has 'month' as well, unlike .*day=1/a.csv"):
+        score_table(str(tmp_path / "in"), str(tmp_path / "out.csv"), tiny_bundle, Options())

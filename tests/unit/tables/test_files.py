@@ -196,6 +196,22 @@ def test_hive_partitions_of_csv_files_become_a_column_too(tmp_path, frame):
     assert set(read_back["country"]) == {"ção"}
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])
+def test_folder_names_are_decoded_and_may_say_that_there_is_no_value(tmp_path, frame, ending):
+    for name in ("city=S%C3%A3o%20Paulo%2FSP", "city=__HIVE_DEFAULT_PARTITION__"):
+        (tmp_path / name).mkdir()
+        file = tmp_path / name / f"part.{ending}"
+        if ending == "csv":
+            frame.to_csv(file, index=False)
+        elif ending == "jsonl":
+            frame.to_json(file, orient="records", lines=True)
+        else:
+            frame.to_parquet(file)
+    read_back, _ = read(tmp_path)
+    assert read_back["city"].isna().sum() == 3
+    assert set(read_back["city"].dropna()) == {"São Paulo/SP"}
+
+
 def test_line_ends_inside_quotes_belong_to_the_name_and_the_value(tmp_path):
     (tmp_path / "t.csv").write_text('"a\nb",zip\n"x\ny",01234\nz,00001\n')
     read_back, _ = read(tmp_path / "t.csv")
