@@ -152,7 +152,7 @@ def command(
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Score INPUT (CSV or Parquet: a file, a folder, a glob; a database), and write its rows with the predictions to OUTPUT.
+    """Score INPUT (a table: file, folder, glob; a database), and write its rows with the predictions to OUTPUT.
 
     A run that was killed goes on where it was when the same command is given again. Rows that do not fit the model are in
     OUTPUT.bad-rows.csv, with row number and reason.

@@ -24,10 +24,11 @@ from mlops_project.scoring.inputs import Inputs, Wanted, find_inputs
 from mlops_project.scoring.log_segments import LogSettings, holding_windows, remove_unfinished
 from mlops_project.scoring.outputs import Outcome, Output, check_output, find_output, locate, write_output
 from mlops_project.scoring.parts import ID_COLUMN, Task, list_sureness
-from mlops_project.scoring.snapshot import take_snapshot
+from mlops_project.scoring.snapshot import Snapshot, ask_database, take_snapshot
 from mlops_project.scoring.stores import Note, ObjectStore
 from mlops_project.scoring.table_output import check_table
 from mlops_project.scoring.units import Unit
+from mlops_project.scoring.whole_files import find_whole_files
 from mlops_project.scoring.work import DIGEST_LENGTH, WorkFolder, build_key, open_work
 from mlops_project.scoring.workers import score_units
 from mlops_project.tables.databases import describe_address, is_database
@@ -140,7 +141,7 @@ def score_table(
     Parameters
     ----------
     source
-        CSV or Parquet: file, folder or glob; a local path or an fsspec URL. With ``options.query`` a database.
+        File, folder or glob; a local path or an fsspec URL. With ``options.query`` a database.
     target
         A name that ends in ``.csv``, ``.csv.gz`` or ``.parquet``, or a folder; a local path or an fsspec URL.
     bundle
@@ -159,10 +160,14 @@ def score_table(
         shown = describe_address(source) if is_database(source) else source
         hint = "which rows? --query 'select * from customers'" if is_database(source) else "--query asks a database"
         raise ConfigError(f"{shown}: {hint}")
-    if options.query is None:
+    if options.query is not None:
+        pieces = ask_database(source, options.query)
+    elif (found := find_whole_files(source, options.storage_options, read_settings(bundle.metadata.config))) is not None:
+        pieces = found
+    else:
         return _score(source, output, bundle, options, progress, started)
-    with take_snapshot(source, options.query, output.place, options.staging) as rows:
-        done = _score(str(rows.file), output, bundle, options, progress, started, query=rows.address)
+    with take_snapshot(pieces, output.place, options.staging) as rows:
+        done = _score(pieces.source, output, bundle, options, progress, started, rows)
     return replace(done, read_at=rows.taken_at)
 
 
@@ -173,9 +178,9 @@ def _score(
     options: Options,
     progress: Callable[[Progress], None],
     started: float,
-    query: str = "",
+    rows: Snapshot | None = None,
 ) -> Finished:
-    inputs, task, key = _plan(source, output, bundle, options, query)
+    inputs, task, key = _plan(source, output, bundle, options, rows)
     try:
         place = find_store(output, options)
         is_logged, is_shared = options.log_folder is not None, not options.engine.is_here
@@ -198,14 +203,17 @@ def _score(
     return finished
 
 
-def _plan(source: str, output: Output, bundle: Bundle, options: Options, query: str) -> tuple[Inputs, Task, str]:
+def _plan(source: str, output: Output, bundle: Bundle, options: Options, rows: Snapshot | None) -> tuple[Inputs, Task, str]:
     """Return the rows to score, how, and the key of this work: everything that the output's bytes follow from."""
     settings = read_settings(bundle.metadata.config)
     known = _find_uncertainty(bundle) if options.uncertainty else None
     fields = [] if known is None else list_sureness(bundle.contract)
-    wanted = Wanted(options.keep, tuple(name for name, _ in fields))
-    inputs = find_inputs(source, bundle.contract, RULES, output.format, wanted, options.storage_options, settings)
-    inputs = replace(inputs, source=query, query=query) if query else inputs
+    wanted = Wanted(options.keep, tuple(name for name, _ in fields), folders=rows is None)
+    place, reading = (source, options.storage_options) if rows is None else (str(rows.folder), {})
+    inputs = find_inputs(place, bundle.contract, RULES, output.format, wanted, reading, settings)
+    if rows is not None:
+        shown_as = {file: rows.names[Path(file).name] for file in inputs.files}
+        inputs = replace(inputs, source=source, shown_as=shown_as)
     check_output(output, source, inputs.files)
     version = options.version or bundle.version
     key = build_key(
@@ -280,7 +288,7 @@ def _score_all(
     done: list[tuple[Unit, Note]] = []
     rows = new_rows = read = 0
     for unit, note in score_units(inputs.plan(), task, work, options.engine, options.processes):
-        done.append((Unit(unit.index, inputs.query or unit.file, unit.start, unit.end, unit.groups), note))
+        done.append((Unit(unit.index, inputs.shown_as.get(unit.file, unit.file), unit.start, unit.end, unit.groups), note))
         if note.bad and task.on_bad_rows == "stop":
             file, row = locate(done, note.bad[0])
             raise DataError(f"{file}: row {row}: {note.bad[0].reason}; mend it, or use --on-bad-rows side-file")

@@ -6,24 +6,23 @@ import lzma
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import fsspec
 import pyarrow as pa
-from fsspec.implementations.local import LocalFileSystem
 
 from mlops_project.contract import Contract
 from mlops_project.errors import ConfigError, DataError, suggest
 from mlops_project.scoring.csv_blocks import read_header, split
 from mlops_project.scoring.forms import find_form
+from mlops_project.scoring.listing import check_kinds, identify, list_files, name_file
 from mlops_project.scoring.parts import ID_COLUMN, Format, find_csv_type, list_results
 from mlops_project.scoring.units import Table, Unit, open_parquet
-from mlops_project.tables.files import PACKED, find_kind, keep_tables
+from mlops_project.tables.files import PACKED, find_kind
 from mlops_project.tables.layout import LayoutSettings
-from mlops_project.tables.locations import hide_credentials, is_glob, read_folders
+from mlops_project.tables.locations import hide_credentials, read_folders
 from mlops_project.tables.packed import check_packed, find_member, list_members, open_packed
 from mlops_project.tables.text_format import SAMPLE_BYTES, SEPARATORS, TextFormat
 from mlops_project.wire.columns import Rules
@@ -32,7 +31,6 @@ from mlops_project.wire.rows import RowReader
 UNIT_ROWS = 1 << 16
 MAX_UNITS_PER_GROUP = 8  # a row group is read from its start for each of its units
 MAX_NAMED, MAX_SHOWN = 3, 60  # columns in a message, characters of each
-KNOWN = ".csv, .tsv, .txt, .data, .tab (also packed: .gz, .bz2, .xz, .zst, .zip), .parquet, .pq, .parq"
 
 
 @dataclass(frozen=True)
@@ -57,8 +55,8 @@ class Inputs:
         Of all files; 0 if they are packed, and so larger than that.
     rows
         Parquet: of all files; None for CSV.
-    query
-        Of rows of a database: its address, for messages; the file of its rows is nothing that people know.
+    shown_as
+        What people call the files of a snapshot, which they know nothing of.
     """
 
     source: str
@@ -70,7 +68,7 @@ class Inputs:
     size_bytes: int
     rows: int | None
     member: str | None = None
-    query: str = ""
+    shown_as: Mapping[str, str] = field(default_factory=dict)
 
     def plan(self) -> Iterator[Unit]:
         """Yield the units of work, the same ones each time."""
@@ -111,7 +109,7 @@ def _join_groups(sizes: list[int]) -> Iterator[tuple[tuple[int, ...], int]]:
     groups: list[int] = []
     rows = 0
     for group, size in enumerate(sizes):
-        if groups and rows + size > UNIT_ROWS:
+        if rows and rows + size > UNIT_ROWS:
             yield tuple(groups), rows
             groups, rows = [], 0
         groups.append(group)
@@ -129,10 +127,13 @@ class Wanted(NamedTuple):
         Of the input; None for all.
     added
         Names of those that scoring adds because it is asked to.
+    folders
+        Whether the names of folders may give columns.
     """
 
     keep: tuple[str, ...] | None = None
     added: tuple[str, ...] = ()
+    folders: bool = True
 
 
 def find_inputs(
@@ -166,51 +167,22 @@ def find_inputs(
     DataError, ConfigError
         If nothing is there, files cannot be read or have other columns, or a column is missing.
     """
+    system, paths = list_files(source, options)
     shown = hide_credentials(source)
+    check_kinds(paths, shown)
     try:
-        system, path = fsspec.core.url_to_fs(source, **options)
-        paths = _list_files(system, path, shown)
-        identity = tuple(_identify(system, item) for item in paths)
+        identity = tuple(identify(system, item) for item in paths)
         packed = any(item.lower().endswith(PACKED[1:]) for item in paths)
         size = 0 if packed else sum(int(system.size(item) or 0) for item in paths)
-    except ImportError as error:
-        raise DataError(f"{shown}: {error}; for s3:// pip install 'mlops_project[s3]'") from error
     except OSError as error:
         raise DataError(f"{shown}: cannot be read: {error.strerror or error}") from error
-    is_local = isinstance(system, LocalFileSystem)
-    files = tuple(item if is_local else system.unstrip_protocol(item) for item in paths)
+    files = tuple(name_file(system, item) for item in paths)
     reader = RowReader(contract, rules)
     if find_kind(files[0]) == "Parquet":
         table, schema, rows = _look_at_parquet(files, reader, form, wanted, options)
         return Inputs(shown, files, identity, table, schema, None, size, rows)
     table, schema, csv_form = _look_at_csv(files, reader, form, wanted, options, settings)
     return Inputs(shown, files, identity, table, schema, csv_form, size, None, settings.member)
-
-
-def _list_files(system: Any, path: str, shown: str) -> list[str]:
-    if is_glob(path) and not system.exists(path):
-        found = keep_tables(system.glob(path))
-    elif system.isdir(path):
-        found = keep_tables(system.find(path))
-    elif system.exists(path):
-        found = [path]
-    else:
-        near = [item.name for item in Path(path).parent.iterdir()] if Path(path).parent.is_dir() else []
-        raise DataError(f"no such file: {shown}{suggest(Path(path).name, near)}")
-    if not found:
-        raise DataError(f"{shown}: no table files there; expected {KNOWN}")
-    kinds = {"CSV" if find_kind(item) == "zip" else find_kind(item) for item in found}
-    if not kinds <= {"CSV", "Parquet"}:
-        raise DataError(f"{shown}: files of this kind are not scored in pieces; save the table as one of {KNOWN}")
-    if len(kinds) > 1:
-        raise DataError(f"{shown}: both CSV and Parquet files are there; name one kind, such as {shown.rstrip('/')}/*.parquet")
-    return found
-
-
-def _identify(system: Any, path: str) -> str:
-    about = system.info(path)
-    changed = next((about[key] for key in ("ETag", "etag", "mtime", "LastModified", "last_modified") if about.get(key)), "")
-    return f"{path} {about.get('size')} {changed}"
 
 
 # --- Parquet ---
@@ -228,13 +200,13 @@ def _look_at_parquet(
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(f"{file}: is not a Parquet file that can be read: {' '.join(str(error).split())[:200]}") from error
         if not place:
-            first, names, folders = schema, tuple(schema.names), _list_folders(file, schema.names)
+            first, names, folders = schema, tuple(schema.names), _list_folders(file, schema.names, wanted)
             _check_columns((*names, *folders), reader, file)
             kept = _choose_kept((*names, *folders), wanted, reader.contract)
             first = pa.schema([*first, *((name, pa.string()) for name in folders)])
             _check_flat(first, kept, form, file)
         _check_same(names, tuple(schema.names), files[0], file)
-        _check_same(folders, _list_folders(file, schema.names), files[0], file)
+        _check_same(folders, _list_folders(file, schema.names, wanted), files[0], file)
         for name in kept:
             if name not in folders and not schema.field(name).type.equals(first.field(name).type):
                 kinds = f"{schema.field(name).type} in {file}, {first.field(name).type} in {files[0]}"
@@ -296,11 +268,11 @@ def _look_at_csv(
         except (DataError, OSError, EOFError, UnicodeDecodeError) as error:
             raise _named(file, error) from error
         if not place:
-            names, folders = own, _list_folders(file, own)
+            names, folders = own, _list_folders(file, own, wanted)
             _check_columns((*names, *folders), reader, file)
             kept = _choose_kept((*names, *folders), wanted, reader.contract)
         _check_same(names, own, files[0], file, in_order=True)
-        _check_same(folders, _list_folders(file, own), files[0], file)
+        _check_same(folders, _list_folders(file, own, wanted), files[0], file)
     fields = [(name, find_csv_type(name, reader.contract, reader, form)) for name in kept]
     table = Table("csv", names, kept, folders, found.separator, found.decimal, found.thousands, dict(options))
     return table, pa.schema([*fields, *list_results(reader.contract)]), found
@@ -346,9 +318,9 @@ def _choose_kept(names: tuple[str, ...], wanted: Wanted, contract: Contract) -> 
     return tuple(dict.fromkeys(keep))
 
 
-def _list_folders(file: str, names: Sequence[str]) -> tuple[str, ...]:
+def _list_folders(file: str, names: Sequence[str], wanted: Wanted) -> tuple[str, ...]:
     """Return the columns that a file's folders give and the file has not."""
-    return tuple(sorted(name for name in read_folders(file) if name not in names))
+    return tuple(sorted(name for name in read_folders(file) if name not in names)) if wanted.folders else ()
 
 
 def _check_flat(schema: pa.Schema, kept: tuple[str, ...], form: Format, file: str) -> None:

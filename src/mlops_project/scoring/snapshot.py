@@ -1,18 +1,21 @@
-"""The rows of a SQL query → one Parquet file, read once: a run that is resumed scores the same rows, in the same order.
+"""Rows that cannot be read in pieces from where they are → Parquet files, read once.
+
+A run that is resumed scores the same rows, in the same order.
 
 ::
 
-    .<digest>.query/
+    .<digest>.rows/
     ├── .lock           held while a run reads or scores
     ├── chunk-000000.parquet …   as they come, each with the types of its own values
-    └── rows.parquet    all of them, in one type per column; what is scored
+    ├── rows-000000.parquet …    of each source, in one type per column; what is scored
+    └── names.json      what people call the sources; last, so that it says that all rows are there
 """
 
 import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -29,37 +32,70 @@ from mlops_project.storage.locks import try_lock
 from mlops_project.tables.databases import describe_address, stream_query
 
 CHUNK_ROWS = 1 << 15
-ROWS_FILE = "rows.parquet"
+NAMES_FILE = "names.json"
 
 
-class Snapshot(NamedTuple):
-    """What a query gave.
+class Pieces(NamedTuple):
+    """Rows that come in pieces, once.
 
     Attributes
     ----------
-    file
-        Parquet.
-    address
-        Of the database, without credentials.
-    taken_at
-        When it was read, ISO 8601, if an earlier run read it; else empty.
+    source
+        What people call it, without credentials.
+    key
+        With ``source``, what tells these rows from others.
+    read
+        Yields the name of each source (file, database) with some of its rows.
     """
 
-    file: Path
-    address: str
+    source: str
+    key: str
+    read: Callable[[], Iterator[tuple[str, pa.Table]]]
+
+
+class Snapshot(NamedTuple):
+    """Rows that were read.
+
+    Attributes
+    ----------
+    folder
+        That holds ``rows-*.parquet`` alone.
+    names
+        What people call the source of each of these files.
+    taken_at
+        When they were read, ISO 8601, if an earlier run read them; else empty.
+    """
+
+    folder: Path
+    names: Mapping[str, str]
     taken_at: str
 
 
+def ask_database(source: str, query: str) -> Pieces:
+    """Return the rows of a query; ``source`` is the database's SQLAlchemy URL."""
+    address = describe_address(source)
+
+    def read() -> Iterator[tuple[str, pa.Table]]:
+        for names, rows in stream_query(source, query, [Path.cwd()], CHUNK_ROWS):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise DataError(
+                    f"the query gives columns of one name: {', '.join(twice)}; name them apart: select a.id as a_id"
+                )
+            columns = zip(*rows, strict=True) if rows else [()] * len(names)
+            yield address, build_table(dict(zip(names, columns, strict=True)))
+
+    return Pieces(address, query, read)
+
+
 @contextlib.contextmanager
-def take_snapshot(source: str, query: str, target: str, staging: Path) -> Iterator[Snapshot]:
-    """Give the rows of a query; they are kept if the run is interrupted, and deleted when it ends.
+def take_snapshot(pieces: Pieces, target: str, staging: Path) -> Iterator[Snapshot]:
+    """Give rows; they are kept if the run is interrupted, and deleted when it ends.
 
     Parameters
     ----------
-    source
-        SQLAlchemy URL.
     target
-        Where the run writes to: two runs with one query have rows of their own.
+        Where the run writes to: two runs of one source have rows of their own.
     staging
         Folder in which they wait.
 
@@ -68,57 +104,66 @@ def take_snapshot(source: str, query: str, target: str, staging: Path) -> Iterat
     ConfigError
         If another run reads the same rows for the same output now.
     DataError
-        If the query fails.
+        If they cannot be read.
     """
-    address = describe_address(source)
-    digest = hashlib.sha256("\n".join((address, query, target)).encode()).hexdigest()[:DIGEST_LENGTH]
-    folder = staging.absolute() / f".{digest}.query"
+    digest = hashlib.sha256("\n".join((pieces.source, pieces.key, target)).encode()).hexdigest()[:DIGEST_LENGTH]
+    folder = staging.absolute() / f".{digest}.rows"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("ab") as lock:
         if not try_lock(lock):
             raise ConfigError(f"{target}: another run of `mlops score` writes it now; wait for it, or name another output")
-        file, taken_at = folder / ROWS_FILE, ""
+        file, taken_at = folder / NAMES_FILE, ""
         if file.exists():
             taken_at = datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat(timespec="seconds")
         try:
             if not taken_at:
-                _join(folder, *_fetch(source, query, folder))
-            yield Snapshot(file, address, taken_at)
+                names = _fetch(pieces, folder)
+                with replacing(file) as stream:
+                    stream.write(json.dumps(names).encode())
+            yield Snapshot(folder, json.loads(file.read_text(encoding="utf-8")), taken_at)
         except DataError:  # other rows may do
             shutil.rmtree(folder, ignore_errors=True)
             raise
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _fetch(source: str, query: str, folder: Path) -> tuple[pa.Schema, list[Path]]:
-    """Write the rows as they come; return the types that all of them fit."""
-    schema, files = pa.schema([]), list[Path]()
-    for names, rows in stream_query(source, query, [Path.cwd()], CHUNK_ROWS):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise DataError(f"the query gives columns of one name: {', '.join(twice)}; name them apart: select a.id as a_id")
-        columns = [_to_array(values) for values in (zip(*rows, strict=True) if rows else [()] * len(names))]
-        table = pa.table(columns, names=names)
-        schema = _join_types(schema, table.schema) if files else table.schema
-        files.append(folder / f"chunk-{len(files):06}.parquet")
-        with ParquetWriter(files[-1], table.schema) as writer:
+def _fetch(pieces: Pieces, folder: Path) -> dict[str, str]:
+    """Write the rows as they come, then each source's in the types that all of them fit; return the sources' names."""
+    schema = pa.schema([])
+    chunks: dict[str, list[Path]] = {}
+    for name, table in pieces.read():
+        schema = _join_types(schema, table.schema)
+        file = folder / f"chunk-{sum(map(len, chunks.values())):06}.parquet"
+        chunks.setdefault(name, []).append(file)
+        with ParquetWriter(file, table.schema) as writer:
             writer.write_table(table)
-    empty = [pa.field(field.name, pa.string() if pa.types.is_null(field.type) else field.type) for field in schema]
-    return pa.schema(empty), files
+    schema = pa.schema([pa.field(field.name, pa.string() if pa.types.is_null(field.type) else field.type) for field in schema])
+    names = {}
+    for place, (name, files) in enumerate(chunks.items()):
+        _join(folder / f"rows-{place:06}.parquet", schema, files)
+        names[f"rows-{place:06}.parquet"] = name
+    return names
 
 
-def _join(folder: Path, schema: pa.Schema, files: Sequence[Path]) -> None:
-    with replacing(folder / ROWS_FILE) as stream, ParquetWriter(stream, schema) as writer:
+def _join(target: Path, schema: pa.Schema, files: Sequence[Path]) -> None:
+    with replacing(target) as stream, ParquetWriter(stream, schema) as writer:
         for file in files:
             with ParquetFile(file) as chunk:
                 table = chunk.read()
-            writer.write_table(pa.table([_cast(table.column(name), schema.field(name).type) for name in schema.names], schema))
+            columns = [
+                _cast(table.column(name), kind) if name in table.column_names else pa.nulls(len(table), kind)
+                for name, kind in zip(schema.names, schema.types, strict=True)
+            ]
+            writer.write_table(pa.table(columns, schema))
     for file in files:
         file.unlink()
 
 
 def _join_types(one: pa.Schema, other: pa.Schema) -> pa.Schema:
-    return pa.schema([(name, _join_type(one.field(name).type, other.field(name).type)) for name in one.names])
+    known = dict(zip(one.names, one.types, strict=True))
+    for name, kind in zip(other.names, other.types, strict=True):
+        known[name] = _join_type(known[name], kind) if name in known else kind
+    return pa.schema(list(known.items()))
 
 
 def _join_type(one: pa.DataType, other: pa.DataType) -> pa.DataType:
@@ -136,6 +181,11 @@ def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     if pa.types.is_string(kind):
         return pa.chunked_array([pa.array([_spell(value) for value in column.to_pylist()], pa.string())])
     return column.cast(kind, safe=False)
+
+
+def build_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+    """Return columns of Python values as a table, each column in the type that holds all of its values."""
+    return pa.table([_to_array(values) for values in columns.values()], names=list(columns))
 
 
 def _to_array(values: Sequence[Any]) -> pa.Array:

@@ -152,6 +152,7 @@ def limit_rows(n_columns: int) -> int:
 
 def _read_parquet(unit: Unit, table: Table, reader: RowReader) -> Iterator[Batch]:
     own = {name: reader.find_name(name) for name in table.names}
+    kept_here = [name for name in table.kept if name not in table.folders]
     read = [name for name in table.names if own[name] is not None or name in table.kept]
     features = {feature.name: feature for feature in reader.contract.features}
     done = 0  # rows of the groups
@@ -170,7 +171,7 @@ def _read_parquet(unit: Unit, table: Table, reader: RowReader) -> Iterator[Batch
                 if (feature := features.get(own[name] or "")) is not None:
                     columns[name] = _to_values(rows.column(name), feature)
             places = np.arange(max(first, unit.start) - unit.start, min(done, unit.end) - unit.start)
-            kept = pa.Table.from_batches([rows]).select([name for name in table.kept if name not in table.folders]).replace_schema_metadata(None)
+            kept = pa.Table.from_batches([rows]).select(kept_here).replace_schema_metadata(None)
             yield Batch(len(rows), columns, kept, places, [])
 
 

@@ -44,6 +44,15 @@ def test_bytes_are_the_same_whatever_the_number_of_processes(tiny_bundle, tmp_pa
     assert (tmp_path / f"1{ending}").read_bytes() == (tmp_path / f"2{ending}").read_bytes()
 
 
+def test_empty_row_groups_are_passed_over(tiny_bundle, tmp_path, frame):
+    rows = pa.Table.from_pandas(frame, preserve_index=False)
+    with pq.ParquetWriter(tmp_path / "in.parquet", rows.schema) as writer:
+        for part in (rows[:0], rows[:60], rows[:0], rows[60:], rows[:0]):
+            writer.write_table(part)
+    score_table(str(tmp_path / "in.parquet"), str(tmp_path / "out.parquet"), tiny_bundle, Options())
+    assert read(tmp_path / "out.parquet")["id"].tolist() == frame["id"].tolist()
+
+
 def test_row_group_of_any_length_is_read_in_pieces(tiny_bundle, tmp_path, frame):
     frame.to_parquet(tmp_path / "in.parquet", index=False)
     score_table(str(tmp_path / "in.parquet"), str(tmp_path / "out"), tiny_bundle, Options())
@@ -181,7 +190,7 @@ def test_type_that_changes_from_file_to_file_is_refused(tiny_bundle, tmp_path, f
         ("in.parquet", b"PAR1 or not", "is not a Parquet file that can be read"),
         ("in.csv.gz", gzip.compress(b"x\n0.1\n" * 1000, mtime=0)[:40], "end-of-stream|truncated|ended before"),
         ("in.csv", b"x,y\n0.1,gr\xfcn\n" + b"0.2,\x81\n" * 20, "is not text|cannot be read|charmap"),
-        ("in.xlsx", b"PK\x03\x04", "files of this kind are not scored in pieces"),
+        ("in.xlsx", b"PK\x03\x04", "cannot be read as a spreadsheet"),
         ("in.csv", b"id x\n1  2\n2  3\n3  4\n4  5\n", "only plain CSV with one line of names"),
     ],
 )

@@ -125,5 +125,5 @@ def test_folders_with_other_names_are_refused(tiny_bundle, frame, tmp_path):
     for name in ("day=1", "month=1"):
         (tmp_path / "in" / name).mkdir(parents=True)
         write(frame, tmp_path / "in" / name / "a.csv")
-    with pytest.raises(DataError, match="month=1/a.csv: lacks 'day', has 'month' as well, unlike .*day=1/a.csv"):
+    with pytest.raises(DataError, match=r"month=1/a\.csv: lacks 'day', has 'month' as well, unlike .*day=1/a\.csv"):
         score_table(str(tmp_path / "in"), str(tmp_path / "out.csv"), tiny_bundle, Options())

@@ -197,4 +197,4 @@ def test_database_that_cannot_be_used_is_named_without_its_password(
     with pytest.raises((ConfigError, DataError), match=message) as caught:
         score_table(source, target, tiny_bundle, Options(staging=tmp_path / "staging", **changes))
     assert "hunter2" not in str(caught.value)
-    assert not list(tmp_path.glob("staging/.*.query"))  # the rows of a failed query are not kept
+    assert not list(tmp_path.glob("staging/.*.rows"))  # the rows of a failed query are not kept
