@@ -26,8 +26,6 @@ def write(frame: pd.DataFrame, file) -> str:
     file.parent.mkdir(exist_ok=True, parents=True)
     if file.suffix == ".xlsx":
         frame.to_excel(file, index=False)
-    elif file.suffix == ".ods":
-        frame.to_excel(file, index=False, engine="odf")
     elif file.suffix in (".feather", ".arrow"):
         table = pa.Table.from_pandas(frame, preserve_index=False)
         with pa.ipc.new_file(file, table.schema) as writer:
