@@ -25,6 +25,8 @@ def list_files(source: str, options: Mapping[str, Any]) -> tuple[Any, list[str]]
     DataError
         If nothing is there, or it cannot be reached.
     """
+    if source == "-":
+        raise DataError("-: rows are read from files, not from standard input: `mlops score customers.csv scored.csv`")
     shown = hide_credentials(source)
     try:
         system, path = fsspec.core.url_to_fs(source, **options)
@@ -64,7 +66,5 @@ def check_kinds(paths: Sequence[str], shown: str) -> None:
     if kinds == ["None"]:
         raise DataError(f"{shown}: not a table that can be scored; save it as one of {KNOWN}")
     if len(kinds) > 1:
-        example = ENDINGS[kinds[-1]][0]
-        raise DataError(
-            f"{shown}: both {' and '.join(kinds)} files are there; name one kind, such as {shown.rstrip('/')}/*{example}"
-        )
+        example = f"{shown.rstrip('/')}/*{ENDINGS[kinds[-1]][0]}"
+        raise DataError(f"{shown}: {', '.join(kinds[:-1])} and {kinds[-1]} files are there; name one kind, such as {example}")

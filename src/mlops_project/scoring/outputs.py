@@ -121,6 +121,8 @@ def find_output(text: str, staging: Path, table: str | None = None) -> Output:
     """
     if is_database(text) or table is not None:
         return _find_table(text, staging, table)
+    if text == "-":
+        raise ConfigError("-: results go to a file, not to standard output: `mlops score INPUT scored.csv`")
     kind = _find_kind(text)
     if "://" not in text:
         return Output(Path(text).expanduser().absolute(), kind)

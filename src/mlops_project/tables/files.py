@@ -163,10 +163,8 @@ def _list_files(system: Any, path: str, shown: str) -> list[str]:
         raise DataError(f"{shown}: not a table that can be read; known endings: {KNOWN}. Save it as CSV or Parquet")
     kinds = sorted({str(find_kind(file)) for file in files})
     if len(kinds) > 1:
-        example = ENDINGS[kinds[-1]][0]
-        raise DataError(
-            f"{shown}: both {' and '.join(kinds)} files are there; name one kind, such as {shown.rstrip('/')}/*{example}"
-        )
+        example = f"{shown.rstrip('/')}/*{ENDINGS[kinds[-1]][0]}"
+        raise DataError(f"{shown}: {', '.join(kinds[:-1])} and {kinds[-1]} files are there; name one kind, such as {example}")
     return files
 
 

@@ -165,7 +165,7 @@ def _login(address: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _limits(config: Config) -> Iterator[None]:
-    """Bound MLflow's HTTP requests for a while, and the time of every answer for good; what the user has set stays."""
+    """Bound MLflow's HTTP requests for a while, and every answer's time for good; show no bars; what the user has set stays."""
     import urllib3.connection
 
     urllib3.connection.HTTPConnection.response_class = TimedResponse  # MLflow's and boto3's requests go through it
@@ -173,6 +173,7 @@ def _limits(config: Config) -> Iterator[None]:
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(1, round(config.tracking.timeout_seconds))),
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(RETRIES),
         "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     }
     with _variables(limits):
         yield

@@ -330,7 +330,6 @@ def _few_retries(config: Config) -> Iterator[None]:
     """
     limits = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "PGCONNECT_TIMEOUT": str(max(2, round(config.tracking.timeout_seconds))),  # libpq takes no less than 2
     }
     ours = {name: value for name, value in limits.items() if name not in os.environ}

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from mlops_project.errors import DataError
+from mlops_project.errors import ConfigError, DataError
 from mlops_project.scoring import snapshot, whole_files
 from mlops_project.scoring.batch import Options, score_table
 from tests.unit.scoring.scored import read
@@ -95,8 +95,15 @@ def test_files_with_other_columns_and_of_two_kinds_are_refused(tiny_bundle, fram
     with pytest.raises(DataError, match=r"files of a folder: .*b\.feather and .*a\.feather differ in their columns: more"):
         score_table(str(tmp_path / "in"), str(tmp_path / "out.csv"), tiny_bundle, options)
     (tmp_path / "in" / "c.xlsx").touch()
-    with pytest.raises(DataError, match=r"both Arrow and spreadsheet files are there; name one kind, such as .*/\*\.xlsx"):
+    with pytest.raises(DataError, match=r"Arrow and spreadsheet files are there; name one kind, such as .*/\*\.xlsx"):
         score_table(str(tmp_path / "in"), str(tmp_path / "out.csv"), tiny_bundle, options)
+
+
+def test_standard_input_and_output_are_refused(tiny_bundle, tmp_path, options, frame):
+    with pytest.raises(DataError, match="-: rows are read from files, not from standard input"):
+        score_table("-", str(tmp_path / "out.csv"), tiny_bundle, options)
+    with pytest.raises(ConfigError, match="-: results go to a file, not to standard output"):
+        score_table(write(frame, tmp_path / "in.jsonl"), "-", tiny_bundle, options)
 
 
 def test_interrupted_run_scores_the_rows_that_it_had_read(tiny_bundle, frame, tmp_path, options):

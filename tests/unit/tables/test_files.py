@@ -239,7 +239,7 @@ def test_mixed_folder_and_empty_folder_are_refused(tmp_path, frame):
         read(tmp_path)
     frame.to_csv(tmp_path / "1.csv", index=False)
     frame.to_parquet(tmp_path / "2.parquet")
-    with pytest.raises(DataError, match="both CSV and Parquet files are there"):
+    with pytest.raises(DataError, match="CSV and Parquet files are there"):
         read(tmp_path)
 
 
