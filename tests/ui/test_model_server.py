@@ -58,13 +58,16 @@ def test_server_and_bundle_give_the_same_probabilities(start, project):
 
     bundle = load_bundle(project / "artifacts/model")
     row = bundle.contract.example_row()
-    model = Model("breast-cancer", "", bundle.digest, bundle.contract, bundle, served=True)
+    coverage = bundle.metadata.uncertainty.coverage
+    model = Model("breast-cancer", "", bundle.digest, bundle.contract, bundle, served=True, coverage=coverage)
     with model_server(project) as server:
         answer = predict_row(model, ModelServer(server.address), row)
+        assert [served.coverage for served in ModelServer(server.address).list_models()] == [coverage]
     expected = Runtime.load(bundle).predict({name: [value] for name, value in row.items()})
     assert answer.probabilities == tuple(expected.probabilities[0])
     assert answer.index == expected.indices[0]
     assert answer.id
+    assert answer.sure == predict_row(model, None, row).sure
 
 
 def test_regression_is_served_too(start, tmp_path):

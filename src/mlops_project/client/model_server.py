@@ -26,7 +26,7 @@ LONGEST_PAUSE_SECONDS = 10.0  # whatever Retry-After says
 
 
 class Served(msgspec.Struct, frozen=True):
-    """A model that the server has loaded, as ``GET /models`` tells."""
+    """A model that the server has loaded, as ``GET /models`` tells; ``coverage`` is None if it does not say how sure it is."""
 
     name: str
     version: str
@@ -36,6 +36,7 @@ class Served(msgspec.Struct, frozen=True):
     estimator: str = ""
     created_at: str = ""
     metrics: dict[str, float] = {}  # msgspec copies it
+    coverage: float | None = None
 
 
 class _Models(msgspec.Struct, frozen=True):
@@ -116,19 +117,25 @@ class ModelServer:
             raise ConfigError(f"{self.address} serves no model {name!r}{suggest(name, [*contracts])}; loaded: {loaded}")
         return contracts[name]
 
-    def predict(self, model: str, records: Sequence[dict[str, Any]], threshold: float | None = None) -> Predicted:
+    def predict(
+        self, model: str, records: Sequence[dict[str, Any]], threshold: float | None = None, *, uncertainty: bool = False
+    ) -> Predicted:
         """Predict rows; the server logs them. A refusal is an answer too.
 
         Parameters
         ----------
         threshold
             From which probability on the positive class is answered; None for the model's.
+        uncertainty
+            Whether to ask for sets or intervals as well; a model that has none refuses.
         """
         path = f"/models/{quote(model, safe='')}/{'predict' if self.protocol == 'native' else 'invocations'}"
-        body: Any = records if self.protocol == "native" else {"dataframe_records": records}
-        if threshold is not None:
-            own = {"rows": records, "threshold": threshold}
-            body = own if self.protocol == "native" else body | {"params": {"threshold": threshold}}
+        asked: dict[str, Any] = {} if threshold is None else {"threshold": threshold}
+        asked |= {"uncertainty": True} if uncertainty else {}
+        if self.protocol == "native":
+            body: Any = {"rows": records, **asked} if asked else records
+        else:
+            body = {"dataframe_records": records, **({"params": asked} if asked else {})}
         reply = self._ask(path, body)
         if reply.status != http.client.OK:
             return Predicted(reply.status, refusal=reply.refusal)

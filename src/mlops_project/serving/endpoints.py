@@ -135,6 +135,7 @@ def _describe(model: ServedModel) -> dict[str, Any]:
         "engine": model.runtime.engine,
         "created_at": metadata.created_at,
         "metrics": metadata.metrics,
+        "coverage": None if metadata.uncertainty is None else metadata.uncertainty.coverage,
         "contract": to_builtins(model.contract),
     }
 

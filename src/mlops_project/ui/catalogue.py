@@ -23,6 +23,7 @@ from mlops_project.signatures.policy import ANYBODY, Offer, TrustPolicy
 from mlops_project.tables.layout import LayoutSettings
 from mlops_project.tracking.served import ServedFolder, parse_number
 from mlops_project.ui.reference import Reference, read_reference
+from mlops_project.uncertainty import Uncertainty
 
 SERVER_VARIABLE, MODELS_VARIABLE, KEY_VARIABLE = "UI_MODEL_SERVER", "SERVE_MODELS_DIR", "SERVE_API_KEY"
 CHAMPION = "champion"
@@ -45,6 +46,8 @@ class Model:
         Whether the model server answers for it.
     limits
         Time and memory that its model may take when it is tried.
+    coverage
+        That its sets or intervals promise, as the server says; None if it does not say how sure it is.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Model:
     bundle: Bundle | None
     served: bool
     limits: ProofConfig = DEFAULTS
+    coverage: float | None = None
 
     @property
     def layout(self) -> LayoutSettings:
@@ -64,6 +68,11 @@ class Model:
     def runtime(self) -> Runtime | None:
         """The loaded model; None without a bundle."""
         return None if self.bundle is None else _load_runtime(self.bundle, self.limits)
+
+    @property
+    def uncertainty(self) -> Uncertainty | None:
+        """What it knows of how sure it is; None if that is nothing, or the bundle is not here."""
+        return None if self.bundle is None else self.bundle.metadata.uncertainty
 
     @cached_property
     def reference(self) -> Reference | None:
@@ -172,7 +181,16 @@ def open_model(catalogue: Catalogue, name: str) -> Model:
         )
     same = next((path for path in paths if _read_digest(path) == served.digest), None)
     bundle_here = None if same is None else _open_bundle(same, catalogue.trust)
-    return Model(name, served.version, served.digest, served.contract, bundle_here, served=True, limits=catalogue.limits)
+    return Model(
+        name,
+        served.version,
+        served.digest,
+        served.contract,
+        bundle_here,
+        served=True,
+        limits=catalogue.limits,
+        coverage=served.coverage,
+    )
 
 
 def _open_bundle(path: Path, trust: TrustPolicy) -> Bundle:

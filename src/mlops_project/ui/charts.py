@@ -28,6 +28,7 @@ from mlops_project.ui.language import Translate
 
 DARK = "#1F2937"  # on pale tiles
 MAX_STEPS = 10  # contributions shown one by one
+LEGEND_COLUMNS = 3
 DIGITS = ".4~g"  # d3's: four significant digits
 Kind = Literal["quantitative", "temporal", "nominal"]  # Vega's
 
@@ -81,8 +82,8 @@ def list_steps(labels: Sequence[str], changes: Floats, base: float, others: str)
     return pd.DataFrame({"name": names, "start": [base, *ends[:-1]], "end": ends, "change": steps})
 
 
-def draw_waterfall(steps: pd.DataFrame, axis: str, form: str, t: Translate) -> Any:
-    """Draw how contributions lead from the mean answer to this one.
+def draw_waterfall(steps: pd.DataFrame, axis: str, form: str, t: Translate, ends: tuple[str, str] | None = None) -> Any:
+    """Draw how contributions lead from one answer to another.
 
     Parameters
     ----------
@@ -92,8 +93,10 @@ def draw_waterfall(steps: pd.DataFrame, axis: str, form: str, t: Translate) -> A
         What is explained.
     form
         Number format, d3's.
+    ends
+        What the two answers are called; None for the mean answer and this case's.
     """
-    ends = t("average"), t("this.case")
+    ends = ends or (t("average"), t("this.case"))
     frame = steps.assign(up=steps["change"] >= 0, edge=steps[["start", "end"]].max(axis=1))
     totals = pd.DataFrame({"name": ends, "value": [frame["start"].iloc[0], frame["end"].iloc[-1]]})
     low, high = float(np.minimum(frame["start"], frame["end"]).min()), float(frame["edge"].max())
@@ -170,13 +173,14 @@ def _draw_choices(
     if len(names) == 1:
         colour = alt.when(alt.datum.x == label.get(current, "")).then(alt.value(BLUE)).otherwise(alt.value(GREY))
     texts = base.mark_text(align="left", dx=4, color=INK).encode(text=alt.Text("y:Q", format=form))
-    height = max(ROW_HEIGHT, 15 * len(names) + 8) * len(values) + 50
+    legend = 26 * -(-len(names) // LEGEND_COLUMNS) if len(names) > 1 else 0
+    height = max(ROW_HEIGHT, 15 * len(names) + 8) * len(values) + 50 + legend
     return finish(base.mark_bar(cornerRadiusEnd=3).encode(color=colour) + texts, height, words, t)
 
 
 def _colour_series(names: Sequence[str]) -> Any:
     scale = alt.Scale(domain=list(names), range=list(SERIES[: len(names)]))
-    legend = alt.Legend(title=None, orient="top", columns=3) if len(names) > 1 else None
+    legend = alt.Legend(title=None, orient="top", columns=LEGEND_COLUMNS) if len(names) > 1 else None
     return alt.Color("series:N", sort=list(names), scale=scale, legend=legend)
 
 

@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 
 import mlops_project.ui
+from mlops_project.metadata import Engine
 from mlops_project.modeling.evaluation import TITLES
 from mlops_project.monitoring.results import AlertName, Source
 from mlops_project.streamlit_app import PAGES
@@ -63,6 +64,7 @@ BUILT = {
     "metric": tuple(TITLES),
     "metric.none": get_args(Source),
     "answered": ("server", "bundle"),
+    "engine": get_args(Engine),
     "baseline": ("dummy", "linear"),
     "compare": ("metrics", "slices", "changed", "importance", "settings"),
     "confirm": ("promote", "rollback"),

@@ -210,6 +210,7 @@ def _show_data(view: View, bundle: Bundle) -> None:
         t("task"): metadata.contract.task,
         t("classes"): ", ".join(metadata.contract.class_names),
         t("estimator"): metadata.estimator,
+        t("engine"): t(f"engine.{metadata.engine}", reason="" if metadata.python is None else metadata.python.reason),
         t("created"): format_moment(metadata.created_at),
         t("commit"): metadata.git_commit or "-",
         t("digest.model"): bundle.digest,

@@ -1,7 +1,8 @@
 """One row's prediction, by the model server or the bundle, and its explanation; each is computed once per row and model."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from http.client import OK
 from operator import attrgetter
 from typing import Any
@@ -15,12 +16,36 @@ from mlops_project.client.model_server import ModelServer, Predicted
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ContractError
 from mlops_project.explanation import Explanation, compute_curve, explain_row, take_output
-from mlops_project.runtime import Predictions
+from mlops_project.runtime import Predictions, encode
 from mlops_project.ui.catalogue import Model
 from mlops_project.ui.language import Translate, format_value
 from mlops_project.ui.reference import Row
+from mlops_project.wire.sureness import measure
 
 CACHED = 200  # explanations and curves
+
+
+@dataclass(frozen=True)
+class Sure:
+    """How sure the model is of one answer.
+
+    Attributes
+    ----------
+    coverage
+        How often such sets or intervals hold the truth, in (0, 1).
+    classes
+        Names of the classes in the set, the most probable first; empty for regression.
+    lower, upper
+        Ends of the interval; None for classification.
+    abstain
+        Whether a person should decide.
+    """
+
+    coverage: float
+    classes: tuple[str, ...]
+    lower: float | None
+    upper: float | None
+    abstain: bool
 
 
 @dataclass(frozen=True)
@@ -43,6 +68,8 @@ class Answer:
         For feedback; empty if nothing was logged.
     seconds
         How long it took.
+    sure
+        How sure the model is; None if it does not say.
     """
 
     probabilities: tuple[float, ...]
@@ -52,6 +79,7 @@ class Answer:
     version: str
     id: str = ""
     seconds: float = 0.0
+    sure: Sure | None = None
 
 
 @dataclass(frozen=True)
@@ -101,23 +129,38 @@ def predict_row(model: Model, server: ModelServer | None, row: Row) -> Answer:
     """
     started = time.perf_counter()
     if server is not None:
-        predicted = server.predict(model.name, [row])
+        predicted = server.predict(model.name, [row], uncertainty=model.coverage is not None)
         if predicted.status != OK:
             raise ServerError(predicted.refusal, predicted.status)
-        return _read_answer(predicted, model.contract, time.perf_counter() - started)
+        return _read_answer(predicted, model, time.perf_counter() - started)
     if model.runtime is None:
         raise RuntimeError("neither a server nor a bundle")  # a model has one of the two
-    predictions = model.runtime.predict({name: [value] for name, value in row.items()})
-    return _to_answer(predictions, model.version, time.perf_counter() - started)
+    encoded = encode({name: [row[name]] for name in model.contract.names}, model.contract)
+    predictions = model.runtime.run(*encoded)
+    answer = _to_answer(predictions, model.version, time.perf_counter() - started)
+    known = model.uncertainty
+    if known is None:
+        return answer
+    (said,) = measure(known, predictions, encoded[0]).list_rows(model.contract.class_names)
+    return _add_sure(answer, said, known.coverage, model.contract)
 
 
-def _read_answer(predicted: Predicted, contract: Contract, seconds: float) -> Answer:
-    (row,), prediction_id = predicted.rows, next(iter(predicted.ids), "")
-    if not contract.is_classification:
-        return Answer((), -1, float(row["value"]), "server", predicted.version, prediction_id, seconds)
-    shares = tuple(float(row["probabilities"][class_name]) for class_name in contract.class_names)
-    index = contract.class_names.index(row["class"])
-    return Answer(shares, index, None, "server", predicted.version, prediction_id, seconds)
+def _read_answer(predicted: Predicted, model: Model, seconds: float) -> Answer:
+    (row,), prediction_id, contract = predicted.rows, next(iter(predicted.ids), ""), model.contract
+    if contract.is_classification:
+        shares = tuple(float(row["probabilities"][class_name]) for class_name in contract.class_names)
+        index = contract.class_names.index(row["class"])
+        answer = Answer(shares, index, None, "server", predicted.version, prediction_id, seconds)
+    else:
+        answer = Answer((), -1, float(row["value"]), "server", predicted.version, prediction_id, seconds)
+    return answer if model.coverage is None else _add_sure(answer, row, model.coverage, contract)
+
+
+def _add_sure(answer: Answer, said: Mapping[str, Any], coverage: float, contract: Contract) -> Answer:
+    """Return an answer with what a protocol says beside it."""
+    shares = dict(zip(contract.class_names, answer.probabilities, strict=False))
+    classes = tuple(sorted(said.get("set", ()), key=lambda name: -shares[name]))
+    return replace(answer, sure=Sure(coverage, classes, said.get("lower"), said.get("upper"), said["abstain"]))
 
 
 def _to_answer(predictions: Predictions, version: str, seconds: float) -> Answer:

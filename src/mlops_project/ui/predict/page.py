@@ -1,30 +1,26 @@
 """Predict: enter a case, see the answer, why, and what would change it."""
 
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
-from mlops_project.client.http import ServerError
-from mlops_project.client.model_server import ModelServer
-from mlops_project.contract import Contract, Feature
-from mlops_project.errors import ContractError
-from mlops_project.explanation import Explanation
 from mlops_project.names import shorten
 from mlops_project.ui import charts
 from mlops_project.ui.address import CASE, MAX_LINK, read_case, write_link
 from mlops_project.ui.document import announce, press_on_enter
-from mlops_project.ui.drawing import PERCENT
 from mlops_project.ui.format import escape
-from mlops_project.ui.language import Translate, format_value
-from mlops_project.ui.predict.answers import Answer, Asked, ask, compute_what_if, explain, is_measured
+from mlops_project.ui.predict.answers import Answer, Asked, Sure, ask
+from mlops_project.ui.predict.change import show_change
+from mlops_project.ui.predict.copying import write_curl, write_python, write_request
+from mlops_project.ui.predict.feedback import show_feedback
 from mlops_project.ui.predict.form import FEW, MAX_WORD, Case, find_features, find_outside, show_inputs
-from mlops_project.ui.reference import Row, take_row
-from mlops_project.ui.typed import InputError, read_number
+from mlops_project.ui.predict.history import note_answer, show_history
+from mlops_project.ui.predict.reasons import show_what_if, show_why
+from mlops_project.ui.reference import take_row
 from mlops_project.ui.view import View, open_view
 
-ANSWER, DRAWS, FEEDBACK, OPENED = "answer", "draws", "feedback sent", "opened link"
+ANSWER, DRAWS, OPENED = "answer", "draws", "opened link"
 MAX_NAMES = 10  # of inputs that a message lists
 
 
@@ -48,8 +44,10 @@ def show() -> None:
         _show_form(view, case, asked)
     if asked is not None:
         with right:
-            _show_why(view, asked)
-            _show_what_if(view, asked)
+            show_why(view, asked)
+            show_what_if(view, asked)
+            show_change(view, case, asked)
+    show_history(view, case)
 
 
 def _show_fillers(view: View, case: Case) -> None:
@@ -74,6 +72,8 @@ def _show_fillers(view: View, case: Case) -> None:
         st.button(t("reset"), icon=":material/restart_alt:", on_click=_fill_default, args=(view, case))
         with st.popover(t("link"), icon=":material/link:"):
             _show_link(view, case)
+        with st.popover(t("code"), icon=":material/code:"):
+            _show_code(view, case)
 
 
 def _open_link(view: View, case: Case) -> list[str]:
@@ -105,6 +105,20 @@ def _show_link(view: View, case: Case) -> None:
         st.info(t("link.long", length=len(link), limit=MAX_LINK))
     else:
         st.code(link, language=None, wrap_lines=True)
+
+
+def _show_code(view: View, case: Case) -> None:
+    t, problems = view.t, case.find_problems(view.t)
+    if problems:
+        st.info(t("unread.count", count=len(problems)))
+        return
+    st.caption(t("code.curl"))
+    st.code(write_curl(view.model, view.server, case.row), language="sh", wrap_lines=True)
+    st.caption(t("code.http"))
+    st.code(write_request(view.model, view.server, case.row), language="python")
+    if view.model.bundle is not None:
+        st.caption(t("code.python"))
+        st.code(write_python(view.model.bundle, case.row, view.config.proof.trusted_types), language="python")
 
 
 def _fill(view: View, case: Case, wanted: int | None) -> None:
@@ -168,7 +182,8 @@ def _sum_up(view: View, case: Case, asked: Asked | None) -> str:
 def _ask(view: View, case: Case) -> None:
     case.read()
     if not case.find_problems(view.t):
-        st.session_state[ANSWER] = ask(view.model, view.server, case.row)
+        asked = st.session_state[ANSWER] = ask(view.model, view.server, case.row)
+        note_answer(view.model, asked)
 
 
 def _show_result(view: View, case: Case) -> Asked | None:
@@ -190,11 +205,35 @@ def _show_result(view: View, case: Case) -> Asked | None:
         st.error(t("refused", reason=escape(asked.problem)), icon=":material/error:")
         return None
     _show_answer(view, answer)
-    outside = find_outside(asked.row, view.model.contract, t)
+    _show_doubts(view, asked, answer.sure)
+    show_feedback(view, answer)
+    return cast("Asked", asked)
+
+
+def _show_sure(view: View, sure: Sure) -> str:
+    """Say how sure the model is; return it without marks, for screen readers."""
+    t = view.t
+    words = {"coverage": t.percent(sure.coverage, 0)}
+    if sure.lower is not None and sure.upper is not None:
+        text = t("sure.interval", low=t.number(sure.lower), high=t.number(sure.upper), **words)
+    elif len(sure.classes) == 1:
+        text = t("sure.one", name=escape(shorten(sure.classes[0])), **words)
+    else:
+        names = ", ".join(escape(shorten(name)) for name in sure.classes[:MAX_NAMES])
+        text = t("sure.set", count=len(sure.classes), names=names + (" …" if len(sure.classes) > MAX_NAMES else ""), **words)
+    st.markdown(text)
+    return f"{text} {t('abstain')}".replace("**", "") if sure.abstain else text.replace("**", "")
+
+
+def _show_doubts(view: View, asked: Asked, sure: Sure | None) -> None:
+    """Say which values training did not show, and whether a person should decide."""
+    t, contract = view.t, view.model.contract
+    outside = find_outside(asked.row, contract, t)
     if outside:
         st.warning("\n".join([t("outside"), "", *(f"- {line}" for line in outside)]), icon=":material/warning:")
-    _show_feedback(view, answer)
-    return cast("Asked", asked)
+    if sure is not None and sure.abstain:
+        full = contract.is_classification and len(sure.classes) == len(contract.classes)
+        st.warning(f"**{t('abstain')}** {t('abstain.full' if full else 'abstain.far')}", icon=":material/person_raised_hand:")
 
 
 def _show_answer(view: View, answer: Answer) -> None:
@@ -211,132 +250,11 @@ def _show_answer(view: View, answer: Answer) -> None:
         st.altair_chart(charts.draw_probabilities(names, shares, order.index(answer.index), t), width="stretch")
         if contract.threshold is not None:
             st.caption(t("decided", name=escape(contract.class_names[1]), share=t.percent(contract.threshold)))
+    if answer.sure is not None:
+        said += f". {_show_sure(view, answer.sure)}"
     announce(said, answer.seconds)
     words = {"version": escape(answer.version), "ms": t.number(1000 * answer.seconds, 3), "id": answer.id}
     st.caption(t("answered.unlogged" if answer.origin == "server" and not answer.id else f"answered.{answer.origin}", **words))
-
-
-def _show_why(view: View, asked: Asked) -> None:
-    t, contract, reference = view.t, view.model.contract, view.model.reference
-    answer = asked.answer
-    if answer is None or reference is None:
-        return
-    st.header(t("why"), anchor=False)
-    output = max(answer.index, 0)
-    if len(contract.classes) > 2:
-        options = range(len(contract.classes))
-        output = st.selectbox(
-            t("why.class"), options, index=answer.index, format_func=lambda index: contract.class_names[index]
-        )
-    try:
-        found = explain(view.model, asked.row, output)
-    except ContractError as error:
-        st.info(t("why.unknown", reason=escape(error)))
-        return
-    if found is not None:
-        _draw_why(view, asked.row, found, output)
-
-
-def _draw_why(view: View, row: Row, found: Explanation, output: int) -> None:
-    t, contract = view.t, view.model.contract
-    labels = [f"{shorten(item.name, 22)} ({shorten(format_value(row[item.name], item, t), 16)})" for item in contract.features]
-    is_share = contract.is_classification
-    axis = t("probability.of", name=shorten(contract.class_names[output])) if is_share else contract.target
-    form = PERCENT if is_share else charts.DIGITS
-    steps = charts.list_steps(labels, found.contributions, found.base, t("others", count=len(labels) - charts.MAX_STEPS))
-    chart = charts.draw_waterfall(steps, axis, form, t)
-    st.altair_chart(chart, width="stretch")
-    largest = float(found.errors.max())
-    error = f"{t.number(100 * largest, 2)}%" if is_share else t.number(largest, 2)
-    st.caption(f"{t('why.lead', rows=found.rows)} {t('why.error', walks=found.walks, error=error)}")
-
-
-def _show_what_if(view: View, asked: Asked) -> None:
-    t, contract = view.t, view.model.contract
-    if view.model.runtime is None:
-        return
-    st.header(t("whatif"), anchor=False)
-    key, by_hand = f"what if/{view.model.name}", f"what if by hand/{view.model.name}"
-    if not st.session_state.get(by_hand):
-        st.session_state[key] = _find_top_contributor(view, asked)
-    name = st.selectbox(
-        t("whatif.feature"), contract.names, key=key, on_change=lambda: st.session_state.update({by_hand: True})
-    )
-    try:
-        curve = compute_what_if(view.model, asked.row, name, t.code)
-    except ContractError as error:
-        st.info(t("refused", reason=escape(error)))
-        return
-    if curve is not None:
-        _draw_what_if(view, curve, contract.feature(name), asked.row[name])
-
-
-def _find_top_contributor(view: View, asked: Asked) -> str:
-    """Return the input that moves this answer most; the first one where that cannot be computed."""
-    names = view.model.contract.names
-    try:
-        found = explain(view.model, asked.row, max(asked.answer.index, 0)) if asked.answer else None
-    except ContractError:
-        found = None
-    return names[0] if found is None else names[int(np.abs(found.contributions).argmax())]
-
-
-def _draw_what_if(view: View, curve: pd.DataFrame, feature: Feature, current: Any) -> None:
-    t, contract = view.t, view.model.contract
-    series = list(dict.fromkeys(curve["series"]))
-    kind: charts.Kind = "nominal" if not is_measured(feature) else "temporal" if feature.type == "datetime" else "quantitative"
-    if not contract.is_classification:
-        y = contract.target
-    else:
-        y = t("probability.of", name=shorten(series[0])) if len(series) == 1 else t("probability")
-    here = format_value(current, feature, t) if kind == "nominal" else current
-    st.altair_chart(charts.draw_curves(curve, here, (shorten(feature.name), y), kind, series, t), width="stretch")
-    st.caption(t("whatif.lead.choices" if kind == "nominal" else "whatif.lead"))
-
-
-def _show_feedback(view: View, answer: Answer) -> None:
-    if not answer.id or view.server is None:
-        return
-    t, contract = view.t, view.model.contract
-    sent_id, problem = st.session_state.get(FEEDBACK, ("", ""))
-    if sent_id == answer.id and not problem:
-        st.success(t("feedback.done"), icon=":material/check:")
-        return
-    with st.expander(t("feedback"), icon=":material/rate_review:", expanded=sent_id == answer.id):
-        with st.form("feedback", border=False):
-            st.caption(t("feedback.lead"))
-            key = f"truth/{answer.id}"
-            if contract.is_classification:
-                names, options = contract.class_names, range(len(contract.classes))
-                st.selectbox(
-                    t("feedback"),
-                    options,
-                    None,  # a preset one would be sent unseen
-                    key=key,
-                    format_func=names.__getitem__,
-                    placeholder=t("feedback.choose"),
-                    label_visibility="collapsed",
-                )
-            else:
-                st.text_input(t("feedback"), key=key, placeholder=t("feedback.type"), label_visibility="collapsed")
-            st.form_submit_button(t("feedback.send"), on_click=_send_label, args=(view.server, contract, answer.id, key, t))
-        if sent_id == answer.id:
-            st.error(t("failed", reason=escape(problem)))
-
-
-def _send_label(server: ModelServer, contract: Contract, prediction_id: str, key: str, t: Translate) -> None:
-    truth = st.session_state[key]
-    try:
-        if truth is None or truth == "":
-            raise InputError("feedback.needed")
-        label = contract.classes[truth] if contract.is_classification else read_number(truth, t("decimal"))
-        server.send_labels([(prediction_id, label)]).checked()
-    except InputError as error:
-        st.session_state[FEEDBACK] = (prediction_id, t(error.key, **error.words))
-    except ServerError as error:
-        st.session_state[FEEDBACK] = (prediction_id, str(error))
-    else:
-        st.session_state[FEEDBACK] = (prediction_id, "")
 
 
 if __name__ == "__main__":
