@@ -3,13 +3,22 @@
 import os
 import random
 import time
+from pathlib import Path
+
+import pytest
 
 from mlops_project.tune import tune
-from tests.integration.tuning.searches import prepare_processes, read, run_search, tell
+from tests.integration.tuning.searches import make_project, prepare_processes, read, run_search, tell
 
 KILLS = int(os.environ.get("MLOPS_KILLS", "5"))  # more of them: MLOPS_KILLS=20
 TRIALS = 16
 SEED = random.SystemRandom().randrange(2**32)  # another one each time; the message of a failure names it
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    """A project with a small table."""
+    return make_project(tmp_path)
 
 
 def test_search_that_is_killed_at_random_moments_ends_like_one_that_is_not(project):
