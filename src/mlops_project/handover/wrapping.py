@@ -60,7 +60,7 @@ def find_word_columns(pipeline: Any) -> frozenset[str]:
     """Return the columns that some step reads by their words: any text may come there, however few the table has."""
     found: set[str] = set()
     for step in _list_steps(pipeline):
-        if hasattr(step, "transformers_"):
+        if hasattr(step, "transformers_") and hasattr(step, "sparse_threshold"):  # a ColumnTransformer
             for _, block, columns in step.transformers_:
                 first = next(_list_steps(block), None)
                 named = [columns] if isinstance(columns, str) else [name for name in columns if isinstance(name, str)]

@@ -51,7 +51,7 @@ def export(
     target
         What is predicted; default the name of ``y_train``.
     feature_names
-        Of the columns, if they are arrays; default x0, x1, …
+        Of the columns, if they are arrays; default those that the pipeline was fitted on, else x0, x1, …
     settings
         As for ``train``, for example ``data__positive_class="yes"``.
 
@@ -69,10 +69,19 @@ def export(
     ConfigError, BundleError
         If a setting is wrong, or ``path`` holds something else.
     """
+    feature_names = feature_names or _find_names(pipeline, X_train)
     train = read_side(X_train, y_train, feature_names, target, "train")
     test = read_side(X_test, y_test, feature_names, target, "test")
     config = _configure(path, name, train, test, settings)
     return hand_over(pipeline, train, test, config, is_array=isinstance(X_train, np.ndarray))[0]
+
+
+def _find_names(pipeline: Any, rows: Any) -> "list[str] | None":
+    """Return the names that a pipeline was fitted on, for arrays with as many columns."""
+    names = getattr(pipeline, "feature_names_in_", None)
+    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or names is None or len(names) != rows.shape[1]:
+        return None
+    return [str(name) for name in names]
 
 
 def _configure(path: str | Path, name: str, train: Side, test: Side, settings: dict[str, Any]) -> Config:

@@ -22,7 +22,7 @@ from mlops_project.score import REGISTRY, fetch_model
 from mlops_project.scoring.files import CHUNK_ROWS
 from mlops_project.scoring.local import RULES, list_columns
 from mlops_project.sections import ProofConfig
-from mlops_project.tables.frames import build_column, build_frame, build_labels, to_pandas
+from mlops_project.tables.frames import build_column, build_frame, build_labels, name_columns, to_pandas
 from mlops_project.uncertainty import Uncertainty
 from mlops_project.wire.rows import Encoded, RowReader
 from mlops_project.wire.thresholds import find_problem
@@ -32,8 +32,9 @@ class Model:
     """A loaded model; ``load`` gives one. Safe to call from several threads at once.
 
     Frames are those of pandas, polars or pyarrow, or any with the Arrow or the dataframe interchange protocol. Columns are
-    found by name, in any order; others are ignored. Values are read by the rules that training read its table with, as the
-    model server reads them.
+    found by name, in any order; others are ignored. An array has exactly the model's columns, in the contract's order, and is
+    answered with arrays; of a model with one column, a Series or a list will do. Values are read by the rules that training
+    read its table with, as the model server reads them.
 
     Parameters
     ----------
@@ -280,7 +281,7 @@ class Model:
         return self._runtime.run(*self._encode(frame), threshold)
 
     def _encode(self, frame: Any) -> Encoded:
-        rows = to_pandas(frame)
+        rows = to_pandas(name_columns(frame, self.contract.names))
         return self._reader.read_blocks(_cut(rows), lambda block: list_columns(block, self._reader))
 
     def __repr__(self) -> str:

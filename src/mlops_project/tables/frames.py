@@ -4,7 +4,7 @@ pandas, polars and pyarrow are known by name; whatever else has the Arrow or the
 tables back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, Literal
 
@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from mlops_project.errors import DataError
 
-Kind = Literal["pandas", "polars", "arrow"]
+Kind = Literal["pandas", "polars", "arrow", "numpy"]
+SHOWN_NAMES = 5
 ROWS = "expected a frame of pandas, polars or pyarrow, or one with the Arrow or the dataframe interchange protocol"
 
 
@@ -71,6 +72,35 @@ def to_pandas(frame: Any) -> pd.DataFrame:
     raise DataError(f"columns stand twice: {', '.join(map(repr, twice))}; rename them")
 
 
+def name_columns(rows: Any, names: Sequence[str]) -> Any:
+    """Return an array, or the only column, as a frame with the given names; anything else as it is.
+
+    Raises
+    ------
+    DataError
+        If it has more or fewer columns.
+    """
+    if isinstance(rows, np.ndarray) and rows.ndim == 2:
+        if rows.shape[1] != len(names):
+            wanted = f"{', '.join(names[:SHOWN_NAMES])}{', …' if len(names) > SHOWN_NAMES else ''}"
+            raise DataError(f"{ROWS}, or an array with the {len(names)} columns {wanted}; got the shape {rows.shape}")
+        return pd.DataFrame(rows, columns=[*names]).infer_objects()
+    is_column = type(rows).__name__ == "Series" or (np.ndim(rows) == 1 and not isinstance(next(iter(rows), None), dict))
+    if len(names) != 1 or not is_column:
+        return rows
+    values = rows.to_numpy() if hasattr(rows, "to_numpy") else np.asarray(rows, getattr(rows, "dtype", object))
+    return pd.DataFrame({names[0]: values}, getattr(rows, "index", None)).infer_objects()
+
+
+def _find_answer_kind(like: Any) -> Kind:
+    """Return which kind of column or frame answers rows of a kind."""
+    if isinstance(like, np.ndarray | list):
+        return "numpy"
+    if type(like).__name__ == "Series":
+        return "polars" if type(like).__module__.startswith("polars") else "pandas"
+    return find_kind(like)
+
+
 def build_column(values: npt.NDArray[Any], like: Any, name: str) -> Any:
     """Return values ``(n_rows,)`` as a column of the caller's library: a Series, or an array of pyarrow.
 
@@ -81,7 +111,9 @@ def build_column(values: npt.NDArray[Any], like: Any, name: str) -> Any:
     name
         Of the column.
     """
-    kind = find_kind(like)
+    kind = _find_answer_kind(like)
+    if kind == "numpy":
+        return values
     if kind == "pandas":
         return pd.Series(values, like.index, name=name)
     if kind == "polars":
@@ -91,7 +123,9 @@ def build_column(values: npt.NDArray[Any], like: Any, name: str) -> Any:
 
 def build_labels(labels: tuple[Any, ...], indices: npt.NDArray[np.int64], like: Any, name: str) -> Any:
     """Return ``labels[indices]`` as a column of the caller's library, with the labels' own type."""
-    kind = find_kind(like)
+    kind = _find_answer_kind(like)
+    if kind == "numpy":
+        return np.asarray(labels)[indices]
     if kind == "pandas":
         return pd.Series(list(labels)).take(indices).set_axis(like.index).rename(name)
     taken = pa.array(list(labels)).take(pa.array(indices))
@@ -100,7 +134,9 @@ def build_labels(labels: tuple[Any, ...], indices: npt.NDArray[np.int64], like: 
 
 def build_frame(columns: Mapping[str, npt.NDArray[Any]], like: Any) -> Any:
     """Return columns as a frame of the caller's library."""
-    kind = find_kind(like)
+    kind = _find_answer_kind(like)
+    if kind == "numpy":
+        return np.column_stack([*columns.values()])
     if kind == "pandas":
         return pd.DataFrame(dict(columns), index=like.index)
     if kind == "polars":

@@ -28,6 +28,14 @@ def test_probabilities_are_the_runtimes_one_column_per_class(model, people):
     assert (model.predict(people) == np.where(probabilities["yes"] > 0.5, "yes", "no")).all()
 
 
+def test_array_is_answered_with_arrays_in_the_contracts_order(model, people):
+    rows = people.to_numpy(object)
+    np.testing.assert_array_equal(model.predict(rows), model.predict(people).to_numpy())
+    np.testing.assert_array_equal(model.predict_proba(rows), model.predict_proba(people).to_numpy())
+    with pytest.raises(DataError, match=r"an array with the 5 columns age, .*got the shape \(60, 1\)"):
+        model.predict(rows[:, :1])
+
+
 class Stream:
     """A frame of a library that nobody knows, with the Arrow protocol alone."""
 
@@ -113,7 +121,7 @@ def test_rows_beyond_a_block_bear_their_own_numbers(model, people, monkeypatch):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (lambda rows: rows.to_numpy(), r"got numpy.ndarray; give it names"),
+        (lambda rows: rows["age"].to_numpy(), r"got numpy.ndarray; give it names"),
         (lambda rows: rows.to_dict("records"), "got list"),
         (lambda rows: rows.iloc[0], r"frame.iloc\[\[0\]\]"),
         (lambda rows: pl.from_pandas(rows).lazy(), r"collect\(\)"),

@@ -24,7 +24,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEnc
 
 from mlops_project.errors import DataError, ExportError
 from mlops_project.handover.bundle import take_over
-from mlops_project.interface.handing import _configure
+from mlops_project.interface.handing import _configure, _find_names
 from mlops_project.modeling.evaluation import encode_target
 from mlops_project.modeling.export import answer_held_out, check_parity, export_onnx, load_exported
 from mlops_project.tables.handed_over import read_side
@@ -79,6 +79,13 @@ def hand_over(model: Any, rows: Any, labels: Any, *, fitted_on: Any = None, engi
     held_out = answer_held_out(runtime, fitted.split.test_features, truth)
     check_parity(fitted.pipeline, runtime, fitted.split.train_features, held_out)
     return fitted
+
+
+def test_array_gets_the_names_that_the_pipeline_was_fitted_on():
+    fitted = linear(StandardScaler()).fit(X[["visits"]], Y)
+    assert _find_names(fitted, X[["visits"]].to_numpy()) == ["visits"]
+    assert _find_names(fitted, NUMBERED.to_numpy()) is None
+    assert _find_names(linear(StandardScaler()).fit(NUMBERED.to_numpy(), Y), NUMBERED.to_numpy()) is None
 
 
 SELECTED = make_column_transformer(

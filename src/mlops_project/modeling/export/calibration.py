@@ -13,6 +13,13 @@ from mlops_project.modeling.export.scores import Scores, from_probabilities, nor
 
 SCIPY_WEIGHTS = tuple(int(part) for part in version("scipy").split(".")[:2]) >= (1, 18)
 
+NOISE = 1e-12  # of a score's size: what the exported model's scores may differ by
+TOLERANCE = 1e-7  # of a probability
+STEPS = (
+    "method='isotonic' has steps between scores that differ in their last digits only, as probabilities near 1 do; use "
+    "method='sigmoid'"
+)
+
 
 @meta_estimator("sklearn.CalibratedClassifierCV", agreement=LAST_DIGITS)
 def add_calibrated(graph: Graph, columns: Columns, estimator: Any) -> Scores:
@@ -61,6 +68,7 @@ def _add_isotonic(graph: Graph, value: str, calibrator: Any) -> str:
         value = graph.cast(value, FLOAT)
     low = graph.add("Max", value, graph.constant(calibrator.X_min_, xs.dtype))
     clipped = graph.add("Min", low, graph.constant(calibrator.X_max_, xs.dtype))
+    _note_steps(graph, clipped, xs, ys)
     if not single:  # the last threshold is an interval of its own, without slope
         x_low, y_low, slope = _find_interval(
             graph, clipped, "GreaterOrEqual", xs[1:], [xs, ys, np.append(np.diff(ys) / np.diff(xs), 0)]
@@ -72,6 +80,20 @@ def _add_isotonic(graph: Graph, value: str, calibrator: Any) -> str:
     if SCIPY_WEIGHTS:
         return graph.cast(_add_weights(graph, clipped, (x_low, x_high), (y_low, y_high), width), DOUBLE)
     return graph.cast(_add_slope(graph, clipped, x_low, y_low, slope), DOUBLE)
+
+
+def _note_steps(graph: Graph, value: str, xs: Any, ys: Any) -> None:
+    """Note rows whose score lies where a difference in its last digits moves the probability."""
+    xs, ys = np.asarray(xs, np.float64), np.asarray(ys, np.float64)
+    room = NOISE * np.abs(xs[1:])
+    steep = np.diff(ys) / np.diff(xs) * room > TOLERANCE
+    if not graph.rounds or not steep.any():
+        return
+    double = graph.cast(value, DOUBLE)
+    above = graph.add("Greater", double, graph.constant((xs[:-1] - room)[steep][None]))
+    below = graph.add("Less", double, graph.constant((xs[1:] + room)[steep][None]))
+    inside = graph.column_sum(graph.cast(graph.add("And", above, below), DOUBLE))
+    graph.note_tie(inside, "CalibratedClassifierCV", STEPS)
 
 
 def _find_interval(graph: Graph, value: str, operator: str, bounds: Any, tables: list[Any]) -> list[str]:

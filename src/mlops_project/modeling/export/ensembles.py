@@ -250,10 +250,12 @@ def add_one_against_rest(graph: Graph, columns: Columns, fitted: Any) -> Scores:
     """Compare each class's own estimator; probabilities are divided by their sum."""
     if fitted.multilabel_:
         raise ExportError("several labels for a row cannot be exported; fit one model for each")
-    members = []
+    members, divides = [], graph.divides
+    graph.divides = True
     for place, part in enumerate(fitted.estimators_):
         with graph.at(f"estimators_[{place}]"):
             members.append(add_member(graph, columns, part))
+    graph.divides = divides
     decisions = [str(scores.decision) for scores in members]
     known = all(scores.probabilities is not None for scores in members)
     shares = [graph.columns(str(scores.probabilities), [1]) for scores in members] if known else []

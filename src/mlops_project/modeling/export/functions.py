@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from mlops_project.contract import DATETIME_PARTS
 from mlops_project.errors import ExportError
 from mlops_project.modeling.export.columns import Column, Columns, join
+from mlops_project.modeling.export.followed import EXPLAINED, NotFollowedError, Untouched
 from mlops_project.modeling.export.graph import Graph
 from mlops_project.modeling.export.registry import refuse_missing, transformer
 from mlops_project.modeling.export.scalers import add_standard_scaler
-from mlops_project.modeling.export.traced import NotFollowedError, Untouched, trace
+from mlops_project.modeling.export.traced import trace
 
 MOST_NODES = 1_000  # products that are nodes of their own, three times as fast; ONNX Runtime takes kilobytes for each
 
@@ -107,23 +109,32 @@ def add_function_transformer(graph: Graph, columns: Columns, step: Any) -> Colum
     """Add a known function of numbers."""
     if step.func is None:
         return columns
-    if columns.boolean:
-        raise ExportError("NumPy computes functions of booleans in half precision; make the column an integer")
     if step.validate:
         refuse_missing(graph, columns)
     if isinstance(step.func, np.ufunc):
+        if columns.boolean:
+            raise ExportError(EXPLAINED["boolean"])
         value = _known(step.func, step.kw_args)(graph, columns.matrix(graph))
         return Columns.of_matrix(value, len(columns), complete=False, sparse=columns.sparse).overflowing()
     if columns.sparse:
         raise ExportError(f"the function {_name(step.func)!r} cannot be exported, it reads a sparse matrix; make that dense")
     names = None if step.validate else getattr(step, "feature_names_in_", None)
-    given = [
-        columns.column(graph, place) if item.kind == "number" else Untouched.at(place)
-        for place, item in enumerate(columns.items)
-    ]
-    made, is_bool = _follow(graph, step.func, step.kw_args, given, names)
+    made, is_bool = _follow(graph, step.func, step.kw_args, [_give(graph, columns, p) for p in range(len(columns))], names)
     items = [_made(columns, part) for part in made]
-    return Columns(tuple(items), boolean=frozenset(range(len(items)) if is_bool else ()))
+    handed_on = [place for place, part in enumerate(made) if isinstance(part, Untouched) and part.kind == "boolean"]
+    return Columns(tuple(items), boolean=frozenset(range(len(items)) if is_bool else handed_on))
+
+
+def _give(graph: Graph, columns: Columns, place: int) -> str:
+    """Return a column as a function of somebody's own gets it."""
+    item = columns.items[place]
+    if item.kind == "date":
+        parts = graph.columns(item.source, [*range(item.place, item.place + len(DATETIME_PARTS))])
+        return Untouched.at(place, "date", parts)
+    value = columns.column(graph, place)
+    if item.kind == "text":
+        return Untouched.at(place, "text", value)
+    return Untouched.at(place, "boolean", value) if place in columns.boolean else value
 
 
 def _made(columns: Columns, part: str) -> Column:

@@ -42,9 +42,11 @@ class Graph:
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self.rounds = False  # whether a step before the last one differs from the library's by last digits
         self.rounds_anywhere = False  # the same, the last one included
+        self.divides = False  # whether probabilities are divided by their sum, which may be very small
         self._place: list[str] = []
         self._refusals: list[str] = []
         self._ties: list[str] = []
+        self.tie_reasons: tuple[str, ...] = ()
         self._widest = 0
         self._rules: list[WordRule] = []
 
@@ -67,9 +69,19 @@ class Graph:
         if value not in self._refusals:
             self._refusals.append(value)
 
-    def note_tie(self, value: str) -> None:
-        """Say in which rows the library's answer depends on its search or on last digits: ``(n_rows, 1)``, 1 there, else 0."""
+    def note_tie(self, value: str, step: str, said: str) -> None:
+        """Say in which rows the library's answer depends on its search or on last digits, and why.
+
+        Parameters
+        ----------
+        value
+            ``(n_rows, 1)``, 1 there, else 0.
+        step, said
+            Its class, and what to tell somebody who has many such rows.
+        """
         self._ties.append(value)
+        reason = f"{self.place}.{step}: {said}"
+        self.tie_reasons += () if reason in self.tie_reasons else (reason,)
 
     def ties(self) -> str | None:
         """Return how many steps see a tie in each row, ``(n_rows, 1)``; None if no step can have one."""

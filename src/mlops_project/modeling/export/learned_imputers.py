@@ -132,7 +132,8 @@ def _add_mean(graph: Graph, squares: str, noise: str, answers: Floats, gap: str,
 
 
 def _note(graph: Graph, condition: str) -> None:
-    graph.note_tie(graph.cast(condition, DOUBLE))
+    said = "rows have two donors as near as each other, with different values; use SimpleImputer"
+    graph.note_tie(graph.cast(condition, DOUBLE), "KNNImputer", said)
 
 
 def _note_ties(graph: Graph, squares: str, last: str, noise: str, answers: Floats, k: int, gap: str) -> None:

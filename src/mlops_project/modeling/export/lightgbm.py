@@ -11,7 +11,7 @@ from mlops_project.modeling.export.categories import with_codes
 from mlops_project.modeling.export.columns import Columns
 from mlops_project.modeling.export.graph import Graph
 from mlops_project.modeling.export.registry import LINK, meta_estimator
-from mlops_project.modeling.export.scores import Scores, from_probabilities, two_columns
+from mlops_project.modeling.export.scores import Scores, from_probabilities, logistic, two_columns
 from mlops_project.modeling.export.trees import Tree, add_ensemble
 
 IDENTITY = {"regression", "regression_l1", "huber", "fair", "quantile", "mape"}
@@ -33,7 +33,7 @@ def add_lightgbm(graph: Graph, columns: Columns, estimator: Any) -> Scores:
     options = dict(setting.split(":") for setting in settings if ":" in setting)
     if objective == "binary":
         scaled = graph.add("Mul", raw, graph.constant(float(options.get("sigmoid", 1))))
-        return replace(from_probabilities(graph, two_columns(graph, graph.add("Sigmoid", scaled)), 2), decision=raw)
+        return replace(from_probabilities(graph, two_columns(graph, logistic(graph, scaled)), 2), decision=raw)
     if objective == "multiclass":
         return replace(from_probabilities(graph, graph.add("Softmax", raw, axis=1), n_targets), decision=raw)
     if objective in IDENTITY and "sqrt" not in settings:

@@ -108,11 +108,14 @@ class Rounding:
         Whether one before the last step does: a number next to a threshold may lie on either side of it.
     ties
         A model whose ``value`` is above 0 in rows with a tie, for a contract of regression; None if no step can have one.
+    reasons
+        Which steps can have one, and what to do against many of them.
     """
 
     anywhere: bool
     before_last: bool
     ties: bytes | None
+    reasons: tuple[str, ...] = ()
 
 
 def find_rounding(pipeline: Any, contract: Contract) -> Rounding:
@@ -123,7 +126,8 @@ def find_rounding(pipeline: Any, contract: Contract) -> Rounding:
     if tie is None:
         return Rounding(graph.rounds_anywhere, graph.rounds, None)
     graph.add("Identity", tie, output="value")
-    return Rounding(graph.rounds_anywhere, graph.rounds, graph.build(_inputs(graph, contract), {"value": (DOUBLE, 1)}))
+    model = graph.build(_inputs(graph, contract), {"value": (DOUBLE, 1)})
+    return Rounding(graph.rounds_anywhere, graph.rounds, model, graph.tie_reasons)
 
 
 def _nan_where_missing(graph: Graph, answer: str) -> str:

@@ -16,6 +16,7 @@ SPARE_CANDIDATES = 16  # the product's distances differ from exact ones by last 
 CHECKED_ROWS = 1000
 TIED = 1e-9  # of the distance: scikit-learn takes either of two neighbours that are as near as that
 NOISE = 1e-14  # of a row's square: the error of distances by a matrix product
+TIES = "rows have neighbours as near as each other that say different things; use columns with finer values, or a forest"
 METRICS = {"euclidean": "", "manhattan": "Add", "chebyshev": "Max"}  # and what joins the columns' distances
 MOST_TIED = 0.05  # of the training rows: 1 % of iris tie, and scikit-learn's two searches differ on half of these
 
@@ -65,10 +66,10 @@ def _add_neighbours(graph: Graph, x: str, fitted: Any, answers: Floats) -> tuple
     neighbours = graph.add("GatherElements", near, order, axis=1) if near else order
     found = graph.add("GatherElements", squares, order, axis=1)
     if k < len(rows):
-        _note_ties(graph, squares, graph.columns(found, [k - 1]), noise, said, k)
+        _note_ties(graph, type(fitted).__name__, squares, graph.columns(found, [k - 1]), noise, said, k)
     if fitted.weights == "distance" and noise is not None:  # then the weights of rows that are this near are noise, too
         nearest = graph.add("LessOrEqual", graph.columns(found, [0]), noise)
-        graph.note_tie(graph.cast(nearest, DOUBLE))
+        graph.note_tie(graph.cast(nearest, DOUBLE), type(fitted).__name__, TIES)
     distances = graph.add("Sqrt", found) if metric == "euclidean" else found
     return neighbours, _add_weights(graph, distances, fitted.weights)
 
@@ -100,7 +101,7 @@ def _add_noise(graph: Graph, x: str, fitted: Any) -> str | None:
     return graph.add("Mul", graph.column_sum(graph.add("Mul", x, x)), graph.constant(NOISE))
 
 
-def _note_ties(graph: Graph, squares: str, last: str, noise: str | None, answers: str, k: int) -> None:
+def _note_ties(graph: Graph, step: str, squares: str, last: str, noise: str | None, answers: str, k: int) -> None:
     """Note rows whose last neighbour is as far away as the next one, if these say different things."""
     low, high = (graph.add("Mul", last, graph.constant(factor)) for factor in (1 - TIED, 1 + TIED))
     if noise is not None:
@@ -112,7 +113,8 @@ def _note_ties(graph: Graph, squares: str, last: str, noise: str | None, answers
     axis = graph.constant([1], np.int64)
     differ = graph.add("Less", graph.add("ReduceMin", least, axis, keepdims=1), graph.add("ReduceMax", most, axis, keepdims=1))
     count = graph.column_sum(graph.cast(within, DOUBLE))
-    graph.note_tie(graph.cast(graph.add("And", differ, graph.add("Greater", count, graph.constant(float(k)))), DOUBLE))
+    tie = graph.add("And", differ, graph.add("Greater", count, graph.constant(float(k))))
+    graph.note_tie(graph.cast(tie, DOUBLE), step, TIES)
 
 
 def _nearest_by_product(graph: Graph, x: str, rows: Floats, n_candidates: int) -> str:

@@ -179,6 +179,9 @@ def _compare(
     difference[tied] = 0.0
     worst = int(difference.argmax())
     if difference[worst] > TOLERANCE:
+        reason = ties.explain(asked.iloc[doubtful])
+        if reason:
+            raise ExportError(f"{reason} ({len(doubtful)} of {len(frame)} rows that were compared have answers by last digits)")
         raise ExportError(
             f"the exported model differs from the trained pipeline on {len(doubtful) - len(tied)} of {len(frame)} rows"
             + _explain(frame[worst : worst + 1], expected, actual, worst)

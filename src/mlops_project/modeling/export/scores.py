@@ -44,6 +44,11 @@ def expit(graph: Graph, value: str) -> str:
     return graph.add("Div", one, graph.add("Add", one, graph.add("Exp", graph.add("Neg", value))))
 
 
+def logistic(graph: Graph, raw: str) -> str:
+    """Return the positive class's probability, by the operator where its smallest values are not divided by others."""
+    return expit(graph, raw) if graph.divides else graph.add("Sigmoid", raw)
+
+
 def two_columns(graph: Graph, positive: str) -> str:
     """Return ``[1 - p, p]`` for p ``(n_rows, 1)`` in float64."""
     negative = graph.add("Sub", graph.constant(1.0), positive)
@@ -53,7 +58,7 @@ def two_columns(graph: Graph, positive: str) -> str:
 def binary_from_raw(graph: Graph, raw: str, *, operator: str) -> Scores:
     """Logistic link: probability sigmoid(raw), label by ``raw > 0`` (``Greater``) or ``raw >= 0`` (``GreaterOrEqual``)."""
     label = label_from(graph, graph.add(operator, raw, graph.constant(0.0)))
-    return Scores(two_columns(graph, graph.add("Sigmoid", raw)), label, raw)
+    return Scores(two_columns(graph, logistic(graph, raw)), label, raw)
 
 
 def multiclass_from_raw(graph: Graph, raw: str) -> Scores:

@@ -15,7 +15,14 @@ from mlops_project.modeling.export.columns import Columns, join
 from mlops_project.modeling.export.graph import DOUBLE, FLOAT, Graph
 from mlops_project.modeling.export.registry import LINK, meta_estimator
 from mlops_project.modeling.export.registry import estimator as exports
-from mlops_project.modeling.export.scores import Scores, binary_from_raw, from_probabilities, multiclass_from_raw, two_columns
+from mlops_project.modeling.export.scores import (
+    Scores,
+    binary_from_raw,
+    from_probabilities,
+    logistic,
+    multiclass_from_raw,
+    two_columns,
+)
 from mlops_project.modeling.export.trees import Tree, add_ensemble, constant_tree
 
 KINDS = ("Classifier", "Regressor")
@@ -95,7 +102,7 @@ def add_gradient_boosting(graph: Graph, x: str, estimator: Any) -> Scores:
     scores = binary_from_raw(graph, raw, operator="GreaterOrEqual")
     if type(estimator._loss).__name__ == "ExponentialLoss":  # its link is sigmoid(2 raw)
         doubled = graph.add("Mul", raw, graph.constant(2.0))
-        return Scores(two_columns(graph, graph.add("Sigmoid", doubled)), scores.label, raw)
+        return Scores(two_columns(graph, logistic(graph, doubled)), scores.label, raw)
     return scores
 
 

@@ -24,6 +24,7 @@ TOLERANCE = 1e-6  # on probabilities; on values relative to their size, or the m
 NEAR = 1e-9
 EQUAL = 1e-12  # two probabilities this near are equal
 MOST_ROWS = 64  # that are looked at; many more are no ties
+MOST_OF = 0.5  # of the rows that differ: so many are explained by a step that has such rows
 MOVES = 64  # copies of each, every number moved by up to NEAR
 
 Bools = npt.NDArray[np.bool_]
@@ -71,14 +72,24 @@ class Ties:
             return ties
         if self._rounding.anywhere and expected.probabilities is not None:
             ties |= self._have_two_labels(expected, actual)
-        if self._rounding.ties is not None:
-            regression = msgspec.structs.replace(self._contract, task="regression", classes=(), class_names=(), merged=())
-            noted = Runtime(self._rounding.ties, regression).predict(as_columns(frame)).values
-            ties |= np.asarray(noted) > 0
+        ties |= self._are_noted(frame)
         if self._rounding.before_last and self._sizes:
             for row in np.flatnonzero(~ties).tolist():
                 ties[row] = self._is_answer_nearby(frame.iloc[[row]], actual.take(row, row + 1))
         return ties
+
+    def explain(self, frame: pd.DataFrame) -> str:
+        """Return which step makes most of some rows ties, and what to do; empty if none does."""
+        if self._rounding.ties is None or self._are_noted(frame).mean() < MOST_OF:
+            return ""
+        return " or ".join(self._rounding.reasons)
+
+    def _are_noted(self, frame: pd.DataFrame) -> Bools:
+        """Return in which rows a step says that its library's answer hangs on last digits or on a search."""
+        if self._rounding.ties is None:
+            return np.zeros(len(frame), bool)
+        regression = msgspec.structs.replace(self._contract, task="regression", classes=(), class_names=(), merged=())
+        return np.asarray(Runtime(self._rounding.ties, regression).predict(as_columns(frame)).values) > 0
 
     def _have_two_labels(self, expected: Predictions, actual: Predictions) -> Bools:
         """Whether probabilities are the same and the two largest are equal."""

@@ -1,7 +1,7 @@
 """Functions of somebody's own: called once with a stand-in for the table, which writes down what they compute.
 
 Arithmetic, NumPy's functions of single numbers, comparisons, choices and columns are followed, in arrays and in frames. What
-else a function does ends in an error. ``check_parity`` proves that the graph says what the function says, as for any step.
+else a function does ends in an error. ``check_parity`` proves it, as for any step.
 """
 
 import math
@@ -11,45 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from mlops_project.modeling.export import followed
+from mlops_project.modeling.export.followed import Few, NotFollowedError, Untouched
 from mlops_project.modeling.export.graph import BOOL, DOUBLE, Graph
-
-
-class NotFollowedError(TypeError):
-    """The function does something that has no node."""
-
-
-class Untouched(str):
-    """A column of texts or dates: it can be chosen and handed on, nothing else.
-
-    Attributes
-    ----------
-    place
-        Among the columns that the function is given.
-    filled
-        Whether a missing text became an empty one.
-    """
-
-    place: int
-    filled: bool
-
-    @classmethod
-    def at(cls, place: int, *, filled: bool = False) -> "Untouched":
-        """Return the column at a place."""
-        made = cls(f"column {place}")
-        made.place, made.filled = place, filled
-        return made
-
+from mlops_project.modeling.export.stand_ins import with_stand_ins
 
 Unary = Callable[[Graph, str], str]
-ARITHMETIC = {"add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "true_divide": "Div"}
-COMPARISONS = {
-    "equal": "Equal",
-    "greater": "Greater",
-    "greater_equal": "GreaterOrEqual",
-    "less": "Less",
-    "less_equal": "LessOrEqual",
-}
-LOGIC = {"bitwise_and": "And", "bitwise_or": "Or", "logical_and": "And", "logical_or": "Or"}
 
 
 class Traced(NDArrayOperatorsMixin):
@@ -91,10 +58,24 @@ class Traced(NDArrayOperatorsMixin):
         name = ufunc.__name__
         if method != "__call__" or settings:
             raise NotFollowedError(f"{name} with {', '.join(settings) or method}")
-        result = self._of_one(name) if len(inputs) == 1 else self._of_two(name, inputs)
+        result = self._of_few(ufunc, inputs)
+        if result is None:
+            result = self._of_one(name) if len(inputs) == 1 else self._of_two(name, inputs)
         if result is None:
             raise NotFollowedError(name)
         return result
+
+    def _of_few(self, ufunc: Any, inputs: Sequence[Any]) -> "Traced | None":
+        """Return what NumPy itself makes of columns with few values, and numbers; None for others."""
+        places = [place for place, value in enumerate(inputs) if isinstance(value, Traced)]
+        if len(places) != 1 or not all(np.isscalar(value) for value in inputs if not isinstance(value, Traced)):
+            return None
+        parts = [part for part in inputs[places[0]].parts if isinstance(part, Few)]
+        if len(parts) != len(inputs[places[0]].parts):
+            return None
+        made = [part.after(self._graph, ufunc, inputs, places[0]) for part in parts]
+        truths = any(part.values.dtype == bool for part in made)
+        return self._like([self._graph.cast(part, BOOL) for part in made] if truths else made, is_bool=truths)
 
     def _of_one(self, name: str) -> "Traced | None":
         if name == "isnan":
@@ -109,14 +90,17 @@ class Traced(NDArrayOperatorsMixin):
         truths = all(isinstance(value, Traced) and value.is_bool for value in inputs)
         if name in ("power", "float_power"):
             return self._power(*inputs)
-        if name in COMPARISONS or name == "not_equal":
-            same = self._both(COMPARISONS.get(name, "Equal"), inputs, is_bool=True)
+        if name in ("equal", "not_equal") and any(isinstance(value, str) for value in inputs):
+            texts = self.isin([value for value in inputs if isinstance(value, str)])
+            return texts if name == "equal" else texts._of_one("invert")
+        if name in followed.COMPARISONS or name == "not_equal":
+            same = self._both(followed.COMPARISONS.get(name, "Equal"), inputs, is_bool=True)
             return same._of_one("invert") if name == "not_equal" else same
         if name in ("maximum", "minimum"):
             return self._larger(inputs, "GreaterOrEqual" if name == "maximum" else "LessOrEqual")
         if name in ("remainder", "floor_divide") and not truths:
-            return self._combine(inputs, lambda a, b: divide_whole(self._graph, a, b)[name == "remainder"])
-        operators = LOGIC if truths else ARITHMETIC  # NumPy adds truth values as such
+            return self._combine(inputs, lambda a, b: followed.divide_whole(self._graph, a, b)[name == "remainder"])
+        operators = followed.LOGIC if truths else followed.ARITHMETIC  # NumPy adds truth values as such
         return self._both(operators[name], inputs, is_bool=truths, logic=truths) if name in operators else None
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, settings: Any) -> "Traced":
@@ -125,7 +109,9 @@ class Traced(NDArrayOperatorsMixin):
             return self._where(*inputs)
         if name == "clip":
             return self.clip(*inputs[1:], **settings)
-        if name in ("hstack", "column_stack") or (name == "concatenate" and {**settings} == {"axis": 1}):
+        if name == "column_stack":
+            return self._beside([part._like(part.parts, flat=False) for part in inputs[0] if isinstance(part, Traced)])
+        if name == "hstack" or (name == "concatenate" and {**settings} == {"axis": 1}):
             return self._beside(inputs[0])
         raise NotFollowedError(name)
 
@@ -193,7 +179,7 @@ class Traced(NDArrayOperatorsMixin):
         """Return the same as an array."""
         return self.values
 
-    def copy(self) -> "Traced":
+    def copy(self, deep: bool = True) -> "Traced":
         """Return the same."""
         return self._like(self.parts)
 
@@ -220,17 +206,51 @@ class Traced(NDArrayOperatorsMixin):
             result[name] = value(result) if callable(value) else value
         return result
 
-    def drop(self, *, columns: Any) -> "Traced":
+    def drop(self, labels: Any = None, *, axis: Any = 0, columns: Any = None) -> "Traced":
         """Return a frame without some columns."""
-        left = {columns} if isinstance(columns, str) else {*columns}
+        if (labels is None) == (columns is None) or (labels is not None and axis not in (1, "columns")):
+            raise NotFollowedError("drop of rows")
+        wanted = labels if columns is None else columns
+        left = {wanted} if isinstance(wanted, str) else {*wanted}
         return self._choose([name for name in self.columns if name not in left])
+
+    def isin(self, values: Any) -> "Traced":
+        """Return whether each value is one of some."""
+        known = list(values)
+        if not known or not all(isinstance(value, str | int | float) for value in known):
+            raise NotFollowedError(f"isin({values!r})")
+        parts = [followed.look_up(self._graph, part, dict.fromkeys(known, 1.0), 0.0) for part in self.parts]
+        return self._like([self._graph.cast(part, BOOL) for part in parts], is_bool=True)
+
+    def map(self, values: Any) -> "Traced":
+        """Return the number that a dictionary has for each value; others are missing."""
+        if not isinstance(values, dict) or not all(isinstance(value, int | float) for value in values.values()):
+            raise NotFollowedError("map of something else than a dictionary of numbers")
+        return self._like([followed.look_up(self._graph, part, values, math.nan) for part in self.parts], is_bool=False)
+
+    def isna(self) -> "Traced":
+        """Return whether each value is missing."""
+        if all(followed.is_text(part) for part in self.parts):
+            return self.isin([""])
+        return self._apply(lambda graph, x: graph.add("IsNaN", x), is_bool=True)
+
+    def notna(self) -> "Traced":
+        """Return whether each value is there."""
+        return self.isna()._apply(lambda graph, x: graph.add("Not", x), is_bool=True)
+
+    isnull, notnull = isna, notna
+
+    @property
+    def dt(self) -> followed.Dates:
+        """The parts of dates."""
+        return followed.Dates(self)
 
     def fillna(self, value: float | str) -> "Traced":
         """Return the same with a number for missing values, or an empty text for missing ones."""
         if isinstance(value, str):
             if value or not all(isinstance(part, Untouched) for part in self.parts):
                 raise NotFollowedError(f"fillna({value!r})")
-            return self._like([Untouched.at(part.place, filled=True) for part in self.parts if isinstance(part, Untouched)])
+            return self._like([part.fill() for part in self.parts if isinstance(part, Untouched)])
         number = self._graph.constant(float(value))
         return self._apply(lambda graph, x: graph.add("Where", graph.add("IsNaN", x), number, x))
 
@@ -256,8 +276,9 @@ class Traced(NDArrayOperatorsMixin):
 
     @staticmethod
     def _refuse_texts(parts: Sequence[str]) -> None:
-        if any(isinstance(part, Untouched) for part in parts):
-            raise NotFollowedError("it computes with texts or dates")
+        strange = [part for part in parts if isinstance(part, Untouched)]
+        if strange:
+            raise NotFollowedError(strange[0].explain())
 
     def _number(self, part: str) -> str:
         return self._graph.cast(part, DOUBLE)
@@ -331,18 +352,13 @@ class Traced(NDArrayOperatorsMixin):
         return self._like(columns, names=None, flat=False, is_bool=False)
 
 
-def divide_whole(graph: Graph, a: str, b: str) -> tuple[str, str]:
-    """Return the whole quotient and the remainder, which has the divisor's sign, by NumPy's steps."""
-    zero, one = graph.constant(0.0), graph.constant(1.0)
-    rest = graph.add("Mod", a, b, fmod=1)
-    other_sign = graph.add("Xor", graph.add("Less", b, zero), graph.add("Less", rest, zero))
-    turned = graph.add("And", other_sign, graph.add("Not", graph.add("Equal", rest, zero)))
-    quotient = graph.add("Div", graph.add("Sub", a, rest), b)
-    quotient = graph.add("Where", turned, graph.add("Sub", quotient, one), quotient)
-    whole = graph.add("Floor", quotient)
-    above = graph.add("Greater", graph.add("Sub", quotient, whole), graph.constant(0.5))
-    whole = graph.add("Where", above, graph.add("Add", whole, one), whole)
-    return whole, graph.add("Where", turned, graph.add("Add", rest, b), rest)
+def _build_table(graph: Graph, unary: dict[str, Unary], columns: Sequence[tuple[str | None, Any]]) -> Traced:
+    """Return what ``pandas.DataFrame`` would be of a dictionary of columns, or ``numpy.c_`` of some (named None)."""
+    pairs = [(name, value) for name, value in columns if isinstance(value, Traced)]
+    if len(pairs) != len(columns) or any(name is not None and len(value.parts) != 1 for name, value in pairs):
+        raise NotFollowedError("columns that it does not take from its table")
+    parts = [value._number(part) if value.is_bool else part for _, value in pairs for part in value.parts]
+    return Traced(graph, unary, parts, None if pairs[0][0] is None else [str(name) for name, _ in pairs])
 
 
 def trace(
@@ -368,8 +384,9 @@ def trace(
         If it does something that has no node.
     """
     given = Traced(graph, unary, columns, names)
+    prepared = with_stand_ins(function, Traced, lambda pairs: _build_table(graph, unary, pairs))
     try:
-        result = function(given, **dict(settings or {}))
+        result = prepared(given, **dict(settings or {}))
     except NotFollowedError:
         raise
     except Exception as error:  # somebody's own function raises what it likes

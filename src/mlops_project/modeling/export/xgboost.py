@@ -39,7 +39,7 @@ def add_xgboost(graph: Graph, columns: Columns, estimator: Any) -> Scores:
     x = with_codes(graph, columns).matrix(graph)
     if columns.sparse:  # what a sparse matrix does not hold is missing
         x = graph.add("Where", graph.add("Equal", x, graph.constant(0.0)), graph.constant(np.nan), x)
-    document = json.loads(bytes(estimator.get_booster().save_raw("json")))
+    document = json.loads(bytes(_find_booster(estimator).save_raw("json")))
     learner = document["learner"]
     booster, objective = learner["gradient_booster"], learner["objective"]["name"]
     if not np.isnan(estimator.missing):
@@ -57,6 +57,14 @@ def add_xgboost(graph: Graph, columns: Columns, estimator: Any) -> Scores:
     single = _truncate_categories(graph, graph.cast(x, FLOAT), trees, len(columns))
     raw = add_ensemble(graph, single, trees, n_targets, single=True, strict=True)
     return _add_link(graph, raw, objective)
+
+
+def _find_booster(estimator: Any) -> Any:
+    """Return the trees that answer: with early stopping, those up to the best round."""
+    booster = estimator.get_booster()
+    best = booster.attr("best_iteration")
+    is_shorter = best is not None and estimator.booster != "gblinear" and int(best) + 1 < booster.num_boosted_rounds()
+    return booster[: int(best) + 1] if is_shorter else booster
 
 
 def _truncate_categories(graph: Graph, x: str, trees: list[Tree], n_columns: int) -> str:

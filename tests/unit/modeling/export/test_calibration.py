@@ -3,10 +3,17 @@
 import numpy as np
 import onnxruntime
 import pytest
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.isotonic import IsotonicRegression
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import SplineTransformer
 
+from mlops_project.errors import ExportError
+from mlops_project.modeling.export import check_parity, export_onnx, load_exported, ties
 from mlops_project.modeling.export.calibration import _add_isotonic
 from mlops_project.modeling.export.graph import DOUBLE, Graph
+from tests.pipelines import fit, only_numbers
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -24,3 +31,18 @@ def test_isotonic_calibration_is_equal_to_the_last_bit(dtype, n_rows, seed):
     session = onnxruntime.InferenceSession(graph.build({"numbers": (DOUBLE, 1)}, {"value": (DOUBLE, 1)}))
     ours = session.run(None, {"numbers": rows.astype(np.float64)[:, None]})[0][:, 0]
     np.testing.assert_array_equal(ours, calibrator.predict(rows).astype(np.float64))
+
+
+@pytest.mark.usefixtures("fewer_rows")
+@pytest.mark.filterwarnings("ignore")
+def test_rows_on_a_step_between_last_digits_are_ties_and_many_are_refused_by_name(monkeypatch):
+    """Naive Bayes' probabilities end next to 1, and isotonic calibration puts steps between them."""
+    bent = make_pipeline(only_numbers(), SplineTransformer(6, degree=2, extrapolation="continue"))
+    model = make_pipeline(bent, CalibratedClassifierCV(GaussianNB(), method="isotonic", cv=2))
+    fitted, contract, features = fit(model, "multiclass")
+    runtime = load_exported(export_onnx(fitted, contract), contract)
+    assert check_parity(fitted, runtime, features).ties > 0
+    monkeypatch.setattr(ties, "MOST_ROWS", 0)  # as if more rows differed than are looked at
+    refusal = r"pipeline\.calibratedclassifiercv\.CalibratedClassifierCV: method='isotonic' has steps .* use method='sigmoid'"
+    with pytest.raises(ExportError, match=refusal):
+        check_parity(fitted, runtime, features)

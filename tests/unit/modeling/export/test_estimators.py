@@ -220,13 +220,18 @@ def test_frozen_estimator_inside_a_calibration_is_exact(task):
     export_and_compare(calibration.CalibratedClassifierCV(FrozenEstimator(fitted)), task)
 
 
-def test_shares_too_small_for_the_operator_are_still_divided_by_their_sum():
+@pytest.mark.parametrize(
+    "inner",
+    [
+        neural_network.MLPClassifier(hidden_layer_sizes=(4,), max_iter=10, random_state=0),
+        ensemble.BaggingClassifier(linear_model.LogisticRegression(C=1e9, max_iter=20), n_estimators=2, random_state=0),
+    ],
+    ids=["network", "linear"],
+)
+def test_shares_too_small_for_the_operator_are_still_divided_by_their_sum(inner):
     """ONNX Runtime's Sigmoid is 0 below -37; one class against the others divides what is left."""
-    network = neural_network.MLPClassifier(hidden_layer_sizes=(4,), max_iter=10, random_state=0)
     wide = make_pipeline(impute.SimpleImputer(), preprocessing.FunctionTransformer(lambda x: x * 100))
-    export_and_compare(
-        with_estimator(multiclass.OneVsRestClassifier(network), prepared(wide, sparse_threshold=0)), "multiclass"
-    )
+    export_and_compare(with_estimator(multiclass.OneVsRestClassifier(inner), prepared(wide, sparse_threshold=0)), "multiclass")
 
 
 def test_estimator_that_labels_rows_for_itself_is_exact():

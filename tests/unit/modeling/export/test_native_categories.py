@@ -1,6 +1,7 @@
 """Boosters that split on sets of categories: known, unknown and missing ones, and numbers that are none."""
 
 import lightgbm
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from mlops_project.contract import Contract, Feature
 from mlops_project.modeling.encoders import CategoryTypes, OriginalLabels
 from mlops_project.modeling.export import check_parity, export_onnx, load_exported
 from mlops_project.modeling.export import parity as parity_module
+from tests.pipelines import NUMBERS, make_table
 
 KINDS = ["q", "c", "q", "c"]  # XGBoost's words for the columns
 LGBM = {"n_estimators": 5, "n_jobs": 1, "verbose": -1, "categorical_feature": [1, 3], "min_child_samples": 5}
@@ -99,3 +101,17 @@ def test_types_of_pandas_are_read_as_the_booster_reads_them_with_unknown_and_mis
     np.testing.assert_array_equal(fitted.predict_proba(typed), estimator.predict_proba(frame))
     runtime = load_exported(export_onnx(fitted, contract), contract)
     assert check_parity(fitted, runtime, typed).max_difference < 2e-7
+
+
+@pytest.mark.parametrize("settings", [{}, {"booster": "dart", "rate_drop": 0.5}], ids=["trees", "dart"])
+def test_rounds_after_the_best_one_of_early_stopping_are_left_out(settings):
+    features, target, contract = make_table("binary", missing=0.0)
+    numbers, labels = features[NUMBERS], (target == "low").astype(int)
+    noise = np.random.default_rng(0).permutation(labels)
+    model = xgboost.XGBClassifier(n_estimators=30, early_stopping_rounds=3, n_jobs=1, random_state=0, **settings)
+    model.fit(numbers, labels, eval_set=[(numbers, noise)], verbose=False)
+    assert model.best_iteration + 1 < model.get_booster().num_boosted_rounds()
+    own = msgspec.structs.replace(
+        contract, features=tuple(map(contract.feature, NUMBERS)), classes=(0, 1), class_names=("0", "1")
+    )
+    check_parity(model, load_exported(export_onnx(model, own), own), numbers)

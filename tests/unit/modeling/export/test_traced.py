@@ -1,6 +1,8 @@
 """Functions of somebody's own in FunctionTransformer: followed by what they do with columns, or refused by what they do."""
 
+import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -10,10 +12,11 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
+from mlops_project.contract import Feature
 from mlops_project.errors import ExportError
-from mlops_project.modeling.export import export_onnx, jumps
+from mlops_project.modeling.export import check_parity, export_onnx, jumps, load_exported
 from mlops_project.modeling.export import parity as parity_module
-from tests.pipelines import NUMBERS, export_and_compare, fit, with_estimator
+from tests.pipelines import NUMBERS, export_and_compare, fit, make_table, with_estimator
 
 FILL = SimpleImputer(strategy="median").set_output(transform="pandas")
 FILL_ARRAY = SimpleImputer(strategy="median")
@@ -110,8 +113,38 @@ def test_functions_that_choose_columns_of_any_kind_are_followed():
     export_and_compare(make_pipeline(union, LogisticRegression()), "binary")
 
 
+def test_functions_that_compare_texts_and_take_dates_apart_are_followed():
+    def describe(frame):
+        when = frame["when"]
+        return pd.DataFrame(
+            {
+                "wave": np.sin(2 * np.pi * when.dt.hour / 24),
+                "day": when.dt.day + when.dt.day_of_year + when.dt.year,
+                "rest": when.dt.day_of_week >= 5,
+                "rio": frame["town"] == "Rio",
+                "paid": frame["plan"].map({"free": 0, "paid": 2}),
+                "other": ~frame["town"].isin(["Rio", "rare"]) | frame["town"].isna(),
+                "untouched": frame["income"],
+            }
+        )
+
+    features, target, contract = make_table("regression")
+    hours = pd.to_timedelta(np.arange(len(features)) * 401, unit="h")
+    features = features.assign(when=(pd.Timestamp("2023-06-01 05:00") + hours).where(features["visits"] > 0), member=True)
+    more = (Feature("when", "datetime", nullable=True), Feature("member", "boolean"))
+    contract = msgspec.structs.replace(contract, features=(*contract.features, *more))
+    pipeline = make_pipeline(FunctionTransformer(describe), SimpleImputer(), DecisionTreeRegressor(max_depth=8))
+    fitted = pipeline.fit(features, target)
+    check_parity(fitted, load_exported(export_onnx(fitted, contract), contract), features)
+
+
+def test_columns_beside_each_other_by_index_tricks_are_followed():
+    step = make_pipeline(FILL_ARRAY, FunctionTransformer(lambda x: np.c_[x, x[:, 1] / (1 + np.abs(x[:, 0]))]))
+    export_and_compare(with_estimator(Ridge(), make_column_transformer((step, NUMBERS))), "regression")
+
+
 def test_function_that_computes_with_texts_is_refused_by_name():
-    function = lambda frame: frame[["age"]].assign(rio=(frame["town"] == "Rio"))  # noqa: E731
+    function = lambda frame: frame[["age"]].assign(rio=np.where(frame["town"] > "M", 1.0, 0.0))  # noqa: E731
     prepare = make_column_transformer((make_pipeline(FunctionTransformer(function), SimpleImputer()), ["age", "town"]))
     fitted, contract, _ = fit(with_estimator(Ridge(), prepare), "regression")
     with pytest.raises(ExportError, match=r"the function '<lambda>' .*\(.*texts"):
