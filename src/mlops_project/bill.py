@@ -10,7 +10,7 @@ import msgspec
 from mlops_project.bundle import METADATA_FILE, Bundle, load_bundle
 from mlops_project.command import WorkflowCommand, config_options, echo
 from mlops_project.config import Config
-from mlops_project.errors import ConfigError
+from mlops_project.errors import ConfigError, explain_os
 
 SCHEMA = "http://cyclonedx.org/schema/bom-1.6.schema.json"  # the schema's own name
 NAMESPACE = uuid.UUID("9e0f2a34-6b0c-5f5e-9f6f-0c2f6d1c7a51")  # of serial numbers: the same bundle has the same one
@@ -118,7 +118,7 @@ def command(config: Config, model: Path | None, output: Path | None) -> None:
     try:
         output.write_bytes(text + b"\n")
     except OSError as error:
-        raise ConfigError(f"{output}: cannot be written: {error.strerror}") from error
+        raise ConfigError(f"{output}: cannot be written: {explain_os(error)}") from error
     echo(f"{output}: {bundle.metadata.name} version {bundle.version}, {len(bundle.metadata.files) + 1} files")
 
 

@@ -33,7 +33,7 @@ from typing import IO
 import msgspec
 
 from mlops_project.contract import Contract
-from mlops_project.errors import BundleError, SignatureError
+from mlops_project.errors import BundleError, SignatureError, explain_os
 from mlops_project.metadata import (
     CONFIG_FILE,
     FORMAT_VERSION,
@@ -255,16 +255,18 @@ def _opened(file: Path, folder: Path) -> Iterator[IO[bytes]]:
     except FileNotFoundError as error:
         if not folder.is_dir():
             raise BundleError(f"{folder}: no such directory; `mlops train CONFIG.yaml` writes a model there") from error
-        raise BundleError(f"{folder}: {file.relative_to(folder)} is missing, so this is not a whole bundle") from error
+        raise BundleError(
+            f"{folder}: {file.relative_to(folder)} is missing, so this is not a whole bundle; copy it again, or train it again"
+        ) from error
     except OSError as error:
-        raise BundleError(f"{file}: cannot be read: {error.strerror}") from error
+        raise BundleError(f"{file}: cannot be read: {explain_os(error)}") from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise BundleError(f"{file}: is not a regular file; copy the bundle again")
         with os.fdopen(descriptor, "rb", closefd=False) as opened:
             yield opened
     except OSError as error:
-        raise BundleError(f"{file}: cannot be read: {error.strerror}") from error
+        raise BundleError(f"{file}: cannot be read: {explain_os(error)}") from error
     finally:
         os.close(descriptor)
 
@@ -286,14 +288,14 @@ def stage(target: Path) -> Iterator[Path]:
         _remove_stale(target)
         folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.{os.getpid()}.", suffix=".tmp", dir=target.parent))
     except OSError as error:
-        raise BundleError(f"{target.parent}: cannot be written: {error.strerror}") from error
+        raise BundleError(f"{target.parent}: cannot be written: {explain_os(error)}") from error
     folder.chmod(0o755)  # mkdtemp's 0700 would lock out a server that runs as another user
     try:
         yield folder
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
-        raise BundleError(f"{target}: cannot be written: {os.strerror(error.errno)}; what was there before still is") from error
+        raise BundleError(f"{target}: cannot be written, what was there before still is: {explain_os(error)}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -350,7 +352,7 @@ def _place(folder: Path, target: Path, files: Iterable[str]) -> None:
         try:
             swap(folder, target)
         except OSError as error:
-            raise BundleError(f"{target}: cannot be replaced: {error.strerror}") from error
+            raise BundleError(f"{target}: cannot be replaced: {explain_os(error)}") from error
     else:
         folder.rename(target)
     sync(target.parent)

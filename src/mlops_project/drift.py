@@ -12,7 +12,7 @@ from mlops_project.bundle import REFERENCE_FILE, load_bundle
 from mlops_project.command import WorkflowCommand, config_options, echo, print_json
 from mlops_project.config import Config
 from mlops_project.contract import DATETIME_PARTS, Contract
-from mlops_project.errors import BundleError, ConfigError, ContractError, DataError
+from mlops_project.errors import BundleError, ConfigError, ContractError, DataError, explain_os
 from mlops_project.tables.layout import LayoutSettings
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def _read(file: Path, reader: "TolerantReader", baseline: Baseline) -> "Iterator
             yield reader.read(frame.apply(mark_missing, marks=baseline.missing) if baseline.missing else frame)
             done += len(frame)
     except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror}; expected a table file") from error
+        raise DataError(f"{file}: cannot be read: {explain_os(error)}") from error
     except DataError as error:
         raise DataError(f"{file}: {str(error).removeprefix(f'{file.resolve()}: ')}") from error
     except ContractError as error:
@@ -322,7 +322,7 @@ def _write_report(file: Path, drift: "Drift", title: str) -> None:
     try:
         write_drift_report(file, drift, title)
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from error
+        raise ConfigError(f"{file}: cannot be written: {explain_os(error)}") from error
 
 
 if __name__ == "__main__":

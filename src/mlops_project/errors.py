@@ -16,6 +16,8 @@ A message says what failed, the value seen, what was expected and what to do. ``
 Commands exit with ``exit_code``: 2 when the user can mend it, 1 when it is a fault.
 """
 
+import errno
+import os
 from difflib import get_close_matches
 from typing import ClassVar
 
@@ -76,6 +78,31 @@ class StackError(MLOpsError):
 
     code = "stack"
     exit_code = 1
+
+
+OS_CURES = {
+    errno.ENOENT: "mend the name, or make its folder first",
+    errno.EACCES: "change its owner or rights, or run as another user",
+    errno.EPERM: "change its owner or rights, or run as another user",
+    errno.EROFS: "name a place that can be written",
+    errno.ENOSPC: "free some space, or name another place",
+    errno.EDQUOT: "free some space, or name another place",
+    errno.EISDIR: "it is a folder; name a file",
+    errno.ENOTDIR: "a part of its path is a file; name another place",
+    errno.EEXIST: "a file of that name is in the way; move it, or name another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "its links lead in a circle; mend them",
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
+    errno.EIO: "the disk failed; see the kernel's messages (`dmesg`)",
+}
+
+
+def explain_os(error: OSError) -> str:
+    """Return what the operating system refused, and what to do."""
+    if error.errno is None:
+        return str(error)
+    reason, cure = os.strerror(error.errno), OS_CURES.get(error.errno)
+    return reason if cure is None else f"{reason}; {cure}"
 
 
 def find_near(word: str, known: "list[str] | tuple[str, ...]") -> str | None:

@@ -8,7 +8,7 @@ import click
 import yaml
 
 from mlops_project.command import WorkflowCommand, echo, print_next
-from mlops_project.errors import ConfigError, DataError
+from mlops_project.errors import ConfigError, DataError, explain_os
 from mlops_project.storage.files import replacing
 from mlops_project.utils import load_config
 
@@ -121,7 +121,7 @@ def _write(output: Path, text: str) -> None:
         with replacing(output, f".{output.name}.{os.getpid()}") as stream:
             stream.write(text.encode())
     except OSError as error:
-        raise ConfigError(f"{output}: cannot be written: {error.strerror}") from error
+        raise ConfigError(f"{output}: cannot be written: {explain_os(error)}") from error
 
 
 def _look_closely(output: Path, found: "Inspection") -> "tuple[Finding, ...]":

@@ -198,7 +198,9 @@ def is_sealed(raw: bytes) -> bool:
     """
     head, mark, tail = raw.rpartition(SEAL)
     if mark and (not AFTER_SEAL.fullmatch(tail) or hashlib.sha256(head).hexdigest().encode() != tail[:64]):
-        raise BundleError("it was changed after it was written: its content does not have the sha256 that it ends with")
+        raise BundleError(
+            "it was changed after it was written: its content does not have the sha256 that it ends with; copy it again"
+        )
     return bool(mark)
 
 
@@ -245,9 +247,12 @@ def read_tracking(raw: bytes, metadata: Metadata, digest: str) -> Tracking:
     if not is_plain(tracking.tracking_uri):
         raise BundleError(f"tracking_uri is {show(repr(tracking.tracking_uri), 80)}; expected an address")
     if tracking.model_name not in ("", metadata.name):
-        raise BundleError(f"it is about model {show(repr(tracking.model_name), 80)}, the bundle is {metadata.name!r}")
+        raise BundleError(
+            f"it is about model {show(repr(tracking.model_name), 80)}, the bundle is {metadata.name!r}; "
+            "copy the bundle again, whole"
+        )
     if tracking.bundle not in ("", digest):
-        raise BundleError("it is about another bundle of this model")
+        raise BundleError("it is about another bundle of this model; copy the bundle again, whole")
     return tracking
 
 

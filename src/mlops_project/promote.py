@@ -127,14 +127,19 @@ def check_same_question(old: "Contract", new: "Contract") -> None:
     """
     for field in ("task", "target"):
         if getattr(old, field) != getattr(new, field):
-            raise ContractError(f"its {field} was {getattr(old, field)!r} and is {getattr(new, field)!r} now")
+            raise ContractError(
+                f"its {field} was {getattr(old, field)!r} and is {getattr(new, field)!r} now; "
+                "give it a name of its own (model.name)"
+            )
     if new.task == "binary" and old.classes == new.classes[::-1]:
         raise ContractError(
             f"its positive class was {old.classes[1]!r} and is {new.classes[1]!r} now; to keep it, set "
             f"decision.positive: {old.classes[1]} and train again"
         )
     if old.classes != new.classes:
-        raise ContractError(f"its classes were {old.classes!r} and are {new.classes!r} now")
+        raise ContractError(
+            f"its classes were {old.classes!r} and are {new.classes!r} now; give it a name of its own (model.name)"
+        )
 
 
 def read_held_out(config: Config, bundle: Bundle) -> tuple["HeldOut", str]:
@@ -263,7 +268,10 @@ def rollback(config: Config, *, to: int | None = None, reason: str = "", only_fr
         if champion is None:
             raise TrackingError(f"model {name!r} has no champion to roll back; see `{config.command('models')}`")
         if only_from not in (None, champion.number):
-            raise TrackingError(f"version {champion.number} is the champion of {name!r} by now, not version {only_from}")
+            raise TrackingError(
+                f"version {champion.number} is the champion of {name!r} by now, not version {only_from}; "
+                f"see `{config.command('models')}`"
+            )
         existing = {version.number for version in registry.list_versions(store, name)}
         target = to or registry.find_previous_champion(registry.read_moves(store, name), existing)
         if target is None:

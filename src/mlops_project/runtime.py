@@ -100,7 +100,9 @@ class Runtime:
             try:
                 self._session = open_session(model, threads)
             except Exception as error:
-                raise BundleError(f"ONNX Runtime cannot load the model: {show(str(error))}") from error
+                raise BundleError(
+                    f"ONNX Runtime cannot load the model: {show(str(error))}; copy the bundle again, or train it again"
+                ) from error
             properties = self._session.get_modelmeta().custom_metadata_map
             self._inputs = [value.name for value in self._session.get_inputs()]
         self._chunk_rows = int(properties.get(ROWS_AT_ONCE, CHUNK_ROWS))
@@ -167,7 +169,7 @@ class Runtime:
         except MemoryError:
             raise
         except Exception as error:  # ONNX Runtime raises classes of its own
-            raise BundleError(f"the model does not answer its own example row: {show(str(error))}") from error
+            raise BundleError(f"the model does not answer its own example row: {show(str(error))}; train it again") from error
         if not self.contract.is_classification:
             return
         n_classes = len(self.contract.classes)
@@ -176,7 +178,7 @@ class Runtime:
         if answer.probabilities.shape != (1, n_classes) or not 0 <= answer.indices[0] < n_classes:
             raise BundleError(
                 f"the model answers with {answer.probabilities.shape[1]} probabilities and class {answer.indices[0]}, "
-                f"its contract has {n_classes} classes"
+                f"its contract has {n_classes} classes; train it again"
             )
 
     def predict(self, columns: Mapping[str, Any]) -> Predictions:

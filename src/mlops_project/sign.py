@@ -10,7 +10,7 @@ import click
 from mlops_project.bundle import SIGNATURE_FILE, Bundle, load_bundle
 from mlops_project.command import WorkflowCommand, config_options, echo, print_json
 from mlops_project.config import Config
-from mlops_project.errors import ConfigError, SignatureError
+from mlops_project.errors import ConfigError, SignatureError, explain_os
 from mlops_project.score import REGISTRY, fetch_model
 from mlops_project.signatures.keys import create_key
 from mlops_project.signatures.policy import UNNAMED, Offer, TrustPolicy, Verified, check_signature, read_policy
@@ -41,7 +41,7 @@ def write_keys(file: Path) -> Path:
     except FileExistsError as error:
         raise ConfigError(f"{file} is there already, and is not replaced; name another file") from error
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from error
+        raise ConfigError(f"{file}: cannot be written: {explain_os(error)}") from error
     return public_file
 
 
@@ -153,7 +153,7 @@ def verify(config: Config, place: str | None, policy: TrustPolicy) -> tuple[Bund
             bundle = load_bundle(place or config.model_dir, trust=strict)
         verified = check_signature(strict, (bundle.path / SIGNATURE_FILE).read_bytes(), bundle.digest, _offer(bundle))
     if verified is None:
-        raise SignatureError(f"{bundle.path}: it is not signed")
+        raise SignatureError(f"{bundle.path}: it is not signed; `mlops sign` signs it")
     return bundle, verified
 
 

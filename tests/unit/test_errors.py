@@ -1,4 +1,8 @@
+import errno
 import inspect
+import os
+
+import pytest
 
 from mlops_project import errors
 
@@ -26,3 +30,18 @@ def test_exit_codes_tell_user_errors_from_faults():
 def test_suggest_names_the_nearest_word_and_is_silent_when_nothing_is_near():
     assert errors.suggest("estimater", ["estimator", "params"]) == "; did you mean 'estimator'?"
     assert errors.suggest("zzz", ["estimator", "params"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("number", "cure"),
+    [(errno.ENOENT, "make its folder"), (errno.EACCES, "rights"), (errno.ENOSPC, "free some"), (errno.EISDIR, "name a file")],
+)
+def test_refusals_of_the_operating_system_end_in_what_to_do(number, cure):
+    said = errors.explain_os(OSError(number, "any words", "a file"))
+    assert said.startswith(f"{os.strerror(number)}; ")
+    assert cure in said
+
+
+def test_refusal_without_a_number_is_told_as_it_is():
+    assert errors.explain_os(OSError("the bucket is gone")) == "the bucket is gone"
+    assert errors.explain_os(OSError(errno.EDOM, "x")) == os.strerror(errno.EDOM)

@@ -121,7 +121,9 @@ class _Actor:
 
     def start(self, work: Work[Any, Any], version: str) -> None:
         if version != __version__:
-            raise StackError(f"a node of the Ray cluster has mlops_project {__version__}, this machine {version}")
+            raise StackError(
+                f"a node of the Ray cluster has mlops_project {__version__}, this machine {version}; install one version on all"
+            )
         work.start()
         self._work = work
 

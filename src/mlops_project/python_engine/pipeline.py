@@ -134,7 +134,9 @@ def load_pipeline(data: bytes, allowed: Sequence[str]) -> Any:
     try:
         types = skops.io.get_untrusted_types(data=data)
     except Exception as error:
-        raise BundleError(f"the pipeline is no file of skops: {type(error).__name__}: {show(str(error))}") from error
+        raise BundleError(
+            f"the pipeline is no file of skops: {type(error).__name__}: {show(str(error))}; hand it over again"
+        ) from error
     strangers = find_strangers(types, allowed)
     if strangers:
         more = f" and {len(strangers) - SHOWN_TYPES} more" if len(strangers) > SHOWN_TYPES else ""

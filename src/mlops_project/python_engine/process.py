@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_project.contract import Contract
-from mlops_project.errors import BundleError, ContractError, MLOpsError
+from mlops_project.errors import BundleError, ContractError, MLOpsError, explain_os
 from mlops_project.names import show
 from mlops_project.python_engine.messages import Answers, Task, decode_answers, encode_rows, receive, send
 from mlops_project.runtime import Floats, Predictions, Runtime
@@ -243,7 +243,7 @@ class PythonRuntime(Runtime):
         try:
             opened = os.open(file, os.O_RDONLY | os.O_CLOEXEC)  # stays readable when the bundle is replaced
         except OSError as error:
-            raise BundleError(f"{file}: cannot be read: {error.strerror}") from error
+            raise BundleError(f"{file}: cannot be read: {explain_os(error)}") from error
         self._workers = _Workers(task, opened, limits, processes)
         self.close = weakref.finalize(self, self._workers.close)
         try:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from mlops_project.bundle import PROFILE_FILE, Bundle
 from mlops_project.config import Config
 from mlops_project.contract import Contract, Feature
-from mlops_project.errors import BundleError, ContractError, suggest
+from mlops_project.errors import BundleError, ContractError, explain_os, suggest
 from mlops_project.modeling.evaluation import Evaluation
 from mlops_project.modeling.held_out import HeldOut
 from mlops_project.modeling.importance import Importance
@@ -97,7 +97,7 @@ def load_reference(bundle: Bundle) -> ReferenceProfile | None:
     try:
         profile = decode_profile(file.read_bytes())
     except OSError as error:
-        raise BundleError(f"{file}: cannot be read: {error.strerror}") from error
+        raise BundleError(f"{file}: cannot be read: {explain_os(error)}") from error
     except msgspec.DecodeError as error:
         raise BundleError(f"{file}: {error}; train again, or update mlops_project") from error
     if profile.version != PROFILE_VERSION:

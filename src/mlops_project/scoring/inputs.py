@@ -14,7 +14,7 @@ import fsspec
 import pyarrow as pa
 
 from mlops_project.contract import Contract
-from mlops_project.errors import ConfigError, DataError, suggest
+from mlops_project.errors import ConfigError, DataError, explain_os, suggest
 from mlops_project.scoring.csv_blocks import read_header, split
 from mlops_project.scoring.forms import find_form
 from mlops_project.scoring.listing import check_kinds, identify, list_files, name_file
@@ -175,7 +175,7 @@ def find_inputs(
         packed = any(item.lower().endswith(PACKED[1:]) for item in paths)
         size = 0 if packed else sum(int(system.size(item) or 0) for item in paths)
     except OSError as error:
-        raise DataError(f"{shown}: cannot be read: {error.strerror or error}") from error
+        raise DataError(f"{shown}: cannot be read: {explain_os(error)}") from error
     files = tuple(name_file(system, item) for item in paths)
     reader = RowReader(contract, rules)
     if find_kind(files[0]) == "Parquet":

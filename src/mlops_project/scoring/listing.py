@@ -7,7 +7,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from mlops_project.errors import DataError, suggest
+from mlops_project.errors import DataError, explain_os, suggest
 from mlops_project.tables.files import ENDINGS, find_kind, keep_tables
 from mlops_project.tables.locations import hide_credentials, is_glob
 
@@ -42,7 +42,7 @@ def list_files(source: str, options: Mapping[str, Any]) -> tuple[Any, list[str]]
     except ImportError as error:
         raise DataError(f"{shown}: {error}; for s3:// pip install 'mlops_project[s3]'") from error
     except OSError as error:
-        raise DataError(f"{shown}: cannot be read: {error.strerror or error}") from error
+        raise DataError(f"{shown}: cannot be read: {explain_os(error)}") from error
     if not found:
         raise DataError(f"{shown}: no table files there; expected {KNOWN}")
     return system, found

@@ -175,7 +175,10 @@ class LoadedModels:
         if source.stand_in:
             return
         if source.pointed and name != source.place:
-            raise BundleError(f"the bundle calls itself {name!r}, its folder is another model's: {source.place!r}")
+            raise BundleError(
+                f"the bundle calls itself {name!r}, its folder is another model's: {source.place!r}; "
+                "name the folder after the model"
+            )
         owners = {other.place for other in sources if fold(other.place) == fold(name) and not other.stand_in}
         owners |= {place for (place, _), (_, model) in self._loaded.items() if place and fold(model.name) == fold(name)}
         other = next(iter(sorted(owners - {source.place})), None)

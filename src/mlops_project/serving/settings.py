@@ -165,7 +165,7 @@ def _read_keys(config: Config) -> tuple[tuple[Caller, bytes], ...]:
         try:
             lines += [(str(file), text) for text in file.read_text(encoding="utf-8").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"serving.keys_file: {file}: cannot be read: {error}") from error
+            raise ConfigError(f"serving.keys_file: {file}: cannot be read: {error}; mend the path, or make the file") from error
         if not any(text.strip() and not text.strip().startswith("#") for _, text in lines):
             raise ConfigError(f"serving.keys_file: {file}: holds no key, so nobody could ask; write `role:key` lines")
     return tuple(_read_key(where, text.strip()) for where, text in lines if text.strip() and not text.strip().startswith("#"))

@@ -80,7 +80,7 @@ def build_context(files: TlsFiles) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     for name, file in zip(("certificate", "key", "client_ca"), files, strict=True):
         if file is not None and not file.is_file():
-            raise ConfigError(f"serving.tls.{name}: {file}: no such file")
+            raise ConfigError(f"serving.tls.{name}: {file}: no such file; mend the path")
     try:
         context.load_cert_chain(files.certificate, files.key, password=_refuse_password)
     except (OSError, ValueError) as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_project.errors import ConfigError
+from mlops_project.errors import ConfigError, explain_os
 from mlops_project.names import show
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def read_key_text(place: str, root: Path) -> str:
             raise ConfigError(f"{file}: is larger than {MAX_BYTES >> 20} MiB; expected a key in PEM")
         return file.read_text(encoding="ascii")
     except OSError as error:
-        raise ConfigError(f"{file}: the key cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{file}: the key cannot be read: {explain_os(error)}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: is not a key in PEM; make a pair with `mlops sign --new-key signing.pem`") from error
 

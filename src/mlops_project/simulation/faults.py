@@ -196,7 +196,7 @@ class CategoryFault(Fault, frozen=True, kw_only=True):
         """Choose the feature."""
         name = source.find_feature(self.feature, TEXTS).name
         if self.swap and len(_most_frequent(source.rows.columns[name])) < 2:
-            raise ConfigError(f"feature {name!r} has fewer than two values to swap")
+            raise ConfigError(f"feature {name!r} has fewer than two values to swap; name another")
         return msgspec.structs.replace(self, feature=name)
 
     def apply(self, rows: Rows, positions: Floats, rng: np.random.Generator, source: Source) -> Rows:

@@ -128,7 +128,7 @@ class Source:
                 raise ConfigError(f"feature {wanted!r} is {feature.type}; expected {' or '.join(types)}")
             return feature
         if not fit:
-            raise ConfigError(f"the model has no feature of type {' or '.join(types)}")
+            raise ConfigError(f"the model has no feature of type {' or '.join(types)}; simulate another fault")
         fit = [feature for feature in fit if feature.nullable] or fit if nullable else fit
         return max(fit, key=self._association)
 

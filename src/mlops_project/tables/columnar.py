@@ -62,4 +62,7 @@ def check_same_columns(first: Iterable[str], other: Iterable[str], first_file: s
     """Raise ``DataError`` if two files of one table have different columns."""
     different = sorted({str(name) for name in first} ^ {str(name) for name in other})
     if different:
-        raise DataError(f"{shown}: {file} and {first_file} differ in their columns: {', '.join(different[:10])}")
+        raise DataError(
+            f"{shown}: {file} and {first_file} differ in their columns: {', '.join(different[:10])}; "
+            "files of one table need the same"
+        )

@@ -71,7 +71,7 @@ def read_side(X: Any, y: Any, names: Sequence[str] | None, target: str | None, w
             raise DataError(f"X_{which} has the shape {X.shape}; expected rows and columns")
         columns = [f"x{place}" for place in range(X.shape[1])] if names is None else list(names)
         if len(columns) != X.shape[1]:
-            raise DataError(f"X_{which} has {X.shape[1]} columns, and feature_names has {len(columns)}")
+            raise DataError(f"X_{which} has {X.shape[1]} columns, and feature_names has {len(columns)}; name each column once")
         features = pd.DataFrame(X, columns=columns)
     else:
         features = to_pandas(X).reset_index(drop=True)

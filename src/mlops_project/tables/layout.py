@@ -152,7 +152,7 @@ def _obey(rows: Sequence[Row], filled: list[int], settings: LayoutSettings) -> L
         places = tuple(number - 1 for number in named)
         skip = {*range(places[-1])} - {*places} | _to_places(skip_rows)
         if places[-1] >= len(rows):
-            raise DataError(f"data.header: {named[-1]}: the file has no such row in its first {len(rows)}")
+            raise DataError(f"data.header: {named[-1]}: the file has no such row in its first {len(rows)}; count from 1")
         return Layout(tuple(sorted(skip)), places, join_names(rows, places) if len(places) > 1 else ())
     skip = _to_places(skip_rows)
     rest = [place for place in filled if place not in skip]

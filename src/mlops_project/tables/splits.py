@@ -120,7 +120,10 @@ def _split_at_random(table: Table, config: Config, copies: Copies | None) -> tup
     try:
         train, test = train_test_split(rows, test_size=config.test_size, random_state=config.random_state, stratify=stratify)
     except ValueError as error:
-        raise DataError(f"{table.source}: cannot hold out test_size={config.test_size} of {len(rows)} rows: {error}") from error
+        raise DataError(
+            f"{table.source}: cannot hold out data.test_size={config.test_size} of {len(rows)} rows: {error}; "
+            "set another size, or bring more rows"
+        ) from error
     if copies is None:
         return train, test
     held_out = np.isin(copies.groups, copies.groups[test])
@@ -136,7 +139,8 @@ def _split_by_group(table: Table, groups: "pd.Series[Any]", config: Config) -> t
         train, test = next(splitter.split(codes, groups=codes))
     except ValueError as error:
         raise DataError(
-            f"{table.source}: cannot hold out test_size={config.test_size} of {codes.max() + 1} groups: {error}"
+            f"{table.source}: cannot hold out data.test_size={config.test_size} of {codes.max() + 1} groups: {error}; "
+            "set another size, or bring more"
         ) from error
     return train, test
 

@@ -39,7 +39,9 @@ def read_spreadsheet(stream: BinaryIO, file: str, settings: LayoutSettings) -> t
     except python_calamine.PasswordError as error:
         raise DataError(f"{file}: the file is protected by a password; save it without") from error
     except python_calamine.CalamineError as error:
-        raise DataError(f"{file}: cannot be read as a spreadsheet: {' '.join(str(error).split())}") from error
+        raise DataError(
+            f"{file}: cannot be read as a spreadsheet: {' '.join(str(error).split())}; save it again, or as CSV"
+        ) from error
     width = max(len(row) for row in cells)
     sample = [[_write(cell) for cell in row] for row in cells[:SAMPLE_ROWS]]
     layout = find_layout(sample, settings)
@@ -62,7 +64,7 @@ def _choose_sheet(book: Any, file: str, wanted: str | int | None) -> tuple[Cells
         return cells, ()
     filled = {name: cells for name in names if (cells := _read(book, name))}
     if not filled:
-        raise DataError(f"{file}: every sheet is empty ({listed})")
+        raise DataError(f"{file}: every sheet is empty ({listed}); save it with its rows")
     first = next(iter(filled))
     others = [name for name in filled if name != first]
     if not others:

@@ -337,7 +337,10 @@ def _to_datetime(column: "pd.Series[Any]") -> "pd.Series[Any]":
     dates = pd.to_datetime(column, errors="coerce", utc=True, format=None if column.dtype.kind == "M" else "ISO8601")
     wrong = column[dates.isna() & column.notna()]
     if len(wrong):
-        raise DataError(f"column {column.name!r}: {len(wrong)} values are not dates such as 2026-11-23T10:00: {_show(wrong)}")
+        raise DataError(
+            f"column {column.name!r}: {len(wrong)} values are not dates such as 2026-11-23T10:00: {_show(wrong)}; "
+            "mend them, say how they are written with data.dates, or choose another type"
+        )
     return dates.dt.tz_localize(None).astype("datetime64[us]")
 
 
@@ -352,11 +355,10 @@ def _to_number(column: "pd.Series[Any]", kind: FeatureType) -> "pd.Series[Any]":
     if kind == "boolean":
         _refuse(column[~missing & ~column.isin([0, 1])], "neither true nor false")
     if kind == "integer" and not pd.api.types.is_integer_dtype(column.dtype):
-        _refuse(column[~missing & (column.astype("float64") % 1 != 0)], "not whole numbers; use type float")
+        _refuse(column[~missing & (column.astype("float64") % 1 != 0)], "not whole numbers", "use type float")
     if kind == "integer":
-        _refuse(
-            column[~missing & ((column >= INT64_LIMIT) | (column < -INT64_LIMIT))], "beyond 2^63; use type float or category"
-        )
+        wrong = column[~missing & ((column >= INT64_LIMIT) | (column < -INT64_LIMIT))]
+        _refuse(wrong, "beyond 2^63", "use type float or category")
     if missing.any():
         return column.astype("float64")
     return column.astype("bool" if kind == "boolean" else "int64")
@@ -371,6 +373,6 @@ def _parse(column: "pd.Series[Any]", kind: FeatureType) -> "pd.Series[Any]":
     return numbers
 
 
-def _refuse(wrong: "pd.Series[Any]", what: str) -> None:
+def _refuse(wrong: "pd.Series[Any]", what: str, cure: str = "mend them, or choose another type in data.types") -> None:
     if len(wrong):
-        raise DataError(f"column {wrong.name!r}: {len(wrong)} values are {what}: {_show(wrong)}")
+        raise DataError(f"column {wrong.name!r}: {len(wrong)} values are {what}: {_show(wrong)}; {cure}")

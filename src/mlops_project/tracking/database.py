@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import click
 
 from mlops_project.command import WorkflowCommand, echo
-from mlops_project.errors import ConfigError, TrackingError
+from mlops_project.errors import ConfigError, TrackingError, explain_os
 from mlops_project.storage.locks import try_lock
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ class Database:
             folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(folder, os.O_RDONLY)
         except OSError as error:
-            raise TrackingError(f"{folder}: {error.strerror}") from error
+            raise TrackingError(f"{folder}: {explain_os(error)}") from error
         try:
             yield descriptor
         finally:
@@ -209,7 +209,7 @@ class Database:
     def _poll(self, take: Callable[[], bool], deadline: float) -> None:
         while not take():
             if time.monotonic() > deadline:
-                raise TrackingError(f"{self.shown}: another upgrade is at work and was not done in time")
+                raise TrackingError(f"{self.shown}: another upgrade is at work and was not done in time; try again when it is")
             time.sleep(POLL_SECONDS)
 
     @contextlib.contextmanager

@@ -126,7 +126,7 @@ def _probe(address: str, timeout_seconds: float) -> None:
             response.read()
     except urllib.error.HTTPError as error:
         if error.code >= 500:
-            raise TrackingError(f"the server answers /health with {error.code}") from error
+            raise TrackingError(f"the server answers /health with {error.code}; see its log") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise TrackingError(f"no answer from the tracking server ({reason}); is it running?") from error

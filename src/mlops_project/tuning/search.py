@@ -105,7 +105,10 @@ def search(
     settings = config.search
     rows = CrossValidation(table, split, contract, config, rows=settings.rows, wanted_folds=settings.folds or None)
     if not rows.folds:
-        raise ConfigError(f"{table.source}: too few training rows ({len(split.train_target)}) for cross-validation")
+        raise ConfigError(
+            f"{table.source}: too few training rows ({len(split.train_target)}) for cross-validation; "
+            "bring more rows, or lower data.test_size"
+        )
     searched = list_searched(config, contract, rows, len(split.train_target))
     key = _name_search(table, contract, config, searched, rows)
     folder = config.root / "artifacts" / "tuning" / f"{config.model.name}-{key}"

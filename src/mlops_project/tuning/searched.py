@@ -130,7 +130,7 @@ def _adopt_params(config: Config, known: Mapping[str, tuple[str, ...]]) -> dict[
     for name in given:
         if own in (*about, AUTO) and not any(name in names for names in about.values()):
             near = suggest(name, sorted({one for names in about.values() for one in names}))
-            raise ConfigError(f"model.params.{name}: {' and '.join(about)} has no such parameter{near}")
+            raise ConfigError(f"model.params.{name}: {' and '.join(about)} has no such parameter{near}; rename or remove it")
     if own not in (*about, AUTO):
         return {}
     return {one: {name: value for name, value in given.items() if name in names} for one, names in about.items()}

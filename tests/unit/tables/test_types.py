@@ -216,7 +216,7 @@ def test_stray_texts_among_dates_are_refused():
     ("values", "wanted", "message"),
     [
         (["a", "b"], "float", r"column 'col': 2 values are not of type float: 'a' \(row 1\), 'b' \(row 2\)"),
-        ([0.5, 1.0], "integer", r"1 values are not whole numbers; use type float: '0.5' \(row 1\)"),
+        ([0.5, 1.0], "integer", r"1 values are not whole numbers: '0.5' \(row 1\); use type float"),
         ([0, 1, 2], "boolean", r"1 values are neither true nor false: '2' \(row 3\)"),
         ([1, 2], "datetime", "numbers are no dates"),
         (["2026-01-01", "soon"], "datetime", r"1 values are not dates such as 2026-11-23T10:00: 'soon' \(row 2\)"),
