@@ -263,6 +263,10 @@ bench-trees: $(VENV)/.dev native ## Tree ensembles on one thread: ours, ONNX Run
 bench-overload: $(VENV)/.dev ## What is answered, and how late, with more clients than the model server can answer
 	$(BIN)/python benchmarks/overload.py $(BENCH)
 
+.PHONY: bench-models
+bench-models: $(VENV)/.dev native ## Hundreds of models in one server: start, memory, latency while others load; BENCH='--small 20 --large 2'
+	$(BIN)/python benchmarks/many.py $(BENCH)
+
 .PHONY: bench-bombs
 bench-bombs: $(VENV)/.dev ## What requests that are made to be expensive cost the model server; BENCH='--only Parquet'
 	$(BIN)/python -m benchmarks.bombs $(BENCH)

@@ -85,9 +85,9 @@ def list_tree(pid: int) -> list[psutil.Process]:
     return []
 
 
-def wait_until_ready(process: subprocess.Popen[bytes], port: int, path: str, log: Path) -> None:
+def wait_until_ready(process: subprocess.Popen[bytes], port: int, path: str, log: Path, seconds: float = READY_SECONDS) -> None:
     """Poll until the server answers 200."""
-    end_time = time.perf_counter() + READY_SECONDS
+    end_time = time.perf_counter() + seconds
     while time.perf_counter() < end_time:
         if process.poll() is not None:
             raise StartError(f"ended with code {process.returncode}: {read_last_error(log)}")
@@ -97,7 +97,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], port: int, path: str, log
             if connection.getresponse().status == 200:
                 return
         time.sleep(POLL_SECONDS)
-    raise StartError(f"no 200 from {path} in {READY_SECONDS} s: {read_last_error(log)}")
+    raise StartError(f"no 200 from {path} in {seconds} s: {read_last_error(log)}")
 
 
 def read_last_error(log: Path) -> str:

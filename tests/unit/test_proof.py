@@ -36,6 +36,18 @@ def test_sound_model_passes_and_answers(tiny_bundle):
     assert predictions.probabilities.tolist() == [[0.75, 0.25]]
 
 
+def test_size_of_a_model_is_what_it_takes_without_the_libraries(bundle_of, tiny_model):
+    """A constant of 32 MiB is measured as such, a tiny model as nearly nothing."""
+    model = onnx.load_from_string(tiny_model)
+    large = np.zeros(4 << 20)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(large, "large"))
+    model.graph.node.append(helper.make_node("Gather", ["large", "zero"], ["unread"]))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(1, np.int64), "zero"))
+    model.graph.output.append(helper.make_tensor_value_info("unread", TensorProto.DOUBLE, [1]))
+    assert prove(bundle_of(tiny_model)) < 4 << 20
+    assert 30 << 20 < prove(bundle_of(model.SerializeToString())) < 140 << 20
+
+
 def test_model_that_never_ends_is_refused_in_time(bundle_of):
     with pytest.raises(ProofError, match=r"did not answer its example row within 3 s \(proof.seconds\)") as caught:
         prove(bundle_of(build_endless()), ProofConfig(seconds=3.0))

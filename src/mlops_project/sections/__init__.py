@@ -6,6 +6,8 @@
 from mlops_project.sections.decision import DecisionConfig, ThresholdRule
 from mlops_project.sections.model import Estimator, ModelConfig, PreparationConfig, PreprocessingConfig
 from mlops_project.sections.running import (
+    ModelLimits,
+    ModelsConfig,
     MonitoringConfig,
     PredictionLogConfig,
     ProofConfig,
@@ -37,6 +39,8 @@ __all__ = [
     "ExportConfig",
     "GatesConfig",
     "ModelConfig",
+    "ModelLimits",
+    "ModelsConfig",
     "MonitoringConfig",
     "PathsConfig",
     "PredictionLogConfig",

@@ -48,6 +48,51 @@ class TlsConfig(Section, frozen=True, dict=True):
     ] = None
 
 
+class ModelLimits(Section, frozen=True, dict=True):
+    """What requests for one model may take; the server's own limits count as well."""
+
+    max_rows: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Meta(description="Requests with more rows get 413; default `serving.max_rows`.")
+    ] = None
+    max_at_work: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(
+            description="Requests that are in a thread or another process at once, per worker; further ones get 503. Default: "
+            "any number. Small requests, which take no thread, do not count."
+        ),
+    ] = None
+
+
+class ModelsConfig(Section, frozen=True, dict=True):
+    """Many models in one server (`mlops serve --models DIR`)."""
+
+    load: Annotated[
+        Literal["start", "request"],
+        Meta(
+            description="When models are loaded: all of them before the first answer, or each when it is first asked for. With "
+            "`request`, `preload` and the default model are loaded at the start."
+        ),
+    ] = "start"
+    preload: Annotated[tuple[str, ...], Meta(description="With `request`: models that are always loaded.")] = ()
+    memory_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="With `request`: what loaded models may take in each worker, as their proof measured it. The one that "
+            "was asked for longest ago leaves for the next; those of `preload` stay. 0: no limit.",
+        ),
+    ] = 0
+    loads_at_once: Annotated[int, Meta(ge=1, le=16, description="Models that a worker loads at the same time.")] = 1
+    wait_seconds: Annotated[
+        float,
+        Meta(gt=0, description="How long a request waits for its model to be loaded; then 503, while loading goes on."),
+    ] = 10.0
+    limits: Annotated[
+        dict[str, ModelLimits],
+        Meta(description="Model → limits of its own: `{churn: {max_rows: 100, max_at_work: 4}}`."),
+    ] = msgspec.field(default_factory=dict)
+
+
 class ServingConfig(Section, frozen=True, dict=True):
     """The model server, `mlops serve`."""
 
@@ -102,6 +147,7 @@ class ServingConfig(Section, frozen=True, dict=True):
     default_model: Annotated[
         str | None, Meta(description="Which of several models answers `/invocations` and `/predict`; default `model.name`.")
     ] = None
+    models: ModelsConfig = msgspec.field(default_factory=ModelsConfig)
     poll_seconds: Annotated[float, Meta(gt=0, description="How often to look for a new model.")] = 1.0
     challenger: Annotated[
         Literal["none", "shadow", "canary"],

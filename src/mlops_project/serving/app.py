@@ -102,7 +102,8 @@ class App:
     ) -> Answer:
         if not scope.get("admitted", True):
             raise OVERLOAD
-        model = self.service.admit(route, headers, arguments)
+        self.service.check_key(route, headers)
+        model = await self.service.loads.find(arguments.get("name"), arguments.get("version"))
         body = await self._read_body(route, headers, scope, receive)
         question = Question(route.wire or "native", body, self._hint(route.wire, headers, len(body)))
         if b"idempotency-key" in headers:

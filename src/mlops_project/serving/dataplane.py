@@ -27,7 +27,6 @@ from mlops_project.serving.settings import Settings
 from mlops_project.serving.wires import READ, TAKE, WRITE, Question, Wire, Write
 
 MAX_PENDING_SHADOWS = 64
-MAX_ROWS_TOGETHER = 64  # larger requests are not faster when they share a run of the model
 RETENTION_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
@@ -53,7 +52,6 @@ class DataPlane:
         self._about: dict[tuple[str, str, str, str, Any], bytes] = {}
         self._pending_shadows = 0
         self._canary = settings.serving.challenger == "canary"
-        self._max_together = min(MAX_ROWS_TOGETHER, settings.serving.max_rows)
         self._sample = settings.log.sample if settings.log.enabled else 0.0
         self._next_cleaning = 0.0
         self._missing = 0
@@ -120,7 +118,7 @@ class DataPlane:
         started = time.perf_counter()
         for position, (champion, question) in enumerate(asked):
             rows = None if self._canary else self._take[question.wire](champion, question)
-            if rows is None or len(rows) > self._max_together:
+            if rows is None or len(rows) > champion.max_together:
                 results[position] = self._try_answer(champion, question)
             else:
                 together.setdefault((champion, question.wire), []).append((position, rows))

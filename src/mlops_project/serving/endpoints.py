@@ -104,16 +104,18 @@ def ping(call: Call) -> Reply:
 
 def ready(call: Call) -> Reply:
     """Say whether every model answered its example row lately; 503 if there is none, or the server is about to end."""
+    models = call.service.models
     call.service.check_all_ready()
-    return reply_json(
-        {"status": "ready", "models": {model.name: model.version for model in call.service.models.champions.values()}}
-    )
+    said: dict[str, Any] = {"status": "ready", "models": {model.name: model.version for model in models.champions.values()}}
+    if models.loads_on_request:
+        said |= {"listed": len(models.catalogue.listed), "failed": models.list_failed()}
+    return reply_json(said)
 
 
-def metrics(call: Call) -> Reply:
-    """Answer Prometheus."""
+async def metrics(call: Call) -> Reply:
+    """Answer Prometheus; in a thread, because hundreds of models have thousands of numbers."""
     call.service.note_load()
-    return Reply(200, METRICS_TYPE, render(call.service.settings.metrics_dir))
+    return Reply(200, METRICS_TYPE, await call.service.in_thread(render, call.service.settings.metrics_dir))
 
 
 def models(call: Call) -> Reply:
@@ -183,8 +185,8 @@ def _read_labels(body: bytes) -> list[dict[str, Any]]:
 
 
 def _check_label(service: Service, label: Any) -> None:
-    """Refuse a label that is no class of any loaded model; numbers go where a regression model is loaded."""
-    contracts = [model.contract for model in service.models.champions.values()]
+    """Refuse a label that is no class of any model here; numbers go where there is a regression model."""
+    contracts = service.models.list_labels()
     for contract in contracts:
         if contract.is_classification and contract.find_class(label) is not None:
             return
@@ -201,17 +203,17 @@ def v2_ready(call: Call) -> Reply:
     return reply_json({"ready": True})
 
 
-def v2_model(call: Call) -> Reply:
+async def v2_model(call: Call) -> Reply:
     """Open Inference Protocol: a model's metadata."""
-    model = call.service.models.find(call.arguments["name"], call.arguments.get("version"))
+    model = await call.service.loads.find(call.arguments["name"], call.arguments.get("version"))
     return reply_json(call.service.describe_tensors(model))
 
 
 def v2_model_ready(call: Call) -> Reply:
-    """Open Inference Protocol: a model is ready."""
-    model = call.service.models.find(call.arguments["name"], call.arguments.get("version"))
-    call.service.check_ready(model)
-    return reply_json({"name": model.name, "ready": True})
+    """Open Inference Protocol: a model answers; one that is to be loaded first does, too."""
+    name = call.arguments["name"]
+    call.service.check_model(name, call.arguments.get("version"))
+    return reply_json({"name": name, "ready": True})
 
 
 def openapi(call: Call) -> Reply:

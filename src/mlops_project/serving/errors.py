@@ -4,7 +4,7 @@ from mlops_project.errors import MLOpsError
 from mlops_project.prediction_log.ids import UnknownPredictionError
 from mlops_project.python_engine.process import LoadingError, SlowWorkerError, WorkerError
 from mlops_project.serving.model import NotReadyError
-from mlops_project.serving.models import NoModelError, UnknownModelError
+from mlops_project.serving.models import NoModelError, NotLoadedError, UnknownModelError, UnloadableModelError
 from mlops_project.wire.limits import TooLargeError
 from mlops_project.wire.mlflow import UnsupportedTypeError
 
@@ -35,6 +35,8 @@ STATUS: dict[type[MLOpsError], int] = {
     UnknownPredictionError: 404,
     UnknownModelError: 404,
     NoModelError: 503,
+    NotLoadedError: 503,
+    UnloadableModelError: 503,
     NotReadyError: 503,
     WorkerError: 503,
     LoadingError: 503,

@@ -32,7 +32,7 @@ class Asked(NamedTuple):
 
 async def explain(call: Call) -> Reply:
     """Explain a few rows, in a thread."""
-    model = call.service.models.find(call.arguments.get("name"))
+    model = await call.service.loads.find(call.arguments.get("name"))
     asked = read_request(call.body, model)
     if call.service.explaining >= MAX_TOGETHER:
         raise RefusedError(503, "busy", f"{MAX_TOGETHER} requests for reasons are being answered already; try again later")

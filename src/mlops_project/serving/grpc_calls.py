@@ -16,7 +16,7 @@ from mlops_project.serving.answer import Answer
 from mlops_project.serving.endpoints import SERVER_NAME
 from mlops_project.serving.errors import INTERNAL, RefusedError, find_status
 from mlops_project.serving.model import NotReadyError, ServedModel
-from mlops_project.serving.models import NoModelError
+from mlops_project.serving.models import NoModelError, NotLoadedError, UnloadableModelError
 from mlops_project.serving.refusals import OVERLOAD
 from mlops_project.serving.replies import check_request_id, new_request_id
 from mlops_project.serving.route import OPEN, PREDICT, Route
@@ -49,7 +49,8 @@ INFER = Route(METHOD, f"/{SERVICE}/ModelInfer", wire="open_inference")
 OF_CLIENT_GONE = 499  # as nginx counts it
 REFUSED = {
     "ModelStreamInfer": "this server does not stream; send ModelInfer for each request",
-    "Repository": "this server follows what `mlops sync` publishes; promote or roll back in the registry",
+    "Repository": "this server follows what `mlops sync` publishes; promote or roll back in the registry, "
+    "or ask over HTTP to load and unload",
 }
 
 logger = logging.getLogger(__name__)
@@ -163,16 +164,16 @@ class InferenceCalls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has 
 
     def _model_ready(self, call: RpcCall) -> RpcReply:
         asked = messages.parse(pb.ModelReadyRequest, call.message)
-        model = self._find(asked.name, asked.version)
-        return RpcReply(pb.ModelReadyResponse(ready=is_ready(self._service.check_ready, model)).SerializeToString())
+        ready = is_ready(self._service.check_model, asked.name or None, asked.version or None)
+        return RpcReply(pb.ModelReadyResponse(ready=ready).SerializeToString())
 
     def _describe_server(self, _call: RpcCall) -> RpcReply:
         about = pb.ServerMetadataResponse(name=SERVER_NAME, version=__version__, extensions=EXTENSIONS)
         return RpcReply(about.SerializeToString())
 
-    def _describe_model(self, call: RpcCall) -> RpcReply:
+    async def _describe_model(self, call: RpcCall) -> RpcReply:
         asked = messages.parse(pb.ModelMetadataRequest, call.message)
-        model = self._find(asked.name, asked.version)
+        model = await self._find(asked.name, asked.version)
         return RpcReply(messages.write_metadata(self._service.describe_tensors(model)))
 
     async def _infer(self, call: RpcCall) -> RpcReply:
@@ -186,7 +187,7 @@ class InferenceCalls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has 
                 asked = messages.read_infer(call.message, self._limits)
             else:
                 asked = await self._service.in_thread(messages.read_infer, call.message, self._limits)
-            model = self._find(asked.model, asked.version)
+            model = await self._find(asked.model, asked.version)
             question = Question("open_inference", asked.body, asked.header_length)
             if b"idempotency-key" in call.headers:
                 question = self._service.add_key(question, INFER, call.headers)
@@ -196,15 +197,15 @@ class InferenceCalls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has 
         message = messages.write_infer(answer.body, answer.header_length or 0, answer.id, raw=asked.raw)
         return RpcReply(message, answer)
 
-    def _find(self, name: str, version: str) -> ServedModel:
-        return self._service.models.find(name or None, version or None)
+    async def _find(self, name: str, version: str) -> ServedModel:
+        return await self._service.loads.find(name or None, version or None)
 
 
-def is_ready(check: Callable[..., None], *models: ServedModel) -> bool:
+def is_ready(check: Callable[..., None], *asked: str | None) -> bool:
     """Whether a check of ``Service`` finds everything ready."""
     try:
-        check(*models)
-    except (NotReadyError, NoModelError, RefusedError):
+        check(*asked)
+    except (NotReadyError, NoModelError, NotLoadedError, UnloadableModelError, RefusedError):
         return False
     return True
 

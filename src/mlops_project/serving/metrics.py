@@ -28,7 +28,8 @@ CLASSES = Metric("mlops_predicted_classes_total", "counter", ("model", "version"
 IN_FLIGHT = Metric("mlops_requests_in_flight", "gauge", (), "Requests at work or waiting.")
 CONNECTIONS = Metric("mlops_connections", "gauge", (), "Open connections.")
 REFUSED = Metric("mlops_requests_refused_total", "counter", ("reason",),
-                 "Requests refused before the model saw them: overload, connections, http, head, size, rows, key, slow, log.")
+                 "Requests refused before the model saw them: overload, connections, http, head, size, rows, key, slow, log, "
+                 "loading, model.")
 MODEL_INFO = Metric("mlops_model_info", "latest", ("model", "version", "role", "digest", "engine"),
                     "1 for each model that is loaded; its engine is `trees` (ensembles in C), `onnxruntime` or `python`.")
 LOADED_AT = Metric("mlops_model_loaded_timestamp_seconds", "latest", ("model", "role"), "When; seconds since 1970.")
@@ -38,6 +39,17 @@ RELOAD_FAILED = Metric("mlops_last_reload_failed", "gauge", ("model",), "Workers
 VERSION_REFUSED = Metric("mlops_version_refused", "latest", ("model", "alias", "version", "cause"),
                          "1 for each version that mlops sync does not publish; its cause is that of sync.json.")
 SYNC_AT = Metric("mlops_sync_timestamp_seconds", "latest", ("model",), "When mlops sync last tried; seconds since 1970.")
+MODEL_MEMORY = Metric("mlops_model_memory_bytes", "latest", ("model", "role"),
+                      "What a loaded model takes in each worker, as measured when it was proven.")
+MODELS_MEMORY = Metric("mlops_models_memory_bytes", "gauge", (), "What all loaded models take, in all workers together.")
+MODELS_LOADED = Metric("mlops_models_loaded", "latest", (), "Models in memory, of the worker that has most.")
+MODELS_LISTED = Metric("mlops_models_listed", "latest", (), "Models that can be asked for.")
+EVICTED = Metric("mlops_models_evicted_total", "counter", ("model",),
+                 "Times that a model left memory for another one (`serving.models.memory_bytes`), or was unloaded.")
+LOAD_SECONDS = Metric("mlops_model_load_seconds", "histogram", (), "Reading, proving and loading one model.",
+                      (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0))
+MODEL_REFUSED = Metric("mlops_model_requests_refused_total", "counter", ("model",),
+                       "Requests refused because the model had as many at work as `serving.models.limits` lets it.")
 LOG_RECORDS = Metric("mlops_prediction_log_records_total", "counter", (), "Records written to the prediction log.")
 LOG_BYTES = Metric("mlops_prediction_log_bytes_total", "counter", (), "Bytes written to the prediction log.")
 LOG_LOST = Metric("mlops_prediction_log_lost_total", "counter", (),
@@ -72,6 +84,7 @@ METRICS = (
     ),
     *(LOADED_AT, RELOADS, RELOAD_AT, RELOAD_FAILED, LOG_RECORDS, LOG_BYTES, LOG_LOST, LABELS, SHADOW_DROPPED),
     *(LOG_CHANGES, LOG_UNREAD, LOG_OVERDUE, LOG_MAX, LOG_UNREAD_DELETED, CLOCK, VERSION_REFUSED, SYNC_AT, REPEATED),
+    *(MODEL_MEMORY, MODELS_MEMORY, MODELS_LOADED, MODELS_LISTED, EVICTED, LOAD_SECONDS, MODEL_REFUSED),
 )
 
 
@@ -129,6 +142,7 @@ class ServerMetrics:
         self.folder = folder
         self.counters = Counters(folder)
         self.values = self.counters.values
+        self.load_seconds = Histogram(self.counters, LOAD_SECONDS, ())
         self._routes: dict[tuple[str, str], tuple[Histogram, dict[int, int]]] = {}
         for metric in (IN_FLIGHT, CONNECTIONS, LOG_RECORDS, LOG_BYTES, LOG_LOST, LOG_UNREAD_DELETED, LABELS, REPEATED):
             self.counters.slot(Key(metric.name, ()))
@@ -175,13 +189,23 @@ class ServerMetrics:
 def render(folder: Path) -> bytes:
     """Return all workers' metrics in Prometheus' text format."""
     total, living = read_counters(folder)
-    return write_families([_fill_family(metric, total, living.values()) for metric in METRICS])
+    every, each = _split(total), [_split(own) for own in living.values()]
+    return write_families(
+        [_fill_family(metric, every.get(metric.name, {}), [own.get(metric.name, {}) for own in each]) for metric in METRICS]
+    )
 
 
-def _fill_family(metric: Metric, every: dict[Key, float], living: Iterable[dict[Key, float]]) -> Any:
+def _split(values: dict[Key, float]) -> dict[str, dict[Key, float]]:
+    """Return the values of each metric; with hundreds of models there are thousands."""
+    each: dict[str, dict[Key, float]] = {}
+    for key, value in values.items():
+        each.setdefault(key.metric, {})[key] = value
+    return each
+
+
+def _fill_family(metric: Metric, total: dict[Key, float], living: Iterable[dict[Key, float]]) -> Any:
     """Return one metric with all its labels."""
     family = build_family(metric)
-    total = {key: value for key, value in every.items() if key.metric == metric.name}
     if metric.kind == "histogram":
         for labels in dict.fromkeys(key.labels for key in total):
             family.add_metric(labels, *_build_buckets(metric, labels, total))
@@ -210,7 +234,6 @@ def _join_living(metric: Metric, living: "Iterable[dict[Key, float]]") -> dict[t
     joined: dict[tuple[str, ...], float] = {}
     for own in living:
         for key, value in own.items():
-            if key.metric == metric.name:
-                before = joined.get(key.labels, 0.0)
-                joined[key.labels] = max(before, value) if metric.kind == "latest" else before + value
+            before = joined.get(key.labels, 0.0)
+            joined[key.labels] = max(before, value) if metric.kind == "latest" else before + value
     return {labels: value for labels, value in joined.items() if value or metric.kind == "gauge"}

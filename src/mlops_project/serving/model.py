@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Literal
 
 from mlops_project.bundle import Bundle
@@ -9,9 +10,10 @@ from mlops_project.contract import Contract
 from mlops_project.errors import BundleError, MLOpsError
 from mlops_project.explanation import Inputs
 from mlops_project.onnx_session import import_onnxruntime
+from mlops_project.process import return_freed_memory
 from mlops_project.proof import load_runtime, prove
 from mlops_project.runtime import Runtime
-from mlops_project.sections import ServingConfig
+from mlops_project.sections import ModelLimits, ServingConfig
 from mlops_project.serving.metrics import ModelMetrics, ServerMetrics
 from mlops_project.serving.settings import Settings
 from mlops_project.storage.locks import locked
@@ -19,7 +21,10 @@ from mlops_project.wire.limits import Limits
 from mlops_project.wire.protocols import build_protocols
 
 Role = Literal["champion", "challenger"]
-PROOF_LOCK = "proof.lock"
+LARGE_BYTES = 4 << 20
+PYTHON_BYTES = 200 << 20  # of a process of the Python engine, before it is started
+FURTHER_BYTES = 128 << 10  # of a small model: contract, protocols and counters
+MAX_ROWS_TOGETHER = 64  # larger requests are not faster when they share a run of the model
 STALE_SECONDS = 30.0  # a model is tried once a second; one that takes so long is stuck
 
 logger = logging.getLogger(__name__)
@@ -50,14 +55,34 @@ class ServedModel:
         Rows that explanations compare with, once one was asked for.
     failure, tried_at
         Why it did not answer its example row when it was last tried, empty if it did; and when that was, monotonic seconds.
+    memory_bytes
+        What it takes, as measured when it was proven.
+    used_at
+        When it was last asked for by name, monotonic seconds.
+    own, n_at_work
+        Its own limits, and how many requests are in threads or other processes now.
+    max_together
+        Requests of more rows are answered by themselves.
     """
 
-    def __init__(self, bundle: Bundle, runtime: Runtime, role: Role, settings: ServingConfig, metrics: ServerMetrics) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        runtime: Runtime,
+        role: Role,
+        settings: ServingConfig,
+        metrics: ServerMetrics,
+        memory_bytes: int = 0,
+    ) -> None:
         self.bundle, self.runtime, self.role = bundle, runtime, role
         self.contract: Contract = bundle.contract
         self.name = bundle.metadata.name
         self.version = bundle.version
-        limits = Limits(settings.max_rows, settings.max_values, settings.max_body_bytes)
+        self.memory_bytes, self.used_at, self.n_at_work = memory_bytes, time.monotonic(), 0
+        self.own = settings.models.limits.get(self.name, ModelLimits())
+        max_rows = min(settings.max_rows, self.own.max_rows or settings.max_rows)
+        self.max_together = min(MAX_ROWS_TOGETHER, max_rows)
+        limits = Limits(max_rows, settings.max_values, settings.max_body_bytes)
         self.scoring, self.inference, self.native = build_protocols(
             self.contract, settings, limits, bundle.metadata.uncertainty
         )
@@ -106,7 +131,9 @@ class ServedModel:
             raise NotReadyError(f"model {self.name!r} has not answered its own example row for {seconds:.0f} s")
 
 
-def load_model(bundle: Bundle, role: Role, settings: Settings, metrics: ServerMetrics) -> ServedModel:
+def load_model(
+    bundle: Bundle, role: Role, settings: Settings, metrics: ServerMetrics, make_room: Callable[[int], None] = lambda _: None
+) -> ServedModel:
     """Let a checked bundle's model answer in a child process, and load it.
 
     Parameters
@@ -119,6 +146,8 @@ def load_model(bundle: Bundle, role: Role, settings: Settings, metrics: ServerMe
         For the proof's limits, the protocols' rules, and the folder that the workers share.
     metrics
         Of this worker, where its answers are counted.
+    make_room
+        Called with the bytes that it will take, once they are known and before it is loaded.
 
     Raises
     ------
@@ -127,19 +156,24 @@ def load_model(bundle: Bundle, role: Role, settings: Settings, metrics: ServerMe
     """
     if bundle.metadata.engine == "python":  # it is loaded in other processes, and only there
         seconds, processes = settings.serving.request_seconds, settings.serving.python_processes
+        memory_bytes = PYTHON_BYTES * processes
+        make_room(memory_bytes)
         runtime = load_runtime(bundle, settings.proof, seconds=seconds, processes=processes, trusts_known=False)
     else:
-        _prove_once(bundle, settings)
+        memory_bytes = _prove_once(bundle, settings) + FURTHER_BYTES
+        make_room(memory_bytes)
         runtime = Runtime.load(bundle)
-    model = ServedModel(bundle, runtime, role, settings.serving, metrics)
+        if memory_bytes >= LARGE_BYTES:
+            return_freed_memory()  # what reading a large model took
+    model = ServedModel(bundle, runtime, role, settings.serving, metrics, memory_bytes)
     model.check_example()
     return model
 
 
-def _prove_once(bundle: Bundle, settings: Settings) -> None:
-    """Prove a model in one of the workers; the others wait for the lock, and find its mark."""
-    with locked(settings.metrics_dir / PROOF_LOCK):
-        mark = settings.metrics_dir / f"{bundle.digest}.proven"
+def _prove_once(bundle: Bundle, settings: Settings) -> int:
+    """Prove a model in one of the workers; the others wait for the lock, and find its mark. Return what it takes of memory."""
+    mark = settings.metrics_dir / f"{bundle.digest}.proven"
+    with locked(mark.with_suffix(".lock")):
         if not mark.exists():
-            prove(bundle, settings.proof, meanwhile=import_onnxruntime)
-            mark.touch()
+            mark.write_text(str(prove(bundle, settings.proof, meanwhile=import_onnxruntime)))
+        return int(mark.read_text())

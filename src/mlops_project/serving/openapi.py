@@ -1,5 +1,6 @@
 """The API's description, generated from the loaded model's contract; it changes when the model does. OpenAPI 3.0.3."""
 
+import contextlib
 from typing import Any
 
 import orjson
@@ -7,7 +8,7 @@ import orjson
 from mlops_project import __version__
 from mlops_project.contract import Contract, Feature
 from mlops_project.serving.model import ServedModel
-from mlops_project.serving.models import LoadedModels
+from mlops_project.serving.models import LoadedModels, NoModelError, NotLoadedError, UnloadableModelError
 from mlops_project.wire.mlflow import CSV, JSON, PARQUET
 from mlops_project.wire.outputs import INDEX, LABEL, OF_CLASSES, PROBABILITIES, VALUE
 from mlops_project.wire.parquet import has_parquet
@@ -314,7 +315,9 @@ class ApiViews:
 
     def find(self, *, whole: bool, prefix: str = "") -> bytes:
         """Return the description: with the loaded model's columns, or without; under a prefix that a proxy puts before it."""
-        model = self._models.find() if self._models.champions else None
+        model = None
+        with contextlib.suppress(NoModelError, NotLoadedError, UnloadableModelError):
+            model = self._models.find()
         known = model and whole and (model.bundle.digest, model.version)  # not the model itself, which would stay in memory
         view = self._views.get((whole, prefix))
         if view is None or view[0] != known:

@@ -11,6 +11,7 @@ Handler = Callable[[Any], Reply | Awaitable[Reply]]  # of an ``endpoints.Call``
 OPEN: frozenset[Role] = frozenset()
 PREDICT: frozenset[Role] = frozenset({"predict", "admin"})  # may also read what the model's columns are
 LABEL: frozenset[Role] = frozenset({"label", "admin"})
+ADMIN: frozenset[Role] = frozenset({"admin"})
 
 
 class Route(NamedTuple):

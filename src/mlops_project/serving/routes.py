@@ -1,9 +1,9 @@
 """Every path the server answers, as templates: metrics and logs name these, never what a client sent."""
 
 from mlops_project.errors import ConfigError
-from mlops_project.serving import endpoints
+from mlops_project.serving import endpoints, repository
 from mlops_project.serving.explain import explain
-from mlops_project.serving.route import LABEL, OPEN, Route
+from mlops_project.serving.route import ADMIN, LABEL, OPEN, Route
 
 MODEL = "/v2/models/{name}"
 VERSION = "/v2/models/{name}/versions/{version}"
@@ -31,6 +31,9 @@ ROUTES = (
     Route("GET", VERSION, endpoints.v2_model, shows_columns=True),
     Route("GET", f"{MODEL}/ready", endpoints.v2_model_ready, roles=OPEN),
     Route("GET", f"{VERSION}/ready", endpoints.v2_model_ready, roles=OPEN),
+    Route("POST", "/v2/repository/index", repository.index),
+    Route("POST", "/v2/repository/models/{name}/load", repository.load, roles=ADMIN),
+    Route("POST", "/v2/repository/models/{name}/unload", repository.unload, roles=ADMIN),
     Route("GET", "/openapi.json", endpoints.openapi, roles=OPEN),
     Route("GET", "/docs", endpoints.fixed(endpoints.DOCS), roles=OPEN),
     Route("GET", "/docs/{file}", endpoints.docs_file, roles=OPEN),

@@ -1,11 +1,12 @@
 """What both ways of answering a request share: the key, the model, counting, the shadow, threads, and the state of shutdown."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -18,9 +19,10 @@ from mlops_project.serving.connections import ConnectionPlaces
 from mlops_project.serving.dataplane import DataPlane
 from mlops_project.serving.errors import RefusedError
 from mlops_project.serving.label_limits import LabelLimits
+from mlops_project.serving.loads import ModelLoads
 from mlops_project.serving.metrics import ServerMetrics
 from mlops_project.serving.model import ServedModel
-from mlops_project.serving.models import LoadedModels
+from mlops_project.serving.models import LoadedModels, NotLoadedError
 from mlops_project.serving.openapi import ApiViews
 from mlops_project.serving.proxies import Proxies
 from mlops_project.serving.refusals import Refusals
@@ -47,6 +49,8 @@ class Service:
     ----------
     models
         The loaded ones.
+    loads
+        Loads those that are asked for, where ``serving.models.load`` says so.
     plane
         What answers and logs predictions.
     remote
@@ -74,6 +78,7 @@ class Service:
         self.draining = False
         self.metrics = ServerMetrics(settings.metrics_dir)
         self.models = LoadedModels(settings, self.metrics)
+        self.loads = ModelLoads(self.models)
         self.plane = DataPlane(settings, self.models, self.metrics)
         self.remote = RemoteAnswers(self.plane, settings.serving.request_seconds)
         self.api = ApiViews(self.models, secured=bool(settings.keys))
@@ -107,6 +112,8 @@ class Service:
         ------
         RefusedError, NoModelError, UnknownModelError
             If the key does not fit, or there is no such model.
+        NotLoadedError
+            If the model is to be loaded first; ``loads`` does so.
         """
         self.check_key(route, headers)
         return self.models.find(arguments.get("name"), arguments.get("version")) if arguments else self.models.find()
@@ -178,16 +185,40 @@ class Service:
         MLOpsError
             As ``DataPlane.answer`` and ``record``, or if it takes too long.
         """
-        if self.plane.asks_process(model):
-            answer = await self.remote.answer(model, question)
-        else:
-            if len(question.body) <= SMALL_BODY_BYTES:
-                answer = self.plane.answer(model, question)
-            else:
-                answer = await self.in_thread(self.plane.answer, model, question)
-            self.plane.record(question, answer)
+        answer = await self.answer_alone(model, question)
         self.shadow(question, answer)
         return answer
+
+    async def answer_alone(self, model: ServedModel, question: Question) -> Answer:
+        """Answer and record a question without the challenger.
+
+        Raises
+        ------
+        MLOpsError
+            As ``answer``.
+        """
+        if self.plane.asks_process(model):
+            with self._working(model):
+                return await self.remote.answer(model, question)
+        if len(question.body) <= SMALL_BODY_BYTES:
+            answer = self.plane.answer(model, question)
+        else:
+            with self._working(model):
+                answer = await self.in_thread(self.plane.answer, model, question)
+        self.plane.record(question, answer)
+        return answer
+
+    @contextlib.contextmanager
+    def _working(self, model: ServedModel) -> Iterator[None]:
+        """Count a request as one that the model is at work on; refuse it if there are too many of the model's."""
+        if model.own.max_at_work is not None and model.n_at_work >= model.own.max_at_work:
+            self.metrics.add(names.MODEL_REFUSED, 1.0, model.name)
+            raise RefusedError(503, "model", f"model {model.name!r} has enough requests at work; try again soon")
+        model.n_at_work += 1
+        try:
+            yield
+        finally:
+            model.n_at_work -= 1
 
     def check_ready(self, *models: ServedModel) -> None:
         """Check that these models answered their example rows lately, and that the server is not about to end.
@@ -202,16 +233,29 @@ class Service:
         for model in models:
             model.check_ready()
 
+    def check_model(self, name: str | None, version: str | None) -> None:
+        """Check that a model answered its example row lately, or is loaded when it is asked for.
+
+        Raises
+        ------
+        RefusedError, NotReadyError, UnknownModelError, UnloadableModelError
+            If it does not, or there is none.
+        """
+        try:
+            models = [self.models.find(name, version)]
+        except NotLoadedError:
+            models = []
+        self.check_ready(*models)
+
     def check_all_ready(self) -> None:
-        """Check every champion as ``check_ready`` does.
+        """Check every champion as ``check_ready`` does; where models are loaded on request, those that always are.
 
         Raises
         ------
         NoModelError
             If no model is loaded.
         """
-        self.models.find()
-        self.check_ready(*self.models.champions.values())
+        self.check_ready(*self.models.find_kept())
 
     def describe_tensors(self, model: ServedModel) -> dict[str, Any]:
         """Return a model's metadata of the Open Inference Protocol, with the versions that are loaded."""
@@ -297,6 +341,7 @@ class Service:
     def close(self) -> None:
         """Stop the threads, and close the log and the traces."""
         self.remote.close()
+        self.loads.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
         self.plane.close()
         if self._tracer is not None:

@@ -15,6 +15,7 @@ from mlops_project.errors import MLOpsError
 from mlops_project.serving import refusals
 from mlops_project.serving.answer import Answer
 from mlops_project.serving.model import ServedModel
+from mlops_project.serving.models import NotLoadedError
 from mlops_project.serving.refusals import RefusedCall, begin_refusal
 from mlops_project.serving.replies import Reply, check_request_id, new_request_id, reply_answer, reply_error, reply_fault
 from mlops_project.serving.route import Route
@@ -197,8 +198,11 @@ class RequestQueue:
     def _answer(self, calls: list[QuickCall]) -> None:
         asked, askers = [], []
         for call in calls:
+            model: ServedModel | None = None
             try:
                 model = self._service.admit(call.route, call.headers)
+            except NotLoadedError:
+                pass
             except MLOpsError as error:
                 self._reply(call, error)
                 continue
@@ -210,7 +214,7 @@ class RequestQueue:
                 except MLOpsError as error:
                     self._reply(call, error)
                     continue
-            if self._service.plane.asks_process(model):
+            if model is None or self._service.plane.asks_process(model):
                 self._answer_later(call, model, question)
                 continue
             asked.append((model, question))
@@ -222,13 +226,13 @@ class RequestQueue:
         for call, (_, question), result in zip(askers, asked, results, strict=True):
             self._finish(call, question, result)
 
-    def _answer_later(self, call: QuickCall, model: ServedModel, question: Question) -> None:
-        """Let another process answer, while this one goes on; the request counts as one at work until then."""
+    def _answer_later(self, call: QuickCall, model: ServedModel | None, question: Question) -> None:
+        """Let another process answer, or load the model first, while this one goes on; the request is at work until then."""
 
         async def answer() -> None:
             result: Answer | Exception
             try:
-                result = await self._service.remote.answer(model, question)
+                result = await self._service.answer_alone(model or await self._service.loads.find(), question)
             except Exception as error:  # noqa: BLE001 - told to the client, or logged
                 result = error
             finally:

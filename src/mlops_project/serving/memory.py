@@ -1,0 +1,71 @@
+"""How much memory loaded models take, and which of them leaves for another one."""
+
+import threading
+from collections.abc import Callable, Mapping
+
+from mlops_project.errors import BundleError
+from mlops_project.serving.model import ServedModel
+from mlops_project.serving.sources import Key
+
+
+class ModelMemory:
+    """Keeps loaded models within a limit.
+
+    Parameters
+    ----------
+    limit_bytes
+        0 for none.
+    evict
+        Takes the models of a place out of memory; called with ``lock`` held.
+
+    Attributes
+    ----------
+    lock
+        Held while models come and go.
+    """
+
+    def __init__(self, limit_bytes: int, evict: Callable[[str], None]) -> None:
+        self.lock = threading.RLock()
+        self._limit, self._evict = limit_bytes, evict
+        self._coming: dict[Key, int] = {}
+
+    def make_room(self, key: Key, n_bytes: int, loaded: Callable[[], Mapping[Key, ServedModel]], kept: set[str]) -> None:
+        """Evict models, those asked for longest ago first, until one more fits; it counts from now on.
+
+        Parameters
+        ----------
+        key, n_bytes
+            What is about to be loaded.
+        loaded
+            Returns what is in memory.
+        kept
+            Places that are never evicted.
+
+        Raises
+        ------
+        BundleError
+            If it does not fit even so.
+        """
+        with self.lock:
+            while self._limit and self.count(loaded()) + n_bytes > self._limit:
+                ages: dict[str, float] = {}
+                for (place, _), model in loaded().items():
+                    if place not in kept and place != key[0]:
+                        ages[place] = max(ages.get(place, 0.0), model.used_at)
+                if not ages:
+                    left = max(0, self._limit - self.count(loaded())) >> 20
+                    raise BundleError(
+                        f"it takes {n_bytes >> 20} MiB, and {left} MiB of serving.models.memory_bytes are left beside models "
+                        "that stay; raise the setting, or preload less"
+                    )
+                self._evict(min(ages, key=ages.__getitem__))
+            self._coming[key] = n_bytes
+
+    def settle(self, key: Key) -> None:
+        """Note that what was about to be loaded is loaded, or failed."""
+        with self.lock:
+            self._coming.pop(key, None)
+
+    def count(self, loaded: Mapping[Key, ServedModel]) -> int:
+        """Return what loaded models take, and those that are about to be."""
+        return sum(model.memory_bytes for model in loaded.values()) + sum(self._coming.values())
