@@ -104,7 +104,8 @@ def check_name(source: Source, name: str, sources: Iterable[Source], named: Iter
         return
     if source.pointed and name != source.place:
         raise BundleError(
-            f"the bundle calls itself {name!r}, its folder is another model's: {source.place!r}; name the folder after the model"
+            f"the bundle calls itself {name!r}, its folder is another model's: {source.place!r}; "
+            "name the folder after the model"
         )
     owners = {other.place for other in sources if fold(other.place) == fold(name) and not other.stand_in}
     owners |= {place for place, known in named if place and fold(known) == fold(name)}
