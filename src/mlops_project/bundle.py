@@ -255,9 +255,8 @@ def _opened(file: Path, folder: Path) -> Iterator[IO[bytes]]:
     except FileNotFoundError as error:
         if not folder.is_dir():
             raise BundleError(f"{folder}: no such directory; `mlops train CONFIG.yaml` writes a model there") from error
-        raise BundleError(
-            f"{folder}: {file.relative_to(folder)} is missing, so this is not a whole bundle; copy it again, or train it again"
-        ) from error
+        missing = f"{folder}: {file.relative_to(folder)} is missing, so this is not a whole bundle"
+        raise BundleError(f"{missing}; copy it again, or train it again") from error
     except OSError as error:
         raise BundleError(f"{file}: cannot be read: {explain_os(error)}") from error
     try:

@@ -3,6 +3,7 @@
 The held-out rows are in none of it: the search is given the training rows alone.
 """
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable
@@ -103,26 +104,17 @@ def search(
         If the place of the trials does not answer, or what judges ends again and again.
     """
     settings = config.search
-    rows = CrossValidation(table, split, contract, config, rows=settings.rows, wanted_folds=settings.folds or None)
-    if not rows.folds:
-        raise ConfigError(
-            f"{table.source}: too few training rows ({len(split.train_target)}) for cross-validation; "
-            "bring more rows, or lower data.test_size"
-        )
+    rows = _make_folds(table, split, contract, config)
     searched = list_searched(config, contract, rows, len(split.train_target))
     key = _name_search(table, contract, config, searched, rows)
     folder = config.root / "artifacts" / "tuning" / f"{config.model.name}-{key}"
-    place = open_place(settings.storage, folder, key)
-    try:
+    with contextlib.closing(open_place(settings.storage, folder, key)) as place:
         study = Study(place, key, searched, config, folds=len(rows.folds), independent=rows.independent)
         own = next((one for one in searched if one.estimator == config.model.estimator), None)
         start = None if own is None else FirstModel(config.model.estimator, dict(config.model.params))
         observer.begin(key, place)
-        runner = (make_runner or _choose_runner(settings.processes))(rows)
-        try:
+        with contextlib.closing((make_runner or _choose_runner(settings.processes))(rows)) as runner:
             ended = _Run(study, runner, rows, config, observer, clock).go(start)
-        finally:
-            runner.close()
         found = Found(
             key=key,
             metric=PROPER[contract.task],
@@ -137,8 +129,15 @@ def search(
         )
         observer.end(found)  # while others see that this process is still there
         return found
-    finally:
-        place.close()
+
+
+def _make_folds(table: Table, split: Split, contract: Contract, config: Config) -> CrossValidation:
+    settings = config.search
+    rows = CrossValidation(table, split, contract, config, rows=settings.rows, wanted_folds=settings.folds or None)
+    if not rows.folds:
+        few = f"{table.source}: too few training rows ({len(split.train_target)}) for cross-validation"
+        raise ConfigError(f"{few}; bring more rows, or lower data.test_size")
+    return rows
 
 
 def _choose_runner(processes: int) -> Callable[[CrossValidation], FoldRunner]:
