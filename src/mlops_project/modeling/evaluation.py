@@ -213,7 +213,7 @@ def evaluate(
         basis=_describe_basis(scored, contract, config, settings.confidence if found.intervals else None),
         report=_report_classes(scored, contract) if contract.is_classification else _describe_errors(scored),
         scored=scored,
-        slices=tuple(_score_slices(scored, slices, contract.task, config)) if slices is not None else (),
+        slices=tuple(score_slices(scored, slices, contract.task, config)) if slices is not None else (),
     )
 
 
@@ -252,22 +252,34 @@ def _describe_errors(scored: Scored) -> str:
     return "error (prediction - truth), quantiles\n" + "\n".join(lines)
 
 
-def _score_slices(scored: Scored, slices: pd.DataFrame, task: Task, config: Config) -> Iterator[SliceScore]:
+def score_slices(
+    scored: Scored, slices: pd.DataFrame, task: Task, config: Config, metrics: Sequence[str] = ()
+) -> Iterator[SliceScore]:
+    """Yield the metrics of the parts that each column cuts the rows into.
+
+    Parameters
+    ----------
+    slices
+        The columns, same rows.
+    metrics
+        Names; none for the task's primary one and the plainest.
+    """
+    names_wanted = metrics or (PRIMARY[task], "accuracy" if scored.n_classes else "mae")
     for column in slices.columns:
         names, groups = group_rows(slices[column])
         for index, name in enumerate(names):
             rows = np.flatnonzero(groups == index)
             if len(rows):
-                yield _score_slice(scored.take(rows), str(column), name, task, config)
+                yield _score_slice(scored.take(rows), (str(column), name), task, config, names_wanted)
 
 
-def _score_slice(part: Scored, column: str, value: str, task: Task, config: Config) -> SliceScore:
-    values = {name: compute_metric(name, part, task) for name in (PRIMARY[task], "accuracy" if part.n_classes else "mae")}
+def _score_slice(part: Scored, where: tuple[str, str], task: Task, config: Config, metrics: Sequence[str]) -> SliceScore:
+    values = {name: compute_metric(name, part, task) for name in metrics}
     known = {name: number for name, number in values.items() if np.isfinite(number)}
     rounds, confidence = min(config.evaluation.bootstrap_rounds, SLICE_ROUNDS), config.evaluation.confidence
     found = bootstrap_metrics(part, known, task, rounds=rounds, confidence=confidence, seed=config.random_state)
     n_rows = len(part.truth)
-    return SliceScore(column, value, n_rows, n_rows < SMALL_SLICE_ROWS, known, found.intervals)
+    return SliceScore(*where, n_rows, n_rows < SMALL_SLICE_ROWS, known, found.intervals)
 
 
 def group_rows(column: "pd.Series[Any]") -> tuple[list[str], npt.NDArray[np.int64]]:

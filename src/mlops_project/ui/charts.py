@@ -27,6 +27,7 @@ from mlops_project.ui.drawing import (
 from mlops_project.ui.language import Translate
 
 DARK = "#1F2937"  # on pale tiles
+CELL = "cell"  # a click on a matrix
 MAX_STEPS = 10  # contributions shown one by one
 LEGEND_COLUMNS = 3
 DIGITS = ".4~g"  # d3's: four significant digits
@@ -265,7 +266,7 @@ def draw_histogram(edges: Floats, counts: Sequence[int], titles: tuple[str, str]
     return finish(bars, 240, describe(", ".join(titles), said, t), t)
 
 
-def draw_matrix(names: Sequence[str], counts: Any, t: Translate) -> Any:
+def draw_matrix(names: Sequence[str], counts: Any, t: Translate, selection: str = "") -> Any:
     """Draw a confusion matrix; the colour is the share of the actual class.
 
     Parameters
@@ -274,6 +275,8 @@ def draw_matrix(names: Sequence[str], counts: Any, t: Translate) -> Any:
         Of the classes.
     counts
         Integers ``(n_classes, n_classes)``: rows by actual and predicted class.
+    selection
+        Name under which a click on a cell is told, as ``actual`` and ``predicted``; empty if cells are not clicked.
     """
     labels, size = distinct(names), len(names)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -288,6 +291,8 @@ def draw_matrix(names: Sequence[str], counts: Any, t: Translate) -> Any:
     )
     scale = alt.Scale(range=["#DCEAF5", BLUE], domain=[0, 1])
     chart: Any = base.mark_rect(cornerRadius=3).encode(color=alt.Color("share:Q", scale=scale, legend=None))
+    if selection:
+        chart = chart.add_params(alt.selection_point(name=selection, fields=["actual", "predicted"]))
     if size <= 12:
         ink = alt.when("datum.share > 0.5").then(alt.value("white")).otherwise(alt.value(DARK))
         text = alt.Text("count:Q", format=",")

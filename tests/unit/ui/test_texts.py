@@ -60,7 +60,7 @@ def used_keys() -> set[str]:
 # What pages ask for by a name that they build: beginning → every end that there can be.
 BUILT = {
     "page": tuple(PAGES),
-    "tab": ("quality", "features", "data", "card", "versions"),
+    "tab": ("quality", "decisions", "parts", "features", "data", "card", "versions"),
     "metric": tuple(TITLES),
     "metric.none": get_args(Source),
     "answered": ("server", "bundle"),

@@ -7,22 +7,26 @@ import streamlit as st
 
 from mlops_project.bundle import CONFIG_FILE, Bundle
 from mlops_project.comparison import Comparison
+from mlops_project.contract import Contract
 from mlops_project.errors import TrackingError
 from mlops_project.ui import charts
 from mlops_project.ui.address import note, recall
 from mlops_project.ui.format import LOSSES, escape, format_moment
 from mlops_project.ui.inputs import describe_inputs
 from mlops_project.ui.language import Translate, name_metric
+from mlops_project.ui.model.cells import show_matrix, show_rows
+from mlops_project.ui.model.decisions import show_decisions
+from mlops_project.ui.model.parts import show_findings, show_parts
 from mlops_project.ui.model.quality import (
     compute_calibration,
     compute_class_curves,
     compute_importances,
-    count_confusion,
     predict_reference,
 )
 from mlops_project.ui.model.rivals import show_comparison
 from mlops_project.ui.registry import Registered, find_mlflow, link_run, link_version, read_registry
 from mlops_project.ui.view import View, open_view, require_bundle
+from mlops_project.uncertainty import Uncertainty
 
 CARD_FILE, REPORT_FILE = "README.md", "report.html"
 SHARES = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc")
@@ -45,11 +49,15 @@ def show() -> None:
     _show_links(view, bundle)
     sections: dict[str, Callable[[View, Bundle], None]] = {
         "quality": _show_quality,
+        "decisions": lambda view, _: show_decisions(view),
+        "parts": show_parts,
         "features": _show_features,
         "data": _show_data,
         "card": _show_card,
         "versions": _show_versions,
     }
+    if metadata.contract.task != "binary":
+        del sections["decisions"]
     chosen = st.segmented_control(
         t("section"),
         list(sections),
@@ -93,6 +101,12 @@ def _show_quality(view: View, bundle: Bundle) -> None:
             names = [name_metric(t, name) for name in shares]
             values = [metadata.metrics[name] for name in shares]
             st.altair_chart(charts.draw_intervals(names, values, bounds, t), width="stretch")
+    if metadata.uncertainty is not None:
+        _show_coverage(metadata.uncertainty, metadata.contract, t)
+    if metadata.findings:
+        with st.expander(t("findings", count=len(metadata.findings)), icon=":material/fact_check:"):
+            st.caption(t("findings.lead"))
+            show_findings(list(metadata.findings))
     if metadata.baselines:
         st.header(t("baselines"), anchor=False)
         st.caption(t("baselines.lead"))
@@ -103,6 +117,21 @@ def _show_quality(view: View, bundle: Bundle) -> None:
         return
     st.caption(t("plots.lead", rows=len(found[1])))
     (_show_classification if metadata.contract.is_classification else _show_regression)(view)
+
+
+def _show_coverage(known: Uncertainty, contract: Contract, t: Translate) -> None:
+    """Say what sets or intervals promise, and how it works out on the held-out rows."""
+    checked = known.checked
+    words = {
+        "coverage": t.percent(known.coverage, 0),
+        "found": t.percent(checked.coverage),
+        "low": t.percent(checked.low),
+        "high": t.percent(checked.high),
+        "size": t.number(checked.size, 3),
+        "abstained": t.percent(checked.abstained),
+    }
+    st.header(t("sure"), anchor=False)
+    st.markdown(t("coverage.sets" if contract.is_classification else "coverage.intervals", **words))
 
 
 def _list_metrics(bundle: Bundle, t: Translate) -> pd.DataFrame:
@@ -146,16 +175,17 @@ def _show_classification(view: View) -> None:
     if found is None:
         return
     t, (predictions, truth), names = view.t, found, view.model.contract.class_names
-    counts = count_confusion(predictions, truth, len(names))
     roc, pr = compute_class_curves(predictions, truth, names)
     series = list(dict.fromkeys(roc["series"]))
-    top, bottom = st.columns(2, gap="large"), st.columns(2, gap="large")
+    top, opened, bottom = st.columns(2, gap="large"), st.container(), st.columns(2, gap="large")
     with top[0]:
         st.subheader(t("confusion"), anchor=False)
-        st.altair_chart(charts.draw_matrix(names, counts, t), width="stretch")
+        cell = show_matrix(view, predictions, truth, "quality")
     with top[1]:
         st.subheader(t("calibration"), anchor=False)
         st.altair_chart(charts.draw_calibration(compute_calibration(predictions, truth), t), width="stretch")
+    with opened:
+        show_rows(view, predictions, truth, cell, "quality")
     with bottom[0]:
         st.subheader(t("roc"), anchor=False)
         st.altair_chart(charts.draw_lines(roc, (t("roc.x"), t("roc.y"), t("roc")), series, t, t("guessing")), width="stretch")

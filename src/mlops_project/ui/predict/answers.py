@@ -22,6 +22,7 @@ from mlops_project.ui.language import Translate, format_value
 from mlops_project.ui.reference import Row
 from mlops_project.wire.sureness import measure
 
+ANSWER = "answer"  # in the session: what was asked last
 CACHED = 200  # explanations and curves
 
 

@@ -10,7 +10,7 @@ from mlops_project.ui import charts
 from mlops_project.ui.address import CASE, MAX_LINK, read_case, write_link
 from mlops_project.ui.document import announce, press_on_enter
 from mlops_project.ui.format import escape
-from mlops_project.ui.predict.answers import Answer, Asked, Sure, ask
+from mlops_project.ui.predict.answers import ANSWER, Answer, Asked, Sure, ask
 from mlops_project.ui.predict.change import show_change
 from mlops_project.ui.predict.copying import write_curl, write_python, write_request
 from mlops_project.ui.predict.feedback import show_feedback
@@ -20,7 +20,7 @@ from mlops_project.ui.predict.reasons import show_what_if, show_why
 from mlops_project.ui.reference import take_row
 from mlops_project.ui.view import View, open_view
 
-ANSWER, DRAWS, OPENED = "answer", "draws", "opened link"
+DRAWS, OPENED = "draws", "opened link"
 MAX_NAMES = 10  # of inputs that a message lists
 
 
