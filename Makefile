@@ -70,7 +70,7 @@ train: $(VENV)/.run ## Train the default model, or CONFIG=model.yaml
 VERSION_FILE := build/model/version
 VERSION ?= $(shell cat $(VERSION_FILE) 2>/dev/null)
 SIGNED := $(if $(SIGNING_KEY),--set trust.signing_key=env:SIGNING_KEY)
-.PHONY: model-train model-gate model-promote model-drift
+.PHONY: model-train model-gate model-approve model-promote model-drift
 model-train: $(VENV)/.run ## Train and register CONFIG without asking the gate; the version goes to build/model
 	mkdir -p build/model
 	$(BIN)/mlops train $(CONFIG) $(SIGNED) --set gates.promote_after_training=false --json >build/model/training.json
@@ -78,6 +78,9 @@ model-train: $(VENV)/.run ## Train and register CONFIG without asking the gate; 
 
 model-gate: $(VENV)/.run ## Ask the gate about VERSION of CONFIG's model, and move nothing; exit 3: it refuses
 	@$(BIN)/mlops promote $(CONFIG) --version $(VERSION) --dry-run
+
+model-approve: $(VENV)/.run ## Approve VERSION of CONFIG's model as this environment's MLflow user; exit 2: it registered the version itself
+	@$(BIN)/mlops approve $(VERSION) $(CONFIG) $(if $(APPROVAL_KEY),--key env:APPROVAL_KEY) --reason "reviewed$(if $(GITHUB_RUN_ID), in run $(GITHUB_RUN_ID))"
 
 model-promote: $(VENV)/.run ## Ask the gate again, and make VERSION of CONFIG's model the champion; exit 3: it refuses
 	@$(BIN)/mlops promote $(CONFIG) $(SIGNED) --version $(VERSION)

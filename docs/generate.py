@@ -32,7 +32,8 @@ EXIT_CODES = {
     0: "done; `monitor --once`, `drift`: and nothing changed that matters; `train`: whether or not the gate promoted the model",
     1: "a fault: MLflow or a server does not answer, a model cannot be exported exactly, a service of the stack ended",
     2: "you can mend it: the configuration, the table, a model's folder, an argument",
-    EXIT_REFUSED: "`promote`: the gate refused; `retrain`: not promoted, or too few labels; `drift`, `monitor --once`: drift",
+    EXIT_REFUSED: "`promote`: the gate refused, or a second person has to approve; `retrain`: not promoted, or too few labels; "
+    "`drift`, `monitor --once`: drift",
     LOSS: "`monitor --once`: the model lost performance",
 }
 COMPOSED = {

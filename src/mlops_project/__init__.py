@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 # Name → module. ``__init__.pyi`` says the same to type checkers.
 _INTERFACE = {
+    "approve": "mlops_project.interface.operations",
     "compare": "mlops_project.interface.operations",
     "drift": "mlops_project.interface.operations",
     "evaluate": "mlops_project.interface.operations",

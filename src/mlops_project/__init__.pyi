@@ -3,6 +3,7 @@ from mlops_project.interface.handing import log as log
 from mlops_project.interface.making import train as train
 from mlops_project.interface.model import Model as Model
 from mlops_project.interface.model import load as load
+from mlops_project.interface.operations import approve as approve
 from mlops_project.interface.operations import compare as compare
 from mlops_project.interface.operations import drift as drift
 from mlops_project.interface.operations import evaluate as evaluate

@@ -25,6 +25,7 @@ COMMANDS = {
     "drift": ("mlops_project.drift", "command", "Compare a table with what a model was judged on, or with another table."),
     "simulate": ("mlops_project.simulate", "command", "Send traffic with faults and late labels to a model server."),
     "promote": ("mlops_project.promote", "command", "Run the gate and make a version the champion."),
+    "approve": ("mlops_project.approve", "command", "Approve a version as a second person, or refuse it."),
     "rollback": ("mlops_project.promote", "rollback_command", "Make the previous champion the champion again."),
     "sign": ("mlops_project.sign", "command", "Sign a model, or make keys."),
     "bill": ("mlops_project.bill", "command", "List what a model consists of, as CycloneDX with a model card."),

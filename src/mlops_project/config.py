@@ -41,6 +41,7 @@ from mlops_project.sections import (
     TrustConfig,
     UncertaintyConfig,
 )
+from mlops_project.signatures.approval import ApprovalPolicy, read_approval_policy
 from mlops_project.signatures.policy import TrustPolicy, read_policy
 
 ENV_PREFIX = "MLOPS_"
@@ -125,6 +126,18 @@ class Config(Section, frozen=True, dict=True):
             If a key of ``trust.keys`` cannot be read.
         """
         return read_policy(self.trust.keys, self.root, required=self.trust.require)
+
+    @property
+    def approval_policy(self) -> ApprovalPolicy:
+        """Whether versions need a second person's approval, and whose counts.
+
+        Raises
+        ------
+        ConfigError
+            If a key of ``trust.approvers`` cannot be read, or approvals would have to be signed and nobody could.
+        """
+        required = self.gates.approval == "required"
+        return read_approval_policy(self.trust.approvers, self.root, self.trust_policy, required=required)
 
     @property
     def argument(self) -> str:

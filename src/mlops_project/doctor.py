@@ -87,6 +87,8 @@ def examine(config: Config) -> Iterator[Check]:
     yield from _look_at_ports(config)
     yield _look_at_model(config)
     yield from _look_at_addresses(config)
+    if config.gates.approval == "required":
+        yield _look_at_approvals(config)
     yield _look_at_program("Docker", ["docker", "version", "--format", "{{.Server.Version}}"], "run the images and Compose")
     yield _look_at_program("kubectl", ["kubectl", "config", "current-context"], "apply the Kubernetes manifests")
 
@@ -205,6 +207,30 @@ def _look_at_addresses(config: Config) -> Iterator[Check]:
     else:
         if config.monitoring_dir.startswith("s3://") or str(config.data.source).startswith("s3://"):
             yield Check("S3", "note", "AWS's own address is not asked", "aws s3 ls shows whether your credentials open it")
+
+
+def _look_at_approvals(config: Config) -> Check:
+    """Look at whether champion and challenger are approved by a second person."""
+    from mlops_project.tracking import registry
+    from mlops_project.tracking.store import open_store
+    from mlops_project.tracking.versions import find_standing
+
+    try:
+        with open_store(config) as store:
+            found = [item for item in registry.list_versions(store, config.model.name) if item.aliases]
+            standings = [(version, find_standing(store, version)) for version in found]
+    except MLOpsError as error:
+        return Check("approvals", "problem", str(error), "see docs/approvals.md")
+    seen = "; ".join(
+        f"{', '.join(version.aliases)} version {version.number} {standing.describe() if standing else ''}"
+        for version, standing in standings
+    )
+    held = [version for version, standing in standings if standing is None or standing.state != "approved"]
+    if not held:
+        return Check("approvals", "ok", seen or "no version is registered yet")
+    barred = any(registry.CHAMPION in version.aliases for version in held)
+    cure = f"for a second person: {config.command(f'approve {held[0].number}')}"
+    return Check("approvals", "problem" if barred else "note", seen, cure)
 
 
 def _look_at_address(name: str, uri: str, variable: str, health: str) -> Check:

@@ -10,6 +10,7 @@
     │   └── SignatureError   it is not signed by whom it should be, or as what it is offered
     ├── ExportError      the model cannot be exported exactly
     ├── TrackingError    MLflow could not be reached or refused
+    ├── ApprovalError    a version may not be used, or not be approved, by the rule of two persons
     └── StackError       a process of the local stack did not start or died
 
 A message says what failed, the value seen, what was expected and what to do. ``code`` is stable: scripts may rely on it.
@@ -71,6 +72,12 @@ class TrackingError(MLOpsError):
 
     code = "tracking"
     exit_code = 1
+
+
+class ApprovalError(MLOpsError):
+    """A version lacks the approval of a second person, or whoever asks may not give it."""
+
+    code = "approval"
 
 
 class StackError(MLOpsError):

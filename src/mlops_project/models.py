@@ -35,14 +35,19 @@ def command(config: Config, name: str | None, every: bool, as_json: bool) -> Non
     """List the registered versions of CONFIG.yaml's model, without it of every model: aliases, metrics, what the gate said."""
     from mlops_project.tracking import registry
     from mlops_project.tracking.store import open_store
+    from mlops_project.tracking.versions import find_standing
 
     with open_store(config) as store:
         versions = [item for model in _find_models(store, config, name, every) for item in registry.list_versions(store, model)]
+        standings = [find_standing(store, version) for version in versions]
     if as_json:
         print_json(versions)
     elif versions:
-        columns = ("model", "version", "alias", "metrics", "created (UTC)", "gate")
-        print_table(columns, [_row(item) for item in versions], droppable=("created (UTC)", "gate"))
+        columns, rows = ["model", "version", "alias", "metrics", "created (UTC)", "gate"], [[*_row(item)] for item in versions]
+        if any(standings):
+            columns.append("approval")
+            rows = [[*row, item.describe() if item else ""] for row, item in zip(rows, standings, strict=True)]
+        print_table(columns, rows, droppable=("created (UTC)", "gate"))
     else:
         echo(_explain_none(config))
 

@@ -135,6 +135,10 @@ def find_next(result: Training, config: Config) -> Iterator[tuple[str, str]]:
     from mlops_project.promote import write_overrule
 
     decision, run = result.decision, result.run
+    if run is not None and decision is not None and decision.verdict == "unapproved":
+        yield config.command(f"approve {run.model_version}"), "for a second person: approve it"
+        yield config.command("promote", f"--version {run.model_version}"), "then make it champion"
+        return
     if run is not None and decision is not None and not decision.promote and decision.verdict != "identical":
         if decision.verdict == "not_better_than_dummy" and config.model.estimator != "auto":
             yield config.command("train", "--set model.estimator=auto"), "compare several estimators, and keep the best"

@@ -3,6 +3,7 @@
 import contextlib
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,14 +52,34 @@ def run_gate(config: Config, bundle: Bundle, version_number: int, held_out: "Hel
     with open_store(config) as store:
         challenger = registry.find_version(store, bundle.metadata.name, str(version_number))
         champion = registry.find_champion(store, challenger.name)
-        decision = _judge(store, bundle, champion, held_out, config)
-        registry.note_verdict(store, challenger, decision.verdict, decision.reason, decision.comparison, champion)
+        judged = _judge(store, bundle, champion, held_out, config)
+        registry.note_verdict(store, challenger, judged.verdict, judged.reason, judged.comparison, champion)
+        decision = hold_back(store, challenger, judged, moves=moves)
         promoted = decision.promote and moves
-        gate = GateDecision(promoted=promoted, verdict=decision.verdict, reason=decision.reason)
+        gate = GateDecision(promoted=promoted, verdict=judged.verdict, reason=judged.reason)
         sign_version(store, config, challenger, bundle, gate)
         if promoted:
             registry.move_alias(store, challenger, registry.CHAMPION, "promote", decision.reason)
     return decision
+
+
+def hold_back(store: "Store", version: "Version", decision: "Decision", *, moves: bool = True) -> "Decision":
+    """Return a decision as it is; to wait, if it is to promote a version that lacks the approval of a second person.
+
+    That it waits is recorded. Where nothing would be moved anyway, the decision stays, and its reason says what it waits for.
+    """
+    from mlops_project.tracking.approvals import note_wanted
+    from mlops_project.tracking.registry import explain_unapproved, say_how_to_approve
+
+    missing = explain_unapproved(store, version) if decision.promote else ""
+    if not missing:
+        return decision
+    if version.approval is None or version.approval.decision != "refused":
+        note_wanted(store, version, decision.reason)
+    reason = f"{decision.reason}; {missing}; {say_how_to_approve(store.config, version)}"
+    if not moves:
+        return replace(decision, reason=reason)
+    return replace(decision, promote=False, verdict="unapproved", reason=reason)
 
 
 def _judge(store: "Store", bundle: Bundle, champion: "Version | None", held_out: "HeldOut", config: Config) -> "Decision":
@@ -233,6 +254,9 @@ def promote(
         if registry.CHAMPION in version.aliases:
             return version, Decision(promote=False, verdict="identical", reason="it is the champion already")
         if force:
+            held = hold_back(store, version, Decision(promote=True, verdict="forced", reason=reason))
+            if not held.promote:
+                return version, held
             registry.note_verdict(store, version, "forced", reason)
             if config.trust.signing_key:
                 bundle = download_bundle(store, version, Path(folder), config.trust_policy)
@@ -257,6 +281,8 @@ def rollback(config: Config, *, to: int | None = None, reason: str = "", only_fr
     ------
     TrackingError
         If there is no champion, or no earlier one.
+    ApprovalError
+        If the version lacks the approval that ``gates.approval`` asks for.
     """
     from mlops_project.tracking import registry
     from mlops_project.tracking.download import check_origin
@@ -303,15 +329,21 @@ def write_overrule(config: Config, number: int) -> str:
 )
 @config_options
 @click.option("--version", "which", default="challenger", show_default=True, metavar="N", help="Version or alias.")
-@click.option("--force", is_flag=True, help="Promote without asking the gate; needs --reason.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Promote without asking the gate; needs --reason, and an approval where gates.approval asks for one.",
+)
 @click.option("--reason", default="", help="Recorded in the audit trail.")
 @click.option("--dry-run", is_flag=True, help="Ask the gate and note its verdict, and promote nothing.")
 def command(config: Config, which: str, force: bool, reason: str, dry_run: bool) -> None:
-    """Run the gate for a version of the configuration's model and make it the champion (exit 3: refused)."""
+    """Run the gate for a version of the configuration's model and make it the champion (exit 3: refused, or not approved)."""
     version, decision = promote(config, which, force=force, reason=reason, dry_run=dry_run)
     yes, no = ("would be promoted", "would not be promoted") if dry_run else ("promoted", "not promoted")
     state = yes if decision.promote else no
     echo(f"{version.name} version {version.number} {state}: {decision.reason}")
+    if decision.verdict == "unapproved":
+        raise SystemExit(EXIT_REFUSED)
     if not decision.promote and decision.verdict != "identical":
         echo(f"to overrule the gate: {write_overrule(config, version.number)}")
         raise SystemExit(EXIT_REFUSED)

@@ -333,6 +333,9 @@ class _Retraining:
         from mlops_project.promote import write_overrule
         from mlops_project.retraining.rollback import install_champion
 
+        if decision.verdict == "unapproved":
+            how = f"then promote it with: {write_overrule(self.config, number)}"
+            return _End("ready", f"version {number} passes: {decision.reason}; {how}", number)
         if not decision.promote:
             how = f"to overrule the gates: {write_overrule(self.config, number)}"
             return _End("refused", f"version {number} is not promoted: {decision.reason}; {how}", number)

@@ -12,7 +12,7 @@ import click
 from mlops_project.bundle import Bundle, load_bundle
 from mlops_project.command import WorkflowCommand, echo, print_json
 from mlops_project.config import Config
-from mlops_project.errors import ConfigError
+from mlops_project.errors import ApprovalError, ConfigError
 from mlops_project.formats import plain
 from mlops_project.signatures.policy import TrustPolicy
 from mlops_project.utils import load_config
@@ -77,12 +77,14 @@ def _find_bundle(place: str | None, config: Config, folder: Path, trust: TrustPo
         bundle = load_bundle(config.model_dir if place is None else Path(place).expanduser(), trust=trust)
         return bundle, bundle.version
     from mlops_project.tracking.download import download_bundle
-    from mlops_project.tracking.registry import find_version
+    from mlops_project.tracking.registry import CHAMPION, explain_unapproved, find_version
     from mlops_project.tracking.store import open_store
 
     name, which = _split_address(place)
     with open_store(config) as store:
         version = find_version(store, name, which)
+        if which == CHAMPION and (missing := explain_unapproved(store, version)):
+            raise ApprovalError(f"{place}: version {version.number} cannot be used as champion: {missing}")
         bundle = download_bundle(store, version, folder, trust)
     return bundle, str(version.number)
 

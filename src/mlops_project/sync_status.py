@@ -10,7 +10,7 @@ from mlops_project.storage.files import replacing
 
 STATUS_FILE = "sync.json"
 MAX_BYTES = 1 << 20
-Cause = Literal["time", "memory", "crash", "refused", "damaged", "name", "signature", "other"]
+Cause = Literal["time", "memory", "crash", "refused", "damaged", "name", "signature", "approval", "other"]
 
 
 class RefusedVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,8 +22,8 @@ class RefusedVersion(msgspec.Struct, frozen=True, kw_only=True):
         ``champion`` or ``challenger``, and where the registry has it.
     cause
         ``time``, ``memory``, ``crash``, ``refused``: how its model failed when it was tried; ``damaged``: the bundle;
-        ``name``: it is another model's; ``signature``: nobody who is
-        trusted signed it as that; ``other``: it could not be fetched or written.
+        ``name``: it is another model's; ``signature``: nobody who is trusted signed it as that; ``approval``: no second person
+        approved it; ``other``: it could not be fetched or written.
     message
         The same in words.
     """

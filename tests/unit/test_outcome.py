@@ -50,6 +50,11 @@ def test_refused_model_is_looked_at_or_trained_again_before_it_is_forced(tmp_pat
     assert list(commands) == [first, "mlops promote churn.yaml --version 3 --force --reason '…'"]
 
 
+def test_model_that_waits_for_a_second_person_is_approved_before_it_is_promoted(tmp_path):
+    commands = propose(tmp_path, Decision(promote=False, verdict="unapproved", reason=""))
+    assert list(commands) == ["mlops approve 3 churn.yaml", "mlops promote churn.yaml --version 3"]
+
+
 def test_model_that_was_not_logged_can_be_served_at_the_address_that_is_set(tmp_path):
     commands = propose(tmp_path, None, logged=False, host="0.0.0.0", port=9001)
     assert next(iter(commands)) == SERVED[0]

@@ -56,3 +56,6 @@ def test_promotion_waits_for_a_person_and_asks_the_gate_again():
     recipe = re.search(r"^model-promote:.*\n\t(.*)", MAKEFILE, re.MULTILINE)
     assert recipe is not None
     assert "--force" not in recipe[1]
+    steps = [step for step in jobs["promote"]["steps"] if "run" in step]
+    assert [step["run"] for step in steps] == ["make model-approve", "make model-promote"]
+    assert steps[0]["if"] == "vars.APPROVAL == 'required'"

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from mlops_project.approve import approve as run_approval
 from mlops_project.bundle import METADATA_FILE, Bundle
 from mlops_project.compare import compare_models
 from mlops_project.drift import compare as compare_file
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mlops_project.modeling.gate import Decision
     from mlops_project.monitoring.results import Drift
     from mlops_project.scoring.batch import Finished
+    from mlops_project.signatures.approval import Approval
     from mlops_project.tracking.events import Event
     from mlops_project.tracking.registry import Move
 
@@ -200,6 +202,32 @@ def promote(
         If there is no reason, no such version, or no row to judge it on.
     """
     return run_promotion(open_config(config, settings), str(version), force=force, reason=reason)[1]
+
+
+def approve(
+    version: int | str,
+    config: Source = None,
+    *,
+    reason: str = "",
+    refuse: bool = False,
+    key: str | None = None,
+    **settings: Any,
+) -> "Approval":
+    """Approve a registered version as somebody other than who registered it, or refuse it, as ``mlops approve`` does.
+
+    Parameters
+    ----------
+    version
+        Number or alias.
+    key
+        Private key that signs: a file, or ``env:NAME``.
+
+    Raises
+    ------
+    ConfigError, TrackingError, ApprovalError
+        If there is no such version, a reason is missing, or the approval would not count.
+    """
+    return run_approval(open_config(config, settings), str(version), reason=reason, refuse=refuse, key=key)[1]
 
 
 def rollback(config: Source = None, *, to: int | None = None, reason: str = "", **settings: Any) -> "Move":

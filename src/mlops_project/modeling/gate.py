@@ -43,6 +43,7 @@ Verdict = Literal[
     "barred",
     "incomparable",
     "forced",
+    "unapproved",
 ]
 UNBOUNDED = ("expected_cost", "log_loss", "mae", "rmse")  # their tolerance is a share of the champion's value
 
@@ -56,7 +57,7 @@ class Decision:
     promote
         The answer.
     verdict
-        The finding behind it.
+        The finding behind it; ``unapproved``: it passed, and waits for a second person's approval.
     reason
         The same in words, with the figures.
     comparison

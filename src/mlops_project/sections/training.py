@@ -289,6 +289,13 @@ class GatesConfig(Section, frozen=True, dict=True):
         Meta(description="Codes of findings with which no model is promoted, unless they are accepted (`checks.accept`)."),
     ] = ()
     promote_after_training: Annotated[bool, Meta(description="Run the gate, and promote, at the end of `mlops train`.")] = True
+    approval: Annotated[
+        Literal["none", "required"],
+        Meta(
+            description="`required`: a version becomes champion, and is published by `mlops sync`, only once somebody other "
+            "than who registered it has approved it (`mlops approve`)."
+        ),
+    ] = "none"
 
 
 class TrackingConfig(Section, frozen=True, dict=True):

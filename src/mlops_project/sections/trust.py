@@ -20,6 +20,13 @@ class TrustConfig(Section, frozen=True, dict=True):
             "several, or `env:NAME` for a variable that holds them. Without one, no signature is looked at."
         ),
     ] = ()
+    approvers: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Public keys, as for `keys`, of the people whose approvals count (`gates.approval`); none of them may "
+            "be in `keys`. With them an approval has to be signed (`mlops approve --key`)."
+        ),
+    ] = ()
     require: Annotated[bool, Meta(description="Refuse a model that is not signed by one of `trust.keys`.")] = False
     signing_key: Annotated[
         str | None,

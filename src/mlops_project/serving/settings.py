@@ -32,7 +32,8 @@ class Settings:
     Attributes
     ----------
     model_dir
-        A single bundle; with ``models_dir``, it is served only while that holds no model.
+        A single bundle; with ``models_dir``, it is served only while that holds no model, and not where versions need an
+        approval.
     models_dir
         A folder of models, each with ``champion`` and ``challenger`` pointers, or a bundle itself.
     default_model
@@ -112,6 +113,8 @@ def build_settings(
         _check_network(text)
     if model_dir is None and models_dir is None:
         model_dir = config.model_dir
+    if models_dir is not None and config.gates.approval == "required":
+        model_dir = None  # what training exported was approved by nobody: it does not stand in for a champion
     settings = Settings(
         model_dir=model_dir,
         models_dir=models_dir,

@@ -42,8 +42,13 @@ def sign_payload(payload: bytes, key: PrivateKey) -> bytes:
     return msgspec.json.encode(envelope)
 
 
-def open_envelope(raw: bytes, keys: Sequence[PublicKey]) -> tuple[bytes, PublicKey]:
+def open_envelope(raw: bytes, keys: Sequence[PublicKey], *, setting: str = "trust.keys") -> tuple[bytes, PublicKey]:
     """Return what one of the keys signed, and which one.
+
+    Parameters
+    ----------
+    setting
+        Where the keys are from, for messages.
 
     Raises
     ------
@@ -69,4 +74,4 @@ def open_envelope(raw: bytes, keys: Sequence[PublicKey]) -> tuple[bytes, PublicK
         )
     signers = ", ".join(show(name, 12) or "a key without a name" for _, name in signatures[:MAX_SIGNATURES]) or "nobody"
     trusted = ", ".join(name[:12] for name in sorted(known))
-    raise SignatureError(f"it is signed by {signers}, which is none of trust.keys ({trusted}); do not use it")
+    raise SignatureError(f"it is signed by {signers}, which is none of {setting} ({trusted}); do not use it")

@@ -104,8 +104,13 @@ def read_key_text(place: str, root: Path) -> str:
         raise ConfigError(f"{file}: is not a key in PEM; make a pair with `mlops sign --new-key signing.pem`") from error
 
 
-def find_public_keys(text: str, place: str) -> tuple[str, ...]:
+def find_public_keys(text: str, place: str, *, setting: str = "trust.keys") -> tuple[str, ...]:
     """Return the public keys in a text, each in PEM.
+
+    Parameters
+    ----------
+    setting
+        That names the place, for messages.
 
     Raises
     ------
@@ -113,10 +118,10 @@ def find_public_keys(text: str, place: str) -> tuple[str, ...]:
         If there is none, or a private key among them.
     """
     if "PRIVATE KEY" in text:
-        raise ConfigError(f"trust.keys: {show(place)} holds a private key; name the file with the public one (.pub)")
+        raise ConfigError(f"{setting}: {show(place)} holds a private key; name the file with the public one (.pub)")
     found = tuple(PUBLIC.findall(text))
     if not found:
-        raise ConfigError(f"trust.keys: {show(place)} holds no public key in PEM (-----BEGIN PUBLIC KEY-----)")
+        raise ConfigError(f"{setting}: {show(place)} holds no public key in PEM (-----BEGIN PUBLIC KEY-----)")
     return found
 
 

@@ -17,7 +17,21 @@ from mlops_project.tracking.registry import CHAMPION, MOVE_TAG, Move, Number, Ve
 from mlops_project.tracking.store import Store
 
 EVENT_TAG = "mlops.event."
-EventKind = Literal["alert", "recovered", "retraining-started", "retraining-ended", "overruled", "rollback-check", "refused"]
+REVIEW_TAG = "mlops.review."  # of approvals: never deleted, unlike other events
+EventKind = Literal[
+    "alert",
+    "recovered",
+    "retraining-started",
+    "retraining-ended",
+    "overruled",
+    "rollback-check",
+    "refused",
+    "approval-wanted",
+    "approved",
+    "approval-refused",
+]
+REVIEWS: tuple[EventKind, ...] = ("approval-wanted", "approved", "approval-refused")
+PASSED = ("first", "better", "not_worse", "forced")  # verdicts of a version that waits for nothing but an approval
 MAX_TEXT = 1000  # characters, of the 5,000 that a tag takes
 KEPT_EVENTS, SPARE_EVENTS = 500, 50  # beyond both together the oldest are deleted
 
@@ -31,7 +45,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         ISO 8601, UTC.
     kind
         ``alert``, ``recovered``, ``retraining-started``, ``retraining-ended``, ``rollback-check``, ``overruled`` (a veto,
-        by ``user``); or ``refused``, which is not recorded but found by ``find_refusals``.
+        by ``user``), ``approval-wanted`` (a version that passed the gate), ``approved``, ``approval-refused``; or ``refused``,
+        which is not recorded but found by ``find_refusals``.
     version
         The version that it is about, if any.
     user
@@ -92,7 +107,8 @@ def record_event(
         cause=cause,
         result=result,
     )
-    key = f"{EVENT_TAG}{event.at.removesuffix('+00:00')}.{secrets.token_hex(2)}"
+    prefix = REVIEW_TAG if kind in REVIEWS else EVENT_TAG
+    key = f"{prefix}{event.at.removesuffix('+00:00')}.{secrets.token_hex(2)}"
     store.client.set_registered_model_tag(model, key, msgspec.json.encode(event).decode())
     _prune(store, model)
     return event
@@ -114,14 +130,15 @@ def read_history(store: Store, model: str) -> list[Move | Event]:
     """Return a model's alias moves and events in the order of time, in one request; what cannot be read is left out."""
     tags = store.client.get_registered_model(model).tags
     found: list[Move | Event] = [*decode_records(model, tags, MOVE_TAG, Move)]
-    found += decode_records(model, tags, EVENT_TAG, Event)
+    for prefix in (EVENT_TAG, REVIEW_TAG):
+        found += decode_records(model, tags, prefix, Event)
     return sorted(found, key=lambda item: item.at)
 
 
 def find_refusals(history: Sequence[Move | Event], versions: Sequence[Version]) -> list[Event]:
     """Return what the gate refused, oldest first; that it refused a retraining is told by the retraining's own events.
 
-    The gate notes no time: it judges a version when it is registered.
+    The gate notes no time: it judges a version when it is registered. One that passed and waits for approval is not refused.
 
     Parameters
     ----------
@@ -133,6 +150,8 @@ def find_refusals(history: Sequence[Move | Event], versions: Sequence[Version]) 
     moves = [item for item in history if isinstance(item, Move)]
     told = {item.version for item in history if isinstance(item, Event) and item.kind.startswith("retraining-")}
     told |= {move.target for move in moves if move.alias == CHAMPION}
+    reviewed = {item.version for item in history if isinstance(item, Event) and item.kind in REVIEWS}
+    told |= {version.number for version in versions if version.number in reviewed and version.verdict in PASSED}
     registered = {move.target: move.at for move in moves if move.action == "register"}
     found = [
         Event(at=at, model=version.name, kind="refused", user="", text=version.reason, version=version.number)

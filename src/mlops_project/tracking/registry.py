@@ -6,7 +6,6 @@ A move is recorded as a tag of the registered model *before* the alias moves: a 
 
 import secrets
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -14,64 +13,64 @@ import msgspec
 
 from mlops_project.bundle import Bundle, Metadata
 from mlops_project.comparison import Comparison
-from mlops_project.errors import TrackingError
+from mlops_project.errors import ApprovalError, TrackingError
 from mlops_project.process import find_user
-from mlops_project.signatures.policy import Offer
 from mlops_project.tracking.card import MAX_DESCRIPTION, list_findings, read_card
-from mlops_project.tracking.records import UNREADABLE, decode_records
+from mlops_project.tracking.records import decode_records
 from mlops_project.tracking.store import Store
+from mlops_project.tracking.versions import (
+    CHALLENGER,
+    CHAMPION,
+    COMPARISON_TAG,
+    DIGEST_TAG,
+    METRICS_TAG,
+    REASON_TAG,
+    SIGNATURE_TAG,
+    VERDICT_TAG,
+    Version,
+    build_version,
+    explain_unapproved,
+    say_how_to_approve,
+)
 
-CHAMPION, CHALLENGER = "champion", "challenger"
+__all__ = [  # what a version is stands in `versions.py`; modules that use the registry import all of it from here
+    "CHALLENGER",
+    "CHAMPION",
+    "DIGEST_TAG",
+    "FINDINGS_TAG",
+    "METRICS_TAG",
+    "MOVE_TAG",
+    "REASON_TAG",
+    "RETRAINING_TAG",
+    "SIGNATURE_TAG",
+    "Action",
+    "Move",
+    "Number",
+    "Version",
+    "explain_unapproved",
+    "find_champion",
+    "find_previous_champion",
+    "find_strays",
+    "find_version",
+    "finish_move",
+    "list_models",
+    "list_versions",
+    "move_alias",
+    "note_retraining",
+    "note_verdict",
+    "read_moves",
+    "register",
+    "say_how_to_approve",
+    "tag_decision",
+]
+
 MOVE_TAG = "mlops.move."
-DIGEST_TAG, METRICS_TAG, VERDICT_TAG, REASON_TAG = "mlops.digest", "mlops.metrics", "mlops.verdict", "mlops.reason"
-COMPARISON_TAG = "mlops.comparison"
 RETRAINING_TAG = "mlops.retraining"
-SIGNATURE_TAG = "mlops.signature"  # the signed envelope, see ``signatures``
 MAX_REASON = 3000  # characters, of the 5,000 that a tag of a model takes
 DECISION_TAG = "mlops.decision"  # from which probability on a version says yes, and what for; not there for its own rule
 FINDINGS_TAG = "mlops.findings"  # codes; the findings themselves are in the artifacts metadata.json and report.html
 Action = Literal["register", "promote", "force", "rollback"]
 Number = Annotated[int, msgspec.Meta(ge=1)]  # of a version
-
-
-@dataclass(frozen=True)
-class Version:
-    """One registered version.
-
-    Attributes
-    ----------
-    name, number, aliases
-        Registered model and version, and the names that point to it.
-    run_id, created_at
-        The run that made it, and when it was registered; ISO 8601, UTC.
-    digest, metrics
-        Of its bundle (see ``Bundle.digest``), and on its held-out rows.
-    verdict, reason
-        What the gate said last; empty if it was never asked.
-    comparison
-        The figures of the last comparison with a champion; None if there was none.
-    source
-        Where its files are, for MLflow.
-    signature
-        The signed envelope; empty if nobody signed it.
-    """
-
-    name: str
-    number: int
-    aliases: tuple[str, ...]
-    run_id: str
-    created_at: str
-    digest: str
-    metrics: dict[str, float]
-    verdict: str
-    reason: str
-    comparison: Comparison | None
-    source: str
-    signature: str = ""
-
-    def as_offered(self) -> Offer:
-        """Return as what the registry offers it."""
-        return Offer(self.name, str(self.number), CHAMPION in self.aliases)
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,7 +167,7 @@ def list_versions(store: Store, name: str) -> list[Version]:
     quoted = name.replace("'", "''")
     found = _pages(store.client.search_model_versions, filter_string=f"name = '{quoted}'")
     aliases = _aliases(store, name) if found else {}
-    return sorted((_version(item, aliases) for item in found), key=lambda version: -version.number)
+    return sorted((build_version(item, aliases) for item in found), key=lambda version: -version.number)
 
 
 def find_version(store: Store, name: str, which: str) -> Version:
@@ -214,40 +213,6 @@ def _aliases(store: Store, name: str) -> dict[str, int]:
     return {alias: int(number) for alias, number in store.client.get_registered_model(name).aliases.items()}
 
 
-def _version(item: Any, aliases: dict[str, int]) -> Version:
-    number, tags = int(item.version), item.tags
-    return Version(
-        name=item.name,
-        number=number,
-        aliases=tuple(sorted(alias for alias, target in aliases.items() if target == number)),
-        run_id=item.run_id or "",
-        created_at=_format_instant(item.creation_timestamp),
-        digest=tags.get(DIGEST_TAG, ""),
-        metrics=_decode(tags.get(METRICS_TAG, ""), dict[str, float], {}),
-        verdict=tags.get(VERDICT_TAG, ""),
-        reason=tags.get(REASON_TAG, ""),
-        comparison=_decode(tags.get(COMPARISON_TAG, "null"), Comparison | None, None),
-        source=item.source,
-        signature=tags.get(SIGNATURE_TAG, ""),
-    )
-
-
-def _format_instant(milliseconds: float | None) -> str:
-    """Return an instant as ISO 8601, UTC; empty if it is none."""
-    try:
-        return datetime.fromtimestamp((milliseconds or 0) / 1000, UTC).isoformat(timespec="seconds")
-    except (OverflowError, ValueError, OSError):
-        return ""
-
-
-def _decode(text: str, kind: Any, otherwise: Any) -> Any:
-    """Return what a tag holds; a version that was registered by other means has no such tag, or another text in it."""
-    try:
-        return msgspec.json.decode(text, type=kind)
-    except UNREADABLE:
-        return otherwise
-
-
 def note_verdict(
     store: Store,
     version: Version,
@@ -285,7 +250,14 @@ def move_alias(store: Store, version: Version, alias: str, action: Action, reaso
     ----------
     reason, cause
         In words; of a promotion by a retraining, the key of what asked for it, else empty.
+
+    Raises
+    ------
+    ApprovalError
+        If the version is to become champion, and lacks an approval.
     """
+    if alias == CHAMPION and (missing := explain_unapproved(store, version)):
+        raise ApprovalError(f"{version.name} version {version.number}: {missing}; {say_how_to_approve(store.config, version)}")
     move = Move(
         at=datetime.now(UTC).isoformat(timespec="microseconds"),
         model=version.name,

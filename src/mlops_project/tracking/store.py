@@ -43,6 +43,8 @@ class Store:
         Where a new experiment's files go; None leaves it to the server.
     train
         The command that trains this configuration's model, for people.
+    config
+        The configuration that it was opened with: which versions need an approval.
     """
 
     client: "MlflowClient"
@@ -50,6 +52,7 @@ class Store:
     experiment: str
     artifact_root: str | None
     train: str
+    config: Config
 
 
 def database_uri(config: Config) -> str:
@@ -86,7 +89,7 @@ def open_store(config: Config) -> Iterator[Store]:
         client = cast("MlflowClient", _RepeatingClient(MlflowClient(tracking_uri=address, registry_uri=address)))
         experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or config.tracking.experiment
         root = artifact_root(config) if address == database_uri(config) else None
-        yield Store(client, shown, experiment, root, config.command("train"))
+        yield Store(client, shown, experiment, root, config.command("train"), config)
 
 
 class _RepeatingClient:

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from mlops_project.bundle import METADATA_FILE, load_bundle
 from mlops_project.config import Config
-from mlops_project.errors import BundleError, MLOpsError, SignatureError, TrackingError
+from mlops_project.errors import ApprovalError, BundleError, MLOpsError, SignatureError, TrackingError
 from mlops_project.names import show
 from mlops_project.proof import prove
 from mlops_project.sandbox import ProofError
+from mlops_project.signatures.approval import Approval, explain_missing
 from mlops_project.signatures.policy import Offer, check_signature
 from mlops_project.sync_status import Cause, RefusedVersion
 from mlops_project.tracking import registry
@@ -26,6 +27,7 @@ from mlops_project.tracking.download import OtherNameError, download_bundle
 from mlops_project.tracking.registry import CHALLENGER, CHAMPION
 from mlops_project.tracking.served import TEMPORARY, ServedFolder, build_folder_name, parse_number
 from mlops_project.tracking.store import DATABASE_FILE, Store, open_store
+from mlops_project.tracking.versions import APPROVAL_SIGNATURE_TAG, read_approval
 
 MAX_BACKOFF_SECONDS = 60.0
 MAX_MESSAGE = 1000
@@ -62,12 +64,16 @@ class Target:
         Where its files are, for MLflow.
     signature
         Its signed envelope; empty if nobody signed it.
+    approval, approval_signature
+        What a second person said of it, and the signed envelope of that; None and empty if nobody did.
     """
 
     number: int
     digest: str
     source: str
     signature: str = ""
+    approval: Approval | None = None
+    approval_signature: str = ""
 
 
 @dataclass(frozen=True)
@@ -186,9 +192,20 @@ class Follower:
         with _few_retries(self._config), open_store(self._config) as store:
             aliases = _find_aliases(store, self.name)
             targets = {alias: _find_target(store, self.name, aliases.get(alias)) for alias in (CHAMPION, CHALLENGER)}
-        if targets[CHALLENGER] == targets[CHAMPION]:
-            targets[CHALLENGER] = None
+        challenger = targets[CHALLENGER]
+        if challenger == targets[CHAMPION] or (challenger is not None and self._explain_unapproved(challenger)):
+            targets[CHALLENGER] = None  # one that waits for its approval is no problem, and answers nobody
         return targets
+
+    def _explain_unapproved(self, target: Target) -> str:
+        return explain_missing(
+            self._config.approval_policy,
+            target.approval,
+            target.approval_signature,
+            name=self.name,
+            version=target.number,
+            digest=target.digest,
+        )
 
     def _apply(self, alias: str, target: Target | None) -> str | None:
         """Point an alias's link to its version, unless that failed a short time ago; return the version's folder name."""
@@ -225,6 +242,8 @@ class Follower:
 
     def _provide(self, target: Target, offer: Offer) -> str:
         """Return the folder name of a version's checked bundle; it is downloaded unless it is here."""
+        if missing := self._explain_unapproved(target):
+            raise ApprovalError(missing)
         digest = target.digest or self._digests.get(target)
         if not digest:
             return self._download(target, offer)
@@ -292,6 +311,8 @@ def find_cause(error: MLOpsError | OSError) -> Cause:
         return "name"
     if isinstance(error, SignatureError):
         return "signature"
+    if isinstance(error, ApprovalError):
+        return "approval"
     return "damaged" if isinstance(error, BundleError) else "other"
 
 
@@ -315,6 +336,8 @@ def _find_target(store: Store, name: str, number: str | None) -> Target | None:
         version.tags.get(registry.DIGEST_TAG, ""),
         version.source or "",
         version.tags.get(registry.SIGNATURE_TAG, ""),
+        read_approval(version.tags),
+        version.tags.get(APPROVAL_SIGNATURE_TAG, ""),
     )
 
 

@@ -1,8 +1,8 @@
 """The registry as the pages read it; asked at most every ``FRESH_SECONDS``, and only by the pages that need it."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlops_project.serving.settings import Settings
     from mlops_project.tracking.events import Event
     from mlops_project.tracking.registry import Move, Version
+    from mlops_project.tracking.versions import Standing
 
 FRESH_SECONDS = 10.0
 KEYS_VARIABLE, MLFLOW_VARIABLE = "SERVE_API_KEYS", "UI_MLFLOW_URL"
@@ -35,11 +36,14 @@ class Registered:
         Alias moves and events, newest first.
     strays
         One sentence per alias that was moved by other means.
+    standings
+        Version → how it stands with the rule of two persons; those that it does not concern are left out.
     """
 
     versions: "Sequence[Version]"
     history: "Sequence[Move | Event]"
     strays: Sequence[str]
+    standings: "Mapping[int, Standing]" = field(default_factory=dict)
 
     @property
     def moves(self) -> "Sequence[Move]":
@@ -58,6 +62,7 @@ def _read(config: Config, name: str, address: str) -> Registered | str:  # noqa:
     from mlops_project.tracking import registry
     from mlops_project.tracking.events import read_history
     from mlops_project.tracking.store import open_store
+    from mlops_project.tracking.versions import find_standing
 
     try:
         with open_store(config) as store:
@@ -65,9 +70,10 @@ def _read(config: Config, name: str, address: str) -> Registered | str:  # noqa:
             history = read_history(store, name) if versions else []
             moves = [item for item in history if isinstance(item, registry.Move)]
             strays = registry.find_strays(store, name, moves) if versions else []
+            standings = {item.number: found for item in versions if (found := find_standing(store, item))}
     except TrackingError as error:
         return str(error)  # cached as well: a server that is down costs one timeout, not one per visitor
-    return Registered(versions, history[::-1], strays)
+    return Registered(versions, history[::-1], strays, standings)
 
 
 def knows_registry(config: Config) -> bool:

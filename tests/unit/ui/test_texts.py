@@ -69,6 +69,7 @@ BUILT = {
     "compare": ("metrics", "slices", "changed", "importance", "settings"),
     "confirm": ("promote", "rollback"),
     "alert": get_args(AlertName),
+    "approval": ("waiting", "approved", "refused"),
     "step": get_args(AlertName),
     "event": tuple(LOOKS),
     "mark": ("promoted", "rolled-back"),

@@ -67,9 +67,9 @@ class BundleFinder:
 
     def find_champion(self, model: str) -> str | None:
         """Return the version that is champion: the registry's word, else that of the folders; None if nobody knows."""
-        champion = self._ask(lambda store: registry.find_champion(store, model))
+        champion = self._ask(lambda store: _find_champion(store, model))
         if champion is not None:
-            return str(champion.number)
+            return str(champion)
         link = self._served(model).find_link(registry.CHAMPION)
         if link is not None:
             return str(parse_number(link))
@@ -157,6 +157,12 @@ class BundleFinder:
             self._silent_until = time.monotonic() + RETRY_SECONDS
             logger.warning("the registry is left alone for %.0f s, the folders have the word: %s", RETRY_SECONDS, error)
             return None
+
+
+def _find_champion(store: Store, model: str) -> int | None:
+    """Return the champion's number; None if there is none, or `mlops sync` does not publish it as it lacks an approval."""
+    champion = registry.find_champion(store, model)
+    return None if champion is None or registry.explain_unapproved(store, champion) else champion.number
 
 
 def _place(folder: Path, cached: Path) -> None:

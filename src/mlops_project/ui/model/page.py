@@ -1,6 +1,7 @@
 """Model: how good it is, what it looks at, what it was made of, and its versions."""
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
@@ -27,6 +28,9 @@ from mlops_project.ui.model.rivals import show_comparison
 from mlops_project.ui.registry import Registered, find_mlflow, link_run, link_version, read_registry
 from mlops_project.ui.view import View, open_view, require_bundle
 from mlops_project.uncertainty import Uncertainty
+
+if TYPE_CHECKING:
+    from mlops_project.tracking.versions import Standing
 
 CARD_FILE, REPORT_FILE = "README.md", "report.html"
 SHARES = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc")
@@ -288,6 +292,7 @@ def _show_versions(view: View, bundle: Bundle) -> None:
             **{name_metric(t, name): version.metrics[name] for name in _order(version.metrics, watched)},
             t("gain"): _say_gain(version.comparison, t),
             t("gate"): version.reason,
+            **({t("approval"): _say_standing(registered.standings.get(version.number), t)} if registered.standings else {}),
         }
         for version in registered.versions
     ]
@@ -297,6 +302,11 @@ def _show_versions(view: View, bundle: Bundle) -> None:
 def _order(metrics: Mapping[str, float], watched: str) -> list[str]:
     """Return the metrics to show, the gate's first."""
     return sorted(metrics, key=lambda name: name != watched)[:MAX_METRICS]
+
+
+def _say_standing(standing: "Standing | None", t: Translate) -> str:
+    """Return how a version stands with the rule of two persons."""
+    return "" if standing is None else t(f"approval.{standing.state}", user=standing.user)
 
 
 def _say_gain(found: Comparison | None, t: Translate) -> str:
