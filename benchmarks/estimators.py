@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import xgboost
-from sklearn.base import is_classifier
+from sklearn.base import is_classifier, is_outlier_detector
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_classification, make_regression
 from sklearn.pipeline import make_pipeline
@@ -26,6 +26,7 @@ from sklearn.utils import all_estimators
 
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ContractError
+from mlops_project.modeling.encoders import OUTLIER_LABELS, OutlierScores
 from mlops_project.modeling.export import export_onnx, load_exported
 from mlops_project.modeling.export.registry import ESTIMATORS
 
@@ -71,9 +72,12 @@ def measure(kind: Any) -> tuple[float, float, float, float]:
     estimator = kind(verbose=0, allow_writing_files=False) if kind.__module__.startswith("catboost") else kind()
     if "n_jobs" in estimator.get_params():
         estimator.set_params(n_jobs=1)
+    if is_outlier_detector(estimator):
+        estimator = OutlierScores(estimator)
     if is_classifier(estimator):
         x, y = make_classification(ROWS, COLUMNS, random_state=0)
-        contract = _describe(x, "binary", (0, 1))
+        is_outlier = isinstance(estimator, OutlierScores)
+        contract = _describe(x, "binary", OUTLIER_LABELS if is_outlier else (0, 1))
         if not hasattr(estimator, "predict_proba"):
             estimator = CalibratedClassifierCV(estimator)
     else:

@@ -39,6 +39,7 @@ EXIT_CODES = {
 COMPOSED = {
     "sklearn.Pipeline",
     "mlops_project.OriginalLabels",
+    "mlops_project.OutlierScores",
     "mlops_project.FillText",
     "mlops_project.DatetimeParts",
     "mlops_project.CategoryTypes",
@@ -265,6 +266,10 @@ def write_estimators() -> str:
         "",
         "Boosters that were fitted on frames with columns of pandas' type `category` are exported by `mlops.export` as they",
         "are: requests bring texts or numbers, and what is no category of the type is missing, as in pandas.",
+        "",
+        "`IsolationForest` becomes a model of the classes -1 (outlier) and 1 with scikit-learn's own label; where a",
+        "probability would stand is its score of Liu, Ting and Zhou, `-score_samples`. `mlops.export` asks for such labels,",
+        "which say how good it is. `HashingVectorizer` is exact up to `n_features=2**18` (2 MB for each row on its way).",
         "",
         "CatBoost's own categories are exact for text columns whose texts the contract lists (`data.max_categories`), alone",
         "and combined; numbers as categories are refused, make them texts. `SVC(probability=True)` answers libsvm's",

@@ -9,7 +9,15 @@ from mlops_project.bundle import Bundle, stage
 from mlops_project.config import Config
 from mlops_project.errors import ExportError
 from mlops_project.handover.category_types import keep_category_types
-from mlops_project.handover.wrapping import check_fitted, find_name, find_word_columns, leave_out_samplers, wrap_any
+from mlops_project.handover.wrapping import (
+    check_fitted,
+    check_outlier_labels,
+    find_name,
+    find_word_columns,
+    leave_out_samplers,
+    take_outlier_scores,
+    wrap_any,
+)
 from mlops_project.metadata import check_contract
 from mlops_project.tables.handed_over import Side, build_handed_over
 
@@ -82,7 +90,7 @@ def take_over(pipeline: Any, train: Side, test: Side, config: Config, *, is_arra
 
     started = now()
     pipeline = _read_texts(pipeline, train) if train.is_column else pipeline
-    own = _wrap(pipeline) if config.export.engine == "onnx" else wrap_any(pipeline, train, is_array=is_array)
+    own = _wrap(pipeline, train) if config.export.engine == "onnx" else wrap_any(pipeline, train, is_array=is_array)
     table, split = _type_rows(own, train, test, config)
     contract = build_contract(table, split)
     check_contract(contract)
@@ -107,22 +115,27 @@ def _read_texts(pipeline: Any, train: Side) -> Any:
     return Pipeline([("column", OneColumn().fit(train.features.head(1))), *steps])
 
 
-def _wrap(pipeline: Any) -> Any:
+def _wrap(pipeline: Any, train: Side) -> Any:
     """Return a copy of a fitted estimator as a pipeline."""
     from sklearn.base import is_classifier, is_regressor
     from sklearn.pipeline import Pipeline
 
+    from mlops_project.modeling.export.refused import REFUSED
+
     check_fitted(pipeline)
     if not (hasattr(pipeline, "predict") and hasattr(pipeline, "get_params")):
         raise ExportError(f"expected a fitted pipeline or estimator of scikit-learn, got {type(pipeline).__name__}{IN_PYTHON}")
-    if not (is_classifier(pipeline) or is_regressor(pipeline)):
-        raise ExportError(f"{type(pipeline).__name__} predicts neither classes nor numbers{IN_PYTHON}")
-    if is_classifier(pipeline) and not hasattr(pipeline, "predict_proba"):
+    check_outlier_labels(pipeline, train.target)
+    own = take_outlier_scores(leave_out_samplers(copy.deepcopy(pipeline)))
+    if not (is_classifier(own) or is_regressor(own)):
+        name, step = find_name(pipeline), f"pipeline.{own.steps[-1][0]}" if isinstance(own, Pipeline) else "pipeline"
+        reason = REFUSED.get(f"sklearn.{name}", "it predicts neither classes nor numbers")
+        raise ExportError(f"{step}.{name}: cannot be exported exactly: {reason}{IN_PYTHON}")
+    if is_classifier(own) and not hasattr(own, "predict_proba"):
         raise ExportError(
             f"{find_name(pipeline)} has no probabilities, and a served classifier answers with some; fit it inside "
             "CalibratedClassifierCV, or use voting='soft'"
         )
-    own = leave_out_samplers(copy.deepcopy(pipeline))
     return own if isinstance(own, Pipeline) else Pipeline([("model", own)])
 
 

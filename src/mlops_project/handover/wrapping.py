@@ -34,6 +34,7 @@ def check_fitted(pipeline: Any) -> None:
 
 def find_name(pipeline: Any) -> str:
     """Return the class of the last step, also of one that stands in a search."""
+    from mlops_project.modeling.encoders import OutlierScores
     from mlops_project.python_engine.adapter import Adapter
 
     while True:
@@ -43,8 +44,48 @@ def find_name(pipeline: Any) -> str:
             pipeline = pipeline.best_estimator_
         elif isinstance(pipeline, Adapter):
             pipeline = pipeline.model
+        elif isinstance(pipeline, OutlierScores):
+            pipeline = pipeline.estimator
         else:
             return type(pipeline).__name__
+
+
+def is_outlier_detector(pipeline: Any) -> bool:
+    """Whether it answers -1 for outliers and 1 for other rows."""
+    from sklearn.base import is_outlier_detector as asks
+
+    return hasattr(pipeline, "__sklearn_tags__") and bool(asks(pipeline))
+
+
+def take_outlier_scores(pipeline: Any) -> Any:
+    """Return a pipeline whose isolation forest answers as a classifier does; others as they are."""
+    from mlops_project.modeling.encoders import OutlierScores
+
+    if hasattr(pipeline, "steps"):
+        name, last = pipeline.steps[-1]
+        pipeline.steps[-1] = (name, take_outlier_scores(last))
+        return pipeline
+    is_forest = type(pipeline).__name__ == "IsolationForest" and type(pipeline).__module__.startswith("sklearn.")
+    return OutlierScores.around(pipeline) if is_forest else pipeline
+
+
+def check_outlier_labels(pipeline: Any, target: Any) -> None:
+    """Refuse other labels than an outlier detector answers.
+
+    Raises
+    ------
+    DataError
+        If there are any.
+    """
+    if not is_outlier_detector(pipeline):
+        return
+    known = {*target.dropna().unique().tolist()}
+    if not known <= {-1, 1}:
+        shown = ", ".join(sorted(map(repr, known))[:TRIED_ROWS])
+        raise DataError(
+            f"{find_name(pipeline)} answers -1 for outliers and 1 for other rows, and the labels are {shown}; give the labels "
+            "that it answers, for example y.map({True: -1, False: 1})"
+        )
 
 
 def leave_out_samplers(pipeline: Any) -> Any:
@@ -103,7 +144,8 @@ def wrap_any(pipeline: Any, train: Side, *, is_array: bool) -> Any:
     check_fitted(pipeline)
     if not callable(getattr(pipeline, "predict", None)):
         raise ExportError(f"expected something fitted with predict(X), got {type(pipeline).__name__}")
-    own = leave_out_samplers(copy.deepcopy(pipeline))
+    check_outlier_labels(pipeline, train.target)
+    own = take_outlier_scores(leave_out_samplers(copy.deepcopy(pipeline)))
     classes = _find_classes(own, train)
     takes_array = is_array and not _takes_frames(own, train)
     is_plain = classes is None or (hasattr(own, "classes_") and hasattr(own, "predict_proba"))
@@ -117,7 +159,9 @@ def _find_classes(pipeline: Any, train: Side) -> Any:
     import numpy as np
     from sklearn.base import is_classifier, is_regressor
 
-    known = getattr(pipeline, "classes_", None)
+    from mlops_project.modeling.encoders import OUTLIER_LABELS
+
+    known = OUTLIER_LABELS if is_outlier_detector(pipeline) else getattr(pipeline, "classes_", None)
     if known is not None:
         return np.asarray(known)
     labels = train.target

@@ -17,6 +17,7 @@ from mlops_project.contract import DATETIME_PARTS
 from mlops_project.runtime import MISSING_TEXT, Floats, datetime_parts
 
 FOLDS = 5  # of cross-fitting
+OUTLIER_LABELS = (-1, 1)  # what scikit-learn's outlier detectors answer: an outlier, and none
 
 
 class DatetimeParts(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no annotations
@@ -254,6 +255,52 @@ class OriginalLabels(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         """Predict probabilities ``(n_rows, n_classes)`` in the order of ``classes_``."""
         check_is_fitted(self)
         return self.estimator_.predict_proba(X)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags = get_tags(self.estimator).input_tags
+        return tags
+
+
+class OutlierScores(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no annotations
+    """An isolation forest as a classifier of -1 (outlier) and 1: its score, from 0 to 1, stands where a probability would.
+
+    Parameters
+    ----------
+    estimator
+        ``IsolationForest``.
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        self.estimator = estimator
+
+    @classmethod
+    def around(cls, fitted: Any) -> "OutlierScores":
+        """Wrap one that is fitted."""
+        made = cls(fitted)
+        made._take(fitted)
+        return made
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "OutlierScores":
+        """Fit it; the labels are not learned from."""
+        self._take(clone(self.estimator).fit(X, sample_weight=sample_weight))
+        return self
+
+    def _take(self, fitted: Any) -> None:
+        self.estimator_, self.classes_, self.n_features_in_ = fitted, np.array(OUTLIER_LABELS), fitted.n_features_in_
+        if hasattr(fitted, "feature_names_in_"):
+            self.feature_names_in_ = fitted.feature_names_in_
+
+    def predict(self, X: Any) -> Any:
+        """Return -1 for outliers and 1 for others, ``(n_rows,)``."""
+        check_is_fitted(self)
+        return self.estimator_.predict(X)
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Return the score of Liu, Ting and Zhou (2008), ``-score_samples``, and what it lacks to 1, ``(n_rows, 2)``."""
+        check_is_fitted(self)
+        scores = -self.estimator_.score_samples(X)
+        return np.column_stack([scores, 1.0 - scores])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

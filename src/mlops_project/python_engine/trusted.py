@@ -13,6 +13,7 @@ TRUSTED_TYPES = (
     "mlops_project.modeling.encoders.FillText",
     "mlops_project.modeling.encoders.OneColumn",
     "mlops_project.modeling.encoders.OriginalLabels",
+    "mlops_project.modeling.encoders.OutlierScores",
     "mlops_project.modeling.encoders.TargetMeans",
     "mlops_project.modeling.encoders.WordWeights",
     "mlops_project.python_engine.adapter.Adapter",

@@ -101,6 +101,11 @@ def _read_column(X: Any, names: Sequence[str] | None) -> "pd.Series[Any] | None"
 
 
 def _read_labels(y: Any, which: str) -> "pd.Series[Any]":
+    if y is None:
+        raise DataError(
+            f"y_{which} is missing: a model is judged by labels; of an outlier detector -1 for rows that are known as outliers "
+            "and 1 for others, or, where nothing is known, what it says itself (y = pipeline.predict(X))"
+        )
     if isinstance(y, pd.DataFrame) and len(y.columns) == 1:
         y = y.iloc[:, 0]
     if isinstance(y, pd.Series):

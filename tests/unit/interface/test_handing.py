@@ -179,7 +179,7 @@ def test_booster_that_reads_categories_by_their_type_in_pandas_is_exported(tmp_p
     ("model", "error", "message"),
     [
         (LinearSVC(), ExportError, "LinearSVC has no probabilities, .*; fit it inside CalibratedClassifierCV"),
-        (KMeans(2, n_init=1), ExportError, "KMeans predicts neither classes nor numbers"),
+        (KMeans(2, n_init=1), ExportError, r"pipeline\.KMeans: .* predicts neither classes nor numbers"),
     ],
     ids=["decisions", "groups"],
 )

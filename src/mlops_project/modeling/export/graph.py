@@ -99,6 +99,8 @@ class Graph:
     def add(self, operator: str, *inputs: str, domain: str = "", output: str | None = None, **attributes: Any) -> str:
         """Add a node with one output and return the output's name; integer arrays may be attributes."""
         name = output or self._new_name()
+        if domain and domain not in (item.domain for item in self._model.opset_import):
+            self._model.opset_import.append(helper.make_opsetid(domain, 1))
         node = self._part.node.add(op_type=operator, input=inputs, output=[name], domain=domain)
         for key, value in sorted(attributes.items()):
             if isinstance(value, np.ndarray):  # helper.make_attribute makes a list of it, at 40 bytes a number

@@ -43,7 +43,8 @@ def read_tree(fitted: Any, value: npt.NDArray[np.float64], target: npt.NDArray[n
     )
 
 
-def _through_float32(graph: Graph, x: str) -> str:
+def through_float32(graph: Graph, x: str) -> str:
+    """Round to float32 as scikit-learn's trees do."""
     single = graph.cast(graph.cast(x, FLOAT), DOUBLE)
     if graph.place:  # scikit-learn refuses larger numbers; the pipelines built here answer as for the largest one
         graph.refuse_rows(graph.nan_where_infinite(single))
@@ -55,7 +56,7 @@ def add_forest(graph: Graph, x: str, estimator: Any) -> Scores:
     """Add a decision tree, random forest or extra trees: the mean of the trees' leaf values."""
     members = getattr(estimator, "estimators_", None) or [estimator]
     fitted = [member.tree_ for member in members]
-    x = _through_float32(graph, x)
+    x = through_float32(graph, x)
     if not hasattr(estimator, "classes_"):
         total = add_ensemble(graph, x, (read_tree(tree, tree.value[:, 0, 0], 0) for tree in fitted), 1)
         return Scores(_mean(graph, total, len(fitted)))
@@ -94,7 +95,7 @@ def add_gradient_boosting(graph: Graph, x: str, estimator: Any) -> Scores:
     trees = [constant_tree(float(value), target) for target, value in enumerate(start)]
     for stage in estimator.estimators_:
         trees += [read_tree(member.tree_, rate * member.tree_.value[:, 0, 0], target) for target, member in enumerate(stage)]
-    raw = add_ensemble(graph, _through_float32(graph, x), trees, len(start))
+    raw = add_ensemble(graph, through_float32(graph, x), trees, len(start))
     if not hasattr(estimator, "classes_"):
         return Scores(raw)
     if len(start) > 1:

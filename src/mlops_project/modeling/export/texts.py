@@ -7,7 +7,7 @@ import numpy as np
 
 from mlops_project.errors import ExportError
 from mlops_project.modeling.export.columns import Columns, join
-from mlops_project.modeling.export.graph import DOUBLE, Graph
+from mlops_project.modeling.export.graph import DOUBLE, INT64, Graph
 from mlops_project.modeling.export.imputers import text_is_missing
 from mlops_project.modeling.export.registry import LAST_DIGITS, refuse_missing, transformer
 from mlops_project.words import WordRule
@@ -22,19 +22,32 @@ PATTERNS = {
     r"(?u)\w+": 1,
     r"\w+": 1,
 }
+MOST_HASHES = 2**18  # a row of float64 takes 2 MB
+MICROSOFT = "com.microsoft"  # whose operators ONNX Runtime has beside the standard's
 NEVER = "\0"  # begins what no text is split into
 
 
 @transformer("sklearn.CountVectorizer")
 def add_counts(graph: Graph, columns: Columns, step: Any) -> Columns:
     """Count each word, or sequence of words, of the vocabulary."""
+    stop: Collection[str] = step.get_stop_words() or frozenset()
+    if step.ngram_range == (1, 1):  # a stop word that is not in the vocabulary is not counted anyway
+        stop = [word for word in stop if word in step.vocabulary_]
+    tokens = _split(graph, columns, step, stop)
+    n_terms = len(step.vocabulary_)
+    graph.needs_columns(3 * n_terms)
+    counts = graph.cast(graph.add("TfIdfVectorizer", tokens, **_pool(step)), DOUBLE)
+    if step.binary:
+        counts = graph.add("Min", counts, graph.constant(1.0))
+    return Columns.of_matrix(counts, n_terms, sparse=True)
+
+
+def _split(graph: Graph, columns: Columns, step: Any, stop: Collection[str]) -> str:
+    """Return the words of the step's column, ``(n_rows, n_words)``, filled up with empty ones."""
     if len(columns) != 1 or columns.kinds != {"text"}:
         raise ExportError("it reads one text column; name the column in ColumnTransformer, not in a list")
     if np.dtype(step.dtype) in (np.float32, np.float16):
         raise ExportError(f"dtype={np.dtype(step.dtype).name} makes later steps compute in it; leave it out")
-    stop: Collection[str] = step.get_stop_words() or frozenset()
-    if step.ngram_range == (1, 1):  # a stop word that is not in the vocabulary is not counted anyway
-        stop = [word for word in stop if word in step.vocabulary_]
     rule = WordRule(
         column=columns.items[0].place,
         lowercase=bool(step.lowercase),
@@ -45,13 +58,39 @@ def add_counts(graph: Graph, columns: Columns, step: Any) -> Columns:
     if columns.items[0].source != "texts":
         raise ExportError("a step before it changes the text; give it the column as it is in the table")
     _refuse_gaps(graph, columns)
-    tokens = graph.split_words(rule)
-    n_terms = len(step.vocabulary_)
-    graph.needs_columns(3 * n_terms)
-    counts = graph.cast(graph.add("TfIdfVectorizer", tokens, **_pool(step)), DOUBLE)
+    return graph.split_words(rule)
+
+
+@transformer("sklearn.HashingVectorizer", agreement=LAST_DIGITS)
+def add_hashes(graph: Graph, columns: Columns, step: Any) -> Columns:
+    """Count words in the columns that their MurmurHash3 names, as ``FeatureHasher`` does, and scale each row."""
+    if step.ngram_range != (1, 1):
+        raise ExportError(f"ngram_range={step.ngram_range} cannot be exported exactly; use (1, 1), or TfidfVectorizer")
+    if step.n_features > MOST_HASHES:
+        raise ExportError(
+            f"a row of {step.n_features:,} hashes takes {step.n_features / 2**17:.0f} MB; use n_features=2**18, or "
+            "TfidfVectorizer(max_features=...)"
+        )
+    tokens = _split(graph, columns, step, step.get_stop_words() or frozenset())
+    bounds = (graph.constant([number], np.int64) for number in (1, 2**31 - 1, 1))
+    tokens = graph.add("Slice", tokens, *bounds)  # without the sign that stands before the words
+    n_columns = int(step.n_features)
+    graph.needs_columns(3 * n_columns)
+    hashed = graph.cast(graph.add("MurmurHash3", tokens, domain=MICROSOFT, positive=0, seed=0), INT64)
+    place = graph.add("Mod", graph.add("Abs", hashed), graph.constant(n_columns, np.int64))
+    least = graph.add("Equal", hashed, graph.constant(-(2**31), np.int64))  # has no absolute value in 32 bits
+    place = graph.add("Where", least, graph.constant((2**31 - n_columns) % n_columns, np.int64), place)
+    one, nothing = graph.constant(1.0), graph.constant(0.0)
+    signed = graph.add("Where", graph.add("Less", hashed, graph.constant(0, np.int64)), graph.constant(-1.0), one)
+    given = graph.add("Where", graph.add("Equal", tokens, graph.text("")), nothing, signed if step.alternate_sign else one)
     if step.binary:
-        counts = graph.add("Min", counts, graph.constant(1.0))
-    return Columns.of_matrix(counts, n_terms, sparse=True)
+        given = graph.add("Abs", given)
+    shape = graph.add("Concat", graph.add("Shape", tokens, start=0, end=1), graph.constant([n_columns], np.int64), axis=0)
+    empty = graph.add("Expand", graph.constant([[0.0]]), shape)
+    value = graph.add("ScatterElements", empty, place, given, axis=1, reduction="add")
+    if step.binary:
+        value = graph.add("Min", value, one)
+    return Columns.of_matrix(_scale(graph, value, step.norm), n_columns, sparse=True)
 
 
 @transformer("sklearn.TfidfVectorizer", agreement=LAST_DIGITS)
@@ -84,12 +123,18 @@ def add_weights(graph: Graph, columns: Columns, step: Any) -> Columns:
         value = graph.add("Where", nothing, zero, graph.add("Add", logarithm, one))
     if step.use_idf:
         value = graph.add("Mul", value, graph.constant(np.asarray(step.idf_, np.float64)[None]))
-    if step.norm is not None:
-        size = graph.add("Mul", value, value) if step.norm == "l2" else graph.add("Abs", value)
-        size = graph.column_sum(size)
-        size = graph.add("Sqrt", size) if step.norm == "l2" else size
-        value = graph.add("Div", value, graph.add("Where", graph.add("Equal", size, zero), one, size))
-    return Columns.of_matrix(value, len(columns), sparse=True)
+    return Columns.of_matrix(_scale(graph, value, step.norm), len(columns), sparse=True)
+
+
+def _scale(graph: Graph, value: str, norm: str | None) -> str:
+    """Divide each row by its length; a row without words stays."""
+    if norm is None:
+        return value
+    size = graph.add("Mul", value, value) if norm == "l2" else graph.add("Abs", value)
+    size = graph.column_sum(size)
+    size = graph.add("Sqrt", size) if norm == "l2" else size
+    empty = graph.add("Equal", size, graph.constant(0.0))
+    return graph.add("Div", value, graph.add("Where", empty, graph.constant(1.0), size))
 
 
 def _refuse_gaps(graph: Graph, columns: Columns) -> None:

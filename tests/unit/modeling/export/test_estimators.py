@@ -249,6 +249,6 @@ def test_every_registered_estimator_is_tried_here():
     halving = {"HalvingGridSearchCV", "HalvingRandomSearchCV"}  # experimental; the same attribute as GridSearchCV
     inside = {"OneVsOneClassifier", "LinearSVC", "Perceptron", "RidgeClassifier", "RidgeClassifierCV", "CalibratedClassifierCV"}
     passive = {"PassiveAggressiveClassifier", "PassiveAggressiveRegressor"}  # deprecated: they warn when they are made
-    elsewhere = {"CatBoostClassifier", "CatBoostRegressor"}  # in test_catboost.py
+    elsewhere = {"CatBoostClassifier", "CatBoostRegressor", "IsolationForest", "OutlierScores"}  # in tests of their own
     tried = {name.split()[0] for name in (*CLASSIFIERS, *REGRESSORS)} | around | halving | inside | passive | elsewhere
     assert {name.split(".")[1] for name in ESTIMATORS} <= tried

@@ -6,7 +6,7 @@ import pytest
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.decomposition import NMF, PCA
-from sklearn.ensemble import IsolationForest, RandomForestRegressor, RandomTreesEmbedding, VotingClassifier
+from sklearn.ensemble import RandomForestRegressor, RandomTreesEmbedding, VotingClassifier
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401  # makes IterativeImputer known
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.impute import SimpleImputer
@@ -16,7 +16,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, SplineTransformer, StandardScaler
-from sklearn.svm import SVR, LinearSVC
+from sklearn.svm import SVR, LinearSVC, OneClassSVM
 from sklearn.tree import DecisionTreeClassifier
 
 from mlops_project.errors import ExportError
@@ -114,10 +114,10 @@ REFUSED = {
         r"KNeighborsClassifier: .*same distance .*a forest",
     ),
     "factors": (with_estimator(Ridge(), only_numbers(MinMaxScaler(), NMF(2))), "regression", r"nmf\.NMF: "),
-    "outliers": (
-        with_estimator(IsolationForest(n_estimators=3), COMPLETE),
+    "outliers by distances": (
+        with_estimator(OneClassSVM(), COMPLETE),
         "binary",
-        r"pipeline\.model\.IsolationForest: .*predicts no target of a table; use a classifier",
+        r"pipeline\.model\.OneClassSVM: .*no score between 0 and 1; use IsolationForest",
     ),
     "a Gaussian process": (
         with_estimator(GaussianProcessRegressor(), COMPLETE),

@@ -115,3 +115,14 @@ def test_rounds_after_the_best_one_of_early_stopping_are_left_out(settings):
         contract, features=tuple(map(contract.feature, NUMBERS)), classes=(0, 1), class_names=("0", "1")
     )
     check_parity(model, load_exported(export_onnx(model, own), own), numbers)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_linear_models_in_leaves_are_exact_where_columns_are_missing_too(task):
+    features, target, contract = make_table(task)
+    own = msgspec.structs.replace(contract, features=tuple(map(contract.feature, NUMBERS)))
+    kind = lightgbm.LGBMRegressor if task == "regression" else lightgbm.LGBMClassifier
+    model = kind(n_estimators=4, linear_tree=True, min_child_samples=8, n_jobs=1, verbose=-1).fit(features[NUMBERS], target)
+    assert '"leaf_features":[0' in str(model.booster_.dump_model()).replace("'", '"').replace(" ", "")
+    runtime = load_exported(export_onnx(model, own), own)
+    assert check_parity(model, runtime, features[NUMBERS]).max_difference < 1e-12

@@ -108,6 +108,9 @@ def fit_and_export(step, table, estimator, contract=CONTRACT):
         TfidfVectorizer(strip_accents="ascii", sublinear_tf=True, norm="l1"),
         TfidfVectorizer(ngram_range=(1, 2), max_features=60),
         make_pipeline(CountVectorizer(), TfidfTransformer(use_idf=False)),
+        HashingVectorizer(n_features=64, stop_words=["the"]),
+        HashingVectorizer(n_features=16, binary=True, norm="l1", alternate_sign=False),
+        make_pipeline(HashingVectorizer(n_features=32, norm=None), TfidfTransformer()),
         FeatureUnion([("one", CountVectorizer()), ("two", TfidfVectorizer(stop_words=["good"], ngram_range=(2, 2)))]),
     ],
     ids=lambda step: type(step).__name__,
@@ -169,7 +172,11 @@ def test_missing_text_has_no_answer_where_the_table_had_none_as_the_pipeline_ref
         ),
         (TfidfVectorizer(preprocessor=str.upper), "words.TfidfVectorizer: a preprocessor of your own .*; leave it out"),
         (TfidfVectorizer(dtype=np.float32), "words.TfidfVectorizer: dtype=float32 .*; leave it out"),
-        (HashingVectorizer(n_features=16), "words.HashingVectorizer: .*; use TfidfVectorizer"),
+        (HashingVectorizer(), r"words.HashingVectorizer: a row of 1,048,576 hashes takes 8 MB; use n_features=2\*\*18"),
+        (
+            HashingVectorizer(n_features=16, ngram_range=(1, 2)),
+            r"HashingVectorizer: ngram_range=\(1, 2\) .*; use \(1, 1\)",
+        ),
     ],
 )
 def test_setting_of_words_without_an_exact_export_is_refused_by_step_with_the_cure(step, words, table):
