@@ -110,11 +110,13 @@ class Encoding:
         for place, text in enumerate(self.texts):
             values = texts[:, text.column].tolist()
             known = text.codes.get
-            codes[:, place] = [known(value, -1) for value in values]
-            strange = np.flatnonzero(codes[:, place] < 0)
-            for row in strange.tolist():
-                values[row].encode()
-            codes[strange, place] = text.default
+            found = [known(value, -1) for value in values]
+            if -1 in found:
+                strange = {value for value, code in zip(values, found, strict=True) if code < 0}
+                for value in strange:
+                    value.encode()
+                found = [text.default if code < 0 else code for code in found]
+            codes[:, place] = found
         return codes
 
 

@@ -1,8 +1,8 @@
 """What a graph makes of an ensemble's sums: means and the class of the largest at once, anything else in ONNX Runtime."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,45 +34,85 @@ class Ending:
     session: Any = None
 
     def conclude(
-        self, outputs: Sequence[str], sums: Mapping[str, Array], labels: Array | None, feeds: Mapping[str, Array]
+        self, outputs: Sequence[str], sums: Mapping[str, Array], labels: Array | None, known: Mapping[str, Array]
     ) -> list[Array]:
         """Return the outputs that are asked for."""
         if self.session is not None:
-            known = {**feeds, **sums}
-            return list(self.session.run(list(outputs), {name: known[name] for name in self.inputs}))
+            values = {**known, **sums}
+            return list(self.session.run(list(outputs), {name: values[name] for name in self.inputs}))
         (answer,) = sums.values()
         return [answer.astype(np.float64, copy=False)] if labels is None else [labels, answer]
 
-    def bind(self, sums: Mapping[str, Array], row: Array, outputs: dict[str, Array]) -> Callable[[], None] | None:
+    def bind(
+        self, sums: Mapping[str, Array], known: Mapping[str, Array], outputs: dict[str, Array]
+    ) -> Callable[[], None] | None:
         """Return what makes answers of sums that are always in the same memory; None if they are the answers."""
         if self.session is not None:
-            known = {"numbers": row, **sums}
-            return BoundSession(self.session, {name: known[name] for name in self.inputs}, outputs).run
+            values = {**known, **sums}
+            return BoundSession(self.session, {name: values[name] for name in self.inputs}, outputs).run
         value, (answer,) = outputs.get("value"), sums.values()
         return None if value is None or value is answer else lambda: np.copyto(value, answer)
 
 
-def find_ending(model: Model, ensembles: Sequence[Node]) -> Ending:
-    """Return how the model's outputs come from the ensembles' sums.
+class Rest(NamedTuple):
+    """What a graph does behind its ensembles, as a part that is left to ONNX Runtime.
 
-    Raises
-    ------
-    NotCoveredError
-        If ONNX Runtime does not take the rest.
+    Attributes
+    ----------
+    model, nodes
+        The graph, and those of its nodes that belong to the part, in order.
+    wide
+        Name of each ensemble's sums → whether they are float64.
+    carried
+        Values that the beginnings have computed already.
+    """
+
+    model: Model
+    nodes: list[Node]
+    wide: dict[str, bool]
+    carried: list[str]
+
+    def open(self, carried: Mapping[str, Array]) -> Ending:
+        """Return it as a session.
+
+        Parameters
+        ----------
+        carried
+            Name → example, of the values that the beginnings hand on.
+
+        Raises
+        ------
+        NotCoveredError
+            If ONNX Runtime does not take it.
+        """
+        needed = {name for node in self.nodes for name in node.inputs}
+        inputs: dict[str, bytes | memoryview] = {name: message for name, message in self.model.inputs.items() if name in needed}
+        for name in self.carried:
+            inputs[name] = describe_matrix(name, DOUBLE if carried[name].dtype == np.float64 else FLOAT)
+        inputs |= {name: describe_matrix(name, DOUBLE if wide else FLOAT) for name, wide in self.wide.items()}
+        part = self.model.cut(self.nodes, inputs.values(), self.model.outputs.values())
+        return Ending(inputs=tuple(inputs), session=open_part(part))
+
+
+def find_ending(model: Model, ensembles: Sequence[Node], made: Set[str]) -> Ending | Rest:
+    """Return how the model's outputs come from the ensembles' sums; as a part that is to be opened if it is not short.
+
+    Parameters
+    ----------
+    made
+        Values that the beginnings compute, and that need not be computed again.
     """
     wide = {node.outputs[0]: is_wide(node) for node in ensembles}
     short = _find_short(model, ensembles[0].outputs[0], wide=is_wide(ensembles[0])) if len(ensembles) == 1 else None
     if short is not None:
         return short
     nodes, needed = [], set(model.outputs)
+    known = wide.keys() | made
     for node in reversed(model.nodes):
-        if not wide.keys() & set(node.outputs) and needed & set(node.outputs):
+        if not known & set(node.outputs) and needed & set(node.outputs):
             nodes.append(node)
             needed |= set(node.inputs)
-    inputs: dict[str, bytes | memoryview] = {name: message for name, message in model.inputs.items() if name in needed}
-    inputs |= {name: describe_matrix(name, DOUBLE if wide[name] else FLOAT) for name in wide}
-    part = model.cut(nodes[::-1], inputs.values(), model.outputs.values())
-    return Ending(inputs=tuple(inputs), session=open_part(part))
+    return Rest(model, nodes[::-1], wide, sorted(needed & made))
 
 
 def is_wide(ensemble: Node) -> bool:

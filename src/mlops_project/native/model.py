@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlops_project.native.beginning import Beginning, find_beginning
+from mlops_project.native.beginning import Beginning, Part, find_beginning
 from mlops_project.native.columns import NotCoveredError
-from mlops_project.native.ending import find_ending
+from mlops_project.native.ending import Rest, find_ending
 from mlops_project.native.ensemble import Ensemble
 from mlops_project.native.library import Library, load_library
 from mlops_project.native.onnx_file import Model, Node, read_model
@@ -56,12 +56,17 @@ class TreeModel:
             raise NotCoveredError("inputs")
         nodes = _find_ensembles(model)
         self.properties, self.inputs = model.properties, list(model.inputs)
-        beginnings: dict[str, Beginning] = {}
+        found: dict[str, Beginning | Part] = {}
         for node in nodes:
-            if node.inputs[0] not in beginnings:
-                beginnings[node.inputs[0]] = find_beginning(model, node, n_numbers)
+            if node.inputs[0] not in found:
+                found[node.inputs[0]] = find_beginning(model, node, n_numbers)
+        made = frozenset(name for item in found.values() if isinstance(item, Part) for name in item.made)
+        ending = find_ending(model, nodes, made)
+        carried = ending.carried if isinstance(ending, Rest) else []
+        beginnings = {name: item.open(n_numbers, carried) if isinstance(item, Part) else item for name, item in found.items()}
         self._beginnings = list(beginnings.values())
-        self._ending = find_ending(model, nodes)
+        examples = {name: value for item in self._beginnings for name, value in item.carried.items()}
+        self._ending = ending.open(examples) if isinstance(ending, Rest) else ending
         self._ensembles = [Ensemble(node, beginnings[node.inputs[0]], functions, self._ending.divisor) for node in nodes]
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
@@ -74,19 +79,20 @@ class TreeModel:
         MemoryError
             If the rows do not fit.
         """
-        read = {id(beginning): beginning.read(feeds) for beginning in self._beginnings}
+        known = dict(feeds)
+        read = {id(beginning): beginning.read(feeds, known) for beginning in self._beginnings}
         sums, labels = {}, None
         for ensemble in self._ensembles:
             rows, codes = read[id(ensemble.beginning)]
             sums[ensemble.name] = ensemble.new_sums(len(rows))
             labels = np.empty(len(rows), np.int64) if self._ending.labels else None
             ensemble.evaluate(rows, codes, sums[ensemble.name], labels)
-        return self._ending.conclude(outputs, sums, labels, feeds)
+        return self._ending.conclude(outputs, sums, labels, known)
 
     @property
     def can_bind(self) -> bool:
         """Whether one row can be answered in memory that is bound once."""
-        return all(beginning.program is not None for beginning in self._beginnings) and "texts" not in self._ending.inputs
+        return "texts" not in self._ending.inputs
 
     def bind(self, row: npt.NDArray[np.float64], outputs: dict[str, Array]) -> Callable[[npt.NDArray[np.object_]], None]:
         """Return what answers one row, for one thread at a time.
@@ -99,18 +105,22 @@ class TreeModel:
             Where it writes: ``label`` and ``probabilities``, or ``value``.
         """
         answer = outputs["probabilities"] if "probabilities" in outputs else outputs["value"]
-        codes = {id(beginning): beginning.new_codes() for beginning in self._beginnings}
-        encoders = [(item.encode_one, room) for item in self._beginnings if (room := codes[id(item)]) is not None]
+        known: dict[str, Array] = {"numbers": row}
+        read = {id(beginning): beginning.bind(row, known) for beginning in self._beginnings}
+        computes = [item.compute for item in read.values() if item.compute is not None]
         sums = {ensemble.name: ensemble.new_sums(1) for ensemble in self._ensembles}
         if self._ending.session is None and answer.dtype == self._ensembles[0].dtype:
             sums = {self._ensembles[0].name: answer}
         labels = outputs.get("label") if self._ending.labels else None
-        calls = [item.bind(row, codes[id(item.beginning)], sums[item.name], labels) for item in self._ensembles]
-        end = self._ending.bind(sums, row, outputs)
+        calls = []
+        for item in self._ensembles:
+            bound = read[id(item.beginning)]
+            calls.append(item.bind(bound.row, bound.codes, sums[item.name], labels))
+        end = self._ending.bind(sums, known, outputs)
 
         def compute(texts: npt.NDArray[np.object_]) -> None:
-            for encode, room in encoders:
-                encode(texts, room)
+            for begin in computes:
+                begin(texts)
             for function, arguments in calls:
                 if function(*arguments):
                     raise MemoryError

@@ -215,6 +215,11 @@ class Model:
         return self.head + write_field(7, b"".join(graph))
 
 
+def describe_untyped(name: str) -> bytes:
+    """Return a ValueInfo that leaves the type to whoever reads the model."""
+    return write_field(1, name.encode())
+
+
 def describe_matrix(name: str, kind: int) -> bytes:
     """Return a ValueInfo of a tensor of two dimensions."""
     dimension = write_field(1, b"")
