@@ -74,6 +74,9 @@ def _write_sections(section: type[Section], place: str) -> Iterator[str]:
     """Yield the tables of the sections in a section; those that are made of the same settings share one."""
     shared: dict[type[Section], list[str]] = {}
     for field in msgspec.structs.fields(section):
+        inner = _find_inner(field.type)
+        if inner is not None:
+            shared.setdefault(inner, []).append(f"`{place}{field.name}.NAME`")
         if _is_section(field.type):
             shared.setdefault(field.type, []).append(f"`{place}{field.name}`")
     for kind, names in shared.items():
@@ -81,6 +84,13 @@ def _write_sections(section: type[Section], place: str) -> Iterator[str]:
         if any(not _is_section(field.type) for field in msgspec.structs.fields(kind)):
             yield from _table(", ".join(names), doc, kind)
         yield from _write_sections(kind, f"{names[0].strip('`')}.")
+
+
+def _find_inner(kind: Any) -> type[Section] | None:
+    """Return the section that each value of a mapping is; None for other settings."""
+    mapping = kind.__origin__ if get_origin(kind) is Annotated else kind
+    inner = get_args(mapping)[-1] if get_origin(mapping) is dict else None
+    return inner if _is_section(inner) else None
 
 
 def _is_section(kind: Any) -> bool:

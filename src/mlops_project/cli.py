@@ -32,6 +32,7 @@ COMMANDS = {
     "verify": ("mlops_project.sign", "verify_command", "Check who made a model, and that nothing of it was changed."),
     "sync": ("mlops_project.sync", "command", "Publish champion and challenger for the model server."),
     "retrain": ("mlops_project.retrain", "command", "Train on labelled predictions as well, and promote if the gates agree."),
+    "notify": ("mlops_project.notify", "command", "Show what waits for receivers of notifications; try them."),
     "completion": ("mlops_project.completion", "command", "Print what completes commands in your shell."),
     "history": ("mlops_project.models", "history_command", "Tell what happened: every alias move, alert and retraining."),
 }

@@ -29,6 +29,7 @@ from mlops_project.sections import (
     GatesConfig,
     ModelConfig,
     MonitoringConfig,
+    NotificationsConfig,
     PathsConfig,
     PredictionLogConfig,
     ProofConfig,
@@ -83,6 +84,7 @@ class Config(Section, frozen=True, dict=True):
     prediction_log: PredictionLogConfig = msgspec.field(default_factory=PredictionLogConfig)
     monitoring: MonitoringConfig = msgspec.field(default_factory=MonitoringConfig)
     retraining: RetrainingConfig = msgspec.field(default_factory=RetrainingConfig)
+    notifications: NotificationsConfig = msgspec.field(default_factory=NotificationsConfig)
     stack: StackConfig = msgspec.field(default_factory=StackConfig)
 
     @property
@@ -110,6 +112,11 @@ class Config(Section, frozen=True, dict=True):
         """Absolute path or fsspec URL of what monitoring keeps."""
         place = self.paths.monitoring_dir
         return place if "://" in place else str(self.root / place)
+
+    @property
+    def notifications_dir(self) -> Path:
+        """Absolute path of the notifications that wait."""
+        return self.root / self.paths.notifications_dir
 
     @property
     def tracking_dir(self) -> Path:
@@ -201,7 +208,8 @@ def read_config(
     """
     values = _read_yaml(path)
     if path.name == CONFIG_FILE and (path.parent / METADATA_FILE).exists():
-        values.pop("trust", None)  # a bundle from elsewhere does not say whom to trust, nor what signs it
+        for section in ("trust", "notifications"):  # a bundle from elsewhere does not say whom to trust, nor whom to call
+            values.pop(section, None)
     return build_config(values, path, root=root, overrides=overrides, env=env, settings=settings)
 
 
@@ -384,4 +392,4 @@ def _choices(wanted: Any) -> tuple[Any, ...]:
     arguments = get_args(kind)
     if get_origin(kind) is Literal:
         return arguments
-    return _choices(arguments[-1]) if arguments else ()
+    return _choices(arguments[0] if arguments[-1] is ... else arguments[-1]) if arguments else ()

@@ -6,6 +6,7 @@ import platform
 import resource
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,10 @@ from mlops_project.config import Config
 from mlops_project.errors import MLOpsError
 from mlops_project.formats import without_credentials
 from mlops_project.native.library import load_library
+from mlops_project.notifications.addresses import find_endpoint
+from mlops_project.notifications.outbox import Outbox
+from mlops_project.notifications.posting import find_keys, find_url
+from mlops_project.notifications.telling import find_settings
 from mlops_project.process import is_free
 from mlops_project.sandbox import find_room
 from mlops_project.stack.services import build_services, remote_tracking
@@ -89,6 +94,7 @@ def examine(config: Config) -> Iterator[Check]:
     yield from _look_at_addresses(config)
     if config.gates.approval == "required":
         yield _look_at_approvals(config)
+    yield from _look_at_notifications(config)
     yield _look_at_program("Docker", ["docker", "version", "--format", "{{.Server.Version}}"], "run the images and Compose")
     yield _look_at_program("kubectl", ["kubectl", "config", "current-context"], "apply the Kubernetes manifests")
 
@@ -231,6 +237,32 @@ def _look_at_approvals(config: Config) -> Check:
     barred = any(registry.CHAMPION in version.aliases for version in held)
     cure = f"for a second person: {config.command(f'approve {held[0].number}')}"
     return Check("approvals", "problem" if barred else "note", seen, cure)
+
+
+def _look_at_notifications(config: Config) -> Iterator[Check]:
+    """Look at whether receivers of notifications can be called, without calling them, and at what waits for them."""
+    if not config.notifications.targets:
+        return
+    try:
+        states = {state.target: state for state in Outbox(find_settings(config).folder).read()}
+    except (sqlite3.Error, OSError) as error:
+        yield Check("notifications", "problem", str(error), f"look at {find_settings(config).folder}")
+        return
+    for name, target in config.notifications.targets.items():
+        title, cure = f"notifications to {name}", f"try it: {config.command('notify', f'--test --target {name}')}"
+        try:
+            find_keys(target, name, config.root)
+            find_endpoint(find_url(target, name, config.root), config.notifications.allow)
+        except (MLOpsError, OSError) as error:  # a name that cannot be looked up
+            yield Check(title, "problem", str(error), cure)
+            continue
+        state = states.get(name)
+        lost = state.dropped + state.given_up if state else 0
+        seen = "it can be called" if state is None else f"{state.waiting} waiting, {state.delivered} delivered, {lost} lost"
+        if state is not None and (lost or state.problem):
+            yield Check(title, "note", f"{seen}; {state.problem}" if state.problem else seen, cure)
+        else:
+            yield Check(title, "ok", seen)
 
 
 def _look_at_address(name: str, uri: str, variable: str, health: str) -> Check:

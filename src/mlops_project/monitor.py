@@ -50,10 +50,12 @@ class Monitor:
     """
 
     def __init__(self, config: Config, segments: str) -> None:
+        from mlops_project.monitoring.service.notifier import Notifier
         from mlops_project.monitoring.service.rounds import Watcher
         from mlops_project.retraining.trigger import Trigger
 
         self.config, self.watcher, self.trigger = config, Watcher(config, segments), Trigger(config)
+        self.notifier = Notifier(config, self.watcher.metrics)
         self.is_ready = False
         self._acting = threading.Lock()  # the loop and the webhook
         self._next_cleaning, self._overdue = 0.0, Overdue(OVERDUE_SECONDS)
@@ -75,6 +77,7 @@ class Monitor:
         watermark: list[datetime] = []
         if self._attempt("the log", lambda: watermark.append(watcher.read_log())):
             watcher.watch(watermark[0])
+        self._attempt("notifications", self.notifier.update)
         self._attempt("retraining", self.act)
         if watcher.bundles.has_registry:
             self._attempt("rollback", self.check_rollback)
@@ -156,6 +159,7 @@ class Monitor:
             "problems": watcher.problems.current,
             "rows": watcher.account.describe(),
             "log": watcher.read_state().describe(),
+            "notifications": [state._asdict() for state in self.notifier.read_states()],
         }
 
     def _show_retraining(self) -> None:
@@ -212,6 +216,7 @@ def serve(monitor: Monitor, host: str, port: int) -> None:
     shown = "[{}]:{}" if ":" in host else "{}:{}"
     logger.info("listening on http://%s", shown.format(*listener.getsockname()[:2]))
     worker.start()
+    monitor.notifier.start(stop)
     server.run(sockets=[listener])
     worker.join(END_SECONDS)
     if worker.is_alive():  # it is evaluating a window; the next start evaluates that window again
@@ -264,6 +269,7 @@ def evaluate_once(monitor: Monitor, since: timedelta | None, *, act: bool) -> tu
             watcher.keep(found)
             for other in watcher.evaluate_others(model, found.version, watermark):
                 watcher.keep(other)
+    monitor.notifier.update()
     if act:
         monitor.act()
         monitor.check_rollback()

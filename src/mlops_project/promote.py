@@ -4,6 +4,7 @@ import contextlib
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,8 @@ def run_gate(config: Config, bundle: Bundle, version_number: int, held_out: "Hel
         champion = registry.find_champion(store, challenger.name)
         judged = _judge(store, bundle, champion, held_out, config)
         registry.note_verdict(store, challenger, judged.verdict, judged.reason, judged.comparison, champion)
+        if moves:
+            tell_refusal(store, challenger, judged)
         decision = hold_back(store, challenger, judged, moves=moves)
         promoted = decision.promote and moves
         gate = GateDecision(promoted=promoted, verdict=judged.verdict, reason=judged.reason)
@@ -80,6 +83,26 @@ def hold_back(store: "Store", version: "Version", decision: "Decision", *, moves
     if not moves:
         return replace(decision, reason=reason)
     return replace(decision, promote=False, verdict="unapproved", reason=reason)
+
+
+def tell_refusal(store: "Store", version: "Version", decision: "Decision") -> None:
+    """Tell the receivers of notifications that the gate refused a version, if it did; the same refusal once."""
+    from mlops_project.notifications.news import News
+    from mlops_project.notifications.telling import tell
+
+    if decision.promote or decision.verdict == "identical":
+        return
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
+    news = News(
+        kind="refused",
+        model=version.name,
+        title=f"{version.name}: the gate refused version {version.number}",
+        text=decision.reason,
+        at=now,
+        key=f"{version.number}/{version.digest}/{decision.verdict}/{decision.reason}",
+        data={"version": version.number, "verdict": decision.verdict},
+    )
+    tell(store.config, news)
 
 
 def _judge(store: "Store", bundle: Bundle, champion: "Version | None", held_out: "HeldOut", config: Config) -> "Decision":

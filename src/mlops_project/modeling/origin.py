@@ -7,9 +7,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 from mlops_project.config import Config
+from mlops_project.sections import NotificationsConfig
 from mlops_project.tables.locations import hide_credentials
 
 LIBRARIES = (
@@ -23,6 +25,7 @@ def public_settings(config: Config) -> dict[str, Any]:
     settings: dict[str, Any] = config.to_dict()
     settings["data"]["source"] = hide_credentials(config.data.source)
     settings["data"]["storage_options"] = dict.fromkeys(config.data.storage_options, "***")
+    settings["notifications"] = msgspec.to_builtins(NotificationsConfig())  # addresses may be secrets
     return settings
 
 

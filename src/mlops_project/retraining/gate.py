@@ -29,7 +29,7 @@ from mlops_project.modeling.gate import (
 )
 from mlops_project.modeling.held_out import HeldOut
 from mlops_project.modeling.metrics import PRIMARY, Scored, bootstrap, compute_metric, find_metric, higher_is_better
-from mlops_project.promote import hold_back, load_champion, refuse_comparison
+from mlops_project.promote import hold_back, load_champion, refuse_comparison, tell_refusal
 from mlops_project.proof import load_runtime
 from mlops_project.retraining.attempts import Cause
 from mlops_project.retraining.gate_checks import Pair, find_forgotten_slice, find_too_good, find_trigger, find_worse_slice
@@ -89,6 +89,7 @@ def run_retraining_gate(
                 decision = _look_closer(decision, bundle, rival, (newest, recent), (fixed, held_out), learned, config)
         registry.note_verdict(store, challenger, decision.verdict, decision.reason, decision.comparison, champion)
         gate = GateDecision(verdict=decision.verdict, reason=decision.reason)
+        tell_refusal(store, challenger, decision)
         decision = hold_back(store, challenger, decision)
         promoted = decision.promote and promote
         sign_version(store, config, challenger, bundle, msgspec.structs.replace(gate, promoted=promoted))

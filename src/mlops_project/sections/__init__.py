@@ -5,6 +5,7 @@
 
 from mlops_project.sections.decision import DecisionConfig, ThresholdRule
 from mlops_project.sections.model import Estimator, ModelConfig, PreparationConfig, PreprocessingConfig
+from mlops_project.sections.notifications import NotificationsConfig
 from mlops_project.sections.running import (
     ModelLimits,
     ModelsConfig,
@@ -42,6 +43,7 @@ __all__ = [
     "ModelLimits",
     "ModelsConfig",
     "MonitoringConfig",
+    "NotificationsConfig",
     "PathsConfig",
     "PredictionLogConfig",
     "PreparationConfig",

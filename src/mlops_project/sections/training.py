@@ -339,6 +339,9 @@ class PathsConfig(Section, frozen=True, dict=True):
     tracking_dir: Annotated[str, Meta(description="Embedded MLflow: SQLite database and artifacts.")] = "mlruns"
     served_models_dir: Annotated[str, Meta(description="Where `mlops sync` puts models for the server.")] = "artifacts/served"
     prediction_log_dir: Annotated[str, Meta(description="The prediction log's segments.")] = "logs/predictions"
+    notifications_dir: Annotated[
+        str, Meta(description="Where notifications wait for their receivers: a folder on a local disk.")
+    ] = "artifacts/notifications"
     monitoring_dir: Annotated[
         str, Meta(description="What `mlops monitor` keeps (log as Parquet, evaluations, reports): directory or fsspec URL.")
     ] = "artifacts/monitoring"

@@ -11,7 +11,10 @@ from typing import Literal
 
 import msgspec
 
+from mlops_project.notifications.news import News
+from mlops_project.notifications.telling import tell
 from mlops_project.process import find_user
+from mlops_project.sections.notifications import EventName
 from mlops_project.tracking.records import decode_records
 from mlops_project.tracking.registry import CHAMPION, MOVE_TAG, Move, Number, Version
 from mlops_project.tracking.store import Store
@@ -111,7 +114,22 @@ def record_event(
     key = f"{prefix}{event.at.removesuffix('+00:00')}.{secrets.token_hex(2)}"
     store.client.set_registered_model_tag(model, key, msgspec.json.encode(event).decode())
     _prune(store, model)
+    _tell(store, event)
     return event
+
+
+def _tell(store: Store, event: Event) -> None:
+    """Tell the receivers of notifications what was said of a version; of alerts the monitor tells by itself."""
+    kinds: dict[EventKind, tuple[EventName, str]] = {
+        "approval-wanted": ("approval-wanted", "waits for the approval of a second person"),
+        "approved": ("approved", f"approved by {event.user}"),
+        "approval-refused": ("refused", f"refused by {event.user}"),
+    }
+    if event.kind not in kinds:
+        return
+    kind, words = kinds[event.kind]
+    title, data = f"{event.model}: version {event.version} {words}", {"version": event.version, "user": event.user}
+    tell(store.config, News(kind=kind, model=event.model, title=title, text=event.text, at=event.at, key=event.at, data=data))
 
 
 def _prune(store: Store, model: str) -> None:

@@ -7,14 +7,17 @@ A move is recorded as a tag of the registered model *before* the alias moves: a 
 import secrets
 from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
 from mlops_project.bundle import Bundle, Metadata
 from mlops_project.comparison import Comparison
 from mlops_project.errors import ApprovalError, TrackingError
+from mlops_project.notifications.news import News
+from mlops_project.notifications.telling import tell
 from mlops_project.process import find_user
+from mlops_project.sections.notifications import EventName
 from mlops_project.tracking.card import MAX_DESCRIPTION, list_findings, read_card
 from mlops_project.tracking.records import decode_records
 from mlops_project.tracking.store import Store
@@ -275,7 +278,28 @@ def move_alias(store: Store, version: Version, alias: str, action: Action, reaso
     store.client.set_registered_model_alias(version.name, alias, str(version.number))
     if alias == CHAMPION:
         _describe_model(store, version.name, version.number)
+    _tell(store, move)
     return move
+
+
+def _tell(store: Store, move: Move) -> None:
+    """Tell the receivers of notifications of a move that was made."""
+    model, number = move.model, move.target
+    was = "" if move.source is None else f", was version {move.source}"
+    kind, title = {
+        "register": ("registered", f"{model}: version {number} is registered"),
+        "rollback": ("rolled-back", f"{model}: back to version {number}{was}"),
+    }.get(move.action, ("promoted", f"{model}: version {number} is champion{was}"))
+    data = {
+        "version": number,
+        "previous_version": move.source,
+        "user": move.user,
+        "action": move.action,
+        "metrics": move.metrics,
+    }
+    key = f"{move.at}/{move.alias}/{number}"
+    news = News(kind=cast("EventName", kind), model=model, title=title, text=move.reason, at=move.at, key=key, data=data)
+    tell(store.config, news)
 
 
 def _describe_model(store: Store, model: str, champion: int) -> None:
@@ -296,6 +320,7 @@ def finish_move(store: Store, move: Move) -> None:
         store.client.set_registered_model_alias(move.model, move.alias, str(move.target))
     if move.alias == CHAMPION and now in (move.source, move.target):
         _describe_model(store, move.model, move.target)
+    _tell(store, move)
 
 
 def read_moves(store: Store, name: str) -> list[Move]:

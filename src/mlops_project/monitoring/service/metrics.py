@@ -157,6 +157,15 @@ ROLLBACKS = Metric(
     ("model",),
     "Retrained champions that were worse than their predecessor and rolled back.",
 )
+NOTIFICATIONS_WAITING = Metric(
+    "mlops_notifications_waiting", "gauge", ("target",), "Messages that a receiver of notifications has not taken yet."
+)
+NOTIFICATIONS = Metric(
+    "mlops_notifications_total",
+    "counter",
+    ("target", "result"),
+    "Messages that ended: delivered, dropped (too many waited), given-up (after three days, or unwanted).",
+)
 WINDOW_SECONDS = Metric("mlops_monitor_window_seconds", "gauge", (), "Setting `monitoring.every_minutes`, in seconds.")
 MIN_ROWS = Metric("mlops_monitor_min_rows", "gauge", (), "Setting `monitoring.min_rows`.")
 STALE_LABELS = Metric("mlops_monitor_stale_label_seconds", "gauge", (), "Setting `monitoring.stale_label_hours`, in seconds.")
@@ -179,6 +188,7 @@ METRICS = (
     *(LOG_LAG, UNDECODABLE, DAMAGED, DAMAGED_BYTES, UNREADABLE, VANISHED, ODD_TIMES, CLOCK),
     *(EVALUATED, WAITING, MISSING_ROWS, LOG_SIZE, LOG_MAX, LOG_DROPPED),
     *(RETRAININGS, RETRAINING, LAST_RETRAINING, ROLLBACKS),
+    *(NOTIFICATIONS_WAITING, NOTIFICATIONS),
     *(WINDOW_SECONDS, MIN_ROWS, STALE_LABELS),
 )
 RETRAINING_RESULTS = ("promoted", "ready", "refused", "failed", "skipped")
