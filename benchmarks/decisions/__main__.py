@@ -1,6 +1,6 @@
 """Decisions that people act on, measured on real tables: ``make bench-decisions``.
 
-Options: ``--stages thresholds,coverage``, ``--splits 20``, ``--only OJ,Default``, ``--json thresholds.json``.
+Options: ``--stages thresholds,coverage,explanations``, ``--splits 20``, ``--only OJ,Default``, ``--json thresholds.json``.
 """
 
 import argparse
@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.decisions.coverage import format_coverage, measure_coverage
+from benchmarks.decisions.explanations import compare_explanations
 from benchmarks.decisions.thresholds import compare_thresholds
 from benchmarks.defaults.tables import install
 
@@ -27,6 +28,9 @@ def main() -> None:
     if "coverage" in stages:
         with tempfile.TemporaryDirectory() as folder:
             print(format_coverage([*measure_coverage(Path(folder), options.splits, only)]))
+    if "explanations" in stages:
+        with tempfile.TemporaryDirectory() as folder:
+            print(compare_explanations(Path(folder), only))
 
 
 if __name__ == "__main__":

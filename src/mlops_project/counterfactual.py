@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from mlops_project.contract import DATETIME_PARTS, Contract, Feature
-from mlops_project.explanation import Inputs, find_owners, list_values
+from mlops_project.explanation import list_values
 from mlops_project.runtime import Floats, Runtime, encode
+from mlops_project.tree_reasons import Inputs, find_owners
 
 MAX_CHANGES = 4
 CHOICE_DISTANCE = 1.0  # of another category, in widths of a number's middle 90 %

@@ -88,6 +88,7 @@ class Runtime:
         If ONNX Runtime cannot load the model.
     """
 
+    _model: Path | bytes | None = None
     is_remote, processes = False, 1  # whether other processes answer, for which an event loop must not wait; how many
 
     def __init__(self, model: Path | bytes, contract: Contract, *, threads: int = 1, native: bool = True) -> None:
@@ -112,8 +113,7 @@ class Runtime:
 
     def _open_trees(self) -> TreeModel | None:
         with contextlib.suppress(OSError):
-            message = self._model.read_bytes() if isinstance(self._model, Path) else self._model
-            return open_trees(memoryview(message), len(self.contract.number_columns))
+            return open_trees(memoryview(self.read_model() or b""), len(self.contract.number_columns))
         return None
 
     def _bind_one_row(self) -> OneRow | None:
@@ -132,6 +132,10 @@ class Runtime:
     def engine(self) -> str:
         """What evaluates the model: ``trees``, the shared object of ``native``, or ``onnxruntime``."""
         return "onnxruntime" if self._trees is None else "trees"
+
+    def read_model(self) -> bytes | None:
+        """Return the ONNX model; None where another engine answers."""
+        return self._model.read_bytes() if isinstance(self._model, Path) else self._model
 
     def in_onnxruntime(self) -> "Runtime":
         """Return the same model in ONNX Runtime, to be compared with this one."""

@@ -14,7 +14,7 @@ from mlops_project.bundle import REFERENCE_FILE, Bundle
 from mlops_project.contract import Contract
 from mlops_project.counterfactual import Counterfactual, decode_row, find_counterfactual
 from mlops_project.errors import BundleError, ContractError, suggest
-from mlops_project.explanation import BUDGET_SECONDS, MAX_BACKGROUND, explain_encoded
+from mlops_project.explanation import BUDGET_SECONDS, MAX_BACKGROUND, Explainer
 from mlops_project.interface.settings import Source, open_config
 from mlops_project.proof import load_runtime
 from mlops_project.runtime import Predictions
@@ -55,6 +55,7 @@ class Model:
         self.bundle, self.version = bundle, version
         self._runtime = load_runtime(bundle, limits)
         self._reader = RowReader(bundle.contract, RULES)
+        self._explainer: Explainer | None = None
 
     @property
     def name(self) -> str:
@@ -181,14 +182,16 @@ class Model:
         return known
 
     def explain(self, frame: Any, *, class_name: str | None = None, budget_seconds: float = BUDGET_SECONDS) -> Any:
-        """Return how much each column moves each row's answer away from the mean answer: Shapley values, by sampling.
+        """Return how much each column moves each row's answer away from the mean answer: Shapley values.
+
+        They are exact where the answers are a sum of trees (forests; boosted trees for numbers), else sampled.
 
         Parameters
         ----------
         class_name
             Whose probability is explained; default the positive class of two, of several the one that is predicted.
         budget_seconds
-            For each row.
+            For each row, where they are sampled.
 
         Returns
         -------
@@ -203,7 +206,7 @@ class Model:
         BundleError
             If the bundle keeps no reference rows to compare with.
         """
-        contract, background = self.contract, self._read_background()
+        contract, explainer = self.contract, self._open_explainer()
         if class_name is not None and class_name not in contract.class_names:
             raise ContractError(f"no class is called {class_name!r}{suggest(class_name, contract.class_names)}")
         encoded = self._encode(frame)
@@ -214,7 +217,7 @@ class Model:
             own = 1 if contract.task == "binary" else 0 if answers.indices is None else int(answers.indices[row])
             inputs = encoded.numbers[row : row + 1], encoded.texts[row : row + 1]
             output = own if named is None else named
-            one = explain_encoded(self._runtime, inputs, background, output, budget_seconds)
+            one = explainer.explain(inputs, output, budget_seconds)
             found.append([*one.contributions, one.base])
         values = np.array(found)
         return build_frame({name: values[:, place] for place, name in enumerate((*contract.names, "(base)"))}, frame)
@@ -255,6 +258,11 @@ class Model:
             for place in range(len(encoded.numbers))
         )
         return [find_counterfactual(self._runtime, row, wanted, fixed) for row in rows]
+
+    def _open_explainer(self) -> Explainer:
+        if self._explainer is None:
+            self._explainer = Explainer(self._runtime, self._read_background())
+        return self._explainer
 
     def _read_background(self) -> Encoded:
         if REFERENCE_FILE not in self.bundle.metadata.files:

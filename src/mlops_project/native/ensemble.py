@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mlops_project.native.beginning import Beginning
 from mlops_project.native.columns import NotCoveredError
-from mlops_project.native.library import NO_MEMORY, OK, Library, Source
+from mlops_project.native.library import NO_MEMORY, OK, Library, Source, load_library
 from mlops_project.native.onnx_file import Node
 
 Array = npt.NDArray[Any]
@@ -127,6 +127,20 @@ def _read_ensemble(node: Node, functions: Library) -> tuple[Source, tuple[Array,
         setattr(source, name, values.ctypes.data)
     source.wide, source.strict = int(splits.dtype == np.float64), int(mode == BRANCH_LT)
     return source, (*arrays.values(), splits, weights)
+
+
+def read_integers(node: Node, name: str) -> npt.NDArray[np.int64]:
+    """Return an attribute that is a list of integers, empty if it is not there; quickly where the shared object is.
+
+    Raises
+    ------
+    ValueError
+        If it does not decode.
+    """
+    functions = load_library()
+    if functions is None:
+        return np.array(node.integers(name) if name in node.attributes else [], np.int64)
+    return _read_integers(node.attributes.get(name), functions)
 
 
 def _read_integers(attribute: memoryview | None, functions: Library) -> npt.NDArray[np.int64]:

@@ -8,12 +8,13 @@ import orjson
 from mlops_project.bundle import BACKGROUND_FILE
 from mlops_project.counterfactual import decode_row, find_counterfactual
 from mlops_project.errors import ContractError, suggest
-from mlops_project.explanation import Inputs, explain_encoded
+from mlops_project.explanation import Explainer
 from mlops_project.serving.endpoints import Call
 from mlops_project.serving.errors import RefusedError
 from mlops_project.serving.model import ServedModel
 from mlops_project.serving.openapi import MAX_EXPLAINED
 from mlops_project.serving.replies import Reply, reply_json
+from mlops_project.tree_reasons import Inputs
 from mlops_project.wire.rows import Encoded
 
 MAX_TOGETHER = 2  # requests of one worker: each row takes as long as thousands of predictions
@@ -92,14 +93,14 @@ def _check_change(said: dict[str, Any], model: ServedModel) -> tuple[bool, tuple
 
 
 def _answer(model: ServedModel, asked: Asked) -> dict[str, Any]:
-    background, contract = read_background(model), model.contract
+    explainer, contract = open_explainer(model), model.contract
     inputs = _shape(model.native.reader.read_records(asked.rows))
     answers, found = model.runtime.run(*inputs), []
     for place in range(len(asked.rows)):
         own = 1 if contract.task == "binary" else 0 if answers.indices is None else int(answers.indices[place])
         output = own if asked.class_name is None else contract.class_names.index(asked.class_name)
         row = inputs[0][place : place + 1], inputs[1][place : place + 1]
-        one = explain_encoded(model.runtime, row, background, output, BUDGET_SECONDS)
+        one = explainer.explain(row, output, BUDGET_SECONDS)
         item: dict[str, Any] = {"class": contract.class_names[output]} if contract.is_classification else {}
         item |= {
             "base": one.base,
@@ -127,8 +128,8 @@ def _find_change(model: ServedModel, asked: Asked, row: dict[str, Any]) -> dict[
     return {"class": names[found.index], "changes": found.changes, "probability": found.probability}
 
 
-def read_background(model: ServedModel) -> Inputs:
-    """Return the rows that a row is compared with; they are read once for each bundle.
+def open_explainer(model: ServedModel) -> Explainer:
+    """Return what explains a model's answers; it is made once for each bundle.
 
     Raises
     ------
@@ -138,7 +139,8 @@ def read_background(model: ServedModel) -> Inputs:
     if BACKGROUND_FILE not in model.bundle.metadata.files:
         reason = "the model keeps no rows to compare with; train it with export.reference_rows, by this version"
         raise RefusedError(501, "reasons", reason)
-    if model.background is None:
+    if model.explainer is None:
         said = orjson.loads((model.bundle.path / BACKGROUND_FILE).read_bytes())
-        model.background = _shape(model.scoring.reader.read_rows(said["columns"], said["data"]))
-    return model.background
+        rows = _shape(model.scoring.reader.read_rows(said["columns"], said["data"]))
+        model.explainer = Explainer(model.runtime, rows)
+    return model.explainer

@@ -8,7 +8,7 @@ from typing import Literal
 from mlops_project.bundle import Bundle
 from mlops_project.contract import Contract
 from mlops_project.errors import BundleError, MLOpsError
-from mlops_project.explanation import Inputs
+from mlops_project.explanation import Explainer
 from mlops_project.onnx_session import import_onnxruntime
 from mlops_project.process import return_freed_memory
 from mlops_project.proof import load_runtime, prove
@@ -51,8 +51,8 @@ class ServedModel:
         The protocols.
     metrics
         Its numbers.
-    background
-        Rows that explanations compare with, once one was asked for.
+    explainer
+        What explains its answers, once one was asked for.
     failure, tried_at
         Why it did not answer its example row when it was last tried, empty if it did; and when that was, monotonic seconds.
     memory_bytes
@@ -89,7 +89,7 @@ class ServedModel:
         label = "canary" if role == "challenger" else role
         self.metrics = ModelMetrics(metrics.counters, self.name, self.version, label, self.contract.class_names)
         self.failure, self.tried_at = "", time.monotonic()
-        self.background: Inputs | None = None
+        self.explainer: Explainer | None = None
 
     def check_example(self) -> None:
         """Score the contract's example row.

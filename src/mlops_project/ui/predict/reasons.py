@@ -52,7 +52,8 @@ def _draw_why(view: View, row: Row, found: Explanation, output: int) -> None:
     st.altair_chart(chart, width="stretch")
     largest = float(found.errors.max())
     error = f"{t.number(100 * largest, 2)}%" if is_share else t.number(largest, 2)
-    st.caption(f"{t('why.lead', rows=found.rows)} {t('why.error', walks=found.walks, error=error)}")
+    accuracy = t("why.error", walks=found.walks, error=error) if found.walks else t("why.exact")
+    st.caption(f"{t('why.lead', rows=found.rows)} {accuracy}")
 
 
 def show_what_if(view: View, asked: Asked) -> None:

@@ -1,0 +1,173 @@
+"""Shapley values: exact ones beside SHAP's `TreeExplainer`, sampled ones beside the definition. ``--stages explanations``.
+
+The default model (200 trees, breast cancer) and forests on further tables are explained by both beside the same 100 rows. Models
+whose answers are no sum of trees are sampled; on tables of few columns the definition can be computed, over all sets of columns.
+"""
+
+import itertools
+import json
+import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+import numpy.typing as npt
+from sklearn.pipeline import Pipeline
+
+from benchmarks.decisions.fitted import Fitted, fit_table
+from benchmarks.environments import install
+from mlops_project.explanation import Explainer, Explanation, take_output
+from mlops_project.runtime import Runtime, encode
+from mlops_project.tree_reasons import Inputs, find_owners
+
+PLACE = Path("build/benchmarks")
+SHAP = ("shap==0.52.0", "scikit-learn==1.9.1", "joblib")
+FOREST = {"n_estimators": 200}
+TREES = ("breast_cancer", "Default", "OJ", "Bikeshare", "apartments")
+FEW_COLUMNS = ("Default", "turnout", "titanic", "penguins", "SLID", "apartments")
+SAMPLED = {"logistic_regression": "ridge", "hist_gradient_boosting": "svr"}  # for classes, and for numbers
+BUDGET_SECONDS = 0.05  # as `POST /explain` has
+ROWS = 20
+Floats = npt.NDArray[np.float64]
+
+
+class Compared(NamedTuple):
+    """One model's explanations beside others: largest differences, and seconds of each row (the middle one)."""
+
+    table: str
+    estimator: str
+    largest: float
+    difference: float
+    additivity: float
+    prepared_ms: float
+    ms: float
+    their_ms: float
+    sampled: float
+
+
+def compare_explanations(folder: Path, only: tuple[str, ...] = ()) -> str:
+    """Explain rows of each table in both ways; return two tables in Markdown."""
+    failure = install(PLACE / "shap", SHAP)
+    if failure:
+        raise SystemExit(f"SHAP {failure}")
+    exact = [_beside_shap(fit_table(name, folder, "random_forest", FOREST), folder) for name in only or TREES]
+    sampled = [
+        _beside_definition(fit_table(name, folder, estimator), estimator)
+        for name in only or FEW_COLUMNS
+        for estimator in _choose(name)
+    ]
+    return "\n\n".join((_format(exact, "`shap.TreeExplainer`"), _format(sampled, "the definition")))
+
+
+def _choose(name: str) -> tuple[str, ...]:
+    return tuple(SAMPLED.values()) if name in ("SLID", "apartments") else tuple(SAMPLED)
+
+
+def _encode(fitted: Fitted) -> Inputs:
+    rows = fitted.held_out.head(100 + ROWS)
+    return encode({name: rows[name] for name in fitted.contract.names}, fitted.contract)
+
+
+def _pick(rows: Inputs, start: int, end: int) -> Inputs:
+    return rows[0][start:end], rows[1][start:end]
+
+
+def _explain(runtime: Runtime, rows: Inputs) -> tuple[list[Explanation], float, float]:
+    """Return explanations, seconds to prepare them and of each (the middle one)."""
+    output = 1 if runtime.contract.is_classification else 0
+    started = time.perf_counter()
+    explainer = Explainer(runtime, _pick(rows, 0, 100))
+    explainer.explain(_pick(rows, 100, 101), output, BUDGET_SECONDS)
+    prepared, found, seconds = time.perf_counter() - started, [], []
+    for place in range(100, min(100 + ROWS, len(rows[0]))):
+        started = time.perf_counter()
+        found.append(explainer.explain(_pick(rows, place, place + 1), output, BUDGET_SECONDS))
+        seconds.append(time.perf_counter() - started)
+    return found, prepared, float(np.median(seconds))
+
+
+def _compare(fitted: Fitted, estimator: str, theirs: Floats, their_seconds: float) -> Compared:
+    found, prepared, seconds = _explain(fitted.runtime, _encode(fitted))
+    ours = np.array([item.contributions for item in found])
+    added = [abs(item.base + item.contributions.sum() - item.answer) for item in found]
+    return Compared(
+        fitted.name,
+        estimator,
+        float(np.abs(theirs).max()),
+        float(np.abs(ours - theirs).max()),
+        float(max(added)),
+        1e3 * prepared,
+        1e3 * seconds,
+        1e3 * their_seconds,
+        float(np.mean([item.walks > 0 for item in found])),
+    )
+
+
+def _beside_shap(fitted: Fitted, folder: Path) -> Compared:
+    steps: Pipeline = fitted.pipeline
+    place = folder / f"{fitted.name}-shap"
+    place.mkdir()
+    read = steps[:-1].transform(fitted.held_out.head(100 + ROWS))
+    joblib.dump(steps[-1], place / "estimator.joblib")
+    np.save(place / "rows.npy", np.asarray(read, np.float64))
+    python = PLACE / "shap" / "bin" / "python"
+    subprocess.run([str(python), "benchmarks/decisions/shap_peer.py", str(place)], check=True, stdout=sys.stderr)
+    values = np.load(place / "values.npy")
+    return _compare(fitted, "forest of 200", _gather(fitted, values), json.loads((place / "seconds.json").read_text()))
+
+
+def _gather(fitted: Fitted, values: Floats) -> Floats:
+    """Add up what SHAP gives to the columns that one feature was encoded into."""
+    names = fitted.contract.names
+    columns = [str(name) for name in fitted.pipeline[:-1].get_feature_names_out()]
+    found = np.zeros((len(values), len(names)))
+    for place, column in enumerate(columns):
+        plain = column.partition("__")[2] or column
+        owners = [name for name in names if plain == name or plain.startswith(f"{name}_")]
+        found[:, names.index(max(owners, key=len))] += values[:, place]
+    return found
+
+
+def _beside_definition(fitted: Fitted, estimator: str) -> Compared:
+    rows = _encode(fitted)
+    started = time.perf_counter()
+    theirs = [
+        _enumerate(fitted.runtime, _pick(rows, place, place + 1), _pick(rows, 0, 100)) for place in range(100, 100 + ROWS)
+    ]
+    return _compare(fitted, estimator.replace("_", " "), np.array(theirs), (time.perf_counter() - started) / ROWS)
+
+
+def _enumerate(runtime: Runtime, row: Inputs, background: Inputs) -> Floats:
+    """Return Shapley values by the definition (Shapley 1953), over all sets of columns."""
+    owners, n = find_owners(runtime.contract), len(runtime.contract.names)
+    sets = [frozenset(one) for size in range(n + 1) for one in itertools.combinations(range(n), size)]
+    output = 1 if runtime.contract.is_classification else 0
+    values: dict[frozenset[int], float] = {}
+    for chosen in sets:
+        mixed: Any = [
+            np.where(np.isin(own, list(chosen)), one, rest) for own, one, rest in zip(owners, row, background, strict=True)
+        ]
+        values[chosen] = float(take_output(runtime.run(*mixed), output).mean())
+    found = np.zeros(n)
+    for chosen in sets:
+        share = math.factorial(len(chosen)) * math.factorial(max(n - len(chosen) - 1, 0)) / math.factorial(n)
+        for player in set(range(n)) - chosen:
+            found[player] += share * (values[chosen | {player}] - values[chosen])
+    return found
+
+
+def _format(compared: list[Compared], rival: str) -> str:
+    head = (
+        f"| table | model | largest contribution | largest difference to {rival} | additivity error | to prepare, ms | ms a row "
+        f"| {rival}, ms a row |\n| --- | --- |" + " ---: |" * 6
+    )
+    lines = [
+        f"| {one.table} | {one.estimator}{', sampled' if one.sampled else ''} | {one.largest:.3g} | {one.difference:.1e} "
+        f"| {one.additivity:.0e} | {one.prepared_ms:.0f} | {one.ms:.1f} | {one.their_ms:.1f} |"
+        for one in compared
+    ]
+    return "\n".join([head, *lines])
