@@ -1,7 +1,7 @@
 """Shapley values: exact ones beside SHAP's `TreeExplainer`, sampled ones beside the definition. ``--stages explanations``.
 
-The default model (200 trees, breast cancer) and forests on further tables are explained by both beside the same 100 rows. Models
-whose answers are no sum of trees are sampled; on tables of few columns the definition can be computed, over all sets of columns.
+The default model (200 trees, breast cancer) and forests on further tables are explained by both beside the same 100 rows.
+Models whose answers are no sum of trees are sampled; on tables of few columns the definition can be computed, over all sets.
 """
 
 import itertools
@@ -162,7 +162,7 @@ def _enumerate(runtime: Runtime, row: Inputs, background: Inputs) -> Floats:
 
 def _format(compared: list[Compared], rival: str) -> str:
     head = (
-        f"| table | model | largest contribution | largest difference to {rival} | additivity error | to prepare, ms | ms a row "
+        f"| table | model | largest contribution | difference to {rival} | additivity error | to prepare, ms | ms a row "
         f"| {rival}, ms a row |\n| --- | --- |" + " ---: |" * 6
     )
     lines = [

@@ -88,7 +88,7 @@ class Runtime:
         If ONNX Runtime cannot load the model.
     """
 
-    _model: Path | bytes | None = None
+    _model: Path | bytes
     is_remote, processes = False, 1  # whether other processes answer, for which an event loop must not wait; how many
 
     def __init__(self, model: Path | bytes, contract: Contract, *, threads: int = 1, native: bool = True) -> None:

@@ -136,6 +136,8 @@ def _find_places(places: tuple[str, ...], output: str | None) -> tuple[str, str,
 @click.option("--address", metavar="HOST:PORT", help="Of a Ray cluster; default RAY_ADDRESS, else one of this machine alone.")
 @click.option("--log", "logged", is_flag=True, help="Log the rows for the monitor, and write their prediction ids.")
 @click.option("--uncertainty", is_flag=True, help="Add the set or interval of each row, and whether a person should decide.")
+@click.option("--explain", is_flag=True, help="Add how much each column moved the answer of each row (Shapley values).")
+@click.option("--threshold", type=float, metavar="P", help="From which probability on the positive class of two is answered.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting. May be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def command(
@@ -151,6 +153,8 @@ def command(
     address: str | None,
     logged: bool,
     uncertainty: bool,
+    explain: bool,
+    threshold: float | None,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -177,6 +181,8 @@ def command(
             query=query,
             table=table,
             uncertainty=uncertainty,
+            explain=explain,
+            threshold=threshold,
             progress=progress,
         )
     if as_json:
@@ -200,6 +206,8 @@ def score(
     query: str | None = None,
     table: str | None = None,
     uncertainty: bool = False,
+    explain: bool = False,
+    threshold: float | None = None,
     progress: "Callable[[Progress], None]" = lambda _: None,
 ) -> "Finished":
     """Score a table and write its rows with the predictions; parameters as the command's.
@@ -228,6 +236,8 @@ def score(
             query,
             table,
             uncertainty,
+            explain,
+            threshold,
         )
         return score_table(source, output, bundle, options, progress)
 

@@ -85,6 +85,18 @@ def test_logged_rows_are_read_by_the_monitor_with_the_answers_and_ids_of_the_out
     assert not rows["mlops.recomputed"].any()
 
 
+def test_threshold_of_a_run_is_logged_with_its_rows(project, tmp_path):
+    bundle, options = load_bundle(project / "artifacts" / "model"), Options(log_folder=tmp_path / "log", threshold=0.9)
+    score_table(str(project / "rows.parquet"), str(tmp_path / "out.parquet"), bundle, options)
+    _, rows = read_log(tmp_path, bundle)
+    assert (rows["mlops.threshold"] == 0.9).all()
+    answers = dict(zip(rows["mlops.id"] + "." + rows["mlops.row"].astype(str), rows["mlops.prediction"], strict=True))
+    scored = pd.read_parquet(tmp_path / "out.parquet")
+    no, yes = bundle.contract.class_names
+    named = [bundle.contract.class_names[int(answers[key])] for key in scored["prediction id"]]
+    assert named == scored["predicted churned"].tolist() == np.where(scored[f"probability {yes}"] >= 0.9, yes, no).tolist()
+
+
 def test_rows_that_were_logged_just_now_are_evaluated_at_once(project, tmp_path):
     settings = [f"paths.prediction_log_dir={tmp_path / 'log'}", f"paths.monitoring_dir={tmp_path / 'store'}"]
     config = read_config(project / "model.yaml", root=project, overrides=settings, env={})

@@ -100,3 +100,17 @@ def test_uncertainty_of_a_model_that_does_not_say_it_is_refused(run, table):
     result = run(table, "out.csv", "--uncertainty")
     assert result.exit_code == 2
     assert "--uncertainty: tiny does not say how sure it is" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--explain",), "--explain: tiny keeps no rows to compare with"),
+        (("--threshold", "2"), "--threshold: expected a number from 0 to 1"),
+    ],
+    ids=["explain", "threshold"],
+)
+def test_what_the_model_cannot_say_is_refused(run, table, options, message):
+    result = run(table, "out.csv", *options)
+    assert result.exit_code == 2
+    assert message in result.stderr

@@ -157,6 +157,8 @@ def score(
     query: str | None = None,
     table: str | None = None,
     uncertainty: bool = False,
+    explain: bool = False,
+    threshold: float | None = None,
     config: Source = None,
     **settings: Any,
 ) -> "Finished":
@@ -183,6 +185,8 @@ def score(
         query=query,
         table=table,
         uncertainty=uncertainty,
+        explain=explain,
+        threshold=threshold,
     )
 
 

@@ -14,16 +14,18 @@ import numpy as np
 import pyarrow as pa
 
 from mlops_project.bundle import Bundle
+from mlops_project.contract import Contract
 from mlops_project.engines.local import LocalEngine
 from mlops_project.engines.pool import Engine
 from mlops_project.errors import ConfigError, DataError
 from mlops_project.prediction_log.ids import load_key
 from mlops_project.proof import find_loading
+from mlops_project.scoring.extras import find_extras
 from mlops_project.scoring.forms import read_settings
 from mlops_project.scoring.inputs import Inputs, Wanted, find_inputs
 from mlops_project.scoring.log_segments import LogSettings, holding_windows, remove_unfinished
 from mlops_project.scoring.outputs import Outcome, Output, check_output, find_output, locate, write_output
-from mlops_project.scoring.parts import ID_COLUMN, Task, list_sureness
+from mlops_project.scoring.parts import ID_COLUMN, Task
 from mlops_project.scoring.snapshot import Snapshot, ask_database, take_snapshot
 from mlops_project.scoring.stores import Note, ObjectStore
 from mlops_project.scoring.table_output import check_table
@@ -32,8 +34,8 @@ from mlops_project.scoring.whole_files import find_whole_files
 from mlops_project.scoring.work import DIGEST_LENGTH, WorkFolder, build_key, open_work
 from mlops_project.scoring.workers import score_units
 from mlops_project.tables.databases import describe_address, is_database
-from mlops_project.uncertainty import Uncertainty
 from mlops_project.wire.columns import Rules
+from mlops_project.wire.thresholds import find_problem
 
 # As the server's `/predict` with files: what loses nothing is converted, and a gap where training had none is refused.
 RULES = Rules(gaps="error")
@@ -87,8 +89,10 @@ class Options:
         SQL whose rows are scored; the source is the database's SQLAlchemy URL then.
     table
         Where the output goes in a database; the target is its SQLAlchemy URL then.
-    uncertainty
-        Whether the output says how sure the model is of each row.
+    uncertainty, explain
+        Whether the output says how sure the model is of each row, and how much each column moved its answer.
+    threshold
+        From which probability of the positive class on rows are answered with it; None for what the model says.
     """
 
     keep: tuple[str, ...] | None = None
@@ -102,6 +106,15 @@ class Options:
     query: str | None = None
     table: str | None = None
     uncertainty: bool = False
+    explain: bool = False
+    threshold: float | None = None
+
+    def list_asked(self) -> dict[str, Any]:
+        """Return what is asked for beside the answers; a run without any has the key that it had before there were such."""
+        asked = {"uncertainty": self.uncertainty, "explain": self.explain}
+        return {name: True for name, wanted in asked.items() if wanted} | (
+            {} if self.threshold is None else {"threshold": self.threshold}
+        )
 
 
 @dataclass(frozen=True)
@@ -206,8 +219,9 @@ def _score(
 def _plan(source: str, output: Output, bundle: Bundle, options: Options, rows: Snapshot | None) -> tuple[Inputs, Task, str]:
     """Return the rows to score, how, and the key of this work: everything that the output's bytes follow from."""
     settings = read_settings(bundle.metadata.config)
-    known = _find_uncertainty(bundle) if options.uncertainty else None
-    fields = [] if known is None else list_sureness(bundle.contract)
+    _check_threshold(options.threshold, bundle.contract)
+    extras = find_extras(bundle, uncertainty=options.uncertainty, explain=options.explain)
+    fields = extras.list_fields(bundle.contract)
     wanted = Wanted(options.keep, tuple(name for name, _ in fields), folders=rows is None)
     place, reading = (source, options.storage_options) if rows is None else (str(rows.folder), {})
     inputs = find_inputs(place, bundle.contract, RULES, output.format, wanted, reading, settings)
@@ -224,7 +238,7 @@ def _plan(source: str, output: Output, bundle: Bundle, options: Options, rows: S
         kind=output.kind,
         on_bad_rows=options.on_bad_rows,
         log=str(options.log_folder or ""),
-        **({"uncertainty": True} if known is not None else {}),  # the key of others is as it was
+        **options.list_asked(),
     )
     schema = pa.schema([*inputs.schema, *fields])
     schema = schema if options.log_folder is None else schema.append(pa.field(ID_COLUMN, pa.string()))
@@ -240,19 +254,16 @@ def _plan(source: str, output: Output, bundle: Bundle, options: Options, rows: S
         schema,
         options.on_bad_rows,
         python=find_loading(bundle),
-        uncertainty=known,
+        extras=extras,
+        threshold=options.threshold,
     )
     return inputs, task, key
 
 
-def _find_uncertainty(bundle: Bundle) -> Uncertainty:
-    known = bundle.metadata.uncertainty
-    if known is None:
-        raise ConfigError(
-            f"--uncertainty: {bundle.metadata.name} does not say how sure it is: it was trained without uncertainty.coverage, "
-            "by an earlier version, or with too few held-out rows; train it again"
-        )
-    return known
+def _check_threshold(threshold: float | None, contract: Contract) -> None:
+    problem = None if threshold is None else find_problem(threshold, contract)
+    if problem is not None:
+        raise ConfigError(f"--{problem}")
 
 
 def find_store(output: Output, options: Options) -> ObjectStore | None:

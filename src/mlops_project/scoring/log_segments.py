@@ -131,7 +131,8 @@ class LogSegment:
             raw = pack_texts(rows.texts[:, index].tolist())
             inputs.append(_describe(feature.name, "BYTES", len(rows.texts), raw))
             tail.append(raw)
-        return msgspec.json.encode({"inputs": inputs}), b"".join(tail)
+        asked = {} if rows.threshold is None else {"parameters": {"threshold": rows.threshold}}
+        return msgspec.json.encode({"inputs": inputs, **asked}), b"".join(tail)
 
 
 def remove_unfinished(settings: LogSettings, names: set[str]) -> None:

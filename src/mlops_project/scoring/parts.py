@@ -18,18 +18,17 @@ from mlops_project.contract import Contract
 from mlops_project.errors import ContractError, DataError
 from mlops_project.proof import PythonLoading, load_proven
 from mlops_project.runtime import Predictions
+from mlops_project.scoring.extras import Extras
 from mlops_project.scoring.formulas import FORMULA, neutralise
 from mlops_project.scoring.log_segments import LogSegment, LogSettings
 from mlops_project.scoring.stores import BadRow, Note, PartStore
 from mlops_project.scoring.units import Batch, Table, Unit, read_unit
-from mlops_project.uncertainty import Uncertainty
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.problems import MAX_PROBLEMS, RowsError
 from mlops_project.wire.rows import Encoded, RowReader
-from mlops_project.wire.sureness import Sureness, measure
 
 Format = Literal["parquet", "csv"]
-VERSION_COLUMN, ID_COLUMN, ABSTAIN_COLUMN = "model version", "prediction id", "abstain"
+VERSION_COLUMN, ID_COLUMN = "model version", "prediction id"
 OPTIONS: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
 GROUP_ROWS = 1 << 16
 TEXT_TYPES = (
@@ -60,8 +59,10 @@ class Task(msgspec.Struct, frozen=True):
         Where the rows are logged; None if they are not.
     python
         How a pipeline in Python is loaded; None for an ONNX model.
-    uncertainty
-        What sets and intervals are made with; None leaves them out.
+    extras
+        What the output has beside the answers.
+    threshold
+        From which probability of the positive class on rows are answered with it; None for what the model says.
     """
 
     model_file: Path
@@ -74,7 +75,8 @@ class Task(msgspec.Struct, frozen=True):
     on_bad_rows: Literal["side-file", "stop"]
     log: LogSettings | None = None
     python: PythonLoading | None = None
-    uncertainty: Uncertainty | None = None
+    extras: Extras = Extras()
+    threshold: float | None = None
 
 
 class _Scored(NamedTuple):
@@ -97,6 +99,7 @@ class PartScorer:
     def __init__(self, task: Task) -> None:
         self._task = task
         self._runtime = load_proven(task.model_file, task.contract, task.python)
+        self._extras = task.extras.open(self._runtime)
         self._reader = RowReader(task.contract, task.rules)
 
     def score(self, unit: Unit, name: str, store: PartStore) -> Note:
@@ -150,7 +153,8 @@ class PartScorer:
         """Yield scored rows and, by their place in the batch, those that do not fit; without an answer: found by halving."""
         try:
             encoded = self._reader.read_columns(_take(columns, rows), len(rows))
-            scored = _Scored(rows, encoded, self._runtime.run(encoded.numbers, encoded.texts))
+            encoded = encoded.ask(self._task.threshold, uncertainty=False)
+            scored = _Scored(rows, encoded, self._runtime.run(*encoded, encoded.threshold))
         except ContractError as error:
             reasons = _find_rows(error, len(rows))
         else:
@@ -182,8 +186,7 @@ class PartScorer:
         if task.table.kind == "csv" and task.format == "parquet":
             columns |= _read_numbers(found.encoded, contract, self._reader, task.table.kept)
         columns |= build_results(found.predictions, contract)
-        if task.uncertainty is not None:
-            columns |= _build_sureness(measure(task.uncertainty, found.predictions, found.encoded.numbers), contract)
+        columns |= self._extras.build(found.encoded, found.predictions)
         columns[VERSION_COLUMN] = pa.repeat(task.version, len(found.rows))
         if ids is not None:
             columns[ID_COLUMN] = pa.array(ids, pa.string())
@@ -246,24 +249,6 @@ def list_results(contract: Contract) -> list[tuple[str, pa.DataType]]:
         return [(predicted, pa.float64()), (VERSION_COLUMN, pa.string())]
     shares = [(f"probability {name}", pa.float64()) for name in contract.class_names]
     return [(predicted, pa.string()), *shares, (VERSION_COLUMN, pa.string())]
-
-
-def _build_sureness(found: Sureness, contract: Contract) -> dict[str, pa.Array]:
-    """Return the columns that say how sure the model is."""
-    if found.members is None:
-        parts = [found.lower, found.upper]
-    else:
-        parts = [np.ascontiguousarray(found.members[:, place]) for place in range(len(contract.classes))]
-    values = map(pa.array, (*parts, found.abstain))
-    return dict(zip((name for name, _ in list_sureness(contract)), values, strict=True))
-
-
-def list_sureness(contract: Contract) -> list[tuple[str, pa.DataType]]:
-    """Return names and Arrow types of the columns that say how sure the model is."""
-    if not contract.is_classification:
-        ends = [(f"{end} {contract.target}", pa.float64()) for end in ("lower", "upper")]
-        return [*ends, (ABSTAIN_COLUMN, pa.bool_())]
-    return [*((f"possible {name}", pa.bool_()) for name in contract.class_names), (ABSTAIN_COLUMN, pa.bool_())]
 
 
 # --- writing ---

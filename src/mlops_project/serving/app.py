@@ -108,7 +108,7 @@ class App:
         question = Question(route.wire or "native", body, self._hint(route.wire, headers, len(body)))
         if b"idempotency-key" in headers:
             question = self.service.add_key(question, route, headers)
-        return await self.service.answer(model, question)
+        return await self.service.answer(model, question, headers)
 
     def _hint(self, wire: Wire | None, headers: dict[bytes, bytes], length: int) -> Any:
         """Return what is needed to read the body."""

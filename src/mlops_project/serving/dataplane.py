@@ -22,6 +22,7 @@ from mlops_project.serving.errors import RefusedError
 from mlops_project.serving.metrics import ServerMetrics
 from mlops_project.serving.model import ServedModel
 from mlops_project.serving.models import LoadedModels
+from mlops_project.serving.reasons import ReasonsAskedError, list_reasons
 from mlops_project.serving.repeats import Claim, Repeats
 from mlops_project.serving.settings import Settings
 from mlops_project.serving.wires import READ, TAKE, WRITE, Question, Wire, Write
@@ -79,6 +80,8 @@ class DataPlane:
         ------
         ContractError
             If the request is malformed, or its rows do not fit the model, or it is too large.
+        ReasonsAskedError
+            If it asks for reasons, and ``question.reasons`` is not set.
         """
         started = time.perf_counter()
         challenger = self._choose_canary(champion, question)
@@ -191,7 +194,11 @@ class DataPlane:
 
     def _answer(self, model: ServedModel, question: Question, started: float) -> Answer:
         rows, write = self._read[question.wire](model, question)
+        if rows.explain and not question.reasons:
+            raise ReasonsAskedError
         predictions = model.runtime.run(*rows, rows.threshold)
+        if rows.explain:
+            rows.reasons = list_reasons(model, rows, predictions)
         return self._finish(model, question, len(rows.numbers), predictions, partial(write, predictions), started)
 
     def _finish(

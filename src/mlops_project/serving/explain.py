@@ -2,23 +2,17 @@
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import orjson
 
-from mlops_project.bundle import BACKGROUND_FILE
 from mlops_project.counterfactual import decode_row, find_counterfactual
 from mlops_project.errors import ContractError, suggest
-from mlops_project.explanation import Explainer
 from mlops_project.serving.endpoints import Call
-from mlops_project.serving.errors import RefusedError
 from mlops_project.serving.model import ServedModel
-from mlops_project.serving.openapi import MAX_EXPLAINED
+from mlops_project.serving.reasons import list_reasons
 from mlops_project.serving.replies import Reply, reply_json
-from mlops_project.tree_reasons import Inputs
-from mlops_project.wire.rows import Encoded
+from mlops_project.wire.background import shape_rows
+from mlops_project.wire.reasons import MAX_ROWS
 
-MAX_TOGETHER = 2  # requests of one worker: each row takes as long as thousands of predictions
-BUDGET_SECONDS = 0.05  # for each row
 SHAPE = 'expected a row, a list of rows, or {"rows": …} with "class", "counterfactual" or "fixed" beside them'
 
 
@@ -34,14 +28,7 @@ class Asked(NamedTuple):
 async def explain(call: Call) -> Reply:
     """Explain a few rows, in a thread."""
     model = await call.service.loads.find(call.arguments.get("name"))
-    asked = read_request(call.body, model)
-    if call.service.explaining >= MAX_TOGETHER:
-        raise RefusedError(503, "busy", f"{MAX_TOGETHER} requests for reasons are being answered already; try again later")
-    call.service.explaining += 1
-    try:
-        return reply_json(await call.service.in_thread(_answer, model, asked))
-    finally:
-        call.service.explaining -= 1
+    return reply_json(await call.service.explain_in_thread(_answer, model, read_request(call.body, model)))
 
 
 def read_request(body: bytes, model: ServedModel) -> Asked:
@@ -62,8 +49,8 @@ def read_request(body: bytes, model: ServedModel) -> Asked:
     rows = [said["rows"]] if type(said["rows"]) is dict else said["rows"]
     if type(rows) is not list or not rows or not all(type(row) is dict for row in rows):
         raise ContractError(SHAPE)
-    if len(rows) > MAX_EXPLAINED:
-        raise ContractError(f"{len(rows)} rows are more than the {MAX_EXPLAINED} of one request; send several")
+    if len(rows) > MAX_ROWS:
+        raise ContractError(f"{len(rows)} rows are more than the {MAX_ROWS} of one request; send several")
     unknown = [name for name in said if name not in ("rows", "class", "counterfactual", "fixed")]
     if unknown:
         raise ContractError(f"{unknown[0][:64]!r} is unknown; {SHAPE}")
@@ -93,30 +80,14 @@ def _check_change(said: dict[str, Any], model: ServedModel) -> tuple[bool, tuple
 
 
 def _answer(model: ServedModel, asked: Asked) -> dict[str, Any]:
-    explainer, contract = open_explainer(model), model.contract
-    inputs = _shape(model.native.reader.read_records(asked.rows))
-    answers, found = model.runtime.run(*inputs), []
-    for place in range(len(asked.rows)):
-        own = 1 if contract.task == "binary" else 0 if answers.indices is None else int(answers.indices[place])
-        output = own if asked.class_name is None else contract.class_names.index(asked.class_name)
-        row = inputs[0][place : place + 1], inputs[1][place : place + 1]
-        one = explainer.explain(row, output, BUDGET_SECONDS)
-        item: dict[str, Any] = {"class": contract.class_names[output]} if contract.is_classification else {}
-        item |= {
-            "base": one.base,
-            "answer": one.answer,
-            "contributions": dict(zip(contract.names, one.contributions.tolist(), strict=True)),
-            "errors": dict(zip(contract.names, one.errors.tolist(), strict=True)),
-        }
-        if asked.counterfactual:
-            item["counterfactual"] = _find_change(model, asked, decode_row(row, contract))
-        found.append(item)
+    rows = model.native.reader.read_records(asked.rows)
+    inputs = shape_rows(rows)
+    found = list_reasons(model, rows, model.runtime.run(*inputs), asked.class_name)
+    if asked.counterfactual:
+        for place, item in enumerate(found):
+            row = inputs[0][place : place + 1], inputs[1][place : place + 1]
+            item["counterfactual"] = _find_change(model, asked, decode_row(row, model.contract))
     return {"model": model.name, "version": model.version, "explanations": found}
-
-
-def _shape(rows: Encoded) -> Inputs:
-    """Return rows with as many texts as numbers; a model without texts reads none at all."""
-    return rows.numbers, rows.texts if len(rows.texts) else np.empty((len(rows.numbers), 0), object)
 
 
 def _find_change(model: ServedModel, asked: Asked, row: dict[str, Any]) -> dict[str, Any] | None:
@@ -126,21 +97,3 @@ def _find_change(model: ServedModel, asked: Asked, row: dict[str, Any]) -> dict[
     if found is None:
         return None
     return {"class": names[found.index], "changes": found.changes, "probability": found.probability}
-
-
-def open_explainer(model: ServedModel) -> Explainer:
-    """Return what explains a model's answers; it is made once for each bundle.
-
-    Raises
-    ------
-    RefusedError
-        If the bundle keeps none.
-    """
-    if BACKGROUND_FILE not in model.bundle.metadata.files:
-        reason = "the model keeps no rows to compare with; train it with export.reference_rows, by this version"
-        raise RefusedError(501, "reasons", reason)
-    if model.explainer is None:
-        said = orjson.loads((model.bundle.path / BACKGROUND_FILE).read_bytes())
-        rows = _shape(model.scoring.reader.read_rows(said["columns"], said["data"]))
-        model.explainer = Explainer(model.runtime, rows)
-    return model.explainer

@@ -13,8 +13,10 @@ from mlops_project.wire.mlflow import CSV, JSON, PARQUET
 from mlops_project.wire.outputs import INDEX, LABEL, OF_CLASSES, PROBABILITIES, VALUE
 from mlops_project.wire.parquet import has_parquet
 from mlops_project.wire.reading import ColumnReading
+from mlops_project.wire.reasons import EXPLANATION
+from mlops_project.wire.reasons import MAX_ROWS as MAX_EXPLAINED
+from mlops_project.wire.reasons import NAME as EXPLAIN
 
-MAX_EXPLAINED = 16  # rows of one request for reasons
 PREDICT, INFERENCE, OPERATE = "Predict", "Open Inference Protocol", "Operate"
 WITHOUT_KEY = "The loaded model and its columns are described to whoever has a key for predictions: **Authorize** with one."
 THRESHOLD: dict[str, Any] = {
@@ -27,6 +29,10 @@ UNCERTAINTY: dict[str, Any] = {
     "type": "boolean",
     "description": "Whether to say how sure the model is: the set of classes, or the interval, that holds the truth as often "
     "as `coverage` says, and `abstain` for rows that a person should decide.",
+}
+REASONS: dict[str, Any] = {
+    "type": "boolean",
+    "description": f"Whether to say how much each column moved each answer; for at most {MAX_EXPLAINED} rows. See `/explain`.",
 }
 JSON_TYPES = {"float": "number", "integer": "integer", "boolean": "boolean"}
 
@@ -130,6 +136,7 @@ def _describe_prediction(contract: Contract) -> dict[str, Any]:
     else:
         properties["lower"] = properties["upper"] = {"type": "number"}
     properties["abstain"] = {"type": "boolean"}
+    properties[EXPLANATION] = {"type": "object"}
     return {"type": "object", "properties": properties, "required": ["id"]}  # of the others, those that are wanted
 
 
@@ -240,7 +247,7 @@ def _describe_rows(model: ServedModel, options: dict[str, Any]) -> dict[str, Any
     rows = {"oneOf": [row, {"type": "array", "items": row, "minItems": 1}]}
     parts = {"enum": list(OF_CLASSES if model.contract.is_classification else (VALUE,))}
     wanted = {"outputs": {"type": "array", "items": parts, "minItems": 1, "uniqueItems": True, "description": "Default: all."}}
-    with_options = {"rows": rows, **options, **wanted}
+    with_options = {"rows": rows, **options, **wanted, EXPLAIN: REASONS}
     more = {"type": "object", "additionalProperties": False, "required": ["rows"], "properties": with_options}
     return {"oneOf": [*rows["oneOf"], more]}
 

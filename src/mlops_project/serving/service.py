@@ -25,6 +25,7 @@ from mlops_project.serving.model import ServedModel
 from mlops_project.serving.models import LoadedModels, NotLoadedError
 from mlops_project.serving.openapi import ApiViews
 from mlops_project.serving.proxies import Proxies
+from mlops_project.serving.reasons import ReasonsAskedError
 from mlops_project.serving.refusals import Refusals
 from mlops_project.serving.remote import RemoteAnswers
 from mlops_project.serving.repeats import read_key
@@ -36,6 +37,7 @@ from mlops_project.serving.wires import Question
 from mlops_project.wire.limits import TooLargeError
 from mlops_project.wire.problems import RowsError
 
+MAX_EXPLAINING = 2  # requests of one worker: a row that is sampled takes as long as thousands of predictions
 SMALL_BODY_BYTES = 32 * 1024  # larger ones are answered in a thread, so that small ones need not wait for them
 Result = TypeVar("Result")
 
@@ -57,8 +59,6 @@ class Service:
         What asks models that answer in other processes.
     api
         The API's description.
-    explaining
-        Requests for reasons that are being answered.
     admission
         How many requests are accepted at once, on the short and the long way together.
     refusals
@@ -82,7 +82,7 @@ class Service:
         self.plane = DataPlane(settings, self.models, self.metrics)
         self.remote = RemoteAnswers(self.plane, settings.serving.request_seconds)
         self.api = ApiViews(self.models, secured=bool(settings.keys))
-        self.explaining = 0
+        self._explaining = 0
         self.admission = Admission(settings.serving.max_wait_seconds, settings.serving.max_waiting)
         self.refusals = Refusals(self.metrics, logged=settings.serving.access_log != "none")
         self.label_limits = LabelLimits(settings.serving.labels_per_minute, settings.serving.workers)
@@ -128,8 +128,8 @@ class Service:
         """
         caller = self._find_caller(headers)
         if not route.roles or caller.roles & route.roles:
-            if route.shows_columns and self.hides_columns(caller):
-                raise RefusedError(403, "key", "the model's columns are not shown to this caller; ask whoever runs this server")
+            if route.shows_columns:
+                self.check_columns(caller)
             return caller
         if not caller.roles:
             raise RefusedError(401, "key", "this server asks for a key: send it as `Authorization: Bearer KEY`")
@@ -150,6 +150,17 @@ class Service:
         if isinstance(error, RowsError) and self.hides_columns(self._find_caller(headers)):
             return error.without_columns()
         return error
+
+    def check_columns(self, caller: Caller) -> None:
+        """Check that a caller may see the model's columns.
+
+        Raises
+        ------
+        RefusedError
+            If not.
+        """
+        if self.hides_columns(caller):
+            raise RefusedError(403, "key", "the model's columns are not shown to this caller; ask whoever runs this server")
 
     def add_key(self, question: Question, route: Route, headers: dict[bytes, bytes]) -> Question:
         """Return a question with the digest of the request's ``Idempotency-Key``, which its headers have.
@@ -177,19 +188,24 @@ class Service:
 
         self._threads.submit(work)
 
-    async def answer(self, model: ServedModel, question: Question) -> Answer:
+    async def answer(self, model: ServedModel, question: Question, headers: dict[bytes, bytes] | None = None) -> Answer:
         """Answer and record a question, large ones in a thread; then let the challenger answer it as well, if it is to.
+
+        Parameters
+        ----------
+        headers
+            Of the request, by name in lower case; None where its protocol has no room for reasons.
 
         Raises
         ------
         MLOpsError
             As ``DataPlane.answer`` and ``record``, or if it takes too long.
         """
-        answer = await self.answer_alone(model, question)
+        answer = await self.answer_alone(model, question, headers)
         self.shadow(question, answer)
         return answer
 
-    async def answer_alone(self, model: ServedModel, question: Question) -> Answer:
+    async def answer_alone(self, model: ServedModel, question: Question, headers: dict[bytes, bytes] | None = None) -> Answer:
         """Answer and record a question without the challenger.
 
         Raises
@@ -197,6 +213,12 @@ class Service:
         MLOpsError
             As ``answer``.
         """
+        try:
+            return await self._answer_plainly(model, question)
+        except ReasonsAskedError:
+            return await self._answer_with_reasons(model, question, headers or {})
+
+    async def _answer_plainly(self, model: ServedModel, question: Question) -> Answer:
         if self.plane.asks_process(model):
             with self._working(model):
                 return await self.remote.answer(model, question)
@@ -207,6 +229,32 @@ class Service:
                 answer = await self.in_thread(self.plane.answer, model, question)
         self.plane.record(question, answer)
         return answer
+
+    async def _answer_with_reasons(self, model: ServedModel, question: Question, headers: dict[bytes, bytes]) -> Answer:
+        """Answer in a thread a question that asks for reasons, if the caller may see the model's columns; record it."""
+        self.check_columns(self._find_caller(headers))
+        question = question._replace(reasons=True)
+        with self._working(model):
+            answer = await self.explain_in_thread(self.plane.answer, model, question)
+        self.plane.record(question, answer)
+        return answer
+
+    async def explain_in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Do work for reasons, of a few requests at a time.
+
+        Raises
+        ------
+        RefusedError
+            If there are too many, or it takes longer than a request may.
+        """
+        if self._explaining >= MAX_EXPLAINING:
+            reason = f"{MAX_EXPLAINING} requests for reasons are being answered already; try again later"
+            raise RefusedError(503, "busy", reason)
+        self._explaining += 1
+        try:
+            return await self.in_thread(work, *arguments)
+        finally:
+            self._explaining -= 1
 
     @contextlib.contextmanager
     def _working(self, model: ServedModel) -> Iterator[None]:

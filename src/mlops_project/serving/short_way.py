@@ -16,6 +16,7 @@ from mlops_project.serving import refusals
 from mlops_project.serving.answer import Answer
 from mlops_project.serving.model import ServedModel
 from mlops_project.serving.models import NotLoadedError
+from mlops_project.serving.reasons import ReasonsAskedError
 from mlops_project.serving.refusals import RefusedCall, begin_refusal
 from mlops_project.serving.replies import Reply, check_request_id, new_request_id, reply_answer, reply_error, reply_fault
 from mlops_project.serving.route import Route
@@ -223,16 +224,19 @@ class RequestQueue:
             results: list[Answer | Exception] = self._service.plane.answer_together(asked)
         except Exception as error:  # noqa: BLE001 - a fault of ours; it is logged with each request's id
             results = [error] * len(asked)
-        for call, (_, question), result in zip(askers, asked, results, strict=True):
-            self._finish(call, question, result)
+        for call, (model, question), result in zip(askers, asked, results, strict=True):
+            if isinstance(result, ReasonsAskedError):
+                self._answer_later(call, model, question)
+            else:
+                self._finish(call, question, result)
 
     def _answer_later(self, call: QuickCall, model: ServedModel | None, question: Question) -> None:
-        """Let another process answer, or load the model first, while this one goes on; the request is at work until then."""
+        """Let another process or thread answer, or load the model first, while this one goes on; it counts as at work."""
 
         async def answer() -> None:
             result: Answer | Exception
             try:
-                result = await self._service.answer_alone(model or await self._service.loads.find(), question)
+                result = await self._service.answer_alone(model or await self._service.loads.find(), question, call.headers)
             except Exception as error:  # noqa: BLE001 - told to the client, or logged
                 result = error
             finally:

@@ -25,12 +25,15 @@ class Question(NamedTuple):
         What is needed to read them: the content type for ``mlflow``, the length of the JSON part for ``open_inference``.
     key
         Digest of the key under which it may come again; None without.
+    reasons
+        Whether reasons may be worked out here, which takes its time.
     """
 
     wire: Wire
     body: bytes
     hint: Any = None
     key: bytes | None = None
+    reasons: bool = False
 
 
 def _read_mlflow(model: ServedModel, question: Question) -> Reading:

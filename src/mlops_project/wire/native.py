@@ -8,7 +8,7 @@ from mlops_project.contract import Contract
 from mlops_project.errors import ContractError, suggest
 from mlops_project.runtime import Predictions
 from mlops_project.uncertainty import Uncertainty
-from mlops_project.wire import outputs, sureness, thresholds
+from mlops_project.wire import outputs, reasons, sureness, thresholds
 from mlops_project.wire.answers import Answers, LabelIndex, to_float_rows, to_floats
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.limits import NO_LIMITS, Limits
@@ -57,9 +57,9 @@ class NativeProtocol:
             if "depth" in str(error):
                 raise FormatError("the JSON is nested too deeply") from None
             raise FormatError(f"the body is not valid JSON at character {error.pos}: {error.msg}") from None
-        asked: dict[str, Any] | None = None
+        asked, explain = None, False
         if _is_envelope(rows):
-            asked, rows = self._open(rows), rows[ROWS]
+            asked, explain, rows = self._open(rows), rows.get(reasons.NAME, False), rows[ROWS]
         if type(rows) is dict:
             rows = [rows]
         if type(rows) is not list:
@@ -69,11 +69,15 @@ class NativeProtocol:
         if wrong:
             raise RowsError([at_rows(None, "expected an object with a value per column", wrong)])
         encoded = self.reader.read_records(rows)
-        return encoded if asked is None else encoded.ask(**asked)
+        if asked is None:
+            return encoded
+        encoded = encoded.ask(**asked)
+        encoded.explain = explain
+        return encoded
 
     def _open(self, envelope: dict[str, Any]) -> dict[str, Any]:
-        """Return what a request asks beside its rows: a threshold, how sure the model is, parts of the answer."""
-        known = (thresholds.NAME, sureness.NAME, outputs.NAME)
+        """Return what a request asks beside its rows: a threshold, how sure the model is, parts of the answer, reasons."""
+        known = (thresholds.NAME, sureness.NAME, outputs.NAME, reasons.NAME)
         strangers = [name for name in envelope if name not in (ROWS, *known)]
         if strangers:
             raise FormatError(f"{shorten(strangers[0])!r} is unknown beside {ROWS!r}{suggest(strangers[0][:64], known)}")
@@ -81,6 +85,8 @@ class NativeProtocol:
         problem = sureness.find_problem(uncertainty, self.uncertainty)
         if thresholds.NAME in envelope:
             problem = thresholds.find_problem(threshold, self.contract) or problem
+        explain, rows = envelope.get(reasons.NAME, False), envelope[ROWS]
+        problem = reasons.find_problem(explain, len(rows) if type(rows) is list else 1) or problem
         wanted = envelope.get(outputs.NAME)
         if outputs.NAME in envelope:
             problem = outputs.find_problem(wanted, self.contract) or problem
@@ -131,6 +137,8 @@ class NativeProtocol:
             decided["coverage"] = self.uncertainty.coverage
             sure = sureness.measure(self.uncertainty, predictions, asked.numbers)
             items = [{**item, **more} for item, more in zip(items, sure.list_rows(self.contract.class_names), strict=True)]
+        if asked is not None and asked.reasons is not None:
+            items = [{**item, reasons.EXPLANATION: one} for item, one in zip(items, asked.reasons, strict=True)]
         body: bytes = orjson.dumps({"model": name, "version": version, **decided, "predictions": items})
         return body
 

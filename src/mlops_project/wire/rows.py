@@ -41,11 +41,17 @@ class Encoded(_Inputs):
         Whether the request asks how sure the model is.
     outputs
         Which parts of the answer it wants; None for the usual ones.
+    explain
+        Whether it asks how much each column moved the answer.
+    reasons
+        Per row what is answered to that, once it is known.
     """
 
     threshold: float | None = None
     uncertainty: bool = False
     outputs: Outputs | None = None
+    explain: bool = False
+    reasons: list[dict[str, Any]] | None = None
 
     def ask(self, threshold: float | None, *, uncertainty: bool, outputs: Outputs | None = None) -> "Encoded":
         """Return the rows with what the request asks beside them."""

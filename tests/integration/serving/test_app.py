@@ -116,7 +116,7 @@ def test_reasons_for_many_at_once_are_refused_and_predictions_go_on(serve, tree_
     row = row_of(tree_bundle)
 
     async def ask(client):
-        body = {"rows": [row] * 16}
+        body = {"rows": [row] * 16, "counterfactual": True}
         said = await asyncio.gather(*(client.post("/explain", body) for _ in range(6)), client.post("/predict", row))
         assert sorted({one.status for one in said[:-1]}) == [200, 503]
         assert said[-1].status == 200
@@ -125,8 +125,43 @@ def test_reasons_for_many_at_once_are_refused_and_predictions_go_on(serve, tree_
     serve(ask, model_dir=tree_bundle)
 
 
+def test_prediction_with_reasons_has_those_of_explain_and_is_logged(serve, tree_bundle):
+    row = row_of(tree_bundle)
+
+    async def ask(client):
+        plain = (await client.post("/predict", [row, row])).json["predictions"]
+        asked = (await client.post("/predict", {"rows": [row, row], "explain": True})).json["predictions"]
+        (reasons,) = (await client.post("/explain", row)).json["explanations"]
+        for one, other in zip(asked, plain, strict=True):
+            assert one.pop("explanation") == reasons
+            assert one | {"id": other["id"]} == other
+        assert (await client.post("/feedback", {"id": asked[1]["id"], "label": plain[0]["label"]})).status == 200
+        quiet = (await client.post("/predict", {"rows": row, "explain": False})).json["predictions"][0]
+        assert "explanation" not in quiet
+
+    serve(ask, model_dir=tree_bundle)
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (lambda row: {"rows": row, "explain": 1}, "explain: expected true or false"),
+        (lambda row: {"rows": [row] * 17, "explain": True}, "17 rows are more than the 16"),
+        (lambda row: {"rows": row, "explian": True}, "did you mean 'explain'"),
+    ],
+    ids=["no boolean", "too many rows", "misspelled"],
+)
+def test_prediction_with_reasons_that_cannot_be_answered_is_refused(serve, tree_bundle, body, problem):
+    async def ask(client):
+        said = await client.post("/predict", body(row_of(tree_bundle)))
+        assert said.status == 400
+        assert problem in said.json["error"]
+
+    serve(ask, model_dir=tree_bundle)
+
+
 def test_bundle_without_rows_to_compare_with_says_so(serve, tree_bundle, monkeypatch):
-    monkeypatch.setattr("mlops_project.serving.explain.BACKGROUND_FILE", "of-earlier-versions-none.json")
+    monkeypatch.setattr("mlops_project.wire.background.BACKGROUND_FILE", "of-earlier-versions-none.json")
 
     async def ask(client):
         said = await client.post("/explain", row_of(tree_bundle))

@@ -114,6 +114,7 @@ def test_caller_that_is_not_to_see_columns_sees_none(serve, monkeypatch, prices_
         assert b'"rooms"' in (await client.get("/openapi.json", **admin)).body
         good = row_of(prices_bundle)
         assert (await client.post("/predict", good, **brief)).status == 200
+        assert (await client.post("/predict", {"rows": good, "explain": True}, **brief)).status == 403
         async with connected(client) as stub:
             metadata = tuple(brief.items())
             code, said, _ = await stub.fail("ModelInfer", ask_for({"size": 1.0}, "prices"), metadata=metadata)

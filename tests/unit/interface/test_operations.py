@@ -1,5 +1,6 @@
 """Judging, comparing, scoring and the registry from Python."""
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
@@ -98,3 +99,18 @@ def test_scored_rows_say_how_sure_the_model_is_where_that_is_asked_for(model, pe
     assert scored[["possible no", "possible yes"]].to_numpy().tolist() == members.to_numpy().tolist()
     with pytest.raises(ConfigError, match="'abstain' is the name of a column that scoring adds"):
         mlops.score(source, out, model.bundle, processes=1, uncertainty=True, keep=("abstain",))
+
+
+def test_scored_rows_have_reasons_and_the_threshold_that_is_asked_for(model, people, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source, out, again = tmp_path / "in.parquet", tmp_path / "out.parquet", tmp_path / "again.parquet"
+    rows = people.head(40)
+    rows.to_parquet(source, index=False)
+    mlops.score(source, out, model.bundle, processes=1, explain=True, threshold=0.2)
+    scored, names = pd.read_parquet(out), [f"reason {name}" for name in model.contract.names]
+    added = scored["mean answer"] + scored[names].sum(axis=1)
+    np.testing.assert_allclose(added, scored["probability yes"], atol=1e-9)
+    assert scored["predicted churned"].tolist() == np.where(scored["probability yes"] >= 0.2, "yes", "no").tolist()
+    assert (scored["predicted churned"] != model.predict(rows)).any()
+    mlops.score(source, again, model.bundle, processes=1, explain=True, threshold=0.2)
+    assert again.read_bytes() == out.read_bytes()
