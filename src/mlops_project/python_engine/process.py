@@ -260,9 +260,6 @@ class PythonRuntime(Runtime):
     def read_model(self) -> None:
         """Return None: there is no ONNX model."""
 
-    def read_model(self) -> None:
-        """Return None: there is no ONNX model."""
-
     def run(self, numbers: Floats, texts: npt.NDArray[np.object_], threshold: float | None = None) -> Predictions:
         """Predict encoded rows, see ``Runtime.run``.
 
