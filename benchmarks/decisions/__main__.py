@@ -1,14 +1,17 @@
 """Decisions that people act on, measured on real tables: ``make bench-decisions``.
 
-Options: ``--stages thresholds,coverage,explanations``, ``--splits 20``, ``--only OJ,Default``, ``--json thresholds.json``.
+Options: ``--stages thresholds,coverage,explanations,counterfactuals,shift,alarm``, ``--splits 20``, ``--only OJ,Default``,
+``--json thresholds.json``.
 """
 
 import argparse
 import tempfile
 from pathlib import Path
 
+from benchmarks.decisions.counterfactuals import count_valid, format_counts
 from benchmarks.decisions.coverage import format_coverage, measure_coverage
 from benchmarks.decisions.explanations import compare_explanations
+from benchmarks.decisions.shift import format_shift, measure_shift
 from benchmarks.decisions.thresholds import compare_thresholds
 from benchmarks.defaults.tables import install
 
@@ -28,6 +31,12 @@ def main() -> None:
     if "coverage" in stages:
         with tempfile.TemporaryDirectory() as folder:
             print(format_coverage([*measure_coverage(Path(folder), options.splits, only)]))
+    if "shift" in stages:
+        with tempfile.TemporaryDirectory() as folder:
+            print(format_shift(measure_shift(Path(folder), options.splits, only)))
+    if "counterfactuals" in stages:
+        with tempfile.TemporaryDirectory() as folder:
+            print(format_counts([*count_valid(Path(folder), only)]))
     if "explanations" in stages:
         with tempfile.TemporaryDirectory() as folder:
             print(compare_explanations(Path(folder), only))

@@ -25,7 +25,7 @@ from mlops_project.runtime import Runtime, encode
 from mlops_project.tree_reasons import Inputs, find_owners
 
 PLACE = Path("build/benchmarks")
-SHAP = ("shap==0.52.0", "scikit-learn==1.9.1", "joblib")
+SHAP = ("shap==0.51.0", "scikit-learn==1.9.1", "joblib")
 FOREST = {"n_estimators": 200}
 TREES = ("breast_cancer", "Default", "OJ", "Bikeshare", "apartments")
 FEW_COLUMNS = ("Default", "turnout", "titanic", "penguins", "SLID", "apartments")

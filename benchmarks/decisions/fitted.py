@@ -8,11 +8,10 @@ import pandas as pd
 from benchmarks.defaults.tables import SOURCES, write_table
 from mlops_project.config import Config, build_config
 from mlops_project.contract import Contract
-from mlops_project.data_prep import build_contract, judge_table, load_table, split_table
+from mlops_project.data_prep import Split, Table, build_contract, judge_table, load_table, split_table
 from mlops_project.modeling.export import export_onnx, load_exported
 from mlops_project.modeling.pipeline import build_pipeline, fit_pipeline
 from mlops_project.runtime import Runtime
-from mlops_project.tables.splits import Split
 
 
 class Fitted(NamedTuple):
@@ -31,6 +30,27 @@ class Fitted(NamedTuple):
         return self.split.test_features
 
 
+def configure(
+    name: str, folder: Path, estimator: str, params: dict[str, Any], *, max_rows: int = 2000, seed: int = 0
+) -> Config:
+    """Return the configuration of one training; parameters as of ``fit_table``."""
+    source = next(item for item in SOURCES if item.name == name)
+    values = {
+        "random_state": seed,
+        "test_size": 0.3,
+        "data": {"source": write_table(source, folder, max_rows), "target": source.target},
+        "model": {"name": name, "estimator": estimator, "params": params},
+    }
+    return build_config(values, folder / f"{name}.yaml", root=folder, env={})
+
+
+def fit_split(name: str, table: Table, split: Split, config: Config) -> Fitted:
+    """Fit a table's rows that are to be learned from."""
+    contract = build_contract(table, split)
+    pipeline = fit_pipeline(build_pipeline(contract, config), split.train_features, split.train_target)
+    return Fitted(name, load_exported(export_onnx(pipeline, contract), contract), contract, split, config, pipeline)
+
+
 def fit_table(
     name: str, folder: Path, estimator: str, params: dict[str, Any] | None = None, *, max_rows: int = 2000, seed: int = 0
 ) -> Fitted:
@@ -43,16 +63,6 @@ def fit_table(
     estimator, params
         As ``model.estimator`` and ``model.params``.
     """
-    source = next(item for item in SOURCES if item.name == name)
-    values = {
-        "random_state": seed,
-        "test_size": 0.3,
-        "data": {"source": write_table(source, folder, max_rows), "target": source.target},
-        "model": {"name": name, "estimator": estimator, "params": params or {}},
-    }
-    config = build_config(values, folder / f"{name}.yaml", root=folder, env={})
+    config = configure(name, folder, estimator, params or {}, max_rows=max_rows, seed=seed)
     table = judge_table(load_table(config), config, refuse=False)
-    split = split_table(table, config)
-    contract = build_contract(table, split)
-    pipeline = fit_pipeline(build_pipeline(contract, config), split.train_features, split.train_target)
-    return Fitted(name, load_exported(export_onnx(pipeline, contract), contract), contract, split, config, pipeline)
+    return fit_split(name, table, split_table(table, config), config)

@@ -1,8 +1,9 @@
 """What would change an answer: the least change of a few columns, within training's range, that makes it another.
 
 A search in the manner of Wachter, Mittelstadt & Russell (2018), for models that give no gradients: of all changes of one column
-the least that turns the answer; where there is none, the change that brings it nearest, and so on; then whatever is not needed
-is taken back. What comes out was answered by the model itself, so it is valid; it need not be the least of all.
+the least with which the answer is as wanted, another class or a number between bounds; where there is none, the change that
+brings it nearest, and so on; then whatever is not needed is taken back. What comes out was answered by the model itself, so it
+is valid; it need not be the least of all.
 """
 
 import math
@@ -11,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mlops_project.contract import DATETIME_PARTS, Contract, Feature
 from mlops_project.explanation import list_values
-from mlops_project.runtime import Floats, Runtime, encode
+from mlops_project.runtime import Floats, Predictions, Runtime, encode
 from mlops_project.tree_reasons import Inputs, find_owners
 
 MAX_CHANGES = 4
@@ -29,35 +31,67 @@ class Counterfactual:
     ----------
     changes
         Column → its new value: numbers, texts, booleans; ISO 8601 for dates.
-    index
-        Of the class that is answered then.
-    probability
-        Of that class then.
+    index, probability
+        Of the class that is answered then; -1 and NaN where numbers are answered.
+    value
+        The number that is answered then; None where classes are answered.
     """
 
     changes: dict[str, Any]
+    index: int = -1
+    probability: float = math.nan
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Between what a number is wanted, ends included."""
+
+    at_least: float = -math.inf
+    at_most: float = math.inf
+
+    def is_met(self, answers: Predictions) -> npt.NDArray[np.bool_]:
+        """Return which answers are as wanted."""
+        values = np.asarray(answers.values)
+        return (values >= self.at_least) & (values <= self.at_most)
+
+    def measure(self, answers: Predictions) -> Floats:
+        """Return how near each answer is to what is wanted; more is nearer."""
+        values = np.asarray(answers.values)
+        return -np.maximum(self.at_least - values, values - self.at_most)
+
+
+@dataclass(frozen=True)
+class _Class:
+    """Which class is wanted."""
+
     index: int
-    probability: float
+
+    def is_met(self, answers: Predictions) -> npt.NDArray[np.bool_]:
+        return np.asarray(answers.indices) == self.index
+
+    def measure(self, answers: Predictions) -> Floats:
+        return np.asarray(answers.probabilities)[:, self.index]
 
 
 def find_counterfactual(
-    runtime: Runtime, row: dict[str, Any], wanted: int | None = None, fixed: Collection[str] = ()
+    runtime: Runtime, row: dict[str, Any], wanted: int | Bounds | None = None, fixed: Collection[str] = ()
 ) -> Counterfactual | None:
-    """Look for the least change with which a class is answered.
+    """Look for the least change with which the answer is as wanted.
 
     Parameters
     ----------
     row
         Feature name → value.
     wanted
-        Index of the class; None for the most probable of those that are not answered.
+        Index of a class, None for the most probable of those that are not answered; bounds where numbers are answered.
     fixed
         Columns that stay as they are.
 
     Returns
     -------
     Counterfactual
-        None if no change of ``MAX_CHANGES`` columns was found; without changes if the class is answered already.
+        None if no change of ``MAX_CHANGES`` columns was found; without changes if the answer is as wanted already.
 
     Raises
     ------
@@ -69,17 +103,13 @@ def find_counterfactual(
 
 
 class _Search:
-    def __init__(self, runtime: Runtime, row: dict[str, Any], wanted: int | None, fixed: frozenset[str]) -> None:
+    def __init__(self, runtime: Runtime, row: dict[str, Any], wanted: int | Bounds | None, fixed: frozenset[str]) -> None:
         contract = runtime.contract
         self._runtime, self._contract, self._owners = runtime, contract, find_owners(contract)
         self._own = encode({name: [row[name]] for name in contract.names}, contract)
         first = runtime.run(*self._own)
-        assert first.indices is not None
-        assert first.probabilities is not None
-        self._answered = int(first.indices[0])
-        others = first.probabilities[0].copy()
-        others[self._answered] = -1.0
-        self._wanted = int(others.argmax()) if wanted is None else wanted
+        self._wanted = wanted if isinstance(wanted, Bounds) else _Class(_find_other(first) if wanted is None else wanted)
+        self._is_met = bool(self._wanted.is_met(first)[0])
         free = [(place, feature) for place, feature in enumerate(contract.features) if feature.name not in fixed]
         self._candidates = {place: _list_candidates(feature, row[feature.name]) for place, feature in free}
         self._encoded = {place: self._encode(place) for place in self._candidates}
@@ -92,15 +122,16 @@ class _Search:
 
     def go(self) -> Counterfactual | None:
         changed: dict[int, int] = {}  # feature → which candidate
-        if self._answered != self._wanted:
+        if not self._is_met:
             while not self._take_step(changed):
                 if len(changed) == MAX_CHANGES or len(changed) == len(self._candidates):
                     return None
             self._take_back(changed)
         found = self._runtime.run(*self._apply([changed]))
-        assert found.probabilities is not None
         changes = {self._contract.features[place].name: self._candidates[place][0][which] for place, which in changed.items()}
-        return Counterfactual(changes, self._wanted, float(found.probabilities[0, self._wanted]))
+        if isinstance(self._wanted, _Class):
+            return Counterfactual(changes, self._wanted.index, float(self._wanted.measure(found)[0]))
+        return Counterfactual(changes, value=float(np.asarray(found.values)[0]))
 
     def _take_step(self, changed: dict[int, int]) -> bool:
         """Add the least change that turns the answer, else the one that brings it nearest; return whether it turned."""
@@ -113,14 +144,9 @@ class _Search:
         if not steps:
             return False
         answers = self._runtime.run(*self._apply([changed | {place: which} for place, which in steps]))
-        assert answers.indices is not None
-        assert answers.probabilities is not None
         far = np.array([self._candidates[place][1][which] for place, which in steps])
-        turned = answers.indices == self._wanted
-        if turned.any():
-            best = int(np.where(turned, far, np.inf).argmin())
-        else:
-            best = int(answers.probabilities[:, self._wanted].argmax())
+        turned = self._wanted.is_met(answers)
+        best = int((-np.where(turned, far, np.inf) if turned.any() else self._wanted.measure(answers)).argmax())
         changed[steps[best][0]] = steps[best][1]
         return bool(turned.any())
 
@@ -128,8 +154,7 @@ class _Search:
         """Take back what the answer does not need."""
         for place in list(changed)[:-1]:
             without = {other: which for other, which in changed.items() if other != place}
-            answer = self._runtime.run(*self._apply([without])).indices
-            if answer is not None and answer[0] == self._wanted:
+            if self._wanted.is_met(self._runtime.run(*self._apply([without])))[0]:
                 del changed[place]
 
     def _apply(self, rows: list[dict[int, int]]) -> Inputs:
@@ -144,6 +169,13 @@ class _Search:
                 targets, whiches = map(list, zip(*chosen, strict=True))
                 part[np.ix_(targets, columns)] = self._encoded[place][kind][whiches]
         return inputs
+
+
+def _find_other(answers: Predictions) -> int:
+    """Return the most probable class of those that are not answered."""
+    shares = np.asarray(answers.probabilities)[0].copy()
+    shares[int(np.asarray(answers.indices)[0])] = -1.0
+    return int(shares.argmax())
 
 
 def decode_row(row: Inputs, contract: Contract) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mlops_project.contract import Contract, Feature
-from mlops_project.counterfactual import MAX_CHANGES, find_counterfactual
+from mlops_project.counterfactual import MAX_CHANGES, Bounds, find_counterfactual
 from mlops_project.runtime import Predictions, encode
 
 SPREAD = tuple(np.linspace(0.0, 10.0, 11))
@@ -71,6 +71,28 @@ def test_class_that_is_answered_needs_no_change() -> None:
     found = find_counterfactual(Sum(), ROW, wanted=0)
     assert found is not None
     assert found.changes == {}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "reached"),
+    [(Bounds(at_least=4.0), 4.0), (Bounds(at_most=0.5), 0.5), (Bounds(6.0, 6.5), 6.25), (Bounds(at_least=17.0), 17.0)],
+    ids=["more", "less", "between", "several columns"],
+)
+def test_number_is_brought_between_bounds_and_not_much_farther(bounds, reached) -> None:
+    class Number:
+        contract = Contract(CONTRACT.features, "y", "regression")
+
+        def run(self, numbers, texts) -> Predictions:
+            return Predictions(values=numbers[:, 0] + numbers[:, 1])
+
+    found = find_counterfactual(Number(), ROW, bounds)
+    assert found is not None
+    row = ROW | found.changes
+    assert found.value == row["a"] + row["b"]
+    assert bounds.at_least <= found.value <= bounds.at_most
+    assert abs(found.value - reached) <= 1.0
+    assert find_counterfactual(Number(), ROW, Bounds(at_least=21.0)) is None
+    assert find_counterfactual(Number(), ROW, Bounds(at_least=2.0)).changes == {}
 
 
 @pytest.mark.parametrize("row", [ROW | {"a": None, "b": None}, ROW | {"a": 50.0}], ids=["gaps", "outside"])

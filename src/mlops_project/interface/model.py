@@ -1,5 +1,6 @@
 """A model to ask from Python: frames of pandas, polars or Arrow in, answers of the same kind out."""
 
+import math
 import shutil
 import tempfile
 import weakref
@@ -12,7 +13,7 @@ import pandas as pd
 
 from mlops_project.bundle import REFERENCE_FILE, Bundle
 from mlops_project.contract import Contract
-from mlops_project.counterfactual import Counterfactual, decode_row, find_counterfactual
+from mlops_project.counterfactual import Bounds, Counterfactual, decode_row, find_counterfactual
 from mlops_project.errors import BundleError, ContractError, suggest
 from mlops_project.explanation import BUDGET_SECONDS, MAX_BACKGROUND, Explainer
 from mlops_project.interface.settings import Source, open_config
@@ -23,7 +24,9 @@ from mlops_project.scoring.files import CHUNK_ROWS
 from mlops_project.scoring.local import RULES, list_columns
 from mlops_project.sections import ProofConfig
 from mlops_project.tables.frames import build_column, build_frame, build_labels, name_columns, to_pandas
+from mlops_project.tree_reasons import Inputs
 from mlops_project.uncertainty import Uncertainty
+from mlops_project.wire.background import shape_rows
 from mlops_project.wire.rows import Encoded, RowReader
 from mlops_project.wire.thresholds import find_problem
 
@@ -113,8 +116,14 @@ class Model:
         probabilities = np.asarray(self.answer(frame).probabilities)
         return build_frame({name: probabilities[:, place] for place, name in enumerate(self.contract.class_names)}, frame)
 
-    def predict_set(self, frame: Any) -> Any:
+    def predict_set(self, frame: Any, *, weighted: bool = False) -> Any:
         """Return which classes may be the true one: for rows like the held-out ones, it is among them as often as promised.
+
+        Parameters
+        ----------
+        weighted
+            Whether the rows are of another mix than the held-out ones, which are weighted for them then; see
+            ``modeling.shift``.
 
         Returns
         -------
@@ -126,16 +135,23 @@ class Model:
         ------
         RowsError, ContractError
             As for ``predict``; if the model predicts no classes, or does not say how sure it is.
+        DataError
+            If the rows are too few to be weighted for, or too unlike the held-out ones.
         """
         known = self._get_uncertainty()
         if known.sets is None:
             raise ContractError(f"{self.contract.target!r} is a number; use predict_interval")
-        answers = self.answer(frame)
+        known, answers = self._reweigh(known, frame) if weighted else known, self.answer(frame)
         members = known.find_sets(np.asarray(answers.probabilities), np.asarray(answers.indices))
         return build_frame({name: members[:, place] for place, name in enumerate(self.contract.class_names)}, frame)
 
-    def predict_interval(self, frame: Any) -> Any:
+    def predict_interval(self, frame: Any, *, weighted: bool = False) -> Any:
         """Return between what the true number lies: for rows like the held-out ones, as often as promised.
+
+        Parameters
+        ----------
+        weighted
+            As for ``predict_set``.
 
         Returns
         -------
@@ -146,10 +162,13 @@ class Model:
         ------
         RowsError, ContractError
             As for ``predict``; if the model predicts classes, or does not say how sure it is.
+        DataError
+            As for ``predict_set``.
         """
         known = self._get_uncertainty()
         if known.intervals is None:
             raise ContractError(f"{self.contract.target!r} is a class; use predict_set")
+        known = self._reweigh(known, frame) if weighted else known
         lower, upper = known.find_intervals(np.asarray(self.answer(frame).values))
         return build_frame({"lower": lower, "upper": upper}, frame)
 
@@ -180,6 +199,17 @@ class Model:
                 "or with too few held-out rows; train it again"
             )
         return known
+
+    def _reweigh(self, known: Uncertainty, frame: Any) -> Uncertainty:
+        from mlops_project.modeling.evaluation import encode_target
+        from mlops_project.modeling.shift import reweigh, weigh_rows
+
+        kept = self._read_reference()
+        held_out = self._encode(kept.drop(columns=self.contract.target))
+        seed = int(self.bundle.metadata.config.get("random_state", 0))
+        weights = weigh_rows(shape_rows(held_out), shape_rows(self._encode(frame)), self.contract, seed)
+        truth = encode_target(kept[self.contract.target], self.contract)
+        return reweigh(known, self._runtime.run(*held_out), truth, weights)
 
     def explain(self, frame: Any, *, class_name: str | None = None, budget_seconds: float = BUDGET_SECONDS) -> Any:
         """Return how much each column moves each row's answer away from the mean answer: Shapley values.
@@ -223,7 +253,13 @@ class Model:
         return build_frame({name: values[:, place] for place, name in enumerate((*contract.names, "(base)"))}, frame)
 
     def counterfactual(
-        self, frame: Any, *, class_name: str | None = None, fixed: Sequence[str] = ()
+        self,
+        frame: Any,
+        *,
+        class_name: str | None = None,
+        at_least: float | None = None,
+        at_most: float | None = None,
+        fixed: Sequence[str] = (),
     ) -> "list[Counterfactual | None]":
         """Return for each row the least change of a few columns, within training's range, that turns the answer.
 
@@ -231,22 +267,27 @@ class Model:
         ----------
         class_name
             That is to be answered; default the most probable of those that are not.
+        at_least, at_most
+            What is to be answered, one or both, where the model answers numbers.
         fixed
             Columns that stay as they are.
 
         Returns
         -------
         list
-            ``changes`` by column, ``index`` of the class and its ``probability``; None where nothing was found.
+            ``changes`` by column, and ``index`` of the class and its ``probability``, or the ``value``; None where nothing was
+            found.
 
         Raises
         ------
         RowsError, ContractError
-            If rows do not fit the contract, there is no such class or column, or the model predicts no classes.
+            If rows do not fit the contract, there is no such class or column, or what is asked for is no answer of the model.
         """
         contract = self.contract
-        if not contract.is_classification:
-            raise ContractError(f"{contract.target!r} is a number; there is no other class that could be answered")
+        bounds = Bounds(-math.inf if at_least is None else at_least, math.inf if at_most is None else at_most)
+        if contract.is_classification == (bounds != Bounds()):
+            asked = "at_least and at_most are for numbers" if contract.is_classification else "say at_least, at_most or both"
+            raise ContractError(f"{contract.target!r} is a {'class' if contract.is_classification else 'number'}; {asked}")
         if class_name is not None and class_name not in contract.class_names:
             raise ContractError(f"no class is called {class_name!r}{suggest(class_name, contract.class_names)}")
         for name in fixed:
@@ -257,18 +298,22 @@ class Model:
             decode_row((encoded.numbers[place : place + 1], encoded.texts[place : place + 1]), contract)
             for place in range(len(encoded.numbers))
         )
-        return [find_counterfactual(self._runtime, row, wanted, fixed) for row in rows]
+        goal = wanted if contract.is_classification else bounds
+        return [find_counterfactual(self._runtime, row, goal, fixed) for row in rows]
 
     def _open_explainer(self) -> Explainer:
         if self._explainer is None:
             self._explainer = Explainer(self._runtime, self._read_background())
         return self._explainer
 
-    def _read_background(self) -> Encoded:
+    def _read_background(self) -> Inputs:
+        rows = self._read_reference().head(MAX_BACKGROUND)
+        return shape_rows(self._encode(rows.drop(columns=self.contract.target)))
+
+    def _read_reference(self) -> pd.DataFrame:
         if REFERENCE_FILE not in self.bundle.metadata.files:
             raise BundleError(f"{self.name} keeps no reference rows to compare with; export.reference_rows keeps some")
-        rows = pd.read_parquet(self.bundle.path / REFERENCE_FILE).head(MAX_BACKGROUND)
-        return self._encode(rows.drop(columns=self.contract.target))
+        return pd.read_parquet(self.bundle.path / REFERENCE_FILE)
 
     def answer(self, frame: Any, *, threshold: float | None = None) -> Predictions:
         """Return the model's answers as arrays: indices and probabilities of classes, or values.

@@ -47,7 +47,10 @@ TITLES = {
     "mae": "MAE",
     "rmse": "RMSE",
     "r2": "R²",
-    "coverage": "coverage",  # of sets and intervals, live
+    "coverage": "coverage",  # of sets and intervals, live; so are the others
+    "abstained": "marked as not to be trusted",
+    "set_size": "classes in a set",
+    "interval_width": "width of an interval",
 }
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from mlops_project.monitoring.account import is_alarming
-from mlops_project.monitoring.coverage import COVERAGE, explain_coverage
+from mlops_project.monitoring.coverage import ABSTAINED, COVERAGE, explain_abstained, explain_coverage
 from mlops_project.monitoring.drift import DRIFT_REASONS, describe_distance
 from mlops_project.monitoring.reasons import say, shorten_list
 from mlops_project.monitoring.results import Alert, AlertName, Drift, Evaluation, Performance, Reason
@@ -21,6 +21,7 @@ BY_LABELS = ("performance-loss", "coverage-loss")
 TITLES: dict[AlertName, str] = {
     "performance-loss": "the model lost performance",
     "coverage-loss": "sets and intervals hold the truth less often than promised",
+    "abstain-rise": "more rows should go to a person",
     "estimated-loss": "the model probably lost performance",
     "data-drift": "the inputs changed",
     "prediction-drift": "the predictions changed",
@@ -114,6 +115,9 @@ def _find_alerts(drift: Drift, performance: Performance) -> Iterator[tuple[Alert
     for value in performance.live:
         if value.name == COVERAGE and value.lost:
             yield "coverage-loss", (explain_coverage(value),)
+    for value in performance.counted:
+        if value.name == ABSTAINED and value.lost:
+            yield "abstain-rise", (explain_abstained(value),)
     if performance.estimated_lost and performance.estimated_reason:
         yield "estimated-loss", (performance.estimated_reason,)
     if drift.drifted:

@@ -16,6 +16,7 @@ from mlops_project.errors import BundleError
 from mlops_project.modeling.metrics import Scored, score_rows
 from mlops_project.monitoring.account import explain_missing, find_new
 from mlops_project.monitoring.alerts import decide_alerts
+from mlops_project.monitoring.coverage import SurenessCounter
 from mlops_project.monitoring.domain import SAMPLE_ROWS, RowSample
 from mlops_project.monitoring.drift import compute_drift
 from mlops_project.monitoring.estimate import Estimator
@@ -69,14 +70,16 @@ def evaluate_window(
         If the log cannot be read, or the configuration names a metric that the task does not have.
     """
     profile, why = _load_profile(bundle)
+    promised = bundle.metadata.uncertainty
+    sureness = None if promised is None else SurenessCounter(promised, bundle.contract)
     reference, seed = (profile and profile.performance) or read_reference_performance(bundle.metadata), config.random_state
     if profile is None:
-        rows = _read_rows(reader, window, bundle, [], None, None)
+        rows = _read_rows(reader, window, bundle, [sureness] if sureness else [], None, None)
         drift, estimator = _no_drift(rows, why), None
     else:
         estimator = Estimator(reference, bundle.contract, seed=seed) if profile.performance else None
         past = collect_past(profile, previous, accepted)
-        rows, drift = _compare_rows(config, bundle, reader, window, profile, past, estimator)
+        rows, drift = _compare_rows(config, bundle, reader, window, profile, past, estimator, sureness)
     labelled, labels, came, young = _read_labelled(config, reader, window, bundle)
     performance = compute_performance(
         reference,
@@ -85,7 +88,8 @@ def evaluate_window(
         config.gates,
         labelled=labelled,
         estimate=estimator,
-        promised=bundle.metadata.uncertainty,
+        promised=promised,
+        sureness=sureness,
         coverage=labels.coverage,
         delay_seconds=labels.delay_seconds,
         young=young,
@@ -118,12 +122,15 @@ def _compare_rows(
     profile: ReferenceProfile,
     past: Past,
     estimator: Estimator | None,
+    sureness: SurenessCounter | None,
 ) -> tuple[int, Drift]:
-    """Read the window's rows once, also for the estimate of performance; return how many there are, and what changed."""
+    """Read the window's rows once, also for performance without labels; return how many there are, and what changed."""
     seed, profiler, order = config.random_state, Profiler(profile), OrderTest(profile)
     sample = RowSample(seed, SAMPLE_ROWS)
     repeats = RepeatCounter(profile.features) if profile.repeats else None
-    rows = _read_rows(reader, window, bundle, [item for item in (profiler, estimator, repeats) if item], sample, order)
+    rows = _read_rows(
+        reader, window, bundle, [item for item in (profiler, estimator, repeats, sureness) if item], sample, order
+    )
     judge = Judge(past, order.is_dependent)
     samples = _pair_samples(sample, bundle) if rows else {}
     drift = compute_drift(profile, profiler, config.monitoring, **samples, repeats=repeats, judge=judge, seed=seed)
@@ -158,7 +165,7 @@ def _read_rows(
     reader: LogReader,
     window: Window,
     bundle: Bundle,
-    counters: Sequence[Profiler | Estimator | RepeatCounter],
+    counters: Sequence[Profiler | Estimator | RepeatCounter | SurenessCounter],
     sample: RowSample | None,
     order: OrderTest | None,
 ) -> int:

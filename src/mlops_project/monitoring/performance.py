@@ -12,7 +12,7 @@ from mlops_project.modeling.metrics import (
     find_metric,
     higher_is_better,
 )
-from mlops_project.monitoring.coverage import judge_coverage
+from mlops_project.monitoring.coverage import SurenessCounter, judge_coverage
 from mlops_project.monitoring.estimate import MIN_ROWS, Estimator
 from mlops_project.monitoring.reasons import say
 from mlops_project.monitoring.results import MetricValue, Performance, Reason
@@ -35,6 +35,7 @@ def compute_performance(
     labelled: Scored | None = None,
     estimate: Estimator | None = None,
     promised: Uncertainty | None = None,
+    sureness: SurenessCounter | None = None,
     coverage: float | None = None,
     delay_seconds: float | None = None,
     young: Reason | None = None,
@@ -61,6 +62,8 @@ def compute_performance(
         Fed with the window's rows (labelled or not). None, or one that saw too few rows: nothing is estimated.
     promised
         By the model; None: coverage is not judged.
+    sureness
+        Fed with the window's rows; None: nothing is said of it.
     coverage, delay_seconds
         Share of labelled predictions in [0, 1] and median seconds to the label, of ``describe_labels``. Labels of few
         predictions that are chosen by their outcome give no live metric.
@@ -101,6 +104,7 @@ def compute_performance(
         metric=metric,
         live=live,
         estimated=estimated,
+        counted=() if sureness is None else sureness.judge(settings.tolerance),
         assumptions=tuple(map(say, assumed)),
         assumed=assumed,
         labelled_rows=labelled_rows,

@@ -103,6 +103,10 @@ ENGLISH: dict[str, str] = {
         "sets or intervals hold the truth of {value:tenth} [{low:tenth}, {high:tenth}] of {rows:count} labelled rows, "
         "{reference:percent} are promised"
     ),
+    "abstained-more": (
+        "{value:tenth} [{low:tenth}, {high:tenth}] of {rows:count} rows are marked as not to be trusted, of the held-out rows "
+        "{reference:tenth} are"
+    ),
     "live-selective": (
         "labels come selectively, and say nothing of the model: {seen:percent} of {rows:count} are {label}, the model leads "
         "one to expect {expected:percent} of the same rows, and {coverage:percent} of the predictions have a label"

@@ -34,9 +34,16 @@ __all__ = [  # what a window's rows show is defined in `drift_results.py`; reade
     "Source",
 ]
 
-Source = Literal["live", "estimated"]
+Source = Literal["live", "estimated", "counted"]
 AlertName = Literal[
-    "data-drift", "prediction-drift", "performance-loss", "coverage-loss", "estimated-loss", "data-quality", "rows-missing"
+    "data-drift",
+    "prediction-drift",
+    "performance-loss",
+    "coverage-loss",
+    "abstain-rise",
+    "estimated-loss",
+    "data-quality",
+    "rows-missing",
 ]
 
 
@@ -46,7 +53,7 @@ class MetricValue(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     name, source
-        Which metric, and whether from labels or estimated without.
+        Which metric, and whether from labels, estimated without, or counted among the answers themselves.
     value, low, high
         With its 95 % interval.
     reference
@@ -78,6 +85,8 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True):
         From labelled rows; empty if there are too few.
     estimated
         Without labels; empty if the reference does not allow an estimate.
+    counted
+        How sure the model is of the window's rows; empty if it does not say, and in evaluations of earlier releases.
     assumptions
         What the estimate rests on, one English sentence each.
     assumed
@@ -97,6 +106,7 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     live: tuple[MetricValue, ...] = ()
     estimated: tuple[MetricValue, ...] = ()
+    counted: tuple[MetricValue, ...] = ()
     assumptions: tuple[str, ...] = ()
     assumed: tuple[Reason, ...] = ()
     labelled_rows: int = 0

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from mlops_project.counterfactual import decode_row, find_counterfactual
+from mlops_project.counterfactual import Bounds, decode_row, find_counterfactual
 from mlops_project.errors import ContractError, suggest
 from mlops_project.serving.endpoints import Call
 from mlops_project.serving.model import ServedModel
@@ -17,11 +17,12 @@ SHAPE = 'expected a row, a list of rows, or {"rows": …} with "class", "counter
 
 
 class Asked(NamedTuple):
-    """A request: the rows as they came, whose probability is explained, and whether and how to look for a change."""
+    """A request: the rows as they came, whose probability is explained, whether to look for a change, to what, and how."""
 
     rows: list[dict[str, Any]]
     class_name: str | None = None
     counterfactual: bool = False
+    bounds: Bounds | None = None
     fixed: tuple[str, ...] = ()
 
 
@@ -65,18 +66,26 @@ def _check_class(name: Any, model: ServedModel) -> Any:
     return name
 
 
-def _check_change(said: dict[str, Any], model: ServedModel) -> tuple[bool, tuple[str, ...]]:
-    wanted, fixed = said.get("counterfactual", False), said.get("fixed", [])
-    if type(wanted) is not bool:
+def _check_change(said: dict[str, Any], model: ServedModel) -> tuple[bool, Bounds | None, tuple[str, ...]]:
+    wanted, fixed, bounds = said.get("counterfactual", False), said.get("fixed", []), None
+    if wanted is not False and not model.contract.is_classification:
+        bounds = _read_bounds(wanted)
+    elif type(wanted) is not bool:
         raise ContractError("counterfactual: expected true or false")
-    if wanted and not model.contract.is_classification:
-        raise ContractError("counterfactual: the model answers numbers; there is no other class that could be answered")
     if type(fixed) is not list or not all(type(name) is str for name in fixed):
         raise ContractError("fixed: expected a list of column names")
     strangers = [name for name in fixed if name not in model.contract.names]
     if strangers:
         raise ContractError(f"fixed: {strangers[0][:64]!r} is no column{suggest(strangers[0][:64], model.contract.names)}")
-    return wanted, tuple(fixed)
+    return wanted is not False, bounds, tuple(fixed)
+
+
+def _read_bounds(said: Any) -> Bounds:
+    known = ("at_least", "at_most")
+    numbers = type(said) is dict and said and all(name in known and type(value) in (int, float) for name, value in said.items())
+    if not numbers:
+        raise ContractError('counterfactual: the model answers numbers; expected {"at_least": …}, {"at_most": …} or both')
+    return Bounds(**{name: float(value) for name, value in said.items()})
 
 
 def _answer(model: ServedModel, asked: Asked) -> dict[str, Any]:
@@ -93,7 +102,9 @@ def _answer(model: ServedModel, asked: Asked) -> dict[str, Any]:
 def _find_change(model: ServedModel, asked: Asked, row: dict[str, Any]) -> dict[str, Any] | None:
     names = model.contract.class_names
     wanted = None if asked.class_name is None else names.index(asked.class_name)
-    found = find_counterfactual(model.runtime, row, wanted, asked.fixed)
+    found = find_counterfactual(model.runtime, row, asked.bounds or wanted, asked.fixed)
     if found is None:
         return None
+    if found.value is not None:
+        return {"changes": found.changes, "value": found.value}
     return {"class": names[found.index], "changes": found.changes, "probability": found.probability}

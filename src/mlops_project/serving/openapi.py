@@ -233,7 +233,7 @@ def _model_paths(model: ServedModel) -> dict[str, Any]:
     infer = f"/v2/models/{model.name}/infer"
     scoring = _describe_scoring(model, options)
     invocations = _post("MLflow's scoring protocol", PREDICT, scoring, {"type": "object"}, "ScoringError")
-    reasons = _post("How much each column moves an answer", PREDICT, _describe_explain(), {"type": "object"})
+    reasons = _post("How much each column moves an answer", PREDICT, _describe_explain(model.contract), {"type": "object"})
     return {
         "/explain": {"post": reasons},
         "/predict": {"post": _post("Predict typed rows", PREDICT, _describe_rows(model, options), _describe_predictions())},
@@ -276,7 +276,12 @@ def _describe_scoring(model: ServedModel, options: dict[str, Any]) -> dict[str, 
     return scoring
 
 
-def _describe_explain() -> dict[str, Any]:
+def _describe_explain(contract: Contract) -> dict[str, Any]:
+    number = {"type": "number"}
+    change: dict[str, Any] = {"type": "boolean"}
+    if not contract.is_classification:
+        ends = {"at_least": number, "at_most": number}
+        change = {"type": "object", "properties": ends, "additionalProperties": False, "minProperties": 1}
     row = _ref("Row")
     class_name = "Whose probability is explained; default the positive class, or the answer."
     return {
@@ -285,7 +290,8 @@ def _describe_explain() -> dict[str, Any]:
         "properties": {
             "rows": {"oneOf": [row, {"type": "array", "items": row, "minItems": 1, "maxItems": MAX_EXPLAINED}]},
             "class": {"type": "string", "description": class_name},
-            "counterfactual": {"type": "boolean", "description": "Whether to look for the least change that turns the answer."},
+            "counterfactual": change
+            | {"description": "Whether to look for the least change that turns the answer, or to where."},
             "fixed": {"type": "array", "items": {"type": "string"}, "description": "Columns that may not change."},
         },
     }

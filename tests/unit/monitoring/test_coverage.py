@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 
 from mlops_project.config import Config
-from mlops_project.contract import Contract
+from mlops_project.contract import Contract, Feature
 from mlops_project.modeling.conformal import calibrate
 from mlops_project.modeling.held_out import HeldOut
 from mlops_project.modeling.metrics import Scored
 from mlops_project.monitoring.alerts import decide_alerts
-from mlops_project.monitoring.coverage import COVERAGE, judge_coverage
+from mlops_project.monitoring.coverage import ABSTAINED, COVERAGE, WIDTH, SurenessCounter, judge_coverage
 from mlops_project.monitoring.performance import compute_performance
 from mlops_project.monitoring.results import Drift, Performance
 from mlops_project.reference.performance import build_reference_performance
@@ -57,6 +57,32 @@ def test_class_that_is_in_every_set_cannot_be_lost(rng) -> None:
     few = msgspec.structs.replace(known, sets=msgspec.structs.replace(known.sets, least=(0.0, 0.0), rows=(3, 5)))
     found = judge_coverage(make_rows(rng, 200), few, seed=0)
     assert (found.value, found.lost) == (1.0, False)
+
+
+def test_rows_that_are_marked_are_counted_and_many_more_than_usual_raise_an_alert(rng) -> None:
+    contract = Contract((Feature("x", "float", quantiles=tuple(np.linspace(0.0, 1.0, 11))),), "y", "regression")
+    held_out, usual = make_values(rng, 500), rng.random(500)
+    frame, encoded = pd.DataFrame(index=range(500)), (usual[:, None], np.empty((500, 0), object))
+    promised = calibrate(HeldOut(frame, encoded, held_out.truth, held_out.predictions), contract, 0.9, seed=0)
+
+    def count(values) -> Performance:
+        counter, rows = SurenessCounter(promised, contract), make_values(rng, len(values))
+        for part in (slice(0, 50), slice(50, None)):
+            counter.add({"x": values[part]}, rows.predictions.pick(part))
+        return Performance(metric="mae", counted=counter.judge(0.05))
+
+    quiet, loud = count(rng.random(200)), count(np.where(rng.random(200) < 0.3, 40.0, rng.random(200)))
+    assert [value.name for value in quiet.counted] == [ABSTAINED, WIDTH]
+    assert quiet.counted[0].value < 0.05
+    assert quiet.counted[1].value == pytest.approx(promised.checked.size, rel=0.3)
+    assert 0.2 < loud.counted[0].value < 0.4
+    assert (quiet.counted[0].lost, loud.counted[0].lost) == (False, True)
+    drift = Drift(rows=200, reference_rows=500, features=(), share=0.0, drifted=False, prediction_drifted=False, reason="")
+    (alert,) = decide_alerts(drift, loud, (), MonitoringConfig(), "2026-01-01T00:00:00")
+    assert alert.name == "abstain-rise"
+    assert "of 200 rows are marked as not to be trusted" in alert.reason
+    assert decide_alerts(drift, quiet, (), MonitoringConfig(), "2026-01-01T00:00:00") == ()
+    assert SurenessCounter(promised, contract).judge(0.05) == ()
 
 
 def test_lost_coverage_raises_an_alert_and_counts_windows_with_new_labels(rng) -> None:

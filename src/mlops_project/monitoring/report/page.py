@@ -15,6 +15,7 @@ from mlops_project.modeling.evaluation import TITLES as METRIC_TITLES
 from mlops_project.modeling.evaluation import format_number
 from mlops_project.modeling.metrics import higher_is_better
 from mlops_project.monitoring import alerts
+from mlops_project.monitoring.coverage import ABSTAINED
 from mlops_project.monitoring.reasons import format_duration, say
 from mlops_project.monitoring.report.plots import BROAD, WIDTH, Annotation, Line, Point, draw_bins, draw_lines
 from mlops_project.monitoring.report.summary import (
@@ -143,6 +144,10 @@ def _build_cards(now: Evaluation) -> list[dict[str, Any]]:
                 f"held-out rows: {format_number(value.reference)}",
             )
             cards.append(_card(title, format_number(value.value), note, main=name == "from labels"))
+    for value in performance.counted:
+        if value.name == ABSTAINED:
+            note = f"marked as not to be trusted; held-out rows: {format_percent(value.reference)}"
+            cards.append(_card("for a person", format_percent(value.value), note))
     cards += _build_drift_cards(now.drift)
     if performance.label_coverage is not None:
         cards.append(_card("labels", format_percent(performance.label_coverage), "of the predictions as old as they"))

@@ -40,7 +40,8 @@ def _find_events(before: Evaluation | None, now: Evaluation) -> list[tuple[Event
 def _find_figures(evaluation: Evaluation) -> dict[str, float]:
     """Return what is logged of a window: metrics with their intervals, drift, alerts that fire."""
     figures = {"rows": float(evaluation.rows), "alerts": float(len(evaluation.firing))}
-    for value in (*evaluation.performance.live, *evaluation.performance.estimated):
+    performance = evaluation.performance
+    for value in (*performance.live, *performance.estimated, *performance.counted):
         for name, number in (("", value.value), ("_low", value.low), ("_high", value.high)):
             figures[f"{value.source}_{value.name}{name}"] = number
     if evaluation.drift.features:

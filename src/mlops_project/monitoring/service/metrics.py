@@ -72,7 +72,7 @@ METRIC = Metric(
     "mlops_monitor_metric",
     "gauge",
     ("model", "metric", "source"),
-    "The model's metrics: `live` from labels, `estimated` without, `reference` on held-out rows.",
+    "The model's metrics: `live` from labels, `estimated` without, `counted` among answers, `reference` on held-out rows.",
 )
 METRIC_LOW = Metric("mlops_monitor_metric_low", "gauge", ("model", "metric", "source"), "Lower end of the 95% interval.")
 METRIC_HIGH = Metric("mlops_monitor_metric_high", "gauge", ("model", "metric", "source"), "Upper end of the 95% interval.")
@@ -318,7 +318,7 @@ def _describe_drift(evaluation: Evaluation) -> Samples:
 def _describe_performance(evaluation: Evaluation) -> Samples:
     model, performance = (evaluation.model,), evaluation.performance
     references = {}
-    for value in (*performance.live, *performance.estimated):
+    for value in (*performance.live, *performance.estimated, *performance.counted):
         labels = (*model, value.name, value.source)
         for metric, number in ((METRIC, value.value), (METRIC_LOW, value.low), (METRIC_HIGH, value.high)):
             if math.isfinite(number):
