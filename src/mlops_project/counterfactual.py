@@ -68,7 +68,8 @@ class _Class:
     index: int
 
     def is_met(self, answers: Predictions) -> npt.NDArray[np.bool_]:
-        return np.asarray(answers.indices) == self.index
+        met: npt.NDArray[np.bool_] = np.asarray(answers.indices) == self.index
+        return met
 
     def measure(self, answers: Predictions) -> Floats:
         return np.asarray(answers.probabilities)[:, self.index]
