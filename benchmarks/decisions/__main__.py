@@ -8,6 +8,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from benchmarks.decisions.alarm import format_alarms, measure_alarms
 from benchmarks.decisions.counterfactuals import count_valid, format_counts
 from benchmarks.decisions.coverage import format_coverage, measure_coverage
 from benchmarks.decisions.explanations import compare_explanations
@@ -31,6 +32,9 @@ def main() -> None:
     if "coverage" in stages:
         with tempfile.TemporaryDirectory() as folder:
             print(format_coverage([*measure_coverage(Path(folder), options.splits, only)]))
+    if "alarm" in stages:
+        with tempfile.TemporaryDirectory() as folder:
+            print(format_alarms(measure_alarms(Path(folder), options.splits, only)))
     if "shift" in stages:
         with tempfile.TemporaryDirectory() as folder:
             print(format_shift(measure_shift(Path(folder), options.splits, only)))

@@ -32,7 +32,7 @@ COLUMNS = {
     "Default": "balance",
     "OJ": "WeekofPurchase",
     "Chile": "age",
-    "germancredit": "duration.in.month",
+    "germancredit": "duration_in_month",
     "Hdma": "dir",
 }
 SPLITS = 10
@@ -96,9 +96,10 @@ def _measure(name: str, folder: Path, seed: int, *, is_hard: bool) -> list[float
     before, (plain, size) = judge(known, same)[0], judge(known, new)
     try:
         weights = weigh_rows(inputs, ask(new)[0], fitted.contract, seed)
+        mended = reweigh(known, answers, truth, weights)
     except DataError:
         return [before, plain, np.nan, size, np.nan, np.nan, 1.0]
-    weighted, weighted_size = judge(reweigh(known, answers, truth, weights), new)
+    weighted, weighted_size = judge(mended, new)
     return [before, plain, weighted, size, weighted_size, weights.effective / len(held), 0.0]
 
 

@@ -21,12 +21,13 @@ from mlops_project.tree_reasons import Inputs
 from mlops_project.uncertainty import Intervals, Sets, Uncertainty
 
 MIN_ROWS = 50  # of each kind, to tell them apart
-MIN_EFFECTIVE = 100.0  # held-out rows, as many as weighted ones are worth: (Σw)² / Σw² (Kish 1965)
+MIN_EFFECTIVE = 50.0  # held-out rows, as many as weighted ones are worth: (Σw)² / Σw² (Kish 1965)
 FOLDS = 5
 STRENGTH = 0.1  # of the classifier: smaller keeps weights nearer to 1
 WIDEST = 4.0  # standard deviations that a number counts at most
 TOP_TEXTS = 20
 ROUNDING = 1e-9
+STRANGE = "the rows are too unlike the held-out ones: {}; train on newer rows"
 
 
 class Weights(msgspec.Struct, frozen=True):
@@ -71,10 +72,8 @@ def weigh_rows(held_out: Inputs, rows: Inputs, contract: Contract, seed: int) ->
     weights, own = odds[~is_other], float(odds[is_other].mean())
     effective = float(weights.sum() ** 2 / (weights**2).sum())
     if effective < MIN_EFFECTIVE:
-        raise DataError(
-            f"the rows are too unlike the held-out ones: weighted for them, the {n_held_out} that are kept are worth "
-            f"{effective:.0f}, and it takes {MIN_EFFECTIVE:.0f}; train on newer rows"
-        )
+        said = f"weighted for them, the {n_held_out} that are kept are worth {effective:.0f}, and it takes {MIN_EFFECTIVE:.0f}"
+        raise DataError(STRANGE.format(said))
     return Weights(weights, own, effective)
 
 
@@ -87,6 +86,11 @@ def reweigh(known: Uncertainty, answers: Predictions, truth: "npt.NDArray[np.gen
         For rows like the held-out ones.
     answers, truth
         Of the held-out rows that the weights are of.
+
+    Raises
+    ------
+    DataError
+        If a new row weighs so much that no interval is wide enough.
     """
     rows = round(weights.effective)
     if answers.probabilities is not None:
@@ -101,8 +105,8 @@ def _find_sets(probabilities: Floats, truth: "npt.NDArray[np.int64]", coverage: 
     for place in range(probabilities.shape[1]):
         own = truth == place
         order = np.argsort(probabilities[own, place])
-        outside = _count_outside(weights.held_out[own][order], weights.own, 1 - coverage)
-        least.append(float(probabilities[own, place][order][outside - 1]) if outside else 0.0)
+        left_out = _count_outside(weights.held_out[own][order], weights.own, 1 - coverage)
+        least.append(0.0 if left_out is None else float(probabilities[own, place][order][left_out]))
         rows.append(int(own.sum()))
     return Sets(least=tuple(least), rows=tuple(rows))
 
@@ -123,15 +127,21 @@ def _find_intervals(values: Floats, truth: Floats, coverage: float, weights: Wei
         order = np.argsort(errors)
         errors, worth = errors[order], worth[order]
         low, high = (_count_outside(part, weights.own, (1 - coverage) / 2) for part in (worth, worth[::-1]))
-        below.append(float(errors[max(low - 1, 0)]))
-        above.append(float(errors[-max(high, 1)]))
+        if low is None or high is None:
+            raise DataError(STRANGE.format("no width that was seen is enough"))
+        below.append(float(errors[low]))
+        above.append(float(errors[len(errors) - 1 - high]))
         rows.append(len(errors))
     return Intervals(edges=tuple(edges.tolist()), below=tuple(below), above=tuple(above), rows=tuple(rows))
 
 
-def _count_outside(weights: Floats, own: float, share: float) -> int:
-    """Return how many of the ordered rows may lie outside at their end; with equal weights as ``uncertainty.count_outside``."""
-    return int((np.cumsum(weights) <= share * (weights.sum() + own) + ROUNDING).sum())
+def _count_outside(weights: Floats, own: float, share: float) -> int | None:
+    """Return how many of the ordered rows may be left out at their end; None if even those of no row are too many.
+
+    A new row may be farther out than all; it is left out first. With equal weights as ``uncertainty.count_outside``, less one.
+    """
+    allowed = share * (weights.sum() + own) - own + ROUNDING
+    return None if allowed < 0 else int((np.cumsum(weights) <= allowed).sum())
 
 
 def _tell_apart(columns: Floats, is_other: "npt.NDArray[np.bool_]", seed: int) -> Floats:

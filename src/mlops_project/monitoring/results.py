@@ -34,7 +34,7 @@ __all__ = [  # what a window's rows show is defined in `drift_results.py`; reade
     "Source",
 ]
 
-Source = Literal["live", "estimated", "counted"]
+Source = Literal["live", "estimated"]
 AlertName = Literal[
     "data-drift",
     "prediction-drift",
@@ -65,7 +65,7 @@ class MetricValue(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    source: Source
+    source: Source | Literal["counted"]
     value: float
     low: float
     high: float

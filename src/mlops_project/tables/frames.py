@@ -85,8 +85,9 @@ def name_columns(rows: Any, names: Sequence[str]) -> Any:
             wanted = f"{', '.join(names[:SHOWN_NAMES])}{', …' if len(names) > SHOWN_NAMES else ''}"
             raise DataError(f"{ROWS}, or an array with the {len(names)} columns {wanted}; got the shape {rows.shape}")
         return pd.DataFrame(rows, columns=[*names]).infer_objects()
-    is_column = type(rows).__name__ == "Series" or (np.ndim(rows) == 1 and not isinstance(next(iter(rows), None), dict))
-    if len(names) != 1 or not is_column:
+    if len(names) != 1 or hasattr(rows, "columns"):
+        return rows
+    if type(rows).__name__ != "Series" and (np.ndim(rows) != 1 or isinstance(next(iter(rows), None), dict)):
         return rows
     values = rows.to_numpy() if hasattr(rows, "to_numpy") else np.asarray(rows, getattr(rows, "dtype", object))
     return pd.DataFrame({names[0]: values}, getattr(rows, "index", None)).infer_objects()
