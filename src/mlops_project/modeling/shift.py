@@ -90,7 +90,7 @@ def reweigh(known: Uncertainty, answers: Predictions, truth: "npt.NDArray[np.gen
     Raises
     ------
     DataError
-        If a new row weighs so much that no interval is wide enough.
+        If a new row weighs so much that no interval is wide enough, and no set is smaller than all classes.
     """
     rows = round(weights.effective)
     if answers.probabilities is not None:
@@ -108,6 +108,8 @@ def _find_sets(probabilities: Floats, truth: "npt.NDArray[np.int64]", coverage: 
         left_out = _count_outside(weights.held_out[own][order], weights.own, 1 - coverage)
         least.append(0.0 if left_out is None else float(probabilities[own, place][order][left_out]))
         rows.append(int(own.sum()))
+    if not any(least):
+        raise DataError(STRANGE.format("every class would be possible for every row"))
     return Sets(least=tuple(least), rows=tuple(rows))
 
 

@@ -147,7 +147,7 @@ def test_prediction_with_reasons_has_those_of_explain_and_is_logged(serve, tree_
     [
         (lambda row: {"rows": row, "explain": 1}, "explain: expected true or false"),
         (lambda row: {"rows": [row] * 17, "explain": True}, "17 rows are more than the 16"),
-        (lambda row: {"rows": row, "explian": True}, "did you mean 'explain'"),
+        (lambda row: {"rows": row, "explains": True}, "did you mean 'explain'"),
     ],
     ids=["no boolean", "too many rows", "misspelled"],
 )
