@@ -43,6 +43,9 @@ def test_what_was_asked_is_kept_and_two_cases_are_compared(start, default_projec
     find_number(app, "worst area").set_value("2500")
     find_number(app, "mean radius").set_value("21")
     press(app, "Predict")
+    assert not any("#" in item.value.columns for item in app.dataframe)
+    app.session_state["history open"] = True
+    app.run()
     history = next(item.value for item in app.dataframe if "#" in item.value.columns)
     assert history["#"].tolist() == [2, 1]
     assert history["Prediction"].tolist()[1].startswith(first)

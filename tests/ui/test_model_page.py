@@ -1,12 +1,15 @@
 """The page Model beyond what training wrote: other thresholds, the rows of a cell, parts of the rows."""
 
 import re
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 
 from mlops_project.bundle import load_bundle
 from mlops_project.runtime import Runtime
+from mlops_project.ui import clock
 from tests.ui.application import find_button, find_numbers, open_page, press, read_words
 
 
@@ -89,3 +92,13 @@ def test_quality_tells_coverage_and_what_training_found(start, default_project):
     metadata = load_bundle("artifacts/model").metadata
     assert f"{metadata.uncertainty.checked.coverage:.1%}" in words
     assert all(f"`{finding.code}`" in words for finding in metadata.findings)
+
+
+def test_times_are_told_by_the_visitors_clock_as_well(start, default_project, monkeypatch):
+    monkeypatch.setattr(clock, "find_zone", lambda: ZoneInfo("America/Recife"))
+    app = open_section(start(default_project), "data")
+    made = datetime.fromisoformat(load_bundle("artifacts/model").metadata.created_at)
+    local = f"{made.astimezone(ZoneInfo('America/Recife')):%H:%M}"
+    assert "Local time" in app.table[0].value.index
+    assert f" {local}" in app.table[0].value.loc["Local time", "Value"]
+    assert re.search(rf"UTC \((\S+ )?{local}.* here\)", read_words(app))

@@ -39,7 +39,7 @@ def to_local(text: str, zone: ZoneInfo | None) -> str:
     return format_moment(local.isoformat()) if local.utcoffset() else ""
 
 
-def write_moment(text: str, t: Translate) -> str:
+def write_moment(text: str, t: Translate, *, minutes: bool = False) -> str:
     """Return an instant in UTC and, where the visitor's clock shows another time, in local time: ``… UTC (12:30 here)``.
 
     Parameters
@@ -48,8 +48,11 @@ def write_moment(text: str, t: Translate) -> str:
         ISO 8601; without an offset it is UTC.
     t
         The visitor's language.
+    minutes
+        Whether to leave seconds out.
     """
-    shown, local = format_moment(text), to_local(text, find_zone())
+    length = 16 if minutes else 19
+    shown, local = format_moment(text)[:length], to_local(text, find_zone())[:length]
     if not local:
         return f"{shown} UTC"
     same_day = local[:10] == shown[:10] and len(local) > 10

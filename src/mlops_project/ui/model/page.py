@@ -12,7 +12,8 @@ from mlops_project.contract import Contract
 from mlops_project.errors import TrackingError
 from mlops_project.ui import charts
 from mlops_project.ui.address import note, recall
-from mlops_project.ui.format import LOSSES, escape, format_moment
+from mlops_project.ui.clock import list_moment, write_moment
+from mlops_project.ui.format import LOSSES, escape
 from mlops_project.ui.inputs import describe_inputs
 from mlops_project.ui.language import Translate, name_metric
 from mlops_project.ui.model.cells import show_matrix, show_rows
@@ -48,7 +49,7 @@ def show() -> None:
         return
     metadata = bundle.metadata
     words = {"estimator": metadata.estimator.replace("_", " "), "target": metadata.contract.target}
-    lead = t("model.lead", date=format_moment(metadata.created_at), **{key: escape(word) for key, word in words.items()})
+    lead = t("model.lead", date=write_moment(metadata.created_at, t), **{key: escape(word) for key, word in words.items()})
     st.markdown(lead)
     _show_links(view, bundle)
     sections: dict[str, Callable[[View, Bundle], None]] = {
@@ -245,7 +246,7 @@ def _show_data(view: View, bundle: Bundle) -> None:
         t("classes"): ", ".join(metadata.contract.class_names),
         t("estimator"): metadata.estimator,
         t("engine"): t(f"engine.{metadata.engine}", reason="" if metadata.python is None else metadata.python.reason),
-        t("created"): format_moment(metadata.created_at),
+        **list_moment(t("created"), metadata.created_at, t),
         t("commit"): metadata.git_commit or "-",
         t("digest.model"): bundle.digest,
         t("digest.data"): metadata.data_digest,
@@ -288,7 +289,7 @@ def _show_versions(view: View, bundle: Bundle) -> None:
         {
             t("number"): version.number,
             t("alias"): ", ".join(t(alias) if alias in ("champion", "challenger") else alias for alias in version.aliases),
-            t("created"): format_moment(version.created_at),
+            **list_moment(t("created"), version.created_at, t),
             **{name_metric(t, name): version.metrics[name] for name in _order(version.metrics, watched)},
             t("gain"): _say_gain(version.comparison, t),
             t("gate"): version.reason,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import pairwise
 from typing import Literal
 from urllib.parse import quote, urlsplit
@@ -48,9 +48,9 @@ def is_stale(evaluation: Evaluation, config: Config, now: datetime) -> bool:
     return (now - datetime.fromisoformat(evaluation.evaluated_at)).total_seconds() > patience
 
 
-def describe_window(evaluation: Evaluation) -> tuple[str, str]:
-    """Return when a window began and ended, UTC; the day only once."""
-    start, end = (datetime.fromisoformat(instant).astimezone(UTC) for instant in (evaluation.start, evaluation.end))
+def describe_window(evaluation: Evaluation, zone: tzinfo = UTC) -> tuple[str, str]:
+    """Return when a window began and ended in a time zone; the day only once."""
+    start, end = (datetime.fromisoformat(instant).astimezone(zone) for instant in (evaluation.start, evaluation.end))
     clock = "%H:%M:%S" if end - start < SHORT else "%H:%M"
     day = "%Y-%m-%d "
     return start.strftime(day + clock), end.strftime(clock if end.date() == start.date() else day + clock)

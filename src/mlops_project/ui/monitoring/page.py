@@ -8,9 +8,10 @@ import streamlit as st
 from mlops_project.config import Config
 from mlops_project.errors import TrackingError
 from mlops_project.monitoring.reasons import format_duration
-from mlops_project.monitoring.report.summary import format_minute, format_percent, to_sentence
+from mlops_project.monitoring.report.summary import format_percent, to_sentence
 from mlops_project.monitoring.results import Alert, Drift, Evaluation, MetricValue, Reason, Source
-from mlops_project.ui.format import LOSSES, escape, format_moment
+from mlops_project.ui.clock import find_zone, write_moment
+from mlops_project.ui.format import LOSSES, escape
 from mlops_project.ui.language import Translate, name_metric
 from mlops_project.ui.monitoring import charts
 from mlops_project.ui.monitoring.changes import show_changes
@@ -109,7 +110,7 @@ def _watch(view: View, watcher: EvaluationWatcher, stamp: tuple[object, ...], ne
 def _show_verdict(view: View, seen: Snapshot) -> None:
     t, newest = view.t, seen.newest
     if newest is not None and is_stale(newest, view.config, datetime.now(UTC)):
-        words = t("verdict.stale", at=format_minute(newest.evaluated_at))
+        words = t("verdict.stale", at=write_moment(newest.evaluated_at, t, minutes=True))
         cure = _describe_next(view, seen) or t("stale.cure", rows=view.config.monitoring.min_rows)
         st.warning(f"**{words}** {cure}", icon=":material/history_toggle_off:")
     level, alert = judge_level(newest)
@@ -140,7 +141,7 @@ def _explain(view: View, newest: Evaluation | None, alert: Alert | None) -> str:
         return " ".join(escape(to_sentence(reason)) for reason in said if reason)
     needed = view.config.monitoring.consecutive
     key = "firing" if alert.firing else "pending"
-    long = view.t(key, windows=alert.windows, since=format_minute(alert.since), needed=needed)
+    long = view.t(key, windows=alert.windows, since=write_moment(alert.since, view.t, minutes=True), needed=needed)
     return f"{_capitalise(long)}. {escape(to_sentence(explain(alert.reasons, alert.reason, view.t)))}"
 
 
@@ -177,18 +178,26 @@ def _describe_next(view: View, seen: Snapshot) -> str:
         return ""
     if found is None or not found.start:
         return t("next.none", log=t.number(view.config.prediction_log.segment_seconds))
-    begun = t("next.begun", start=format_minute(found.start), rows=found.rows, version=escape(found.version))
+    begun = t("next.begun", start=write_moment(found.start, t, minutes=True), rows=found.rows, version=escape(found.version))
     if not found.end:
         return f"{begun} {t('next.open', missing=found.needed - found.rows, needed=found.needed)}"
     delay = view.config.prediction_log.segment_seconds + view.config.monitoring.poll_seconds
     at = datetime.fromisoformat(found.end) + timedelta(seconds=delay)
-    return f"{begun} {t('next.verdict', at=format_minute(at.isoformat()))}"
+    return f"{begun} {t('next.verdict', at=write_moment(at.isoformat(), t, minutes=True))}"
+
+
+def _write_span(newest: Evaluation, t: Translate) -> str:
+    """Return when a window began and ended, in UTC and by the visitor's clock."""
+    zone = find_zone()
+    span, local = (
+        t("span", low=start, high=end) for start, end in (describe_window(newest), describe_window(newest, zone or UTC))
+    )
+    return f"{span} UTC" if local == span else f"{span} UTC ({t('here', time=local)})"
 
 
 def _show_window(view: View, seen: Snapshot, newest: Evaluation, watcher: EvaluationWatcher) -> None:
     t = view.t
-    start, end = describe_window(newest)
-    words = t("window", version=escape(newest.version), start=start, end=end, at=format_moment(newest.evaluated_at))
+    words = t("window", version=escape(newest.version), span=_write_span(newest, t), at=write_moment(newest.evaluated_at, t))
     if view.model.version and view.model.version != newest.version:
         words = f"{words} {t('window.other', now=escape(view.model.version))} {_describe_next(view, seen)}"
     st.caption(words)
@@ -315,7 +324,7 @@ def _write_entry(entry: Entry, t: Translate) -> str:
     icon, colour = LOOKS[entry.kind]
     facts = [f"**{t(f'event.{entry.kind}')}**"]
     facts += [t("version", version=escape(entry.version))] if entry.version else []
-    facts += [f"{format_moment(entry.at)} UTC", *([escape(entry.who)] if entry.who else [])]
+    facts += [write_moment(entry.at, t), *([escape(entry.who)] if entry.who else [])]
     head = f":{colour}[:material/{icon}:] {' · '.join(facts)}"
     return f"{head}  \n:small[:gray[{escape(entry.why)}]]" if entry.why else head
 

@@ -7,7 +7,8 @@ from mlops_project.client.http import ServerError
 from mlops_project.errors import ConfigError, MLOpsError, TrackingError
 from mlops_project.serving.settings import MIN_KEY_LENGTH
 from mlops_project.ui.catalogue import SERVER_VARIABLE, find_server
-from mlops_project.ui.format import escape, format_moment
+from mlops_project.ui.clock import list_moment
+from mlops_project.ui.format import escape
 from mlops_project.ui.language import Translate
 from mlops_project.ui.operations.traffic import Traffic, summarise
 from mlops_project.ui.registry import KEYS_VARIABLE, Registered, forget_registry, has_admin_key, is_admin, read_registry
@@ -54,7 +55,7 @@ def _show_served() -> None:
             t("number"): item.version,
             t("role"): ", ".join(t(alias) for alias in item.aliases if alias in ("champion", "challenger")),
             t("estimator"): item.estimator,
-            t("since"): format_moment(traffic.loaded.get((item.name, next(iter(item.aliases), "")), "")),
+            **list_moment(t("since"), traffic.loaded.get((item.name, next(iter(item.aliases), "")), ""), t),
         }
         for item in models
     ]
@@ -86,7 +87,7 @@ def _show_moves(registered: Registered, t: Translate) -> None:
         return
     rows = [
         {
-            t("when"): format_moment(move.at),
+            **list_moment(t("when"), move.at, t),
             t("alias"): t(move.alias) if move.alias in ("champion", "challenger") else move.alias,
             t("move"): f"{'-' if move.source is None else move.source} → {move.target}",
             t("action"): move.action,

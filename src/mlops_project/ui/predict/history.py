@@ -22,6 +22,7 @@ from mlops_project.ui.predict.form import Case
 from mlops_project.ui.reference import Row
 from mlops_project.ui.view import View
 
+OPEN = "history open"
 MAX_KEPT = 100
 MAX_SHOWN_INPUTS = 8  # of those that differ
 
@@ -73,7 +74,10 @@ def show_history(view: View, case: Case) -> None:
     if not entries:
         return
     t = view.t
-    with st.expander(t("history", count=len(entries)), icon=":material/history:"):
+    box = st.expander(t("history", count=len(entries)), icon=":material/history:", key=OPEN, on_change="rerun")
+    if not box.open:
+        return  # what is not seen is not computed
+    with box:
         st.caption(t("history.lead"))
         st.dataframe(_build_table(view, entries[::-1]), hide_index=True, width="stretch")
         with st.container(horizontal=True):
