@@ -11,6 +11,7 @@ from mlops_project.bundle import METADATA_FILE, Bundle, load_bundle
 from mlops_project.command import WorkflowCommand, config_options, echo
 from mlops_project.config import Config
 from mlops_project.errors import ConfigError, explain_os
+from mlops_project.sections.card import read_card
 
 SCHEMA = "http://cyclonedx.org/schema/bom-1.6.schema.json"  # the schema's own name
 NAMESPACE = uuid.UUID("9e0f2a34-6b0c-5f5e-9f6f-0c2f6d1c7a51")  # of serial numbers: the same bundle has the same one
@@ -33,6 +34,7 @@ def build_bill(bundle: Bundle) -> dict[str, Any]:
             for name, digest in {METADATA_FILE: bundle.digest, **metadata.files}.items()
         ],
         "modelCard": _build_card(bundle),
+        **_build_owner(bundle),
     }
     libraries = [_build_library(name, version) for name, version in sorted(metadata.libraries.items())]
     references = [item["bom-ref"] for item in libraries]
@@ -85,9 +87,24 @@ def _build_card(bundle: Bundle) -> dict[str, Any]:
             "outputs": [{"format": name} for name in outputs],
         },
         "quantitativeAnalysis": {"performanceMetrics": [_build_metric(bundle, name) for name in metadata.metrics]},
-        "considerations": {
-            "technicalLimitations": [f"{item.code}: {item.seen}" for item in metadata.findings if not item.accepted]
-        },
+        "considerations": _build_considerations(bundle),
+    }
+
+
+def _build_considerations(bundle: Bundle) -> dict[str, Any]:
+    card, findings = read_card(bundle.metadata.config), bundle.metadata.findings
+    limits = [f"out of scope: {card.out_of_scope}"] if card.out_of_scope else []
+    limits += [f"{item.code}: {item.seen}" for item in findings if not item.accepted]
+    return {"technicalLimitations": limits, **({"useCases": [card.intended_use]} if card.intended_use else {})}
+
+
+def _build_owner(bundle: Bundle) -> dict[str, Any]:
+    card = read_card(bundle.metadata.config)
+    supplier = {"name": card.owner} if card.owner else {}
+    contact = {"contact": [{"name": card.contact}]} if card.contact else {}
+    return {
+        **({"supplier": supplier | contact} if supplier or contact else {}),
+        **({"licenses": [{"license": {"name": card.licence}}]} if card.licence else {}),
     }
 
 

@@ -21,6 +21,7 @@ from mlops_project.contract import Label
 from mlops_project.errors import ConfigError, suggest
 from mlops_project.metadata import CONFIG_FILE, METADATA_FILE
 from mlops_project.sections import (
+    CardConfig,
     ChecksConfig,
     DataConfig,
     DecisionConfig,
@@ -75,6 +76,7 @@ class Config(Section, frozen=True, dict=True):
     evaluation: EvaluationConfig = msgspec.field(default_factory=EvaluationConfig)
     uncertainty: UncertaintyConfig = msgspec.field(default_factory=UncertaintyConfig)
     gates: GatesConfig = msgspec.field(default_factory=GatesConfig)
+    card: CardConfig = msgspec.field(default_factory=CardConfig)
     tracking: TrackingConfig = msgspec.field(default_factory=TrackingConfig)
     export: ExportConfig = msgspec.field(default_factory=ExportConfig)
     paths: PathsConfig = msgspec.field(default_factory=PathsConfig)

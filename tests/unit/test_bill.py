@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -58,6 +59,19 @@ def test_bill_is_valid_and_says_what_the_model_is_and_how_good(told):
     ]
     assert card["considerations"]["technicalLimitations"] == ["imbalanced-target: 3 of 100 rows"]
     assert [item["bom-ref"] for item in bill["components"]] == ["platform:python@3.11.7", "pkg:pypi/scikit-learn@1.9.1"]
+
+
+def test_bill_says_what_the_owner_says(tmp_path, told):
+    card = {"intended_use": "to call people", "out_of_scope": "prices", "owner": "analytics", "contact": "a@example.com"}
+    config = told.metadata.config | {"card": card | {"licence": "Apache-2.0"}}
+    changed = replace(told, metadata=msgspec.structs.replace(told.metadata, config=config))
+    bill = build_bill(changed)
+    check(bill)
+    model = bill["metadata"]["component"]
+    assert model["supplier"] == {"name": "analytics", "contact": [{"name": "a@example.com"}]}
+    assert model["licenses"] == [{"license": {"name": "Apache-2.0"}}]
+    assert model["modelCard"]["considerations"]["useCases"] == ["to call people"]
+    assert model["modelCard"]["considerations"]["technicalLimitations"][0] == "out of scope: prices"
 
 
 def test_bill_of_a_bundle_that_says_little_is_valid_and_always_the_same(tiny_bundle):

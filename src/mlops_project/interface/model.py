@@ -23,6 +23,7 @@ from mlops_project.score import REGISTRY, fetch_model
 from mlops_project.scoring.files import CHUNK_ROWS
 from mlops_project.scoring.local import RULES, list_columns
 from mlops_project.sections import ProofConfig
+from mlops_project.sections.card import read_card
 from mlops_project.tables.frames import build_column, build_frame, build_labels, name_columns, to_pandas
 from mlops_project.tree_reasons import Inputs
 from mlops_project.uncertainty import Uncertainty
@@ -74,6 +75,11 @@ class Model:
     def metrics(self) -> dict[str, float]:
         """Metric → value on the held-out rows; ``bundle.metadata`` has their intervals."""
         return self.bundle.metadata.metrics
+
+    @property
+    def card(self) -> dict[str, str]:
+        """What the model's owner says of it: intended use, what is out of scope, owner, contact, licence, as far as said."""
+        return read_card(self.bundle.metadata.config).said
 
     def predict(self, frame: Any, *, threshold: float | None = None) -> Any:
         """Return the label of each row, as it stands in the training table, or the number.

@@ -28,6 +28,7 @@ from mlops_project.modeling.evaluation import (
 from mlops_project.modeling.metrics import PRIMARY, higher_is_better
 from mlops_project.modeling.origin import format_settings
 from mlops_project.modeling.threshold import rate_choice
+from mlops_project.sections.card import read_card
 
 MAX_SHOWN_CATEGORIES = 8
 MAX_SHOWN_TEXT = 60
@@ -112,6 +113,7 @@ def _facts(metadata: Metadata, config: Config, results: Results) -> dict[str, An
     sliced = list(dict.fromkeys(name for part in evaluation.slices for name in part.metrics))
     return {
         "meta": metadata,
+        "card": read_card(metadata.config),
         "contract": contract,
         "created": metadata.created_at[:16].replace("T", " "),
         "folder": config.paths.exported_model_dir,

@@ -3,6 +3,7 @@
 ``docs/configuration.md`` is generated from the descriptions here.
 """
 
+from mlops_project.sections.card import CardConfig
 from mlops_project.sections.decision import DecisionConfig, ThresholdRule
 from mlops_project.sections.model import Estimator, ModelConfig, PreparationConfig, PreprocessingConfig
 from mlops_project.sections.notifications import NotificationsConfig
@@ -32,6 +33,7 @@ from mlops_project.sections.training import (
 from mlops_project.sections.trust import TrustConfig
 
 __all__ = [
+    "CardConfig",
     "ChecksConfig",
     "DataConfig",
     "DecisionConfig",

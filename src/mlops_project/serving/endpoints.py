@@ -11,6 +11,7 @@ import orjson
 from mlops_project import __version__
 from mlops_project.errors import ContractError, suggest
 from mlops_project.prediction_log.ids import UnknownPredictionError
+from mlops_project.sections.card import read_card
 from mlops_project.serving.callers import Caller
 from mlops_project.serving.errors import RefusedError
 from mlops_project.serving.metrics import render
@@ -138,6 +139,7 @@ def _describe(model: ServedModel) -> dict[str, Any]:
         "created_at": metadata.created_at,
         "metrics": metadata.metrics,
         "coverage": None if metadata.uncertainty is None else metadata.uncertainty.coverage,
+        "card": {name: text for name, text in to_builtins(read_card(metadata.config)).items() if text},
         "contract": to_builtins(model.contract),
     }
 

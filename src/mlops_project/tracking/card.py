@@ -1,6 +1,7 @@
-"""What MLflow shows of a bundle: its model card as a description, and the codes of its findings as a tag."""
+"""What MLflow shows of a bundle: its model card as a description, its owner's words and the codes of its findings as tags."""
 
 from mlops_project.bundle import Bundle
+from mlops_project.sections.card import read_card as read_owner
 
 CARD_FILE = "README.md"
 MAX_DESCRIPTION = 5000  # characters that MLflow's database keeps
@@ -19,6 +20,11 @@ def read_card(bundle: Bundle, limit: int = MAX_DESCRIPTION) -> str:
     section, line = (max(kept.rfind(mark), 0) for mark in ("\n## ", "\n"))
     end = section if section > len(kept) // 2 else line  # a long section is not left out whole
     return kept[: end or None] + REST
+
+
+def tag_owner(bundle: Bundle) -> dict[str, str]:
+    """Return what a bundle's owner says of it, as tags for people; empty if nothing was said."""
+    return {title.lower(): text[:MAX_DESCRIPTION] for title, text in read_owner(bundle.metadata.config).said.items()}
 
 
 def list_findings(bundle: Bundle) -> str:

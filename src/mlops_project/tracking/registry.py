@@ -18,7 +18,7 @@ from mlops_project.notifications.news import News
 from mlops_project.notifications.telling import tell
 from mlops_project.process import find_user
 from mlops_project.sections.notifications import EventName
-from mlops_project.tracking.card import MAX_DESCRIPTION, list_findings, read_card
+from mlops_project.tracking.card import MAX_DESCRIPTION, list_findings, read_card, tag_owner
 from mlops_project.tracking.records import decode_records
 from mlops_project.tracking.store import Store
 from mlops_project.tracking.versions import (
@@ -134,6 +134,7 @@ def _create_version(store: Store, bundle: Bundle, run_id: str, model_id: str) ->
             METRICS_TAG: msgspec.json.encode(metadata.metrics).decode(),
             FINDINGS_TAG: list_findings(bundle),
             **tag_decision(metadata),
+            **tag_owner(bundle),
             "estimator": metadata.estimator,  # this tag and those below are for people
             "data": metadata.data_source[:MAX_DESCRIPTION],
             "rows": f"{metadata.train_rows} to learn, {metadata.test_rows} held out",

@@ -15,7 +15,7 @@ from mlops_project.errors import TrackingError
 from mlops_project.process import find_user
 from mlops_project.signatures.statement import GateDecision
 from mlops_project.tracking import registry
-from mlops_project.tracking.card import CARD_FILE, list_findings, read_card
+from mlops_project.tracking.card import CARD_FILE, list_findings, read_card, tag_owner
 from mlops_project.tracking.signing import sign_version
 from mlops_project.tracking.store import Store, open_store
 
@@ -130,6 +130,7 @@ def _start_run(store: Store, experiment_id: str, bundle: Bundle) -> Any:
         "config_digest": metadata.config_digest,
         registry.FINDINGS_TAG: list_findings(bundle),
         **registry.tag_decision(metadata),
+        **tag_owner(bundle),
         NOTE: read_card(bundle),
     }
     if metadata.git_commit:

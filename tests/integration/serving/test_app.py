@@ -672,6 +672,7 @@ def test_models_lists_versions_and_contracts(serve, tree_bundle):
         assert model["name"] == "tree"
         assert model["aliases"] == ["champion"]
         assert len(model["contract"]["features"]) == 30
+        assert model["card"] == {}
 
     serve(ask, model_dir=tree_bundle)
 

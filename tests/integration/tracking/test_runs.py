@@ -54,6 +54,18 @@ def test_run_holds_everything_that_people_look_for(make, any_store):
     assert len(json.loads(dataset.dataset.schema)["mlflow_colspec"]) == 30
 
 
+def test_what_the_owner_says_is_a_tag_of_run_and_version(make):
+    bundle, config = make("good")
+    said = {"intended_use": "to call people", "owner": "analytics", "licence": "internal"}
+    logged = log_bundle(reseal(bundle, config=bundle.metadata.config | {"card": said}), config)
+    with open_store(config) as store:
+        run = store.client.get_run(logged.run_id).data.tags
+        version = store.client.get_model_version("cancer", "1").tags
+    for tags in (run, version):
+        assert (tags["intended use"], tags["owner"], tags["licence"]) == ("to call people", "analytics", "internal")
+        assert "contact" not in tags
+
+
 def test_columns_with_odd_names_and_many_columns_are_logged(make, any_store):
     bundle, config = make("good")
     settings = bundle.metadata.config

@@ -1,5 +1,8 @@
 """A loaded model: frames of several libraries in, answers of the same kind out."""
 
+from dataclasses import replace
+
+import msgspec
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -9,6 +12,7 @@ import pytest
 import mlops_project as mlops
 from mlops_project.errors import BundleError, ContractError, DataError
 from mlops_project.runtime import Runtime
+from mlops_project.sections import ProofConfig
 from mlops_project.wire.problems import RowsError
 
 
@@ -155,6 +159,13 @@ def test_model_says_what_it_is(model):
     shown = model._repr_html_()
     assert "ROC AUC" in shown
     assert "logistic_regression" in shown
+
+
+def test_model_says_what_its_owner_says(model):
+    assert model.card == {}
+    config = model.bundle.metadata.config | {"card": {"owner": "analytics", "out_of_scope": "prices"}}
+    told = replace(model.bundle, metadata=msgspec.structs.replace(model.bundle.metadata, config=config))
+    assert mlops.Model(told, "1", ProofConfig()).card == {"Out of scope": "prices", "Owner": "analytics"}
 
 
 def test_numbers_have_no_probabilities(tmp_path, project):

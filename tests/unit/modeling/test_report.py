@@ -104,6 +104,29 @@ def test_page_is_valid_and_whole_for_every_task(tmp_path, plots, task, classes):
         assert any(text in seen for seen in page.texts), text
 
 
+def test_page_and_card_say_what_the_owner_says_and_ask_for_it_where_nothing_is_said(tmp_path):
+    contract, results = build_contract(), build_results(build_contract())
+    said = {
+        "intended_use": f"to call people\n{HOSTILE}",
+        "owner": "analytics",
+        "contact": "a@example.com",
+        "licence": "internal",
+    }
+    config = {"card": said}
+    page = Page(render_page(tmp_path, contract, results, config=config))
+    for text in ("Use and owner", "Intended use", "analytics", "a@example.com", "internal"):
+        assert text in page.texts
+    assert "script" not in page.tags
+    card = render_card(tmp_path, contract, results, config=config)
+    assert "- Intended use: to call people \\<script\\>" in card
+    assert "- Owner: analytics\n- Contact: a@example.com\n- Licence: internal\n" in card
+    asked = "its owner has to say (section `card` of the configuration)"
+    assert asked not in card
+    for config in ({}, {"card": "none"}, {"card": {"owner": 7}}, {"card": {}}):  # older bundles, and those of others
+        silent = render_card(tmp_path, contract, results, config=config)
+        assert (asked in silent, "Use and owner" in silent) == (True, False)
+
+
 def test_page_and_card_say_what_was_found_with_its_code(tmp_path):
     contract = build_contract()
     leak = Finding(code="leak-sum", seen=f"{HOSTILE} adds up", why="it is not known", cure="drop it", severity="error")
