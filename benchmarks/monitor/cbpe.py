@@ -1,9 +1,10 @@
 """Performance without labels, beside NannyML on the same windows: ``python -m benchmarks.monitor --stages estimate``.
 
-Five tables with classes, two with values; several splits and models, each with four windows of rows that neither model nor
+Eight tables with classes, four with values; several splits and models, each with five windows of rows that neither model nor
 calibration has seen. One is like the held-out rows; two are drawn with odds that grow along a random direction through the
-features (covariate shift: what leads from features to target stays); the fourth is a window without shift in which some rows
-got each other's labels (concept drift: no estimate without labels can see it). Measured per table and metric: the mean absolute
+features (covariate shift: what leads from features to target stays); one holds only the rows of the upper or lower third of a
+column (another part of the real world); the last is a window without shift in which some rows got each other's labels (concept
+drift: no estimate without labels can see it). Measured per table and metric: the mean absolute
 error of the estimate against what the window's own labels say, ours, NannyML's and that of saying "as on the held-out rows",
 and how often each interval holds what the labels say.
 """
@@ -14,9 +15,10 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,6 +35,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.defaults.tables import FOLDER, SOURCES, install
 from benchmarks.monitor.contestants import CONTESTANTS, ONE_THREAD, SILENT
 from benchmarks.monitor.places import BUILD, HERE
 from benchmarks.monitor.report import Rows, draw, percent
@@ -46,7 +49,8 @@ from mlops_project.reference.profile import Profiler, build_reference
 from mlops_project.reference.sensitivity import Shift
 from mlops_project.runtime import Predictions
 
-CHANGES = {"none": 0.0, "shift": 0.5, "strong shift": 1.0, "concept drift": 0.0}  # log-odds per deviation along the direction
+# log-odds per deviation along the direction
+CHANGES = {"none": 0.0, "shift": 0.5, "strong shift": 1.0, "another part": 0.0, "concept drift": 0.0}
 MOVED_LABELS = 0.3  # share of the rows in a window with concept drift
 SPLITS = 4
 SHOWN = ("accuracy", "roc_auc", "f1", "mae", "rmse")
@@ -92,6 +96,16 @@ def load_counts() -> pd.DataFrame:
     return frame.assign(**{TARGET: np.log1p(frame.pop("mdvis"))})
 
 
+def read_source(name: str) -> pd.DataFrame:
+    """Return a table of a package, rows without gaps, at most 20 values of a text."""
+    install()
+    source = next(one for one in SOURCES if one.name == name)
+    frame = pd.read_csv(FOLDER / source.place, low_memory=False).dropna()
+    frame = frame.drop(columns=[*source.drop, *(column for column in frame if str(column).startswith("Unnamed"))])
+    many = [column for column in frame.select_dtypes(object) if frame[column].nunique() > 20]
+    return frame.drop(columns=many).assign(**{TARGET: frame[source.target]}).drop(columns=source.target)
+
+
 SUBJECTS = {
     "cancer": Subject(load_cancer, 228, 114, 100),
     "affairs": Subject(load_affairs, 2_500, 1_300, 500),
@@ -100,6 +114,11 @@ SUBJECTS = {
     "visits": Subject(load_visits, 6_000, 2_000, 1_000),
     "noisy": Subject(make_noisy, 4_000, 2_000, 1_000, regression=True),
     "counts": Subject(load_counts, 6_000, 2_000, 1_000, regression=True),
+    "Default": Subject(partial(read_source, "Default"), 3_000, 2_000, 1_000),
+    "OJ": Subject(partial(read_source, "OJ"), 450, 250, 100),
+    "Chile": Subject(partial(read_source, "Chile"), 1_200, 600, 200),
+    "Bikeshare": Subject(partial(read_source, "Bikeshare"), 3_000, 2_000, 700, regression=True),
+    "Computers": Subject(partial(read_source, "Computers"), 2_500, 1_500, 500, regression=True),
 }
 MODELS = {
     "shallow": (RandomForestClassifier, RandomForestRegressor, {"n_estimators": 100, "max_depth": 3}),
@@ -107,6 +126,24 @@ MODELS = {
     "boosting": (HistGradientBoostingClassifier, HistGradientBoostingRegressor, {}),
     "linear": (LogisticRegression, Ridge, {}),
 }
+
+
+class Answer(NamedTuple):
+    """What we say of a window.
+
+    Attributes
+    ----------
+    estimates
+        Metric → value and its interval; empty if we refuse.
+    alone
+        Metric → the interval that it would have without a look at the mix of rows.
+    divergence
+        Of the mix of rows.
+    """
+
+    estimates: dict[str, tuple[float, float, float]]
+    alone: dict[str, tuple[float, float]]
+    divergence: float
 
 
 @dataclass
@@ -135,8 +172,8 @@ class Case:
             scored.truth[moved] = scored.truth[rng.permutation(moved)]
         return compute_metrics(scored, self.contract.task)
 
-    def estimate(self, seed: int) -> tuple[dict[str, float], dict[str, dict[str, tuple[float, float, float]]]]:
-        """Return our reference's metrics, and per window each metric's estimate with its interval."""
+    def estimate(self, seed: int) -> tuple[dict[str, float], dict[str, Answer]]:
+        """Return our reference's metrics, and what we say of each window."""
         columns, scored = self.take(self.held_out)
         reference = build_reference_performance(columns, scored.predictions, scored.truth, self.contract, Config(), seed=seed)
         answers, profile = {}, build_reference(columns, None, self.contract, seed=seed)
@@ -146,7 +183,10 @@ class Case:
             estimator.add(columns, scored.predictions)
             counted.add(columns)
             estimator.shift = Shift(counted.features)
-            answers[change] = {item.name: (item.value, item.low, item.high) for item in estimator.estimate()}
+            estimates = {item.name: (item.value, item.low, item.high) for item in estimator.estimate()}
+            estimator.shift = Shift([])
+            alone = {item.name: (item.low, item.high) for item in estimator.estimate()}
+            answers[change] = Answer(estimates, alone, Shift(counted.features).divergence)
         return {name: metric.value for name, metric in reference.metrics.items()}, answers
 
     def write(self, folder: Path) -> None:
@@ -189,9 +229,9 @@ def make_case(subject: Subject, frame: pd.DataFrame, model: str, split: int) -> 
     contract = Contract(
         tuple(Feature(name, "float", default=0.0) for name in features), TARGET, task, classes=classes, class_names=classes
     )
-    drawn = {
-        change: draw_window(features.to_numpy(), rest, subject.window, strength, rng) for change, strength in CHANGES.items()
-    }
+    values = features.to_numpy()
+    drawn = {change: draw_window(values, rest, subject.window, strength, rng) for change, strength in CHANGES.items()}
+    drawn["another part"] = cut_part(values, rest, subject.window, rng)
     return Case(subject, features, truth, predictions, contract, held_out, drawn)
 
 
@@ -202,6 +242,15 @@ def draw_window(values: np.ndarray, rest: np.ndarray, size: int, strength: float
     along = (values[rest] / np.where(spread > 0, spread, 1)) @ direction
     along = (along - along.mean()) / (along.std() or 1)
     return rest[np.argsort(-(strength * np.clip(along, -3, 3) + rng.gumbel(size=len(rest))))[:size]]
+
+
+def cut_part(values: np.ndarray, rest: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Take rows of the upper or lower third of a column that has three values or more; equal ones by lot."""
+    able = [place for place in range(values.shape[1]) if len(np.unique(values[rest, place])) > 2]
+    column = values[rest, rng.choice(able)]
+    order = np.lexsort((rng.random(len(rest)), column))
+    third = order[: len(rest) // 3] if rng.random() < 0.5 else order[-(len(rest) // 3) :]
+    return rest[rng.permutation(third)[:size]]
 
 
 def compare(name: str, splits: int, *, alone: bool = False) -> Iterator[dict[str, Any]]:
@@ -216,12 +265,16 @@ def compare(name: str, splits: int, *, alone: bool = False) -> Iterator[dict[str
     for key, case in cases.items():
         reference, ours = case.estimate(seed=1)
         theirs = {} if alone else json.loads((root / key / "estimates.json").read_text())
-        for number, (change, estimates) in enumerate(ours.items()):
+        for number, (change, answer) in enumerate(ours.items()):
             realised = case.realise(change)
-            for metric in estimates.keys() & realised.keys() & reference.keys():
-                truth = realised[metric]
-                row = {"table": name, "model": key, "change": change, "metric": metric}
-                row |= {"as held-out": abs(reference[metric] - truth)} | judge("ours", *estimates[metric], truth)
+            for metric in sorted(answer.alone.keys() & realised.keys() & reference.keys()):
+                truth, (low, high) = realised[metric], answer.alone[metric]
+                row = {"table": name, "model": key, "change": change, "metric": metric, "divergence": answer.divergence}
+                row |= {"refused": not answer.estimates, "alone covers": float(low <= truth <= high)}
+                row |= {"as held-out": abs(reference[metric] - truth), "alone width": high - low}
+                if answer.estimates:
+                    value, low, high = answer.estimates[metric]
+                    row |= judge("ours", value, low, high, truth) | {"width": high - low, "signed": value - truth}
                 if metric in theirs:
                     value, low, high, error = theirs[metric][number]
                     row |= judge("NannyML", value, low, high, truth)
@@ -243,9 +296,9 @@ def judge(who: str, value: float, low: float, high: float, truth: float) -> dict
     return {who: abs(value - truth), f"{who} covers": float(low <= truth <= high)}
 
 
-def measure(splits: int, *, alone: bool = False) -> pd.DataFrame:
-    """Return one row per table, model, split, window and metric."""
-    return pd.DataFrame([row for name in SUBJECTS for row in compare(name, splits, alone=alone)])
+def measure(splits: int, *, alone: bool = False, subjects: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Return one row per table, model, split, window and metric; of all tables, or of some."""
+    return pd.DataFrame([row for name in subjects or SUBJECTS for row in compare(name, splits, alone=alone)])
 
 
 def render(rows: pd.DataFrame) -> str:
@@ -276,10 +329,24 @@ def render(rows: pd.DataFrame) -> str:
 
 
 def render_coverage(rows: pd.DataFrame) -> str:
-    """Return how often our intervals hold what the labels say, by kind of model and change."""
+    """Return how often our intervals hold what the labels say: by kind of model and by table, and what is refused."""
     kinds = rows["model"].str.partition("-")[0]
-    table: Rows = [("model", *CHANGES)]
-    for kind in (*MODELS, "all"):
-        group = rows if kind == "all" else rows[kinds == kind]
-        table.append((kind, *(percent(group.loc[group["change"] == change, "ours covers"].mean()) for change in CHANGES)))
-    return f"{len(rows)} estimates; share of the intervals that hold what the labels say:\n\n{draw(table)}"
+    groups = {kind: rows[kinds == kind] for kind in MODELS} | dict(iter(rows.groupby("table")))
+    table: Rows = [("", *CHANGES)]
+    for name, group in {**groups, "all": rows}.items():
+        cells = [_describe_coverage(group[group["change"] == change]) for change in CHANGES]
+        table.append((name, *cells))
+    wider = (rows["width"] / rows["alone width"]).groupby(rows["change"]).median()
+    said = ", ".join(f"{change} {100 * (wider[change] - 1):.0f} %" for change in CHANGES)
+    return (
+        f"{len(rows)} estimates; share of the intervals that hold what the labels say (without a look at the mix of rows; "
+        f"share refused):\n\n{draw(table)}\n\nIntervals are wider by the mix of rows, median: {said}."
+    )
+
+
+def _describe_coverage(rows: pd.DataFrame) -> str:
+    if rows.empty:
+        return ""
+    made = rows[~rows["refused"].astype(bool)]
+    held = percent(made["ours covers"].mean()) if len(made) else "–"
+    return f"{held} ({percent(rows['alone covers'].mean())}; {percent(rows['refused'].astype(bool).mean())})"

@@ -154,7 +154,7 @@ class Estimator:
         if self._calibrator is not None:
             return _estimate_classes(kept, self.rows, self._calibrator, rng, self._widen)
         assert self._errors is not None
-        return _estimate_values(kept[:, 1], self.rows, self._errors)
+        return _estimate_values(kept[:, 1], self.rows, self._errors, self._widen)
 
 
 def _stack(predictions: Predictions) -> Floats:
@@ -220,13 +220,16 @@ def draw_labels(probabilities: Floats, draws: int, rng: np.random.Generator) -> 
     return np.asarray(np.eye(probabilities.shape[1])[drawn])
 
 
-def _estimate_values(sizes: Floats, n_rows: int, model: ErrorModel) -> tuple[Estimate, ...]:
+def _estimate_values(
+    sizes: Floats, n_rows: int, model: ErrorModel, widen: Callable[[str, float], float]
+) -> tuple[Estimate, ...]:
     """Estimate MAE and RMSE from the sizes of the errors ``(n_kept,)``."""
-    squares, error = model.square.estimate(sizes**2, n_rows)
+    absolute, error = model.absolute.estimate(sizes, n_rows)
+    squares, square_error = model.square.estimate(sizes**2, n_rows)
     root = float(np.sqrt(squares))
     return (
-        _limit("mae", *model.absolute.estimate(sizes, n_rows)),
-        _limit("rmse", root, error / (2 * root) if root else 0.0),
+        _limit("mae", absolute, widen("mae", error)),
+        _limit("rmse", root, widen("rmse", square_error / (2 * root) if root else 0.0)),
     )
 
 

@@ -122,7 +122,7 @@ def fit_error_model(
     *,
     seed: int,
     side: SideWork,
-) -> ErrorModel:
+) -> tuple[ErrorModel, dict[str, Floats]]:
     """Fit on held-out rows; the size is constant where a model explains less than ``MIN_SKILL``, or cannot be exported.
 
     Parameters
@@ -139,6 +139,11 @@ def fit_error_model(
         Of the folds.
     side
         Notes why the size is constant, where the library could not fit it.
+
+    Returns
+    -------
+    model, missed
+        The model, and what it misses of each row's error (``mae``) and of its square (``rmse``), by sizes that did not see it.
 
     Raises
     ------
@@ -163,17 +168,14 @@ def fit_error_model(
         model, sizes = b"", np.full(len(errors), mean or 1.0)
     else:
         model, sizes = fitted[0], np.maximum(fitted[1], MIN_SIZE * mean)
-    return ErrorModel(
-        model=model,
-        mean_size=mean,
-        skill=max(skill, 0.0),
-        absolute=_fit_level(errors, sizes),
-        square=_fit_level(errors**2, sizes**2),
-    )
+    absolute, missed = _fit_level(errors, sizes)
+    square, missed_squares = _fit_level(errors**2, sizes**2)
+    fitted_model = ErrorModel(model=model, mean_size=mean, skill=max(skill, 0.0), absolute=absolute, square=square)
+    return fitted_model, {"mae": missed, "rmse": missed_squares}
 
 
-def _fit_level(errors: Floats, sizes: Floats) -> Level:
-    """Fit the line by least squares to powers of errors and of cross-fitted sizes ``(n_rows,)``."""
+def _fit_level(errors: Floats, sizes: Floats) -> tuple[Level, Floats]:
+    """Fit the line by least squares to powers of errors and of cross-fitted sizes ``(n_rows,)``; return what it misses, too."""
     n_rows, mean, centre = len(errors), float(errors.mean()), float(sizes.mean())
     away = sizes - centre
     spread = float(away @ away)
@@ -182,7 +184,7 @@ def _fit_level(errors: Floats, sizes: Floats) -> Level:
     rest = errors - mean - slope * away
     first, both, second = float(rest @ rest) / n_rows**2, float(rest**2 @ towards) / n_rows, float(rest**2 @ towards**2)
     noise = float((rest**2).sum() / (sizes**2).sum())
-    return Level(mean=mean, centre=centre, slope=slope, covariance=(first, both, second), noise=noise)
+    return Level(mean=mean, centre=centre, slope=slope, covariance=(first, both, second), noise=noise), rest
 
 
 def _fit_sizes(

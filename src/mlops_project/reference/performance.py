@@ -16,7 +16,7 @@ from mlops_project.modeling.side_work import SideWork
 from mlops_project.reference.calibration import Calibrator, fit_calibrator
 from mlops_project.reference.direct_loss import MIN_ROWS, ErrorModel, fit_error_model
 from mlops_project.reference.expected import compute_expected
-from mlops_project.reference.sensitivity import measure_sensitivity
+from mlops_project.reference.sensitivity import measure_sensitivity, measure_value_sensitivity
 from mlops_project.runtime import Predictions
 
 MIN_CALIBRATION_ROWS = 30
@@ -61,8 +61,7 @@ class ReferencePerformance(msgspec.Struct, frozen=True, kw_only=True):
         The same from calibration that had not seen the row it judges: its distance from ``metrics`` is the estimate's error
         where nothing changed.
     sensitivity
-        Metric → variance of that error per unit of χ² divergence of the mix of rows; empty for regression, and of an older
-        training.
+        Metric → variance of that error per unit of χ² divergence of the mix of rows; empty in bundles of an older training.
     """
 
     rows: int
@@ -108,14 +107,15 @@ def build_reference_performance(
     rng = np.random.default_rng(seed)
     n_rows, metrics = len(scored.truth), measure(scored, contract, seed, evaluation)
     if not contract.is_classification:
-        errors = None
-        if n_rows >= MIN_ROWS:
-            errors = side.attempt(
-                "the model of the error's size was",
-                lambda: fit_error_model(columns, predictions, scored.truth, contract, config, seed=seed, side=side),
-                without="so performance cannot be estimated before labels come",
-            )
-        return ReferencePerformance(rows=n_rows, metrics=metrics, error_model=errors)
+        basis = ReferencePerformance(rows=n_rows, metrics=metrics)
+        if n_rows < MIN_ROWS:
+            return basis
+        sized = side.attempt(
+            "the model of the error's size was",
+            lambda: _fit_errors(basis, columns, scored, contract, config, seed, side),
+            without="so performance cannot be estimated before labels come",
+        )
+        return sized or basis
     priors = tuple((np.bincount(scored.truth, minlength=len(contract.classes)) / max(n_rows, 1)).tolist())
     if n_rows < MIN_CALIBRATION_ROWS:
         return ReferencePerformance(rows=n_rows, metrics=metrics, priors=priors)
@@ -129,6 +129,23 @@ def build_reference_performance(
         without="so performance cannot be estimated before labels come",
     )
     return calibrated or basis
+
+
+def _fit_errors(
+    basis: ReferencePerformance,
+    columns: Mapping[str, Any],
+    scored: Scored,
+    contract: Contract,
+    config: Config,
+    seed: int,
+    side: SideWork,
+) -> ReferencePerformance:
+    """Add the model of the error's size, and how far it errs on other mixes of the held-out rows."""
+    model, missed = fit_error_model(columns, scored.predictions, scored.truth, contract, config, seed=seed, side=side)
+    found = measure_value_sensitivity(columns, missed, contract, np.random.default_rng(seed))
+    if "rmse" in found:  # of squares so far; a root errs by half of that, divided by itself
+        found["rmse"] = found["rmse"] / (4 * model.square.mean) if model.square.mean else 0.0
+    return msgspec.structs.replace(basis, error_model=model, sensitivity=found)
 
 
 def _calibrate(

@@ -6,7 +6,7 @@ labels' chance alone holds that. So the held-out rows are weighted as if the mix
 divergence.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,22 +88,65 @@ def measure_sensitivity(
     outside
         Calibrated probabilities ``(n_rows, n_classes)`` by calibrations that did not see the row.
     """
-    rows = rng.permutation(len(scored.truth))[:MAX_ROWS]
-    known = [one.name for one in contract.features if one.type != "datetime" and one.name in columns]
-    names = rng.permutation(known)[:MAX_FEATURES]
-    cells = np.array([_find_cells(np.asarray(columns[name])[rows], str(name), contract) for name in names])
-    if not len(cells) or len(rows) < TILTS:
+    rows, cells = _choose_rows(columns, len(scored.truth), contract, rng)
+    if not len(cells):
         return {}
     scored, chances = scored.take(rows), outside[rows]
     drawn = _draw_labels(chances, rng)
+    return _fit_slopes(NAMES, cells, lambda weights: _measure_excess(scored, chances, drawn, weights), rng)
+
+
+def measure_value_sensitivity(
+    columns: Mapping[str, Any], missed: Mapping[str, Floats], contract: Contract, rng: np.random.Generator
+) -> dict[str, float]:
+    """Return the same for means of the errors of values: metric → variance per unit of χ² divergence.
+
+    Parameters
+    ----------
+    columns
+        Feature name → ``(n_rows,)`` of the held-out rows.
+    missed
+        Metric → what its estimate misses of each row, by sizes that did not see the row ``(n_rows,)``.
+    """
+    names = tuple(missed)
+    rows, cells = _choose_rows(columns, len(missed[names[0]]), contract, rng)
+    if not len(cells):
+        return {}
+    rest = np.array([missed[name][rows] for name in names])
+
+    def measure(weights: Floats) -> Floats:
+        weighted = rest * weights
+        return np.asarray(weighted.mean(axis=1) ** 2 - (weighted**2).sum(axis=1) / len(rows) ** 2)
+
+    return _fit_slopes(names, cells, measure, rng)
+
+
+def _choose_rows(
+    columns: Mapping[str, Any], n_rows: int, contract: Contract, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int64]]:
+    """Return some rows, and their cells ``(n_features, n_rows)``; no cells where there is too little to try."""
+    rows = rng.permutation(n_rows)[:MAX_ROWS]
+    known = [one.name for one in contract.features if one.type != "datetime" and one.name in columns]
+    names = rng.permutation(known)[:MAX_FEATURES]
+    cells = np.array([_find_cells(np.asarray(columns[name])[rows], str(name), contract) for name in names])
+    return rows, cells if len(rows) >= TILTS else cells[:0]
+
+
+def _fit_slopes(
+    names: Sequence[str],
+    cells: npt.NDArray[np.int64],
+    measure: Callable[[Floats], Floats],
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """Weigh rows along random directions; return how each metric's squared error grows with the divergence."""
     divergences, excesses = [], []
     for number in range(TILTS):
         weights = _tilt(cells, STRENGTHS[number % len(STRENGTHS)], rng)
         divergences.append(max(_diverge(one, weights) for one in cells))
-        excesses.append(_measure_excess(scored, chances, drawn, weights))
+        excesses.append(measure(weights))
     d, excess = np.array(divergences), np.array(excesses)
     slopes = np.nansum(excess * d[:, None], axis=0) / np.maximum((np.isfinite(excess) * d[:, None] ** 2).sum(axis=0), 1e-12)
-    return {name: round(float(slope), 8) for name, slope in zip(NAMES, slopes, strict=True) if slope > 0}
+    return {name: float(f"{slope:.6g}") for name, slope in zip(names, slopes, strict=True) if slope > 0}
 
 
 def _find_cells(values: npt.NDArray[Any], name: str, contract: Contract) -> npt.NDArray[np.int64]:

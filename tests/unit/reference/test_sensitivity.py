@@ -111,3 +111,36 @@ def test_divergence_is_the_variance_of_the_density_ratio_and_nothing_by_chance()
     chance = [measure_divergence(rng.multinomial(300, p), rng.multinomial(300, p)) for _ in range(200)]
     assert np.mean(chance) < 0.005
     assert measure_divergence(np.zeros(3), np.ones(3)) == 0.0
+
+
+NUMBERS = Contract(FEATURES, "y", "regression")
+
+
+def make_values(seed, n_rows, *, hidden=0.0, centre=0.0):
+    """Rows with errors of one size everywhere, unless ``hidden``: then they grow where x is large, too seldom to be learned."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(centre, 1, n_rows)
+    value = rng.normal(10, 3, n_rows)
+    far = rng.random(n_rows) < 0.1 + 0.1 * (x > 1)
+    truth = value + rng.normal(size=n_rows) * (1 + hidden * far * np.exp(x / 2))
+    place = np.where(rng.random(n_rows) < 0.5, "a", "b").astype(object)
+    return {"x": x, "place": place}, Predictions(values=value), truth
+
+
+def test_intervals_of_values_widen_with_the_shift_where_errors_are_of_another_size():
+    held, before, after = [], 0, 0
+    for seed in range(4):
+        columns, answers, truth = make_values((2, seed), 600, hidden=6.0)
+        reference = build_reference_performance(columns, answers, truth, NUMBERS, Config(), seed=0)
+        held.append(reference.sensitivity)
+        window = make_values((3, seed), 600, hidden=6.0, centre=1.2)
+        estimator, counted = Estimator(reference, NUMBERS, seed=0), Profiler(build_reference(columns, None, NUMBERS, seed=0))
+        estimator.add(window[0], window[1])
+        counted.add(window[0])
+        realised = compute_metrics(score_rows(window[1], window[2], NUMBERS), "regression")
+        before += sum(one.low <= realised[one.name] <= one.high for one in estimator.estimate())
+        estimator.shift = Shift(counted.features)
+        after += sum(one.low <= realised[one.name] <= one.high for one in estimator.estimate())
+    assert all(one.get("mae", 0.0) >= 0 for one in held)
+    assert sum("mae" in one for one in held) >= 3
+    assert before <= after >= 6  # of 8
