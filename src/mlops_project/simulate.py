@@ -72,13 +72,14 @@ def build_source(config: Config, contract: "Contract", *, table: str | None, par
     """
     from mlops_project.data_prep import load_table, split_table
     from mlops_project.simulation.rows import Source, read_rows
+    from mlops_project.tables.known_rows import read_standing_rows
 
     if table is not None:
         config = _with_source(config, table)
     loaded = load_table(config)
     features, target = loaded.features, loaded.target
     if part == "held-out" and table is None:
-        split = split_table(loaded, config)
+        split = split_table(loaded, config, read_standing_rows(config))
         features, target = split.test_features, split.test_target
     return Source(read_rows(features, target, contract), contract, jitter=jitter)
 

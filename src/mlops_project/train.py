@@ -60,8 +60,10 @@ def train(config: Config, step: Step = lambda _: None, *, charts: Sequence[Path]
         If there is no model to export. The old bundle then stands as it was.
     """
     from mlops_project.modeling.library_warnings import collect_library_warnings
+    from mlops_project.tables.known_rows import read_standing_rows
 
-    bundle, evaluation, held_out, notes = build(config, step, standing=_find_standing(config), charts=charts)
+    known = read_standing_rows(config)
+    bundle, evaluation, held_out, notes = build(config, step, standing=_find_standing(config), known=known, charts=charts)
     with collect_library_warnings() as library:
         run, decision, not_logged = _record(bundle, config, held_out, step)
     return Training(bundle, evaluation, (*notes, *library.notes), run, not_logged, decision)
@@ -175,7 +177,7 @@ def read_rows(
     """Return the table without its rows, the rows to learn from and to judge on, and their contract."""
     from mlops_project.data_prep import build_contract, join_production, judge_table, load_table, split_table
     from mlops_project.modeling.evaluation import check_gates
-    from mlops_project.tables.known_rows import note_rows
+    from mlops_project.tables.known_rows import describe_sides, note_rows
     from mlops_project.tables.positive import keep_positive
 
     table = keep_positive(load_table(config), standing, config.positive_class)
@@ -187,6 +189,8 @@ def read_rows(
     if config.export.row_digests:
         sides = (features.index.to_numpy() for features in (split.train_features, split.test_features))
         split = replace(split, rows=note_rows(table, *sides))
+    if production is None and (said := describe_sides(split.growth, split.test_features.index.to_numpy())):
+        table = replace(table, warnings=(*table.warnings, said))
     if production is not None:
         learned, judging = production(table, split)
         table, split = join_production(table, split, learned, config, judging)

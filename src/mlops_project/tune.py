@@ -75,6 +75,7 @@ def tune(
     from mlops_project.engines.choice import find_engine
     from mlops_project.modeling.library_warnings import collect_library_warnings
     from mlops_project.modeling.metrics import PROPER
+    from mlops_project.tables.known_rows import read_standing_rows
     from mlops_project.train import read_rows
 
     place = find_engine(engine, address)
@@ -83,7 +84,7 @@ def tune(
         size = None if config.search.processes == 1 else config.search.processes
         runner = lambda rows: ClusterRunner(rows, place, size)  # noqa: E731 - as long as it is
     step("reading the table")
-    table, split, contract = read_rows(config)
+    table, split, contract = read_rows(config, known=read_standing_rows(config))
     follower = Follower(config, PROPER[contract.task], step)
     with collect_library_warnings(), contextlib.closing(follower):  # the training tells what the best one is warned of
         found = search(table, split, contract, config, follower, runner)

@@ -1,6 +1,7 @@
 """What `mlops train` says on the terminal about a table of one's own."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 import mlops_project as mlops
 from mlops_project.bundle import load_bundle
 from mlops_project.cli import main
+from mlops_project.tables.known_rows import read_known_rows
 
 SETTINGS = """
 data: {source: people.csv, target: status}
@@ -39,6 +41,12 @@ def train(tmp_path, monkeypatch) -> Callable[..., str]:
         return done.stdout
 
     return run
+
+
+def count_sides() -> Counter[tuple[int, int]]:
+    """Return how often the model in place knows each row on each side."""
+    known = read_known_rows(load_bundle(Path("artifacts/model")))
+    return Counter(zip(known.digests.tolist(), known.sides.tolist(), strict=True))
 
 
 def test_training_says_which_class_is_the_positive_one_and_keeps_it(train):
@@ -89,3 +97,18 @@ def test_training_ends_with_commands_that_name_the_file(train):
     request = "artifacts/model/serving_input_example.json"
     assert ask == f"  curl http://127.0.0.1:8000/invocations -H content-type:application/json -d @{request}"
     assert json.loads(Path(request).read_text())["dataframe_split"]["columns"] == ["age", "visits"]
+
+
+def test_rows_that_were_held_out_stay_so_when_the_table_grows(train):
+    train()
+    table, before = pd.read_csv("people.csv"), count_sides()
+    more = table.assign(age=table["age"] + 0.01).iloc[:60]
+    pd.concat([more, table]).to_csv("people.csv", index=False)
+    said = train()
+    assert "warning: the table has 60 rows that the last model does not know; the others stay on their side" in said
+    after = count_sides()
+    assert not before - after
+    assert after.total() == 210
+    assert "does not know" not in train()  # the same table again: nothing to tell, and the same sides
+    assert count_sides() == after
+    assert "does not know" not in train("--set", "random_state=7")

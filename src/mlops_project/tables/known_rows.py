@@ -16,7 +16,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlops_project.bundle import ROWS_FILE, Bundle
+from mlops_project.bundle import ROWS_FILE, Bundle, load_bundle
+from mlops_project.config import Config
 from mlops_project.errors import BundleError
 from mlops_project.tables.row_hashes import Hashes, hash_rows
 from mlops_project.tables.table import Table
@@ -97,6 +98,11 @@ class Growth:
         """Whether every row that the model knows is still there, as it was."""
         return self.is_comparable and not self.gone
 
+    @property
+    def is_same(self) -> bool:
+        """Whether the table has the rows that the model knows and no others."""
+        return self.is_kept and not self.is_new.any()
+
 
 def note_rows(table: Table, learned: npt.NDArray[Any], held_out: npt.NDArray[Any]) -> KnownRows | None:
     """Return what a model that is made of these rows will know of the table; None if it is too large.
@@ -133,6 +139,43 @@ def read_known_rows(bundle: Bundle) -> KnownRows | None:
     if digests.dtype != np.uint64 or sides.dtype != np.uint8 or (sides > NEITHER).any():
         raise BundleError(f"{file}: does not hold the digests of rows; train again")
     return KnownRows(bundle.contract.names, data.get("group"), data.get("time"), digests, sides)
+
+
+def read_standing_rows(config: Config) -> KnownRows | None:
+    """Return the rows that the model knows which stands where a new one will; None where a new split is to be drawn.
+
+    That is so without such a model, where ``test_size`` or ``random_state`` is another one, with ``data.time``, whose held-out
+    rows are the newest ones each time, and where the new bundle will not say which rows it knows.
+    """
+    if config.data.time is not None or not config.export.row_digests:
+        return None
+    try:
+        bundle = load_bundle(config.model_dir, trust=config.trust_policy, check_files=False)
+        before = bundle.metadata.config
+        same = [before.get(name) for name in ("test_size", "random_state")] == [config.test_size, config.random_state]
+        return read_known_rows(bundle) if same and bundle.metadata.name == config.model.name else None
+    except BundleError:
+        return None
+
+
+def describe_sides(growth: Growth | None, held_out: npt.NDArray[Any]) -> str:
+    """Say which rows are held out of a table that grew, or that its rows cannot be told any more; empty where all is as it was.
+
+    Parameters
+    ----------
+    held_out
+        Positions of the held-out rows.
+    """
+    if growth is not None and (growth.lost or growth.resplit):
+        why = f"no column {growth.lost[0]!r} any more" if growth.lost else f"a split {growth.resplit}"
+        return f"the rows are split anew ({why}): some that the last model has learned may be held out now"
+    if growth is None or not growth.is_comparable or not growth.is_new.any():
+        return ""
+    new, still = growth.is_new, int((growth.sides[held_out] == HELD_OUT).sum())
+    return (
+        f"the table has {int(new.sum()):,} rows that the last model does not know; the others stay on their side of the split "
+        f"({still:,} held out), and {int(new[held_out].sum()):,} of the new ones are held out as well"
+    )
 
 
 def digest_rows(table: Table, names: tuple[str, ...]) -> Hashes:

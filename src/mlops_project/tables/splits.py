@@ -1,5 +1,6 @@
 """Rows to learn from and rows to be judged on: stratified, by whole groups, or the newest."""
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,16 +76,12 @@ def split_table(table: Table, config: Config, known: KnownRows | None = None) ->
         If one side would lack a class, or the groups or times do not allow the split.
     """
     copies = find_copies(table)
+    together = copies if config.data.copies == "together" else None
     growth = None if known is None else compare_rows(table, known)
     if growth is not None and growth.is_comparable:
-        train, test = _split_as_before(table, growth, config, copies if config.data.copies == "together" else None)
-    elif table.times is not None:
-        train, test = _split_by_time(table.times, config.test_size)
-        train = _keep_embargo(train, table.times, table.times.iloc[test[0]], config.data.embargo)
-    elif table.groups is not None:
-        train, test = _split_by_group(table, table.groups, config)
+        train, test = _split_as_before(table, growth, config, together)
     else:
-        train, test = _split_at_random(table, config, copies if config.data.copies == "together" else None)
+        train, test = _split_anew(table, config, together)
     for side, rows in (("training", train), ("held-out", test)):
         absent = set(table.classes) - set(table.target.iloc[rows].unique())
         if absent:
@@ -103,7 +100,22 @@ def _take(table: Table, rows: Rows) -> "tuple[pd.DataFrame, pd.Series[Any]]":
     return features.set_axis(index), target.set_axis(index)
 
 
+def _split_anew(table: Table, config: Config, copies: Copies | None) -> tuple[Rows, Rows]:
+    if table.times is not None:
+        train, test = _split_by_time(table.times, config.test_size)
+        return _keep_embargo(train, table.times, table.times.iloc[test[0]], config.data.embargo), test
+    if table.groups is not None:
+        return _split_by_group(table, table.groups, config)
+    return _split_at_random(table, config, copies)
+
+
 def _split_as_before(table: Table, growth: Growth, config: Config, copies: Copies | None) -> tuple[Rows, Rows]:
+    """Keep the known rows on their sides; in the order of a new split, if the table is the same and was split like that."""
+    if growth.is_same:
+        with contextlib.suppress(DataError):
+            train, test = _split_anew(table, config, copies)
+            if (growth.sides[test] == HELD_OUT).all() and (growth.sides == HELD_OUT).sum() == len(test):
+                return train, test
     sides = choose_sides(table, growth, config.test_size, None if copies is None else copies.groups)
     train, test = np.flatnonzero(sides == LEARNED), np.flatnonzero(sides == HELD_OUT)
     if table.times is not None and len(test):

@@ -8,7 +8,7 @@ import pytest
 
 from mlops_project.config import read_config
 from mlops_project.data_prep import load_table, split_table
-from mlops_project.tables.known_rows import HELD_OUT, LEARNED, Growth, KnownRows, note_rows
+from mlops_project.tables.known_rows import HELD_OUT, LEARNED, Growth, KnownRows, describe_sides, note_rows
 
 N_ROWS = 400
 
@@ -162,3 +162,31 @@ def test_growth_without_a_comparison_is_no_growth():
     known = KnownRows((), None, None, np.empty(0, np.uint64), np.empty(0, np.uint8))
     assert not Growth(known, ("x",)).is_kept
     assert not Growth(known, resplit="by").is_comparable
+
+
+@pytest.mark.parametrize("overrides", [(), ("data.group=person",)])
+def test_same_table_is_split_as_it_was_in_the_same_order(split, overrides):
+    rows = make_rows(N_ROWS, 1)
+    first = split(rows, None, *overrides)
+    again = split(rows, first.rows, *overrides)
+    assert again.train_features.index.equals(first.train_features.index)
+    assert again.test_features.index.equals(first.test_features.index)
+    assert again.growth.is_same
+
+
+def test_same_table_whose_sides_came_from_a_smaller_one_keeps_them(split):
+    first = split(make_rows(N_ROWS, 1))
+    rows = pd.concat([make_rows(N_ROWS, 1), make_rows(80, 2)])
+    grown = split(rows, first.rows)
+    again = split(rows, grown.rows)
+    assert again.growth.is_same
+    assert again.test_features.index.equals(grown.test_features.index)
+    assert "80 rows that the last model does not know" in describe_sides(grown.growth, grown.test_features.index.to_numpy())
+    assert describe_sides(again.growth, again.test_features.index.to_numpy()) == ""
+
+
+def test_split_anew_is_said_where_rows_cannot_be_told(split):
+    rows = make_rows(N_ROWS, 1)
+    first = split(rows)
+    without = split(rows.drop(columns="town"), first.rows)
+    assert "no column 'town' any more" in describe_sides(without.growth, without.test_features.index.to_numpy())
