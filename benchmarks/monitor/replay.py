@@ -16,6 +16,7 @@ from benchmarks.monitor.seasons import Season
 from mlops_project.contract import Contract, Feature
 from mlops_project.modeling.held_out import HeldOut, as_columns
 from mlops_project.monitoring.alerts import decide_alerts
+from mlops_project.monitoring.clock_offsets import OffsetCounter
 from mlops_project.monitoring.domain import CURRENT_ROWS, REFERENCE_ROWS
 from mlops_project.monitoring.drift import compute_drift
 from mlops_project.monitoring.order import OrderTest
@@ -146,16 +147,17 @@ class Replay:
 
     def evaluate(self, rows: pd.DataFrame, times: np.ndarray) -> Evaluation:
         """Evaluate a window as the monitor does; only the log is left out."""
-        counted, order = Profiler(self.profile), OrderTest(self.profile)
+        counted, order, offsets = Profiler(self.profile), OrderTest(self.profile), OffsetCounter(self.profile)
         columns = as_columns(rows)
         counted.add(columns, self._answer(rows))
         order.add(columns, times)
+        offsets.add(columns, times)
         judge = Judge(collect_past(self.profile, self.history), order.is_dependent)
         samples = {}
         if self.domain:
             sample = rows.sample(min(CURRENT_ROWS, len(rows)), random_state=SAME_SEED)
             samples = {"sample": as_columns(sample), "reference_sample": as_columns(self.sample)}
-        drift = compute_drift(self.profile, counted, self.settings, **samples, judge=judge, seed=SAME_SEED)
+        drift = compute_drift(self.profile, counted, self.settings, **samples, offsets=offsets, judge=judge, seed=SAME_SEED)
         end, quiet = str(times[-1]), Performance(metric="rmse")
         alerts = decide_alerts(drift, quiet, self.history[-1:], self.settings, end)
         about = {"model": "m", "version": "1", "start": str(times[0]), "end": end, "evaluated_at": end, "rows": len(rows)}

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -119,15 +120,8 @@ def retrain(
         except MLOpsError as error:
             attempts.finish(asked.key, "failed", str(error), datetime.now(UTC))
             raise
-        attempts.finish(
-            asked.key,
-            done.result,
-            done.text,
-            datetime.now(UTC),
-            version=done.version,
-            vetoes=done.vetoes,
-            newest_label=work.newest_label,
-        )
+        finish = partial(attempts.finish, asked.key, done.result, done.text, datetime.now(UTC))
+        finish(version=done.version, vetoes=done.vetoes, newest_label=work.newest_label)
         return Retraining(done.result, done.text, done.version, done.vetoes)
     finally:
         os.close(lock)

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from mlops_project.monitoring.aspects import compare_details, compare_pairs
+from mlops_project.monitoring.clock_offsets import OffsetCounter, compare_offsets
 from mlops_project.monitoring.columns import compare_columns
 from mlops_project.monitoring.domain import compare_rows
 from mlops_project.monitoring.past import NEEDED, NO_PAST, ColumnPast, Judge
@@ -28,7 +29,12 @@ from mlops_project.reference.profile import Profiler, ReferenceProfile
 from mlops_project.reference.repeats import RepeatCounter
 from mlops_project.sections import MonitoringConfig
 
-DRIFT_REASONS = ("features-drifted", "aspects-changed", "rows-told-apart")  # kinds: each alone makes the inputs drift
+DRIFT_REASONS = (
+    "features-drifted",
+    "aspects-changed",
+    "rows-told-apart",
+    "clock-moved",
+)  # kinds: each alone makes the inputs drift
 # Shares of alpha; scores, an alert of their own, have all of it
 FEATURE_SHARE, DETAIL_SHARE, PAIR_SHARE, SEGMENT_SHARE, REPEAT_SHARE, DOMAIN_SHARE = 0.55, 0.05, 0.05, 0.05, 0.05, 0.25
 Found = TypeVar("Found", bound=FeatureDrift)
@@ -42,6 +48,7 @@ def compute_drift(
     sample: Mapping[str, Any] | None = None,
     reference_sample: Mapping[str, Any] | None = None,
     repeats: RepeatCounter | None = None,
+    offsets: OffsetCounter | None = None,
     judge: Judge | None = None,
     seed: int,
 ) -> Drift:
@@ -59,50 +66,67 @@ def compute_drift(
     repeats
         The window's rows, to look for copies among them; None: that is left out. Where there are too many, each row is compared
         once, so that copies are named as such and not as drift.
+    offsets
+        The window's dates and hours against the log's clock; None: that is left out.
     judge
         The model's past windows; None: rows are independent draws.
     seed
         Of the classifier's draws.
     """
-    rows = current.rows
+    rows, moved = current.rows, compare_offsets(offsets, judge)
     copies = find_repeats(reference, repeats, settings.alpha * REPEAT_SHARE, judge) if repeats is not None else None
-    if copies is not None and copies.repeated and repeats is not None:
+    if copies and copies.repeated and repeats is not None:
         current, sample = count_once(reference, repeats), sample and repeats.take_once(1)[0]
-    faults = find_faults(current.features, settings.alpha, judge)
-    alone = compare_columns(current.features, settings, settings.alpha * FEATURE_SHARE)
-    judged = [*map(_add_visible, _judge_all(alone, judge, "features"), reference.features)]
-    scores_alone = compare_columns(current.scores, settings, settings.alpha)
-    scores = _judge_all(scores_alone, judge, "scores")
-    moved = {found.name for found in judged if found.drifted}
-    aspects_alone = _compare_aspects(reference, current, sample or {}, settings, moved, seed)
-    beside = _judge_all(aspects_alone, judge, "aspects")
-    parted = {name for found in beside if found.drifted and found.aspect == "pair" for name in found.columns}
-    swaps = find_swaps(current.features, current.pairs, moved, parted)
-    aspects = sorted((_leave_out(found, moved) for found in beside), key=_rank)
-    features = sorted((_add_faults(found, faults, swaps) for found in judged), key=_rank)
-    domain = _tell_apart(reference, sample, reference_sample, settings, seed)
-    past = None if judge is None else _note_past(judge, (*alone, *scores_alone, *aspects_alone), domain)
-    domain = _judge_domain(domain, judge)
-    changed = {name for found in aspects if found.drifted for name in found.columns}
-    share = min(1.0, sum(found.weight for found in features if found.drifted or found.name in changed))
-    reasons = (*_explain(features, scores, aspects, domain, share, settings), *describe_repeats(copies))
-    if past is not None and judge is not None and past.judged_by != "rows":
-        reasons = (*reasons, *_explain_past(past, alone, features, scores_alone, scores), *_name_unjudged(judge))
+    features, aspects, alone = _compare_inputs(reference, current, sample or {}, settings, judge, seed)
+    scores = _judge_all(scores_alone := compare_columns(current.scores, settings, settings.alpha), judge, "scores")
+    told = _tell_apart(reference, sample, reference_sample, settings, seed)
+    past = None if judge is None else _note_past(judge, (*alone[0], *scores_alone, *alone[1]), told)
+    domain = _judge_domain(told, judge)
+    share = _weigh_drifted(features, aspects)
+    reasons = (*_name_moved(moved), *_explain(features, scores, aspects, domain, share, settings), *describe_repeats(copies))
+    if past and judge and past.judged_by != "rows":
+        reasons = (*reasons, *_explain_past(past, alone[0], features, scores_alone, scores), *_name_unjudged(judge))
     return Drift(
         rows=rows,
         reference_rows=reference.rows,
         features=tuple(features),
         scores=tuple(scores),
-        aspects=tuple(aspects),
+        aspects=(*aspects, *moved),
         repeats=copies,
         domain=domain,
         share=share,
-        drifted=share >= settings.drift_share or (domain is not None and domain.drifted),
+        drifted=share >= settings.drift_share or any(found.drifted for found in (*moved, *([domain] if domain else []))),
         prediction_drifted=any(found.drifted for found in scores),
         reason=say(*reasons),
         reasons=reasons,
         past=past,
     )
+
+
+def _weigh_drifted(features: Sequence[FeatureDrift], aspects: Sequence[AspectDrift]) -> float:
+    changed = {name for found in aspects if found.drifted for name in found.columns}
+    return min(1.0, sum(found.weight for found in features if found.drifted or found.name in changed))
+
+
+def _compare_inputs(
+    reference: ReferenceProfile,
+    current: Profiler,
+    sample: Mapping[str, Any],
+    settings: MonitoringConfig,
+    judge: Judge | None,
+    seed: int,
+) -> tuple[list[FeatureDrift], list[AspectDrift], tuple[list[FeatureDrift], list[AspectDrift]]]:
+    """Return features and aspects as the past judges them, the most important change first, and as their rows alone would."""
+    faults = find_faults(current.features, settings.alpha, judge)
+    alone = compare_columns(current.features, settings, settings.alpha * FEATURE_SHARE)
+    judged = [*map(_add_visible, _judge_all(alone, judge, "features"), reference.features)]
+    moved = {found.name for found in judged if found.drifted}
+    aspects_alone = _compare_aspects(reference, current, sample, settings, moved, seed)
+    beside = _judge_all(aspects_alone, judge, "aspects")
+    parted = {name for found in beside if found.drifted and found.aspect == "pair" for name in found.columns}
+    swaps = find_swaps(current.features, current.pairs, moved, parted)
+    features = sorted((_add_faults(found, faults, swaps) for found in judged), key=_rank)
+    return features, sorted((_leave_out(found, moved) for found in beside), key=_rank), (alone, aspects_alone)
 
 
 def _compare_aspects(
@@ -251,6 +275,12 @@ def _explain(
     if moved:
         reasons.append(Reason(kind="predictions-drifted", values={"named": _name(moved)}))
     return (*reasons, *few) or (Reason(kind="nothing-drifted", values={"features": len(features)}),)
+
+
+def _name_moved(moved: Sequence[AspectDrift]) -> tuple[Reason, ...]:
+    """Name the dates and hours that moved against the log's clock; one is enough for an alert, whatever its importance."""
+    changes = [found.change for found in moved if found.drifted and found.change]
+    return (Reason(kind="clock-moved", values={"named": shorten_list(changes, "more-clauses")}),) if changes else ()
 
 
 def _name(found: Sequence[FeatureDrift]) -> tuple[Reason, ...]:

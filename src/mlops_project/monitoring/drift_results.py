@@ -8,7 +8,7 @@ from mlops_project.notebook import write_table
 from mlops_project.reference.bins import Kind
 from mlops_project.reference.details import Detail
 
-Aspect = Literal["pair", "segment"] | Detail
+Aspect = Literal["pair", "segment", "age", "clock"] | Detail
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):

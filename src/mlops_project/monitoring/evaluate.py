@@ -5,7 +5,7 @@ The window's rows are read once; then the keys of the newest labelled prediction
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,8 @@ from mlops_project.errors import BundleError
 from mlops_project.modeling.metrics import Scored, score_rows
 from mlops_project.monitoring.account import explain_missing, find_new
 from mlops_project.monitoring.alerts import decide_alerts
+from mlops_project.monitoring.chosen import count_answers, find_choice
+from mlops_project.monitoring.clock_offsets import OffsetCounter
 from mlops_project.monitoring.coverage import SurenessCounter
 from mlops_project.monitoring.domain import SAMPLE_ROWS, RowSample
 from mlops_project.monitoring.drift import compute_drift
@@ -23,13 +25,15 @@ from mlops_project.monitoring.estimate import Estimator
 from mlops_project.monitoring.maturity import explain_immature, find_immature
 from mlops_project.monitoring.order import OrderTest
 from mlops_project.monitoring.past import Judge, Past, collect_past
-from mlops_project.monitoring.performance import compute_performance
+from mlops_project.monitoring.performance import NO_LABELS, LabelFacts, compute_performance
 from mlops_project.monitoring.reasons import say
-from mlops_project.monitoring.results import Drift, Evaluation, Reason
+from mlops_project.monitoring.results import Drift, Evaluation, Performance, Reason
+from mlops_project.monitoring.selection import NEARLY_ALL
 from mlops_project.prediction_log.layout import LABEL, LABEL_TIME, TIME
 from mlops_project.prediction_log.missing import Reason as Cause
-from mlops_project.prediction_log.reader import Labels, LogReader, Window, to_columns, to_predictions, to_truth
-from mlops_project.reference.performance import read_reference_performance
+from mlops_project.prediction_log.reader import LogReader, Window, to_columns, to_predictions, to_truth
+from mlops_project.prediction_log.scan import MICROSECOND, to_datetime
+from mlops_project.reference.performance import ReferencePerformance, read_reference_performance
 from mlops_project.reference.profile import Profiler, ReferenceProfile, load_reference
 from mlops_project.reference.repeats import RepeatCounter
 from mlops_project.reference.sensitivity import Shift
@@ -69,49 +73,57 @@ def evaluate_window(
     MLOpsError
         If the log cannot be read, or the configuration names a metric that the task does not have.
     """
-    profile, why = _load_profile(bundle)
-    promised = bundle.metadata.uncertainty
-    sureness = None if promised is None else SurenessCounter(promised, bundle.contract)
-    reference, seed = (profile and profile.performance) or read_reference_performance(bundle.metadata), config.random_state
-    if profile is None:
-        rows = _read_rows(reader, window, bundle, [sureness] if sureness else [], None, None)
-        drift, estimator = _no_drift(rows, why), None
-    else:
-        estimator = Estimator(reference, bundle.contract, seed=seed) if profile.performance else None
-        past = collect_past(profile, previous, accepted)
-        rows, drift = _compare_rows(config, bundle, reader, window, profile, past, estimator, sureness)
-    labelled, labels, came, young = _read_labelled(config, reader, window, bundle)
-    performance = compute_performance(
-        reference,
-        bundle.contract,
-        config.monitoring,
-        config.gates,
-        labelled=labelled,
-        estimate=estimator,
-        promised=promised,
-        sureness=sureness,
-        coverage=labels.coverage,
-        delay_seconds=labels.delay_seconds,
-        young=young,
-        seed=seed,
-    )
+    seen = _look_at_rows(config, bundle, reader, window, previous, accepted)
+    labelled = _read_labelled(config, reader, window, bundle, seen.profile)
+    performance = _judge(config, bundle, seen, labelled)
     missing = find_new(losses or {}, noted or {})
-    explained = explain_missing(missing, rows)
+    explained, start = explain_missing(missing, seen.rows), window.start.isoformat()
     return Evaluation(
         model=window.model,
         version=window.version or "",
-        start=window.start.isoformat(),
+        start=start,
         end=window.end.isoformat(),
         evaluated_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        rows=rows,
-        drift=drift,
+        rows=seen.rows,
+        drift=seen.drift,
         performance=performance,
-        alerts=decide_alerts(drift, performance, previous, config.monitoring, window.start.isoformat(), explained, came),
-        last_label_at=labels.newest.isoformat() if labels.newest else None,
+        alerts=decide_alerts(seen.drift, performance, previous, config.monitoring, start, explained, labelled.came),
+        last_label_at=labelled.newest,
         champion=champion,
         missing=missing,
         missing_total=dict[str, int]((losses or {}).items()),
     )
+
+
+class _Seen(NamedTuple):
+    """What a window's rows show, and what they are compared with."""
+
+    profile: ReferenceProfile | None
+    reference: ReferencePerformance
+    rows: int
+    drift: Drift
+    estimator: Estimator | None = None
+    sureness: SurenessCounter | None = None
+
+
+def _look_at_rows(
+    config: Config,
+    bundle: Bundle,
+    reader: LogReader,
+    window: Window,
+    previous: Sequence[Evaluation],
+    accepted: frozenset[str],
+) -> _Seen:
+    (profile, why), promised = _load_profile(bundle), bundle.metadata.uncertainty
+    reference = (profile and profile.performance) or read_reference_performance(bundle.metadata)
+    sureness = None if promised is None else SurenessCounter(promised, bundle.contract)
+    if profile is None:
+        rows = _read_rows(reader, window, bundle, [sureness] if sureness else [], None, ())
+        return _Seen(profile, reference, rows, _no_drift(rows, why), sureness=sureness)
+    estimator = Estimator(reference, bundle.contract, seed=config.random_state) if profile.performance else None
+    past = collect_past(profile, previous, accepted)
+    rows, drift = _compare_rows(config, bundle, reader, window, profile, past, estimator, sureness)
+    return _Seen(profile, reference, rows, drift, estimator, sureness)
 
 
 def _compare_rows(
@@ -125,15 +137,16 @@ def _compare_rows(
     sureness: SurenessCounter | None,
 ) -> tuple[int, Drift]:
     """Read the window's rows once, also for performance without labels; return how many there are, and what changed."""
-    seed, profiler, order = config.random_state, Profiler(profile), OrderTest(profile)
+    seed, profiler, order, offsets = config.random_state, Profiler(profile), OrderTest(profile), OffsetCounter(profile)
     sample = RowSample(seed, SAMPLE_ROWS)
     repeats = RepeatCounter(profile.features) if profile.repeats else None
     rows = _read_rows(
-        reader, window, bundle, [item for item in (profiler, estimator, repeats, sureness) if item], sample, order
+        reader, window, bundle, [item for item in (profiler, estimator, repeats, sureness) if item], sample, (order, offsets)
     )
     judge = Judge(past, order.is_dependent)
     samples = _pair_samples(sample, bundle) if rows else {}
-    drift = compute_drift(profile, profiler, config.monitoring, **samples, repeats=repeats, judge=judge, seed=seed)
+    more = {"repeats": repeats, "offsets": offsets, "judge": judge}
+    drift = compute_drift(profile, profiler, config.monitoring, **samples, **more, seed=seed)
     if estimator is not None:
         estimator.shift = Shift(profiler.features)
     return rows, drift
@@ -167,9 +180,9 @@ def _read_rows(
     bundle: Bundle,
     counters: Sequence[Profiler | Estimator | RepeatCounter | SurenessCounter],
     sample: RowSample | None,
-    order: OrderTest | None,
+    timed: Sequence[OrderTest | OffsetCounter],
 ) -> int:
-    """Show every row of the window to those who count, to the sample and to the test of order; return how many there are."""
+    """Show every row of the window to those who count, to the sample, and with its time to the others; return how many."""
     if not counters:
         return reader.count(window, labelled=False).rows
     rows = 0
@@ -179,8 +192,8 @@ def _read_rows(
             counter.add(columns, predictions)
         if sample is not None:
             sample.add(columns)
-        if order is not None:
-            order.add(columns, batch.column(TIME).to_numpy(zero_copy_only=False))
+        for one in timed:
+            one.add(columns, batch.column(TIME).to_numpy(zero_copy_only=False))
         rows += batch.num_rows
     return rows
 
@@ -194,22 +207,53 @@ def _pair_samples(sample: RowSample, bundle: Bundle) -> dict[str, dict[str, Any]
     return {"sample": sample.columns, "reference_sample": reference}
 
 
+def _judge(config: Config, bundle: Bundle, seen: _Seen, labelled: "_LabelledRows") -> Performance:
+    return compute_performance(
+        seen.reference,
+        bundle.contract,
+        config.monitoring,
+        config.gates,
+        labelled=labelled.scored,
+        facts=labelled.facts,
+        estimate=seen.estimator,
+        promised=bundle.metadata.uncertainty,
+        sureness=seen.sureness,
+        seed=config.random_state,
+    )
+
+
+class _LabelledRows(NamedTuple):
+    """The newest labelled predictions of a version, what is known of their labels, and when they came."""
+
+    scored: Scored | None = None
+    facts: LabelFacts = NO_LABELS
+    newest: str | None = None
+    came: Sequence[datetime] = ()
+
+
 def _read_labelled(
-    config: Config, reader: LogReader, window: Window, bundle: Bundle
-) -> tuple[Scored | None, Labels, list[datetime], Reason | None]:
-    """Return this version's newest labelled predictions up to the window's end, what is known of their labels, when they came.
+    config: Config, reader: LogReader, window: Window, bundle: Bundle, profile: ReferenceProfile | None
+) -> _LabelledRows:
+    """Return labelled predictions up to the window's end.
 
     Later ones belong to later windows: a monitor that catches up must not count the same labels for a row of windows. Where
-    labels of one class come later than others, those too young for them are left out, which the last part says.
+    labels of one class come later than others, those too young for them are left out.
     """
     table = reader.newest_labelled(window.model, window.version, config.monitoring.label_rows, until=window.end)
-    labels = reader.describe_labels(table, window.model, window.version)
     if not table.num_rows:
-        return None, labels, [], None
-    truth, young = to_truth(table.column(LABEL), bundle.contract), None
-    scored = score_rows(to_predictions(table, bundle.contract), truth, bundle.contract)
+        return _LabelledRows()
+    labels, contract = reader.describe_labels(table, window.model, window.version), bundle.contract
+    truth, young = to_truth(table.column(LABEL), contract), None
+    scored = score_rows(to_predictions(table, contract), truth, contract)
     predicted, came = (table.column(name).cast("int64").to_numpy() for name in (TIME, LABEL_TIME))
-    found = find_immature(predicted, came, truth, is_classification=bundle.contract.is_classification)
+    found = find_immature(predicted, came, truth, is_classification=contract.is_classification)
     if found is not None:
-        scored, young = scored.take(np.flatnonzero(found.is_mature)), explain_immature(found, bundle.contract)
-    return scored, labels, table.column(LABEL_TIME).to_pylist(), young
+        kept, young = np.flatnonzero(found.is_mature), explain_immature(found, contract)
+        scored, predicted = scored.take(kept), predicted[kept]
+    choice = None
+    if profile is not None and len(predicted) >= config.monitoring.min_labels and (labels.coverage or 1.0) < NEARLY_ALL:
+        span = Window(window.model, to_datetime(predicted.min()), to_datetime(predicted.max()) + MICROSECOND, window.version)
+        choice = find_choice(scored, count_answers(reader, span, contract, profile), profile.score_columns, labels.coverage)
+    newest = labels.newest.isoformat() if labels.newest else None
+    facts = LabelFacts(labels.coverage, labels.delay_seconds, young, choice)
+    return _LabelledRows(scored, facts, newest, table.column(LABEL_TIME).to_pylist())

@@ -29,6 +29,7 @@ SHARE_MARGIN, SHARE_SLACK = 1.5, 0.02  # of the shares of missing, unknown and o
 ROOM, MOST_ROOM = 0.15, 0.2
 SEEN_ALONE = 2  # windows with a fault, each alone between sound ones, before a third like them is no news
 TRUSTED = 3  # windows that looked like independent rows, after which a single one that does not is a change
+OFFSETS = ("age", "clock")  # see clock_offsets.py
 STEADY = 0.05  # share of past windows that may look dependent, or beyond chance, in a log of independent rows
 
 
@@ -83,12 +84,12 @@ class ColumnPast:
     @property
     def reference_limit(self) -> float:
         """Distance to the held-out rows that must be exceeded."""
-        return _widen(max(self.reference, default=0.0), self.margin)
+        return widen(max(self.reference, default=0.0), self.margin)
 
     @property
     def recent_limit(self) -> float:
         """Distance to the last windows that must be exceeded."""
-        return _widen(max(self.recent, default=0.0), self.margin)
+        return widen(max(self.recent, default=0.0), self.margin)
 
     def measure_recent(self, cells: Counts) -> float | None:
         """Return the distance of rows per cell to the mean of the last windows; None without any."""
@@ -121,10 +122,10 @@ class ColumnPast:
             return False
         known = np.array(self.known, np.int64)
         nearest = max(float(jensen_shannon(known[:place], known[place]).min()) for place in range(1, len(known)))
-        return float(jensen_shannon(known, cells).min()) <= _widen(nearest, self.margin)
+        return float(jensen_shannon(known, cells).min()) <= widen(nearest, self.margin)
 
 
-def _widen(highest: float, margin: float) -> float:
+def widen(highest: float, margin: float) -> float:
     """Return the limit over the highest distance of the past; at most halfway to 1, which no distance exceeds."""
     return min(margin * (highest + SLACK), (1 + highest) / 2)
 
@@ -206,7 +207,8 @@ def list_aspects(profile: ReferenceProfile) -> tuple[str, ...]:
     """Return the names of what is compared beside single features."""
     details = (detail.name for column in profile.details for detail in column.details.values())
     targets = profile.segments.targets if profile.segments else ()
-    return (*(pair.name for pair in profile.pairs), *details, *map(name_segment, targets))
+    offsets = (f"{one.name}: {aspect}" for one in profile.features for aspect in OFFSETS)
+    return (*(pair.name for pair in profile.pairs), *details, *map(name_segment, targets), *offsets)
 
 
 def name_segment(target: str) -> str:

@@ -1,5 +1,8 @@
 """How good the model is now: measured where labels are known, estimated where they are not."""
 
+from dataclasses import replace
+from typing import NamedTuple
+
 import numpy as np
 
 from mlops_project.contract import Contract
@@ -12,6 +15,7 @@ from mlops_project.modeling.metrics import (
     find_metric,
     higher_is_better,
 )
+from mlops_project.monitoring.chosen import Choice, explain_choice
 from mlops_project.monitoring.coverage import SurenessCounter, judge_coverage
 from mlops_project.monitoring.estimate import MIN_ROWS, Estimator
 from mlops_project.monitoring.reasons import say
@@ -26,6 +30,38 @@ FEW_ROWS = 30  # of a class in a window, expected: with fewer a metric that rank
 CHANCE = 2.326  # standard errors that chance exceeds in one window of a hundred, to one side
 
 
+class LabelFacts(NamedTuple):
+    """What is known of the labels.
+
+    Attributes
+    ----------
+    coverage, delay_seconds
+        Share of labelled predictions in [0, 1] and median seconds to the label, of ``describe_labels``. Labels of few
+        predictions that are chosen by their outcome give no live metric.
+    young
+        Which labelled rows were left out because labels of their age are not complete; None if none were.
+    choice
+        How the labelled rows were chosen by the model's answer; None if they were not.
+    """
+
+    coverage: float | None = None
+    delay_seconds: float | None = None
+    young: Reason | None = None
+    choice: Choice | None = None
+
+
+NO_LABELS = LabelFacts()
+
+
+class _Judged(NamedTuple):
+    """Live metrics, or estimates: values, what they show, and what they rest on."""
+
+    values: tuple[MetricValue, ...] = ()
+    reason: Reason | None = None
+    assumed: tuple[Reason, ...] = ()
+    rows: int = 0
+
+
 def compute_performance(
     reference: ReferencePerformance,
     contract: Contract,
@@ -33,12 +69,10 @@ def compute_performance(
     gates: GatesConfig,
     *,
     labelled: Scored | None = None,
+    facts: LabelFacts = NO_LABELS,
     estimate: Estimator | None = None,
     promised: Uncertainty | None = None,
     sureness: SurenessCounter | None = None,
-    coverage: float | None = None,
-    delay_seconds: float | None = None,
-    young: Reason | None = None,
     rounds: int = 500,
     seed: int = 0,
 ) -> Performance:
@@ -58,17 +92,14 @@ def compute_performance(
     labelled
         The newest labelled rows (at most ``settings.label_rows``): ``score_rows(to_predictions(table), truth, contract)``.
         Rows with an unknown label (-1, NaN) are dropped here. None, or fewer than ``settings.min_labels``: no live metric.
+    facts
+        Of these labels.
     estimate
         Fed with the window's rows (labelled or not). None, or one that saw too few rows: nothing is estimated.
     promised
         By the model; None: coverage is not judged.
     sureness
         Fed with the window's rows; None: nothing is said of it.
-    coverage, delay_seconds
-        Share of labelled predictions in [0, 1] and median seconds to the label, of ``describe_labels``. Labels of few
-        predictions that are chosen by their outcome give no live metric.
-    young
-        Which labelled rows were left out because labels of their age are not complete; None if none were.
     rounds
         Resamples behind each live interval, at least 100.
     seed
@@ -86,37 +117,75 @@ def compute_performance(
     """
     metric = settings.metric or gates.metric or PRIMARY[contract.task]
     find_metric(metric, contract.task)
-    known = _drop_unknown(labelled) if labelled is not None else None
-    labelled_rows = len(known.truth) if known is not None else 0
-    chosen = _find_selection(known, reference, contract, coverage) if known else None
-    is_enough = labelled_rows >= settings.min_labels and chosen is None
-    live = _judge_live(known, reference, contract, settings, rounds, seed) if known and is_enough else ()
-    if live and known and promised is not None:
-        live = (*live, judge_coverage(known, promised, seed))
-    estimated = _judge_estimates(estimate, reference, settings) if estimate else ()
-    assumed = (*_list_assumptions(reference, contract, metric), *_warn_of_few(estimate)) if estimated and estimate else ()
     judged = {metric, *([] if contract.rule is None else [contract.rule.judged])}  # the scores, and the decisions
-    told, told_estimated = (_find_told(metric, judged, values) for values in (live, estimated))
-    live_reason = chosen or _explain(told, live, settings, coverage) or _explain_no_live(metric, live, labelled_rows, settings)
-    why_not = _explain_no_estimate(metric, estimated, estimate, reference)
-    estimated_reason = _explain(told_estimated, estimated, settings) or why_not
+    live = _judge_labels((metric, judged), labelled, facts, reference, contract, settings, promised, rounds, seed)
+    estimated = _judge_window((metric, judged), estimate, reference, contract, settings)
+    said = [*([live.reason] if live.reason else []), *([facts.young] if facts.young else []), *live.assumed]
     return Performance(
         metric=metric,
-        live=live,
-        estimated=estimated,
+        live=live.values,
+        estimated=estimated.values,
         counted=() if sureness is None else sureness.judge(settings.tolerance),
-        assumptions=tuple(map(say, assumed)),
-        assumed=assumed,
-        labelled_rows=labelled_rows,
-        label_coverage=coverage,
-        label_delay_seconds=delay_seconds,
-        lost=any(value.lost for value in live if value.name in judged),
-        estimated_lost=any(value.lost for value in estimated if value.name in judged),
-        reason=say(live_reason, *([young] if young else []), estimated_reason),
-        live_reason=live_reason,
-        young=young,
-        estimated_reason=estimated_reason,
+        assumptions=tuple(map(say, estimated.assumed)),
+        assumed=estimated.assumed,
+        labelled_rows=live.rows,
+        label_coverage=facts.coverage,
+        label_delay_seconds=facts.delay_seconds,
+        lost=any(value.lost for value in live.values if value.name in judged),
+        estimated_lost=any(value.lost for value in estimated.values if value.name in judged),
+        reason=say(*said, *([estimated.reason] if estimated.reason else [])),
+        live_reason=live.reason,
+        young=facts.young,
+        estimated_reason=estimated.reason,
     )
+
+
+def _judge_labels(
+    wanted: tuple[str, set[str]],
+    labelled: Scored | None,
+    facts: LabelFacts,
+    reference: ReferencePerformance,
+    contract: Contract,
+    settings: MonitoringConfig,
+    promised: Uncertainty | None,
+    rounds: int,
+    seed: int,
+) -> _Judged:
+    """Measure on labelled rows, unless they are few, or chosen; rows that were chosen by their answer alone are weighed."""
+    metric, judged = wanted
+    known, choice, coverage = labelled, facts.choice, facts.coverage
+    if known is not None and choice is not None:
+        known = replace(known, weights=choice.weights)
+    known = _drop_unknown(known) if known is not None else None
+    n_rows = len(known.truth) if known is not None else 0
+    chosen = _find_selection(known, reference, contract, coverage) if known else None
+    told = None if choice is None else explain_choice(choice, coverage or 0.0, n_rows)
+    if chosen is None and choice is not None and choice.weights is None:
+        chosen = told
+    values: tuple[MetricValue, ...] = ()
+    if known and n_rows and known.count_equal() >= settings.min_labels and chosen is None:
+        values = _judge_live(known, reference, contract, settings, rounds, seed)
+        if values and promised is not None and choice is None:
+            values = (*values, judge_coverage(known, promised, seed))
+    reason = chosen or _explain(_find_told(metric, judged, values), values, settings, coverage)
+    enough = round(known.count_equal()) if known and n_rows else 0
+    reason = reason or _explain_no_live(metric, values, enough, settings)
+    return _Judged(values, reason, (told,) if told is not None and told is not reason else (), n_rows)
+
+
+def _judge_window(
+    wanted: tuple[str, set[str]],
+    estimate: Estimator | None,
+    reference: ReferencePerformance,
+    contract: Contract,
+    settings: MonitoringConfig,
+) -> _Judged:
+    """Estimate without labels."""
+    metric, judged = wanted
+    values = _judge_estimates(estimate, reference, settings) if estimate else ()
+    assumed = (*_list_assumptions(reference, contract, metric), *_warn_of_few(estimate)) if values and estimate else ()
+    why_not = _explain_no_estimate(metric, values, estimate, reference)
+    return _Judged(values, _explain(_find_told(metric, judged, values), values, settings) or why_not, assumed)
 
 
 def _find_told(metric: str, judged: set[str], values: tuple[MetricValue, ...]) -> str:
@@ -139,7 +208,7 @@ def _judge_live(
     scored: Scored, reference: ReferencePerformance, contract: Contract, settings: MonitoringConfig, rounds: int, seed: int
 ) -> tuple[MetricValue, ...]:
     """Compute each metric that these rows and the reference define, with its bootstrap interval, against the reference."""
-    n_rows = len(scored.truth)
+    n_rows, told_by = len(scored.truth), scored.count_equal()
     values = {name: value for name, value in compute_metrics(scored, contract.task).items() if name in reference.metrics}
     if not values:  # the bundle recorded no intervals, so there is nothing to compare with
         return ()
@@ -149,7 +218,7 @@ def _judge_live(
         value, (low, high) = values[name], bounds.intervals[name]
         ours = reference.metrics[name]
         # as many rows as the reference's, spread like these: a reference that came out perfect has no spread of its own
-        theirs = max(ours.error, error * np.sqrt(n_rows / reference.rows))
+        theirs = max(ours.error, error * np.sqrt(told_by / reference.rows))
         lost = _is_lost(name, ours.value, ours.value - value, float(np.hypot(error, theirs)), settings)
         found.append(
             MetricValue(name=name, source="live", value=value, low=low, high=high, reference=ours.value, rows=n_rows, lost=lost)

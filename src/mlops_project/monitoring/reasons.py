@@ -35,6 +35,17 @@ ENGLISH: dict[str, str] = {
     "script-changed": "script of {name}: {value} in {now:tenth} of the texts instead of {before:tenth}",
     "hour-changed": "hours of {name}: {value} in {now:tenth} of the rows instead of {before:tenth}",
     "weekday-changed": "weekdays of {name}: {value} in {now:tenth} of the rows instead of {before:tenth}",
+    "clock-moved": "against the log's clock {named:clauses}; a clock, a time zone or a delay changed at their source",
+    "age-changed": "{name} is {now:list} in the middle, and was {before:list} in {windows} past windows",
+    "age-past": "up to {seconds:duration} before the prediction",
+    "age-future": "{seconds:duration} or more after the prediction",
+    "clock-hours": (
+        "{name} is {now:signed} h from the hour (UTC) in most rows, and was {before:signed} h in {windows} past windows"
+    ),
+    "clock-days": (
+        "{name} is {now:signed} days from the weekday (UTC, Monday 0) in most rows, and was {before:signed} in {windows} past "
+        "windows"
+    ),
     "segment-moved": (
         "where {rule:list} ({share:tenth} of the rows), {name} moved by {moved:two} standard deviations, not elsewhere"
     ),
@@ -111,6 +122,15 @@ ENGLISH: dict[str, str] = {
         "labels come selectively, and say nothing of the model: {seen:percent} of {rows:count} are {label}, the model leads "
         "one to expect {expected:percent} of the same rows, and {coverage:percent} of the predictions have a label"
     ),
+    "live-chosen": (
+        "the rows that have a label are chosen by the answer, and say nothing of the model: scores of {name} in {answers} are "
+        "{share:percent} of the {rows:count} labelled ones and {usual:percent} of all predictions of that time, and "
+        "{unlabelled:percent} of the predictions have answers of which hardly any is labelled; label some of these"
+    ),
+    "live-weighted": (
+        "the rows that have a label are chosen by the answer (scores of {name} in {answers}: {share:percent} of the labelled "
+        "ones, {usual:percent} of all predictions of that time), so each counts for as many predictions as it stands for"
+    ),
     "labels-young": (
         "{rows:count} labelled rows younger than {slow_delay:duration} do not count: labels of {slow} take so long, those of "
         "{quick} {quick_delay:duration}"
@@ -166,6 +186,7 @@ def format_duration(seconds: float) -> str:
 
 FORMATS: dict[str, Callable[[Any], str]] = {
     "count": "{:,}".format,
+    "signed": "{:+d}".format,
     "figure": format_number,
     "two": "{:.2f}".format,
     "three": "{:.3f}".format,

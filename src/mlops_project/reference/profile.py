@@ -146,15 +146,7 @@ def build_reference(
         If a column is missing, has another length or holds values of another kind.
     """
     _check_columns(columns, contract.names)
-    shares = _share_weights(contract, weights or {})
-    scores, score_columns = _outline_scores(predictions, contract)
-    blank = ReferenceProfile(
-        rows=0,
-        features=tuple(_outline(feature, columns[feature.name], shares[feature.name]) for feature in contract.features),
-        scores=scores,
-        score_columns=score_columns,
-        details=outline_details(contract.features, shares, columns),
-    )
+    blank = _outline_all(columns, predictions, contract, _share_weights(contract, weights or {}))
     counted = Profiler(blank)
     counted.add(columns, predictions)
     rng = np.random.default_rng(seed)
@@ -166,7 +158,7 @@ def build_reference(
         known[cells] = known.get(cells) or compute_thresholds(np.array(cells), rng)
         return msgspec.structs.replace(profile, thresholds=known[cells])
 
-    taken = _take_scores(predictions, score_columns) if predictions is not None else []
+    taken = take_scores(predictions, blank.score_columns) if predictions is not None else []
     features = tuple(finish(tally, columns[tally.profile.name]) for tally in counted.features)
     return msgspec.structs.replace(
         blank,
@@ -178,6 +170,20 @@ def build_reference(
         segments=outline_segments(features, columns),
         repeats=describe_repeats(hash_rows(columns, features)),
         performance=performance,
+    )
+
+
+def _outline_all(
+    columns: Mapping[str, Any], predictions: Predictions | None, contract: Contract, shares: dict[str, float]
+) -> ReferenceProfile:
+    """Return the bins of every feature, score and detail with nothing in them."""
+    scores, score_columns = _outline_scores(predictions, contract)
+    return ReferenceProfile(
+        rows=0,
+        features=tuple(_outline(feature, columns[feature.name], shares[feature.name]) for feature in contract.features),
+        scores=scores,
+        score_columns=score_columns,
+        details=outline_details(contract.features, shares, columns),
     )
 
 
@@ -243,14 +249,15 @@ def _outline_scores(predictions: Predictions | None, contract: Contract) -> tupl
     if predictions.probabilities is not None:
         columns = (1,) if contract.task == "binary" else tuple(range(len(contract.classes)))
     names = [str(contract.classes[index]) for index in columns] or [VALUE]
-    edges = map(find_edges, _take_scores(predictions, columns))
+    edges = map(find_edges, take_scores(predictions, columns))
     profiles = [
         FeatureProfile(name=name, type="float", kind="numeric", edges=found) for name, found in zip(names, edges, strict=True)
     ]
     return tuple(profiles), columns
 
 
-def _take_scores(predictions: Predictions, columns: tuple[int, ...]) -> list[npt.NDArray[np.float64]]:
+def take_scores(predictions: Predictions, columns: tuple[int, ...]) -> list[npt.NDArray[np.float64]]:
+    """Return the scores of answers: some columns of the probabilities, or the values."""
     if predictions.probabilities is None:
         return [np.asarray(predictions.values, np.float64)]
     return [predictions.probabilities[:, index] for index in columns]
@@ -338,7 +345,7 @@ class Profiler:
         paired = [pair.count(groups) for pair in self.pairs]
         scored: list[Tally] = []
         if predictions is not None:
-            taken = _take_scores(predictions, self._score_columns)
+            taken = take_scores(predictions, self._score_columns)
             scored = [tally.count(values) for tally, values in zip(self.scores, taken, strict=True)]
         details = [detail.count(columns[detail.profile.column]) for detail in self.details]
         self._merge(counted, scored, paired, details)

@@ -65,7 +65,7 @@ class Log:
         self._draws = 0
 
     def send(self, n_rows: int, at: datetime, *, shift: float = 0.0, labels: str = "", role: str = "champion") -> None:
-        """Write as many predictions as a request of that moment; labels ``true`` or ``wrong`` come half an hour later."""
+        """Write predictions of a moment; labels that are ``true``, ``wrong`` or of ``ones`` alone come half an hour later."""
         self._draws += 1
         drawn = self.rows.sample(n_rows, replace=True, random_state=self._draws)
         columns = drawn[list(self.bundle.contract.names)]
@@ -76,7 +76,9 @@ class Log:
         about = {"model": "churn", "version": self.version, "role": role, "wire": "native", "rows": n_rows}
         self._append(About(id=key, time_ns=round(at.timestamp() * 1e9), **about), body)
         for row, label in enumerate(drawn[self.bundle.contract.target].tolist() if labels else ()):
-            said = label if labels == "true" else 1 - label
+            if labels == "ones" and not label:
+                continue
+            said = 1 - label if labels == "wrong" else label
             time_ns = round((at + HOUR / 2).timestamp() * 1e9)
             self._append(About(id=f"{key}.{row}", time_ns=time_ns, kind="label"), said)
 
@@ -121,6 +123,13 @@ def test_rows_of_a_window_are_read_once_and_keys_once_more_for_the_labels(log, m
     assert (found.rows, found.performance.label_coverage) == (400, 1.0)
     assert found.drift.domain is not None
     assert passes == ["every column", "labels", "keys", "400 rows"]
+
+
+def test_labels_of_what_the_model_flagged_alone_are_neither_judged_nor_lost(log):
+    log.send(400, NOON, labels="ones")
+    found = log.evaluate().performance
+    assert (found.live, found.lost, found.live_reason.kind) == ((), False, "live-chosen")
+    assert found.live_reason.values["unlabelled"] > 0.2
 
 
 def draw(n_rows: int, seed: int, sizes: tuple[int, ...]) -> list[float]:

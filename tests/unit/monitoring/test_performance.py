@@ -9,7 +9,7 @@ from mlops_project.decision import DecisionRule
 from mlops_project.errors import ConfigError
 from mlops_project.modeling.metrics import REGRESSION, Scored, compute_metrics
 from mlops_project.monitoring.estimate import Estimator
-from mlops_project.monitoring.performance import compute_performance
+from mlops_project.monitoring.performance import LabelFacts, compute_performance
 from mlops_project.monitoring.results import Performance
 from mlops_project.reference.performance import (
     ReferenceMetric,
@@ -210,7 +210,7 @@ def test_estimate_that_is_off_on_the_held_out_rows_is_judged_against_itself(rng)
 
 def test_coverage_and_delay_are_passed_through(rng):
     found = compute_performance(
-        refer(make_rows(rng, 50)), BINARY, MonitoringConfig(), GatesConfig(), coverage=0.25, delay_seconds=3_600.0
+        refer(make_rows(rng, 50)), BINARY, MonitoringConfig(), GatesConfig(), facts=LabelFacts(0.25, 3_600.0)
     )
     assert (found.label_coverage, found.label_delay_seconds) == (0.25, 3_600.0)
 
@@ -240,7 +240,9 @@ def test_reference_knows_its_own_chance(rng):
 
 def judge_selected(reference, rows: Scored, coverage: float) -> Performance:
     settings = MonitoringConfig(min_labels=100)
-    return compute_performance(reference, BINARY, settings, GatesConfig(), labelled=rows, coverage=coverage, rounds=100)
+    return compute_performance(
+        reference, BINARY, settings, GatesConfig(), labelled=rows, facts=LabelFacts(coverage), rounds=100
+    )
 
 
 def test_labels_that_come_by_their_outcome_are_not_judged_and_it_is_said(rng):

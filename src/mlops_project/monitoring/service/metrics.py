@@ -65,7 +65,8 @@ ASPECT_DRIFTED = Metric(
     "mlops_monitor_aspect_drifted",
     "gauge",
     ("model", "aspect"),
-    "1 if what single values do not show changed in the last window: a pair of features, what texts look like, when dates are.",
+    "1 if what single values do not show changed in the last window: a pair of features, what texts look like, when dates are, "
+    "how far dates and hours are from the clock.",
 )
 REPEATED = Metric("mlops_monitor_repeated_rows_ratio", "gauge", ("model",), "Share of the rows that are copies of others.")
 METRIC = Metric(
