@@ -25,6 +25,7 @@ def tables(tmp_path_factory) -> Path:
                 "income": rng.gamma(3, 900, n_rows).round(2),
                 "city": rng.choice(cities, n_rows),
                 "y": rng.integers(0, 2, n_rows),
+                "member": np.arange(n_rows) % 3 == 0,
             }
         )
 
@@ -65,6 +66,8 @@ FAULTS = {
     "texts": ("age", lambda _: "old", "600 (expected a number"),
     "numbers": ("city", lambda frame: frame.city.map(len), "100.0% with values that the model does not"),
     "nulls": ("city", lambda frame: frame.city.where(frame.index % 10 > 0), "10.0% missing"),
+    "gaps": ("y", lambda frame: frame.y.where(frame.index % 10 > 0), "10.0% missing"),
+    "maybe": ("member", lambda _: "maybe", "600 (expected true or false"),
     "halves": ("y", lambda frame: frame.y + 0.5, "600 (expected a whole number"),
 }
 
@@ -81,7 +84,7 @@ def test_faulty_column_is_named_and_the_others_are_judged(drift, fault, ending, 
     assert words in "; ".join(found[name]["quality"])
     assert [item["name"] for item in found.values() if item["quality"]] == [name]
     assert not any(item["drifted"] for item in found.values() if item["name"] != name)
-    assert set(found) == {"age", "income", "city", "y"}
+    assert set(found) == {"age", "income", "city", "y", "member"}
 
 
 def test_other_columns_of_a_faulty_file_drift_as_ever(drift, tmp_path):

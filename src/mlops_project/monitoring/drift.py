@@ -25,6 +25,7 @@ from mlops_project.monitoring.segments import compare_segments
 from mlops_project.monitoring.swaps import find_swaps
 from mlops_project.monitoring.visible import find_visible
 from mlops_project.reference.bins import FeatureProfile
+from mlops_project.reference.couplings import measure_residuals
 from mlops_project.reference.profile import Profiler, ReferenceProfile
 from mlops_project.reference.repeats import RepeatCounter
 from mlops_project.sections import MonitoringConfig
@@ -118,7 +119,9 @@ def _compare_inputs(
 ) -> tuple[list[FeatureDrift], list[AspectDrift], tuple[list[FeatureDrift], list[AspectDrift]]]:
     """Return features and aspects as the past judges them, the most important change first, and as their rows alone would."""
     faults = find_faults(current.features, settings.alpha, judge)
-    alone = compare_columns(current.features, settings, settings.alpha * FEATURE_SHARE)
+    beyond = measure_residuals(reference.couplings, current.features)
+    compared = compare_columns(current.features, settings, settings.alpha * FEATURE_SHARE)
+    alone = [msgspec.structs.replace(found, beyond=beyond.get(found.name)) for found in compared]
     judged = [*map(_add_visible, _judge_all(alone, judge, "features"), reference.features)]
     moved = {found.name for found in judged if found.drifted}
     aspects_alone = _compare_aspects(reference, current, sample, settings, moved, seed)
@@ -189,7 +192,8 @@ def _judge_column(found: Found, past: ColumnPast, judge: Judge) -> Found:
         return msgspec.structs.replace(found, drifted=False)
     limit = max(found.threshold, past.reference_limit)
     drifted = found.drifted and found.jensen_shannon > limit and not past.is_like(recent) and not past.is_known(cells)
-    return msgspec.structs.replace(found, threshold=limit, drifted=drifted)
+    trend = past.find_trend(found.beyond)
+    return msgspec.structs.replace(found, threshold=limit, drifted=drifted or trend is not None, trend=trend)
 
 
 def _add_visible(found: FeatureDrift, profile: FeatureProfile) -> FeatureDrift:
@@ -284,7 +288,13 @@ def _name_moved(moved: Sequence[AspectDrift]) -> tuple[Reason, ...]:
 
 
 def _name(found: Sequence[FeatureDrift]) -> tuple[Reason, ...]:
-    return shorten_list([describe_distance("feature-drifted", one) for one in found])
+    return shorten_list([_describe_trend(one) or describe_distance("feature-drifted", one) for one in found])
+
+
+def _describe_trend(found: FeatureDrift) -> Reason | None:
+    if found.trend is None or found.beyond is None:
+        return None
+    return Reason(kind="feature-trend", values={"name": found.name, "beyond": abs(found.beyond), "limit": found.trend})
 
 
 def describe_distance(kind: str, found: FeatureDrift) -> Reason:

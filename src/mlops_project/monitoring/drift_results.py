@@ -72,6 +72,11 @@ class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
     recent
         Jensen–Shannon distance to the mean of the last windows before (of a pair: of how its features went together then); None
         if there were none, and in earlier releases.
+    beyond
+        How far the mean is from what the other numbers lead one to expect, in standard deviations of the reference; None if
+        that is not known.
+    trend
+        How far that would have had to stay for the feature not to have slowly gone astray; None if it has not.
     drifted
         Whether this window, taken alone, shows a change: test and effect agree.
     missing_ratio, missing_reference_ratio
@@ -104,6 +109,8 @@ class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float
     visible: float | None = None
     recent: float | None = None
+    beyond: float | None = None
+    trend: float | None = None
     drifted: bool
     missing_ratio: float = 0.0
     missing_reference_ratio: float = 0.0

@@ -22,6 +22,10 @@ ENGLISH: dict[str, str] = {
     "features-drifted": f"{_DRIFTED} over the {{limit:percent}} that matter: {{named:list}}",
     "few-features-drifted": f"{_DRIFTED} under the {{limit:percent}} that matter: {{named:list}}",
     "feature-drifted": "{name} (Jensen–Shannon {distance:two}, chance {threshold:two})",
+    "feature-trend": (
+        "{name} (its mean has slowly moved {beyond:two} standard deviations beyond what the other columns explain, {limit:two} "
+        "would be usual)"
+    ),
     "aspects-changed": f"beyond single values ({_SHARE}, over the {{limit:percent}} that matter): {{named:clauses}}",
     "few-aspects-changed": f"beyond single values ({_SHARE}, under the {{limit:percent}} that matter): {{named:clauses}}",
     "pair-changed": (

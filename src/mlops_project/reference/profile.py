@@ -21,6 +21,7 @@ from mlops_project.modeling.importance import Importance
 from mlops_project.modeling.side_work import SideWork
 from mlops_project.reference.bins import CATEGORY_BINS, PRESENT, FeatureProfile, Tally, find_edges, read_numbers
 from mlops_project.reference.blocks import TimeBlocks
+from mlops_project.reference.couplings import Couplings, measure_couplings
 from mlops_project.reference.details import DetailProfile, DetailTally, outline_details
 from mlops_project.reference.groups import Groups, build_lookup
 from mlops_project.reference.pairs import PairProfile, PairTally, choose_pairs
@@ -64,6 +65,8 @@ class ReferenceProfile(msgspec.Struct, frozen=True, kw_only=True):
         Equal rows among them; None in bundles of earlier releases.
     blocks
         How far blocks of consecutive rows of the table lie from them; None without a column of time, or of an older training.
+    couplings
+        What numbers say of each other's means; None in bundles of earlier releases, and with fewer than two numbers.
     """
 
     version: int = PROFILE_VERSION
@@ -77,6 +80,7 @@ class ReferenceProfile(msgspec.Struct, frozen=True, kw_only=True):
     segments: SegmentProfile | None = None
     repeats: RepeatProfile | None = None
     blocks: TimeBlocks | None = None
+    couplings: Couplings | None = None
 
     def encode(self) -> bytes:
         """Return the profile as JSON."""
@@ -168,6 +172,7 @@ def build_reference(
         pairs=choose_pairs(features, _find_groups(features, columns)),
         scores=tuple(finish(tally, values) for tally, values in zip(counted.scores, taken, strict=True)),
         segments=outline_segments(features, columns),
+        couplings=measure_couplings(features, columns),
         repeats=describe_repeats(hash_rows(columns, features)),
         performance=performance,
     )

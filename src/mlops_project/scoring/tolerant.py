@@ -4,10 +4,12 @@ A model must refuse such rows; a comparison of tables has to say which column is
 """
 
 from collections import Counter
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from msgspec.structs import replace
 
 from mlops_project.contract import Contract
 from mlops_project.scoring.local import list_columns
@@ -42,10 +44,11 @@ class TolerantReader:
         """
         columns = list_columns(frame, self._reader)
         given = {self._reader.find_name(name): name for name in columns}
+        reader = self._allow_gaps(frozenset(name for name in given if name is not None))
         known: set[Problem] = set()
         while True:
             try:
-                return self._reader.read_columns(columns, len(frame))
+                return reader.read_columns(columns, len(frame))
             except RowsError as error:
                 problems = [problem for problem in error.problems if problem not in known]
                 if not problems or not all(problem.column and problem.all_rows for problem in problems):
@@ -55,6 +58,13 @@ class TolerantReader:
                 columns[name] = _clear(columns[name], problem.all_rows)
                 self.unreadable[str(problem.column), problem.message] += problem.count
             known.update(problems)
+
+    @lru_cache(1)  # noqa: B019 - one reader, as long as this one
+    def _allow_gaps(self, names: frozenset[str]) -> RowReader:
+        """Return a reader that takes gaps in these columns, also where training had none; absent columns are told as ever."""
+        contract = self._reader.contract
+        features = tuple(replace(one, nullable=one.nullable or one.name in names) for one in contract.features)
+        return RowReader(replace(contract, features=features), RULES)
 
 
 def _clear(values: Any, rows: Any) -> Any:
