@@ -1,6 +1,6 @@
 """What the loop does with bad food and good: ``make bench-loop``. Prints a table.
 
-Twenty attacks and accidents on labels, rows and the table, on three real tables of packages, and six healthy retrainings on
+Twenty-one attacks and accidents on labels, rows and the table, on three real tables of packages, and six healthy retrainings on
 each of six, each played in a project of its own: prediction log, monitor, retraining, gate, registry. Options:
 ``--worlds diamonds,affairs``, ``--only TEXT,TEXT``, ``--no-attacks``, ``--no-healthy``, ``--out FILE`` (JSON lines),
 ``--compare FILE`` (of an earlier run, shown beside this one).

@@ -181,14 +181,26 @@ def repeat_answers(world: World, rng: np.random.Generator) -> Rows:
     return send(world, rng).assign(source="echo")
 
 
-def flip_boundary(world: World, rng: np.random.Generator) -> Rows:
-    """Who can ask the model sends the rows of which it is least sure, a fifth of all, and turns their labels over."""
-    frame = send(world, rng)
+def _guess(world: World, frame: Rows) -> np.ndarray:
+    """Return what a model of the table says of rows: probabilities, the classes in the order of their names."""
     known, rows = (
         pd.get_dummies(part.drop(columns=TARGET)).astype(float) for part in (world.table, frame[world.table.columns])
     )
     model = HistGradientBoostingClassifier(max_iter=50, random_state=0).fit(known, world.table[TARGET])
-    sure = model.predict_proba(rows.reindex(columns=known.columns, fill_value=0.0)).max(axis=1)
+    return np.asarray(model.predict_proba(rows.reindex(columns=known.columns, fill_value=0.0)))
+
+
+def label_flagged(world: World, rng: np.random.Generator) -> Rows:
+    """Only rows of which the model says that they are of the rarer class are looked at, and so have a label."""
+    frame = send(world, rng)
+    flagged = _guess(world, frame)[:, sorted(world.classes).index(world.classes[-1])] > 0.5
+    return frame.assign(label=frame[TARGET].where(flagged, None))
+
+
+def flip_boundary(world: World, rng: np.random.Generator) -> Rows:
+    """Who can ask the model sends the rows of which it is least sure, a fifth of all, and turns their labels over."""
+    frame = send(world, rng)
+    sure = _guess(world, frame).max(axis=1)
     chosen = sure <= np.quantile(sure, 0.2)
     frame.loc[chosen, "label"] = _flip(world, frame.loc[chosen, "label"])
     frame.loc[chosen, "source"] = "crowd"
@@ -302,6 +314,7 @@ ATTACKS = (
     Case("single batch", deliver_once),
     Case("positives only", label_positives, judge=_show_rest),
     Case("labels come selectively", select_labels, judge=_show_rest),
+    Case("labels of what was flagged alone", label_flagged, judge=_show_rest),
     Case("all labels of one class", label_one_class),
     Case("30 % random labels", label_at_random),
     Case("copied sources", copy_sources),
