@@ -17,7 +17,7 @@ from mlops_project.modeling.metrics import (
 )
 from mlops_project.monitoring.chosen import Choice, explain_choice
 from mlops_project.monitoring.coverage import SurenessCounter, judge_coverage
-from mlops_project.monitoring.estimate import MIN_ROWS, Estimator
+from mlops_project.monitoring.estimate import LEAST_TELLING, MIN_ROWS, Estimator
 from mlops_project.monitoring.reasons import say
 from mlops_project.monitoring.results import MetricValue, Performance, Reason
 from mlops_project.monitoring.selection import find_selection, keeps_ranking
@@ -352,6 +352,9 @@ def _explain_no_estimate(
         return Reason(kind="estimate-uncalibrated", values={"rows": reference.rows})
     if estimate is not None and estimate.shift is not None and estimate.is_outside:
         return Reason(kind="estimate-outside", values={"name": estimate.shift.column, "share": estimate.shift.outside})
+    if estimate is not None and estimate.shift is not None and estimate.is_refused:
+        values = {"name": estimate.shift.moved, "rows": reference.rows, "telling": round(estimate.telling_rows)}
+        return Reason(kind="estimate-thin", values={**values, "needed": LEAST_TELLING})
     if estimate is not None and estimate.rows >= MIN_ROWS:
         return Reason(kind="estimate-nothing")
     return Reason(kind="estimate-few", values={"rows": estimate.rows if estimate else 0, "needed": MIN_ROWS})

@@ -154,6 +154,10 @@ ENGLISH: dict[str, str] = {
         "nothing estimated: {share:percent} more rows than among the held-out ones have a value of {name} that is missing, "
         "unknown or out of the training range; only labels can say how good the model is there"
     ),
+    "estimate-thin": (
+        "nothing estimated: the mix of rows is so unlike the held-out one (most of all in {name}) that its {rows:count} rows "
+        "tell as much as {telling:count} of this mix, and {needed:count} are needed; only labels can say how good the model is"
+    ),
     "estimate-few": "nothing estimated: {rows:count} rows, {needed:count} are needed",
     # what an estimate rests on
     "no-concept-drift": (

@@ -48,8 +48,8 @@ class Shift:
 
     Attributes
     ----------
-    divergence
-        Largest χ² divergence of a feature.
+    divergence, moved
+        Largest χ² divergence of a feature, and which.
     outside
         Largest share of rows, over the features, with a value that the held-out rows hardly have: out of the training range,
         unknown, or missing.
@@ -58,11 +58,13 @@ class Shift:
     """
 
     def __init__(self, tallies: Sequence[Tally]) -> None:
-        self.divergence, self.outside, self.column = 0.0, 0.0, ""
+        self.divergence, self.moved, self.outside, self.column = 0.0, "", 0.0, ""
         for tally in tallies:
             profile = tally.profile
             cells = profile.merge(np.array(profile.counts, np.int64), profile.missing)
-            self.divergence = max(self.divergence, measure_divergence(cells, profile.merge(tally.counts, tally.missing)))
+            divergence = measure_divergence(cells, profile.merge(tally.counts, tally.missing))
+            if divergence > self.divergence:
+                self.divergence, self.moved = divergence, profile.name
             before = _find_outside(profile.counts, profile.outside, profile.missing, profile.kind)
             now = _find_outside(tally.counts, tally.outside, tally.missing, profile.kind)
             if now - before > self.outside:

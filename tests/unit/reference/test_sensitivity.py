@@ -1,5 +1,6 @@
 """Estimates where the mix of rows changes, where rows leave what the held-out rows cover, and where a class is rare."""
 
+import msgspec
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -90,6 +91,26 @@ def test_a_window_that_leaves_what_the_held_out_rows_cover_is_not_estimated_and_
     assert judge(make_rows(0, 500), make_rows(1, 500, far=0.1)).estimated
 
 
+def test_a_mix_of_which_the_held_out_rows_say_hardly_anything_is_not_estimated_and_says_why():
+    found = judge(make_rows(0, 100), make_rows(1, 2_000, centre=2.5))
+    assert found.estimated == ()
+    assert found.estimated_reason.kind == "estimate-thin"
+    assert "most of all in x) that its 100 rows tell as much as" in found.reason
+    assert judge(make_rows(0, 2_000), make_rows(1, 2_000, centre=2.5)).estimated
+
+
+def test_few_wrong_answers_among_the_held_out_rows_widen_the_interval_beyond_their_own_spread():
+    def widen(rows: int, base: float) -> float:
+        window = make_rows(5, 500, base=base)
+        reference, estimator = watch(make_rows(4, rows, base=base), window)
+        whole = {one.name: one.error for one in estimator.estimate()}["accuracy"]
+        estimator._reference = msgspec.structs.replace(reference, priors=(), metrics={})
+        return whole / {one.name: one.error for one in estimator.estimate()}["accuracy"]
+
+    assert widen(120, 4.0) > 1.15
+    assert widen(2_000, 0.0) < 1.05
+
+
 def test_missing_values_that_the_held_out_rows_lack_leave_it_too():
     columns, answers, truth = make_rows(1, 500)
     columns["place"] = np.where(np.arange(500) % 2, columns["place"], None)
@@ -142,5 +163,5 @@ def test_intervals_of_values_widen_with_the_shift_where_errors_are_of_another_si
         estimator.shift = Shift(counted.features)
         after += sum(one.low <= realised[one.name] <= one.high for one in estimator.estimate())
     assert all(one.get("mae", 0.0) >= 0 for one in held)
-    assert sum("mae" in one for one in held) >= 3
+    assert sum("mae" in one for one in held) >= 2
     assert before <= after >= 6  # of 8
