@@ -96,7 +96,7 @@ def compute_drift(
         repeats=copies,
         domain=domain,
         share=share,
-        drifted=share >= settings.drift_share or any(found.drifted for found in (*moved, *([domain] if domain else []))),
+        drifted=share >= settings.drift_share or bool(domain and domain.drifted) or any(found.drifted for found in moved),
         prediction_drifted=any(found.drifted for found in scores),
         reason=say(*reasons),
         reasons=reasons,

@@ -145,8 +145,9 @@ def _compare_rows(
     )
     judge = Judge(past, order.is_dependent)
     samples = _pair_samples(sample, bundle) if rows else {}
-    more = {"repeats": repeats, "offsets": offsets, "judge": judge}
-    drift = compute_drift(profile, profiler, config.monitoring, **samples, **more, seed=seed)
+    drift = compute_drift(
+        profile, profiler, config.monitoring, **samples, repeats=repeats, offsets=offsets, judge=judge, seed=seed
+    )
     if estimator is not None:
         estimator.shift = Shift(profiler.features)
     return rows, drift

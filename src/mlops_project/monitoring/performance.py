@@ -353,8 +353,8 @@ def _explain_no_estimate(
     if estimate is not None and estimate.shift is not None and estimate.is_outside:
         return Reason(kind="estimate-outside", values={"name": estimate.shift.column, "share": estimate.shift.outside})
     if estimate is not None and estimate.shift is not None and estimate.is_refused:
-        values = {"name": estimate.shift.moved, "rows": reference.rows, "telling": round(estimate.telling_rows)}
-        return Reason(kind="estimate-thin", values={**values, "needed": LEAST_TELLING})
+        counts = {"rows": reference.rows, "telling": round(estimate.telling_rows), "needed": LEAST_TELLING}
+        return Reason(kind="estimate-thin", values={"name": estimate.shift.moved, **counts})
     if estimate is not None and estimate.rows >= MIN_ROWS:
         return Reason(kind="estimate-nothing")
     return Reason(kind="estimate-few", values={"rows": estimate.rows if estimate else 0, "needed": MIN_ROWS})
