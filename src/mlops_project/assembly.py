@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mlops_project.modeling.held_out import HeldOut
     from mlops_project.modeling.importance import Importance
     from mlops_project.modeling.library_warnings import LibraryWarnings
+    from mlops_project.modeling.reasons import Reasons
     from mlops_project.modeling.side_work import SideWork
     from mlops_project.reference.training_windows import TrainingWindows
     from mlops_project.runtime import Runtime
@@ -123,6 +124,7 @@ def assemble(
     from mlops_project.modeling.decisions import compare_own_rule
     from mlops_project.modeling.importance import try_importance
     from mlops_project.modeling.kept_rows import write_rows
+    from mlops_project.modeling.reasons import try_reasons
     from mlops_project.modeling.weights import take_weights
     from mlops_project.proof import note_proven
     from mlops_project.reference.training_windows import take_training_windows
@@ -147,12 +149,13 @@ def assemble(
         fitted.threshold_choice = compare_own_rule(fitted.threshold_choice, evaluation.scored, plain, contract, config)
     metadata = _describe(folder, fitted, evaluation, uncertainty, findings)
     importance = try_importance(runtime, held_out, contract, config, side)
+    reasons = None if importance is None else try_reasons(runtime, held_out, contract, config.random_state, side)
     _write_profile(folder, held_out, windows, evaluation, importance, fitted, side)
     step("drawing plots and the report")
     write_rows(folder, fitted.split, contract, config, fitted.table.weights)
     _write_for_python(folder, fitted, side)  # before the report, which says what was left out
     notes = (*fitted.table.warnings, *library.notes, *side.notes)
-    _write_for_people(folder, metadata, config, evaluation, importance, notes, parity, side, fitted.charts)
+    _write_for_people(folder, metadata, config, evaluation, importance, reasons, notes, parity, side, fitted.charts)
     step("writing the bundle")
     bundle = publish(folder, target, metadata, key=find_key(config.trust.signing_key, config.root))
     note_proven(bundle)  # it has answered here
@@ -285,6 +288,7 @@ def _write_for_people(
     config: Config,
     evaluation: "Evaluation",
     importance: "Importance | None",
+    reasons: "Reasons | None",
     notes: tuple[str, ...],
     parity: "Parity",
     side: "SideWork",
@@ -293,7 +297,8 @@ def _write_for_people(
     from mlops_project.modeling.plots import draw_plots
     from mlops_project.modeling.report import Results, write_card, write_report
 
-    plots = draw_plots(evaluation, importance, metadata.contract, folder / "plots", side, metadata.threshold_choice)
+    choice = metadata.threshold_choice
+    plots = draw_plots(evaluation, importance, metadata.contract, folder / "plots", side, choice, reasons)
     plots += [Path(shutil.copy(chart, folder / "plots")) for chart in charts]
     results = Results(evaluation, plots, parity.describe(), tuple(dict.fromkeys((*notes, *side.notes))))
     write_report(folder / "report.html", metadata, config, results)

@@ -101,6 +101,14 @@ class Explainer:
         self._trees = open_tree_reasons(runtime, self._background)
         self._links: dict[int, tuple[float, float] | None] = {}
 
+    def is_exact(self, output: int) -> bool:
+        """Whether nothing of an output is sampled."""
+        if self._trees is None:
+            return False
+        if output not in self._links:
+            self._links[output] = self._find_link(output)
+        return self._links[output] is not None
+
     def explain(
         self, row: Inputs, output: int, budget_seconds: float = BUDGET_SECONDS, rounds: int | None = None
     ) -> Explanation:
@@ -120,12 +128,10 @@ class Explainer:
         return exact or explain_encoded(self._runtime, row, self._background, output, budget_seconds, rounds)
 
     def _explain_exactly(self, row: Inputs, output: int) -> Explanation | None:
-        if self._trees is None:
+        if not self.is_exact(output):
             return None
-        if output not in self._links:
-            self._links[output] = self._find_link(output)
         link = self._links[output]
-        moved = None if link is None else self._trees.explain(row, output)
+        moved = None if self._trees is None else self._trees.explain(row, output)
         if link is None or moved is None:
             return None
         base, factor = link

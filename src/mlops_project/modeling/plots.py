@@ -20,6 +20,8 @@ from mlops_project.modeling.drawing import COLOURS, FAINT, INK, label_names, mea
 from mlops_project.modeling.evaluation import TITLES, Evaluation, format_number
 from mlops_project.modeling.importance import CORRELATED, Importance
 from mlops_project.modeling.metrics import Scored, calibration_bins, compute_metric
+from mlops_project.modeling.reason_plots import draw_dependence, draw_reasons
+from mlops_project.modeling.reasons import Reasons
 from mlops_project.modeling.side_work import SideWork
 from mlops_project.modeling.threshold import draw_curve
 from mlops_project.runtime import Floats, Predictions
@@ -38,6 +40,7 @@ def draw_plots(
     folder: Path,
     side: SideWork | None = None,
     choice: ThresholdChoice | None = None,
+    reasons: Reasons | None = None,
 ) -> list[Path]:
     """Draw every plot that fits the task into ``folder`` and return the files.
 
@@ -47,6 +50,8 @@ def draw_plots(
         Notes which plots could not be drawn; None: that is an error.
     choice
         How the contract's threshold was chosen.
+    reasons
+        What the model goes by.
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawers = CLASSIFICATION if contract.is_classification else REGRESSION
@@ -56,6 +61,10 @@ def draw_plots(
             work["threshold"] = partial(_draw_threshold, contract.rule, choice, evaluation.scored, contract)
         if importance is not None:
             work["importance"] = partial(_draw_importance, importance, contract)
+        if reasons is not None:
+            work["reasons"] = partial(draw_reasons, reasons, contract)
+        if reasons is not None and reasons.curves:
+            work["dependence"] = partial(draw_dependence, reasons, contract)
         drawn = (_attempt(name, draw, folder / f"{name}.png", side) for name, draw in work.items())
         return [file for file in drawn if file is not None]
 

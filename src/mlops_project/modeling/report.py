@@ -43,6 +43,8 @@ CAPTIONS = {
     "residual_histogram": "How large the errors are, and whether they lie to one side.",
     "threshold": "What the decisions come to from each probability on: solid where it was chosen, dotted on the held-out rows.",
     "importance": "How much worse the model gets when one column is shuffled. It explains the model, not the world.",
+    "reasons": "How far each column moved each row's answer from the mean one (Shapley values). Bright points are high values.",
+    "dependence": "The mean answer when one column takes each value and all others stay: the model's habit, not the world's.",
     "search_history": "Every trial by its score in cross-validation, and the best until then.",
     "search_importance": "How much each parameter decides whether a trial is among the best (PED-ANOVA).",
     "search_slices": "Trials by each parameter's value. Where the best lie at an edge, a wider space may hold better ones.",

@@ -235,7 +235,11 @@ class EvaluationConfig(Section, frozen=True, dict=True):
     confidence: Annotated[float, Meta(gt=0, lt=1, description="Coverage of the intervals.")] = 0.95
     slices: Annotated[tuple[str, ...], Meta(description="Columns by whose values (or quartiles) metrics are broken down.")] = ()
     importance_repeats: Annotated[
-        int, Meta(ge=0, description="Shuffles per feature for permutation importance; 0 leaves it out.")
+        int,
+        Meta(
+            ge=0,
+            description="Shuffles per feature for permutation importance; 0 leaves it and charts of reasons out.",
+        ),
     ] = 5
     importance_rows: Annotated[int, Meta(ge=10, description="At most this many held-out rows for permutation importance.")] = (
         2000
