@@ -31,7 +31,7 @@ TREES = ("breast_cancer", "Default", "OJ", "Bikeshare", "apartments")
 FEW_COLUMNS = ("Default", "turnout", "titanic", "penguins", "SLID", "apartments")
 SAMPLED = {"logistic_regression": "ridge", "hist_gradient_boosting": "svr"}  # for classes, and for numbers
 BUDGET_SECONDS = 0.05  # as `POST /explain` has
-ROWS = 20
+ROWS, BACKGROUND_ROWS = 20, 100
 Floats = npt.NDArray[np.float64]
 
 
@@ -68,8 +68,13 @@ def _choose(name: str) -> tuple[str, ...]:
 
 
 def _encode(fitted: Fitted) -> Inputs:
-    rows = fitted.held_out.head(100 + ROWS)
+    rows = fitted.held_out.head(BACKGROUND_ROWS + ROWS)
     return encode({name: rows[name] for name in fitted.contract.names}, fitted.contract)
+
+
+def _count_background(rows: Inputs) -> int:
+    """Return how many rows the others are compared with; a small table has fewer."""
+    return min(BACKGROUND_ROWS, len(rows[0]) - ROWS)
 
 
 def _pick(rows: Inputs, start: int, end: int) -> Inputs:
@@ -80,10 +85,11 @@ def _explain(runtime: Runtime, rows: Inputs) -> tuple[list[Explanation], float, 
     """Return explanations, seconds to prepare them and of each (the middle one)."""
     output = 1 if runtime.contract.is_classification else 0
     started = time.perf_counter()
-    explainer = Explainer(runtime, _pick(rows, 0, 100))
-    explainer.explain(_pick(rows, 100, 101), output, BUDGET_SECONDS)
+    first = _count_background(rows)
+    explainer = Explainer(runtime, _pick(rows, 0, first))
+    explainer.explain(_pick(rows, first, first + 1), output, BUDGET_SECONDS)
     prepared, found, seconds = time.perf_counter() - started, [], []
-    for place in range(100, min(100 + ROWS, len(rows[0]))):
+    for place in range(first, first + ROWS):
         started = time.perf_counter()
         found.append(explainer.explain(_pick(rows, place, place + 1), output, BUDGET_SECONDS))
         seconds.append(time.perf_counter() - started)
@@ -111,9 +117,10 @@ def _beside_shap(fitted: Fitted, folder: Path) -> Compared:
     steps: Pipeline = fitted.pipeline
     place = folder / f"{fitted.name}-shap"
     place.mkdir()
-    read = steps[:-1].transform(fitted.held_out.head(100 + ROWS))
+    read = steps[:-1].transform(fitted.held_out.head(BACKGROUND_ROWS + ROWS))
     joblib.dump(steps[-1], place / "estimator.joblib")
     np.save(place / "rows.npy", np.asarray(read, np.float64))
+    np.save(place / "background.npy", np.asarray(read, np.float64)[: _count_background(_encode(fitted))])
     python = PLACE / "shap" / "bin" / "python"
     subprocess.run([str(python), "benchmarks/decisions/shap_peer.py", str(place)], check=True, stdout=sys.stderr)
     values = np.load(place / "values.npy")
@@ -133,10 +140,10 @@ def _gather(fitted: Fitted, values: Floats) -> Floats:
 
 
 def _beside_definition(fitted: Fitted, estimator: str) -> Compared:
-    rows = _encode(fitted)
-    started = time.perf_counter()
+    rows, started = _encode(fitted), time.perf_counter()
+    first = _count_background(rows)
     theirs = [
-        _enumerate(fitted.runtime, _pick(rows, place, place + 1), _pick(rows, 0, 100)) for place in range(100, 100 + ROWS)
+        _enumerate(fitted.runtime, _pick(rows, place, place + 1), _pick(rows, 0, first)) for place in range(first, first + ROWS)
     ]
     return _compare(fitted, estimator.replace("_", " "), np.array(theirs), (time.perf_counter() - started) / ROWS)
 

@@ -1,4 +1,4 @@
-"""SHAP's values of a forest; runs in SHAP's own environment. The first 100 rows are compared with, the others explained."""
+"""SHAP's values of a forest; runs in SHAP's own environment. The first rows are compared with, the others explained."""
 
 import json
 import sys
@@ -13,9 +13,10 @@ import shap
 def explain(folder: Path) -> None:
     """Write the values of the positive class, or of the number, and the middle row's seconds."""
     forest, rows = joblib.load(folder / "estimator.joblib"), np.load(folder / "rows.npy")
-    explainer = shap.TreeExplainer(forest, rows[:100], feature_perturbation="interventional", model_output="raw")
+    background = np.load(folder / "background.npy")
+    explainer = shap.TreeExplainer(forest, background, feature_perturbation="interventional", model_output="raw")
     found, seconds = [], []
-    for row in rows[100:]:
+    for row in rows[len(background) :]:
         started = time.perf_counter()
         values = np.asarray(explainer.shap_values(row[None], check_additivity=False))
         seconds.append(time.perf_counter() - started)

@@ -91,9 +91,9 @@ def _draw_curve(axes: Axes, curve: Curve, label: str) -> None:
         axes.fill_between(values, curve.low, curve.high, color=COLOURS[0], alpha=0.15, linewidth=0)
         axes.plot(values, curve.means, color=COLOURS[0], linewidth=1.6)
         if dated:
-            locator = AutoDateLocator(maxticks=4)
+            locator = AutoDateLocator(maxticks=4)  # type: ignore[no-untyped-call]  # matplotlib has no annotation there
             axes.xaxis.set_major_locator(locator)
-            axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+            axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]  # nor there
         else:
             axes.locator_params(axis="x", nbins=4)
     axes.set_title(label, fontsize=9, loc="left", color=INK)
