@@ -55,6 +55,21 @@ def test_problems_are_listed_and_nothing_is_scored(visit, default_application, d
     assert page.page.get_by_role("button", name="Score").count() == 0
 
 
+def test_rows_that_do_not_fit_are_left_out_and_come_back_with_reasons(visit, default_application, default_folder):
+    page = visit(default_application, "batch")
+    rows = reference(default_folder).head(40).astype(object)
+    rows.loc[[2, 7], "mean area"] = "big"
+    upload(page, "some.csv", rows.to_csv(index=False).encode())
+    page.press("Score the 38 rows that fit, list the other 2")
+    page.page.get_by_text("For a person to decide:").wait_for()
+    left = pd.read_csv(io.BytesIO(download(page, "Download the rows left out, with reasons")))
+    assert left["row of the file"].tolist() == [3, 8]
+    assert left["why it was left out"].str.contains("mean area").all()
+    result = pd.read_csv(io.BytesIO(download(page, "Download the result")))
+    assert len(result) == 38
+    assert {"possible benign", "abstain"} <= set(result)
+
+
 def test_file_that_is_no_table_gets_a_sentence(visit, default_application):
     page = visit(default_application, "batch")
     upload(page, "photo.csv", bytes(range(256)) * 40)

@@ -77,7 +77,11 @@ def test_regression_is_served_too(start, tmp_path):
     with model_server(tmp_path) as server:
         app = press(start(UI_MODEL_SERVER=server.address), "Predict")
         assert "Model server" in read_words(app)
-        assert app.metric[0].value
+        value = float(app.metric[0].value.replace(",", ""))
+        assert "Between **" in read_words(app)
+        app.text_input(key="change.least.value").set_value(f"{value + 20:.0f}").run()
+        assert any("Then" in item.value.columns for item in app.dataframe)
+        assert "changed the answer is" in read_words(app)
         find_truth(app.text_input).set_value("151,5")
         press(app, "Send")
         assert "Thank you, noted." in read_words(app)

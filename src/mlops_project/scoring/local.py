@@ -1,6 +1,6 @@
 """Batch scoring on this machine: a file → checked, then scored chunk by chunk, in memory that does not grow with its length."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -11,7 +11,11 @@ import pandas as pd
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ContractError
 from mlops_project.runtime import Floats, Predictions, Runtime
+from mlops_project.scoring.extras import ABSTAIN_COLUMN, Extras
 from mlops_project.scoring.files import ResultWriter, TableFile
+from mlops_project.scoring.sifting import Scored, find_rows, sift
+from mlops_project.scoring.stores import BadRow
+from mlops_project.uncertainty import Uncertainty
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.problems import MAX_ROWS, Problem, RowsError, check_once
 from mlops_project.wire.rows import Encoded, RowReader
@@ -21,6 +25,7 @@ from mlops_project.wire.words import read_words
 # `/predict`: a column that was emptied by mistake would else be scored as if nothing were wrong.
 RULES = Rules(gaps="error")
 BINS = 20  # of the summary's histogram
+ROW_COLUMN, REASON_COLUMN = "row of the file", "why it was left out"
 SAMPLE_ROWS = 200  # of the results, for a preview
 Progress = Callable[[int], None]  # called with the number of rows that are done
 
@@ -41,6 +46,8 @@ class Check:
         Columns that the model does not read; they are kept in the result.
     left_out
         Lines at the end that are no data, such as totals.
+    bad
+        How many rows do not fit.
     """
 
     rows: int = 0
@@ -48,6 +55,7 @@ class Check:
     outside: dict[str, int] = field(default_factory=dict)
     extra: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    bad: int = 0
 
 
 @dataclass
@@ -64,6 +72,10 @@ class Summary:
         float64 ``(BINS + 1,)`` and int64 ``(BINS,)``: probability of the predicted class, or the predicted value.
     sample
         The first results.
+    abstained
+        How many a person should decide; None if the model does not say how sure it is.
+    bad
+        How many did not fit and were left out.
     """
 
     rows: int
@@ -71,6 +83,8 @@ class Summary:
     edges: Floats
     histogram: npt.NDArray[np.int64]
     sample: pd.DataFrame
+    abstained: int | None = None
+    bad: int = 0
 
 
 def check_file(file: TableFile, contract: Contract, progress: Progress = lambda _: None) -> Check:
@@ -90,6 +104,7 @@ def check_file(file: TableFile, contract: Contract, progress: Progress = lambda 
         except RowsError as error:
             for problem in error.problems:
                 _add(found, problem, check.rows)
+            check.bad += len(find_rows(error, len(chunk))) or len(chunk)
         else:
             _count_outside(check.outside, encoded, contract)
         check.rows += len(chunk)
@@ -100,8 +115,23 @@ def check_file(file: TableFile, contract: Contract, progress: Progress = lambda 
     return check
 
 
-def score_file(file: TableFile, runtime: Runtime, target: BinaryIO, progress: Progress = lambda _: None) -> Summary:
-    """Score a file that ``check_file`` found nothing wrong with, and write its rows with the predictions to ``target``.
+def score_file(
+    file: TableFile,
+    runtime: Runtime,
+    target: BinaryIO,
+    progress: Progress = lambda _: None,
+    *,
+    uncertainty: Uncertainty | None = None,
+    bad_rows: BinaryIO | None = None,
+) -> Summary:
+    """Score a file and write its rows with the predictions to ``target``.
+
+    Parameters
+    ----------
+    uncertainty
+        How sure the model is, for the columns that say so; None leaves them out.
+    bad_rows
+        Where rows that do not fit are written, with their number and the reason; None ends the run at the first one.
 
     Raises
     ------
@@ -109,21 +139,61 @@ def score_file(file: TableFile, runtime: Runtime, target: BinaryIO, progress: Pr
         If the file cannot be read, or the model has no answer for a row.
     """
     contract, writer = runtime.contract, ResultWriter(target, file)
-    reader, done = RowReader(contract, RULES), 0
-    tally = _Tally(contract)
+    reader, done, bad = RowReader(contract, RULES), 0, 0
+    tally, side = _Tally(contract), None if bad_rows is None else ResultWriter(bad_rows, file)
+    extras = Extras(uncertainty).open(runtime)
     for chunk in file.read_chunks():
-        encoded = encode_frame(chunk, reader)
-        try:
-            predictions = runtime.run(encoded.numbers, encoded.texts)
-        except ContractError as error:
-            raise ContractError(f"in the {len(chunk)} rows from row {done + 1} on: {error}") from error
-        results = build_results(predictions, contract)
-        writer.write(chunk, results)
-        tally.add(predictions, chunk, results)
+        kept = chunk
+        for found in _answer_rows(chunk, reader, runtime, done, sifted=side is not None):
+            if isinstance(found, Scored):
+                kept = chunk if len(found.rows) == len(chunk) else chunk.iloc[found.rows]
+                results = build_results(found.predictions, contract)
+                more = extras.build(found.encoded, found.predictions)
+                results = results.assign(**{name: values.to_numpy(zero_copy_only=False) for name, values in more.items()})
+                writer.write(kept, results)
+                tally.add(found.predictions, kept, results)
+            elif side is not None:
+                side.write(chunk.iloc[[item.position for item in found]], _list_bad(found, done))
+                bad += len(found)
         done += len(chunk)
         progress(done)
-    writer.close()
-    return tally.finish(done)
+    for item in (writer, side):
+        if item is not None:
+            item.close()
+    summary = tally.finish(done - bad)
+    summary.abstained, summary.bad = tally.abstained if uncertainty is not None else None, bad
+    return summary
+
+
+def _answer_rows(
+    chunk: pd.DataFrame, reader: RowReader, runtime: Runtime, done: int, *, sifted: bool
+) -> "Iterator[Scored | list[BadRow]]":
+    """Yield answered rows and, if they are sifted, those that do not fit, together and in their order."""
+
+    def answer(columns: Mapping[Any, Any], n_rows: int) -> tuple[Encoded, Predictions]:
+        encoded = reader.read_columns(columns, n_rows)
+        return encoded, runtime.run(encoded.numbers, encoded.texts)
+
+    columns, rows = list_columns(chunk, reader), np.arange(len(chunk))
+    if not sifted:
+        try:
+            yield Scored(rows, *answer(columns, len(chunk)))
+        except ContractError as error:
+            raise ContractError(f"in the {len(chunk)} rows from row {done + 1} on: {error}") from error
+        return
+    bad: list[BadRow] = []
+    for found in sift(columns, rows, answer):
+        if isinstance(found, Scored):
+            yield found
+        else:
+            bad.append(found)
+    if bad:
+        yield sorted(bad, key=lambda item: item.position)
+
+
+def _list_bad(bad: list[BadRow], done: int) -> pd.DataFrame:
+    rows, reasons = [done + item.position + 1 for item in bad], [item.reason for item in bad]
+    return pd.DataFrame({ROW_COLUMN: rows, REASON_COLUMN: pd.Series(reasons, dtype="str")})
 
 
 def build_results(predictions: Predictions, contract: Contract) -> pd.DataFrame:
@@ -214,8 +284,11 @@ class _Tally:
         self._edges = np.linspace(0, 1, BINS + 1) if contract.is_classification else np.zeros(0)
         self._histogram = np.zeros(BINS, np.int64)
         self._sample: list[pd.DataFrame] = []
+        self.abstained = 0
 
     def add(self, predictions: Predictions, rows: pd.DataFrame, results: pd.DataFrame) -> None:
+        if ABSTAIN_COLUMN in results:
+            self.abstained += int(results[ABSTAIN_COLUMN].sum())
         if predictions.indices is not None and predictions.probabilities is not None:
             self._counts += np.bincount(predictions.indices, minlength=len(self._counts))
             values = predictions.probabilities.max(axis=1)

@@ -4,27 +4,26 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 from pyarrow.parquet import ParquetWriter
 
 from mlops_project.contract import Contract
-from mlops_project.errors import ContractError, DataError
+from mlops_project.errors import DataError
 from mlops_project.proof import PythonLoading, load_proven
 from mlops_project.runtime import Predictions
 from mlops_project.scoring.extras import Extras
 from mlops_project.scoring.formulas import FORMULA, neutralise
 from mlops_project.scoring.log_segments import LogSegment, LogSettings
+from mlops_project.scoring.sifting import Scored, sift
 from mlops_project.scoring.stores import BadRow, Note, PartStore
 from mlops_project.scoring.units import Batch, Table, Unit, read_unit
 from mlops_project.wire.columns import Rules
-from mlops_project.wire.problems import MAX_PROBLEMS, RowsError
 from mlops_project.wire.rows import Encoded, RowReader
 
 Format = Literal["parquet", "csv"]
@@ -77,14 +76,6 @@ class Task(msgspec.Struct, frozen=True):
     python: PythonLoading | None = None
     extras: Extras = Extras()
     threshold: float | None = None
-
-
-class _Scored(NamedTuple):
-    """Rows of a batch with answers; ``rows`` are their places in the batch."""
-
-    rows: npt.NDArray[np.int64]
-    encoded: Encoded
-    predictions: Predictions
 
 
 class PartScorer:
@@ -143,31 +134,15 @@ class PartScorer:
         bad.sort(key=lambda item: item.position)
         return store.finish(name, Note(part, 0, n_rows, scored, tuple(counts.tolist()), tuple(bad)))
 
-    def _score_batch(self, batch: Batch) -> "Iterator[_Scored | BadRow]":
+    def _score_batch(self, batch: Batch) -> Iterator[Scored | BadRow]:
         if not batch.n_rows:
             return
-        for found in self._sift(batch.columns, np.arange(batch.n_rows)):
+        for found in sift(batch.columns, np.arange(batch.n_rows), self._answer):
             yield BadRow(int(batch.positions[found.position]), found.reason) if isinstance(found, BadRow) else found
 
-    def _sift(self, columns: Mapping[str, Any], rows: npt.NDArray[np.int64]) -> "Iterator[_Scored | BadRow]":
-        """Yield scored rows and, by their place in the batch, those that do not fit; without an answer: found by halving."""
-        try:
-            encoded = self._reader.read_columns(_take(columns, rows), len(rows))
-            encoded = encoded.ask(self._task.threshold, uncertainty=False)
-            scored = _Scored(rows, encoded, self._runtime.run(*encoded, encoded.threshold))
-        except ContractError as error:
-            reasons = _find_rows(error, len(rows))
-        else:
-            yield scored
-            return
-        if not reasons:
-            for half in np.array_split(rows, 2):
-                yield from self._sift(columns, half)
-            return
-        yield from (BadRow(int(rows[row]), reason) for row, reason in reasons.items())
-        others = np.delete(rows, list(reasons))
-        if len(others):
-            yield from self._sift(columns, others)
+    def _answer(self, columns: Mapping[str, Any], n_rows: int) -> tuple[Encoded, Predictions]:
+        encoded = self._reader.read_columns(columns, n_rows).ask(self._task.threshold, uncertainty=False)
+        return encoded, self._runtime.run(*encoded, encoded.threshold)
 
     def _open_log(self, stack: ExitStack, unit: Unit, name: str, store: PartStore) -> "Callable[..., list[str]] | None":
         """Return what logs rows and gives their ids; None if they are not logged."""
@@ -177,7 +152,7 @@ class PartScorer:
         segment = LogSegment(self._task.log, self._task.contract, self._task.version, name, unit.index, at_ms)
         return partial(segment.add, stack.enter_context(segment.open()))
 
-    def _build(self, batch: Batch, found: _Scored, ids: list[str] | None) -> pa.Table:
+    def _build(self, batch: Batch, found: Scored, ids: list[str] | None) -> pa.Table:
         """Return rows of the output."""
         contract, task = self._task.contract, self._task
         whole = len(found.rows) == batch.n_rows
@@ -191,29 +166,6 @@ class PartScorer:
         if ids is not None:
             columns[ID_COLUMN] = pa.array(ids, pa.string())
         return pa.table([columns[name] for name in task.schema.names], schema=task.schema)
-
-
-def _take(columns: Mapping[str, Any], rows: npt.NDArray[np.int64]) -> Mapping[str, Any]:
-    if not len(rows) or all(len(values) in (0, len(rows)) for values in columns.values()):
-        return columns
-    return {
-        name: values if not len(values) else values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows]
-        for name, values in columns.items()
-    }
-
-
-def _find_rows(error: ContractError, n_rows: int) -> dict[int, str]:
-    """Return place → reason of rows that are bad; nothing if the error does not say which are, or not all that is wrong."""
-    if not isinstance(error, RowsError):
-        return {0: str(error).removeprefix("row 1: ")} if n_rows == 1 else {}
-    if n_rows > 1 and error.n_problems > MAX_PROBLEMS:
-        return {}
-    reasons: dict[int, list[str]] = {}
-    for problem in error.problems:
-        text = problem.message if problem.column is None else f"column {problem.column!r}: {problem.message}"
-        for row in problem.all_rows or range(n_rows):
-            reasons.setdefault(row, []).append(text)
-    return {row: "; ".join(texts) for row, texts in reasons.items()}
 
 
 def _read_numbers(encoded: Encoded, contract: Contract, reader: RowReader, kept: tuple[str, ...]) -> dict[str, pa.Array]:

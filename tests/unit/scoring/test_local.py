@@ -12,7 +12,8 @@ from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ContractError, DataError
 from mlops_project.scoring import files
 from mlops_project.scoring.files import TableFile
-from mlops_project.scoring.local import check_file, score_file
+from mlops_project.scoring.local import Summary, check_file, score_file
+from mlops_project.uncertainty import Checked, Reach, Sets, Uncertainty
 from tests.unit.scoring.uploads import as_csv, as_parquet, open_csv
 
 
@@ -258,3 +259,50 @@ def test_memory_does_not_grow_with_the_rows(runtime, tmp_path, monkeypatch):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.3 * peaks[0]
+
+
+def leave_out(stream, runtime) -> tuple[pd.DataFrame, pd.DataFrame, Summary]:
+    target, side = io.BytesIO(), io.BytesIO()
+    summary = score_file(TableFile(stream, runtime.contract), runtime, target, bad_rows=side)
+    read = pd.read_parquet if target.getvalue()[:4] == b"PAR1" else pd.read_csv
+    return read(io.BytesIO(target.getvalue())), read(io.BytesIO(side.getvalue())), summary
+
+
+@pytest.mark.parametrize("chunk", [2, 1000])
+def test_rows_that_do_not_fit_are_written_apart_with_number_and_reason(runtime, monkeypatch, chunk):
+    monkeypatch.setattr(files.TableFile.read_chunks, "__defaults__", (chunk,))
+    frame = pd.DataFrame({"id": list("abcdef"), "x": ["0.1", "much", "0.9", "0.8", "inf", "0.2"]})
+    check = check_file(TableFile(as_csv(frame), runtime.contract), runtime.contract)
+    assert (check.rows, check.bad) == (6, 2)
+    scored, left, summary = leave_out(as_csv(frame), runtime)
+    assert scored["id"].tolist() == ["a", "c", "d", "f"]
+    assert scored["predicted y"].tolist() == ["no", "yes", "yes", "no"]
+    assert left["id"].tolist() == ["b", "e"]
+    assert left["row of the file"].tolist() == [2, 5]
+    assert left["why it was left out"].tolist()[0] == "column 'x': expected a number, got text"
+    assert (summary.rows, summary.bad, summary.counts.sum()) == (4, 2, 4)
+
+
+def test_rows_left_out_of_parquet_are_parquet(runtime):
+    scored, left, _ = leave_out(as_parquet(pd.DataFrame({"id": ["a", "b"], "x": [0.1, np.inf]})), runtime)
+    assert scored["id"].tolist() == ["a"]
+    assert left["id"].tolist() == ["b"]
+
+
+def test_result_says_how_sure_the_model_is(runtime):
+    sets = Sets(least=(0.4, 0.3), rows=(50, 50))
+    known = Uncertainty(
+        coverage=0.9,
+        rows=100,
+        sets=sets,
+        reach=Reach(columns=(0,), low=(0.0,), high=(1.0,), most=0.5),
+        checked=Checked(coverage=0.9, low=0.8, high=1.0, size=1.1, abstained=0.0),
+    )
+    target = io.BytesIO()
+    file = TableFile(as_csv(pd.DataFrame({"x": [0.1, 0.55, 0.9]})), runtime.contract)
+    summary = score_file(file, runtime, target, uncertainty=known)
+    scored = pd.read_csv(io.BytesIO(target.getvalue()))
+    assert scored["possible no"].tolist() == [True, True, False]
+    assert scored["possible yes"].tolist() == [False, True, True]
+    assert scored["abstain"].tolist() == [False, True, False]
+    assert summary.abstained == 1

@@ -8,12 +8,11 @@ import streamlit as st
 from mlops_project.contract import Contract
 from mlops_project.errors import ContractError, DataError
 from mlops_project.names import shorten
-from mlops_project.runtime import Runtime
 from mlops_project.scoring.files import SpreadsheetError, TableFile
 from mlops_project.scoring.local import Check, check_file
-from mlops_project.tables.layout import LayoutSettings
 from mlops_project.ui import charts
 from mlops_project.ui.batch.score import Key, Result, score_upload
+from mlops_project.ui.catalogue import Model
 from mlops_project.ui.format import escape
 from mlops_project.ui.inputs import describe_inputs, make_template
 from mlops_project.ui.language import Translate
@@ -82,7 +81,7 @@ def _run_check(view: View, upload: Any) -> Check | DataError:
 
 
 def _show_check(check: Check, t: Translate) -> bool:
-    """Say what is wrong; returns whether the file can be scored."""
+    """Say what is wrong; returns whether rows of the file can be scored."""
     if check.problems:
         count = len(check.problems)
         st.error(t("batch.problem" if count == 1 else "batch.problems", count=count), icon=":material/error:")
@@ -96,7 +95,7 @@ def _show_check(check: Check, t: Translate) -> bool:
             for problem in check.problems
         ]
         st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
-        return False
+        return check.bad < check.rows
     st.success(t("batch.good", rows=check.rows), icon=":material/check_circle:")
     if check.extra:
         names = ", ".join(escape(shorten(name)) for name in check.extra[:10])
@@ -115,20 +114,22 @@ def _score(view: View, upload: Any, key: Key, check: Check) -> None:
     result = st.session_state.get(SCORED)
     if result is not None and result.key != key:
         result = None
-    if st.button(t("batch.score", rows=check.rows), type="primary", icon=":material/play_arrow:") and view.model.runtime:
-        result = _run(view.model.runtime, view.model.layout, upload, key, check.rows, t)
+    words = {"rows": check.rows - check.bad, "bad": check.bad}
+    label = t("batch.score.others", **words) if check.bad else t("batch.score", rows=check.rows)
+    if st.button(label, type="primary", icon=":material/play_arrow:"):
+        result = _run(view.model, upload, key, check, t)
         st.session_state[SCORED] = result
     if result is not None:
         _show_result(result, view.model.contract, t)
 
 
-def _run(runtime: Runtime, layout: LayoutSettings, upload: Any, key: Key, n_rows: int, t: Translate) -> Result | None:
+def _run(model: Model, upload: Any, key: Key, check: Check, t: Translate) -> Result | None:
     def progress(rows: int) -> None:
-        bar.progress(min(1.0, rows / n_rows), t("batch.scoring", rows=rows, all=n_rows))
+        bar.progress(min(1.0, rows / check.rows), t("batch.scoring", rows=rows, all=check.rows))
 
-    bar = st.progress(0.0, t("batch.scoring", rows=0, all=n_rows))
+    bar = st.progress(0.0, t("batch.scoring", rows=0, all=check.rows))
     try:
-        return score_upload(upload, upload.name, key, runtime, layout, progress)
+        return score_upload(upload, upload.name, key, model, progress, skip_bad=check.bad > 0)
     except (DataError, ContractError) as error:
         st.error(t("refused", reason=escape(error)), icon=":material/error:")
         return None
@@ -149,6 +150,15 @@ def _show_result(result: Result, contract: Contract, t: Translate) -> None:
         type="primary",
         on_click="ignore",
     )
+    bad_path = result.bad_path
+    if bad_path is not None:
+        st.warning(t("batch.bad", rows=summary.bad), icon=":material/rule:")
+        st.download_button(
+            t("batch.bad.download"), lambda: bad_path.open("rb"), bad_path.name, icon=":material/download:", on_click="ignore"
+        )
+    if summary.abstained is not None:
+        words = {"rows": summary.abstained, "share": t.percent(summary.abstained / max(summary.rows, 1))}
+        st.markdown(t("batch.abstained", **words))
     if result.path.name.endswith(".csv"):
         st.caption(t("batch.formulas"))
     left, right = st.columns(2, gap="large")
