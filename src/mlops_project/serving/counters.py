@@ -86,12 +86,34 @@ def read_counters(folder: Path) -> tuple[dict[Key, float], Mapping[int, dict[Key
     return total, living
 
 
+_known: dict[Path, tuple[int, int, list[Key]]] = {}  # file of names → inode, bytes that were read, and what they say
+
+
 def _read_process(file: Path) -> dict[Key, float]:
-    own: dict[Key, float] = {}
     with contextlib.suppress(OSError, ValueError):
-        lines = file.read_text(encoding="utf-8").splitlines()
-        values = memoryview(file.with_suffix(VALUES).read_bytes()[: 8 * len(lines)]).cast("d")
-        for line, value in zip(lines, values, strict=True):
-            metric, labels, part = json.loads(line)
-            own[Key(metric, tuple(labels), part)] = value
-    return own
+        keys = _read_names(file)
+        with file.with_suffix(VALUES).open("rb") as stream:
+            values = memoryview(stream.read(8 * len(keys))).cast("d")
+        return dict(zip(keys, values, strict=True))
+    return {}
+
+
+def _read_names(file: Path) -> list[Key]:
+    """Return a process's keys; those that were read before are not read again, as names are only ever added."""
+    with file.open("rb") as stream:
+        inode = os.fstat(stream.fileno()).st_ino
+        before, n_read, keys = _known.get(file, (inode, 0, []))
+        if before != inode:
+            n_read, keys = 0, []
+        stream.seek(n_read)
+        fresh = stream.read()
+    whole = fresh[: fresh.rfind(b"\n") + 1]
+    if whole:
+        keys = [*keys, *(_parse(line) for line in whole.splitlines())]
+    _known[file] = inode, n_read + len(whole), keys
+    return keys[:SLOTS]
+
+
+def _parse(line: bytes) -> Key:
+    metric, labels, part = json.loads(line)
+    return Key(metric, tuple(labels), part)

@@ -14,7 +14,7 @@ from mlops_project.prediction_log.ids import UnknownPredictionError
 from mlops_project.sections.card import read_card
 from mlops_project.serving.callers import Caller
 from mlops_project.serving.errors import RefusedError
-from mlops_project.serving.metrics import render
+from mlops_project.serving.exposition import render
 from mlops_project.serving.model import ServedModel
 from mlops_project.serving.replies import JSON, Reply, reply_json
 from mlops_project.serving.service import Service

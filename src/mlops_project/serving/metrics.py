@@ -2,12 +2,11 @@
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from mlops_project.prometheus import Metric, build_family, write_families
-from mlops_project.serving.counters import Counters, Key, read_counters
+from mlops_project.prometheus import Metric
+from mlops_project.serving.counters import Counters, Key
 
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 ROWS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0, 100000.0)
@@ -184,56 +183,3 @@ class ServerMetrics:
     def put_time(self, metric: Metric, *labels: str) -> None:
         """Set a gauge to now."""
         self.put(metric, time.time(), *labels)
-
-
-def render(folder: Path) -> bytes:
-    """Return all workers' metrics in Prometheus' text format."""
-    total, living = read_counters(folder)
-    every, each = _split(total), [_split(own) for own in living.values()]
-    return write_families(
-        [_fill_family(metric, every.get(metric.name, {}), [own.get(metric.name, {}) for own in each]) for metric in METRICS]
-    )
-
-
-def _split(values: dict[Key, float]) -> dict[str, dict[Key, float]]:
-    """Return the values of each metric; with hundreds of models there are thousands."""
-    each: dict[str, dict[Key, float]] = {}
-    for key, value in values.items():
-        each.setdefault(key.metric, {})[key] = value
-    return each
-
-
-def _fill_family(metric: Metric, total: dict[Key, float], living: Iterable[dict[Key, float]]) -> Any:
-    """Return one metric with all its labels."""
-    family = build_family(metric)
-    if metric.kind == "histogram":
-        for labels in dict.fromkeys(key.labels for key in total):
-            family.add_metric(labels, *_build_buckets(metric, labels, total))
-    elif metric.kind == "counter":
-        for key, value in total.items():
-            family.add_metric(key.labels, value)
-    else:
-        for labels, value in _join_living(metric, living).items():
-            family.add_metric(labels, value)
-    return family
-
-
-def _build_buckets(
-    metric: Metric, labels: tuple[str, ...], total: "dict[Key, float]"
-) -> "tuple[list[tuple[str, float]], float]":
-    bounds = [*map(str, metric.buckets), "+Inf"]
-    buckets, below = [], 0.0
-    for part, bound in enumerate(bounds):
-        below += total.get(Key(metric.name, labels, str(part)), 0.0)
-        buckets.append((bound, below))
-    return buckets, total.get(Key(metric.name, labels, "sum"), 0.0)
-
-
-def _join_living(metric: Metric, living: "Iterable[dict[Key, float]]") -> dict[tuple[str, ...], float]:
-    """Join a gauge's values of the living workers; a value of kind ``latest`` that is 0 is left out."""
-    joined: dict[tuple[str, ...], float] = {}
-    for own in living:
-        for key, value in own.items():
-            before = joined.get(key.labels, 0.0)
-            joined[key.labels] = max(before, value) if metric.kind == "latest" else before + value
-    return {labels: value for labels, value in joined.items() if value or metric.kind == "gauge"}

@@ -5,7 +5,8 @@ import sys
 from prometheus_client.parser import text_string_to_metric_families
 
 from mlops_project.serving import metrics as names
-from mlops_project.serving.metrics import METRICS, ModelMetrics, ServerMetrics, render
+from mlops_project.serving.exposition import render
+from mlops_project.serving.metrics import METRICS, ModelMetrics, ServerMetrics
 
 OTHER_WORKER = """
 import sys
@@ -89,3 +90,23 @@ def test_every_metric_has_a_help_text_and_files_carry_the_process_id(tmp_path):
     for metric in METRICS:
         assert f"# HELP {metric.name} " in text or f"# HELP {metric.name.removesuffix('_total')} " in text
     assert (tmp_path / f"{os.getpid()}.values").exists()
+
+
+def test_numbers_that_come_between_two_readings_are_read(tmp_path):
+    metrics = ServerMetrics(tmp_path)
+    assert ("mlops_models_evicted_total", ("model", "m")) not in read(tmp_path)
+    metrics.add(names.EVICTED, 1.0, "m")
+    assert read(tmp_path)["mlops_models_evicted_total", ("model", "m")] == 1
+    metrics.add(names.EVICTED, 1.0, 'a "quoted"\\ name\nof two lines')
+    values = read(tmp_path)
+    assert values["mlops_models_evicted_total", ("model", 'a "quoted"\\ name\nof two lines')] == 1
+    assert values["mlops_models_evicted_total", ("model", "m")] == 1
+
+
+def test_more_numbers_than_there_is_room_for_leave_the_others_readable(tmp_path, monkeypatch):
+    monkeypatch.setattr("mlops_project.serving.counters.SLOTS", 60)
+    metrics = ServerMetrics(tmp_path)
+    metrics.count_request("GET", "/ping", 200, 0.001)
+    for number in range(50):
+        metrics.add(names.EVICTED, 1.0, f"model-{number}")
+    assert read(tmp_path)["http_requests_total", ("method", "GET"), ("path", "/ping"), ("status", "200")] == 1
