@@ -128,6 +128,12 @@ def test_contract_of_the_model_is_read():
             server.find_contract("trea")
 
 
+def test_model_that_is_loaded_on_request_is_asked_for_first():
+    with scripted((200, {}, {"models": []}), (200, {}, {"name": "tree"}), MODELS) as (server, http, _):
+        assert server.find_contract("tree").names == ("x",)
+    assert [path for path, _, _ in http.asked] == ["/models", "/v2/models/tree", "/models"]
+
+
 @pytest.mark.parametrize(
     ("reply", "message"),
     [

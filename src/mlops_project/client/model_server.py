@@ -104,18 +104,23 @@ class ModelServer:
             raise ServerError(f"{self.address} is no model server of this project: {error}") from error
 
     def find_contract(self, name: str) -> Contract:
-        """Return the inputs of the model ``name`` as the server has it.
+        """Return the inputs of the model ``name`` as the server has it; one that loads models on request loads it.
 
         Raises
         ------
         ConfigError
             If the server has no such model.
         """
-        contracts = {model.name: model.contract for model in reversed(self.list_models())}  # a name's first is its champion
+        contracts = self._list_contracts()
+        if name not in contracts and self._ask(f"/v2/models/{quote(name, safe='')}").status == http.client.OK:
+            contracts = self._list_contracts()
         if name not in contracts:
             loaded = ", ".join(reversed(contracts)) or "none"
             raise ConfigError(f"{self.address} serves no model {name!r}{suggest(name, [*contracts])}; loaded: {loaded}")
         return contracts[name]
+
+    def _list_contracts(self) -> dict[str, Contract]:
+        return {model.name: model.contract for model in reversed(self.list_models())}  # a name's first is its champion
 
     def predict(
         self, model: str, records: Sequence[dict[str, Any]], threshold: float | None = None, *, uncertainty: bool = False
