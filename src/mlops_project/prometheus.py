@@ -1,6 +1,6 @@
 """Metrics in Prometheus' text format: what this project's servers write, and what the application reads."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -40,6 +40,13 @@ def write_families(families: Iterable[Any]) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Collector())
     return generate_latest(registry)
+
+
+def find_number_writer() -> Callable[[float], str]:
+    """Return what writes a sample's value."""
+    from prometheus_client.utils import floatToGoString
+
+    return floatToGoString
 
 
 def read_samples(text: str) -> "list[Sample]":

@@ -1,6 +1,7 @@
 """The ASGI application: everything but small predictions is answered here, and the server starts and ends."""
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -136,6 +137,7 @@ class App:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 self.service.models.refresh()
+                gc.freeze()  # what is here stays: libraries, and models, which are freed by their references
                 await self._start_grpc()
                 self._chores = [asyncio.create_task(self._keep_house()), asyncio.create_task(self._try_models())]
                 await send({"type": "lifespan.startup.complete"})

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mlops_project.prometheus import Metric, build_family, write_families
+from mlops_project.prometheus import Metric, build_family, find_number_writer, write_families
 from mlops_project.serving.counters import Key, read_counters
 from mlops_project.serving.metrics import METRICS
 
@@ -50,19 +50,21 @@ def _escape(text: str) -> str:
 
 
 def _write_plain(metric: Metric, values: Values) -> Iterator[str]:
+    show = find_number_writer()
     for labels, parts in values.items():
-        yield f"{_write_name(metric.name, tuple(zip(metric.labels, labels, strict=False)))}{parts['']!r}\n"
+        yield f"{_write_name(metric.name, tuple(zip(metric.labels, labels, strict=False)))}{show(parts[''])}\n"
 
 
 def _write_histogram(metric: Metric, values: Values) -> Iterator[str]:
+    show = find_number_writer()
     bounds = [*map(str, metric.buckets), "+Inf"]
     for labels, parts in values.items():
         pairs, below = tuple(zip(metric.labels, labels, strict=False)), 0.0
         for part, bound in enumerate(bounds):
             below += parts.get(str(part), 0.0)
-            yield f"{_write_name(f'{metric.name}_bucket', (*pairs, ('le', bound)))}{below!r}\n"
-        yield f"{_write_name(f'{metric.name}_count', pairs)}{below!r}\n"
-        yield f"{_write_name(f'{metric.name}_sum', pairs)}{parts.get('sum', 0.0)!r}\n"
+            yield f"{_write_name(f'{metric.name}_bucket', (*pairs, ('le', bound)))}{show(below)}\n"
+        yield f"{_write_name(f'{metric.name}_count', pairs)}{show(below)}\n"
+        yield f"{_write_name(f'{metric.name}_sum', pairs)}{show(parts.get('sum', 0.0))}\n"
 
 
 def _join_living(metric: Metric, living: Iterable[Values]) -> Values:

@@ -1,6 +1,7 @@
 """Models that are loaded because a request asks for them: beside the event loop, each once for all who wait for it."""
 
 import asyncio
+import gc
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -79,6 +80,7 @@ class ModelLoads:
 
     def _finish(self, place: str, running: "asyncio.Future[None]") -> None:
         del self._running[place]
+        gc.freeze()  # models are freed by their references; with hundreds of them a full collection stops all for 50 ms
         if not running.cancelled():
             running.exception()  # told to those who wait, if anybody still does
 

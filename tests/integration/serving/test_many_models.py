@@ -1,8 +1,10 @@
 """Many bundles in one server, loaded when they are asked for."""
 
 import asyncio
+import gc
 import json
 import shutil
+import weakref
 
 import pytest
 
@@ -43,6 +45,24 @@ def measured(monkeypatch):
 
     monkeypatch.setattr(served, "prove", prove)
     return sizes, proven
+
+
+def test_model_that_leaves_frees_its_memory_without_the_garbage_collector(serve, fleet, tree_bundle, measured):
+    """Which is told not to look at models: looking at hundreds of them stops the server for 50 ms."""
+
+    async def ask(client):
+        assert (await client.post("/models/ash/predict", row_of(tree_bundle))).status == 200
+        assert (await client.post("/models/ash/explain", {"rows": [row_of(tree_bundle)]})).status == 200
+        gone = weakref.ref(client.app.service.models.champions["ash"])
+        gc.disable()
+        try:
+            await client.post("/v2/repository/models/ash/unload", {})
+            await client.post("/predict", row_of(tree_bundle))
+            assert gone() is None
+        finally:
+            gc.enable()
+
+    serve(ask, LAZY, models_dir=fleet)
 
 
 async def names_of(client) -> set[str]:
