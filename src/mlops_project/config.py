@@ -145,8 +145,9 @@ class Config(Section, frozen=True, dict=True):
         ConfigError
             If a key of ``trust.approvers`` cannot be read, or approvals would have to be signed and nobody could.
         """
-        required = self.gates.approval == "required"
-        return read_approval_policy(self.trust.approvers, self.root, self.trust_policy, required=required)
+        if self.gates.approval == "none":
+            return ApprovalPolicy()
+        return read_approval_policy(self.trust.approvers, self.root, self.trust_policy)
 
     @property
     def argument(self) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from mlops_project import retrain
 from mlops_project.config import read_config
+from mlops_project.modeling.gate import Decision
 from mlops_project.retraining.attempts import Attempts, find_folder, name_cause
 
 NOW = datetime(2026, 11, 30, 8, tzinfo=UTC)
@@ -32,6 +33,17 @@ def test_two_retrainings_asked_for_by_hand_are_two_causes():
     assert first.kind == second.kind == "manual"
     assert first.key != second.key
     assert first.reason == "asked for by hand"
+
+
+def test_challenger_that_waits_for_a_second_person_is_ready_and_no_refusal(config, tmp_path):
+    work = retrain._Retraining(
+        config, tmp_path, name_cause("", "", NOW), promote=True, overruled={}, reader=None, step=lambda _: 0
+    )
+    waits = Decision(promote=False, verdict="unapproved", reason="better; it waits: mlops approve 4 tiny.yaml")
+    end = work._conclude(waits, None, 4)
+    assert (end.result, end.version) == ("ready", 4)
+    assert "mlops approve 4" in end.text
+    assert "then promote it with: mlops promote " in end.text
 
 
 def test_second_retraining_of_a_model_does_nothing_while_one_runs(config):

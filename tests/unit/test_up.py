@@ -6,6 +6,7 @@ import pytest
 
 from mlops_project.config import read_config
 from mlops_project.errors import BundleError
+from mlops_project.stack.services import build_services
 from mlops_project.up import _ensure_model, _forget_own_address
 
 TRACKING = "MLFLOW_TRACKING_URI"
@@ -30,6 +31,13 @@ def test_any_other_tracking_store_is_left_alone(config, monkeypatch, uri):
     monkeypatch.setenv(TRACKING, uri)
     _forget_own_address(config)
     assert os.environ[TRACKING] == uri
+
+
+@pytest.mark.parametrize(("approval", "health"), [("none", "/ping"), ("required", "/v2/health/live")])
+def test_stack_starts_without_a_model_where_one_has_to_be_approved_first(config, tmp_path, approval, health):
+    asked = read_config(config.file, root=tmp_path, env={}, overrides=[f"gates.approval={approval}"])
+    (server,) = (service for service in build_services(asked) if service.name == "model server")
+    assert server.health == health
 
 
 def test_model_that_is_there_is_used_without_its_table(config, tiny_bundle):

@@ -73,8 +73,8 @@ class ApprovalPolicy:
     keys: tuple[str, ...] = ()
 
 
-def read_approval_policy(places: Sequence[str], root: Path, trust: TrustPolicy, *, required: bool) -> ApprovalPolicy:
-    """Return the policy that ``gates.approval`` and ``trust.approvers`` ask for.
+def read_approval_policy(places: Sequence[str], root: Path, trust: TrustPolicy) -> ApprovalPolicy:
+    """Return the policy where ``gates.approval`` is ``required``, with the keys of ``trust.approvers``.
 
     Parameters
     ----------
@@ -88,8 +88,6 @@ def read_approval_policy(places: Sequence[str], root: Path, trust: TrustPolicy, 
     ConfigError
         If a key cannot be read, is one of ``trust``'s as well, or approvals would have to be signed and nobody could.
     """
-    if not required:
-        return ApprovalPolicy()
     keys = tuple(
         key for place in places for key in find_public_keys(read_key_text(place, root), place, setting="trust.approvers")
     )

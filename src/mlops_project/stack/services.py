@@ -135,7 +135,8 @@ def _model_server(config: "Config", overrides: Sequence[str]) -> Service:
     plain = ("--set", "serving.tls={}") if config.serving.tls.certificate else ()  # on this machine alone
     options = (*folders, *plain, "--host", host, "--port", str(port))
     command = (*workflow_command("serve", *_arguments(config, overrides)), *options)
-    return Service("model server", "predictions; /docs to try them", command, {}, host, port, "serving.port", "/ping")
+    alive = "/v2/health/live" if config.gates.approval == "required" else "/ping"  # it may have to wait for an approved model
+    return Service("model server", "predictions; /docs to try them", command, {}, host, port, "serving.port", alive)
 
 
 def _monitor(config: "Config", overrides: Sequence[str]) -> Service:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from mlops_project.bundle import Tracking
 from mlops_project.config import Config
-from mlops_project.errors import TrackingError
+from mlops_project.errors import ConfigError, TrackingError
 from mlops_project.formats import without_credentials
 from mlops_project.tracking.store import DATABASE_FILE
 
@@ -71,7 +71,7 @@ def _read(config: Config, name: str, address: str) -> Registered | str:  # noqa:
             moves = [item for item in history if isinstance(item, registry.Move)]
             strays = registry.find_strays(store, name, moves) if versions else []
             standings = {item.number: found for item in versions if (found := find_standing(store, item))}
-    except TrackingError as error:
+    except (TrackingError, ConfigError) as error:  # the second: a key of those who approve
         return str(error)  # cached as well: a server that is down costs one timeout, not one per visitor
     return Registered(versions, history[::-1], strays, standings)
 

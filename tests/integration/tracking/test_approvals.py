@@ -10,6 +10,7 @@ from mlops_project.approve import approve
 from mlops_project.bundle import SIGNATURE_FILE, load_bundle
 from mlops_project.cli import main
 from mlops_project.config import read_config
+from mlops_project.doctor import _look_at_approvals
 from mlops_project.errors import ApprovalError, ConfigError
 from mlops_project.models import read_story
 from mlops_project.monitoring.service.bundles import BundleFinder
@@ -23,6 +24,10 @@ from mlops_project.tracking.runs import log_bundle
 from mlops_project.tracking.store import open_store
 from mlops_project.tracking.sync import Follower
 from mlops_project.tracking.versions import APPROVAL_SIGNATURE_TAG, APPROVAL_TAG
+from mlops_project.ui.language import Translate
+from mlops_project.ui.model.page import _say_standing
+from mlops_project.ui.monitoring.timeline import build_entries
+from mlops_project.ui.registry import read_registry
 from tests.integration.tracking.stores import reseal, write_config
 
 pytestmark = pytest.mark.xdist_group("mlflow")
@@ -262,6 +267,29 @@ def test_words_of_approval_are_not_deleted_with_old_events(team):
         tags = store.client.get_registered_model("cancer").tags
     assert sum(key.startswith(EVENT_TAG) for key in tags) == KEPT_EVENTS
     assert sum(key.startswith("mlops.review.") for key in tags) == 1
+
+
+def test_doctor_tells_who_waits_and_what_serves_without_approval(team):
+    number = team.register()
+    waiting = _look_at_approvals(team.config)
+    assert waiting.status == "note"
+    assert waiting.seen == "challenger version 1 waits for approval"
+    assert waiting.cure.startswith("for a second person: mlops approve 1 ")
+    team.point(number)
+    assert _look_at_approvals(team.config).status == "problem"
+    assert team.approve("ana", number).exit_code == 0
+    assert _look_at_approvals(team.config).seen == "challenger, champion version 1 approved by ana"
+
+
+def test_application_reads_how_versions_stand(team, monkeypatch):
+    first = team.register()
+    assert team.approve("ana", first).exit_code == 0
+    second = team.register()
+    registered = read_registry(team.config, "cancer")
+    said = {number: _say_standing(registered.standings.get(number), Translate("en")) for number in (first, second)}
+    assert said == {first: "approved by ana", second: "waits for approval"}
+    kinds = [entry.kind for entry in build_entries(registered)]
+    assert kinds == ["registered", "approved", "registered"]
 
 
 def test_nothing_changes_where_no_approval_is_asked_for(make):

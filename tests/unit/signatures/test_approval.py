@@ -6,6 +6,7 @@ import json
 import msgspec
 import pytest
 
+from mlops_project.config import read_config
 from mlops_project.errors import ConfigError
 from mlops_project.signatures.approval import Approval, ApprovalPolicy, explain_missing, read_approval_policy, sign_approval
 from mlops_project.signatures.envelope import sign_payload
@@ -128,16 +129,22 @@ def test_longest_reason_fits_into_a_tag_of_mlflow():
     assert len(sign_approval(longest, KEY)) <= 5000
 
 
+def test_keys_are_read_only_where_approvals_are_asked_for(tmp_path):
+    (tmp_path / "m.yaml").write_text("trust: {approvers: [missing.pub]}")
+    config = read_config(tmp_path / "m.yaml", root=tmp_path, env={})
+    assert config.approval_policy == ApprovalPolicy()
+    asked = read_config(tmp_path / "m.yaml", root=tmp_path, env={"MLOPS_GATES__APPROVAL": "required"})
+    with pytest.raises(ConfigError, match=r"missing\.pub"):
+        _ = asked.approval_policy
+
+
 def test_policy_that_nobody_could_fulfil_or_that_one_person_could_is_refused(tmp_path):
     (tmp_path / "ana.pub").write_text(PUBLIC)
     with pytest.raises(ConfigError, match=r"trust\.approvers is empty, so no approval would count"):
-        read_approval_policy((), tmp_path, TrustPolicy((OTHER_PUBLIC,), required=True), required=True)
+        read_approval_policy((), tmp_path, TrustPolicy((OTHER_PUBLIC,), required=True))
     with pytest.raises(ConfigError, match=r"is in trust\.keys as well"):
-        read_approval_policy(("ana.pub",), tmp_path, TrustPolicy((PUBLIC, OTHER_PUBLIC)), required=True)
+        read_approval_policy(("ana.pub",), tmp_path, TrustPolicy((PUBLIC, OTHER_PUBLIC)))
     (tmp_path / "ana.pem").write_text(PRIVATE)
     with pytest.raises(ConfigError, match=r"trust\.approvers: ana\.pem holds a private key"):
-        read_approval_policy(("ana.pem",), tmp_path, ANYBODY, required=True)
-    assert read_approval_policy(("missing",), tmp_path, ANYBODY, required=False) == ApprovalPolicy()
-    assert (
-        len(read_approval_policy(("ana.pub",), tmp_path, TrustPolicy((OTHER_PUBLIC,), required=True), required=True).keys) == 1
-    )
+        read_approval_policy(("ana.pem",), tmp_path, ANYBODY)
+    assert len(read_approval_policy(("ana.pub",), tmp_path, TrustPolicy((OTHER_PUBLIC,), required=True)).keys) == 1
