@@ -206,11 +206,16 @@ def collect_past(profile: ReferenceProfile, previous: Sequence[Evaluation], acce
     beside = {column.name: column for column in blocks.aspects} if blocks else {}
     counted = blocks.rows if blocks else ()
     shapes = {pair.name: pair.shape for pair in profile.pairs}
+    known = {item.name for one in quiet for item in one.drift.aspects}
     odd = (blocks.beyond if blocks else 0) + sum(_is_odd(one) for one in quiet)
     return Past(
         features={one.name: _join(trained.get(one.name), _find(quiet, "features", one.name)) for one in profile.features},
         scores={one.name: _join(scored.get(one.name), _find(sound, "scores", one.name)) for one in profile.scores},
-        aspects={name: _join(beside.get(name), _find_aspects(quiet, name), shapes.get(name)) for name in list_aspects(profile)},
+        aspects={
+            name: _join(beside.get(name), _find_aspects(quiet, name), shapes.get(name))
+            for name in list_aspects(profile)
+            if name in beside or name in known
+        },
         aucs=tuple(one.drift.domain.auc for one in sound[-KEPT:] if one.drift.domain),
         windows=len(counted) + len(quiet),
         repeats=tuple(one.drift.repeats for one in quiet[-KEPT:] if one.drift.repeats and not one.drift.is_repeated),
