@@ -154,14 +154,8 @@ class Estimator:
         measured, checked = self._reference.metrics.get(name), self._reference.checked.get(name)
         missed = 0.0 if measured is None or checked is None else max((checked - measured.value) ** 2 - measured.error**2, 0.0)
         moved = UNSURE * self._reference.sensitivity.get(name, 0.0) * (self.shift.divergence if self.shift else 0.0)
-        rarest = self._count_rarest() * self.telling_rows / self._reference.rows
-        return float(np.sqrt((error**2 + missed + moved) * (1 + FEW / rarest)))
-
-    def _count_rarest(self) -> float:
-        """Return how many held-out rows have a wrong answer, or are of the rarest class; of values every row tells."""
-        wrong = self._reference.metrics.get("accuracy")
-        shares = [*self._reference.priors, *([] if wrong is None else [1 - wrong.value])]
-        return max(1.0, self._reference.rows * min(shares, default=1.0))
+        rarest = self._reference.rarest * self.telling_rows / max(self._reference.rows, 1)
+        return float(np.sqrt((error**2 + missed + moved) * (1 + (FEW / rarest if rarest else 0.0))))
 
     def estimate(self) -> tuple[Estimate, ...]:
         """Estimate every metric that can be.

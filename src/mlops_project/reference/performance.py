@@ -62,6 +62,9 @@ class ReferencePerformance(msgspec.Struct, frozen=True, kw_only=True):
         where nothing changed.
     sensitivity
         Metric → variance of that error per unit of χ² divergence of the mix of rows; empty in bundles of an older training.
+    rarest
+        How many held-out rows have a wrong answer, or are of the rarest class; of values all rows. 0 in bundles of an older
+        training.
     """
 
     rows: int
@@ -72,6 +75,7 @@ class ReferencePerformance(msgspec.Struct, frozen=True, kw_only=True):
     estimated: dict[str, float] = {}
     checked: dict[str, float] = {}
     sensitivity: dict[str, float] = {}
+    rarest: float = 0.0
 
 
 def build_reference_performance(
@@ -107,7 +111,7 @@ def build_reference_performance(
     rng = np.random.default_rng(seed)
     n_rows, metrics = len(scored.truth), measure(scored, contract, seed, evaluation)
     if not contract.is_classification:
-        basis = ReferencePerformance(rows=n_rows, metrics=metrics)
+        basis = ReferencePerformance(rows=n_rows, metrics=metrics, rarest=n_rows)
         if n_rows < MIN_ROWS:
             return basis
         sized = side.attempt(
@@ -122,7 +126,9 @@ def build_reference_performance(
     if n_rows > MAX_CALIBRATION_ROWS:
         kept = np.sort(rng.choice(n_rows, MAX_CALIBRATION_ROWS, replace=False))
         scored, columns = scored.take(kept), {name: np.asarray(values)[kept] for name, values in columns.items()}
-    basis = ReferencePerformance(rows=n_rows, metrics=metrics, priors=priors)
+    wrong = [1 - metrics["accuracy"].value] if "accuracy" in metrics else []
+    rarest = max(1.0, n_rows * min([*priors, *wrong], default=1.0))
+    basis = ReferencePerformance(rows=n_rows, metrics=metrics, priors=priors, rarest=rarest)
     calibrated = side.attempt(
         "the calibration of the scores was",
         lambda: _calibrate(basis, columns, scored, contract, rng),
