@@ -42,7 +42,7 @@ class Kind(NamedTuple):
     module
         Where the classes are.
     classifier, regressor
-        For classes, and for numbers; empty if there is none.
+        For classes, and for numbers, or functions that make one; empty if there is none.
     params
         That it is made with, beside ``random_state``: quiet, repeatable, with enough steps to converge.
     scale
@@ -73,6 +73,8 @@ ENSEMBLES = {
     "gradient_boosting": Kind("sklearn.ensemble", "GradientBoostingClassifier", "GradientBoostingRegressor"),
     "hist_gradient_boosting": Kind("sklearn.ensemble", "HistGradientBoostingClassifier", "HistGradientBoostingRegressor"),
     "random_forest": Kind("sklearn.ensemble", "RandomForestClassifier", "RandomForestRegressor"),
+    "stacking": Kind("mlops_project.modeling.combined", "make_stacking_classifier", "make_stacking_regressor"),
+    "voting": Kind("mlops_project.modeling.combined", "make_voting_classifier", "make_voting_regressor"),
 }
 LINEAR_CLASSIFIERS = {
     "lda": Kind(
@@ -135,7 +137,7 @@ def build_estimator(contract: Contract, config: Config) -> BaseEstimator:
     by_position = contract.is_classification and (
         name in NEEDS_POSITIONS or any(isinstance(label, float) for label in contract.classes)
     )  # scikit-learn takes 0.5 for a quantity
-    defaults = {"random_state": config.random_state} if "random_state" in known else {}
+    defaults = {key: config.random_state for key in known if key.split("__")[-1] == "random_state"}
     given = defaults | KINDS[name].params | _sgd_loss(name, contract) | config.model.params
     estimator.set_params(**given | _weigh_classes(name, known, contract, config, by_position=by_position))
     _check_settings(estimator, name)

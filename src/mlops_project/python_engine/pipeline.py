@@ -11,6 +11,7 @@ import pandas as pd
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import BundleError, ContractError
 from mlops_project.names import show
+from mlops_project.python_engine.frames import teach_skops
 from mlops_project.python_engine.trusted import find_strangers
 from mlops_project.runtime import MISSING_TEXT, Floats, Predictions, Runtime
 
@@ -107,6 +108,7 @@ def dump_pipeline(pipeline: Any) -> tuple[bytes, tuple[str, ...]]:
     """
     import skops.io
 
+    teach_skops()
     try:
         data = skops.io.dumps(pipeline)
         return data, tuple(sorted(skops.io.get_untrusted_types(data=data)))

@@ -22,6 +22,8 @@ Estimator = Literal[
     "xgboost",
     "lightgbm",
     "catboost",
+    "voting",
+    "stacking",
     "logistic_regression",
     "ridge_classifier",
     "perceptron",

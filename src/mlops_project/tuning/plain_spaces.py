@@ -20,6 +20,7 @@ def list_plain(task: Task, spread: float) -> dict[str, Default]:
 
 def _ensembles() -> dict[str, Default]:
     boosted: Space = {"n_estimators": Range(20, 300, log=True), "learning_rate": Range(0.01, 2.0, log=True)}
+    members: Space = {"forest__min_samples_leaf": Range(1, 20), "booster__learning_rate": Range(0.02, 0.3, log=True)}
     ordered: Space = {
         "learning_rate": Range(0.01, 0.3, log=True),
         "n_estimators": Range(30, 400, log=True),
@@ -31,6 +32,8 @@ def _ensembles() -> dict[str, Default]:
         "bagging": Default(
             {"max_samples": Range(0.3, 1.0), "max_features": Range(0.3, 1.0)}, ({"max_samples": 1.0, "max_features": 1.0},)
         ),
+        "stacking": Default(members, ({"forest__min_samples_leaf": 2, "booster__learning_rate": 0.1},)),
+        "voting": Default(members, ({"forest__min_samples_leaf": 2, "booster__learning_rate": 0.1},)),
         "catboost": Default(ordered, ({"learning_rate": 0.05, "n_estimators": 200, "depth": 4, "l2_leaf_reg": 3.0},)),
     }
 

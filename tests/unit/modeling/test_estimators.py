@@ -21,7 +21,7 @@ FEATURES = (
     Feature("b", "integer"),
     Feature("town", "category", categories=("north", "south")),
 )
-FEW = {"n_estimators": 4, "max_iter": 200}  # enough to be exported
+FEW = {"n_estimators": 4, "max_iter": 200, "forest__n_estimators": 4, "booster__max_iter": 4}  # enough to be exported
 
 
 def contract_of(task, classes=("no", "yes")):

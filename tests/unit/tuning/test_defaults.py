@@ -24,7 +24,12 @@ CASES = [
     for name in ESTIMATORS
     for task in (*(CLASSES if KINDS[name].classifier else ()), *(("regression",) if KINDS[name].regressor else ()))
 ]
-FEW = {"n_estimators": 3, "max_iter": 3}  # corners are tried for whether they are taken, not for how good they are
+FEW = {
+    "n_estimators": 3,
+    "max_iter": 3,
+    "forest__n_estimators": 3,
+    "booster__max_iter": 3,
+}  # corners are tried for whether they are taken, not for how good they are
 
 
 def contract_of(task):

