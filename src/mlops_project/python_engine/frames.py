@@ -10,12 +10,14 @@ MODULE = "mlops_project.python_engine.frames"
 
 def build_index(values: Any, kind: str, name: Any) -> "pd.Index[Any]":
     """Return an index."""
-    return pd.Index(_build_array(values, kind), name=name)
+    made: pd.Index[Any] = pd.Index(_build_array(values, kind), name=name)
+    return made
 
 
 def build_column(values: Any, kind: str, name: Any, index: "pd.Index[Any]") -> "pd.Series[Any]":
     """Return a column."""
-    return pd.Series(_build_array(values, kind), index=index, name=name)
+    made: pd.Series[Any] = pd.Series(_build_array(values, kind), index=index, name=name)
+    return made
 
 
 def build_frame(names: "pd.Index[Any]", columns: Any, index: "pd.Index[Any]") -> pd.DataFrame:
@@ -40,7 +42,9 @@ def _build_array(values: Any, kind: str) -> Any:
         return pd.Categorical.from_codes(codes, dtype=categories)
     if kind.startswith(("datetime64", "timedelta64")) and not isinstance(values, list):
         return np.asarray(values, np.int64).view(kind)
-    return pd.array(values, dtype=kind) if isinstance(values, list) and kind != "object" else np.asarray(values, kind)
+    return (
+        pd.array(values, dtype=build_type(kind)) if isinstance(values, list) and kind != "object" else np.asarray(values, kind)
+    )
 
 
 def _take_array(values: Any) -> tuple[Any, str]:
@@ -58,37 +62,35 @@ def _take_array(values: Any) -> tuple[Any, str]:
     return [None if value is pd.NA else value for value in values.tolist()], str(kind)
 
 
-def _call(function: str, arguments: tuple[Any, ...], save: Any, context: Any) -> dict[str, Any]:
+def _list_arguments(found: Any) -> tuple[str, tuple[Any, ...]]:
+    """Return which of the functions above makes it again, and of what."""
+    if isinstance(found, pd.DataFrame):
+        columns = [found.iloc[:, place] for place in range(found.shape[1])]
+        return "build_frame", (found.columns, columns, found.index)
+    if isinstance(found, pd.Series):
+        return "build_column", (*_take_array(found), found.name, found.index)
+    if isinstance(found, pd.Index):
+        return "build_index", (*_take_array(found), found.name)
+    if isinstance(found, pd.CategoricalDtype):
+        return "build_categories", (*_take_array(found.categories), found.ordered)
+    return "build_type", (str(found),)
+
+
+def _write(found: Any, context: Any) -> dict[str, Any]:
+    from skops.io._utils import get_state
+
+    function, arguments = _list_arguments(found)
     return {
         "__class__": function,
         "__module__": MODULE,
         "__loader__": "ConstructorFromReduceNode",
-        "content": save(arguments, context),
+        "content": get_state(arguments, context),
     }
 
 
 def teach_skops() -> None:
     """Let skops write what pandas holds as calls of the functions above; reading them takes no more than the functions."""
-    from skops.io._utils import _get_state, get_state
+    from skops.io._utils import _get_state
 
-    @_get_state.register(pd.Index)
-    def _(found: Any, context: Any) -> dict[str, Any]:
-        return _call("build_index", (*_take_array(found), found.name), get_state, context)
-
-    @_get_state.register(pd.Series)
-    def _(found: Any, context: Any) -> dict[str, Any]:
-        return _call("build_column", (*_take_array(found), found.name, found.index), get_state, context)
-
-    @_get_state.register(pd.DataFrame)
-    def _(found: Any, context: Any) -> dict[str, Any]:
-        columns = [found.iloc[:, place].reset_index(drop=True) for place in range(found.shape[1])]
-        plain = [column.set_axis(found.index) for column in columns]
-        return _call("build_frame", (found.columns, plain, found.index), get_state, context)
-
-    @_get_state.register(pd.CategoricalDtype)
-    def _(found: Any, context: Any) -> dict[str, Any]:
-        return _call("build_categories", (*_take_array(found.categories), found.ordered), get_state, context)
-
-    @_get_state.register(pd.api.extensions.ExtensionDtype)
-    def _(found: Any, context: Any) -> dict[str, Any]:
-        return _call("build_type", (str(found),), get_state, context)
+    for kind in (pd.DataFrame, pd.Series, pd.Index, pd.api.extensions.ExtensionDtype):
+        _get_state.register(kind, _write)

@@ -246,7 +246,9 @@ FEW_TREES = ensemble.RandomForestClassifier(2, max_depth=2, random_state=0)
 INSIDE = {
     "bagged linear models": ensemble.BaggingClassifier(linear_model.LogisticRegression(), n_estimators=2, random_state=0),
     "one tree against the others": multiclass.OneVsRestClassifier(FEW_TREES),
-    "a threshold by a label": FixedThresholdClassifier(linear_model.LogisticRegression(), threshold=0.3, pos_label="low"),
+    "a threshold by a label": model_selection.FixedThresholdClassifier(
+        linear_model.LogisticRegression(), threshold=0.3, pos_label="low"
+    ),
 }
 
 
