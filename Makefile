@@ -262,6 +262,11 @@ bench-grpc: $(VENV)/.dev ## Single rows over gRPC: ours, MLServer's, KServe's
 bench-trees: $(VENV)/.dev native ## Tree ensembles on one thread: ours, ONNX Runtime, treelite, lleaves, oneDAL; BENCH='--only lightgbm'
 	$(BIN)/python -m benchmarks.trees $(BENCH)
 
+.PHONY: bench-rollouts
+bench-rollouts: export OMP_NUM_THREADS = 1
+bench-rollouts: $(VENV)/.dev ## How often healthy challengers go back, and after how many requests others do; BENCH='--roll-outs 100'
+	$(BIN)/python benchmarks/rollouts.py $(BENCH)
+
 .PHONY: bench-overload
 bench-overload: $(VENV)/.dev ## What is answered, and how late, with more clients than the model server can answer
 	$(BIN)/python benchmarks/overload.py $(BENCH)

@@ -27,6 +27,7 @@ COMMANDS = {
     "promote": ("mlops_project.promote", "command", "Run the gate and make a version the champion."),
     "approve": ("mlops_project.approve", "command", "Approve a version as a second person, or refuse it."),
     "rollback": ("mlops_project.promote", "rollback_command", "Make the previous champion the champion again."),
+    "rollout": ("mlops_project.rollout", "command", "See how a challenger's roll-out stands, or stop, end or finish it."),
     "sign": ("mlops_project.sign", "command", "Sign a model, or make keys."),
     "bill": ("mlops_project.bill", "command", "List what a model consists of, as CycloneDX with a model card."),
     "verify": ("mlops_project.sign", "verify_command", "Check who made a model, and that nothing of it was changed."),

@@ -35,6 +35,7 @@ from mlops_project.sections import (
     PredictionLogConfig,
     ProofConfig,
     RetrainingConfig,
+    RolloutConfig,
     SearchConfig,
     Section,
     ServingConfig,
@@ -83,6 +84,7 @@ class Config(Section, frozen=True, dict=True):
     trust: TrustConfig = msgspec.field(default_factory=TrustConfig)
     proof: ProofConfig = msgspec.field(default_factory=ProofConfig)
     serving: ServingConfig = msgspec.field(default_factory=ServingConfig)
+    rollout: RolloutConfig = msgspec.field(default_factory=RolloutConfig)
     prediction_log: PredictionLogConfig = msgspec.field(default_factory=PredictionLogConfig)
     monitoring: MonitoringConfig = msgspec.field(default_factory=MonitoringConfig)
     retraining: RetrainingConfig = msgspec.field(default_factory=RetrainingConfig)

@@ -46,16 +46,19 @@ class Monitor:
     Raises
     ------
     ConfigError
-        If retrainings are to run as Jobs of a cluster, and this process does not run in a pod.
+        If retrainings are to run as Jobs of a cluster, and this process does not run in a pod; or settings of ``rollout``
+        exclude each other.
     """
 
     def __init__(self, config: Config, segments: str) -> None:
+        from mlops_project.canary.guard import Guard
         from mlops_project.monitoring.service.notifier import Notifier
         from mlops_project.monitoring.service.rounds import Watcher
         from mlops_project.retraining.trigger import Trigger
 
         self.config, self.watcher, self.trigger = config, Watcher(config, segments), Trigger(config)
         self.notifier = Notifier(config, self.watcher.metrics)
+        self.guard = Guard(config, self.watcher.reader, self.watcher.bundles)
         self.is_ready = False
         self._acting = threading.Lock()  # the loop and the webhook
         self._next_cleaning, self._overdue = 0.0, Overdue(OVERDUE_SECONDS)
@@ -67,7 +70,7 @@ class Monitor:
             stop.wait(self.config.monitoring.poll_seconds)
 
     def step(self) -> None:
-        """Do one round: read the log, evaluate, retrain, roll back, delete old rows.
+        """Do one round: read the log, evaluate, retrain, roll back, roll out, delete old rows.
 
         Whatever fails is logged, shown in ``/status`` and tried again in the next round.
         """
@@ -81,6 +84,8 @@ class Monitor:
         self._attempt("retraining", self.act)
         if watcher.bundles.has_registry:
             self._attempt("rollback", self.check_rollback)
+            if self.config.serving.is_rolled_out:
+                self._attempt("roll-out", self.check_rollout)
         if time.monotonic() >= self._next_cleaning:
             self._next_cleaning = time.monotonic() + CLEANING_SECONDS
             self._attempt("retention", self.clean)
@@ -143,6 +148,10 @@ class Monitor:
         if move is not None:
             logger.warning("%s: version %d is champion again: %s", move.model, move.target, move.reason)
 
+    def check_rollout(self) -> None:
+        """Look at the roll-out of a challenger: begin one, raise its share, take it back, or make it champion."""
+        self.guard.watch(self.watcher.metrics)
+
     def clean(self) -> None:
         """Delete what is older than ``monitoring.log_retention_days``, and what is beyond ``monitoring.log_max_bytes``."""
         settings = self.config.monitoring
@@ -150,11 +159,12 @@ class Monitor:
         self.watcher.keep_small()
 
     def read_status(self) -> dict[str, Any]:
-        """Return the state of retraining, the next windows' progress, the monitor's problems, and the state of the log."""
+        """Return the state of retraining, roll-out and log, the next windows' progress, and the monitor's problems."""
         status = {self.config.model.name: self.trigger.read_status()}
         watcher = self.watcher
         return {
             "retraining": status,
+            "rollout": {self.config.model.name: self.guard.rollout} if self.guard.rollout else {},
             "windows": watcher.next_windows.copy(),
             "problems": watcher.problems.current,
             "rows": watcher.account.describe(),

@@ -80,7 +80,8 @@ def _list_facts(result: Training) -> Iterator[tuple[str, str]]:
     if result.not_logged is not None:
         yield "not logged", result.not_logged
     if result.decision is not None:
-        yield "gate", f"{'promoted' if result.decision.promote else 'not promoted'}: {result.decision.reason}"
+        said = "passed" if result.decision.verdict == "rollout" else "promoted" if result.decision.promote else "not promoted"
+        yield "gate", f"{said}: {result.decision.reason}"
 
 
 def print_outcome(result: Training, config: Config) -> None:
@@ -139,7 +140,7 @@ def find_next(result: Training, config: Config) -> Iterator[tuple[str, str]]:
         yield config.command(f"approve {run.model_version}"), "for a second person: approve it"
         yield config.command("promote", f"--version {run.model_version}"), "then make it champion"
         return
-    if run is not None and decision is not None and not decision.promote and decision.verdict != "identical":
+    if run is not None and decision is not None and not decision.promote and decision.verdict not in ("identical", "rollout"):
         if decision.verdict == "not_better_than_dummy" and config.model.estimator != "auto":
             yield config.command("train", "--set model.estimator=auto"), "compare several estimators, and keep the best"
         elif decision.verdict in NOT_GOOD_ENOUGH:

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from mlops_project.tracking.store import Store
 
 
-def run_gate(config: Config, bundle: Bundle, version_number: int, held_out: "HeldOut", *, moves: bool = True) -> "Decision":
+def run_gate(
+    config: Config, bundle: Bundle, version_number: int, held_out: "HeldOut", *, moves: bool = True, gradual: bool = False
+) -> "Decision":
     """Compare a registered bundle with the champion on the same held-out rows, and move ``champion`` if it passes.
 
     Parameters
@@ -40,12 +42,15 @@ def run_gate(config: Config, bundle: Bundle, version_number: int, held_out: "Hel
         The rows, with the bundle's answers.
     moves
         Whether the alias is moved; False: the verdict is noted only.
+    gradual
+        Whether to leave that to a roll-out where challengers get one (``serving.challenger: canary``).
 
     Raises
     ------
     TrackingError
         If MLflow cannot be reached.
     """
+    from mlops_project.modeling.gate import leave_to_rollout
     from mlops_project.tracking import registry
     from mlops_project.tracking.signing import sign_version
     from mlops_project.tracking.store import open_store
@@ -58,6 +63,8 @@ def run_gate(config: Config, bundle: Bundle, version_number: int, held_out: "Hel
         if moves:
             tell_refusal(store, challenger, judged)
         decision = hold_back(store, challenger, judged, moves=moves)
+        if gradual and champion is not None and config.serving.is_rolled_out:
+            decision = leave_to_rollout(decision, config.command("rollout status"))
         promoted = decision.promote and moves
         gate = GateDecision(promoted=promoted, verdict=judged.verdict, reason=judged.reason)
         sign_version(store, config, challenger, bundle, gate)
@@ -92,13 +99,12 @@ def tell_refusal(store: "Store", version: "Version", decision: "Decision") -> No
 
     if decision.promote or decision.verdict == "identical":
         return
-    now = datetime.now(UTC).isoformat(timespec="microseconds")
     news = News(
         kind="refused",
         model=version.name,
         title=f"{version.name}: the gate refused version {version.number}",
         text=decision.reason,
-        at=now,
+        at=datetime.now(UTC).isoformat(timespec="microseconds"),
         key=f"{version.number}/{version.digest}/{decision.verdict}/{decision.reason}",
         data={"version": version.number, "verdict": decision.verdict},
     )

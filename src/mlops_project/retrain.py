@@ -113,7 +113,8 @@ def retrain(
             attempts.begin(asked, now)
         oldest = now - timedelta(days=since_days or config.retraining.max_age_days)
         overruled = dict.fromkeys(overrule, reason.strip())
-        work = _Retraining(config, attempts.folder, asked, promote=promote, overruled=overruled, reader=reader, step=step)
+        moves = promote and not config.serving.is_rolled_out
+        work = _Retraining(config, attempts.folder, asked, promote=moves, overruled=overruled, reader=reader, step=step)
         try:
             with acting_as(asked.program):
                 done = work.run(oldest)
@@ -335,6 +336,8 @@ class _Retraining:
             return _End("refused", f"version {number} is not promoted: {decision.reason}; {how}", number)
         if not self._promote:
             how = f"promote it with: {write_overrule(self.config, number)}"
+            if self.config.serving.is_rolled_out:
+                how = f"the monitor rolls it out step by step: {self.config.command('rollout status')}"
             return _End("ready", f"version {number} passes: {decision.reason}; {how}", number)
         note = install_champion(self.config, bundle)
         return _End("promoted", f"version {number} is champion: {decision.reason}{note}", number)

@@ -95,7 +95,7 @@ def _record(
         from mlops_project.promote import run_gate
 
         step("comparing with the champion")
-        return run, run_gate(config, bundle, run.model_version, held_out), None
+        return run, run_gate(config, bundle, run.model_version, held_out, gradual=True), None
     except TrackingError as error:
         if run is not None:
             return run, None, f"the champion was not asked: {error}"

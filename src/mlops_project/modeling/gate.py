@@ -44,6 +44,7 @@ Verdict = Literal[
     "incomparable",
     "forced",
     "unapproved",
+    "rollout",
 ]
 UNBOUNDED = ("expected_cost", "log_loss", "mae", "rmse")  # their tolerance is a share of the champion's value
 
@@ -57,7 +58,8 @@ class Decision:
     promote
         The answer.
     verdict
-        The finding behind it; ``unapproved``: it passed, and waits for a second person's approval.
+        The finding behind it; ``unapproved``: it passed, and waits for a second person's approval; ``rollout``: it passed, and
+        becomes champion step by step.
     reason
         The same in words, with the figures.
     comparison
@@ -171,6 +173,20 @@ def _say_first(figures: Comparison, gates: GatesConfig) -> str:
         f"{TITLES[figures.metric]} {figures.challenger:.4f} against {figures.champion:.4f} of the base rate on {figures.rows} "
         f"rows; with {gates.confidence:.0%} confidence the gain is over {figures.low:+.4f} and under {figures.high:+.4f}"
     )
+
+
+def leave_to_rollout(decision: Decision, command: str) -> Decision:
+    """Return a decision to promote as one that the monitor carries out step by step; any other as it is.
+
+    Parameters
+    ----------
+    command
+        That tells how far it is.
+    """
+    if not decision.promote:
+        return decision
+    reason = f"{decision.reason}; the monitor rolls it out step by step: {command}"
+    return replace(decision, promote=False, verdict="rollout", reason=reason)
 
 
 def is_enough(verdict: Verdict, gates: GatesConfig) -> bool:

@@ -1,7 +1,8 @@
 """The folders, file names and columns of the Parquet log; those who write it and those who read it import them from here.
 
 ``log/model=<name>/date=<day>/<segment>-v<version>.parquet`` holds the predictions of a segment, ``labels/date=<day>/…`` the
-labels of that day's predictions, ``ingested/`` says which segments have been read. Names are percent-encoded, days are UTC.
+labels of that day's predictions, ``rollouts/date=<day>/…`` one row for each of its requests that took part in a roll-out,
+``ingested/`` says which segments have been read. Names are percent-encoded, days are UTC.
 """
 
 from urllib.parse import quote, unquote
@@ -9,7 +10,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 import pyarrow as pa
 
-LOG, LABELS, MARKERS = "log", "labels", "ingested"
+LOG, LABELS, MARKERS, ROLLOUTS = "log", "labels", "ingested", "rollouts"
 DAY_US = 86_400_000_000
 
 ID, ROW, TIME, VERSION, ROLE = "mlops.id", "mlops.row", "mlops.time", "mlops.version", "mlops.role"
@@ -22,6 +23,21 @@ KEY_SCHEMA = pa.schema([(ID, pa.string()), (ROW, pa.int32()), (TIME, INSTANT), (
 LABEL_SCHEMA = pa.schema([(ID, pa.string()), (ROW, pa.int32()), (LABEL, pa.string()), (LABEL_TIME, INSTANT)])
 # Who sent a label, and with which delivery; files of earlier releases do not have these columns.
 WITNESS_SCHEMA = pa.schema([(LABEL_SOURCE, pa.string()), (LABEL_BATCH, pa.string())])
+# A request of a roll-out: who answered it, in which step, by which key's digest, how long the model took, and which challenger
+# could not answer it.
+ROLLOUT, STEP, UNIT, MICROSECONDS, FAILED = "rollout", "step", "unit", "microseconds", "failed"
+DRAW_SCHEMA = pa.schema(
+    [
+        (ID, pa.string()),
+        (TIME, INSTANT),
+        (VERSION, pa.string()),
+        (ROLLOUT, pa.string()),
+        (STEP, pa.int32()),
+        (UNIT, pa.string()),
+        (MICROSECONDS, pa.int64()),
+        (FAILED, pa.string()),
+    ]
+)
 
 
 def model_folder(model: str) -> str:
@@ -77,3 +93,8 @@ def find_segment(name: str) -> str:
 def labels_file(day: int, segment: str) -> str:
     """Return the file of a segment's labels for predictions of one day, in days since 1970."""
     return f"{LABELS}/{day_folder(day)}/{segment}.parquet"
+
+
+def draws_file(day: int, segment: str) -> str:
+    """Return the file of a segment's requests of one day, in days since 1970, that took part in a roll-out."""
+    return f"{ROLLOUTS}/{day_folder(day)}/{segment}.parquet"

@@ -18,7 +18,16 @@ from pyarrow.parquet import ParquetWriter
 from mlops_project.bundle import Bundle
 from mlops_project.errors import BundleError
 from mlops_project.prediction_log.ids import read_time_ms
-from mlops_project.prediction_log.layout import ID, INSTANT, LABEL_SCHEMA, WITNESS_SCHEMA, labels_file, rows_file
+from mlops_project.prediction_log.layout import (
+    DRAW_SCHEMA,
+    ID,
+    INSTANT,
+    LABEL_SCHEMA,
+    WITNESS_SCHEMA,
+    draws_file,
+    labels_file,
+    rows_file,
+)
 from mlops_project.prediction_log.missing import Reason, Rows, add_rows
 from mlops_project.prediction_log.records import About, Losses, Record, SegmentReader
 from mlops_project.prediction_log.scorer import Scored, Scorer
@@ -106,6 +115,7 @@ class SegmentParts:
         self._pending: dict[tuple[str, str], list[Record]] = defaultdict(list)
         self._rows: dict[tuple[str, str], int] = defaultdict(int)
         self._labels: dict[int, list[tuple[str, int, str, int, str, str]]] = defaultdict(list)
+        self._draws: dict[int, list[tuple[str, int, str, str, int, str, int, str]]] = defaultdict(list)
 
     def read(self, stream: BinaryIO) -> None:
         """Read every record."""
@@ -120,6 +130,8 @@ class SegmentParts:
             if about.kind == "label":
                 self._add_label(about, record.request)
                 continue
+            if about.rollout and about.role != "shadow":
+                self._add_draw(about)
             key = (about.model, about.version)
             pending[key].append(record)
             rows[key] += max(1, about.rows)
@@ -127,6 +139,8 @@ class SegmentParts:
                 self._flush(key)
         for key in list(pending):
             self._flush(key)
+        for day in list(self._draws):
+            self._write_draws(day)
         self.lost = segment.lost
 
     def _flush(self, key: tuple[str, str]) -> None:
@@ -177,6 +191,23 @@ class SegmentParts:
         if path not in self._outputs:
             self._outputs[path] = self.stack.enter_context(_open_output(self.store, path, batch.schema, group_rows))
         self._outputs[path].add(batch)
+
+    def _add_draw(self, about: About) -> None:
+        time_ms = _time_ms(about)
+        if not 0 <= about.step < LARGEST_ROW or not 0 <= about.microseconds < END_MS:
+            return
+        draws = self._draws[time_ms // DAY_MS]
+        said = (about.version, about.rollout, about.step, about.unit, about.microseconds, about.failed)
+        draws.append((about.id.lower(), time_ms * 1000, *said))
+        if len(draws) >= CHUNK_ROWS:
+            self._write_draws(time_ms // DAY_MS)
+
+    def _write_draws(self, day: int) -> None:
+        """Write requests that took part in a roll-out; they need no model to be read."""
+        columns = zip(*self._draws.pop(day), strict=True)
+        arrays = [pa.array(values).cast(item.type) for values, item in zip(columns, DRAW_SCHEMA, strict=True)]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=DRAW_SCHEMA)
+        self._write(draws_file(day, self.name), batch, ROW_GROUP_ROWS)
 
     def _add_label(self, about: About, label: bytes) -> None:
         base, _, row = about.id.lower().partition(".")

@@ -62,6 +62,14 @@ class About(msgspec.Struct, frozen=True, omit_defaults=True):
         Number of rows.
     source, batch
         Of a label: who sent it, and with which delivery. Empty where nobody said so, and in earlier releases.
+    rollout, step
+        Of a prediction that took part in a roll-out, whoever answered it: which roll-out, and which of its steps.
+    unit
+        Digest of the key that decided who answers; empty if the request was drawn by itself.
+    microseconds
+        That the model took.
+    failed
+        Version of the challenger that was to answer and could not.
     """
 
     id: str
@@ -75,6 +83,11 @@ class About(msgspec.Struct, frozen=True, omit_defaults=True):
     rows: int = 1
     source: str = ""
     batch: str = ""
+    rollout: str = ""
+    step: int = 0
+    unit: str = ""
+    microseconds: int = 0
+    failed: str = ""
 
 
 class Record(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from mlops_project.prediction_log.layout import LABELS, LOG, MARKERS, find_models, find_version
+from mlops_project.prediction_log.layout import LABELS, LOG, MARKERS, ROLLOUTS, find_models, find_version
 from mlops_project.prediction_log.missing import DROPPED, write_missing
 from mlops_project.prediction_log.overdue import Overdue
 from mlops_project.prediction_log.scan import FOREVER, Files, Span, to_microseconds
@@ -45,7 +45,7 @@ def drop_oldest(files: Files, max_bytes: int, find_begin: Callable[[str, str], d
         (model, version) → where its next window begins at the earliest; None if nothing is known of it.
     """
     store = files.store
-    folders = [LABELS, *(f"{LOG}/{name}" for name in store.names(LOG))]
+    folders = [LABELS, ROLLOUTS, *(f"{LOG}/{name}" for name in store.names(LOG))]
     sizes = {
         f"{folder}/{day}/{name}": size
         for folder in folders
@@ -81,7 +81,7 @@ def _note_dropped(files: Files, file: str, find_begin: Callable[[str, str], date
 
 
 def delete_dates(store: Directory, older_than: datetime, overdue: Overdue | None = None) -> int:
-    """Delete the rows and labels of the dates before that of ``older_than``, and their segments' markers.
+    """Delete the rows, labels and roll-outs of the dates before that of ``older_than``, and their segments' markers.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def delete_dates(store: Directory, older_than: datetime, overdue: Overdue | None
     """
     limit = older_than.astimezone(UTC)
     with store.lock(MARKERS):
-        folders = [LABELS, *(f"{LOG}/{name}" for name in store.names(LOG))]
+        folders = [LABELS, ROLLOUTS, *(f"{LOG}/{name}" for name in store.names(LOG))]
         old = [
             f"{folder}/{name}"
             for folder in folders

@@ -7,6 +7,7 @@ from mlops_project.sections.card import CardConfig
 from mlops_project.sections.decision import DecisionConfig, ThresholdRule
 from mlops_project.sections.model import Estimator, ModelConfig, PreparationConfig, PreprocessingConfig
 from mlops_project.sections.notifications import NotificationsConfig
+from mlops_project.sections.rollout import RolloutConfig
 from mlops_project.sections.running import (
     ModelLimits,
     ModelsConfig,
@@ -52,6 +53,7 @@ __all__ = [
     "PreprocessingConfig",
     "ProofConfig",
     "RetrainingConfig",
+    "RolloutConfig",
     "SearchConfig",
     "Section",
     "ServingConfig",

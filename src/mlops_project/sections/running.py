@@ -151,9 +151,18 @@ class ServingConfig(Section, frozen=True, dict=True):
     poll_seconds: Annotated[float, Meta(gt=0, description="How often to look for a new model.")] = 1.0
     challenger: Annotated[
         Literal["none", "shadow", "canary"],
-        Meta(description="What a challenger does: nothing, score a share of the requests unseen, or answer that share."),
+        Meta(
+            description="What a challenger does: nothing, score a share of the requests unseen, or answer a share that the "
+            "monitor raises step by step or takes back (`rollout`)."
+        ),
     ] = "none"
-    challenger_share: Annotated[float, Meta(ge=0, le=1, description="Share of requests for the challenger.")] = 0.1
+    challenger_share: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(
+            description="Share of the requests for a challenger: of a shadow, default 0.1; of a canary a fixed share that "
+            "nobody guards. Without it a canary is a guarded roll-out."
+        ),
+    ] = None
     max_body_bytes: Annotated[int, Meta(ge=1024, description="Larger bodies, also once decompressed, get 413.")] = 32 * 2**20
     max_compression_ratio: Annotated[
         float,
@@ -235,6 +244,11 @@ class ServingConfig(Section, frozen=True, dict=True):
         float,
         Meta(ge=0, description="Labels that a key without a limit of its own may send in a minute; 0: any number."),
     ] = 0.0
+
+    @property
+    def is_rolled_out(self) -> bool:
+        """Whether challengers are rolled out step by step, watched by the monitor."""
+        return self.challenger == "canary" and self.challenger_share is None
 
 
 class PredictionLogConfig(Section, frozen=True, dict=True):

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from mlops_project.serving.model import ServedModel
 from mlops_project.serving.repeats import Claim
+from mlops_project.serving.variants import Draw
 
 
 class Answer(NamedTuple):
@@ -25,6 +26,8 @@ class Answer(NamedTuple):
         Whether sampling picked it for the log, and it is not there yet.
     claim
         Of a request that may come again; None if it may not.
+    draw
+        How it took part in a roll-out; None if it did not.
     """
 
     id: str
@@ -36,6 +39,7 @@ class Answer(NamedTuple):
     seconds: float
     logged: bool
     claim: Claim | None = None
+    draw: Draw | None = None
 
     @property
     def repeated(self) -> bool:

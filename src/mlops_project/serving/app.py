@@ -106,7 +106,13 @@ class App:
         self.service.check_key(route, headers)
         model = await self.service.loads.find(arguments.get("name"), arguments.get("version"))
         body = await self._read_body(route, headers, scope, receive)
-        question = Question(route.wire or "native", body, self._hint(route.wire, headers, len(body)))
+        question = Question(
+            route.wire or "native",
+            body,
+            self._hint(route.wire, headers, len(body)),
+            sticky=headers.get(self.service.sticky_header) if self.service.sticky_header else None,
+            pinned="version" in arguments,
+        )
         if b"idempotency-key" in headers:
             question = self.service.add_key(question, route, headers)
         return await self.service.answer(model, question, headers)

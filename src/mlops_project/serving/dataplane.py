@@ -25,6 +25,7 @@ from mlops_project.serving.models import LoadedModels
 from mlops_project.serving.reasons import ReasonsAskedError, list_reasons
 from mlops_project.serving.repeats import Claim, Repeats
 from mlops_project.serving.settings import Settings
+from mlops_project.serving.variants import Draw, Variants, describe_draw, note_failure
 from mlops_project.serving.wires import READ, TAKE, WRITE, Question, Wire, Write
 
 MAX_PENDING_SHADOWS = 64
@@ -52,7 +53,7 @@ class DataPlane:
         self._read, self._take, self._write = READ, TAKE, WRITE
         self._about: dict[tuple[str, str, str, str, Any], bytes] = {}
         self._pending_shadows = 0
-        self._canary = settings.serving.challenger == "canary"
+        self.variants = Variants(settings, models)
         self._sample = settings.log.sample if settings.log.enabled else 0.0
         self._next_cleaning = 0.0
         self._missing = 0
@@ -83,14 +84,15 @@ class DataPlane:
         ReasonsAskedError
             If it asks for reasons, and ``question.reasons`` is not set.
         """
-        started = time.perf_counter()
-        challenger = self._choose_canary(champion, question)
+        challenger, draw = self.variants.choose(champion, question)
         if challenger is not None:
             try:
-                return self._answer(challenger, question, started)
-            except ContractError:  # it may want other columns: then the champion answers
-                pass
-        return self._answer(champion, question, started)
+                return self._answer(challenger, question, time.perf_counter(), draw)
+            except (RefusedError, ReasonsAskedError):  # the key of a request that came again; a question that takes its time
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a challenger does, the champion answers
+                draw = note_failure(challenger, error, draw)
+        return self._answer(champion, question, time.perf_counter(), draw)
 
     def answer_together(self, asked: "Sequence[tuple[ServedModel, Question]]") -> "list[Answer | Exception]":
         """Answer and record several questions, those to the same model with one run of it. Only in the server's own thread.
@@ -120,7 +122,7 @@ class DataPlane:
         together: dict[tuple[ServedModel, Wire], list[tuple[int, list[Any]]]] = {}
         started = time.perf_counter()
         for position, (champion, question) in enumerate(asked):
-            rows = None if self._canary else self._take[question.wire](champion, question)
+            rows = None if self.variants.is_open(champion) else self._take[question.wire](champion, question)
             if rows is None or len(rows) > champion.max_together:
                 results[position] = self._try_answer(champion, question)
             else:
@@ -174,35 +176,33 @@ class DataPlane:
             if answer.claim is not None:
                 self._settle(answer.claim, answered=results[position] is answer)
             if results[position] is answer and not answer.repeated:
-                answer.model.metrics.count(answer.n_rows, answer.indices, answer.seconds)
+                self._count(answer)
 
     def asks_process(self, champion: ServedModel) -> bool:
         """Whether a question to this champion may have to wait for another process, so that no event loop may wait for it."""
-        if champion.runtime.is_remote or not self._canary:
+        if champion.runtime.is_remote or not self.variants.is_open(champion):
             return champion.runtime.is_remote
         challenger = self.models.challengers.get(champion.name)
         return challenger is not None and challenger.runtime.is_remote
 
-    def _choose_canary(self, champion: ServedModel, question: Question) -> ServedModel | None:
-        """Return the challenger for its share of requests in canary mode; for one that comes again the same each time."""
-        if not self._canary:
-            return None
-        drawn = self._random.random() if question.key is None else int.from_bytes(question.key[:6], "big") / 2**48
-        if drawn < self.settings.serving.challenger_share:
-            return self.models.challengers.get(champion.name)
-        return None
-
-    def _answer(self, model: ServedModel, question: Question, started: float) -> Answer:
+    def _answer(self, model: ServedModel, question: Question, started: float, draw: Draw | None = None) -> Answer:
         rows, write = self._read[question.wire](model, question)
         if rows.explain and not question.reasons:
             raise ReasonsAskedError
         predictions = model.runtime.run(*rows, rows.threshold)
         if rows.explain:
             rows.reasons = list_reasons(model, rows, predictions)
-        return self._finish(model, question, len(rows.numbers), predictions, partial(write, predictions), started)
+        return self._finish(model, question, len(rows.numbers), predictions, partial(write, predictions), started, draw)
 
     def _finish(
-        self, model: ServedModel, question: Question, n_rows: int, predictions: Predictions, write: "Write", started: float
+        self,
+        model: ServedModel,
+        question: Question,
+        n_rows: int,
+        predictions: Predictions,
+        write: "Write",
+        started: float,
+        draw: Draw | None = None,
     ) -> Answer:
         indices = None if predictions.indices is None else predictions.indices.tolist()
         logged, claim = self._sample >= 1 or self._random.random() < self._sample, None
@@ -212,7 +212,8 @@ class DataPlane:
             claim = self.repeats.claim(question, f"{model.name}/{model.version}", n_rows, logged=logged)
             prediction_id, logged = claim.id, claim.logged
         body, header_length = write(prediction_id)
-        return Answer(prediction_id, model, body, header_length, n_rows, indices, time.perf_counter() - started, logged, claim)
+        seconds = time.perf_counter() - started
+        return Answer(prediction_id, model, body, header_length, n_rows, indices, seconds, logged, claim, draw)
 
     def forget(self, answer: Answer) -> None:
         """Let go of an answer that nobody waits for any more: the same request then begins anew."""
@@ -242,7 +243,12 @@ class DataPlane:
         if answer.claim is not None:
             self._settle(answer.claim, answered=True)
         if not answer.repeated:
-            answer.model.metrics.count(answer.n_rows, answer.indices, answer.seconds)
+            self._count(answer)
+
+    def _count(self, answer: Answer) -> None:
+        answer.model.metrics.count(answer.n_rows, answer.indices, answer.seconds)
+        if answer.draw is not None and answer.draw.failed:
+            self.metrics.add(names.CANARY_FAILED, 1.0, answer.model.name, str(answer.draw.rollout.version))
 
     def _append_all(self, entries: "list[tuple[Question, Answer, str]]") -> list[bool]:
         """Write records; return which could be written."""
@@ -272,14 +278,15 @@ class DataPlane:
             if len(self._about) > 1000:  # content types come from outside
                 self._about.clear()
             self._about[key] = fixed
-        return b'{"id":"%b","time_ns":%d,"rows":%d,%b' % (answer.id.encode(), time.time_ns(), answer.n_rows, fixed)
+        drawn = b"" if answer.draw is None or role == "shadow" else describe_draw(answer.draw, answer.seconds)
+        return b'{"id":"%b","time_ns":%d,"rows":%d,%b%b' % (answer.id.encode(), time.time_ns(), answer.n_rows, drawn, fixed)
 
     def wants_shadow(self, model: ServedModel) -> ServedModel | None:
         """Return the challenger if it is to score this request as a shadow, and has room in ``MAX_PENDING_SHADOWS``."""
         if self.settings.serving.challenger != "shadow" or model.role != "champion":
             return None
         challenger = self.models.challengers.get(model.name)
-        if challenger is None or self._random.random() >= self.settings.serving.challenger_share:
+        if challenger is None or self._random.random() >= self.variants.shadow_share:
             return None
         if self._pending_shadows >= MAX_PENDING_SHADOWS:
             self.metrics.add(names.SHADOW_DROPPED, 1.0, model.name)

@@ -110,12 +110,13 @@ class InferenceCalls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has 
         return known
 
     def _wrap(self, name: str, handler: Handler, roles: Any) -> Callable[[bytes, Any], Awaitable[bytes]]:
-        shown = name == "ModelMetadata"
+        shown, sticky = name == "ModelMetadata", self._service.sticky_header
+        read = READ_METADATA if sticky is None else READ_METADATA | {sticky.decode()}
         route = Route(METHOD, f"/{SERVICE}/{name}", wire="open_inference", roles=roles, shows_columns=shown)
 
         async def answer(message: bytes, context: Any) -> bytes:
             started = time.perf_counter()
-            headers = {key.encode(): value.encode() for key, value in context.invocation_metadata() if key in READ_METADATA}
+            headers = {key.encode(): value.encode() for key, value in context.invocation_metadata() if key in read}
             given = headers.get(b"x-request-id")
             request_id = (check_request_id(given) if given is not None else None) or b""
             try:
@@ -188,7 +189,14 @@ class InferenceCalls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has 
             else:
                 asked = await self._service.in_thread(messages.read_infer, call.message, self._limits)
             model = await self._find(asked.model, asked.version)
-            question = Question("open_inference", asked.body, asked.header_length)
+            sticky = self._service.sticky_header
+            question = Question(
+                "open_inference",
+                asked.body,
+                asked.header_length,
+                sticky=call.headers.get(sticky) if sticky else None,
+                pinned=bool(asked.version),
+            )
             if b"idempotency-key" in call.headers:
                 question = self._service.add_key(question, INFER, call.headers)
             answer = await self._service.answer(model, question)

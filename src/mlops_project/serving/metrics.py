@@ -65,6 +65,10 @@ CLOCK = Metric("mlops_clock_timestamp_seconds", "latest", (), "What the server's
 LABELS = Metric("mlops_feedback_labels_total", "counter", (), "Labels received at /feedback.")
 REPEATED = Metric("mlops_repeated_requests_total", "counter", (),
                   "Requests that came again under the same Idempotency-Key; neither logged nor counted as predictions again.")
+ROLLOUT_SHARE = Metric("mlops_rollout_share", "latest", ("model", "version"),
+                       "Share of the requests that the challenger answers in a guarded roll-out; absent without one.")
+CANARY_FAILED = Metric("mlops_canary_failures_total", "counter", ("model", "version"),
+                       "Requests that a challenger was to answer and could not, so that the champion did.")
 SHADOW_DROPPED = Metric("mlops_shadow_dropped_total", "counter", ("model",), "Requests that the busy challenger left out.")
 # fmt: on
 METRICS = (
@@ -84,6 +88,7 @@ METRICS = (
     *(LOADED_AT, RELOADS, RELOAD_AT, RELOAD_FAILED, LOG_RECORDS, LOG_BYTES, LOG_LOST, LABELS, SHADOW_DROPPED),
     *(LOG_CHANGES, LOG_UNREAD, LOG_OVERDUE, LOG_MAX, LOG_UNREAD_DELETED, CLOCK, VERSION_REFUSED, SYNC_AT, REPEATED),
     *(MODEL_MEMORY, MODELS_MEMORY, MODELS_LOADED, MODELS_LISTED, EVICTED, LOAD_SECONDS, MODEL_REFUSED),
+    *(ROLLOUT_SHARE, CANARY_FAILED),
 )
 
 

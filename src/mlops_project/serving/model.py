@@ -156,6 +156,8 @@ def load_model(
     """
     if bundle.metadata.engine == "python":  # it is loaded in other processes, and only there
         seconds, processes = settings.serving.request_seconds, settings.serving.python_processes
+        if role == "challenger":  # so that there is time for the champion to answer instead
+            seconds /= 2
         memory_bytes = PYTHON_BYTES * processes
         make_room(memory_bytes)
         runtime = load_runtime(bundle, settings.proof, seconds=seconds, processes=processes, trusts_known=False)

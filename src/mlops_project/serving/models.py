@@ -23,6 +23,7 @@ from mlops_project.serving.catalogue import Catalogue, Failure, check_name, read
 from mlops_project.serving.memory import ModelMemory
 from mlops_project.serving.metrics import ServerMetrics
 from mlops_project.serving.model import Role, ServedModel, load_model
+from mlops_project.serving.rollouts import Rollouts
 from mlops_project.serving.settings import Settings
 from mlops_project.serving.sources import POINTERS, Key, Source, Sources
 
@@ -76,13 +77,15 @@ class LoadedModels:
         Model name → model; replaced whole, never changed in place.
     catalogue
         What else could be loaded, with ``serving.models.load: request``.
+    rollouts
+        How far challengers are rolled out.
     """
 
     def __init__(self, settings: Settings, metrics: ServerMetrics) -> None:
         self.settings, self.metrics = settings, metrics
         self.champions: dict[str, ServedModel] = {}
         self.challengers: dict[str, ServedModel] = {}
-        self.catalogue = Catalogue()
+        self.catalogue, self.rollouts = Catalogue(), Rollouts(settings, metrics)
         self.loads_on_request = settings.serving.models.load == "request"
         limit = settings.serving.models.memory_bytes if self.loads_on_request else 0
         self._memory = ModelMemory(limit, self._evict)
@@ -194,7 +197,9 @@ class LoadedModels:
         self._forget_failures({source.key for source in sources})
         self._note_sync()
         self._note_memory()
-        return self._drop_challengers({source.key for source in sources}) or changed
+        changed = self._drop_challengers({source.key for source in sources}) or changed
+        self.rollouts.follow(self.champions, self.challengers)
+        return changed
 
     def load(self, place: str) -> None:
         """Load the champion of a place, and its challenger, unless they are loaded. May run in several threads.

@@ -69,6 +69,8 @@ class Service:
         What proxies in front of the server may say.
     tls
         The certificate; None for plain HTTP.
+    sticky_header
+        Header, in lower case, whose value decides which variant answers; None where none does.
     draining
         Whether the server is ending: responses then close their connection.
     """
@@ -92,6 +94,8 @@ class Service:
         self._tracer = build_tracer()
         self._state: Any = None
         self._places: ConnectionPlaces | None = None
+        header = settings.rollout.key_header if settings.serving.is_rolled_out else None
+        self.sticky_header = None if header is None else header.lower().encode()
         self._keys, self._brief = bool(settings.keys), settings.serving.errors == "brief"
         self._shadows = settings.serving.challenger == "shadow"
         self._log_all, self._log_errors = (settings.serving.access_log == "all", settings.serving.access_log != "none")

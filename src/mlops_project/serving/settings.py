@@ -12,7 +12,7 @@ import msgspec
 
 from mlops_project.config import Config
 from mlops_project.errors import ConfigError, suggest
-from mlops_project.sections import PredictionLogConfig, ProofConfig, ServingConfig, TlsConfig
+from mlops_project.sections import PredictionLogConfig, ProofConfig, RolloutConfig, ServingConfig, TlsConfig
 from mlops_project.serving.callers import BRIEF, NOBODY, ROLES, Caller, Role
 from mlops_project.serving.proxies import parse_network
 from mlops_project.serving.tls import TlsFiles
@@ -56,6 +56,7 @@ class Settings:
     log_dir: Path
     metrics_dir: Path
     serving: ServingConfig = field(default_factory=ServingConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
     log: PredictionLogConfig = field(default_factory=PredictionLogConfig)
     proof: ProofConfig = field(default_factory=ProofConfig)
     keys: tuple[tuple[Caller, bytes], ...] = ()
@@ -109,6 +110,8 @@ def build_settings(
     serving = msgspec.structs.replace(config.serving, **{key: value for key, value in given.items() if value is not None})
     if serving.grpc_port is not None:
         _check_grpc(serving)
+    if problem := config.rollout.find_problem():
+        raise ConfigError(problem)
     for text in serving.trusted_proxies:
         _check_network(text)
     if model_dir is None and models_dir is None:
@@ -122,6 +125,7 @@ def build_settings(
         log_dir=config.prediction_log_dir,
         metrics_dir=metrics_dir,
         serving=serving,
+        rollout=config.rollout,
         log=config.prediction_log,
         proof=config.proof,
         trust=config.trust_policy,

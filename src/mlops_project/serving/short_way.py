@@ -209,6 +209,8 @@ class RequestQueue:
                 continue
             hint = call.headers.get(b"content-type") if call.route.wire == "mlflow" else None
             question = Question(call.route.wire or "native", bytes(call.body), None if hint is None else hint.decode("latin-1"))
+            if self._service.sticky_header is not None:
+                question = question._replace(sticky=call.headers.get(self._service.sticky_header))
             if b"idempotency-key" in call.headers:
                 try:
                     question = self._service.add_key(question, call.route, call.headers)

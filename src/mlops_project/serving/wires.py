@@ -27,6 +27,10 @@ class Question(NamedTuple):
         Digest of the key under which it may come again; None without.
     reasons
         Whether reasons may be worked out here, which takes its time.
+    sticky
+        Value of the header whose requests always get the same variant; None without.
+    pinned
+        Whether it names the version that is to answer.
     """
 
     wire: Wire
@@ -34,6 +38,8 @@ class Question(NamedTuple):
     hint: Any = None
     key: bytes | None = None
     reasons: bool = False
+    sticky: bytes | None = None
+    pinned: bool = False
 
 
 def _read_mlflow(model: ServedModel, question: Question) -> Reading:

@@ -32,6 +32,7 @@ EventKind = Literal[
     "approval-wanted",
     "approved",
     "approval-refused",
+    "rollout",
 ]
 REVIEWS: tuple[EventKind, ...] = ("approval-wanted", "approved", "approval-refused")
 PASSED = ("first", "better", "not_worse", "forced")  # verdicts of a version that waits for nothing but an approval
@@ -48,8 +49,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         ISO 8601, UTC.
     kind
         ``alert``, ``recovered``, ``retraining-started``, ``retraining-ended``, ``rollback-check``, ``overruled`` (a veto,
-        by ``user``), ``approval-wanted`` (a version that passed the gate), ``approved``, ``approval-refused``; or ``refused``,
-        which is not recorded but found by ``find_refusals``.
+        by ``user``), ``approval-wanted`` (a version that passed the gate), ``approved``, ``approval-refused``, ``rollout``; or
+        ``refused``, which is not recorded but found by ``find_refusals``.
     version
         The version that it is about, if any.
     user
@@ -57,9 +58,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     text
         In words.
     cause
-        Of a retraining: the key of what asked for it.
+        Of a retraining: the key of what asked for it. Of a roll-out: its id.
     result
-        Of a retraining that ended: ``promoted``, ``ready``, ``refused``, ``failed`` or ``skipped``.
+        Of a retraining that ended: ``promoted``, ``ready``, ``refused``, ``failed`` or ``skipped``. Of a roll-out:
+        ``started``, ``climbed``, ``paused``, ``resumed``, ``promoted``, ``back``, ``aborted`` or ``ended``.
     """
 
     at: str

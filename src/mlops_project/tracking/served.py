@@ -6,6 +6,7 @@
     ├── versions/<number>-<digest12>/   whole, checked bundles; tracking.json names model and version
     ├── champion                        symbolic link to one of them, switched in one rename
     ├── challenger                      the same; absent if there is none, or if it is the champion
+    ├── rollout.json                   which share of the requests the challenger answers; absent without a roll-out
     ├── sync.json                       how the last attempt went
     └── .lock                           held while the folder is changed
 
@@ -26,6 +27,7 @@ from mlops_project.bundle import METADATA_FILE
 from mlops_project.errors import BundleError, ConfigError, TrackingError
 from mlops_project.metadata import SHA256
 from mlops_project.names import MAX_MODEL_NAME, is_plain, show
+from mlops_project.served_rollout import ROLLOUT_FILE, ServedRollout, write_served_rollout
 from mlops_project.storage.locks import try_lock
 from mlops_project.sync_status import STATUS_FILE, RefusedVersion, Status, read_status, write_status
 
@@ -156,6 +158,10 @@ class ServedFolder:
     def read_status(self) -> Status | None:
         """Return how the last attempt went; None if there was none, or ``sync.json`` cannot be read."""
         return read_status(self.path)
+
+    def write_rollout(self, rollout: ServedRollout | None) -> None:
+        """Write ``rollout.json``; remove it for None."""
+        write_served_rollout(self.path, rollout, f"{TEMPORARY}{ROLLOUT_FILE}")
 
     def write_status(
         self,

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mlops_project.bundle import METADATA_FILE, load_bundle
@@ -19,10 +20,11 @@ from mlops_project.errors import ApprovalError, BundleError, MLOpsError, Signatu
 from mlops_project.names import show
 from mlops_project.proof import prove
 from mlops_project.sandbox import ProofError
+from mlops_project.served_rollout import ServedRollout
 from mlops_project.signatures.approval import Approval, explain_missing
 from mlops_project.signatures.policy import Offer, check_signature
 from mlops_project.sync_status import Cause, RefusedVersion
-from mlops_project.tracking import registry
+from mlops_project.tracking import registry, rollouts
 from mlops_project.tracking.download import OtherNameError, download_bundle
 from mlops_project.tracking.registry import CHALLENGER, CHAMPION
 from mlops_project.tracking.served import TEMPORARY, ServedFolder, build_folder_name, parse_number
@@ -136,6 +138,7 @@ class Follower:
         self._next_at = clock()
         self._previous: str | None = None  # the champion's folder before the last switch
         self._refusals: dict[str, Refusal] = {}  # by alias
+        self._rollout: ServedRollout | None = None  # as of the last answer of the registry
         self._digests: dict[Target, str] = {}  # of versions without a digest in the registry, once downloaded
         self._proven: set[tuple[str, str, bool]] = set()  # folder, signature, champion: checked since this process started
 
@@ -182,6 +185,7 @@ class Follower:
             if after != before:
                 events.append(f"{alias} is {_describe(after)}, was {_describe(before)}")
                 self._previous = before if alias == CHAMPION and before else self._previous
+        self.folder.write_rollout(self._rollout)
         self.folder.prune(self._previous)
 
     def _ask(self) -> dict[str, Target | None]:
@@ -190,7 +194,7 @@ class Follower:
             train = self._config.command("train")
             raise NothingYetError(f"{self._config.tracking_dir} holds no MLflow store yet; train a model with `{train}`")
         with _few_retries(self._config), open_store(self._config) as store:
-            aliases = _find_aliases(store, self.name)
+            aliases = self._follow_rollout(store, _find_aliases(store, self.name))
             targets = {alias: _find_target(store, self.name, aliases.get(alias)) for alias in (CHAMPION, CHALLENGER)}
         challenger = targets[CHALLENGER]
         if challenger == targets[CHAMPION] or (challenger is not None and self._explain_unapproved(challenger)):
@@ -206,6 +210,12 @@ class Follower:
             version=target.number,
             digest=target.digest,
         )
+
+    def _follow_rollout(self, store: Store, aliases: dict[str, str]) -> dict[str, str]:
+        """Note what servers are to know of a roll-out; until it ends, its version is the challenger, and no newer one."""
+        found = rollouts.find_served(rollouts.read_tags(store, self.name), datetime.now(UTC))
+        self._rollout = found if found and rollouts.is_registered(store, self.name, found.version) else None
+        return aliases if self._rollout is None else {**aliases, CHALLENGER: str(self._rollout.version)}
 
     def _apply(self, alias: str, target: Target | None) -> str | None:
         """Point an alias's link to its version, unless that failed a short time ago; return the version's folder name."""

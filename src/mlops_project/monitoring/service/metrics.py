@@ -167,6 +167,27 @@ NOTIFICATIONS = Metric(
     ("target", "result"),
     "Messages that ended: delivered, dropped (too many waited), given-up (after three days, or unwanted).",
 )
+ROLLOUT_STATE = Metric(
+    "mlops_monitor_rollout_state",
+    "gauge",
+    ("model", "state"),
+    "1 for the state of the newest roll-out: running, paused, promoted, back, aborted, ended.",
+)
+ROLLOUT_STEP = Metric(
+    "mlops_monitor_rollout_share",
+    "gauge",
+    ("model",),
+    "Share of the requests that the newest roll-out gives to its challenger; 0 if it went back, 1 if it was promoted.",
+)
+ROLLOUT_STEP_AT = Metric(
+    "mlops_monitor_rollout_step_timestamp_seconds",
+    "gauge",
+    ("model",),
+    "When the step of the roll-out under way began; seconds since 1970, 0 if none is.",
+)
+ROLLOUTS = Metric(
+    "mlops_rollouts_total", "counter", ("model", "result"), "Roll-outs that ended: promoted, back, aborted, ended."
+)
 WINDOW_SECONDS = Metric("mlops_monitor_window_seconds", "gauge", (), "Setting `monitoring.every_minutes`, in seconds.")
 MIN_ROWS = Metric("mlops_monitor_min_rows", "gauge", (), "Setting `monitoring.min_rows`.")
 STALE_LABELS = Metric("mlops_monitor_stale_label_seconds", "gauge", (), "Setting `monitoring.stale_label_hours`, in seconds.")
@@ -190,8 +211,10 @@ METRICS = (
     *(EVALUATED, WAITING, MISSING_ROWS, LOG_SIZE, LOG_MAX, LOG_DROPPED),
     *(RETRAININGS, RETRAINING, LAST_RETRAINING, ROLLBACKS),
     *(NOTIFICATIONS_WAITING, NOTIFICATIONS),
+    *(ROLLOUT_STATE, ROLLOUT_STEP, ROLLOUT_STEP_AT, ROLLOUTS),
     *(WINDOW_SECONDS, MIN_ROWS, STALE_LABELS),
 )
+ROLLOUT_ENDS = ("promoted", "back", "aborted", "ended")
 RETRAINING_RESULTS = ("promoted", "ready", "refused", "failed", "skipped")
 
 
@@ -265,6 +288,23 @@ class MonitorMetrics:
         self.put(ROLLBACKS, counts.get("rolled-back", 0), model)
         if ended_at:
             self.put(LAST_RETRAINING, _seconds(ended_at), model)
+
+    def show_rollout(self, model: str, state: str, share: float, step_at: datetime | None, *, ended: bool) -> None:
+        """Show how the newest roll-out stands.
+
+        Parameters
+        ----------
+        step_at
+            When its step began; None if none is under way.
+        ended
+            Whether it ended since the last time: then it is counted.
+        """
+        for other in ("running", "paused", *ROLLOUT_ENDS):
+            self.put(ROLLOUT_STATE, float(other == state), model, other)
+        self.put(ROLLOUT_STEP, share, model)
+        self.put(ROLLOUT_STEP_AT, 0.0 if step_at is None else step_at.timestamp(), model)
+        for result in ROLLOUT_ENDS:
+            self.add(ROLLOUTS, float(ended and result == state), model, result)
 
     def render(self) -> bytes:
         """Return everything in Prometheus' text format."""

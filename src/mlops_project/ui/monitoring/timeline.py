@@ -29,6 +29,7 @@ LOOKS = {  # kind → (icon, Streamlit's colour)
     "retraining-skipped": ("skip_next", "gray"),
     "overruled": ("gavel", "orange"),
     "rollback-check": ("balance", "gray"),
+    "rollout": ("call_split", "blue"),
     "registered": ("add_circle", "gray"),
     "refused": ("block", "orange"),
     "approval-wanted": ("person_raised_hand", "blue"),
@@ -80,7 +81,8 @@ def _describe_move(move: "Move") -> Entry:
 
 def _describe_event(event: "Event") -> Entry:
     kind = f"retraining-{event.result or 'failed'}" if event.kind == "retraining-ended" else event.kind
-    return Entry(event.at, kind, str(event.version or ""), event.user, event.text)
+    why = f"{event.result}, {event.text}" if event.kind == "rollout" else event.text
+    return Entry(event.at, kind, str(event.version or ""), event.user, why)
 
 
 def derive(evaluations: Sequence[Evaluation], t: Translate) -> list[Entry]:
