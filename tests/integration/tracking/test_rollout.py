@@ -18,6 +18,7 @@ from mlops_project.prediction_log.records import About
 from mlops_project.prediction_log.writer import LogWriter
 from mlops_project.promote import promote
 from mlops_project.tracking import registry, rollouts
+from mlops_project.tracking.approvals import record_approval
 from mlops_project.tracking.events import read_history
 from mlops_project.tracking.runs import log_bundle
 from mlops_project.tracking.store import open_store
@@ -132,12 +133,16 @@ class World:
         return found.output
 
 
+def copy_project(rolled, target) -> None:
+    (target / "mlruns").mkdir()
+    shutil.copy(rolled / "mlruns" / "mlflow.db", target / "mlruns" / "mlflow.db")
+    shutil.copytree(rolled / "artifacts", target / "artifacts")
+
+
 @pytest.fixture
 def start(tmp_path, rolled):
     def build(*overrides: str) -> World:
-        (tmp_path / "mlruns").mkdir()
-        shutil.copy(rolled / "mlruns" / "mlflow.db", tmp_path / "mlruns" / "mlflow.db")
-        shutil.copytree(rolled / "artifacts", tmp_path / "artifacts")
+        copy_project(rolled, tmp_path)
         world = World(tmp_path, *overrides)
         assert world.look().state == "running"
         return world
@@ -282,3 +287,26 @@ def test_kill_between_steps_is_finished_by_the_next_monitor(start, monkeypatch, 
     world.restart()
     assert (world.look().state, world.champion()) == ("promoted", 2)
     assert world.story() == ["started", "promoted"]
+
+
+def test_version_that_waits_for_its_approval_gets_no_request_and_one_whose_approval_is_taken_back_no_further_one(
+    tmp_path, rolled, monkeypatch
+):
+    copy_project(rolled, tmp_path)
+    world = World(tmp_path, "gates.approval=required")
+    assert world.look() is None
+    options = [f"--set={item}" for item in (*SETTINGS, "gates.approval=required")]
+    start = ["rollout", "start", str(world.config.file), "--version", "2", *options]
+    refused = CliRunner().invoke(main, start)
+    assert refused.exit_code == 1
+    assert "cannot be rolled out" in refused.output
+    with open_store(world.config) as store:  # whoever writes the order into the registry himself gets no further
+        rollouts.write_order(store, "world", "start", version=2)
+    assert world.look() is None
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ana")
+    with open_store(world.config) as store:
+        record_approval(store, registry.find_version(store, "world", "2"), "approved", "I looked at it")
+    assert world.look().state == "running"
+    with open_store(world.config) as store:
+        record_approval(store, registry.find_version(store, "world", "2"), "refused", "on second thoughts")
+    assert world.look().state == "ended"
