@@ -1,7 +1,8 @@
 """Decisions that people act on, measured on real tables: ``make bench-decisions``.
 
-Options: ``--stages thresholds,coverage,explanations,counterfactuals,shift,alarm``, ``--splits 20``, ``--only OJ,Default``,
-``--json thresholds.json``.
+Options: ``--stages thresholds,coverage,explanations,counterfactuals,shift,alarm,checks``, ``--splits 20``,
+``--only OJ,Default``, ``--json thresholds.json``; of checks ``--seeds 3``, and ``--only leak,dates`` for parts of the diseases'
+names.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.decisions.alarm import format_alarms, measure_alarms
+from benchmarks.decisions.checks import format_corpus, judge_corpus
 from benchmarks.decisions.counterfactuals import count_valid, format_counts
 from benchmarks.decisions.coverage import format_coverage, measure_coverage
 from benchmarks.decisions.explanations import compare_explanations
@@ -20,8 +22,9 @@ from benchmarks.defaults.tables import install
 def main() -> None:
     """Measure what the options name."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--stages", default="thresholds,coverage")
+    parser.add_argument("--stages", default="thresholds,coverage,checks")
     parser.add_argument("--splits", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", default="")
     parser.add_argument("--json", default="")
     options = parser.parse_args()
@@ -29,6 +32,8 @@ def main() -> None:
     install()
     if "thresholds" in stages:
         compare_thresholds(options.splits, only, options.json)
+    if "checks" in stages:
+        print(format_corpus(judge_corpus(options.seeds, only)))
     if "coverage" in stages:
         with tempfile.TemporaryDirectory() as folder:
             print(format_coverage([*measure_coverage(Path(folder), options.splits, only)]))

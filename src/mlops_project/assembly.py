@@ -19,7 +19,7 @@ from mlops_project.command import Step
 from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import ExportError
-from mlops_project.findings import Finding, accept, accept_all, summarise
+from mlops_project.findings import Finding
 from mlops_project.metadata import PythonModel, find_format
 from mlops_project.names import show
 from mlops_project.python_engine.trusted import TRUSTED_TYPES
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from mlops_project.comparison import Choice
     from mlops_project.data_prep import Split, Table
     from mlops_project.decision import ThresholdChoice
-    from mlops_project.modeling.baselines import Rival
     from mlops_project.modeling.evaluation import Evaluation
     from mlops_project.modeling.export import Parity
     from mlops_project.modeling.held_out import HeldOut
@@ -123,6 +122,7 @@ def assemble(
     from mlops_project.modeling.conformal import find_uncertainty
     from mlops_project.modeling.decisions import compare_own_rule
     from mlops_project.modeling.importance import try_importance
+    from mlops_project.modeling.judging import evaluate_held_out, judge_model, judge_split
     from mlops_project.modeling.kept_rows import write_rows
     from mlops_project.modeling.reasons import try_reasons
     from mlops_project.modeling.weights import take_weights
@@ -138,18 +138,21 @@ def assemble(
     runtime.contract, held_out = contract, plain.decide(contract)
     side.rows = held_out.features
     rivals = fit_rivals(split.train_features, split.train_target, split.test_features, contract, config, side, learned)
-    findings = _collect_findings(fitted, runtime, held_out)
+    is_ours = not fitted.is_own or config.model.pipeline is not None
+    seen = judge_split(fitted.table, split, runtime, held_out, config, side, is_ours=is_ours)
     windows = take_training_windows(split, fitted.table.times, config.monitoring)
     fitted.split = split = split.without_training_features()
     release_memory()
     step("evaluating")
-    evaluation, findings = _judge(fitted, held_out, rivals, findings)
+    evaluation = evaluate_held_out(held_out, rivals, contract, config, fitted.table.asides)
     uncertainty = find_uncertainty(held_out, contract, config, side)
     if fitted.threshold_choice is not None:
         fitted.threshold_choice = compare_own_rule(fitted.threshold_choice, evaluation.scored, plain, contract, config)
-    metadata = _describe(folder, fitted, evaluation, uncertainty, findings)
     importance = try_importance(runtime, held_out, contract, config, side)
     reasons = None if importance is None else try_reasons(runtime, held_out, contract, config.random_state, side)
+    choice = fitted.threshold_choice
+    findings = judge_model(seen, fitted.table, held_out, evaluation, importance, contract, fitted.chosen, choice)
+    metadata = _describe(folder, fitted, evaluation, uncertainty, findings)
     _write_profile(folder, held_out, windows, evaluation, importance, fitted, side)
     step("drawing plots and the report")
     write_rows(folder, fitted.split, contract, config, fitted.table.weights)
@@ -160,27 +163,6 @@ def assemble(
     bundle = publish(folder, target, metadata, key=find_key(config.trust.signing_key, config.root))
     note_proven(bundle)  # it has answered here
     return bundle, evaluation, held_out, tuple(dict.fromkeys((*notes, *library.notes, *side.notes)))
-
-
-def _judge(
-    fitted: Fitted, held_out: "HeldOut", rivals: "list[Rival]", findings: tuple[Finding, ...]
-) -> "tuple[Evaluation, tuple[Finding, ...]]":
-    """Measure the model on the held-out rows, beside trivial ones; return that, and everything that was found by now."""
-    from mlops_project.modeling.baselines import add_baselines, judge_baselines
-    from mlops_project.modeling.decisions import judge_threshold
-    from mlops_project.modeling.evaluation import evaluate
-    from mlops_project.modeling.model_checks import check_model
-
-    config, contract = fitted.config, fitted.contract
-    slices = held_out.features[[*config.evaluation.slices]] if config.evaluation.slices else None
-    evaluation = evaluate(held_out.predictions, held_out.truth, contract, config, slices, held_out.weights)
-    evaluation = add_baselines(evaluation, rivals, contract, config)
-    judged = (
-        *judge_baselines(evaluation, contract, fitted.chosen),
-        *judge_threshold(fitted.threshold_choice, contract),
-        *check_model(evaluation.scored, held_out.features, contract, config),
-    )
-    return evaluation, tuple(accept_all([*findings, *judged], config.checks.accept))
 
 
 def _export(fitted: Fitted, folder: Path, step: Step) -> "tuple[Runtime, HeldOut, Parity]":
@@ -223,23 +205,6 @@ def _export_onnx(fitted: Fitted, folder: Path, step: Step) -> "tuple[Runtime, He
     parity = check_parity(pipeline, runtime, split.train_features, held_out, seed=fitted.config.random_state)
     (folder / MODEL_FILE).write_bytes(model)
     return runtime, held_out, parity
-
-
-def _collect_findings(fitted: Fitted, runtime: "Runtime", held_out: "HeldOut") -> tuple[Finding, ...]:
-    """Return what was found in the table, by the split and by the model."""
-    from mlops_project.modeling.random_split import compare_with_random_split
-    from mlops_project.tables.copies import describe_copies
-    from mlops_project.tables.order import compare_sides
-
-    split, config = fitted.split, fitted.config
-    found = list(fitted.table.findings)
-    if config.data.time or config.data.group or (fitted.is_own and config.model.pipeline is None):
-        sides = compare_sides(split.train_features, split.test_features, (split.train_target, split.test_target))
-        found += [] if sides is None else [sides]
-    if split.copies is not None:
-        compared = compare_with_random_split(runtime, split, held_out, runtime.contract, config)
-        found.append(describe_copies(split.copies, split.test_target.index.to_numpy(), compared))
-    return summarise(accept(found, config.checks.accept))
 
 
 def _describe(

@@ -105,6 +105,7 @@ def load_table(config: Config) -> Table:
     draft = _Draft(config, raw.source, columns, list(raw.warnings), build_options(config.data, raw))
     raw = replace(raw, frame=pd.DataFrame())  # a column's memory comes back once the draft has let go of it
     leave_out_weightless(draft)
+    asked = {column: draft.columns[column] for column in config.checks.groups if column in draft.columns}
     target, task, n_rows = _take_target(draft, name)
     times, weights = _take_times(draft), take_weights(draft)
     groups = draft.columns.pop(config.data.group) if config.data.group else None
@@ -115,6 +116,7 @@ def load_table(config: Config) -> Table:
         problems = checks.joined(draft.problems)
         raise DataError(f"{draft.source}: no model can be trained on this table ({size})\n{problems}")
     _check_slices(config, features)
+    asides = _take_asides({column: values for column, values in asked.items() if column not in features}, target.index, draft)
     classes = order_classes(target, config) if task != "regression" else ()
     return Table(
         features=pd.DataFrame(features, copy=False).reset_index(drop=True),
@@ -134,6 +136,7 @@ def load_table(config: Config) -> Table:
         readings={column: reading for column, reading in readings.items() if column in features},
         merged=draft.merged,
         prose=tuple(name for name in config.data.text if name in features),
+        asides=asides,
     )
 
 
@@ -171,7 +174,7 @@ def _check_names(config: Config, frame: pd.DataFrame, target: str) -> None:
         "data.dates": list(data.dates),
         "data.units": list(data.units),
     }
-    named |= {"evaluation.slices": list(config.evaluation.slices)}
+    named |= {"evaluation.slices": list(config.evaluation.slices), "checks.groups": list(config.checks.groups)}
     wrong = [
         f"{key}: no column {name!r}{suggest(name, columns)}"
         for key, names in named.items()
@@ -250,6 +253,14 @@ def _take_features(draft: _Draft) -> tuple[Columns, dict[str, FeatureType], dict
             if typed.reading is not None:
                 readings[name] = typed.reading
     return features, types, readings
+
+
+def _take_asides(columns: Columns, rows: "pd.Index[Any]", draft: _Draft) -> pd.DataFrame | None:
+    """Return columns whose groups are to be compared, and that are no features, with the rows that have a target."""
+    if not columns:
+        return None
+    typed = {name: draft.convert(column.loc[rows], MAX_CLASSES).values for name, column in columns.items()}
+    return pd.DataFrame(typed).reset_index(drop=True)
 
 
 def _judge(

@@ -105,8 +105,26 @@ def write_best(found: "Found", config: Config, target: Path) -> None:
     what = "the configuration as it is" if found.best.number < 0 else f"trial {found.best.number}"
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as stream:
-        text = yaml.safe_dump(values | {"model": model}, sort_keys=False, allow_unicode=True)
+        kept = {name: value for name, value in (values.get("search") or {}).items() if name != "edges"}
+        search = kept | ({"edges": list_edges(found)} if found.edges else {})
+        others = {name: value for name, value in values.items() if name != "search"} | {"model": model}
+        text = yaml.safe_dump(others | ({"search": search} if search else {}), sort_keys=False, allow_unicode=True)
         stream.write(f"# mlops tune: {how}, {what}\n{text}".encode())
+
+
+def list_edges(found: "Found") -> dict[str, float]:
+    """Return the parameters that the search left at an end of their range, with their values, as ``search.edges`` has them."""
+    return {name: found.model.params[name] for name in found.edges if name in found.model.params}
+
+
+def with_best(config: Config, found: "Found") -> Config:
+    """Return the configuration with the best parameters, and which of them the search left at an end of their range."""
+    from mlops_project.modeling.choice import with_model
+
+    searched = msgspec.structs.replace(config.search, edges=list_edges(found))
+    chosen = msgspec.structs.replace(with_model(config, found.model), search=searched)
+    chosen.__dict__.update(config.__dict__)  # file and root
+    return chosen
 
 
 def _choose_target(config: Config, output: Path | None) -> Path:
@@ -174,7 +192,7 @@ def _as_plain(found: "Found", left: "Left") -> dict[str, Any]:
         "best": best,
         "model": {"estimator": found.model.estimator, "params": found.model.params},
         "trials": [msgspec.to_builtins(trial) for trial in found.trials],
-        "edges": found.edges,
+        "edges": [*found.edges.values()],
         "rows": found.rows,
         "folds": found.folds,
         "resumed": found.resumed,
@@ -203,7 +221,7 @@ def _list_results(found: "Found", config: Config) -> Iterator[str]:
         yield f"the configuration as it is: {_format_loss(found.start)}"
     elif found.start is None and config.model.estimator in [one.estimator for one in found.searched]:
         yield "the configuration as it is was not judged: it failed, or the time was over"
-    for edge in found.edges:
+    for edge in found.edges.values():
         yield f"note: {edge}; give it more room in search.space, and search again"
 
 
@@ -233,8 +251,7 @@ def _train_best(found: "Found", left: "Left", target: Path, config: Config, *, a
     from mlops_project.train import count_steps as count_training
     from mlops_project.train import train
 
-    model = msgspec.structs.replace(config.model, estimator=found.model.estimator, params=found.model.params)
-    settings = msgspec.structs.replace(config, model=model)
+    settings = with_best(config, found)
     settings.__dict__.update(file=target, root=config.root)
     with show_progress(count_training(settings), hidden=as_json) as step:
         result = train(settings, step, charts=left.charts)

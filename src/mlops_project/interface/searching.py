@@ -8,9 +8,8 @@ from mlops_project.command import show_progress
 from mlops_project.config import Config
 from mlops_project.interface.making import hides_progress
 from mlops_project.interface.settings import Source, open_config
-from mlops_project.modeling.choice import with_model
 from mlops_project.notebook import write_table
-from mlops_project.tune import BAR, count_steps
+from mlops_project.tune import BAR, count_steps, with_best
 from mlops_project.tune import tune as search_parameters
 
 if TYPE_CHECKING:
@@ -102,4 +101,4 @@ def tune(
     chosen = open_config(config, settings)
     with show_progress(count_steps(chosen), hidden=hides_progress(progress), bar=BAR) as step:
         found, left = search_parameters(chosen, step, engine=engine, address=address)
-    return Search(with_model(chosen, found.model), found, left)
+    return Search(with_best(chosen, found), found, left)

@@ -49,6 +49,7 @@ STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # C of the logistic regression
 PENALTIES = (0.1, 1.0, 10.0, 100.0, 1000.0)  # alpha of the ridge regression
 FOLDS = 3
 MAX_ITERATIONS = 200
+LEAST_LEAD = 0.01  # of the model's loss: a linear model that is better by less is none that anybody should take instead
 
 
 @dataclass(frozen=True)
@@ -240,10 +241,14 @@ def judge_baselines(evaluation: Evaluation, contract: Contract, chosen: Config) 
             continue
         gain = item.gains[metric]
         ours, theirs = format_number(evaluation.metrics[metric]), format_number(item.metrics[metric])
+        low, high = item.gain_intervals.get(metric, (gain, gain))
+        between = f" (better by {format_number(low)} to {format_number(high)})" if metric in item.gain_intervals else ""
         if item.answer and not _beats(evaluation.scored, item, contract, chosen):
-            found.append(_warn_of_base_rate(f"{TITLES[metric]} is {ours}, and the base rate's {theirs}", worse=gain <= 0))
-        elif not item.answer and item.gain_intervals.get(metric, (gain, gain))[1] < 0:
-            found.append(_note_linear(f"{TITLES[metric]} is {ours}, and {theirs} by {item.description}", contract, chosen))
+            seen = f"{TITLES[metric]} is {ours}, and the base rate's {theirs}{between}"
+            found.append(_warn_of_base_rate(seen, worse=gain <= 0))
+        elif not item.answer and high < 0 and -gain > LEAST_LEAD * evaluation.metrics[metric]:
+            seen = f"{TITLES[metric]} is {ours}, and {theirs} by {item.description}{between}"
+            found.append(_note_linear(seen, contract, chosen))
     return found
 
 

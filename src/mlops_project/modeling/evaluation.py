@@ -13,7 +13,9 @@ from sklearn.metrics import classification_report
 from mlops_project.comparison import Baseline
 from mlops_project.config import Config
 from mlops_project.contract import Contract, Label, Task
-from mlops_project.errors import ConfigError, ContractError
+from mlops_project.errors import ConfigError, ContractError, suggest
+from mlops_project.findings import CODES
+from mlops_project.modeling.group_figures import GroupFigures
 from mlops_project.modeling.intervals import bootstrap_metrics
 from mlops_project.modeling.metrics import (
     DECISIONS,
@@ -100,6 +102,8 @@ class Evaluation:
         One entry per slice asked for.
     baselines
         Trivial models on the same rows.
+    groups
+        How the model treats each group of ``checks.groups``.
     """
 
     metrics: dict[str, float]
@@ -110,6 +114,7 @@ class Evaluation:
     scored: Scored
     slices: tuple[SliceScore, ...] = field(default=())
     baselines: tuple[Baseline, ...] = field(default=())
+    groups: tuple[GroupFigures, ...] = field(default=())
 
     def _repr_html_(self) -> str:
         """Return the metrics as a table, for notebooks."""
@@ -172,6 +177,11 @@ def check_gates(config: Config, task: Task) -> None:
     """
     asked = config.decision.threshold
     has_costs = isinstance(asked, ThresholdRule) and asked.cost is not None
+    for code in config.gates.checks:
+        if code not in CODES:
+            raise ConfigError(
+                f"gates.checks: there is no finding {code!r}{suggest(code, sorted(CODES))}; docs/checks.md has them"
+            )
     for name in (*config.gates.minimum, *filter(None, [config.gates.metric])):
         find_metric(name, task)
         if name in DECISIONS and not has_costs:

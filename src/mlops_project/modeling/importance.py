@@ -10,6 +10,7 @@ import pandas as pd
 
 from mlops_project.config import Config
 from mlops_project.contract import DATETIME_PARTS, Contract
+from mlops_project.findings import Finding
 from mlops_project.modeling.held_out import HeldOut
 from mlops_project.modeling.metrics import PRIMARY, Truth, compute_metric, higher_is_better, score_rows
 from mlops_project.modeling.side_work import SideWork
@@ -22,6 +23,8 @@ MAX_PREDICTED_ROWS = 300_000  # features x repeats x rows: 15 s of a deep 200-tr
 MIN_ROWS = 100  # fewer say nothing, however wide the table is
 GROUP = 16  # columns of a wide table that are shuffled together first: where no answer changes, none of them is used
 WIDE = 100
+MIN_AGREEMENT, MIN_COLUMNS, JUDGED_ROWS = 0.4, 3, 60
+MIN_SHARE = 0.3  # of what the model knows; less where columns stand in for each other, so that none of them matters alone
 CORRELATED = 0.9
 CORRELATED_BLOCK = 512  # columns: the matrix of 5,000 against 5,000 would take 200 MB
 
@@ -43,6 +46,10 @@ class Importance:
         answer for it, so both look less important than they are together.
     repeats, rows
         How often each column was shuffled, and on how many held-out rows.
+    agreement
+        How far two halves of these rows agree: 1 where both say the same of every column, 0 where nothing is common to them.
+    share
+        What all columns come to, one by one, of what the model knows; little where columns stand in for each other.
     """
 
     metric: str
@@ -52,6 +59,8 @@ class Importance:
     correlated: frozenset[str]
     repeats: int
     rows: int
+    agreement: float = 1.0
+    share: float = 1.0
 
 
 def try_importance(
@@ -83,14 +92,16 @@ def compute_importance(runtime: Runtime, held_out: HeldOut, contract: Contract, 
     numbers, texts = held_out.encoded[0][stacked], held_out.encoded[1][stacked]
     truth, weights = held_out.truth[stacked], None if held_out.weights is None else held_out.weights[stacked]
 
+    places = np.arange(len(stacked))
+    parts = [*np.split(places, repeats), *(places[places % len(rows) % 2 == half] for half in (0, 1))]
+
     def score(predictions: Predictions) -> Floats:
         scored = score_rows(predictions, truth, contract, weights)
-        parts = np.split(np.arange(len(stacked)), repeats)
         return np.array([compute_metric(metric, scored.take(part), contract.task) for part in parts])
 
     answers = runtime.run(numbers, texts)
     base, blocks = score(answers), list(_blocks(contract, numbers, texts))
-    worsening = np.zeros((width, repeats))
+    worsening = np.zeros((width, len(parts)))
     for start in range(0, width, GROUP):
         group = blocks[start : start + GROUP]
         shuffled = [
@@ -104,11 +115,59 @@ def compute_importance(runtime: Runtime, held_out: HeldOut, contract: Contract, 
                 worsening[index] = base - score(runtime.run(numbers, texts))
     if not higher_is_better(metric):
         worsening = -worsening
+    worsening, halves = worsening[:, :repeats], worsening[:, repeats:]
     means, deviations = worsening.mean(axis=1), worsening.std(axis=1)
     order = np.argsort(-means, kind="stable")
     names = tuple(contract.names[index] for index in order)
     correlated = _find_correlated(held_out.features.iloc[rows])
-    return Importance(metric, names, means[order], deviations[order], correlated, repeats, len(rows))
+    known = abs(float(np.mean(base[:repeats])) - _score_nothing(metric, held_out.truth[rows]))
+    return Importance(
+        metric=metric,
+        names=names,
+        means=means[order],
+        deviations=deviations[order],
+        correlated=correlated,
+        repeats=repeats,
+        rows=len(rows),
+        agreement=_compare_halves(halves),
+        share=float(np.maximum(means, 0).sum()) / max(known, 1e-12),
+    )
+
+
+def _score_nothing(metric: str, truth: Truth) -> float:
+    """Return the metric of one answer for all rows."""
+    if metric == "roc_auc":
+        return 0.5
+    if metric == "rmse":
+        return float(truth.std())
+    shares = np.bincount(truth) / len(truth)
+    return -float((shares * np.log(np.maximum(shares, 1e-12))).sum())
+
+
+def _compare_halves(halves: Floats) -> float:
+    """Return how far the importance of the columns agrees between two halves of the rows, ``(n_features, 2)``, 0 to 1."""
+    total = float(np.abs(halves).sum())
+    if not np.isfinite(total) or total <= 0:  # a half with one class has no area under the curve
+        return 1.0
+    return 1 - float(np.abs(halves[:, 0] - halves[:, 1]).sum()) / total
+
+
+def judge_importance(importance: Importance) -> Finding | None:
+    """Return the finding about importance that other rows would not confirm; None if they would."""
+    few = len(importance.names) < MIN_COLUMNS or importance.rows < JUDGED_ROWS
+    if few or importance.agreement >= MIN_AGREEMENT or importance.share < MIN_SHARE:
+        return None
+    agree = f"agree in {importance.agreement:.0%} of the columns' importance only"
+    seen = f"two halves of the {importance.rows:,} held-out rows {agree}"
+    if importance.correlated:
+        seen += f"; {len(importance.correlated)} columns move together, so each answers for the others when it is shuffled"
+    return Finding(
+        code="unstable-importance",
+        seen=seen,
+        why="which columns matter would come out otherwise on other rows: nobody should act on their order",
+        cure="hold out more rows, leave out columns that repeat others, or read the importance of groups of columns",
+        severity="note",
+    )
 
 
 @contextmanager

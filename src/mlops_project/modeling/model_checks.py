@@ -5,11 +5,9 @@ Each check asks for an effect that matters and for evidence beyond chance, corre
 """
 
 from collections.abc import Iterator
-from itertools import combinations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
@@ -18,23 +16,25 @@ from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import ConfigError, suggest
 from mlops_project.findings import Finding
-from mlops_project.modeling.evaluation import format_value
+from mlops_project.modeling.groups import describe_gap, find_gaps
 from mlops_project.modeling.metrics import Scored
+from mlops_project.modeling.overfitting import Share, explain, list_answers, list_targets
+from mlops_project.modeling.parts import PART_ROWS, Bools, Part, cut
 from mlops_project.runtime import Floats
-
-Bools = npt.NDArray[np.bool_]
 
 ALPHA = 0.001  # chance of a finding about a healthy model, for each check
 FEW_ROWS = 10  # of a class, or 30 of a number: metrics on so few say little
-PART_ROWS = 50  # of a part of the rows, to be judged at all
-MAX_VALUES = 30  # of a column; the rarer ones are no parts
+CLASS_ROWS = 20  # of a class, and of the others, for its probabilities to be judged
 WORSE = 0.05  # share of the base rate's loss by which a part must be worse
 OFF = 0.05  # mean distance of probabilities from what comes true
-GROUP_GAP = 0.1  # between shares of errors that matters
+KNOWN, MUCH_LESS = 0.3, 0.25  # explained of the other rows at least, and of a part at most, as a share of that
+TIMES = 2.0  # as large errors in a part as in the other rows
 SMALLEST = 1e-6  # probability that a loss counts with
 
 
-def check_model(scored: Scored, features: pd.DataFrame, contract: Contract, config: Config) -> list[Finding]:
+def check_model(
+    scored: Scored, features: pd.DataFrame, contract: Contract, config: Config, asides: pd.DataFrame | None = None
+) -> list[Finding]:
     """Return what people must know of a model, by its held-out rows.
 
     Parameters
@@ -45,34 +45,37 @@ def check_model(scored: Scored, features: pd.DataFrame, contract: Contract, conf
         The same rows as the table has them.
     config
         For ``checks.groups``.
+    asides
+        Columns of the same rows that the model does not see.
 
     Raises
     ------
     ConfigError
         If ``checks.groups`` names a column that the model does not have.
     """
-    check_groups(config, contract)
+    columns = pick_groups(config, features, asides)
     found = [*_find_few_rows(scored, contract)]
     if contract.is_classification:
         found += _find_miscalibration(scored, contract)
     found += _find_weak_parts(scored, features, contract)
-    if contract.is_classification:
-        for name in config.checks.groups:
-            found += _compare_groups(scored, features[name], name, contract)
+    for name, column in columns.items():
+        found += map(describe_gap, find_gaps(scored, column, name, contract))
     return found
 
 
-def check_groups(config: Config, contract: Contract) -> None:
-    """Check that the groups that are to be compared can be.
+def pick_groups(config: Config, features: pd.DataFrame, asides: pd.DataFrame | None = None) -> "dict[str, pd.Series[Any]]":
+    """Return the columns whose groups are to be compared, of the model or of those that it does not see.
 
     Raises
     ------
     ConfigError
-        If ``checks.groups`` names a column that the model does not have.
+        If ``checks.groups`` names a column that is not there.
     """
+    known = {str(name): frame[name] for frame in (asides, features) if frame is not None for name in frame.columns}
     for name in config.checks.groups:
-        if name not in contract.names:
-            raise ConfigError(f"checks.groups: the model has no column {name!r}{suggest(name, contract.names)}")
+        if name not in known:
+            raise ConfigError(f"checks.groups: the model has no column {name!r}{suggest(name, [*known])}")
+    return {name: known[name] for name in config.checks.groups}
 
 
 def _find_few_rows(scored: Scored, contract: Contract) -> Iterator[Finding]:
@@ -109,7 +112,7 @@ def _find_miscalibration(scored: Scored, contract: Contract) -> Iterator[Finding
     places = [1] if contract.task == "binary" else range(len(contract.classes))
     for place in places:
         said, came = scored.probabilities[:, place], np.asarray(scored.truth) == place
-        if min(came.sum(), (~came).sum()) < PART_ROWS:
+        if min(came.sum(), (~came).sum()) < CLASS_ROWS:
             continue
         clipped = np.clip(said, SMALLEST, 1 - SMALLEST)
         odds = np.log(clipped / (1 - clipped))[:, None]
@@ -139,49 +142,65 @@ def _pick(positive: Floats, came: Bools) -> Floats:
 
 
 def _find_weak_parts(scored: Scored, features: pd.DataFrame, contract: Contract) -> Iterator[Finding]:
-    """Look for values and ranges of a column in whose rows the model is worse than the answer that suits them all."""
-    parts = [part for name in contract.names for part in _cut(features[name], name) if _is_mixed(scored, part[2])]
+    """Look for values and ranges of a column of whose rows the model knows too little."""
+    parts = [part for name in contract.names for part in cut(features[name], name) if _is_mixed(scored, part.rows)]
     losses = _find_losses(scored)
-    found = []
-    for name, value, rows in parts:
-        base = _find_base_losses(scored, rows)
-        lost = losses[rows] - base
-        sureness = lost.mean() / max(lost.std(ddof=1) / np.sqrt(len(lost)), SMALLEST)
-        if lost.mean() < WORSE * base.mean() or sureness < stats.norm.isf(ALPHA / len(parts)):
-            continue
-        found.append((sureness, name, f"where {name!r} is {value} ({len(lost)} held-out rows)", lost.mean() / base.mean()))
-    by = "log loss" if contract.is_classification else "squared error"
-    for _, name, where, worse in sorted(found, reverse=True):
-        yield Finding(
-            code="worse-in-part",
-            columns=(name,),
-            seen=f"{where}, the model is {worse:.0%} worse by {by} than one answer for all of these rows",
-            why="the model knows nothing of these rows and is sure of it: the mean over all rows hides that",
-            cure="look at these rows: other columns may say what is different there; more of them, or a model of their own",
-        )
+    worse = {place: item for place, part in enumerate(parts) if (item := _judge_part(scored, losses, part, len(parts)))}
+    for _, finding in sorted(worse.values(), key=lambda item: -item[0]):
+        yield finding
+    for place, part in enumerate(parts):
+        is_ordered = features[part.column].dtype.kind in "iuf"  # within a range of a strong number little is left to explain
+        weak = None if place in worse or is_ordered else _judge_difference(scored, part, len(parts))
+        if weak is not None:
+            yield weak
 
 
-def _cut(column: "pd.Series[Any]", name: str) -> Iterator[tuple[str, str, Bools]]:
-    """Yield the parts that a column cuts the rows into: its values, or quarters of its numbers."""
-    if column.dtype.kind == "M":
-        return
-    if column.dtype.kind in "iuf" and column.nunique() > MAX_VALUES:
-        edges = np.unique(column.quantile([0.25, 0.5, 0.75]))
-        values = column.to_numpy(np.float64)
-        ranges = np.where(np.isnan(values), -1, np.searchsorted(edges, values, side="right"))
-        bounds = ["", *map(format_value, edges.tolist()), ""]
-        for place in range(len(edges) + 1):
-            low, high = bounds[place], bounds[place + 1]
-            shown = f"{low} or more" if not high else f"less than {high}" if not low else f"from {low} to {high}"
-            yield from _keep_large(name, shown, ranges == place)
-        return
-    for value in column.value_counts().index[:MAX_VALUES]:
-        yield from _keep_large(name, repr(value) if isinstance(value, str) else f"{value}", (column == value).to_numpy(bool))
+def _judge_part(scored: Scored, losses: Floats, part: Part, n_parts: int) -> tuple[float, Finding] | None:
+    """Return how sure it is that in a part the model is worse than the answer that suits all of its rows, and the finding."""
+    base, others = (_find_base_losses(scored, rows) for rows in (part.rows, ~part.rows))
+    lost = losses[part.rows] - base
+    if losses[~part.rows].mean() > others.mean():  # the model is bad everywhere, which is another finding
+        return None
+    sureness = float(lost.mean() / max(lost.std(ddof=1) / np.sqrt(len(lost)), SMALLEST))
+    if lost.mean() < WORSE * base.mean() or sureness < stats.norm.isf(ALPHA / n_parts):
+        return None
+    by = "log loss" if scored.n_classes else "squared error"
+    return sureness, Finding(
+        code="worse-in-part",
+        columns=(part.column,),
+        seen=f"where {part.column!r} is {part.value} ({len(lost)} held-out rows), the model is {lost.mean() / base.mean():.0%} "
+        f"worse by {by} than one answer for all of these rows",
+        why="the model knows nothing of these rows and is sure of it: the mean over all rows hides that",
+        cure="look at these rows: other columns may say what is different there; more of them, or a model of their own",
+    )
 
 
-def _keep_large(name: str, shown: str, rows: Bools) -> Iterator[tuple[str, str, Bools]]:
-    if PART_ROWS <= rows.sum() < len(rows):
-        yield name, shown, rows
+def _judge_difference(scored: Scored, part: Part, n_parts: int) -> Finding | None:
+    """Return the finding about a part of which the model explains hardly anything, while it explains much of the others."""
+    if min(part.size, len(part.rows) - part.size) < PART_ROWS or not _is_mixed(scored, ~part.rows):
+        return None
+    sides = [scored.take(np.flatnonzero(rows)) for rows in (part.rows, ~part.rows)]
+    here, there = map(_explain_part, sides)
+    lost, usual = (float(((list_targets(side) - list_answers(side)) ** 2).sum(axis=1).mean()) for side in sides)
+    gap, error = there.value - here.value, float(np.hypot(here.error, there.error))
+    if there.value < KNOWN or here.value > MUCH_LESS * there.value or lost < TIMES * usual:
+        return None
+    if gap < stats.norm.isf(ALPHA / n_parts) * error:
+        return None
+    return Finding(
+        code="weak-in-part",
+        columns=(part.column,),
+        seen=f"where {part.column!r} is {part.value} ({part.size} held-out rows), the model explains {max(here.value, 0):.0%}, "
+        f"and {there.value:.0%} of the other rows",
+        why="its metrics are those of the other rows: in this part it is hardly better than one answer for all",
+        cure="look at these rows and their labels: a fault, or a difference that no column says; or leave them to people",
+    )
+
+
+def _explain_part(part: Scored) -> Share:
+    """Return which share of its rows' target a model explains, beside the answer that the others of them give to each."""
+    truth, n_rows = list_targets(part), len(part.truth)
+    return explain(part, (truth.sum(axis=0) - truth) / (n_rows - 1))
 
 
 def _is_mixed(scored: Scored, rows: Bools) -> bool:
@@ -207,40 +226,3 @@ def _find_base_losses(scored: Scored, rows: Bools) -> Floats:
     counts = np.bincount(truth.astype(np.int64), minlength=scored.n_classes)
     own = (counts[truth.astype(np.int64)] - 1 + 1 / scored.n_classes) / n_rows
     return np.asarray(-np.log(own))
-
-
-def _compare_groups(scored: Scored, column: "pd.Series[Any]", name: str, contract: Contract) -> Iterator[Finding]:
-    """Compare the shares of rows that are found, and wrongly found, between the values or ranges of a column."""
-    parts = list(_cut(column, name))
-    pairs = list(combinations(parts, 2))
-    for place in [1] if contract.task == "binary" else range(len(contract.classes)):
-        answered, is_class = scored.indices == place, np.asarray(scored.truth) == place
-        for kind, asked in (("found", is_class), ("taken for it wrongly", ~is_class)):
-            gaps = [
-                (_compare(answered, asked & one, asked & other), one_value, other_value)
-                for (_, one_value, one), (_, other_value, other) in pairs
-            ]
-            known = [(gap, one, other) for gap, one, other in gaps if gap is not None]
-            if not known:
-                continue
-            (first, second, p_value), one_value, other_value = max(known, key=lambda item: abs(item[0][0] - item[0][1]))
-            if abs(first - second) < GROUP_GAP or p_value * len(pairs) * 2 > ALPHA:
-                continue
-            rows = "rows of" if kind == "found" else "other rows than"
-            yield Finding(
-                code="unequal-errors",
-                columns=(name,),
-                seen=f"of {rows} {contract.class_names[place]!r}, {first:.0%} are {kind} where {name!r} is {one_value}, and "
-                f"{second:.0%} where it is {other_value}",
-                why="people of one group bear more of the errors than others, beyond chance",
-                cure="look for what the model lacks about one of them; a threshold of its own for each group is a decision for "
-                "people; accept it with a reason if it is right as it stands",
-            )
-
-
-def _compare(answered: Bools, one: Bools, other: Bools) -> tuple[float, float, float] | None:
-    """Return both groups' shares of rows that are answered with the class, and the p-value that they are one; None if few."""
-    if min(one.sum(), other.sum()) < PART_ROWS // 2:
-        return None
-    table = [[int((answered & rows).sum()), int((~answered & rows).sum())] for rows in (one, other)]
-    return table[0][0] / sum(table[0]), table[1][0] / sum(table[1]), float(stats.fisher_exact(table)[1])

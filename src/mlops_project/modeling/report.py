@@ -13,7 +13,7 @@ import numpy as np
 
 from mlops_project.bundle import Metadata
 from mlops_project.config import Config
-from mlops_project.contract import Feature
+from mlops_project.contract import Contract, Feature
 from mlops_project.decision import OWN_RULE, DecisionRule, ThresholdChoice, compute_rate
 from mlops_project.modeling.conformal import describe_uncertainty
 from mlops_project.modeling.evaluation import (
@@ -136,6 +136,7 @@ def _facts(metadata: Metadata, config: Config, results: Results) -> dict[str, An
             for part in evaluation.slices
         ],
         "small_slice": SMALL_SLICE_ROWS,
+        "groups": _list_groups(evaluation, contract),
         "inputs": [{"feature": feature, "seen": _seen(feature)} for feature in contract.features],
         "report": evaluation.report,
         "parity": results.parity,
@@ -225,6 +226,27 @@ def _list_candidates(metadata: Metadata) -> list[dict[str, str]]:
         }
         for place, one in enumerate(choice.candidates)
     ]
+
+
+def _list_groups(evaluation: Evaluation, contract: Contract) -> dict[str, Any]:
+    """Return how the model treats each group, a row of texts each, and the columns' titles; empty where none was asked for."""
+    if contract.task == "binary":
+        name = shorten(contract.class_names[1], MAX_SHOWN_TEXT)
+        titles = [f"of {name}, found", f"of others, taken for {name}", "probability over what came true"]
+    elif contract.is_classification:
+        titles = ["answered rightly", "sureness over what came true"]
+    else:
+        titles = ["mean error", "mean size of the error"]
+    rows, form = [], "+.3f" if contract.is_classification else ".4g"
+    for one in evaluation.groups:
+        figures = ((one.found, ".1%"), (one.suspected, ".1%"), (one.off, form), (one.size, form))
+        cells = [
+            "no rows" if np.isnan(known.value) else f"{known.value:{form}} ({known.low:{form}} to {known.high:{form}})"
+            for known, form in figures
+            if known is not None
+        ]
+        rows.append({"column": one.column, "value": shorten(one.value, MAX_SHOWN_TEXT), "rows": one.rows, "cells": cells})
+    return {"titles": titles, "rows": rows}
 
 
 def _seen(feature: Feature) -> str:

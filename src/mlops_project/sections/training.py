@@ -217,6 +217,13 @@ class SearchConfig(Section, frozen=True, dict=True):
     ] = 1
     rows: Annotated[int, Meta(ge=100, description="Of more training rows, so many are cross-validated.")] = 10_000
     folds: Annotated[int, Meta(ge=0, le=50, description="In so many folds; 0: 5 up to 500 rows, else 3.")] = 0
+    edges: Annotated[
+        dict[str, float],
+        Meta(
+            description="Written by `mlops tune`: parameters that its search left at an end of their range, with that value; "
+            "training says so (`search-at-edge`)."
+        ),
+    ] = msgspec.field(default_factory=dict)
     storage: Annotated[
         str,
         Meta(

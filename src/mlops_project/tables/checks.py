@@ -18,9 +18,12 @@ EXACT_INTEGERS = 2**53  # the model computes in float64, which has gaps between 
 IDENTIFIER_SHARE = 0.95
 NUMBERED = 3  # numbers for each row, at most: rows that were left out took theirs along
 IDENTIFIER_ROWS = 50
+SHUFFLED_ROWS = 200  # of so many, no quantity has each of the numbers from 1 on just once
 IDENTIFIER_NAME = re.compile(r"(^|[_\W])(?i:id|uuid|guid|key|index|no|nr)$|[a-z](Id|ID|Uuid|UUID|Key|No|Nr)$")
+ROW_NAME = re.compile(r"(?i)(^|[_\W])(number|num|ref|reference|serial|ticket|record|token|guid)$")
+DRAWN_DIGITS, DRAWN_RANGE = 7, 1000  # of whole numbers that were drawn at random as names: digits, and numbers for each row
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
-MAX_OTHERS, NEARLY_NONE = 9, 0.02  # rows of another value than all others
+MAX_OTHERS, NEARLY_NONE = 9, 0.02  # rows of another value than all others; of many rows one in a hundred
 TIME_NAME = re.compile(r"(?i)(^|[\W_])(date|time|timestamp|datetime|year|yr|month|week|day|quarter|period)([\W_]|$)")
 GLANCE_ROWS = 1000  # enough to see that a column has more values than the target has classes
 
@@ -128,7 +131,7 @@ def find_nearly_constant(features: Columns) -> list[Finding]:
             continue
         counts = column.value_counts(dropna=False)
         others = len(column) - int(counts.iloc[0])
-        if others <= min(MAX_OTHERS, NEARLY_NONE * len(column)):
+        if others <= min(max(MAX_OTHERS, NEARLY_NONE / 2 * len(column)), NEARLY_NONE * len(column)):
             found.append(
                 Finding(
                     code="nearly-constant",
@@ -208,16 +211,26 @@ def _identify(name: str, column: "pd.Series[Any]", kind: FeatureType) -> str | N
     if kind == "integer":
         if column.abs().max() > EXACT_INTEGERS:
             return f"has integers over 2**53, which a model cannot tell apart (largest {column.max():.0f})"
-        ordered = column.is_monotonic_increasing or column.is_monotonic_decreasing
-        dense = column.max() - column.min() < NUMBERED * len(column)  # a quantity by which rows are sorted has wider gaps
-        numbered = ordered and dense and not TIME_NAME.search(name)
-        if (numbered or IDENTIFIER_NAME.search(name)) and column.is_unique:
+        dense = column.max() - column.min() < NUMBERED * len(column)  # a quantity without two equal values has wider gaps
+        dense &= len(column) >= SHUFFLED_ROWS or column.is_monotonic_increasing or column.is_monotonic_decreasing
+        is_name = IDENTIFIER_NAME.search(name) or ROW_NAME.search(name)
+        if column.is_unique and (is_name or (not TIME_NAME.search(name) and (dense or _is_drawn(column)))):
             return f"numbers the rows ({len(column)} different values)"
     if kind in ("category", "string"):
         distinct = column.nunique()
         if distinct > IDENTIFIER_SHARE * len(column):
             return f"has another text in almost every row ({distinct} in {len(column)})"
     return None
+
+
+def _is_drawn(column: "pd.Series[Any]") -> bool:
+    """Whether whole numbers look drawn at random as names: all of as many digits, spread evenly over a range far too wide."""
+    low, high = float(column.min()), float(column.max())
+    if low < 10 ** (DRAWN_DIGITS - 1) or len(str(int(low))) != len(str(int(high))) or high - low < DRAWN_RANGE * len(column):
+        return False
+    places = np.sort((column.to_numpy(np.float64) - low) / (high - low))
+    even = np.arange(len(places)) / (len(places) - 1)
+    return bool(np.abs(places - even).max() < 1.63 / np.sqrt(len(places)))  # Kolmogorov's limit at 1 %
 
 
 def find_small_classes(target: "pd.Series[Any]") -> list[str]:

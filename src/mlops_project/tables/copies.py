@@ -15,6 +15,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from mlops_project.findings import Finding
+from mlops_project.tables.close_rows import find_close_rows
 from mlops_project.tables.table import Table
 
 Hashes = npt.NDArray[np.uint64]
@@ -26,6 +27,8 @@ CHANCE_FACTOR = 5.0  # how many times what chance explains
 SURE_DIGITS = 3  # significant digits in which near copies agree
 MIN_WIDTH = 4  # feature columns that must agree where one may differ
 MAX_TRIED = 60  # columns that may be the one that differs
+CONTRADICTING = 0.005  # of the rows
+NAMING = 0.95  # of the rows have another value: the column names or dates them
 SEED = 0
 
 
@@ -40,15 +43,18 @@ class Copies:
     exact
         Rows that equal an earlier row in every feature and in the target.
     near
-        Further rows that equal one except for the last digits, or in all columns but ``differing``.
+        Further rows that equal one except for the last digits, or in all columns but ``differing``, or lie close to it.
     differing
-        The column in which near copies differ, or "".
+        The columns in which near copies differ.
+    is_close
+        Whether there are rows whose numbers lie closer together than rows of this table do.
     """
 
     groups: npt.NDArray[np.intp]
     exact: int
     near: int
-    differing: str = ""
+    differing: tuple[str, ...] = ()
+    is_close: bool = False
 
     @property
     def twins(self) -> npt.NDArray[np.bool_]:
@@ -64,18 +70,44 @@ def find_copies(table: Table) -> Copies | None:
         return None
     target = _hash(table.target)
     rows = _Rows([*map(_hash, columns), target])
-    n_exact, keys = _count_repeats(rows.total), [rows.total] if rows.has_copies() else []
+    n_exact = _count_repeats(rows.total)
+    keys: list[npt.NDArray[Any]] = [rows.total] if rows.has_copies() else []
     del rows  # its hashes are as large as the table
     rounded = _Rows([*(_hash(_round(column)) for column in columns), target])
     keys += [rounded.total] if rounded.has_copies() else []
-    differing = _find_differing(rounded)
-    if differing is not None:
-        keys.append(rounded.without([differing]).total)
+    able = [place for place, column in enumerate(columns) if column.dtype.kind != "f"]
+    differing = _find_differing(rounded, able)
+    keys += [rounded.without(differing).total] if differing else []
+    close = find_close_rows(table)
+    keys += [] if close is None else [close]
     if not keys:
         return None
-    groups = _join(keys)
-    return Copies(
-        groups, n_exact, _count_repeats(groups) - n_exact, "" if differing is None else str(table.features.columns[differing])
+    groups, names = _join(keys), tuple(str(table.features.columns[place]) for place in differing)
+    return Copies(groups, n_exact, _count_repeats(groups) - n_exact, names, close is not None)
+
+
+def find_contradictions(table: Table) -> Finding | None:
+    """Return the finding about rows that equal others in every feature and have another class; None if chance explains it."""
+    columns = [table.features[name] for name in table.features.columns]
+    if table.task == "regression" or len(columns) < MIN_WIDTH:
+        return None
+    rows = _Rows([_hash(column) for column in columns])
+    if _count_repeats(rows.total) < max(MIN_SHARE * len(rows.total), MIN_PAIRS) or not rows.has_copies():
+        return None
+    codes, labels = pd.factorize(rows.total)[0], pd.factorize(table.target)[0]
+    counts = np.bincount(codes * (int(labels.max()) + 1) + labels, minlength=(int(codes.max()) + 1) * (int(labels.max()) + 1))
+    by_row = counts.reshape(-1, int(labels.max()) + 1)
+    wrong = int((by_row.sum(axis=1) - by_row.max(axis=1)).sum())
+    if wrong < max(CONTRADICTING * len(codes), MIN_PAIRS):
+        return None
+    first = int(np.flatnonzero((by_row[codes] > 0).sum(axis=1) > 1)[0])
+    return Finding(
+        code="contradictory-rows",
+        columns=(str(table.target.name),),
+        seen=f"{wrong:,} of {len(codes):,} rows equal another one in every column and have another {table.target.name!r}, "
+        f"such as row {first + 1}",
+        why="no model can answer both rightly, and whichever labels are wrong are learned as well",
+        cure="find out which label holds, or which column is lacking that tells such rows apart",
     )
 
 
@@ -128,20 +160,37 @@ class _Rows:
         return expected
 
 
-def _find_differing(rows: _Rows) -> int | None:
-    """Return the one column in which rows differ that are equal in all others, if there are many."""
-    n_columns = len(rows.hashes) - 1  # the last is the target
-    if n_columns <= MIN_WIDTH:
-        return None
-    sample = rows.sample()
-    pairs = _count_pairs(sample.total)
-    with np.errstate(over="ignore"):
-        counts = [_count_pairs(sample.total - hashes) - pairs for hashes in sample.hashes[:-1][:MAX_TRIED]]
-    best = int(np.argmax(counts))
-    if counts[best] < MIN_PAIRS or counts[best] < pairs:
-        return None
-    others = rows.without([best])
-    return best if others.has_copies() else None
+def _find_differing(rows: _Rows, able: list[int]) -> list[int]:
+    """Return the columns in which many rows differ that are equal in all others: one, or those that name or date the rows.
+
+    Parameters
+    ----------
+    able
+        Columns that may name or date rows: no measurements.
+    """
+    places = range(len(rows.hashes) - 1)  # the last is the target
+    naming = [place for place in able if _count_repeats(rows.hashes[place]) < (1 - NAMING) * len(rows.total)]
+    if len(naming) > 1 and len(places) - len(naming) >= MIN_WIDTH and rows.without(naming).has_copies():
+        return naming
+    if len(places) <= MIN_WIDTH:
+        return []
+    best = _find_most_equal(rows.sample(), naming)
+    return best if best and rows.without(best).has_copies() else []
+
+
+def _find_most_equal(sample: _Rows, naming: list[int]) -> list[int]:
+    """Return the column without which most rows are equal, alone or beside those that name the rows; empty if few are."""
+    base = naming if len(sample.hashes) - 1 - len(naming) > MIN_WIDTH else []
+    for left_out in dict.fromkeys(((), tuple(base))):
+        rest = sample.without(left_out)
+        kept = [place for place in range(len(sample.hashes)) if place not in left_out]
+        pairs = _count_pairs(rest.total)
+        with np.errstate(over="ignore"):
+            counts = [_count_pairs(rest.total - hashes) - pairs for hashes in rest.hashes[:-1][:MAX_TRIED]]
+        best = int(np.argmax(counts))
+        if counts[best] >= max(MIN_PAIRS, pairs):
+            return sorted((*left_out, kept[best]))
+    return []
 
 
 def _hash(column: "pd.Series[Any]") -> Hashes:
@@ -180,7 +229,7 @@ def _count_repeats(keys: npt.NDArray[Any]) -> int:
     return len(keys) - len(_sizes(keys))
 
 
-def _join(keys: list[Hashes]) -> npt.NDArray[np.intp]:
+def _join(keys: list[npt.NDArray[Any]]) -> npt.NDArray[np.intp]:
     """Return one number for rows that are equal in one of the keys, or by way of other rows."""
     codes = [pd.factorize(key)[0] for key in keys]
     if len(codes) == 1:
@@ -215,7 +264,8 @@ def describe_copies(copies: Copies, test: npt.NDArray[np.intp], compared: tuple[
     known = int(np.isin(copies.groups[held_out], copies.groups[~held_out]).sum())
     parts = [f"{copies.exact:,} of {n_rows:,} rows equal an earlier row in every column"] if copies.exact else []
     if copies.near:
-        how = f"in every column but {copies.differing!r}" if copies.differing else "except for the last digits of numbers"
+        how = "nearly, as their numbers show" if copies.is_close else "except for the last digits of numbers"
+        how = f"in every column but {', '.join(map(repr, copies.differing))}" if copies.differing else how
         parts.append(f"{copies.near:,} {'more ' if parts else f'of {n_rows:,} rows '}equal one {how}")
     seen = " and ".join(parts)
     if known:
@@ -228,7 +278,7 @@ def describe_copies(copies: Copies, test: npt.NDArray[np.intp], compared: tuple[
         seen += "; they were kept on one side of the split"
     return Finding(
         code="copies-across-split",
-        columns=(copies.differing,) if copies.differing else (),
+        columns=copies.differing,
         seen=seen,
         why="a model that has learned a row knows the answer to its copy, and new rows have no copies",
         cure="remove copies that are a fault of the table; if they are cases of their own, set data.copies: anywhere",

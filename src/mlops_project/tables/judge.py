@@ -8,11 +8,16 @@ from mlops_project.errors import DataError
 from mlops_project.findings import Finding, accept
 from mlops_project.tables.checks import joined
 from mlops_project.tables.classes import find_rare_classes
+from mlops_project.tables.copies import find_contradictions
 from mlops_project.tables.entities import find_repeated
+from mlops_project.tables.hidden_leaks import find_hidden
 from mlops_project.tables.leaks import find_functions, find_too_good
+from mlops_project.tables.odd_columns import find_few_rows, find_odd_columns
 from mlops_project.tables.order import find_time_order
 from mlops_project.tables.sample import take_sample
 from mlops_project.tables.table import Table
+
+HARMLESS = ("identifier", "nearly-constant", "categories-cut")  # a column with such a finding may be a leak as well
 
 
 def judge_table(table: Table, config: Config, *, refuse: bool = True) -> Table:
@@ -38,17 +43,26 @@ def judge_table(table: Table, config: Config, *, refuse: bool = True) -> Table:
 
 def _find(table: Table, config: Config) -> Iterator[Finding]:
     sample = take_sample(table)
-    named = frozenset(column for finding in table.findings for column in finding.columns)
+    named = frozenset(column for finding in table.findings if finding.code not in HARMLESS for column in finding.columns)
     yield from find_rare_classes(table, config.test_size)
+    yield from find_few_rows(table, config.test_size)
+    yield from find_odd_columns(sample, named)
+    contradiction = find_contradictions(table)
+    if contradiction is not None:
+        yield contradiction
     if table.times is None and table.groups is None and (drifting := find_time_order(sample)) is not None:
         yield drifting
     repeated = find_repeated(sample) if table.groups is None else None
+    is_repeated = repeated is not None or table.groups is not None
     if repeated is not None:
         yield repeated
         named |= frozenset(repeated.columns)
     leaks = list(find_functions(sample, named))
     yield from leaks
     named |= {column for finding in leaks for column in finding.columns}
-    too_good = find_too_good(sample, named)
+    hidden = list(find_hidden(table, sample, named, is_repeated=is_repeated))
+    yield from hidden
+    named |= {column for finding in hidden for column in finding.columns}
+    too_good = find_too_good(sample, named, is_repeated=is_repeated)
     if too_good is not None:
         yield too_good

@@ -22,9 +22,15 @@ SURE_SUMMED = 3  # a sum of more columns is a warning
 MAX_TERMS = 8
 FIT_ROWS = 3_000
 NOISE_FREE = 1e-6  # share of the target's variance that rounding may leave
+ROUNDED_FREE = 1e-3  # the same where the target itself is rounded to steps, at most
 SUSPICIOUS = {"regression": 0.999, "binary": 0.97, "multiclass": 0.97}  # explained by one column
+LIKELY = {"regression": 0.99, "binary": 0.7, "multiclass": 0.7}  # explained by the best column: a leak with some wrong values
 MAX_SUSPECTS = 2  # more such columns are a table that is easy
 HARMLESS = 0.9  # explained by the others: then the table is easy, and the column is no exception
+LEAD, LIKELY_LEAD = (
+    10.0,
+    {"regression": 50.0, "binary": 3.0, "multiclass": 3.0},
+)  # times as much is left unexplained by the others
 WHY = "such a column is mostly made from the answer, and is not known yet when a prediction is needed"
 REST_ROWS = 4_000
 
@@ -82,8 +88,8 @@ def _is_monotone(x: Floats, y: Floats) -> bool:
     return any(bool((np.diff(side[np.lexsort((side, x))]) >= 0).all()) for side in (y, -y))
 
 
-def _counts(x: Floats) -> bool:
-    """Whether a column numbers the rows, as a clock does: the target then grows with time."""
+def counts_rows(x: Floats) -> bool:
+    """Return whether a column numbers the rows, as a clock does: the target then grows with time."""
     steps = np.diff(x)
     return bool((steps > 0).all() or (steps < 0).all())
 
@@ -108,7 +114,7 @@ def _judge_cut(sample: Sample, name: str, x: Floats, y: Floats) -> Finding | Non
 def _judge_monotone(sample: Sample, name: str, x: Floats, y: Floats) -> Finding | None:
     """Name a column that is the target on another scale, or in ranges; not the few settings of an experiment, far apart."""
     n_values, n_answers = len(np.unique(x)), len(np.unique(y))
-    if min(n_values, n_answers) < MIN_VALUES or _counts(x):
+    if min(n_values, n_answers) < MIN_VALUES or counts_rows(x):
         return None
     if n_values < n_answers / 2 and not _is_cut_without_gaps(y, x):
         return None
@@ -142,10 +148,12 @@ def _is_function(x: Floats, y: Floats) -> bool:
 
 def _find_sums(sample: Sample, names: list[str]) -> Iterator[Finding]:
     """Yield the few columns that add up to the target, or that it is a product or a ratio of."""
-    numeric = [name for name in names if sample.types[name] in ("float", "integer")]
+    numeric = [name for name in names if sample.types[name] in ("float", "integer", "datetime")]  # dates: how long it took
     matrix = numeric_matrix(sample, numeric) if numeric else np.empty((len(sample), 0))
     positive = (matrix > 0).all(axis=0) if numeric else np.zeros(0, bool)
-    sums = _find_terms(matrix, sample.target)
+    levels = np.unique(sample.target)
+    rounding = float(np.diff(levels).min()) ** 2 / 12 if len(levels) > 1 else 0.0  # of a target that is a whole number of days
+    sums = _find_terms(matrix, sample.target, rounding)
     if sums is not None:
         yield _describe_terms(sample, [numeric[place] for place in sums], "add up to", "a sum or a difference")
     elif positive.sum() >= 2 and (sample.target > 0).all():
@@ -161,26 +169,33 @@ def _describe_terms(sample: Sample, names: list[str], verb: str, noun: str) -> F
     return _describe(tuple(names), seen, "error" if len(names) <= SURE_SUMMED else "warning", code="leak-parts")
 
 
-def _find_terms(matrix: Floats, target: Floats) -> list[int] | None:
-    """Return the fewest columns, two or more, whose weighted sum is the target up to rounding; None if there are none."""
+def _find_terms(matrix: Floats, target: Floats, rounding: float = 0.0) -> list[int] | None:
+    """Return the fewest columns, two or more, whose weighted sum is the target up to rounding; None if there are none.
+
+    Parameters
+    ----------
+    rounding
+        The target's variance that its own rounding makes.
+    """
     rows = np.flatnonzero(np.isfinite(target))[:FIT_ROWS]
     y = target[rows] - target[rows].mean()
     x, usable = _standardise(matrix[rows])
     if len(usable) < 2 or not y.any():
         return None
-    y = y / np.sqrt((y**2).mean())
+    variance = float((y**2).mean())
+    y, noise = y / np.sqrt(variance), max(NOISE_FREE, min(ROUNDED_FREE, 1.5 * rounding / variance))
     if len(usable) > MAX_SUMMED:
         best = np.argsort(-np.abs(x.T @ y))[:MAX_SUMMED]
         x, usable = x[:, best], usable[best]
     if len(y) < 5 * x.shape[1] + 20:
         return None
     kept = list(range(x.shape[1]))
-    if not _fits(x, y, kept):
+    if not _fits(x, y, kept, noise):
         return None
     for _ in range(len(kept)):
         weights = np.abs(np.linalg.lstsq(x[:, kept], y, rcond=None)[0])
         order = [kept[place] for place in np.argsort(weights)]
-        dropped = next((place for place in order[:3] if _fits(x, y, [other for other in kept if other != place])), None)
+        dropped = next((place for place in order[:3] if _fits(x, y, [other for other in kept if other != place], noise)), None)
         if dropped is None:
             break
         kept.remove(dropped)
@@ -197,23 +212,36 @@ def _standardise(matrix: Floats) -> tuple[Floats, npt.NDArray[np.intp]]:
     return scaled[:, usable], usable
 
 
-def _fits(x: Floats, y: Floats, kept: list[int]) -> bool:
+def _fits(x: Floats, y: Floats, kept: list[int], noise: float) -> bool:
     rest = y - x[:, kept] @ np.linalg.lstsq(x[:, kept], y, rcond=None)[0]
-    return bool((rest**2).mean() < NOISE_FREE)
+    return bool((rest**2).mean() < noise)
 
 
-def find_too_good(sample: Sample, skipped: frozenset[str]) -> Finding | None:
-    """Return the column, or the two, that tell the target almost without exception while the others together do not."""
+def find_too_good(sample: Sample, skipped: frozenset[str], *, is_repeated: bool = False) -> Finding | None:
+    """Return the column, or the two, that tell the target almost without exception while the others together do not.
+
+    A single column is suspected on less: of forty-seven real tables none leaves a third as much unexplained as all others do.
+
+    Parameters
+    ----------
+    is_repeated
+        Whether persons or things have several rows each: a column may tell who it is then, and with that the answer.
+    """
     names = [name for name in sample.values if name not in skipped and not _numbers_rows(sample, name)]
     if len(sample) < MIN_ROWS or len(names) < 2:
         return None
     explained = {name: explain_alone(sample, name) for name in names}
     best = [name for name in names if explained[name] >= SUSPICIOUS[sample.task]]
+    lead = LEAD
+    if not best and not is_repeated:
+        likely, lead = max(names, key=explained.__getitem__), LIKELY_LEAD[sample.task]
+        is_setting = sample.task == "regression" and len(np.unique(sample.values[likely])) < SURE_CODES  # of an experiment
+        best = [likely] if explained[likely] >= LIKELY[sample.task] and not is_setting else []
     others = [name for name in names if name not in best]
     if not others or not 1 <= len(best) <= MAX_SUSPECTS:
         return None
-    told, rest = min(explained[name] for name in best), _explain_together(sample, others)
-    if rest >= HARMLESS or 1 - rest < 10 * (1 - told):
+    told, rest = min(explained[name] for name in best), explain_together(sample, others)
+    if rest >= HARMLESS or 1 - rest < lead * (1 - told):
         return None
     shown = " and ".join(map(repr, best))
     seen = f"column {shown} alone explains {told:.1%} of {sample.name!r}"
@@ -229,10 +257,10 @@ def find_too_good(sample: Sample, skipped: frozenset[str]) -> Finding | None:
 def _numbers_rows(sample: Sample, name: str) -> bool:
     values = sample.values[name]
     is_time = TIME_NAME.search(name) is not None and len(np.unique(values)) >= SURE_CODES
-    return sample.types[name] == "datetime" or is_time or _counts(values)
+    return sample.types[name] == "datetime" or is_time or counts_rows(values)
 
 
-def _explain_together(sample: Sample, names: list[str]) -> float:
+def explain_together(sample: Sample, names: list[str]) -> float:
     """Return how much of the target a small forest explains out of bag."""
     from sklearn.ensemble import ExtraTreesRegressor
 

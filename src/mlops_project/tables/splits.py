@@ -16,6 +16,7 @@ from mlops_project.tables.known_rows import HELD_OUT, LEARNED, Growth, KnownRows
 from mlops_project.tables.table import Table
 
 Rows = npt.NDArray[np.intp]
+UNJUDGED = "class-not-held-out"  # the finding about a class without held-out rows, see ``modeling.model_checks``
 Side = tuple[pd.DataFrame, "pd.Series[Any]"]  # features and target
 
 
@@ -73,7 +74,8 @@ def split_table(table: Table, config: Config, known: KnownRows | None = None) ->
     Raises
     ------
     DataError
-        If one side would lack a class, or the groups or times do not allow the split.
+        If one side would lack a class (of the held-out rows: unless that is accepted), or the groups or times do not allow the
+        split.
     """
     copies = find_copies(table)
     together = copies if config.data.copies == "together" else None
@@ -84,11 +86,13 @@ def split_table(table: Table, config: Config, known: KnownRows | None = None) ->
         train, test = _split_anew(table, config, together)
     for side, rows in (("training", train), ("held-out", test)):
         absent = set(table.classes) - set(table.target.iloc[rows].unique())
-        if absent:
+        is_known = side == "held-out" and UNJUDGED in config.checks.accept
+        if absent and not is_known:
             named = ", ".join(sorted(map(repr, absent)))
+            how = f"; a class that nothing is known of can be accepted [{UNJUDGED}]" if side == "held-out" else ""
             raise DataError(
                 f"{table.source}: none of the {len(rows)} {side} rows has {table.target.name} {named}; "
-                "change test_size, random_state, data.group or data.time"
+                f"change test_size, random_state, data.group or data.time{how}"
             )
     return Split(*_take(table, train), *_take(table, test), copies, growth)
 

@@ -49,6 +49,8 @@ class Table:
         Features that are read by their words: no text of a row goes into the contract.
     unused
         Columns that a retraining leaves out, because the champion does not have them.
+    asides
+        Columns of ``checks.groups`` that are no features, the same rows; None if there are none.
     """
 
     features: pd.DataFrame
@@ -70,6 +72,7 @@ class Table:
     readings: dict[str, Reading] = field(default_factory=dict)
     prose: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    asides: pd.DataFrame | None = None
 
     def keep_features(self, names: Iterable[str], more: Iterable[str] = ()) -> "Table":
         """Return the table with these features only, as far as it has them; the others are ``unused``."""

@@ -284,5 +284,5 @@ def _find_best(study: Study, searched: tuple[Searched, ...], configured: FirstMo
         raise ConfigError(f"no trial could be finished: {reasons or 'search.minutes is too short'}")
     one = next(one for one in searched if one.estimator == best.estimator)
     model = configured if best is start and configured is not None else one.fill(best.params)
-    edges = tuple(find_edges(one.space, best.params))
+    edges = find_edges(one.space, best.params)
     return {"start": start, "trials": trials, "best": best, "model": model, "edges": edges}

@@ -8,6 +8,7 @@ import msgspec
 
 from mlops_project.errors import ConfigError, suggest
 
+ORDERED = 3  # numbers in a list of choices that are read as a range
 EDGE = 0.02  # of a range: a best value this near to an end may have its like beyond
 
 
@@ -122,15 +123,24 @@ def name_choice(value: Any) -> str | int | float | bool | None:
     return value if value is None or isinstance(value, str | int | float | bool) else msgspec.json.encode(value).decode()
 
 
-def find_edges(space: Space, best: Mapping[str, Any]) -> list[str]:
+def find_edges(space: Space, best: Mapping[str, Any]) -> dict[str, str]:
     """Return a sentence for each parameter whose best value lies at an end of its range, and could go beyond."""
-    found = []
+    found = {}
     for name, part in space.items():
-        value = best.get(name)
-        if not isinstance(part, Range) or not isinstance(value, int | float):
+        value, ends = best.get(name), _find_ends(part)
+        if ends is None or not isinstance(value, int | float) or isinstance(value, bool):
             continue
-        share, (least, most) = part.place(value), LIMITS.get(name, (-math.inf, math.inf))
-        if (share <= EDGE and part.low > least) or (share >= 1 - EDGE and part.high < most):
+        (low, high), (least, most) = ends, LIMITS.get(name, (-math.inf, math.inf))
+        share = part.place(value) if isinstance(part, Range) else (value - low) / (high - low)
+        if (share <= EDGE and low > least) or (share >= 1 - EDGE and high < most):
             end = "lower" if share <= EDGE else "upper"
-            found.append(f"the best {name} ({value:g}) lies at the {end} end of its range, {part.low:g} to {part.high:g}")
+            found[name] = f"the best {name} ({value:g}) lies at the {end} end of its range, {low:g} to {high:g}"
     return found
+
+
+def _find_ends(part: Range | Choices) -> tuple[float, float] | None:
+    """Return the lowest and the highest number of a part of the space; None if it is no range of numbers."""
+    if isinstance(part, Range):
+        return part.low, part.high
+    numbers = [value for value in part if isinstance(value, int | float) and not isinstance(value, bool)]
+    return (min(numbers), max(numbers)) if len(numbers) == len(part) >= ORDERED and min(numbers) < max(numbers) else None

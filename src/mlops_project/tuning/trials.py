@@ -94,7 +94,7 @@ class Found:
     model
         The best one as it is to be trained.
     edges
-        Which best values lie at an end of their range, in words.
+        Parameters whose best values lie at an end of their range, with that in words.
     rows, folds
         How many training rows were compared on, in how many folds.
     resumed
@@ -114,7 +114,7 @@ class Found:
     trials: tuple[Trial, ...]
     best: Trial
     model: FirstModel
-    edges: tuple[str, ...]
+    edges: dict[str, str]
     rows: int
     folds: int
     resumed: int

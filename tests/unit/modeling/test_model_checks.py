@@ -76,6 +76,24 @@ def test_part_that_the_model_fails_is_named() -> None:
     assert " or more (" in finding.seen
 
 
+def test_model_that_is_bad_everywhere_is_not_said_to_be_bad_in_each_part() -> None:
+    world = World(5)
+    world.truth = 1 - world.truth
+    assert "worse-in-part" not in {finding.code for finding in check(world, world.score(world.odds))}
+
+
+def test_part_of_which_the_model_knows_nothing_is_named_even_where_it_says_so() -> None:
+    world = World(6)
+    noise = world.of("Natal")
+    world.truth[noise] = np.arange(noise.sum()) % 2
+    careful = world.score(np.where(noise, 0.0, 2 * world.odds))
+    sharp = (world.odds > 0).astype(np.int64)
+    world.truth[~noise] = careful.truth[~noise] = sharp[~noise]
+    (finding,) = (one for one in check(world, careful) if one.code == "weak-in-part")
+    assert finding.columns == ("city",)
+    assert finding.seen.startswith(f"where 'city' is 'Natal' ({noise.sum()} held-out rows), the model explains 1%, and ")
+
+
 def test_part_of_one_class_alone_proves_nothing() -> None:
     world = World(1)
     world.truth[world.of("Natal")] = 0
@@ -111,6 +129,9 @@ def test_groups_with_unequal_errors_are_named_where_they_are_to_be_compared() ->
     assert "unequal-errors" not in codes
     found = [finding for finding in check(world, strict, groups=("city",)) if finding.code == "unequal-errors"]
     assert {finding.columns for finding in found} == {("city",)}, found
+    aside = pd.DataFrame({"town": world.features["city"]})
+    beside = check_model(strict, world.features, BINARY, Config(checks=ChecksConfig(groups=("town",))), aside)
+    assert ("town",) in {finding.columns for finding in beside}
     assert all("'Natal'" in finding.seen for finding in found)
     assert found[0].seen.startswith("of rows of 'yes', ")
     with pytest.raises(ConfigError, match=r"checks.groups: the model has no column 'citi'; did you mean 'city'"):

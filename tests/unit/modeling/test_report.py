@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from mlops_project.contract import Contract, Feature
 from mlops_project.findings import Finding
 from mlops_project.modeling.evaluation import evaluate
 from mlops_project.modeling.export import export_onnx
+from mlops_project.modeling.groups import measure_groups
 from mlops_project.modeling.pipeline import build_pipeline
 from mlops_project.modeling.report import Results, write_card, write_report
 from mlops_project.runtime import Predictions
@@ -83,6 +85,22 @@ def read_tables(markdown):
         elif token.type == "inline" and token.level >= 4 and tables and token.map is not None:
             row.append("".join(child.content for child in token.children))
     return tables
+
+
+OTHERS = [build_contract(classes=("a", "b", "c"), task="multiclass"), build_contract(classes=(), task="regression")]
+
+
+@pytest.mark.parametrize("contract", [build_contract(), *OTHERS], ids=["binary", "several", "number"])
+def test_groups_are_listed_with_figures_and_intervals(contract, tmp_path):
+    results = build_results(contract)
+    people = pd.Series(["f", "m|m"] * 30)
+    groups = tuple(measure_groups(results.evaluation.scored, people, "sex"))
+    listed = replace(results, evaluation=replace(results.evaluation, groups=groups))
+    table = next(table for table in read_tables(render_card(tmp_path, contract, listed)) if table[0][:2] == ["column", "value"])
+    assert [row[:3] for row in table[1:]] == [["sex", "'f'", "30"], ["sex", "'m|m'", "30"]]
+    assert all(re.search(r"\(.+ to .+\)", cell) for row in table[1:] for cell in row[3:])
+    assert "<h2>Groups</h2>" in render_page(tmp_path, contract, listed)
+    assert "Groups" not in render_card(tmp_path, contract, results)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from mlops_project.data_prep import judge_table, load_table, split_table
 from mlops_project.errors import DataError
 from mlops_project.findings import accept
 from mlops_project.tables.copies import describe_copies
-from mlops_project.tables.order import compare_sides
+from mlops_project.tables.sides import compare_sides
 
 Frame = pd.DataFrame
 RNG = np.random.default_rng  # each table draws from its own
@@ -283,8 +283,8 @@ def _judge_split(table, config: Config):
     if split.copies is not None:
         yield describe_copies(split.copies, split.test_target.index.to_numpy(), None)
     if config.data.time:
-        sides = compare_sides(split.train_features, split.test_features, (split.train_target, split.test_target))
-        yield from [] if sides is None else [sides]
+        targets = split.train_target, split.test_target
+        yield from compare_sides(split.train_features, split.test_features, targets, by_time=True)
 
 
 def test_there_are_forty_and_all_kinds_of_finding_are_among_them():

@@ -5,7 +5,6 @@ import pytest
 from mlops_project.config import Config
 from mlops_project.tables.classes import find_rare_classes
 from mlops_project.tables.judge import judge_table
-from mlops_project.tables.order import compare_sides
 from tests.unit.tables.test_copies import make_table
 
 N = 600
@@ -35,15 +34,6 @@ def test_year_counts_only_where_the_rows_stand_in_its_order(rng):
     assert list(judge(pd.DataFrame({"year": year}), y)) == ["time-order"]
     assert judge(pd.DataFrame({"year": year[order], "x": rng.normal(size=N)}), y[order]) == {}
     assert judge(pd.DataFrame({"size": year, "x": rng.normal(size=N)}), y) == {}
-
-
-def test_sides_that_differ_are_named_the_most_different_first(rng):
-    train = pd.DataFrame({"a": rng.normal(0, 1, 900), "b": rng.normal(0, 1, 900), "c": rng.choice(["x", "y"], 900)})
-    test = pd.DataFrame({"a": rng.normal(3, 1, 300), "b": rng.normal(0, 1, 300), "c": ["y"] * 300})
-    targets = pd.Series(rng.normal(size=900), name="y"), pd.Series(rng.normal(size=300), name="y")
-    found = compare_sides(train, test, targets)
-    assert (found.code, found.columns) == ("drift-between-parts", ("a", "c"))
-    assert compare_sides(train[["b"]], test[["b"]], targets) is None
 
 
 @pytest.mark.parametrize(("rows", "codes"), [(300, []), (30, ["rare-class", "imbalanced-target"]), (59, ["imbalanced-target"])])

@@ -34,7 +34,7 @@ def find(estimators, n_trials, *, failed=()):
         )
     searched = tuple(Searched(name, {}, SPACES[name], ()) for name in estimators)
     best = find_best(trials)
-    rest = {"edges": (), "rows": 100, "folds": 3, "resumed": 0, "ended": "trials", "folder": Path()}
+    rest = {"edges": {}, "rows": 100, "folds": 3, "resumed": 0, "ended": "trials", "folder": Path()}
     return Found("key", "rmse", searched, None, tuple(trials), best, FirstModel("mlp"), **rest)
 
 

@@ -30,15 +30,21 @@ def test_what_is_no_space_is_named(given, message):
 
 def test_best_value_at_an_end_of_its_range_is_said():
     space = {"C": Range(0.01, 100.0, log=True), "rounds": Range(1, 8), "kind": ("a", "b")}
-    assert find_edges(space, {"C": 1.0, "rounds": 4, "kind": "a"}) == []
-    assert find_edges(space, {"C": 99.0, "rounds": 1, "kind": "a"}) == [
-        "the best C (99) lies at the upper end of its range, 0.01 to 100",
-        "the best rounds (1) lies at the lower end of its range, 1 to 8",
-    ]
+    assert find_edges(space, {"C": 1.0, "rounds": 4, "kind": "a"}) == {}
+    assert find_edges(space, {"C": 99.0, "rounds": 1, "kind": "a"}) == {
+        "C": "the best C (99) lies at the upper end of its range, 0.01 to 100",
+        "rounds": "the best rounds (1) lies at the lower end of its range, 1 to 8",
+    }
+
+
+def test_list_of_numbers_has_ends_too():
+    space = {"depth": (2, 3, 5), "kind": ("a", "b", "c"), "few": (1, 9), "open": (1, 2, None)}
+    assert list(find_edges(space, {"depth": 5, "kind": "c", "few": 9, "open": 2})) == ["depth"]
+    assert find_edges(space, {"depth": 3}) == {}
 
 
 def test_end_beyond_which_there_are_no_values_is_not_said():
-    assert find_edges({"max_features": Range(0.1, 1.0), "max_depth": Range(1, 8)}, {"max_features": 1.0, "max_depth": 1}) == []
+    assert find_edges({"max_features": Range(0.1, 1.0), "max_depth": Range(1, 8)}, {"max_features": 1.0, "max_depth": 1}) == {}
     assert (
         len(find_edges({"max_features": Range(0.1, 0.8), "max_depth": Range(2, 8)}, {"max_features": 0.8, "max_depth": 2})) == 2
     )

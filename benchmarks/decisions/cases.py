@@ -1,0 +1,361 @@
+"""The diseases of ``--stages checks``: forty-eight, on twenty-five real tables."""
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.decisions.corpus import (
+    FOREST,
+    LINEAR,
+    RIDGE,
+    TREE,
+    Case,
+    add,
+    by_time,
+    closed,
+    codes_of,
+    contradict,
+    days,
+    dearer,
+    digest,
+    even,
+    few_and_wide,
+    gone,
+    jitter,
+    keep,
+    late,
+    mixed,
+    more,
+    named,
+    noise,
+    numbered,
+    paid,
+    pick,
+    plus,
+    rare,
+    relabel,
+    sexes,
+    shuffle,
+    swap,
+    texts,
+    towns,
+    unit,
+    visits,
+    wrong,
+)
+
+NO_BETTER = ("worse-than-base-rate", "not-better-than-base-rate")
+CALLS = "phone mail visit branch monday again form file client bank"
+COPIES = ("copies-across-split",)
+DEEP = {"estimator": "hist_gradient_boosting", "params": {"max_iter": 400, "learning_rate": 0.3, "min_samples_leaf": 2}}
+BALANCED = {"estimator": "logistic_regression", "params": {}, "class_weight": "balanced"}
+BAYES = {"estimator": "gaussian_nb", "params": {}}
+GROUPED = {"checks": {"groups": ["sex"]}}
+
+
+CASES = (
+    Case("classes by lot", NO_BETTER, "titanic", shuffle, model=LINEAR),
+    Case("numbers by lot", NO_BETTER, "Wage", shuffle, model=RIDGE, data={"drop": ["region"]}),
+    Case("a forest for what is linear", ("linear-is-better",), "Carseats", add(), model=FOREST, healthy={"model": RIDGE}),
+    Case("a tree grown to the end", ("overfitting",), "germancredit", add(), model=TREE, healthy={"model": LINEAR}),
+    Case("a tree of numbers grown to the end", ("overfitting",), "Housing", add(), model=TREE, healthy={"model": RIDGE}),
+    Case("boosting without end", ("overfitting",), "SLID", add(), model=DEEP, healthy={"model": FOREST}),
+    Case("forty rows", ("few-held-out-rows",), "Pima", keep(40), model=LINEAR),
+    Case("thirty rows more than columns", ("few-rows-for-columns",), "diabetes", few_and_wide, noise(5), model=RIDGE),
+    Case("a rare class", ("rare-class",), "penguins", rare("Chinstrap", 14), model=LINEAR),
+    Case("nearly all alike", ("imbalanced-target",), "Hdma", rare("yes", 90), model=LINEAR),
+    Case("rows twice", COPIES, "College", pick(0.2), model=LINEAR),
+    Case(
+        "rows twice, moved a little",
+        COPIES,
+        "Hedonic",
+        lambda f, t, r: mixed(r, f, jitter(f.sample(frac=0.2, random_state=1), t, 0.01, r)),
+        data={"drop": ["townid"]},
+    ),
+    Case(
+        "rows twice, moved more",
+        COPIES,
+        "breast_cancer",
+        lambda f, t, r: mixed(r, f, jitter(f.sample(frac=0.2, random_state=1), t, 0.04, r)),
+        model=LINEAR,
+    ),
+    Case(
+        "rows twice with new numbers and dates",
+        COPIES,
+        "germancredit",
+        lambda f, t, r: mixed(r, named(f, 5000, "2024-01-01"), named(f.sample(frac=0.15, random_state=1), 90000, "2024-06-01")),
+        model=LINEAR,
+        data={"drop": []},
+    ),
+    Case("rows twice with the other answer", ("contradictory-rows",), "College", contradict, model=LINEAR),
+    Case(
+        "visits of people with hashed names",
+        ("repeated-identifier",),
+        "Hedonic",
+        visits,
+        keep(160),
+        model=RIDGE,
+        data={"drop": ["townid"]},
+    ),
+    Case(
+        "answers with some mistakes",
+        ("too-good",),
+        "Hdma",
+        add(review=lambda f, t, r: wrong(codes_of(f, t), 0.03, r)),
+        add(review=lambda f, t, r: wrong(codes_of(f, t), 0.6, r)),
+        model=LINEAR,
+    ),
+    Case(
+        "a date that only some have",
+        ("leak-missing",),
+        "Mroz",
+        add(since=lambda f, t, r: days(f, r).where(wrong(codes_of(f, t), 0.03, r) == 1)),
+        add(since=lambda f, t, r: days(f, r).where(wrong(codes_of(f, t), 0.7, r) == 1)),
+        model=LINEAR,
+    ),
+    Case(
+        "a score that only some have",
+        ("leak-missing",),
+        "Chile",
+        add(score=lambda f, t, r: pd.Series(r.normal(60, 9, len(f)).round(1)).where((f[t] != "N") | (r.random(len(f)) < 0.02))),
+        model=LINEAR,
+    ),
+    Case(
+        "a word in a remark",
+        ("leak-text",),
+        "OJ",
+        add(note=lambda f, t, r: texts(CALLS, np.where(wrong(codes_of(f, t), 0.04, r) == 1, "minute", "citrus"), r)),
+        add(note=lambda f, t, r: texts(CALLS, r.choice(["minute", "citrus"], len(f)), r)),
+        model=LINEAR,
+        data={"drop": ["STORE", "Store7"]},
+    ),
+    Case(
+        "a price in a text",
+        ("leak-text",),
+        "Housing",
+        add(deed=lambda f, t, r: [f"sold at {x:.0f} CAD" for x in f[t]]),
+        add(
+            deed=lambda f, t, r: [
+                f"lot {x} of {y}" for x, y in zip(r.integers(1, 99, len(f)), r.integers(100, 120, len(f)), strict=True)
+            ]
+        ),
+        model=RIDGE,
+    ),
+    Case(
+        "an hour at which one class is entered",
+        ("leak-date",),
+        "College",
+        add(
+            at=lambda f, t, r: (
+                pd.Timestamp("2025-02-01")
+                + pd.to_timedelta(r.integers(0, 200, len(f)), "D")
+                + pd.to_timedelta(np.where(wrong(codes_of(f, t), 0.03, r) == 1, 2, r.integers(8, 18, len(f))), "h")
+            ).astype(str)
+        ),
+        add(
+            at=lambda f, t, r: (pd.Timestamp("2025-02-01") + pd.to_timedelta(r.integers(0, 200 * 24, len(f)), "h")).astype(str)
+        ),
+        model=LINEAR,
+    ),
+    Case(
+        "two amounts whose difference tells",
+        ("leak-pair",),
+        "germancredit",
+        paid,
+        add(due=lambda f, t, r: r.gamma(4, 300, len(f)).round(2)),
+        model=LINEAR,
+    ),
+    Case(
+        "two codes that tell together",
+        ("leak-pair",),
+        "titanic",
+        add(
+            batch=lambda f, t, r: np.arange(len(f)) % 2,
+            sign=lambda f, t, r: (np.arange(len(f)) % 2) ^ wrong(codes_of(f, t), 0.02, r),
+        ),
+        add(batch=lambda f, t, r: np.arange(len(f)) % 2),
+        model=LINEAR,
+    ),
+    Case(
+        "days between two dates", ("leak-parts",), "apartments", lambda f, t, r: closed(f.assign(**{t: f[t] / 9}).round(), t, r)
+    ),
+    Case("numbers of sorted rows", ("leak-row-order",), "penguins", numbered, model=LINEAR),
+    Case(
+        "a finer code of three classes",
+        ("leak-code",),
+        "penguins",
+        add(
+            lot=lambda f, t, r: [
+                f"{x}{y}" for x, y in zip(codes_of(f, t) * 3 + r.integers(0, 3, len(f)), "ABCD" * 86, strict=True)
+            ]
+        ),
+        model=LINEAR,
+    ),
+    Case("the logarithm of the answer", ("leak-monotone",), "Computers", add(index=lambda f, t, r: np.log(f[t]).round(6))),
+    Case(
+        "cut from a column that stayed",
+        ("leak-threshold",),
+        "Credit",
+        lambda f, t, r: f.assign(large=np.where(f[t] > 600, "yes", "no")),
+        lambda f, t, r: f.assign(large=np.where(f[t] + r.normal(0, 200, len(f)) > 600, "yes", "no")),
+        model=LINEAR,
+        data={"target": "large", "drop": ["Rating", "Limit"]},
+    ),
+    Case(
+        "hashed names of rows",
+        ("identifier",),
+        "titanic",
+        add(token=lambda f, t, r: [digest(place) for place in range(len(f))]),
+        model=LINEAR,
+    ),
+    Case(
+        "numbers of passports",
+        ("identifier",),
+        "Wage",
+        add(document=lambda f, t, r: r.integers(10**8, 10**9, len(f))),
+        add(document=lambda f, t, r: r.integers(1, 6, len(f))),
+        model=RIDGE,
+        data={"drop": ["region"]},
+    ),
+    Case("one value", ("constant",), "Salaries", add(site=lambda f, t, r: "Natal"), model=RIDGE),
+    Case(
+        "a flag that is set in one row of a hundred",
+        ("nearly-constant",),
+        "hr",
+        add(flag=lambda f, t, r: (r.random(len(f)) < 0.008).astype(int)),
+        add(flag=lambda f, t, r: (r.random(len(f)) < 0.3).astype(int)),
+    ),
+    Case(
+        "-999 for what is missing",
+        ("mark-for-missing",),
+        "diabetes",
+        add(dose=lambda f, t, r: np.where(r.random(len(f)) < 0.06, -999, r.gamma(4, 20, len(f)).round(1))),
+        add(dose=lambda f, t, r: r.gamma(4, 20, len(f)).round(1)),
+        model=RIDGE,
+    ),
+    Case(
+        "hardly any values",
+        ("mostly-missing",),
+        "College",
+        add(grant=lambda f, t, r: np.where(r.random(len(f)) < 0.04, r.normal(9, 2, len(f)).round(1), np.nan)),
+        add(grant=lambda f, t, r: r.normal(9, 2, len(f)).round(1)),
+        model=LINEAR,
+    ),
+    Case(
+        "a column by other names",
+        ("recoded-column",),
+        "Chile",
+        add(area=lambda f, t, r: f["region"].map({"C": 4, "M": 1, "N": 2, "S": 3, "SA": 5})),
+        model=LINEAR,
+    ),
+    Case(
+        "a column in pounds",
+        ("recoded-column",),
+        "penguins",
+        add(
+            lb=lambda f, t, r: (f["body_mass_g"].fillna(4000) / 453.59).round(3),
+            body_mass_g=lambda f, t, r: f["body_mass_g"].fillna(4000),
+        ),
+        model=LINEAR,
+    ),
+    Case(
+        "a share that rises in time",
+        ("target-drift",),
+        "germancredit",
+        by_time(more),
+        by_time(add()),
+        model=LINEAR,
+        data={"time": "when"},
+    ),
+    Case("prices that rise in time", ("target-drift",), "apartments", by_time(dearer), by_time(add()), data={"time": "when"}),
+    Case(
+        "another currency since lately",
+        ("drift-between-parts",),
+        "germancredit",
+        by_time(unit),
+        by_time(add()),
+        model=LINEAR,
+        data={"time": "when"},
+    ),
+    Case(
+        "a trend that a random split ignores",
+        ("time-order",),
+        "Wage",
+        by_time(lambda f, t, r: f.assign(**{t: f[t] + np.arange(len(f)) / 12})),
+        by_time(add()),
+        model=RIDGE,
+        data={"drop": ["region"]},
+    ),
+    Case(
+        "a column since lately",
+        ("constant-in-training",),
+        "Hdma",
+        by_time(late),
+        by_time(add(channel=lambda f, t, r: r.integers(0, 4, len(f)))),
+        model=LINEAR,
+        data={"time": "when"},
+    ),
+    Case(
+        "a class that is no longer made",
+        ("class-not-held-out",),
+        "penguins",
+        by_time(gone),
+        by_time(add()),
+        model={"estimator": "logistic_regression", "params": {"C": 10.0}},
+        data={"time": "when"},
+    ),
+    Case("weights that balance", ("misleading-probabilities",), "Hdma", add(), model=BALANCED, healthy={"model": LINEAR}),
+    Case(
+        "one region whose labels are turned",
+        ("worse-in-part",),
+        "OJ",
+        lambda f, t, r: relabel("town", "C", swap)(towns(f, t, r), t, r),
+        towns,
+        model=LINEAR,
+        data={"drop": ["STORE", "Store7"]},
+    ),
+    Case(
+        "one office whose labels are by lot",
+        ("weak-in-part", "worse-in-part"),
+        "College",
+        lambda f, t, r: relabel("town", "C", even)(towns(f, t, r), t, r),
+        towns,
+        settings={"test_size": 0.3},
+        healthy={"test_size": 0.3},
+    ),
+    Case(
+        "a group that is found less often",
+        ("unequal-errors",),
+        "titanic",
+        add(),
+        sexes,
+        settings={"checks": {"groups": ["gender"]}},
+        healthy=GROUPED,
+    ),
+    Case(
+        "a group that is paid less, and hidden from the model",
+        ("unequal-calibration",),
+        "Wage",
+        lambda f, t, r: plus("sex", "f", -0.7)(sexes(f, t, r), t, r),
+        sexes,
+        model=RIDGE,
+        data={"drop": ["region", "sex"]},
+        settings=GROUPED,
+        healthy=GROUPED,
+    ),
+    Case(
+        "a search that ended at the edge",
+        ("search-at-edge",),
+        "Pima",
+        add(),
+        model={"estimator": "logistic_regression", "params": {"C": 0.5}},
+        settings={"search": {"edges": {"C": 0.5}}},
+        healthy={"search": {"space": {"C": [0.1, 0.5, 2.0]}}},
+    ),
+    Case(
+        "importance of noise",
+        ("unstable-importance",),
+        "titanic",
+        lambda f, t, r: noise(12)(shuffle(f, t, r), t, r),
+        healthy={"model": LINEAR},
+    ),
+)
