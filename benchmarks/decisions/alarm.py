@@ -1,10 +1,12 @@
 """The alarm of lost coverage: how often healthy windows raise it, and how often changed worlds do, beside the metric's alarm.
 
-``--stages alarm``. Windows of labelled rows are cut from fresh rows of real tables, in random order. Healthy ones are as they
-are; in the changed worlds what follows from the columns is another, and the columns stay: labels of a share of the rows are
-another class's (numbers: errors are larger), or the rows above the median of one column follow another rule.
+``--stages alarm``. The rows of a real table that a model has not learned from are divided at random into held-out ones and
+windows of a log, again and again; nothing then depends on time, and each alarm of a healthy window is false. In the changed
+worlds what follows from the columns is another, and the columns stay: labels of a share of the rows are another class's
+(numbers: errors are larger), or the rows above the median of one column follow another rule.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,81 +22,88 @@ from mlops_project.modeling.conformal import calibrate
 from mlops_project.modeling.evaluation import encode_target
 from mlops_project.modeling.held_out import HeldOut
 from mlops_project.modeling.metrics import Scored, score_rows
-from mlops_project.monitoring.coverage import COVERAGE
+from mlops_project.monitoring.coverage import judge_coverage
 from mlops_project.monitoring.performance import compute_performance
-from mlops_project.reference.performance import build_reference_performance
+from mlops_project.reference.performance import ReferencePerformance, build_reference_performance
 from mlops_project.runtime import Floats, encode
 from mlops_project.sections import GatesConfig, MonitoringConfig
 
 TABLES = ("breast_cancer", "OJ", "Default", "germancredit", "Chile", "Bikeshare", "Wage", "Computers", "SLID", "apartments")
 PROMISED = 0.9
 WINDOW_ROWS = 150
+FOREST = {"n_estimators": 40, "min_samples_leaf": 3}
+DIVISIONS, JUDGED_DIVISIONS = 20, 2  # of one model's rows; the metric's bootstrap takes a hundred times as long
 WORLDS = ("healthy", "noise", "rule")
 TURNED, LOUDER, MOVED = 0.15, 0.75, 1.0  # share of labels; of the errors' deviation that is added; deviations of a moved number
-ROUNDS = 200
+ROUNDS = 100
 
 
 class Alarms(NamedTuple):
-    """Of one table: windows, and in each world the shares of windows with which coverage and the metric are lost."""
+    """Of one table: in each world whether coverage, and the metric, are lost in each window; windows of one log together."""
 
     table: str
-    windows: int
-    shares: dict[str, tuple[float, float]]
-    fired: dict[str, tuple[float, float]]
+    coverage: dict[str, list[list[bool]]]
+    metric: dict[str, list[list[bool]]]
 
 
 def measure_alarms(folder: Path, splits: int, only: tuple[str, ...] = ()) -> list[Alarms]:
-    """Measure each table, or those of some names."""
-    return [_measure(name, folder, splits) for name in only or TABLES]
+    """Measure each table, or those of some names; print what came of each when it is done."""
+    found = []
+    for name in only or TABLES:
+        one = Alarms(name, {world: [] for world in WORLDS}, {world: [] for world in WORLDS})
+        for seed in range(splits):
+            _replay(one, folder, seed)
+        print(_format_line(name, [one], _share), flush=True)
+        found.append(one)
+    return found
 
 
-def _measure(name: str, folder: Path, splits: int) -> Alarms:
-    lost: dict[str, list[tuple[bool, bool]]] = {world: [] for world in WORLDS}
-    fired: dict[str, list[tuple[bool, bool]]] = {world: [] for world in WORLDS}
-    for seed in range(splits):
-        for world, windows in _replay(name, folder, seed).items():
-            lost[world] += windows
-            pairs = pairwise(windows)
-            fired[world] += [(one[0] and two[0], one[1] and two[1]) for one, two in pairs]
-    shares, both = ({world: _average(found) for world, found in of.items()} for of in (lost, fired))
-    return Alarms(name, len(lost["healthy"]), shares, both)
-
-
-def _average(found: list[tuple[bool, bool]]) -> tuple[float, float]:
-    coverage, metric = np.array(found, bool).reshape(-1, 2).mean(axis=0).tolist() if found else (0.0, 0.0)
-    return coverage, metric
-
-
-def _replay(name: str, folder: Path, seed: int) -> dict[str, list[tuple[bool, bool]]]:
-    """Return for each world and window whether coverage and the metric are lost."""
-    config = configure(name, folder, "random_forest", {"n_estimators": 60, "min_samples_leaf": 3}, max_rows=3000, seed=seed)
+def _replay(into: Alarms, folder: Path, seed: int) -> None:
+    """Fit one model; divide the rows that it has not learned from into held-out ones and windows, again and again."""
+    config = configure(into.table, folder, "random_forest", FOREST, max_rows=3000, seed=seed)
     table = judge_table(load_table(config), config, refuse=False)
     features, target = table.features.reset_index(drop=True), table.target.reset_index(drop=True)
-    order = np.random.default_rng(seed).permutation(len(features))
-    learned, held, fresh = np.split(order, [int(0.45 * len(order)), int(0.65 * len(order))])
-    split = Split(features.loc[learned], target.loc[learned], features.loc[held], target.loc[held])
-    fitted = fit_split(name, table, split, config)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(features))
+    learned, rest = order[: int(0.45 * len(order))], order[int(0.45 * len(order)) :]
+    split = Split(features.loc[learned], target.loc[learned], features.loc[rest], target.loc[rest])
+    fitted = fit_split(into.table, table, split, config)
     contract = fitted.contract
+    inputs = encode({one: split.test_features[one] for one in contract.names}, contract)
+    whole = HeldOut(split.test_features, inputs, encode_target(split.test_target, contract), fitted.runtime.run(*inputs))
+    for division in range(DIVISIONS):
+        places = rng.permutation(len(rest))
+        _watch(into, _take(whole, places[: len(rest) // 3]), _take(whole, places[len(rest) // 3 :]), contract, division)
 
-    def ask(rows: npt.NDArray[Any]) -> tuple[Any, Any, Any]:
-        inputs = encode({one: features.loc[rows, one] for one in contract.names}, contract)
-        return inputs, fitted.runtime.run(*inputs), encode_target(target.loc[rows], contract)
 
-    inputs, answers, truth = ask(held)
-    promised = calibrate(HeldOut(split.test_features, inputs, truth, answers), contract, PROMISED, seed)
-    columns = {one: split.test_features[one].to_numpy() for one in contract.names}
-    reference = build_reference_performance(columns, answers, truth, contract, Config(), seed=seed)
-    known, said, real = ask(fresh)
-    spread = float(np.std(np.asarray(truth) - answers.values)) if answers.values is not None else 0.0
-    found: dict[str, list[tuple[bool, bool]]] = {}
+def _take(rows: HeldOut, places: npt.NDArray[Any]) -> HeldOut:
+    encoded = rows.encoded[0][places], rows.encoded[1][places]
+    return HeldOut(rows.features.iloc[places], encoded, rows.truth[places], rows.predictions.pick(places))
+
+
+def _watch(into: Alarms, held_out: HeldOut, fresh: HeldOut, contract: Contract, division: int) -> None:
+    """Judge the windows of one log, in each world."""
+    promised = calibrate(held_out, contract, PROMISED, division)
+    is_judged = division < JUDGED_DIVISIONS
+    reference = None
+    if is_judged:
+        truth = held_out.truth
+        reference = build_reference_performance(held_out.columns, held_out.predictions, truth, contract, Config(), seed=0)
+    values = held_out.predictions.values
+    spread = 0.0 if values is None else float(np.std(np.asarray(held_out.truth) - values))
     for world in WORLDS:
-        changed = _change(world, np.asarray(real), known[0], spread, contract, seed)
-        scored = score_rows(said, changed, contract)
-        found[world] = [
-            _judge(scored.take(np.arange(start, start + WINDOW_ROWS)), reference, contract, promised, seed)
-            for start in range(0, len(fresh) - WINDOW_ROWS + 1, WINDOW_ROWS)
-        ]
-    return found
+        real = _change(world, np.asarray(fresh.truth), fresh.encoded[0], spread, contract, division)
+        scored = score_rows(fresh.predictions, real, contract)
+        starts = range(0, len(real) - WINDOW_ROWS + 1, WINDOW_ROWS)
+        windows = [scored.take(np.arange(start, start + WINDOW_ROWS)) for start in starts]
+        into.coverage[world].append([judge_coverage(window, promised, division).lost for window in windows])
+        if reference is not None:
+            into.metric[world].append([_judge_metric(window, reference, contract) for window in windows])
+
+
+def _judge_metric(window: Scored, reference: ReferencePerformance, contract: Contract) -> bool:
+    settings = MonitoringConfig(), GatesConfig()
+    return compute_performance(reference, contract, *settings, labelled=window, rounds=ROUNDS).lost
 
 
 def _change(world: str, real: npt.NDArray[Any], numbers: Floats, spread: float, contract: Contract, seed: int) -> Any:
@@ -113,37 +122,34 @@ def _change(world: str, real: npt.NDArray[Any], numbers: Floats, spread: float, 
     return np.where(above & (rng.random(len(real)) < 2 * TURNED), (real + 1) % len(contract.classes), real)
 
 
-def _judge(scored: Scored, reference: Any, contract: Contract, promised: Any, seed: int) -> tuple[bool, bool]:
-    found = compute_performance(
-        reference,
-        contract,
-        MonitoringConfig(),
-        GatesConfig(),
-        labelled=scored,
-        promised=promised,
-        coverage=1.0,
-        rounds=ROUNDS,
-        seed=seed,
-    )
-    return any(value.lost for value in found.live if value.name == COVERAGE), found.lost
-
-
 def format_alarms(found: list[Alarms]) -> str:
-    """Return the shares as a table in Markdown, with their means over all windows."""
+    """Return the shares of lost windows as a table in Markdown, and those of the alert, which takes two windows running."""
     head = (
         "| table | windows | healthy: coverage | the metric | larger errors: coverage | the metric | another rule: coverage "
         "| the metric |\n| --- |" + " ---: |" * 7
     )
-    lines = []
-    for one in found:
-        cells = " | ".join(f"{share:.1%}" for world in WORLDS for share in one.shares[world])
-        lines.append(f"| {one.table} | {one.windows} | {cells} |")
-    windows = np.array([one.windows for one in found])
-    for title, shares in (("all", "shares"), ("all, two windows running (the alert)", "fired")):
-        means = [
-            float(np.average([getattr(one, shares)[world][side] for one in found], weights=windows))
-            for world in WORLDS
-            for side in (0, 1)
-        ]
-        lines.append(f"| {title} | {windows.sum()} | " + " | ".join(f"{share:.1%}" for share in means) + " |")
+    lines = [_format_line(one.table, [one], _share) for one in found]
+    lines += [_format_line("all", found, _share), _format_line("all, the alert: two windows running", found, _share_of_two)]
     return "\n".join([head, *lines])
+
+
+def _format_line(title: str, found: list[Alarms], share: Callable[[list[list[bool]]], float]) -> str:
+    windows = sum(len(log) for one in found for log in one.coverage[WORLDS[0]])
+    logs = [[log for one in found for log in of(one)[world]] for world in WORLDS for of in (_of_coverage, _of_metric)]
+    return f"| {title} | {windows} | " + " | ".join(f"{share(item):.1%}" for item in logs) + " |"
+
+
+def _of_coverage(one: Alarms) -> dict[str, list[list[bool]]]:
+    return one.coverage
+
+
+def _of_metric(one: Alarms) -> dict[str, list[list[bool]]]:
+    return one.metric
+
+
+def _share(logs: list[list[bool]]) -> float:
+    return float(np.mean([lost for log in logs for lost in log] or [0.0]))
+
+
+def _share_of_two(logs: list[list[bool]]) -> float:
+    return float(np.mean([one and two for log in logs for one, two in pairwise(log)] or [0.0]))

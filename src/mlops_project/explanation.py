@@ -132,13 +132,13 @@ class Explainer:
             return None
         link = self._links[output]
         moved = None if self._trees is None else self._trees.explain(row, output)
-        if link is None or moved is None:
+        if self._trees is None or link is None or moved is None:
             return None
         base, factor = link
         found, answer = moved * factor, float(take_output(self._runtime.run(*row), output)[0])
         if abs(base + float(found.sum()) - answer) > CLOSE * max(1.0, abs(answer)):
             return None
-        return Explanation(base, answer, found, np.zeros(len(found)), 0, len(self._background[0]))
+        return Explanation(base, answer, found, np.zeros(len(found)), 0, self._trees.rows)
 
     def _find_link(self, output: int) -> tuple[float, float] | None:
         """Return the mean answer to the reference rows, and what a unit of the trees' sum adds to an answer.
@@ -146,7 +146,8 @@ class Explainer:
         None if an answer is no such multiple of the sum, as a probability of boosted trees is not, or the trees are too many.
         """
         assert self._trees is not None
-        answers = take_output(self._runtime.run(*self._background), output)
+        rows = self._background[0][: self._trees.rows], self._background[1][: self._trees.rows]
+        answers = take_output(self._runtime.run(*rows), output)
         sums = self._trees.compute_sums(output)
         if sums is None or sums.max() == sums.min():
             return None

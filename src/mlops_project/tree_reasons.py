@@ -23,6 +23,7 @@ from mlops_project.runtime import Floats, Runtime
 
 MAX_TESTS = 50_000_000  # of a reference row at a node, to prepare: about a second
 TESTS_AT_ONCE = 4_000_000
+LEAST_ROWS = 10  # to compare with; larger forests are compared with fewer rows, down to these
 MAX_PLAYERS = 64  # features on one path: each is a bit
 
 Inputs = tuple[Floats, npt.NDArray[np.object_]]
@@ -73,6 +74,11 @@ class _Trees:
     ways: Bools
     targets: Places
     weights: Floats
+
+    def count_tests(self) -> int:
+        """Return how many tests there are on the ways to the leaves of one output, of that which has most."""
+        counted = self.weights[self.exits] != 0
+        return int(np.bincount(self.targets[self.exits[counted]]).max(initial=0))
 
     def find_ways(self, columns: Floats) -> Bools:
         """Return whether each row goes the true way at each node, ``(n_rows, n_nodes)``."""
@@ -137,15 +143,21 @@ class TreeReasons:
         Of the contract.
     background
         The reference rows.
+
+    Attributes
+    ----------
+    rows
+        How many reference rows there are.
     """
 
     def __init__(self, trees: _Trees, encoding: Encoding, n_features: int, background: Inputs) -> None:
         self._trees, self._encoding, self._n_features = trees, encoding, n_features
         self._background = trees.find_ways(_compute_columns(encoding, background))
+        self.rows = len(self._background)
         self._games: dict[int, _Game | None] = {}
 
     def compute_sums(self, output: int) -> Floats | None:
-        """Return the ensemble's sum for each reference row; None where the trees are too many or too deep for this."""
+        """Return the ensemble's sum for each reference row; None where the trees' paths have too many features for this."""
         game = self._find_game(output)
         return None if game is None else game.sums
 
@@ -183,8 +195,6 @@ class TreeReasons:
         trees = self._trees
         chosen = (trees.targets == output) & (trees.weights != 0)
         tests = np.flatnonzero(chosen[trees.exits])
-        if len(tests) * len(self._background) > MAX_TESTS:
-            return None
         exits = trees.exits[tests]
         starts = np.flatnonzero(np.diff(exits, prepend=-1))
         numbers = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(tests)))
@@ -218,14 +228,14 @@ class TreeReasons:
 
 
 def open_tree_reasons(runtime: Runtime, background: Inputs) -> TreeReasons | None:
-    """Return what explains the sums of a model's trees exactly; None if it has no ensemble, or more than one.
+    """Return what explains the sums of a model's trees exactly; None if it has no ensemble, more than one, or too large a one.
 
     Parameters
     ----------
     runtime
         The model.
     background
-        The reference rows, at least one.
+        The reference rows, at least one; the first of them are taken, as many as can be prepared.
     """
     message = runtime.read_model()
     if message is None:
@@ -235,7 +245,12 @@ def open_tree_reasons(runtime: Runtime, background: Inputs) -> TreeReasons | Non
         (node,) = (node for node in model.nodes if node.operation == "TreeEnsemble")
         encoding = fold(model, node.inputs[0], len(contract.number_columns))
         trees = _read_trees(node, _find_column_owners(encoding, contract))
-        return TreeReasons(trees, encoding, len(contract.names), background)
+        n_rows = len(background[0])
+        affordable = min(n_rows, MAX_TESTS // max(1, trees.count_tests()))
+        if affordable < min(LEAST_ROWS, n_rows):
+            return None
+        kept = background[0][:affordable], background[1][:affordable]
+        return TreeReasons(trees, encoding, len(contract.names), kept)
     return None
 
 

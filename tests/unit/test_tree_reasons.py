@@ -13,7 +13,7 @@ from mlops_project.modeling.export import export_onnx, load_exported
 from mlops_project.modeling.pipeline import build_pipeline
 from mlops_project.runtime import encode
 from mlops_project.sections import ModelConfig
-from mlops_project.tree_reasons import find_owners
+from mlops_project.tree_reasons import find_owners, open_tree_reasons
 from tests.pipelines import make_table
 
 MODELS = {
@@ -87,6 +87,18 @@ def test_more_trees_than_can_be_prepared_are_sampled(monkeypatch) -> None:
     monkeypatch.setattr("mlops_project.tree_reasons.MAX_TESTS", 100)
     runtime, rows = build(*MODELS["binary"])
     assert Explainer(runtime, pick(rows, 0, 20)).explain(pick(rows, 30, 31), 1, budget_seconds=0.0).walks > 0
+
+
+def test_larger_trees_are_compared_with_fewer_rows_and_exact(monkeypatch) -> None:
+    runtime, rows = build(*MODELS["numbers"])
+    whole = open_tree_reasons(runtime, pick(rows, 0, 20))
+    assert whole is not None
+    n_tests = len(whole._trees.exits)
+    monkeypatch.setattr("mlops_project.tree_reasons.MAX_TESTS", 12 * n_tests + 1)
+    found = Explainer(runtime, pick(rows, 0, 20)).explain(pick(rows, 30, 31), 0)
+    assert (found.walks, found.rows) == (0, 12)
+    theirs = enumerate_shapley(runtime, pick(rows, 30, 31), pick(rows, 0, 12), 0)
+    np.testing.assert_allclose(found.contributions, theirs, atol=1e-12)
 
 
 def test_result_of_so_many_rounds_does_not_depend_on_time() -> None:

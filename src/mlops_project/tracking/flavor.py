@@ -13,7 +13,7 @@ import mlflow.sklearn
 import numpy as np
 import pandas as pd
 from mlflow.models import Model, ModelSignature
-from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 from mlflow.utils import requirements_utils
 
@@ -34,6 +34,7 @@ KNOWN_LIBRARIES = (
     "sklearn.",
     "xgboost.",
 )
+PARAMS = ParamSchema([ParamSpec("threshold", DataType.double, None), ParamSpec("uncertainty", DataType.boolean, False)])
 EXTRA_REQUIREMENTS = {
     "xgboost": ("xgboost-cpu", "xgboost"),
     "lightgbm": ("lightgbm",),
@@ -72,6 +73,7 @@ def save_mlflow_model(
         if _has_rules(contract):
             model = Model.load(str(target))
             use_reading(model, contract)
+            model.signature.params = PARAMS
             model.save(str(target / "MLmodel"))
         for file in target.iterdir():
             shutil.move(file, folder / file.name)

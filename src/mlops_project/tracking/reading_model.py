@@ -1,6 +1,7 @@
 """MLflow's ``python_function`` of a model whose contract has reading rules: frames are read by them, then predicted.
 
-``MLmodel`` names this module as its loader, and keeps the contract beside that.
+``MLmodel`` names this module as its loader, and keeps the contract beside that. Such a model takes parameters as the server's
+``/invocations`` does: another threshold, and how sure it is.
 """
 
 import os
@@ -9,6 +10,7 @@ from typing import Any
 
 import mlflow.sklearn
 import msgspec
+import numpy as np
 import pandas as pd
 from mlflow.pyfunc import FLAVOR_NAME
 from mlflow.utils import model_utils
@@ -16,8 +18,14 @@ from mlflow.utils import model_utils
 from mlops_project.bundle import load_bundle
 from mlops_project.config import ENV_PREFIX
 from mlops_project.contract import Contract
+from mlops_project.decision import OWN_RULE
+from mlops_project.errors import ContractError
+from mlops_project.metadata import METADATA_FILE, read_metadata
+from mlops_project.runtime import Predictions, encode
 from mlops_project.tables.reread import read_frame
+from mlops_project.uncertainty import Uncertainty
 from mlops_project.utils import load_config
+from mlops_project.wire import sureness, thresholds
 
 CONTRACT_KEY = "mlops_contract"
 TRUST_VARIABLES = f"{ENV_PREFIX}TRUST__"  # MLflow passes no configuration on
@@ -26,19 +34,64 @@ TRUST_VARIABLES = f"{ENV_PREFIX}TRUST__"  # MLflow passes no configuration on
 class ReadingModel:
     """Predicts frames as they come from ``pandas.read_csv``, or typed ones."""
 
-    def __init__(self, model: Any, contract: Contract) -> None:
-        self._model, self._contract = model, contract
+    def __init__(self, model: Any, contract: Contract, known: Uncertainty | None = None) -> None:
+        self._model, self._contract, self._known = model, contract, known
 
     def predict(self, data: Any, params: Any = None) -> Any:
         """Return the pipeline's answers.
+
+        Parameters
+        ----------
+        params
+            ``threshold``, a number from 0 to 1, or None for the model's own; ``uncertainty``, whether to return a frame with a
+            column ``prediction``, the classes or the interval that hold the truth, and ``abstain``.
 
         Raises
         ------
         RowsError
             If a value cannot be read by the contract's rules.
+        ContractError
+            If a parameter is none of this model's.
         """
         frame = read_frame(data, self._contract) if isinstance(data, pd.DataFrame) else data
-        return self._model.predict(frame, params)
+        asked = params or {}
+        threshold, unsure = asked.get(thresholds.NAME), asked.get(sureness.NAME, False)
+        if threshold is None and not unsure:
+            return self._model.predict(frame)
+        problem = sureness.find_problem(unsure, self._known)
+        if threshold is not None:
+            problem = thresholds.find_problem(threshold, self._contract) or problem
+        if problem is not None:
+            raise ContractError(f"params.{problem}")
+        answers, labels = self._decide(frame, threshold)
+        return self._describe(frame, answers, labels) if unsure else labels
+
+    def _decide(self, frame: Any, threshold: float | None) -> tuple[Predictions, Any]:
+        """Return the answers by a threshold, and as the pipeline gives them."""
+        raw = self.get_raw_model()
+        if not self._contract.is_classification:
+            values = np.asarray(raw.predict(frame))
+            return Predictions(values=values.astype(np.float64)), values
+        classes = [str(label) for label in raw.classes_.tolist()]
+        order = [classes.index(str(label)) for label in self._contract.classes]
+        shares = np.asarray(raw.predict_proba(frame), np.float64)[:, order]
+        own = getattr(raw, "estimator_", raw) if threshold == OWN_RULE else raw
+        said = [classes.index(str(label)) for label in np.asarray(own.predict(frame)).tolist()]
+        indices = np.argsort(order)[said].astype(np.int64)
+        answers = Predictions(indices, shares).decide(threshold)
+        return answers, raw.classes_[np.array(order)[np.asarray(answers.indices)]]
+
+    def _describe(self, frame: Any, answers: Predictions, labels: Any) -> pd.DataFrame:
+        assert self._known is not None
+        numbers, _ = encode({name: frame[name] for name in self._contract.names}, self._contract)
+        found = sureness.measure(self._known, answers, numbers)
+        columns: dict[str, Any] = {"prediction": labels}
+        if found.members is None:
+            columns |= {"lower": found.lower, "upper": found.upper}
+        else:
+            names = self._contract.class_names
+            columns |= {f"possible {name}": found.members[:, place] for place, name in enumerate(names)}
+        return pd.DataFrame(columns | {"abstain": found.abstain}, index=frame.index)
 
     def get_raw_model(self) -> Any:
         """Return the pipeline."""
@@ -54,7 +107,9 @@ def _load_pyfunc(path: str) -> ReadingModel:
     about = private._get_flavor_configuration(model_path=str(folder), flavor_name=FLAVOR_NAME)
     contract = msgspec.json.decode(about[CONTRACT_KEY].encode(), type=Contract)
     sklearn: Any = mlflow.sklearn
-    return ReadingModel(sklearn._load_pyfunc(path), contract)
+    said = folder / METADATA_FILE  # beside it in a bundle; not where somebody saved the pipeline alone
+    known = read_metadata(said.read_bytes()).uncertainty if said.exists() else None
+    return ReadingModel(sklearn._load_pyfunc(path), contract, known)
 
 
 def use_reading(model: Any, contract: Contract) -> None:

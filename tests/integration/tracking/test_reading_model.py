@@ -85,3 +85,34 @@ def test_plain_truth_is_left_to_mlflow_and_written_truth_may_have_gaps():  # as 
     read = read_frame(frame, Contract(features, "y", "regression"))
     pd.testing.assert_series_equal(read["flag"], frame["flag"])
     np.testing.assert_array_equal(read["paid"], [1.0, 0.0, np.nan])
+
+
+def test_parameters_ask_for_another_threshold_and_for_sureness(tmp_path):
+    import mlops_project as mlops
+
+    rng = np.random.default_rng(5)
+    paid = [f"${1000 * value:,.0f}" for value in rng.gamma(2, 1, 160)]
+    frame = pd.DataFrame({"paid": paid, "town": rng.choice(["A", "B"], 160), "age": rng.normal(40, 9, 160).round()})
+    frame["left"] = np.where(rng.random(160) < 0.2 + 0.5 * (frame["age"] > 42), "yes", "no")
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    trained = mlops.train(
+        {"data": {"source": str(tmp_path / "t.csv"), "target": "left"}, "model": {"name": "leaving"}},
+        model__estimator="decision_tree",
+        model__params={"max_depth": 3},
+        evaluation={"bootstrap_rounds": 0, "importance_repeats": 0},
+        paths__exported_model_dir=tmp_path / "model",
+        tracking__enabled=False,
+    )
+    ours, theirs = mlops.load(trained.bundle), mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    rows = frame.drop(columns="left")
+    for threshold in (0.1, 0.5, 0.9):
+        assert (
+            theirs.predict(rows, params={"threshold": threshold}).tolist() == ours.predict(rows, threshold=threshold).tolist()
+        )
+    assert theirs.predict(rows).tolist() == ours.predict(rows).tolist()
+    said = theirs.predict(rows, params={"uncertainty": True})
+    assert said["prediction"].tolist() == ours.predict(rows).tolist()
+    assert said[["possible no", "possible yes"]].to_numpy().tolist() == ours.predict_set(rows).to_numpy().tolist()
+    assert said["abstain"].tolist() == ours.abstains(rows).tolist()
+    with pytest.raises(ContractError, match=r"params\.threshold: expected a number from 0 to 1"):
+        theirs.predict(rows, params={"threshold": 2.0})
