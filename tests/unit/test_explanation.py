@@ -6,7 +6,7 @@ import pytest
 
 from mlops_project.contract import DATETIME_PARTS, Contract, Feature
 from mlops_project.errors import ContractError
-from mlops_project.explanation import compute_curve, explain_row, list_values
+from mlops_project.explanation import compute_curve, explain_encoded, explain_row, list_values
 from mlops_project.runtime import Predictions, encode
 
 CONTRACT = Contract(
@@ -90,7 +90,8 @@ def test_contributions_add_up_exactly_however_short_the_time(background, budget)
 
 
 def test_linear_model_is_explained_without_error(background):
-    found = explain_row(Formula(lambda numbers, _: 2 * numbers[:, 0] - numbers[:, -1]), ROW, background, 0, 0.05)
+    model, own = Formula(lambda numbers, _: 2 * numbers[:, 0] - numbers[:, -1]), {name: [value] for name, value in ROW.items()}
+    found = explain_encoded(model, encode(own, CONTRACT), encode(background, CONTRACT), 0, rounds=3)
     expected = [2 * (3.0 - background["a"].mean()), 0.0, 0.0, -(4 - background["b"].mean())]
     np.testing.assert_allclose(found.contributions, expected, atol=1e-12)
     np.testing.assert_allclose(found.errors, 0.0, atol=1e-12)
