@@ -188,6 +188,7 @@ def start_sender(settings: Settings) -> None:
             start_new_session=os.getsid(0) != os.getpid(),
         )
     _children.append(child)
+    threading.Thread(target=child.wait, name="wait for the sender", daemon=True).start()  # no zombie, and no warning at the end
     with contextlib.suppress(BrokenPipeError), child.stdin as pipe:  # type: ignore[union-attr]  # it was asked for
         pipe.write(msgspec.json.encode(settings, enc_hook=str))
 

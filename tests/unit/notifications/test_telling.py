@@ -1,7 +1,10 @@
 """Telling stops nothing, whatever goes wrong; alerts are told when they begin, grow and end, and not in between."""
 
 import json
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -88,6 +91,25 @@ def test_telling_waits_for_no_receiver(tmp_path):
         slow.wait(1)
         assert not slow.released.is_set()
     assert seconds < 10
+
+
+ENDS = """
+import sys
+from pathlib import Path
+from mlops_project.config import read_config
+from mlops_project.notifications.telling import tell
+from tests.outboxes import write_news
+tell(read_config(Path(sys.argv[1]), root=Path(sys.argv[1]).parent, env={}), write_news())
+"""
+
+
+def test_command_ends_before_its_sender_without_a_word(tmp_path):
+    with receiving() as receiver:
+        config = configure(tmp_path, receiver.url)
+        command = [sys.executable, "-W", "always", "-c", ENDS, str(config.file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
+        receiver.wait(1)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_dropped_messages_are_said(tmp_path, quiet, caplog):
