@@ -1,5 +1,6 @@
 """The page Model beyond what training wrote: other thresholds, the rows of a cell, parts of the rows."""
 
+import json
 import re
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -102,3 +103,16 @@ def test_times_are_told_by_the_visitors_clock_as_well(start, default_project, mo
     assert "Local time" in app.table[0].value.index
     assert f" {local}" in app.table[0].value.loc["Local time", "Value"]
     assert re.search(rf"UTC \((\S+ )?{local}.* here\)", read_words(app))
+
+
+def test_features_show_every_rows_contributions_and_how_answers_follow_a_column(start, mixed_project):
+    app = open_section(start(mixed_project), "features")
+    charts = [json.loads(chart.proto.spec)["description"] for chart in app.get("vega_lite_chart")]
+    names = load_bundle("artifacts/model").contract.names
+    swarm = next(text for text in charts if "moves the probability of" in text)
+    assert sum(name in swarm for name in names) >= 5
+    column = find_select(app, "summary column/")
+    assert len(column.options) >= 2
+    for name in column.options:
+        column.set_value(name).run()
+        assert not app.exception

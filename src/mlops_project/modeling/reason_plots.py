@@ -8,11 +8,9 @@ from matplotlib.figure import Figure
 
 from mlops_project.contract import Contract
 from mlops_project.modeling.drawing import COLOURS, DPI, FAINT, INK, label_names, measure_labels, start_chart
-from mlops_project.modeling.reasons import SPREAD, Curve, Reasons
-from mlops_project.runtime import Floats
+from mlops_project.modeling.reasons import SPREAD, Curve, Reasons, set_apart
 
 SHOWN = 15  # columns
-PLACES = 60  # along the axis, in which points that are near each other are set apart
 ACROSS = 3  # curves side by side
 PANEL = (2.6, 1.9)  # inches
 BESIDE, BELOW, ABOVE = 0.45, 0.95, 0.95  # around them
@@ -40,24 +38,12 @@ def draw_reasons(reasons: Reasons, contract: Contract) -> Figure:
     for height, place in enumerate(order):
         moved, ranks = reasons.contributions[:, place], reasons.heights[:, place]
         colours = np.where(np.isnan(ranks)[:, None], [(0.6, 0.6, 0.65, 1.0)], colormaps["viridis"](np.nan_to_num(ranks)))
-        axes.scatter(moved, height + _set_apart(moved, reasons.contributions), s=7, c=colours, linewidths=0, alpha=0.85)
+        axes.scatter(moved, height + set_apart(moved, reasons.contributions), s=7, c=colours, linewidths=0, alpha=0.85)
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_ylim(-0.7, len(order) - 0.3)
     axes.set_yticks(range(len(order)), labels)
     axes.grid(visible=False, axis="y")
     return figure
-
-
-def _set_apart(values: Floats, all_values: Floats) -> Floats:
-    """Return how far above or below its line each point is drawn, so that those at one place are seen side by side."""
-    span = float(np.ptp(all_values)) or 1.0
-    places = np.floor((values - all_values.min()) / span * PLACES).astype(np.int64)
-    found = np.zeros(len(values))
-    for place in np.unique(places):
-        here = np.flatnonzero(places == place)
-        steps = (np.arange(len(here)) + 1) // 2 * np.where(np.arange(len(here)) % 2, 1, -1)
-        found[here] = steps * min(0.06, 0.38 / max(1, len(here) / 2))
-    return found
 
 
 def draw_dependence(reasons: Reasons, contract: Contract) -> Figure:

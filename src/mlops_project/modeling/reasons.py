@@ -21,6 +21,7 @@ from mlops_project.tree_reasons import Inputs, find_owners
 MAX_ROWS = 200  # that are explained
 MAX_ANSWERS = 60_000  # of models that are sampled: a fifth of what permutation importance asks
 SAMPLED_BACKGROUND = 25
+PLACES = 60  # along an axis, in which points that are near each other are set apart
 CURVES, POINTS, CURVE_ROWS = 6, 20, 100
 SPREAD = (0.1, 0.9)  # quantiles of the single rows' curves
 
@@ -56,6 +57,8 @@ class Reasons:
         Index of the class whose probability is explained; 0 for numbers.
     contributions
         float64 ``(n_rows, n_features)``, in contract order.
+    rows
+        Which of the held-out rows they are, int64 ``(n_rows,)``.
     heights
         float64 ``(n_rows, n_features)``: where each value stands among the rows', in [0, 1]; NaN for texts and gaps.
     exact
@@ -66,6 +69,7 @@ class Reasons:
 
     output: int
     contributions: Floats
+    rows: npt.NDArray[np.int64]
     heights: Floats
     exact: bool
     curves: tuple[Curve, ...]
@@ -112,7 +116,7 @@ def find_reasons(runtime: Runtime, held_out: HeldOut, contract: Contract, seed: 
     asked = _pick(held_out.encoded, order[:CURVE_ROWS])
     curves = (_follow(runtime, asked, contract, int(place), output) for place in first)
     drawn = tuple(curve for curve in curves if curve is not None)
-    return Reasons(output, contributions, _rank(rows, contract), exact, drawn)
+    return Reasons(output, contributions, chosen, _rank(rows, contract), exact, drawn)
 
 
 def _pick(rows: Inputs, places: npt.NDArray[np.int64]) -> Inputs:
@@ -149,3 +153,15 @@ def _follow(runtime: Runtime, rows: Inputs, contract: Contract, place: int, outp
     answers = take_output(runtime.run(numbers, texts), output).reshape(len(values), size)
     low, high = np.quantile(answers, SPREAD, axis=1)
     return Curve(feature, tuple(values), answers.mean(axis=1), low, high)
+
+
+def set_apart(values: Floats, all_values: Floats) -> Floats:
+    """Return how far above or below its line each point is drawn, so that those at one place are seen side by side."""
+    span = float(np.ptp(all_values)) or 1.0
+    places = np.floor((values - all_values.min()) / span * PLACES).astype(np.int64)
+    found = np.zeros(len(values))
+    for place in np.unique(places):
+        here = np.flatnonzero(places == place)
+        steps = (np.arange(len(here)) + 1) // 2 * np.where(np.arange(len(here)) % 2, 1, -1)
+        found[here] = steps * min(0.06, 0.38 / max(1, len(here) / 2))
+    return found

@@ -108,7 +108,7 @@ def show_rows(view: View, predictions: Predictions, truth: npt.NDArray[Any], cel
             for row, share, value in zip(rows, shares, values, strict=True)
         ]
     )
-    st.subheader(t("cell.rows", **_describe(cell, contract.class_names)), anchor=False)
+    st.header(t("cell.rows", **_describe(cell, contract.class_names)), anchor=False)
     st.caption(t("cell.lead.right" if cell[0] == cell[1] else "cell.lead.wrong"))
     event: Any = st.dataframe(
         table, hide_index=True, width="stretch", on_select="rerun", selection_mode="single-row", key=f"rows/{key}/{cell}"

@@ -52,10 +52,10 @@ def show_decisions(view: View) -> None:
     decided = decide(predictions, threshold, own)
     left, right = st.columns(2, gap="large")
     with left:
-        st.subheader(t("confusion"), anchor=False)
+        st.header(t("confusion"), anchor=False)
         cell = show_matrix(view, decided, truth, "threshold")
     with right:
-        st.subheader(t("decisions.compared"), anchor=False)
+        st.header(t("decisions.compared"), anchor=False)
         _show_metrics(view.model, threshold, own, costs, t)
     show_rows(view, decided, truth, cell, "threshold")
     curves = compute_thresholds(view.model, costs)
@@ -175,15 +175,15 @@ def _name(curves: pd.DataFrame, t: Translate) -> pd.DataFrame:
 
 
 def _show_setting(threshold: float, costs: tuple[float, float], t: Translate) -> None:
-    st.subheader(t("decisions.set"), anchor=False)
+    st.header(t("decisions.set"), anchor=False)
     st.markdown(t("decisions.set.lead", train=escape(write_command("train"))))
     left, right = st.columns(2, gap="large")
     with left:
         st.caption(t("decisions.set.cost"))
         yes, no = (f"{cost:g}" for cost in costs)
         rule = f"decision:\n  threshold:\n    cost: {{false_positive: {yes}, false_negative: {no}}}"
-        st.code(rule, language="yaml")
+        st.code(rule, language=None)
     with right:
         st.caption(t("decisions.set.number"))
-        st.code(f"decision:\n  threshold: {threshold:g}", language="yaml")
+        st.code(f"decision:\n  threshold: {threshold:g}", language=None)
     st.caption(t("decisions.request"))

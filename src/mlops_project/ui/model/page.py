@@ -26,6 +26,7 @@ from mlops_project.ui.model.quality import (
     predict_reference,
 )
 from mlops_project.ui.model.rivals import show_comparison
+from mlops_project.ui.model.summary import show_summary
 from mlops_project.ui.registry import Registered, find_mlflow, link_run, link_version, read_registry
 from mlops_project.ui.view import View, open_view, require_bundle
 from mlops_project.uncertainty import Uncertainty
@@ -232,6 +233,7 @@ def _show_features(view: View, bundle: Bundle) -> None:
             names = sorted(found.correlated)
             shown = ", ".join(escape(name) for name in names[:8]) + (f" … (+{len(names) - 8})" if len(names) > 8 else "")
             st.caption(t("importance.correlated", names=shown))
+    show_summary(view)
     st.header(t("inputs.table"), anchor=False)
     st.dataframe(describe_inputs(bundle.contract, t), hide_index=True, width="stretch")
 

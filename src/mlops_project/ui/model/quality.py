@@ -14,6 +14,7 @@ from mlops_project.ui.catalogue import Model
 
 if TYPE_CHECKING:
     from mlops_project.modeling.importance import Importance
+    from mlops_project.modeling.reasons import Reasons
 
 CACHED = 16
 MAX_POINTS = 200  # of a curve, for a quick page
@@ -120,6 +121,25 @@ def compute_calibration(predictions: Predictions, truth: npt.NDArray[Any]) -> pd
     happened = truth == 1 if shares.shape[1] == 2 else predictions.indices == truth
     frame = pd.DataFrame({"bin": calibration_bins(said), "x": said, "y": np.asarray(happened, np.float64), "rows": 1})
     return frame.groupby("bin").agg({"x": "mean", "y": "mean", "rows": "sum"}).reset_index(drop=True)
+
+
+@st.cache_data(max_entries=CACHED, show_spinner=False, hash_funcs={Model: attrgetter("digest"), Config: lambda _: 0})
+def compute_reasons(model: Model, config: Config) -> "Reasons | None":
+    """Return what the model goes by over the reference rows, as training computes it; None without reference rows.
+
+    Raises
+    ------
+    MLOpsError
+        If the model has no answer for a mixture of two rows.
+    """
+    from mlops_project.modeling.held_out import HeldOut
+    from mlops_project.modeling.reasons import find_reasons
+
+    reference = model.reference
+    if model.runtime is None or reference is None or reference.truth is None:
+        return None
+    rows = HeldOut.predict(model.runtime, pd.DataFrame(reference.columns), reference.truth)
+    return find_reasons(model.runtime, rows, model.contract, config.random_state)
 
 
 @st.cache_data(max_entries=CACHED, show_spinner=False, hash_funcs={Model: attrgetter("digest"), Config: lambda _: 0})
