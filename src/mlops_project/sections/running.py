@@ -82,7 +82,10 @@ class ModelsConfig(Section, frozen=True, dict=True):
             "was asked for longest ago leaves for the next; those of `preload` stay. 0: no limit.",
         ),
     ] = 0
-    loads_at_once: Annotated[int, Meta(ge=1, le=16, description="Models that a worker loads at the same time.")] = 1
+    loads_at_once: Annotated[
+        int,
+        Meta(ge=1, le=16, description="Models that a worker loads at the same time; with 2, one that hangs holds up no other."),
+    ] = 2
     wait_seconds: Annotated[
         float,
         Meta(gt=0, description="How long a request waits for its model to be loaded; then 503, while loading goes on."),

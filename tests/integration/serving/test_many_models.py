@@ -227,6 +227,7 @@ def test_slow_load_holds_up_no_other_model_and_waits_no_longer_than_it_may(serve
         await asyncio.sleep(0)
         assert (await client.post("/predict", row)).status == 200
         assert (await states_of(client))["ash"] == "LOADING"
+        assert (await client.post("/models/birch/predict", row)).status == 200  # nor are other models' loads held up
         answer = await waiting
         assert answer.status == 503
         assert answer.headers["retry-after"] == "1"
