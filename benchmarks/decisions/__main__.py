@@ -1,6 +1,6 @@
 """Decisions that people act on, measured on real tables: ``make bench-decisions``.
 
-Options: ``--stages thresholds,coverage,explanations,counterfactuals,shift,alarm,checks``, ``--splits 20``,
+Options: ``--stages thresholds,coverage,explanations,counterfactuals,shift,alarm,width,checks``, ``--splits 20``,
 ``--only OJ,Default``, ``--json thresholds.json``; of checks ``--seeds 3``, and ``--only leak,dates`` for parts of the diseases'
 names.
 """
@@ -16,6 +16,7 @@ from benchmarks.decisions.coverage import format_coverage, measure_coverage
 from benchmarks.decisions.explanations import compare_explanations
 from benchmarks.decisions.shift import format_shift, measure_shift
 from benchmarks.decisions.thresholds import compare_thresholds
+from benchmarks.decisions.width import compare_widths
 from benchmarks.defaults.tables import install
 
 
@@ -37,6 +38,9 @@ def main() -> None:
     if "coverage" in stages:
         with tempfile.TemporaryDirectory() as folder:
             print(format_coverage([*measure_coverage(Path(folder), options.splits, only)]))
+    if "width" in stages:
+        with tempfile.TemporaryDirectory() as folder:
+            print(compare_widths(Path(folder), options.splits, only))
     if "alarm" in stages:
         with tempfile.TemporaryDirectory() as folder:
             print(format_alarms(measure_alarms(Path(folder), options.splits, only)))

@@ -83,7 +83,8 @@ def read_table(source: Source, folder: Path) -> tuple[pd.DataFrame, Any]:
     return features, truth.to_numpy(np.float64) if is_number else pd.factorize(truth, sort=True)[0]
 
 
-def _split(features: pd.DataFrame, truth: Any, seed: int) -> Split:
+def split_rows(features: pd.DataFrame, truth: Any, seed: int) -> Split:
+    """Return three parts of a table, encoded."""
     encoder = make_column_transformer(
         (SimpleImputer(), make_column_selector(dtype_include="number")),
         (
@@ -105,29 +106,31 @@ def _split(features: pd.DataFrame, truth: Any, seed: int) -> Split:
 
 
 def _measure(features: pd.DataFrame, truth: Any, seed: int) -> list[float]:
-    split = _split(features, truth, seed)
+    split = split_rows(features, truth, seed)
     is_number = split.learned[1].dtype.kind == "f"
     kind = RandomForestRegressor if is_number else RandomForestClassifier
     model: Any = kind(60, min_samples_leaf=3, random_state=seed).fit(*split.learned)
-    ours, answers = _calibrate(model, *split.held_out, seed), _answer(model, split.fresh[0])
+    ours, answers = calibrate_answers(model, *split.held_out, seed), answer_rows(model, split.fresh[0])
     covered = ours.is_covered(answers.probabilities, answers.values, split.fresh[1])
     cells = ours.find_cells(answers.values, split.fresh[1])
     worst = min(covered[cells == cell].mean() for cell in np.unique(cells))
-    theirs = _ask_mapie(model, split, is_number)
+    theirs = ask_mapie(model, split, is_number)
     quantiles = _ask_quantiles(split, seed) if is_number else (np.nan, np.nan)
     shifted = _shift(model, ours, split, seed)
-    return [covered.mean(), 0.0, worst, _size(ours, answers), *theirs, *quantiles, *shifted]
+    return [covered.mean(), 0.0, worst, measure_size(ours, answers), *theirs, *quantiles, *shifted]
 
 
-def _answer(model: Any, rows: Floats) -> Predictions:
+def answer_rows(model: Any, rows: Floats) -> Predictions:
+    """Return a scikit-learn model's answers as the runtime gives them."""
     if hasattr(model, "predict_proba"):
         probabilities = model.predict_proba(rows)
         return Predictions(probabilities.argmax(axis=1), probabilities)
     return Predictions(values=model.predict(rows))
 
 
-def _calibrate(model: Any, rows: Floats, truth: Any, seed: int) -> Uncertainty:
-    answers = _answer(model, rows)
+def calibrate_answers(model: Any, rows: Floats, truth: Any, seed: int) -> Uncertainty:
+    """Say how sure a model is by rows that it has not learned from."""
+    answers = answer_rows(model, rows)
     classes = tuple(range(answers.probabilities.shape[1])) if answers.probabilities is not None else ()
     task: Any = "regression" if not classes else "binary" if len(classes) == 2 else "multiclass"
     contract = Contract((Feature("x", "float"),), "y", task, classes, tuple(map(str, classes)))
@@ -135,14 +138,15 @@ def _calibrate(model: Any, rows: Floats, truth: Any, seed: int) -> Uncertainty:
     return calibrate(HeldOut(pd.DataFrame(index=range(len(rows))), encoded, truth, answers), contract, PROMISED, seed)
 
 
-def _size(ours: Uncertainty, answers: Predictions) -> float:
+def measure_size(ours: Uncertainty, answers: Predictions) -> float:
+    """Return the mean number of classes in a set, or the mean width of an interval."""
     if answers.probabilities is not None and answers.indices is not None:
         return float(ours.find_sets(answers.probabilities, answers.indices).sum(axis=1).mean())
     lower, upper = ours.find_intervals(np.asarray(answers.values))
     return float((upper - lower).mean())
 
 
-def _ask_mapie(model: Any, split: Split, is_number: bool) -> tuple[float, float]:
+def ask_mapie(model: Any, split: Split, is_number: bool) -> tuple[float, float]:
     """MAPIE's default: one threshold for all classes, one width for all answers."""
     (rows, truth), (fresh, real) = split.held_out, split.fresh
     theirs: Any = (SplitConformalRegressor if is_number else SplitConformalClassifier)(
@@ -150,12 +154,13 @@ def _ask_mapie(model: Any, split: Split, is_number: bool) -> tuple[float, float]
     )
     theirs.conformalize(rows, truth)
     if is_number:
-        return _judge_ends(theirs.predict_interval(fresh)[1], real)
+        return judge_ends(theirs.predict_interval(fresh)[1], real)
     members = theirs.predict_set(fresh)[1][:, :, 0]
     return float(members[np.arange(len(real)), real].mean()), float(members.sum(axis=1).mean())
 
 
-def _judge_ends(ends: Any, real: Floats) -> tuple[float, float]:
+def judge_ends(ends: Any, real: Floats) -> tuple[float, float]:
+    """Return how often intervals hold what is true, and their mean width."""
     lower, upper = ends[:, 0, 0], ends[:, 1, 0]
     return float(((real >= lower) & (real <= upper)).mean()), float((upper - lower).mean())
 
@@ -171,7 +176,7 @@ def _ask_quantiles(split: Split, seed: int) -> tuple[float, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs.conformalize(*split.held_out)
-        return _judge_ends(theirs.predict_interval(split.fresh[0])[1], split.fresh[1])
+        return judge_ends(theirs.predict_interval(split.fresh[0])[1], split.fresh[1])
 
 
 def _shift(model: Any, ours: Uncertainty, split: Split, seed: int) -> tuple[float, float]:
@@ -181,7 +186,7 @@ def _shift(model: Any, ours: Uncertainty, split: Split, seed: int) -> tuple[floa
     spread = component.transform(split.learned[0]).std()
     odds = [np.exp(np.clip(TILT * component.transform(part)[:, 0] / spread, -3, 3)) for part in (rows, fresh)]
     drawn = np.random.default_rng(seed).choice(len(fresh), len(fresh), p=odds[1] / odds[1].sum())
-    answers, known = _answer(model, fresh[drawn]), _answer(model, rows)
+    answers, known = answer_rows(model, fresh[drawn]), answer_rows(model, rows)
     plain = ours.is_covered(answers.probabilities, answers.values, real[drawn]).mean()
     if answers.probabilities is None:
         scores, asked = np.abs(truth - known.values), np.abs(real[drawn] - answers.values)

@@ -1,4 +1,4 @@
-"""SHAP's values of a forest; runs in SHAP's own environment. The first rows are compared with, the others explained."""
+"""SHAP's values of a forest for some rows beside others; runs in SHAP's own environment."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ def explain(folder: Path) -> None:
     background = np.load(folder / "background.npy")
     explainer = shap.TreeExplainer(forest, background, feature_perturbation="interventional", model_output="raw")
     found, seconds = [], []
-    for row in rows[len(background) :]:
+    for row in rows:
         started = time.perf_counter()
         values = np.asarray(explainer.shap_values(row[None], check_additivity=False))
         seconds.append(time.perf_counter() - started)
