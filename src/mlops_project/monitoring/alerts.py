@@ -17,11 +17,12 @@ from mlops_project.monitoring.results import Alert, AlertName, Drift, Evaluation
 from mlops_project.sections import MonitoringConfig
 
 NEW_LABELS = 0.1  # share of the labels behind a metric that must be new for a window to count
-BY_LABELS = ("performance-loss", "coverage-loss")
+BY_LABELS = ("performance-loss", "coverage-loss", "unequal-groups")
 TITLES: dict[AlertName, str] = {
     "performance-loss": "the model lost performance",
     "coverage-loss": "sets and intervals hold the truth less often than promised",
     "abstain-rise": "more rows should go to a person",
+    "unequal-groups": "groups bear unequal errors",
     "estimated-loss": "the model probably lost performance",
     "data-drift": "the inputs changed",
     "prediction-drift": "the predictions changed",
@@ -118,6 +119,8 @@ def _find_alerts(drift: Drift, performance: Performance) -> Iterator[tuple[Alert
     for value in performance.counted:
         if value.name == ABSTAINED and value.lost:
             yield "abstain-rise", (explain_abstained(value),)
+    if performance.groups:
+        yield "unequal-groups", performance.groups
     if performance.estimated_lost and performance.estimated_reason:
         yield "estimated-loss", (performance.estimated_reason,)
     if drift.drifted:

@@ -5,8 +5,10 @@ The window's rows are read once; then the keys of the newest labelled prediction
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -22,6 +24,7 @@ from mlops_project.monitoring.coverage import SurenessCounter
 from mlops_project.monitoring.domain import SAMPLE_ROWS, RowSample
 from mlops_project.monitoring.drift import compute_drift
 from mlops_project.monitoring.estimate import Estimator
+from mlops_project.monitoring.groups import judge_groups
 from mlops_project.monitoring.maturity import explain_immature, find_immature
 from mlops_project.monitoring.order import OrderTest
 from mlops_project.monitoring.past import Judge, Past, collect_past
@@ -209,7 +212,7 @@ def _pair_samples(sample: RowSample, bundle: Bundle) -> dict[str, dict[str, Any]
 
 
 def _judge(config: Config, bundle: Bundle, seen: _Seen, labelled: "_LabelledRows") -> Performance:
-    return compute_performance(
+    found = compute_performance(
         seen.reference,
         bundle.contract,
         config.monitoring,
@@ -221,12 +224,17 @@ def _judge(config: Config, bundle: Bundle, seen: _Seen, labelled: "_LabelledRows
         sureness=seen.sureness,
         seed=config.random_state,
     )
+    if not found.live or labelled.scored is None or not config.checks.groups:
+        return found
+    groups = judge_groups(labelled.scored, labelled.columns, bundle.contract, config)
+    return msgspec.structs.replace(found, groups=groups)
 
 
 class _LabelledRows(NamedTuple):
     """The newest labelled predictions of a version, what is known of their labels, and when they came."""
 
     scored: Scored | None = None
+    columns: Mapping[str, Any] = MappingProxyType({})
     facts: LabelFacts = NO_LABELS
     newest: str | None = None
     came: Sequence[datetime] = ()
@@ -247,14 +255,16 @@ def _read_labelled(
     truth, young = to_truth(table.column(LABEL), contract), None
     scored = score_rows(to_predictions(table, contract), truth, contract)
     predicted, came = (table.column(name).cast("int64").to_numpy() for name in (TIME, LABEL_TIME))
+    came_at = table.column(LABEL_TIME).to_pylist()
     found = find_immature(predicted, came, truth, is_classification=contract.is_classification)
     if found is not None:
         kept, young = np.flatnonzero(found.is_mature), explain_immature(found, contract)
-        scored, predicted = scored.take(kept), predicted[kept]
+        scored, predicted, table = scored.take(kept), predicted[kept], table.take(kept)
     choice = None
     if profile is not None and len(predicted) >= config.monitoring.min_labels and (labels.coverage or 1.0) < NEARLY_ALL:
         span = Window(window.model, to_datetime(predicted.min()), to_datetime(predicted.max()) + MICROSECOND, window.version)
         choice = find_choice(scored, count_answers(reader, span, contract, profile), profile.score_columns, labels.coverage)
     newest = labels.newest.isoformat() if labels.newest else None
     facts = LabelFacts(labels.coverage, labels.delay_seconds, young, choice)
-    return _LabelledRows(scored, facts, newest, table.column(LABEL_TIME).to_pylist())
+    groups = {} if not config.checks.groups else to_columns(table, contract)
+    return _LabelledRows(scored, groups, facts, newest, came_at)

@@ -13,6 +13,7 @@ _DRIFTED = "{drifted} of {features} features drifted, {share:percent} of the imp
 _SHARE = "in all {share:percent} of the importance"
 _VALUE = "{metric:metric} {value:figure} [{low:figure}, {high:figure}] on {rows:count}"
 _AGAINST = ", {reference:figure} on the held-out rows, {tolerance:figure} is tolerated:"
+_APART = " ({rows:count} labelled rows; difference 95% from {low:three} to {high:three})"
 # kind: its words. What follows a colon is a key of ``FORMATS``, ``metric``, ``list`` or ``clauses``.
 ENGLISH: dict[str, str] = {
     "said": "{text}",  # by another part of the program, in English
@@ -118,6 +119,21 @@ ENGLISH: dict[str, str] = {
         "sets or intervals hold the truth of {value:tenth} [{low:tenth}, {high:tenth}] of {rows:count} labelled rows, "
         "{reference:percent} are promised"
     ),
+    "group-found": (
+        "of rows of {label}, {first:percent} are found where {name} is {one}, {second:percent} where it is {other}" + _APART
+    ),
+    "group-suspected": (
+        "of other rows than {label}, {first:percent} are taken for it where {name} is {one}, {second:percent} where it is "
+        "{other}" + _APART
+    ),
+    "group-level": (
+        "probabilities of {label} lie {first:two} over what came true where {name} is {one}, {second:two} where it is {other}"
+        + _APART
+    ),
+    "group-number-level": (
+        "answers lie {first:six} over what came true where {name} is {one}, {second:six} where it is {other}" + _APART
+    ),
+    "group-number-size": "answers are off by {first:six} where {name} is {one}, {second:six} where it is {other}" + _APART,
     "abstained-more": (
         "{value:tenth} [{low:tenth}, {high:tenth}] of {rows:count} rows are marked as not to be trusted, of the held-out rows "
         "{reference:tenth} are"

@@ -41,6 +41,7 @@ AlertName = Literal[
     "performance-loss",
     "coverage-loss",
     "abstain-rise",
+    "unequal-groups",
     "estimated-loss",
     "data-quality",
     "rows-missing",
@@ -95,6 +96,8 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True):
         Rows with a label, their share among the predictions as old as they, median time from prediction to label.
     lost, estimated_lost
         Whether ``metric`` is lost, live and by the estimate.
+    groups
+        In which respects groups of ``checks.groups`` are treated differently, beyond chance.
     reason
         In English words.
     live_reason, estimated_reason
@@ -114,6 +117,7 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True):
     label_delay_seconds: float | None = None
     lost: bool = False
     estimated_lost: bool = False
+    groups: tuple[Reason, ...] = ()
     reason: str = ""
     live_reason: Reason | None = None
     young: Reason | None = None

@@ -27,7 +27,7 @@ from mlops_project.prediction_log.reader import LogReader, Window
 from mlops_project.prediction_log.records import About
 from mlops_project.prediction_log.scan import Files
 from mlops_project.prediction_log.writer import LogWriter
-from mlops_project.sections import MonitoringConfig, PredictionLogConfig
+from mlops_project.sections import ChecksConfig, MonitoringConfig, PredictionLogConfig
 
 NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)  # no older than the model
 HOUR = timedelta(hours=1)
@@ -179,6 +179,17 @@ def test_wrong_labels_are_lost_performance_and_no_drift(log):
     log.send(400, NOON, labels="wrong")
     found = log.evaluate()
     assert [alert.name for alert in found.alerts] == ["performance-loss", "coverage-loss"]
+
+
+def test_groups_are_compared_by_the_labelled_rows_of_the_log(log):
+    name = log.bundle.contract.names[0]
+    log.config = msgspec.structs.replace(log.config, checks=ChecksConfig(groups=(name,)))
+    log.send(400, NOON, labels="wrong")
+    found = log.evaluate()
+    assert [alert.name for alert in found.alerts] == ["performance-loss", "coverage-loss", "unequal-groups"]
+    level = next(reason for reason in found.performance.groups if reason.kind == "group-level")
+    assert level.values["name"] == name
+    assert abs(level.values["first"] - level.values["second"]) > 0.5
 
 
 def test_only_the_window_counts_for_drift_and_labels_up_to_its_end(log):

@@ -62,6 +62,10 @@ def find_steps(now: Evaluation, command: Callable[..., str]) -> list[dict[str, s
         steps.append(("If the version before was better, go back to it:", command("rollback")))
     if "coverage-loss" in names:
         steps.append(("Trust no set or interval until a model is trained on newer rows.", ""))
+    if "unequal-groups" in names:
+        steps.append(
+            ("Look at what the model lacks about one of the groups; if it is right as it is, say why in checks.accept.", "")
+        )
     if "abstain-rise" in names:
         steps.append(("Let a person decide rows that are marked `abstain`; find out what they have in common.", ""))
     if "estimated-loss" in names and "performance-loss" not in names:

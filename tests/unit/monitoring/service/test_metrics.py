@@ -50,6 +50,7 @@ def test_every_gauge_of_an_evaluation_is_there(metrics):
         "performance-loss": 0,
         "coverage-loss": 0,
         "abstain-rise": 0,
+        "unequal-groups": 0,
         "estimated-loss": 0,
         "data-quality": 0,
         "rows-missing": 0,
