@@ -243,7 +243,7 @@ bench-defaults: $(VENV)/.dev ## The first model of mlops init against trivial an
 
 .PHONY: bench-decisions
 bench-decisions: export OMP_NUM_THREADS = 1
-bench-decisions: $(VENV)/.dev ## Thresholds by cost against scikit-learn's, coverage of sets and intervals against MAPIE's, on real tables; BENCH='--stages coverage'
+bench-decisions: $(VENV)/.dev ## Thresholds, sets and intervals, reasons, counterfactuals, alarms and checks on real tables, beside scikit-learn, MAPIE and SHAP; BENCH='--stages coverage'
 	$(BIN)/python -m benchmarks.decisions $(BENCH)
 
 .PHONY: bench-serve

@@ -14,6 +14,7 @@ _INTERFACE = {
     "compare": "mlops_project.interface.operations",
     "drift": "mlops_project.interface.operations",
     "evaluate": "mlops_project.interface.operations",
+    "explain": "mlops_project.interface.operations",
     "export": "mlops_project.interface.handing",
     "history": "mlops_project.interface.operations",
     "load": "mlops_project.interface.model",

@@ -7,6 +7,7 @@ from mlops_project.interface.operations import approve as approve
 from mlops_project.interface.operations import compare as compare
 from mlops_project.interface.operations import drift as drift
 from mlops_project.interface.operations import evaluate as evaluate
+from mlops_project.interface.operations import explain as explain
 from mlops_project.interface.operations import history as history
 from mlops_project.interface.operations import promote as promote
 from mlops_project.interface.operations import rollback as rollback

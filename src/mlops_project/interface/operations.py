@@ -70,6 +70,25 @@ def evaluate(model: Model | Bundle | str | Path, frame: Any, target: str | None 
     return judge(answers, encode_target(labels, loaded.contract), loaded.contract, config, weights=weights)
 
 
+def explain(model: Model | Bundle | str | Path, frame: Any, *, class_name: str | None = None) -> Any:
+    """Return how much each column moves each row's answer away from the mean answer, as ``Model.explain`` does.
+
+    Parameters
+    ----------
+    model
+        A loaded one, or what ``load`` takes.
+    frame, class_name
+        As for ``Model.explain``.
+
+    Raises
+    ------
+    RowsError, ContractError, BundleError
+        As ``Model.explain``.
+    """
+    loaded = model if isinstance(model, Model) else load(model)
+    return loaded.explain(frame, class_name=class_name)
+
+
 def _read_weights(rows: "pd.DataFrame", name: str | None) -> Any:
     """Return the weights of rows that have the column which the model was trained with; None for others."""
     if name is None or name not in rows:

@@ -78,6 +78,13 @@ def test_registered_versions_are_promoted_rolled_back_and_told(model, project, t
     assert moves == [("force", 1), ("force", 2), ("rollback", 1)]
 
 
+def test_folder_is_explained_as_a_loaded_model_is(model, project, people):
+    ours, theirs = mlops.explain(project / "artifacts" / "people", people.head(2)), model.explain(people.head(2))
+    assert list(ours) == list(theirs)
+    np.testing.assert_allclose(ours, theirs, atol=0.05)  # both are sampled, as long as time allows
+    np.testing.assert_allclose(ours.sum(axis=1), theirs.sum(axis=1), atol=1e-9)
+
+
 def test_bundle_without_reference_rows_explains_nothing(project, tmp_path, people):
     folder = project / "artifacts" / "people"
     bare = mlops.train(folder, paths__exported_model_dir=tmp_path / "bare", export__reference_rows=0)
