@@ -37,6 +37,7 @@ EXIT_CODES = {
     LOSS: "`monitor --once`: the model lost performance",
 }
 COMPOSED = {
+    "mlops_project.AsArray",
     "sklearn.Pipeline",
     "mlops_project.OriginalLabels",
     "mlops_project.OutlierScores",

@@ -15,6 +15,7 @@ from mlops_project.handover.wrapping import (
     find_name,
     find_word_columns,
     leave_out_samplers,
+    take_array,
     take_outlier_scores,
     wrap_any,
 )
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from mlops_project.data_prep import Split, Table
     from mlops_project.modeling.evaluation import Evaluation
 
+HINTS = {
+    "lightgbm.Booster": " of LightGBM; fit lightgbm.LGBMClassifier or LGBMRegressor with the same parameters",
+    "xgboost.Booster": " of XGBoost; save_model() it, and load_model() it into xgboost.XGBClassifier or XGBRegressor",
+}
 IN_ORDER = ("time-order",)  # findings about the order of rows, which the caller has split already
 
 
@@ -90,7 +95,11 @@ def take_over(pipeline: Any, train: Side, test: Side, config: Config, *, is_arra
 
     started = now()
     pipeline = _read_texts(pipeline, train) if train.is_column else pipeline
-    own = _wrap(pipeline, train) if config.export.engine == "onnx" else wrap_any(pipeline, train, is_array=is_array)
+    own = (
+        _wrap(pipeline, train, is_array=is_array)
+        if config.export.engine == "onnx"
+        else wrap_any(pipeline, train, is_array=is_array)
+    )
     table, split = _type_rows(own, train, test, config)
     contract = build_contract(table, split)
     check_contract(contract)
@@ -115,7 +124,7 @@ def _read_texts(pipeline: Any, train: Side) -> Any:
     return Pipeline([("column", OneColumn().fit(train.features.head(1))), *steps])
 
 
-def _wrap(pipeline: Any, train: Side) -> Any:
+def _wrap(pipeline: Any, train: Side, *, is_array: bool) -> Any:
     """Return a copy of a fitted estimator as a pipeline."""
     from sklearn.base import is_classifier, is_regressor
     from sklearn.pipeline import Pipeline
@@ -124,9 +133,13 @@ def _wrap(pipeline: Any, train: Side) -> Any:
 
     check_fitted(pipeline)
     if not (hasattr(pipeline, "predict") and hasattr(pipeline, "get_params")):
-        raise ExportError(f"expected a fitted pipeline or estimator of scikit-learn, got {type(pipeline).__name__}{IN_PYTHON}")
+        hint = HINTS.get(f"{type(pipeline).__module__.partition('.')[0]}.{type(pipeline).__name__}", "")
+        raise ExportError(
+            f"expected a fitted pipeline or estimator of scikit-learn, got {type(pipeline).__name__}{hint}{IN_PYTHON}"
+        )
     check_outlier_labels(pipeline, train.target)
     own = take_outlier_scores(leave_out_samplers(copy.deepcopy(pipeline)))
+    own = take_array(own, train) if is_array else own
     if not (is_classifier(own) or is_regressor(own)):
         name, step = find_name(pipeline), f"pipeline.{own.steps[-1][0]}" if isinstance(own, Pipeline) else "pipeline"
         reason = REFUSED.get(f"sklearn.{name}", "it predicts neither classes nor numbers")

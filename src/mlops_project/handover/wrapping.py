@@ -122,6 +122,18 @@ def _list_steps(step: Any) -> Iterator[Any]:
         yield step
 
 
+def take_array(pipeline: Any, train: Side) -> Any:
+    """Put the way from frames to arrays before an estimator of scikit-learn that takes no frames."""
+    from sklearn.pipeline import Pipeline
+
+    from mlops_project.modeling.encoders import AsArray
+
+    if not (hasattr(pipeline, "get_params") and hasattr(pipeline, "fit")) or _takes_frames(pipeline, train):
+        return pipeline
+    steps = pipeline.steps if isinstance(pipeline, Pipeline) else [("model", pipeline)]
+    return Pipeline([("array", AsArray().fit(train.features)), *steps])
+
+
 def wrap_any(pipeline: Any, train: Side, *, is_array: bool) -> Any:
     """Return a copy of a fitted object with ``predict`` as a pipeline.
 
@@ -146,6 +158,7 @@ def wrap_any(pipeline: Any, train: Side, *, is_array: bool) -> Any:
         raise ExportError(f"expected something fitted with predict(X), got {type(pipeline).__name__}")
     check_outlier_labels(pipeline, train.target)
     own = take_outlier_scores(leave_out_samplers(copy.deepcopy(pipeline)))
+    own = take_array(own, train) if is_array else own
     classes = _find_classes(own, train)
     takes_array = is_array and not _takes_frames(own, train)
     is_plain = classes is None or (hasattr(own, "classes_") and hasattr(own, "predict_proba"))

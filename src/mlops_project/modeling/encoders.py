@@ -77,6 +77,22 @@ class OneColumn(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         return texts
 
 
+class AsArray(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no annotations
+    """A frame → an array, for pipelines that were fitted on arrays and whose functions ask them by places."""
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> "AsArray":
+        """Learn the columns' names."""
+        self.feature_names_in_ = np.array([str(name) for name in X.columns], dtype=object)
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def transform(self, X: pd.DataFrame) -> npt.NDArray[Any]:
+        """Return the values, ``(n_rows, n_columns)``."""
+        check_is_fitted(self, "feature_names_in_")
+        values: npt.NDArray[Any] = X[[*self.feature_names_in_]].to_numpy()
+        return values
+
+
 class CategoryTypes(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no annotations
     """A frame → the same frame with pandas' type ``category`` in some columns, as boosters were fitted; others become missing.
 

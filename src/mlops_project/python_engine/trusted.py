@@ -8,6 +8,7 @@ TRUSTED_TYPES = (
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMClassifier",
     "lightgbm.sklearn.LGBMRegressor",
+    "mlops_project.modeling.encoders.AsArray",
     "mlops_project.modeling.encoders.CategoryTypes",
     "mlops_project.modeling.encoders.DatetimeParts",
     "mlops_project.modeling.encoders.FillText",

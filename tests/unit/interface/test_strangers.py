@@ -151,6 +151,12 @@ FRAMES = {
         Y,
         None,
     ),
+    "array that a function asks by places": (
+        linear(FunctionTransformer(lambda x: np.c_[x[:, 0] / (1 + np.abs(x[:, 1])), x]), StandardScaler()),
+        NUMBERED.to_numpy(),
+        Y,
+        None,
+    ),
     "array": (linear(StandardScaler()), NUMBERED.to_numpy(np.float32), Y, None),
     "times of a zone": (
         linear(make_column_transformer((StandardScaler(), ["visits"]))),
