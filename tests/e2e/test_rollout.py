@@ -1,138 +1,114 @@
-"""Two replicas with workers of their own and a monitor that is killed: a challenger becomes champion step by step."""
+"""Real servers in a roll-out: two replicas, one with two workers, that share only what `mlops sync` would write for each."""
 
 import contextlib
 import http.client
 import itertools
 import json
-import os
-import subprocess
-import time
+import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
 from mlops_project.bundle import load_bundle
-from mlops_project.config import read_config
-from mlops_project.served_rollout import find_place, read_served_rollout
-from mlops_project.tracking import registry
-from mlops_project.tracking.events import read_history
-from mlops_project.tracking.runs import log_bundle
-from mlops_project.tracking.store import open_store
-from mlops_project.tracking.sync import Follower
-from mlops_project.train import train
-from tests.integration.tracking.production import draw, same
-from tests.integration.tracking.stores import reseal
-from tests.servers import ModelServer, model_server, plain_environment, write_mlflow_tables
+from mlops_project.served_rollout import ServedRollout, find_place, write_served_rollout
+from tests.log_files import read_segment
+from tests.servers import model_server, wait_until
 
-CONFIG = """
-data: {source: world.csv, target: up}
-model: {name: world, estimator: logistic_regression}
-evaluation: {bootstrap_rounds: 20, importance_repeats: 0}
-gates: {bootstrap_rounds: 300}
-serving: {challenger: canary, poll_seconds: 0.05, max_wait_seconds: 5}
-rollout: {steps: [0.4, 0.7], step_minutes: 0, max_failures: 0.05, key_header: X-Customer}
-prediction_log: {segment_seconds: 0.5}
-monitoring: {poll_seconds: 0.3, min_rows: 100000}
-"""
-ROW = json.dumps({"a": 0.5, "b": 0.1, "c": -0.2}).encode()
+ID = "0123456789ab"
+KEYS = [f"customer {number}" for number in range(60)]
+OPTIONS = (
+    "serving.challenger=canary",
+    "rollout.key_header=X-Customer",
+    "serving.poll_seconds=0.05",
+    "serving.max_wait_seconds=5",
+)
 
 
 class Replica:
-    """A model server with a folder of its own, and its `mlops sync`, which the test calls."""
+    """A model server and its folder of models."""
 
-    def __init__(self, server: ModelServer, follower: Follower) -> None:
-        self.follower, self._connections = follower, [http.client.HTTPConnection("127.0.0.1", server.port) for _ in range(4)]
-        self._turn = itertools.cycle(self._connections)  # several, so that every worker answers some
+    def __init__(self, port: int, folder: Path) -> None:
+        self.folder = folder
+        self._connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(6)]
+        self._turn = itertools.cycle(self._connections)  # several, so that each worker answers some
 
-    def ask(self, key: str) -> str:
-        """Return the version that answers a customer."""
-        connection = next(self._turn)
-        connection.request("POST", "/predict", ROW, {"Content-Type": "application/json", "X-Customer": key})
-        response = connection.getresponse()
-        body = response.read()
-        assert response.status == 200, body
-        return response.headers["X-Model-Version"]
+    def close(self) -> None:
+        for connection in self._connections:
+            connection.close()
+
+    def publish(self, step: int, share: float) -> None:
+        """Write how far the roll-out is, as `mlops sync` does."""
+        until = (datetime.now(UTC) + timedelta(minutes=10)).isoformat()
+        rollout = ServedRollout(id=ID, step=step, share=share, version=2, champion=1, until=until)
+        write_served_rollout(self.folder, rollout, ".sync-rollout.json")
+
+    def ask(self, row: bytes) -> dict[str, str]:
+        """Return which version answers each customer."""
+        found = {}
+        for key in KEYS:
+            connection = next(self._turn)
+            connection.request("POST", "/predict", row, {"Content-Type": "application/json", "X-Customer": key})
+            response = connection.getresponse()
+            body = response.read()
+            assert response.status == 200, body
+            found[key] = response.headers["X-Model-Version"]
+        return found
+
+
+@contextlib.contextmanager
+def replica(project: Path, name: str, workers: int) -> Iterator[Replica]:
+    options = [part for item in OPTIONS for part in ("--set", item)]
+    with model_server(
+        project / name, "--models", str(project / name / "models"), "--workers", str(workers), *options
+    ) as server:
+        (folder,) = (project / name / "models").iterdir()
+        started = Replica(server.port, folder)
+        try:
+            yield started
+        finally:
+            started.close()
 
 
 @pytest.fixture
-def config(project):
-    """A project with version 1 as champion and version 2, which the gate passed, as challenger."""
-    draw(600, same, 1).to_csv(project / "world.csv", index=False)
-    (project / "world.yaml").write_text(CONFIG)
-    config = read_config(project / "world.yaml", root=project, env={})
-    write_mlflow_tables(config.tracking_dir / "mlflow.db")
-    with mock.patch.dict(os.environ, plain_environment(), clear=True):
-        bundle = train(config).bundle
-        (bundle.path / "tracking.json").unlink()
-        number = log_bundle(reseal(load_bundle(bundle.path), created_at="2026-01-01T00:00:00+00:00"), config).model_version
-        with open_store(config) as store:
-            registry.note_verdict(store, registry.find_version(store, "world", str(number)), "better", "it is good")
-    return config
+def row(project, trained_artifacts) -> bytes:
+    """Two folders with a champion and a challenger; return a request that both answer."""
+    bundle = load_bundle(trained_artifacts / "model")
+    for name in ("a", "b"):
+        (project / name).mkdir()
+        (project / name / "pyproject.toml").touch()
+        model = project / name / "models" / bundle.metadata.name
+        for number, role in ((1, "champion"), (2, "challenger")):
+            shutil.copytree(bundle.path, model / "versions" / str(number))
+            (model / "versions" / str(number) / "tracking.json").write_text(json.dumps({"model_version": str(number)}))
+            (model / role).symlink_to(Path("versions") / str(number))
+    return json.dumps(bundle.contract.example_row()).encode()
 
 
-@contextlib.contextmanager
-def monitor(root: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    with (root / "monitor.log").open("ab") as log:
-        command = ["mlops", "monitor", "world.yaml", "--port", "0"]
-        process = subprocess.Popen(command, cwd=root, env=plain_environment(), stdout=log, stderr=log)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+def expect(share: float) -> dict[str, str]:
+    return {key: "2" if find_place(ID, key.encode())[0] < share else "1" for key in KEYS}
 
 
-@contextlib.contextmanager
-def replica(config, name: str, workers: int) -> Iterator[Replica]:
-    served = config.root / name
-    follower = Follower(config, "world", served, interval_seconds=0.1)
-    assert follower.attempt().problem is None
-    options = ("world.yaml", "--models", str(served), "--workers", str(workers))
-    folder = config.root
-    with model_server(folder, *options) as server:
-        yield Replica(server, follower)
-
-
-def find_state(config) -> tuple[int, list[str]]:
-    with open_store(config) as store:
-        history = read_history(store, "world")
-        told = [item.result for item in history if getattr(item, "kind", "") == "rollout"]
-        return registry.find_champion(store, "world").number, told
-
-
-def test_two_replicas_and_a_monitor_that_is_killed_bring_a_healthy_challenger_to_all_requests(config):
-    keys = map(str, itertools.count())
-    deadline = time.monotonic() + 240
-    with (
-        mock.patch.dict(os.environ, plain_environment(), clear=True),
-        replica(config, "a", 2) as first,
-        replica(config, "b", 1) as second,
-    ):
-        killed, checked = False, set[float]()
-        with contextlib.ExitStack() as stack:
-            process = stack.enter_context(monitor(config.root))
-            while find_state(config)[0] == 1:
-                assert time.monotonic() < deadline, (config.root / "monitor.log").read_text()
-                for each in (first, second):
-                    assert each.follower.attempt().problem is None
-                rollout = read_served_rollout(first.follower.folder.path)
-                asked = {key: {first.ask(key), second.ask(key)} for key in itertools.islice(keys, 150)}
-                if rollout is not None and rollout.share not in checked:  # a worker may follow a step a moment later
-                    below = {key for key in asked if find_place(rollout.id, key.encode())[0] < rollout.share}
-                    if all(versions == {"2" if key in below else "1"} for key, versions in asked.items()):
-                        checked.add(rollout.share)
-                if rollout is not None and not killed:
-                    process.kill()
-                    process.wait()
-                    stack.enter_context(monitor(config.root))
-                    killed = True
-        for each in (first, second):
-            each.follower.attempt()
-        while {first.ask("x"), second.ask("x")} != {"2"}:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-    assert killed
-    assert 0.4 in checked  # both replicas and all three workers gave each of 150 customers the variant that the hash says
-    assert find_state(config) == (2, ["started", "climbed", "promoted"])
+def test_customers_keep_their_variant_on_every_worker_and_replica_and_after_a_restart(project, row):
+    with replica(project, "a", 2) as first:
+        with replica(project, "b", 1) as second:
+            assert {*first.ask(row).values(), *second.ask(row).values()} == {"1"}
+            for each in (first, second):
+                each.publish(0, 0.3)
+                wait_until(lambda each=each: each.ask(row) == expect(0.3), 60)
+            assert first.ask(row) == second.ask(row) == expect(0.3)
+        with replica(project, "b", 1) as again:  # it begins with what was published before
+            assert again.ask(row) == expect(0.3)
+            for each in (first, again):
+                each.publish(1, 0.8)
+                wait_until(lambda each=each: each.ask(row) == expect(0.8), 60)
+            assert first.ask(row) == again.ask(row) == expect(0.8)
+    assert {key for key, version in expect(0.3).items() if version == "2"} < {
+        key for key, version in expect(0.8).items() if version == "2"
+    }
+    for name in ("a", "b"):
+        files = [*(project / name / "logs" / "predictions").glob("*.log")]
+        abouts = [record.about for file in files for record in read_segment(file) if record.about.rollout]
+        assert {about.step for about in abouts} == {0, 1}
+        assert {about.unit for about in abouts} == {find_place(ID, key.encode())[1] for key in KEYS}
