@@ -181,6 +181,23 @@ def test_server_and_models_are_described_as_over_http(call, tree_bundle):
     call(ask, model_dir=tree_bundle)
 
 
+def test_model_that_is_not_loaded_yet_is_loaded_by_the_first_call(call, tmp_path, tree_bundle, wine_bundle, copy_bundle):
+    copy_bundle(tree_bundle, "models/tree")
+    copy_bundle(wine_bundle, "models/wine")
+
+    async def ask(stub, client):
+        models = client.app.service.models
+        assert (await stub.call("ModelReady", pb.ModelReadyRequest(name="wine"))).ready  # it answers when it is asked
+        assert set(models.champions) == {"tree"}
+        assert (await stub.call("ModelInfer", ask_for(row_of(wine_bundle), "wine"))).model_name == "wine"
+        assert set(models.champions) == {"tree", "wine"}
+        models.unload("wine")
+        assert (await stub.call("ModelMetadata", pb.ModelMetadataRequest(name="wine"))).name == "wine"
+        assert set(models.champions) == {"tree", "wine"}
+
+    call(ask, "serving.models.load=request", models_dir=tmp_path / "models")
+
+
 def test_several_models_and_a_new_version_are_answered(call, tmp_path, tree_bundle, other_bundle, wine_bundle, copy_bundle):
     (tmp_path / "models" / "tree").mkdir(parents=True)
     first, second = copy_bundle(tree_bundle, "1", "1"), copy_bundle(other_bundle, "2", "2")
