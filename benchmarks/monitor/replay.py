@@ -127,7 +127,7 @@ class Replay:
     def step(self, fault: Overlay | None = None, seed: int = 0, since: int = 0) -> Evaluation | None:
         """Evaluate the next window, perhaps with a fault; None if this table cannot have it."""
         start, end = self.spans[len(self.history)]
-        rows, times = self.features.iloc[start:end], self.times[start:end]
+        rows = self.features.iloc[start:end]
         if fault is not None:
             scene = Scene(
                 self.held_out,
@@ -141,7 +141,7 @@ class Replay:
             if changed is None:
                 return None
             rows = changed
-        found = self.evaluate(rows, times)
+        found = self.evaluate(rows, self.times[rows.index.to_numpy()])  # rows that are repeated, or drawn, keep their times
         self.history.append(found)
         return found
 
@@ -158,7 +158,7 @@ class Replay:
             sample = rows.sample(min(CURRENT_ROWS, len(rows)), random_state=SAME_SEED)
             samples = {"sample": as_columns(sample), "reference_sample": as_columns(self.sample)}
         drift = compute_drift(self.profile, counted, self.settings, **samples, offsets=offsets, judge=judge, seed=SAME_SEED)
-        end, quiet = str(times[-1]), Performance(metric="rmse")
+        end, quiet = str(times.max()), Performance(metric="rmse")
         alerts = decide_alerts(drift, quiet, self.history[-1:], self.settings, end)
-        about = {"model": "m", "version": "1", "start": str(times[0]), "end": end, "evaluated_at": end, "rows": len(rows)}
+        about = {"model": "m", "version": "1", "start": str(times.min()), "end": end, "evaluated_at": end, "rows": len(rows)}
         return Evaluation(**about, drift=drift, performance=quiet, alerts=alerts)

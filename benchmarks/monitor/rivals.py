@@ -59,9 +59,8 @@ class Log:
         fork = self.replay.fork()
         fork.history = fork.history[:place]
         found: Alarms = {name: [] for name in OURS}
-        for number, rows in enumerate(windows):
-            start, end = fork.spans[place + number]
-            evaluation = fork.evaluate(rows, fork.times[start:end])
+        for rows in windows:
+            evaluation = fork.evaluate(rows, fork.times[rows.index.to_numpy()])
             fork.history.append(evaluation)
             found["window"].append(bool(evaluation.alerts))
             found["firing"].append(bool(evaluation.firing))
