@@ -15,7 +15,7 @@ from mlops_project.models import read_story
 from mlops_project.promote import promote as run_promotion
 from mlops_project.promote import rollback as run_rollback
 from mlops_project.score import score as score_file
-from mlops_project.tables.frames import to_pandas
+from mlops_project.tables.frames import name_columns, to_pandas
 from mlops_project.tables.weights import find_problem
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mlops_project.tracking.registry import Move
 
 
-def evaluate(model: Model | Bundle | str | Path, frame: Any, target: str | None = None) -> "Evaluation":
+def evaluate(model: Model | Bundle | str | Path, frame: Any, target: Any = None) -> "Evaluation":
     """Judge a model by rows with their labels, as training does by its held-out rows.
 
     Parameters
@@ -39,9 +39,9 @@ def evaluate(model: Model | Bundle | str | Path, frame: Any, target: str | None 
     model
         A loaded one, or what ``load`` takes.
     frame
-        Of any kind that ``Model.predict`` takes, with the labels.
+        Of any kind that ``Model.predict`` takes; with the labels, unless ``target`` brings them.
     target
-        The labels' column; default the contract's.
+        The labels' column; default the contract's. Or the labels themselves, a column of any kind or an array.
 
     Returns
     -------
@@ -59,12 +59,7 @@ def evaluate(model: Model | Bundle | str | Path, frame: Any, target: str | None 
     from mlops_project.modeling.evaluation import evaluate as judge
 
     loaded = model if isinstance(model, Model) else load(model)
-    rows, name = to_pandas(frame), target or loaded.contract.target
-    if name not in rows:
-        raise DataError(f"the frame has no column {name!r}{suggest(name, [str(column) for column in rows])}")
-    labels = rows[name]
-    if labels.isna().any():
-        raise DataError(f"{int(labels.isna().sum())} of {len(labels)} rows have no {name!r}; leave them out")
+    rows, labels = _take_labels(frame, target, loaded)
     answers, config = loaded.answer(rows), open_config(loaded.bundle)
     weights = _read_weights(rows, config.data.weight)
     return judge(answers, encode_target(labels, loaded.contract), loaded.contract, config, weights=weights)
@@ -87,6 +82,22 @@ def explain(model: Model | Bundle | str | Path, frame: Any, *, class_name: str |
     """
     loaded = model if isinstance(model, Model) else load(model)
     return loaded.explain(frame, class_name=class_name)
+
+
+def _take_labels(frame: Any, target: Any, model: Model) -> "tuple[pd.DataFrame, pd.Series[Any]]":
+    """Return rows and their labels: a column of the frame, or brought beside it."""
+    from mlops_project.tables.handed_over import read_side
+
+    if target is not None and not isinstance(target, str):
+        rows = to_pandas(name_columns(frame, model.contract.names))
+        return rows, read_side(rows, target, None, model.contract.target, "test").target
+    rows, name = to_pandas(frame), target or model.contract.target
+    if name not in rows:
+        raise DataError(f"the frame has no column {name!r}{suggest(name, [str(column) for column in rows])}")
+    labels = rows[name]
+    if labels.isna().any():
+        raise DataError(f"{int(labels.isna().sum())} of {len(labels)} rows have no {name!r}; leave them out")
+    return rows, labels
 
 
 def _read_weights(rows: "pd.DataFrame", name: str | None) -> Any:

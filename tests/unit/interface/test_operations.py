@@ -18,6 +18,9 @@ def test_rows_with_labels_judge_a_model(model, project):
     assert "ROC AUC" in found._repr_html_()
     renamed = table.rename(columns={"churned": "left"})
     assert mlops.evaluate(project / "artifacts" / "people", renamed, "left").metrics == found.metrics
+    rows, labels = table.drop(columns="churned"), table["churned"]
+    assert mlops.evaluate(model, pl.from_pandas(rows), labels.tolist()).metrics == found.metrics
+    assert mlops.evaluate(model, rows.to_numpy(object), labels.to_numpy(object)).metrics == found.metrics
 
 
 def test_labels_that_do_not_fit_are_refused(model):
@@ -26,6 +29,8 @@ def test_labels_that_do_not_fit_are_refused(model):
         mlops.evaluate(model, table, "chrned")
     with pytest.raises(DataError, match="1 of 50 rows have no 'churned'"):
         mlops.evaluate(model, table.assign(churned=table["churned"].where(table.index > 0)))
+    with pytest.raises(DataError, match="X_test has 50 rows and y_test 49"):
+        mlops.evaluate(model, table, table["churned"][1:])
     with pytest.raises(ContractError, match="labels that the model does not know, such as 'maybe'"):
         mlops.evaluate(model, table.assign(churned="maybe"))
 
