@@ -84,7 +84,10 @@ def _show_check(check: Check, t: Translate) -> bool:
     """Say what is wrong; returns whether rows of the file can be scored."""
     if check.problems:
         count = len(check.problems)
-        st.error(t("batch.problem" if count == 1 else "batch.problems", count=count), icon=":material/error:")
+        if check.bad < check.rows:
+            st.warning(t("batch.some", rows=check.bad, all=check.rows), icon=":material/rule:")
+        else:
+            st.error(t("batch.problem" if count == 1 else "batch.problems", count=count), icon=":material/error:")
         rows = [
             {
                 t("column"): problem.column or t("all.rows"),

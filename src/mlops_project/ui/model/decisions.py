@@ -182,7 +182,7 @@ def _show_setting(threshold: float, costs: tuple[float, float], t: Translate) ->
         st.caption(t("decisions.set.cost"))
         yes, no = (f"{cost:g}" for cost in costs)
         rule = f"decision:\n  threshold:\n    cost: {{false_positive: {yes}, false_negative: {no}}}"
-        st.code(rule, language=None)
+        st.code(rule, language=None, wrap_lines=True)
     with right:
         st.caption(t("decisions.set.number"))
         st.code(f"decision:\n  threshold: {threshold:g}", language=None)

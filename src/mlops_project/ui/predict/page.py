@@ -115,10 +115,10 @@ def _show_code(view: View, case: Case) -> None:
     st.caption(t("code.curl"))
     st.code(write_curl(view.model, view.server, case.row), language=None, wrap_lines=True)
     st.caption(t("code.http"))
-    st.code(write_request(view.model, view.server, case.row), language=None)
+    st.code(write_request(view.model, view.server, case.row), language=None, wrap_lines=True)
     if view.model.bundle is not None:
         st.caption(t("code.python"))
-        st.code(write_python(view.model.bundle, case.row, view.config.proof.trusted_types), language=None)
+        st.code(write_python(view.model.bundle, case.row, view.config.proof.trusted_types), language=None, wrap_lines=True)
 
 
 def _fill(view: View, case: Case, wanted: int | None) -> None:
