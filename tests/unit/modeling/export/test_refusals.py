@@ -32,7 +32,6 @@ from tests.pipelines import with_estimator
         ("xgboost", "regression", {"objective": "rank:pairwise"}, "objective='rank:pairwise' .*; use one of the standard"),
         ("xgboost", "regression", {"objective": "reg:quantileerror", "quantile_alpha": [0.1, 0.9]}, "a single number"),
         ("lightgbm", "binary", {"zero_as_missing": True}, "zero_as_missing .*; set it to false"),
-        ("lightgbm", "binary", {"linear_tree": True}, "linear_tree .*; set it to false"),
         ("lightgbm", "binary", {"objective": "cross_entropy"}, "objective 'cross_entropy' .*; use a standard objective"),
         ("lightgbm", "binary", {"objective": "regression"}, "predicts numbers, and the target holds classes; leave it out"),
         ("lightgbm", "multiclass", {"objective": "multiclassova"}, "objective 'multiclassova.*; use a standard objective"),
