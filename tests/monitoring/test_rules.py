@@ -3,10 +3,12 @@
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
+from mlops_project.monitoring.results import AlertName
 from mlops_project.retraining.webhook import parse_webhook
 from tests.monitoring.files import ROOT, RULE_FILES, RULE_TESTS, Json, read_alerts, read_rules, read_yaml
 from tests.monitoring.programs import run
@@ -36,6 +38,14 @@ def test_every_alert_is_seen_firing_and_not_firing():
     names = {alert["alert"] for alert in read_alerts()}
     assert find_tested(fires=True) == names
     assert find_tested(fires=False) == names
+
+
+def test_every_alert_of_the_monitor_has_a_rule():
+    rules = {alert["alert"]: alert["expr"] for alert in read_alerts()}
+    asked = set(re.findall(r'mlops_monitor_alert\{alert="([\w-]+)"', " ".join(rules.values())))
+    by_rows = {"rows-missing"}  # RowsMissing counts them itself
+    assert "RowsMissing" in rules
+    assert asked | by_rows == set(get_args(AlertName))
 
 
 def test_every_rule_of_the_walkthrough_is_there():
