@@ -9,6 +9,9 @@ from mlops_project.modeling.export.graph import DOUBLE, INT64, Graph
 from mlops_project.modeling.export.registry import LAST_DIGITS, estimator
 from mlops_project.modeling.export.scores import Scores, arg_max, posterior
 
+NOISE = 1e-12  # of a number's size: what the steps before may differ by
+STEP = "numbers lie at binarize but for their last digits, after a step that rounds; set binarize between the values"
+
 
 def _from_likelihoods(graph: Graph, likelihoods: str, n_classes: int) -> Scores:
     probabilities = posterior(graph, likelihoods)
@@ -46,6 +49,11 @@ def add_multinomial(graph: Graph, x: str, fitted: Any) -> Scores:
 def add_bernoulli(graph: Graph, x: str, fitted: Any) -> Scores:
     """Turn numbers into 0 and 1, multiply with the columns' log odds."""
     if fitted.binarize is not None:
+        if graph.rounds:  # a spline's 1e-19 is above 0, where the exported model may have 0
+            apart = graph.add("Abs", graph.add("Sub", x, graph.constant(float(fitted.binarize))))
+            room = graph.constant(NOISE * max(1.0, abs(float(fitted.binarize))))
+            beside = graph.column_sum(graph.cast(graph.add("Less", apart, room), DOUBLE))
+            graph.note_tie(beside, type(fitted).__name__, STEP)
         x = graph.cast(graph.add("Greater", x, graph.constant(float(fitted.binarize))), DOUBLE)
     absent = np.log(1 - np.exp(fitted.feature_log_prob_))
     product = graph.add("MatMul", x, graph.constant((fitted.feature_log_prob_ - absent).T))

@@ -107,7 +107,17 @@ class Ties:
             nearby = predict_frame(self._pipeline, moved, self._contract)
         except Exception:  # noqa: BLE001 - each library refuses with errors of its own
             return False
-        return bool((measure_differences(nearby, _repeat(answer, MOVES)) <= TOLERANCE).any())
+        return bool((measure_differences(nearby, _repeat(answer, MOVES)) <= TOLERANCE).any()) or _lies_between(nearby, answer)
+
+
+def _lies_between(nearby: Predictions, answer: Predictions) -> bool:
+    """Whether several answers by last digits surround one, with its label: the steps between them are last digits, too."""
+    if answer.probabilities is None or answer.indices is None:
+        return False
+    found, own = np.asarray(nearby.probabilities), np.asarray(answer.probabilities)[0]
+    within = (found.min(axis=0) - TOLERANCE <= own) & (own <= found.max(axis=0) + TOLERANCE)
+    several = len(np.unique(found.round(6), axis=0)) > 1
+    return several and bool(within.all()) and int(answer.indices[0]) in set(_labels(nearby).tolist())
 
 
 def _labels(predictions: Predictions) -> npt.NDArray[np.int64]:

@@ -5,11 +5,22 @@ import pandas as pd
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
-from sklearn.impute import SimpleImputer
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401  # makes IterativeImputer known
+from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
+from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import BernoulliNB, GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OrdinalEncoder, StandardScaler
+from sklearn.pipeline import Pipeline, make_pipeline, make_union
+from sklearn.preprocessing import (
+    KBinsDiscretizer,
+    MaxAbsScaler,
+    Normalizer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    SplineTransformer,
+    StandardScaler,
+)
 from sklearn.tree import DecisionTreeRegressor
 
 from mlops_project.contract import Contract, Feature
@@ -18,7 +29,7 @@ from mlops_project.modeling.export import check_parity, export_onnx, load_export
 from mlops_project.modeling.export import parity as parity_module
 from mlops_project.modeling.export.ties import Ties
 from mlops_project.runtime import Predictions
-from tests.pipelines import NUMBERS, fit, with_estimator
+from tests.pipelines import NUMBERS, TEXTS, export_and_compare, fit, with_estimator
 
 
 @pytest.fixture(autouse=True)
@@ -98,3 +109,31 @@ def test_row_at_a_threshold_behind_a_matrix_product_is_a_tie_and_one_farther_awa
     for distance, is_tie in ((0.0, True), (1e-11, True), (1e-4, False)):
         rows = row.assign(score=low - distance)
         assert ties.find(rows, runtime.predict(rows.to_dict("list")), other).tolist() == [is_tie]
+
+
+def noisy_components() -> Pipeline:
+    """Return bins of components that follow from others: what is left of these is noise."""
+    age = make_union(
+        make_pipeline(SimpleImputer(strategy="most_frequent"), Nystroem(n_components=6, random_state=0)),
+        make_pipeline(SimpleImputer(strategy="median"), MaxAbsScaler()),
+    )
+    filled = SimpleImputer(add_indicator=True, strategy="most_frequent")
+    prepare = make_column_transformer((age, ["age"]), (OneHotEncoder(handle_unknown="ignore"), TEXTS), remainder=filled)
+    return make_pipeline(prepare, KBinsDiscretizer(encode="ordinal", n_bins=3), GaussianNB())
+
+
+def splines_at_zero() -> Pipeline:
+    """Return a question for numbers above 0 behind splines, whose 0 may be 1e-19."""
+    filled = IterativeImputer(add_indicator=True, max_iter=3, random_state=0)
+    bent = make_pipeline(filled, SplineTransformer(extrapolation="linear"), Normalizer())
+    codes = OrdinalEncoder(encoded_missing_value=-3, handle_unknown="use_encoded_value", min_frequency=8, unknown_value=-5)
+    prepare = make_column_transformer((make_union(KNNImputer(n_neighbors=4), bent), ["age"]), (codes, TEXTS))
+    return make_pipeline(prepare.set_params(remainder="passthrough"), BernoulliNB())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("fewer_rows")
+@pytest.mark.parametrize("build", [noisy_components, splines_at_zero])
+def test_numbers_that_are_last_digits_alone_are_ties(build):
+    """Found by `make test-pipelines`, PIPELINES=25 SEED=116 and 122."""
+    assert export_and_compare(build(), "multiclass")[1].ties > 0
