@@ -73,7 +73,11 @@ def test_signature_is_what_the_specifications_own_library_verifies(tmp_path):
         Webhook(new).verify(body + b" ", headers)
 
 
-@pytest.mark.parametrize("text", ["", "plain", "whsec_", "whsec_c2hvcnQ=", "whsec_***", f"{create_secret()}\nx", "x" * 100_000])
+@pytest.mark.parametrize(
+    "text",
+    ["", "plain", "whsec_", "whsec_c2hvcnQ=", "whsec_***", f"{create_secret()}\nx", "x" * 100_000],
+    ids=["empty", "plain", "no key", "short", "no base64", "two lines", "long"],
+)
 def test_secret_of_another_form_is_refused_and_not_shown(text, tmp_path, monkeypatch):
     (tmp_path / "s").write_text(text)
     monkeypatch.setenv("SECRET", text[:1000])
