@@ -61,6 +61,7 @@ ALLOWED = (
     (200, 400, "/[]", "a list or an object is no value"),
     (200, 400, "/[1]", "a list or an object is no value"),
     (200, 400, "/{'a': 1}", "a list or an object is no value"),
+    (200, 400, "params text", "parameters are an object"),
     (200, 400, "/datetime", "dates are ISO 8601, numbers nanoseconds not near 1970"),
     (400, 200, "/datetime", "dates with UTC offsets and of different precision are read"),
     (400, 200, "/renamed/", "blanks around a column's name do not count"),

@@ -1,24 +1,21 @@
 """Decode → validate → predict → encode → log, the same for every protocol and free of HTTP."""
 
 import logging
-import os
 import random
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 from mlops_project.errors import ContractError
-from mlops_project.prediction_log.ids import KEY_VARIABLE, IdIssuer, keep_key, load_key
-from mlops_project.prediction_log.overdue import Overdue
-from mlops_project.prediction_log.segments import UNREAD_PATIENCE_SECONDS, close_abandoned, delete_old
-from mlops_project.prediction_log.writer import Change, LogWriter
+from mlops_project.prediction_log.writer import LogWriter
 from mlops_project.python_engine.process import SlowWorkerError, WorkerError
 from mlops_project.runtime import Predictions
 from mlops_project.serving import metrics as names
 from mlops_project.serving.answer import Answer
 from mlops_project.serving.counters import Key
 from mlops_project.serving.errors import RefusedError
+from mlops_project.serving.log_upkeep import LogUpkeep
 from mlops_project.serving.metrics import ServerMetrics
 from mlops_project.serving.model import ServedModel
 from mlops_project.serving.models import LoadedModels
@@ -29,7 +26,6 @@ from mlops_project.serving.variants import Draw, Variants, describe_draw, note_f
 from mlops_project.serving.wires import READ, TAKE, WRITE, Question, Wire, Write
 
 MAX_PENDING_SHADOWS = 64
-RETENTION_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -55,24 +51,12 @@ class DataPlane:
         self._pending_shadows = 0
         self.variants = Variants(settings, models)
         self._sample = settings.log.sample if settings.log.enabled else 0.0
-        self._next_cleaning = 0.0
-        self._missing = 0
-        self._unread = Overdue(UNREAD_PATIENCE_SECONDS)
-        self._keeps_key = not os.environ.get(KEY_VARIABLE)
         self.log = LogWriter(settings.log_dir, settings.log) if settings.log.enabled else None
-        metrics.put(names.LOG_MAX, settings.log.max_bytes)
+        self.upkeep = LogUpkeep(settings, metrics)
         if self.log is not None:
-            self._count_changes(self.log)
-        self.ids = IdIssuer(self._load_key())
+            self.upkeep.count_changes(self.log)
+        self.ids = self.upkeep.ids
         self.repeats = Repeats(settings, self.ids)
-
-    def _load_key(self) -> bytes:
-        try:
-            return load_key(self.settings.log_dir)
-        except OSError as error:
-            said = "%s: %s, so labels for predictions of this run will be refused after it; make it readable and writable"
-            logger.error(said, self.settings.log_dir, error.strerror)  # noqa: TRY400 - said in full
-            return random.SystemRandom().randbytes(32)
 
     def answer(self, champion: ServedModel, question: Question) -> Answer:
         """Answer a question. May run in any thread.
@@ -365,51 +349,16 @@ class DataPlane:
         self.metrics.add(names.LABELS, len(labels))
 
     def tick(self, now: float) -> None:
-        """Do what is due about once a second: close old segments; every ``RETENTION_SECONDS``, delete those past retention."""
-        if self.log is None:
-            return
-        self.log.tick()
-        self._count_changes(self.log)
-        self._keep_key()
-        if now >= self._next_cleaning:
-            self._next_cleaning = now + RETENTION_SECONDS
-            self._clean()
-
-    def _count_changes(self, log: LogWriter) -> None:
-        for change in get_args(Change):
-            self.metrics.put(names.LOG_CHANGES, log.changes[change], change)
-        self.metrics.add(names.LOG_LOST, log.missing - self._missing)
-        self._missing = log.missing
-
-    def _clean(self) -> None:
-        folder, settings = self.settings.log_dir, self.settings.log
-        close_abandoned(folder)
-        kept = delete_old(folder, settings, self._unread)
-        if kept.deleted_unread:
-            self.metrics.add(names.LOG_UNREAD_DELETED, kept.deleted_unread)
-            logger.error("%s: %d segments were deleted that no monitor had read", folder, kept.deleted_unread)
-        self.metrics.put(names.LOG_UNREAD, kept.unread_bytes)
-        self.metrics.put(names.LOG_OVERDUE, kept.overdue_bytes)
-
-    def _keep_key(self) -> None:
-        """Write the key of the ids again if its file is gone; take the one of a folder that was put in its place."""
-        if not self._keeps_key:
-            return
-        try:
-            key = keep_key(self.settings.log_dir, self.ids.key)
-        except OSError:  # logged at the start, or the alert PredictionLogLoss fires
-            return
-        if key != self.ids.key:
-            said = "%s holds another key for ids by now; labels for those given out so far will be refused after a restart"
-            logger.error(said, self.settings.log_dir)
-            self.ids.adopt(key)
+        """Do what is due about once a second."""
+        if self.log is not None:
+            self.upkeep.tick(self.log, now)
 
     def close(self) -> None:
         """Close the log."""
         self.repeats.close()
         if self.log is not None:
             self.log.close()
-            self._count_changes(self.log)
+            self.upkeep.count_changes(self.log)
 
 
 def _role(answer: Answer) -> str:

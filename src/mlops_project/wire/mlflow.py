@@ -18,7 +18,7 @@ from mlops_project.runtime import Predictions
 from mlops_project.uncertainty import Uncertainty
 from mlops_project.wire import outputs, sureness, thresholds
 from mlops_project.wire.answers import Answers, LabelIndex, to_float_rows, to_floats
-from mlops_project.wire.columns import Rules
+from mlops_project.wire.columns import Rules, describe_type
 from mlops_project.wire.csv_rows import read_blocks
 from mlops_project.wire.limits import NO_LIMITS, Limits
 from mlops_project.wire.parquet import MISSING_LIBRARY, ParquetBody, UnreadableFileError
@@ -143,13 +143,12 @@ class ScoringProtocol:
             INPUTS: self._read_inputs,
         }
         rows, params = read[given[0]](value), request.get("params")
-        if type(params) is not dict:  # MLflow ignores parameters that a model does not have
+        if params is None:
             return rows
-        threshold, uncertainty, wanted = (
-            params.get(thresholds.NAME),
-            params.get(sureness.NAME, False),
-            params.get(outputs.NAME),
-        )
+        if type(params) is not dict:
+            raise ScoringError(f"params: expected an object, got {describe_type(params)}", INVALID_PARAMETER)
+        threshold, uncertainty = params.get(thresholds.NAME), params.get(sureness.NAME, False)
+        wanted = params.get(outputs.NAME)
         problem = sureness.find_problem(uncertainty, self.uncertainty)
         if thresholds.NAME in params:
             problem = thresholds.find_problem(threshold, self.contract) or problem

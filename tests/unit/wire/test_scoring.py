@@ -29,6 +29,7 @@ def protocol(contract, **options):
         {"inputs": {"a": [1], "b": [2]}},
         {"inputs": {"a": 1, "b": 2}},
         {"inputs": [{"a": 1, "b": 2}], "params": {"whatever": 1}},
+        {"inputs": [{"a": 1, "b": 2}], "params": None},
     ],
 )
 def test_every_format_gives_the_same_row(numeric, body):
@@ -65,6 +66,8 @@ def test_parquet_gives_rows(mixed, tmp_path):
         (b'{"inputs": {"a": {"x": 1}, "b": 1}}', "INVALID_PARAMETER_VALUE"),
         (b'{"instances": [{"a": 1, "b": 1}, {"a": 1}]}', "BAD_REQUEST"),
         (b'{"prompt": "x"}', "INVALID_PARAMETER_VALUE"),
+        (b'{"inputs": {"a": [1], "b": [1]}, "params": "x"}', "INVALID_PARAMETER_VALUE"),
+        (b'{"inputs": {"a": [1], "b": [1]}, "params": []}', "INVALID_PARAMETER_VALUE"),
         (b'{"inputs": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "BAD_REQUEST"),
         (b'{"inputs": "\xff"}', "BAD_REQUEST"),
     ],
