@@ -17,7 +17,7 @@ def test_fill_in_predict_and_send_the_true_label(visit, default_application, def
     words = page.settle().read()
     assert "malignant" in words
     assert "Model server" in words
-    assert "add up exactly" in words
+    assert "Exact Shapley values: they add up to the answer." in words
     prediction_id = page.page.get_by_test_id("stMain").locator("code").first.inner_text()
     page.page.get_by_text("What was it really?").first.click()
     page.settle().page.get_by_label("What was it really?", exact=True).last.click()

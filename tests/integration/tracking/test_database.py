@@ -166,7 +166,7 @@ def test_file_that_is_no_database_is_one_line(tmp_path, run):
 def test_folder_that_cannot_be_made_is_one_line(run):
     done = run("sqlite:////proc/made/mlflow.db", "upgrade")
     assert done.exit_code == 1
-    assert done.stderr == "error: /proc/made: No such file or directory\n"
+    assert done.stderr == "error: /proc/made: No such file or directory; mend the name, or make its folder first\n"
 
 
 def test_waiting_makes_no_file(tmp_path, run):

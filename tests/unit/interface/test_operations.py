@@ -1,5 +1,7 @@
 """Judging, comparing, scoring and the registry from Python."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -70,8 +72,10 @@ def test_file_is_scored_as_frames_are(model, project, tmp_path):
 
 def test_registered_versions_are_promoted_rolled_back_and_told(model, project, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert mlops.log(model.bundle, gates__promote_after_training=False).version == 1
-    mlops.promote(model.bundle, version=1, force=True, reason="the first")
+    shutil.copytree(model.bundle.path, tmp_path / "first")  # a bundle keeps the version that it was registered as
+    first = mlops.load(tmp_path / "first").bundle
+    assert mlops.log(first, gates__promote_after_training=False).version == 1
+    mlops.promote(first, version=1, force=True, reason="the first")
     other = mlops.train(project / "artifacts" / "people", paths__exported_model_dir=tmp_path / "other", random_state=2)
     assert mlops.log(other.bundle, gates__promote_after_training=False).decision is None
     mlops.promote(other.bundle, version=2, force=True, reason="a test")
