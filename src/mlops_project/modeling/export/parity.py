@@ -156,6 +156,17 @@ def _takes_missing(pipeline: Any, base: pd.DataFrame) -> bool:
     return True
 
 
+def _explain_refusal(pipeline: Any, error: Exception) -> str:
+    """Say which step refuses rows of the table, if it names itself: scikit-learn's own of sparse values do."""
+    said = " ".join(str(error).split())
+    steps: dict[str, Any] = pipeline.get_params() if hasattr(pipeline, "get_params") else {}
+    for name, step in steps.items():
+        if type(step).__name__ == said.partition(" ")[0] and "sparse" in said:
+            place = f"pipeline.{name.replace('__', '.')}"
+            return f"{place}: {said} So it refuses rows; give it dense columns: sparse_output=False, sparse_threshold=0"
+    return f"the trained pipeline refuses a row that the exported model answers: {said}; report this"
+
+
 def _compare(
     pipeline: Any, runtime: Runtime, other: Runtime | None, ties: Ties, frame: pd.DataFrame, actual: Predictions | None
 ) -> tuple[float, int]:
@@ -170,9 +181,7 @@ def _compare(
     try:
         expected = predict_frame(pipeline, asked, runtime.contract)
     except Exception as error:
-        raise ExportError(
-            f"the trained pipeline refuses a row that the exported model answers: {error}; report this"
-        ) from error
+        raise ExportError(_explain_refusal(pipeline, error)) from error
     difference = measure_differences(expected, actual)
     doubtful = np.flatnonzero(difference > TOLERANCE)
     tied = doubtful[ties.find(asked.iloc[doubtful], expected.pick(doubtful), actual.pick(doubtful))]

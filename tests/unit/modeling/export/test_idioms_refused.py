@@ -15,7 +15,14 @@ from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCo
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, SplineTransformer, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MinMaxScaler,
+    OneHotEncoder,
+    QuantileTransformer,
+    SplineTransformer,
+    StandardScaler,
+)
 from sklearn.svm import SVR, LinearSVC, OneClassSVM
 from sklearn.tree import DecisionTreeClassifier
 
@@ -183,3 +190,12 @@ def test_columns_by_their_places_in_steps_named_as_ours_are_exported_exactly():
     scaler = ColumnTransformer([("numbers", make_pipeline(StandardScaler()), [0, 1, 2])])
     pipeline = Pipeline([("features", scaler), ("clf", DecisionTreeClassifier(max_depth=3))]).fit(features[names], target)
     check_parity(pipeline, load_exported(export_onnx(pipeline, numbers), numbers), features[names])
+
+
+def test_step_that_refuses_rows_of_sparse_values_is_named():
+    """Its own rows are above 0; requests may bring others."""
+    blocks = [("numbers", "passthrough", ["income"]), ("texts", OneHotEncoder(handle_unknown="ignore"), ["town", "plan"])]
+    pipeline = make_pipeline(ColumnTransformer(blocks, sparse_threshold=1.0), QuantileTransformer(n_quantiles=9), Ridge())
+    fitted, contract, features = fit(pipeline, "regression", missing=0)
+    with pytest.raises(ExportError, match=r"^pipeline\.quantiletransformer: QuantileTransformer only .* sparse_output=False"):
+        check_parity(fitted, load_exported(export_onnx(fitted, contract), contract), features)
