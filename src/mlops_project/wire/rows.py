@@ -315,13 +315,9 @@ class RowReader:
         n_rows = max(lengths.values(), default=0) if n_rows is None else n_rows
         self.check_rows(n_rows)
         missing = self._check_missing(columns)
-        problems = [
-            Problem(name, f"has {length} values where other columns have {n_rows}")
-            for name, length in lengths.items()
-            if length != n_rows
-        ]
-        if problems:
-            raise RowsError(problems, "column")
+        if wrong := {name: length for name, length in lengths.items() if length != n_rows}:
+            said = "has {} values where other columns have {}"
+            raise RowsError([Problem(name, said.format(length, n_rows)) for name, length in wrong.items()], "column")
         encoded, problems = self._fill(columns, n_rows)
         if self.rules.extra == "error":
             problems += self._check_extra(columns)
