@@ -130,7 +130,7 @@ def main(wanted: Sequence[str] = ()) -> None:
             continue
         try:
             costs[name] = [round(value, 1) for value in measure(kind)]
-        except (TypeError, ContractError, np.linalg.LinAlgError):
+        except (TypeError, AttributeError, ContractError, np.linalg.LinAlgError):
             continue  # it needs other estimators to be made, codes of categories, or columns that do not follow from others
         print(name, costs[name], flush=True)
     how = HOW.format(onnxruntime=version("onnxruntime"))
