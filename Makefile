@@ -259,7 +259,7 @@ bench-grpc: $(VENV)/.dev ## Single rows over gRPC: ours, MLServer's, KServe's
 	$(BIN)/python benchmarks/rpc.py $(BENCH)
 
 .PHONY: bench-trees
-bench-trees: $(VENV)/.dev native ## Tree ensembles on one thread: ours, ONNX Runtime, treelite, lleaves, oneDAL; BENCH='--only lightgbm'
+bench-trees: $(VENV)/.dev native ## Tree ensembles on one thread: ours, ONNX Runtime, treelite, TL2cgen, lleaves, oneDAL; BENCH='--only lightgbm'
 	$(BIN)/python -m benchmarks.trees $(BENCH)
 
 .PHONY: bench-rollouts

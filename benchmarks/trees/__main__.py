@@ -1,12 +1,13 @@
-"""Tree ensembles, one thread: ours, ONNX Runtime, the libraries themselves, treelite, lleaves, oneDAL. ``make bench-trees``.
+"""Tree ensembles, one thread: ours, ONNX Runtime, their libraries, treelite, TL2cgen, lleaves, oneDAL. ``make bench-trees``.
 
-Every contestant is a process of its own, one at a time, all of them once in each round. Options: ``--rounds 3``,
-``--only forest``.
+Every contestant is a process of its own, one at a time, all of them once in each round; one that fails, or takes longer than
+``--minutes``, is not asked again. Options: ``--rounds 3``, ``--minutes 10``, ``--only forest``, ``--build`` (the models alone).
 """
 
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -19,13 +20,13 @@ from benchmarks.trees.models import build_models
 
 FOLDER = BENCH / "trees"
 ROOT = Path(__file__).parents[2]
+ONEDAL = ("scikit-learn-intelex==2026.2.0", "lightgbm", "xgboost-cpu", "treelite==4.8.1", "joblib", "packaging")
 PEERS = {  # environment, and the models that the contestant reads
     "treelite": (("treelite==4.8.1", "scikit-learn==1.9.1", "joblib"), ("default", "forest", "lightgbm", "xgboost")),
+    "tl2cgen": (("tl2cgen==1.0.0", "treelite==4.8.1", "scikit-learn==1.9.1", "joblib"), ("default", "lightgbm", "xgboost")),
     "lleaves": (("lleaves==1.3.0", "llvmlite<0.44", "pandas"), ("lightgbm",)),
-    "onedal": (
-        ("daal4py==2024.7.0", "lightgbm", "xgboost-cpu", "scikit-learn", "joblib", "packaging"),
-        ("lightgbm", "xgboost"),
-    ),
+    "onedal": (ONEDAL, ("lightgbm", "xgboost")),
+    "onedal_forest": (ONEDAL, ("default", "forest")),  # its own trees
 }
 
 
@@ -46,15 +47,20 @@ def list_contestants(model: str) -> dict[str, tuple[str, str, dict[str, str]]]:
     return here
 
 
-def run(python: str, function: str, variables: dict[str, str], folder: Path) -> dict:
+def run(python: str, function: str, variables: dict[str, str], folder: Path, minutes: float) -> dict:
     """Measure one contestant; a failure in words instead of figures."""
     single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    script = str(Path(__file__).with_name("contestant.py"))
-    command = [python, script, function, str(folder)]
-    done = subprocess.run(command, env=os.environ | single | variables, capture_output=True, text=True, check=False)
-    lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines:
-        return {"failure": (done.stderr.strip().splitlines() or ["no output"])[-1][:150]}
+    command = [python, str(Path(__file__).with_name("contestant.py")), function, str(folder)]
+    pipes: dict = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(command, env=os.environ | single | variables, **pipes) as process:
+        try:
+            said, complaints = process.communicate(timeout=60 * minutes)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # the compilers that it started as well
+            return {"failure": f"not done in {minutes:g} minutes"}
+    lines = said.strip().splitlines()
+    if process.returncode or not lines:
+        return {"failure": (complaints.strip().splitlines() or ["no output"])[-1][:150]}
     return json.loads(lines[-1])
 
 
@@ -62,20 +68,26 @@ def main() -> None:
     """Measure, and print a table for each model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--only", default="")
+    parser.add_argument("--build", action="store_true")
     options = parser.parse_args()
     for model, folder in build_models(FOLDER, list(filter(None, options.only.split(",")))).items():
         contestants = list_contestants(model)
         records: dict[str, list[dict]] = {name: [] for name in contestants}
-        for _ in range(options.rounds):
+        for _ in range(0 if options.build else options.rounds):
             for name, how in contestants.items():
-                records[name].append(run(*how, folder))
-        show(model, records)
+                if not any("failure" in found for found in records[name]):
+                    records[name].append(run(*how, folder, options.minutes))
+        if not options.build:
+            show(model, records)
 
 
 def show(model: str, records: dict[str, list[dict]]) -> None:
     """Print a table of medians of the rounds, in microseconds per call."""
-    print(f"\n**{model}**, microseconds\n\n| | {' | '.join(f'{size:,} rows' for size in SIZES)} | off by | load, s |")
+    print(
+        f"\n**{model}**, microseconds\n\n| | {' | '.join(f'{size:,} rows' for size in SIZES)} | off by | load, s |", flush=True
+    )
     print("|" + "---|" * (len(SIZES) + 3))
     for name, rounds in records.items():
         if failure := next((item["failure"] for item in rounds if "failure" in item), None):

@@ -43,8 +43,8 @@ def library(folder: Path) -> Predict:
     return estimator.predict
 
 
-def treelite(folder: Path) -> Predict:
-    """Evaluate by treelite's GTIL."""
+def _read_by_treelite(folder: Path) -> tuple[Any, type]:
+    """Return the model as treelite reads it, and the type of its input."""
     import treelite as tl
 
     if (folder / "booster.txt").exists():
@@ -55,13 +55,27 @@ def treelite(folder: Path) -> Predict:
         import joblib
 
         model = tl.sklearn.import_model(joblib.load(folder / "estimator.joblib"))
-    kind = np.float32 if model.input_type == "float32" else np.float64
+    return model, np.float32 if model.input_type == "float32" else np.float64
 
-    def predict(rows: np.ndarray) -> np.ndarray:
-        answers = tl.gtil.predict(model, rows.astype(kind), nthread=1)
-        return answers.reshape(len(rows), -1)[:, -1]
 
-    return predict
+def treelite(folder: Path) -> Predict:
+    """Evaluate by treelite's GTIL."""
+    import treelite as tl
+
+    model, kind = _read_by_treelite(folder)
+    return lambda rows: tl.gtil.predict(model, rows.astype(kind), nthread=1).reshape(len(rows), -1)[:, -1]
+
+
+def tl2cgen(folder: Path) -> Predict:
+    """Evaluate what TL2cgen writes in C, compiled by gcc once and kept."""
+    import tl2cgen as compiler
+
+    model, kind = _read_by_treelite(folder)
+    library = folder / "tl2cgen.so"
+    if not library.exists():
+        compiler.export_lib(model, toolchain="gcc", libpath=str(library), params={"parallel_comp": 32}, nthread=1)
+    predictor = compiler.Predictor(str(library), nthread=1)
+    return lambda rows: predictor.predict(compiler.DMatrix(rows.astype(kind))).reshape(len(rows), -1)[:, -1]
 
 
 def lleaves(folder: Path) -> Predict:
@@ -81,6 +95,20 @@ def onedal(folder: Path) -> Predict:
     daal4py.daalinit(1)
     model = daal4py.mb.convert_model(joblib.load(folder / "estimator.joblib"))
     return lambda rows: model.predict(rows).reshape(-1)
+
+
+def onedal_forest(folder: Path) -> Predict:
+    """Evaluate a forest that oneDAL fits to the same rows, once: it takes none from elsewhere. As many trees and leaves."""
+    import joblib
+    from sklearnex.ensemble import RandomForestClassifier
+
+    kept = folder / "onedal.joblib"
+    if not kept.exists():
+        table, known = np.load(folder / "train.npz"), joblib.load(folder / "estimator.joblib").get_params()
+        chosen = {name: known[name] for name in ("n_estimators", "max_leaf_nodes", "max_samples", "random_state")}
+        joblib.dump(RandomForestClassifier(**chosen, n_jobs=1).fit(table["features"], table["target"]), kept)
+    forest = joblib.load(kept)
+    return lambda rows: forest.predict_proba(rows)[:, -1]
 
 
 def measure(predict: Predict, rows: np.ndarray) -> float:

@@ -50,6 +50,7 @@ def _build(folder: Path, estimator: Any, features: pd.DataFrame, target: pd.Seri
     folder.mkdir(parents=True, exist_ok=True)
     train = len(features) * 3 // 4
     estimator.fit(features[:train], target[:train])
+    np.savez(folder / "train.npz", features=features[:train].to_numpy(), target=target[:train].to_numpy())
     rows = features[train:].sample(ROWS, replace=True, random_state=1)
     np.save(folder / "rows.npy", rows.to_numpy(np.float64))
     joblib.dump(estimator, folder / "estimator.joblib")
