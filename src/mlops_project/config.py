@@ -6,12 +6,11 @@ every problem is reported at once. ``sections`` describes every setting.
 
 import contextlib
 import os
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
 import msgspec
 import yaml
@@ -46,6 +45,7 @@ from mlops_project.sections import (
 )
 from mlops_project.signatures.approval import ApprovalPolicy, read_approval_policy
 from mlops_project.signatures.policy import TrustPolicy, read_policy
+from mlops_project.yaml_settings import explain_value, read_yaml
 
 ENV_PREFIX = "MLOPS_"
 WITHOUT_FILE = "<settings>"  # name of the file of a configuration that was given in Python
@@ -211,7 +211,7 @@ def read_config(
     ConfigError
         Listing every problem at once.
     """
-    values = _read_yaml(path)
+    values = read_yaml(path)
     if path.name == CONFIG_FILE and (path.parent / METADATA_FILE).exists():
         for section in ("trust", "notifications"):  # a bundle from elsewhere does not say whom to trust, nor whom to call
             values.pop(section, None)
@@ -260,7 +260,8 @@ def build_config(
     config = _build(Config, merged, "", problems)
     if problems:
         noun = "problem" if len(problems) == 1 else "problems"
-        raise ConfigError(f"{path}: {len(problems)} {noun}\n" + "\n".join(f"  - {problem}" for problem in problems))
+        shown = "the built-in configuration" if path == DEFAULT_CONFIG else path
+        raise ConfigError(f"{shown}: {len(problems)} {noun}\n" + "\n".join(f"  - {problem}" for problem in problems))
     config.__dict__.update(file=path.resolve(), root=root.resolve())
     return config
 
@@ -291,7 +292,7 @@ def _build(section: type[S], values: Any, where: str, problems: list[str]) -> S:
             continue
         wanted = fields[key].type
         if isinstance(wanted, type) and issubclass(wanted, Section):
-            built[key] = _build(wanted, value, place, problems)
+            built[key] = _build(wanted, {} if value is None else value, place, problems)  # none of its settings is set
             continue
         inner = _find_inner(wanted)
         if inner is not None and isinstance(value, dict):
@@ -300,7 +301,7 @@ def _build(section: type[S], values: Any, where: str, problems: list[str]) -> S:
         try:
             built[key] = msgspec.convert(value, wanted)
         except msgspec.ValidationError as error:
-            problems.append(f"{place}: {_explain(value, str(error), wanted)}")
+            problems.append(f"{place}: {explain_value(value, str(error), wanted)}")
     return section(**built)
 
 
@@ -309,37 +310,6 @@ def _find_inner(wanted: Any) -> type[Section] | None:
     kind = wanted.__origin__ if get_origin(wanted) is Annotated else wanted
     inner = get_args(kind)[-1] if get_origin(kind) is dict else None
     return inner if isinstance(inner, type) and issubclass(inner, Section) else None
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"{path}: no such file; write one with `mlops init data.csv --target COLUMN -o {path.name}`"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected settings (`key: value`), found a {type(values).__name__}")
-    return values
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A SafeLoader that rejects a key given twice; plain YAML keeps the last one silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands here twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
 
 
 def _env_settings(env: Mapping[str, str]) -> list[tuple[list[str], str, str]]:
@@ -371,30 +341,5 @@ def _assign(values: dict[str, Any], key: list[str], text: str, origin: str) -> s
     try:
         node[key[-1]] = yaml.safe_load(text)
     except yaml.YAMLError:
-        return f"{origin}: the value is not valid YAML"
+        return f"{origin}: the value is not valid YAML; put it in quotes: {'.'.join(key)}='\"…\"'"
     return None
-
-
-def _explain(value: Any, error: str, wanted: Any) -> str:
-    """Say what was seen, what was expected and what may have been meant."""
-    message, _, path = error.partition(" - at `$")
-    for step in re.findall(r"\[(\d+)\]|\[\.\.\.\]", path):  # the element of a list or mapping that is wrong
-        value = value[int(step)] if step else value
-    choices = [str(choice) for choice in _choices(wanted)]
-    expected = _expectation(wanted) or (f"one of {', '.join(choices)}" if choices else message.removeprefix("Expected "))
-    return f"{value!r} is wrong, expected {expected}{suggest(value, choices) if isinstance(value, str) else ''}"
-
-
-def _expectation(wanted: Any) -> str | None:
-    """Return a field's own words for what it takes, if it has some."""
-    extras = [meta.extra for meta in getattr(wanted, "__metadata__", ()) if isinstance(meta, Meta)]
-    return next((extra["expected"] for extra in extras if extra and "expected" in extra), None)
-
-
-def _choices(wanted: Any) -> tuple[Any, ...]:
-    """Return the values that a ``Literal``, or a mapping to one, allows; none for other types."""
-    kind = wanted.__origin__ if get_origin(wanted) is Annotated else wanted
-    arguments = get_args(kind)
-    if get_origin(kind) is Literal:
-        return arguments
-    return _choices(arguments[0] if arguments[-1] is ... else arguments[-1]) if arguments else ()

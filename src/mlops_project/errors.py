@@ -19,6 +19,7 @@ Commands exit with ``exit_code``: 2 when the user can mend it, 1 when it is a fa
 
 import errno
 import os
+import re
 from difflib import get_close_matches
 from typing import ClassVar
 
@@ -116,7 +117,8 @@ def find_near(word: str, known: "list[str] | tuple[str, ...]") -> str | None:
     """Return the known word nearest to ``word``; None if none is near."""
     if len(word) > 3 * max(map(len, known), default=0):  # too long to be near, and to be compared
         return None
-    near = get_close_matches(word, known, n=1, cutoff=0.6)
+    as_named_here = re.sub("(?<=[a-z])(?=[A-Z])", "_", word).lower()  # RandomForestClassifier is a random_forest
+    near = get_close_matches(word, known, n=1, cutoff=0.6) or get_close_matches(as_named_here, known, n=1, cutoff=0.6)
     return near[0] if near else None
 
 

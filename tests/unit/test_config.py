@@ -36,10 +36,10 @@ def test_empty_file_gives_the_defaults(tmp_path):
 def test_every_problem_is_reported_at_once_with_key_value_and_expectation(tmp_path):
     problems = _problems(tmp_path, "test_size: 1.5\nmodel:\n  estimater: x\n  calibration: 3\nstack: {mlflow_port: high}\n")
     assert problems == [
-        "test_size: 1.5 is wrong, expected `float` < 1.0",
+        "test_size: 1.5 is wrong, expected a number above 0 and below 1",
         "model.estimater: unknown key; did you mean 'estimator'?",
         "model.calibration: 3 is wrong, expected one of none, sigmoid, isotonic",
-        "stack.mlflow_port: 'high' is wrong, expected `int`, got `str`",
+        "stack.mlflow_port: 'high' is wrong, expected a whole number from 0 to 65535",
     ]
 
 
@@ -64,36 +64,15 @@ def test_unknown_key_with_nothing_near_lists_the_known_ones(tmp_path):
     assert "known keys: test_size, random_state" in problem
 
 
-@pytest.mark.parametrize("text", ["model: 3", "model:", "model: [a]"])
+def test_section_without_a_setting_is_as_if_it_were_not_there(tmp_path):
+    assert _read(tmp_path, "model:\ngates:\ntest_size: 0.3\n") == _read(tmp_path, "test_size: 0.3\n")
+
+
+@pytest.mark.parametrize("text", ["model: 3", "model: [a]"])
 def test_section_that_is_not_a_mapping_is_reported(tmp_path, text):
     (problem,) = _problems(tmp_path, text)
     assert problem.startswith("model: ")
     assert "expected a section with: name, estimator" in problem
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("- a\n- b\n", "expected settings"),
-        ("a: [1", "not valid YAML"),
-        ("test_size: 0.2\ntest_size: 0.3\n", "'test_size' stands here twice"),
-        ("!!python/object/apply:os.system ['true']", "not valid YAML"),
-    ],
-)
-def test_file_that_is_not_settings_is_a_clear_error(tmp_path, text, words):
-    with pytest.raises(ConfigError, match=words):
-        _read(tmp_path, text)
-
-
-def test_missing_file_says_how_to_write_one(tmp_path):
-    with pytest.raises(ConfigError, match=r"no such file; write one with `mlops init"):
-        read_config(tmp_path / "no.yaml", root=tmp_path, env={})
-
-
-def test_binary_file_is_a_clear_error(tmp_path):
-    (tmp_path / "model.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        read_config(tmp_path / "model.yaml", root=tmp_path, env={})
 
 
 def test_options_win_over_environment_over_file(tmp_path):
