@@ -337,7 +337,7 @@ def _write_mlflow_model(folder: Path, fitted: Fitted, decided: Any) -> None:
     import pandas as pd
 
     with contextlib.suppress(ModuleNotFoundError):  # training works without MLflow; the bundle then lacks its model format
-        from mlops_project.tracking.flavor import find_library_types, save_mlflow_model
+        from mlops_project.tracking.flavor import find_library_types, save_graph_model, save_mlflow_model
 
         # made of medians and most frequent values: a real row would be somebody's data
         example = pd.DataFrame([fitted.contract.example_row()]).astype(fitted.split.test_features.dtypes.to_dict())
@@ -345,7 +345,11 @@ def _write_mlflow_model(folder: Path, fitted: Fitted, decided: Any) -> None:
         if fitted.python is not None:
             types = fitted.python.types
         elif fitted.is_own:
-            types = find_library_types(fitted.pipeline)
+            try:
+                types = find_library_types(fitted.pipeline)
+            except Exception:  # noqa: BLE001 - code of somebody's own, which skops does not store, or nobody else could load
+                save_graph_model(folder, fitted.contract, example)
+                return
         estimator: str = fitted.chosen.model.estimator
         if fitted.is_own:
             libraries = (name for name in BOOSTERS if any(kind.startswith(f"{name}.") for kind in types))

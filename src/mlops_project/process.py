@@ -52,6 +52,15 @@ def read_own_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << (0 if sys.platform == "darwin" else 10)
 
 
+def read_processor_seconds(process: int) -> float | None:
+    """Return how long a process has computed, all its threads together, also one that has just ended; None if nobody knows."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # it is gone, or this is no Linux
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def return_freed_memory() -> None:
     """Make glibc hand back what was freed; it keeps small blocks otherwise."""
     if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim"):

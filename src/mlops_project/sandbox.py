@@ -14,15 +14,19 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Literal
 
 from mlops_project.errors import BundleError
+from mlops_project.process import read_processor_seconds
 
 Cause = Literal["time", "memory", "crash", "refused"]
 
+MOST_TIMES = 10  # its limit, that a process may take in all where others leave it no processor
+LOOK_SECONDS = 0.25  # between two looks at how far it is
 REPORT_BYTES = 4096  # fits into a pipe at once, so that the child never waits for its reader
 LEAST_BYTES = 256 << 20  # Python with ONNX Runtime takes 70 MiB
 RESERVE = 0.9  # of a container's free memory: the process that waits needs some as well
@@ -50,6 +54,51 @@ class ProofError(BundleError):
         self.cause = cause
 
 
+class Patience:
+    """How long a process may take that others may leave little of the processor: it counts what it computes, and idles.
+
+    Parameters
+    ----------
+    process
+        Its id; it was just started.
+    seconds
+        Of processor time, and of time without any; all in all it may take ten times as long. Where a process's
+        processor time is not known, which is anywhere but on Linux, it may take so long in all.
+    """
+
+    def __init__(self, process: int, seconds: float) -> None:
+        self._process, self._seconds = process, seconds
+        self._started = self._moved_at = time.monotonic()
+        self._used = 0.0
+
+    def wait_for(self, descriptor: int, until: float = math.inf) -> bool:
+        """Wait until there is something to read, or nothing will come any more; return whether that was before ``until``.
+
+        Raises
+        ------
+        TimeoutError
+            If the process takes too long; says in what way.
+        """
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        while not poll.poll(1000 * max(0.0, min(LOOK_SECONDS, until - time.monotonic()))):
+            self._check()
+            if time.monotonic() >= until:
+                return False
+        return True
+
+    def _check(self) -> None:
+        now, used = time.monotonic(), read_processor_seconds(self._process)
+        if used is not None and used > self._used:
+            self._used, self._moved_at = used, now
+        if self._used >= self._seconds:
+            raise TimeoutError(f"it has computed for {self._seconds:g} s")
+        if now - self._moved_at >= self._seconds:
+            raise TimeoutError(f"it has done nothing for {self._seconds:g} s")
+        if now - self._started >= MOST_TIMES * self._seconds:
+            raise TimeoutError(f"this machine has left it {self._used:.1f} s of processor time in {now - self._started:.0f} s")
+
+
 class LimitedProcess:
     """A module that runs in a child process. A context manager: at its end the child is ended as well.
 
@@ -60,7 +109,7 @@ class LimitedProcess:
     task
         What it reads from its standard input.
     seconds
-        Wall-clock time that it may take; the same of processor time, should the parent be killed before that.
+        That it may take, as ``Patience`` counts them; its processor time ends it as well, should the parent be killed.
     memory_bytes
         Memory that it may take, on Linux; less if this process's container has less to give.
     """
@@ -76,6 +125,7 @@ class LimitedProcess:
             raise ProofError("crash", f"no process could be started to try the model in: {error.strerror}") from error
         finally:
             os.close(writer)
+        self._patience = Patience(self._process.pid, seconds)
 
     def __enter__(self) -> "LimitedProcess":
         """Return itself."""
@@ -96,10 +146,11 @@ class LimitedProcess:
         ProofError
             If it took longer or more memory than it may, or ended without a report.
         """
-        poll = select.poll()
-        poll.register(self._reader, select.POLLIN)
-        if not poll.poll(self.seconds * 1000):
-            raise ProofError("time", f"the model did not answer its example row within {self.seconds:g} s (proof.seconds)")
+        try:
+            self._patience.wait_for(self._reader)
+        except TimeoutError as error:
+            said = f"the model did not answer its example row within {self.seconds:g} s (proof.seconds): {error}"
+            raise ProofError("time", said) from None
         report = os.read(self._reader, REPORT_BYTES)
         if report:
             return report.decode(errors="replace")

@@ -29,13 +29,28 @@ def test_child_reads_its_task_and_reports_what_it_found(run):
     assert run("report(writer, sys.stdin.read().upper())", task=b"ok") == "OK"
 
 
-@pytest.mark.parametrize("code", ["while True: pass", "time.sleep(1000)"])
-def test_child_that_does_not_end_is_ended_in_time(run, code):
+@pytest.mark.parametrize(("code", "said"), [("while True: pass", "computed"), ("time.sleep(1000)", "done nothing")])
+def test_child_that_does_not_end_is_ended_in_time(run, code, said):
     begun = time.monotonic()
-    with pytest.raises(ProofError, match=r"within 1\.5 s \(proof.seconds\)") as caught:
+    with pytest.raises(ProofError, match=rf"within 1\.5 s \(proof.seconds\): it has {said} for 1\.5 s") as caught:
         run(code, seconds=1.5)
     assert caught.value.cause == "time"
     assert time.monotonic() - begun < 15
+
+
+SLOW = "while {}:\n    time.sleep(0.06)\n    end = time.process_time() + 0.01\n    while time.process_time() < end: pass\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody knows how far a process is")
+def test_child_on_a_busy_machine_may_take_longer_while_it_gets_on_but_not_for_ever(run, monkeypatch):
+    begun = time.monotonic()
+    code = f"begun = time.monotonic()\n{SLOW.format('time.monotonic() < begun + 2.5')}report(writer, 'done')"
+    assert run(code, seconds=2) == "done"
+    assert time.monotonic() - begun > 2
+    monkeypatch.setattr("mlops_project.sandbox.MOST_TIMES", 1.2)
+    said = r"within 2 s \(proof.seconds\): this machine has left it \d\.\d s of processor time in \d s"
+    with pytest.raises(ProofError, match=said):
+        run(SLOW.format("True"), seconds=2)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps the limit")

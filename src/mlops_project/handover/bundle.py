@@ -145,10 +145,9 @@ def _wrap(pipeline: Any, train: Side, *, is_array: bool) -> Any:
         reason = REFUSED.get(f"sklearn.{name}", "it predicts neither classes nor numbers")
         raise ExportError(f"{step}.{name}: cannot be exported exactly: {reason}{IN_PYTHON}")
     if is_classifier(own) and not hasattr(own, "predict_proba"):
-        raise ExportError(
-            f"{find_name(pipeline)} has no probabilities, and a served classifier answers with some; fit it inside "
-            "CalibratedClassifierCV, or use voting='soft'"
-        )
+        name = find_name(pipeline)
+        cure = "use voting='soft'" if name == "VotingClassifier" else "fit it inside CalibratedClassifierCV"
+        raise ExportError(f"{name} has no probabilities, and a served classifier answers with some; {cure}{IN_PYTHON}")
     return own if isinstance(own, Pipeline) else Pipeline([("model", own)])
 
 

@@ -104,7 +104,8 @@ def find_word_columns(pipeline: Any) -> frozenset[str]:
         if hasattr(step, "transformers_") and hasattr(step, "sparse_threshold"):  # a ColumnTransformer
             for _, block, columns in step.transformers_:
                 first = next(_list_steps(block), None)
-                named = [columns] if isinstance(columns, str) else [name for name in columns if isinstance(name, str)]
+                named = [columns] if isinstance(columns, str) else columns if isinstance(columns, list) else []
+                named = [name for name in named if isinstance(name, str)]  # a vectoriser reads one column, and takes no slice
                 found |= {*named} if hasattr(first, "build_analyzer") else find_word_columns(block)
         elif type(step).__name__ == "OneColumn":
             found |= {str(name) for name in step.feature_names_in_}

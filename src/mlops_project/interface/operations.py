@@ -14,6 +14,7 @@ from mlops_project.interface.settings import Source, open_config
 from mlops_project.models import read_story
 from mlops_project.promote import promote as run_promotion
 from mlops_project.promote import rollback as run_rollback
+from mlops_project.score import REGISTRY
 from mlops_project.score import score as score_file
 from mlops_project.tables.frames import name_columns, to_pandas
 from mlops_project.tables.weights import find_problem
@@ -143,9 +144,9 @@ def drift(current: Any, reference: Any, *, drop: tuple[str, ...] = (), config: S
     Parameters
     ----------
     current
-        A frame, or a table's file.
+        A frame, or a table's file; an array has the reference's columns, in its order.
     reference
-        A model, a bundle or its folder; or a frame, or a table's file.
+        A model, a bundle or its folder, or ``models:/name@champion``; or a frame, or a table's file.
     drop
         Columns to leave out where the reference is a table.
 
@@ -160,6 +161,8 @@ def drift(current: Any, reference: Any, *, drop: tuple[str, ...] = (), config: S
         If one of them cannot be read, or they do not fit each other.
     """
     chosen = open_config(config, settings)
+    if isinstance(reference, str) and reference.startswith(REGISTRY):
+        reference = load(reference, config=config, **settings)
     if isinstance(reference, Model | Bundle):
         bundle = reference.bundle if isinstance(reference, Model) else reference
         baseline = load_model(bundle.path, chosen)
@@ -170,7 +173,7 @@ def drift(current: Any, reference: Any, *, drop: tuple[str, ...] = (), config: S
         baseline = load_frame(to_pandas(reference), drop, chosen)
     if isinstance(current, str | Path):
         return compare_file(Path(current), baseline, chosen)
-    return compare_frame(to_pandas(current), baseline, chosen)
+    return compare_frame(to_pandas(name_columns(current, baseline.contract.names)), baseline, chosen)
 
 
 def score(

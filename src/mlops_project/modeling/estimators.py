@@ -46,7 +46,7 @@ class Kind(NamedTuple):
     params
         That it is made with, beside ``random_state``: quiet, repeatable, with enough steps to converge.
     scale
-        How its numbers are scaled unless ``model.preprocessing`` says otherwise.
+        How its numbers are scaled unless ``model.preprocessing`` says otherwise; ``codes``: every column becomes codes.
     """
 
     module: str
@@ -56,6 +56,7 @@ class Kind(NamedTuple):
     scale: str = "standard"
 
 
+CODES = "codes"
 ENOUGH = {"max_iter": 1000}
 BOOSTERS = {
     "catboost": Kind("catboost", "CatBoostClassifier", "CatBoostRegressor", {"verbose": False, "allow_writing_files": False}),
@@ -101,6 +102,7 @@ LINEAR_REGRESSORS = {
 }
 OTHERS = {
     "bernoulli_nb": Kind("sklearn.naive_bayes", "BernoulliNB", ""),
+    "categorical_nb": Kind("sklearn.naive_bayes", "CategoricalNB", "", scale=CODES),
     "complement_nb": Kind("sklearn.naive_bayes", "ComplementNB", "", scale="minmax"),
     "knn": Kind("sklearn.neighbors", "KNeighborsClassifier", "KNeighborsRegressor"),
     "mlp": Kind("sklearn.neural_network", "MLPClassifier", "MLPRegressor", {"max_iter": 500}),

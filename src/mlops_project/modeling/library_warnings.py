@@ -48,6 +48,7 @@ def collect_library_warnings() -> Iterator[LibraryWarnings]:
         warnings.filterwarnings(
             "ignore", "X has feature names, but"
         )  # a pipeline that was fitted on arrays is asked with frames
+        warnings.filterwarnings("ignore", "Bins whose width are too small")  # tenths of the rows that are one value are one bin
         yield LibraryWarnings(caught)
 
 

@@ -17,8 +17,9 @@ from sklearn.utils import get_tags
 from mlops_project.config import Config
 from mlops_project.contract import NUMERIC_TYPES, Contract
 from mlops_project.errors import ConfigError, MLOpsError
+from mlops_project.modeling.codes import build_codes
 from mlops_project.modeling.encoders import OriginalLabels, TargetMeans
-from mlops_project.modeling.estimators import build_estimator, find_scale
+from mlops_project.modeling.estimators import CODES, build_estimator, find_scale
 from mlops_project.modeling.own_pipeline import build_own
 from mlops_project.modeling.preparation import build_features, is_plain
 from mlops_project.modeling.weights import Weights, find_inner, pass_weights
@@ -34,7 +35,7 @@ def build_pipeline(contract: Contract, config: Config) -> Pipeline:
 
     Of ``model.pipeline``, what its function returns. Else all-numeric tables get ``scaler`` and the estimator (``clf``, or
     ``reg`` for regression); others, and estimators that cannot take missing values, get a ``features`` step that imputes and
-    encodes.
+    encodes. An estimator of codes gets one that turns every column into codes.
 
     Raises
     ------
@@ -46,6 +47,10 @@ def build_pipeline(contract: Contract, config: Config) -> Pipeline:
     if isinstance(estimator, Pipeline):
         return estimator
     impute, scale = not takes_missing(estimator), "standard" if own else find_scale(config.model.estimator)
+    if scale == CODES:
+        codes, counts = build_codes(contract, config)
+        find_inner(estimator).set_params(min_categories=counts)
+        return Pipeline([("features", codes), ("clf", estimator)])
     plain = all(feature.type in NUMERIC_TYPES and not (impute and feature.nullable) for feature in contract.features)
     if plain and scale == "standard" and is_plain(config):
         first: tuple[str, Any] = ("scaler", StandardScaler(with_mean=False))

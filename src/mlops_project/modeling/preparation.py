@@ -31,6 +31,7 @@ from mlops_project.tables.texts import MAX_ONE_HOT
 WORDS = "words"  # the block of free texts
 GROUPS = ("numbers", "dates", "texts", "means")  # of blocks, in the order of their columns; means: texts as the target's means
 BINS, QUANTILES = 10, 100
+BINNING: dict[str, Any] = {"strategy": "quantile", "quantile_method": "averaged_inverted_cdf"}
 SCALERS: dict[str, Any] = {
     "standard": StandardScaler,
     "minmax": MinMaxScaler,
@@ -155,8 +156,9 @@ def _complete_text(wanted: PreparationConfig, feature: Feature, config: Config) 
 
 
 def _complete_number(wanted: PreparationConfig, feature: Feature, scale: str, *, impute: bool) -> PreparationConfig:
-    has_columns = wanted.encode != "auto"
-    missing = (impute and not has_columns) or (wanted.encode == "bins" and feature.nullable) or bool(wanted.indicator)
+    encode = "onehot" if wanted.encode == "bins" and feature.type == "boolean" else wanted.encode  # it has two values
+    has_columns = encode != "auto"
+    missing = (impute and not has_columns) or (encode == "bins" and feature.nullable) or bool(wanted.indicator)
     filled = ("median" if missing else "none") if wanted.impute == "auto" else wanted.impute
     if filled == "none" and wanted.indicator:
         filled = "median"
@@ -166,7 +168,7 @@ def _complete_number(wanted: PreparationConfig, feature: Feature, scale: str, *,
         fill=wanted.fill,
         indicator=bool(wanted.indicator),
         scale=scaled,  # type: ignore[arg-type]  # of a table of literals
-        encode=wanted.encode,
+        encode=encode,
     )
 
 
@@ -176,7 +178,7 @@ def _find_group(feature: Feature, prepared: PreparationConfig) -> str:
     return "dates" if feature.type == "datetime" else "numbers"
 
 
-def _list_steps(prepared: PreparationConfig, features: tuple[Feature, ...], config: Config) -> list[tuple[str, Any]]:
+def list_steps(prepared: PreparationConfig, features: tuple[Feature, ...], config: Config) -> list[tuple[str, Any]]:
     """Return the steps that numbers go through."""
     steps: list[tuple[str, Any]] = []
     takes_imputer = any(feature.nullable or feature.type != "boolean" for feature in features)  # the library refuses booleans
@@ -188,8 +190,7 @@ def _list_steps(prepared: PreparationConfig, features: tuple[Feature, ...], conf
     if prepared.encode == "onehot":
         steps.append(("encoder", OneHotEncoder(handle_unknown="ignore", sparse_output=False)))
     elif prepared.encode == "bins":
-        binning = {"strategy": "quantile", "quantile_method": "averaged_inverted_cdf"}
-        steps.append(("bins", KBinsDiscretizer(BINS, encode="onehot-dense", subsample=None, **binning)))
+        steps.append(("bins", KBinsDiscretizer(BINS, encode="onehot-dense", subsample=None, **BINNING)))
     elif prepared.scale != "none":
         steps.append(("scaler", _build_scaler(prepared.scale, config)))
     return steps
@@ -207,18 +208,19 @@ def _build_block(
 ) -> Any:
     """Return what columns of one group with the same settings go through."""
     if group == "texts":
-        return _build_texts(prepared, features)
+        return build_texts(prepared, features)
     if group == "means":
         target_type = "continuous" if contract.task == "regression" else contract.task
         encoder = TargetMeans(_list_values(features), target_type, random_state=config.random_state)
         return Pipeline([("encoder", encoder), ("scaler", StandardScaler())])
-    steps = _list_steps(prepared, features, config)
+    steps = list_steps(prepared, features, config)
     if group == "dates":
         return Pipeline([("parts", DatetimeParts()), *steps])
     return Pipeline(steps) if steps else "passthrough"
 
 
-def _build_texts(prepared: PreparationConfig, features: tuple[Feature, ...]) -> Pipeline:
+def build_texts(prepared: PreparationConfig, features: tuple[Feature, ...]) -> Pipeline:
+    """Return the steps that texts go through, the last of which is ``encoder``: ``ordinal``, else a column per value."""
     steps: list[tuple[str, Any]] = [("fill", FillText())]
     filled = prepared.fill is not None or prepared.impute != "none"
     if filled:

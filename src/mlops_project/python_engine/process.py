@@ -1,9 +1,9 @@
 """A pipeline in processes of its own: started, asked, and started again when one dies or hangs."""
 
 import contextlib
+import math
 import os
 import queue
-import select
 import signal
 import socket
 import subprocess
@@ -22,7 +22,7 @@ from mlops_project.errors import BundleError, ContractError, MLOpsError, explain
 from mlops_project.names import show
 from mlops_project.python_engine.messages import Answers, Task, decode_answers, encode_rows, receive, send
 from mlops_project.runtime import Floats, Predictions, Runtime
-from mlops_project.sandbox import ProofError, find_memory, start_child
+from mlops_project.sandbox import Patience, ProofError, find_memory, start_child
 from mlops_project.sections import ProofConfig
 
 MODULE = "mlops_project.python_engine.worker"
@@ -64,13 +64,13 @@ class _Worker:
             raise WorkerError(f"no process could be started for the pipeline: {error.strerror}") from error
         finally:
             theirs.close()
-        self._is_ready, self._start_deadline = False, time.monotonic() + limits.seconds
+        self._is_ready, self._patience = False, Patience(self._process.pid, limits.seconds)
 
     @property
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def wait_ready(self, deadline: float) -> None:
+    def wait_ready(self, deadline: float = math.inf) -> None:
         """Wait until the pipeline is loaded.
 
         Raises
@@ -78,15 +78,15 @@ class _Worker:
         LoadingError
             If it is not by then, and may be later.
         ProofError
-            If it took longer than ``proof.seconds``, or cannot be loaded.
+            If it takes longer than ``proof.seconds``, as ``Patience`` counts them, or cannot be loaded.
         """
         if self._is_ready:
             return
-        limit = min(deadline, self._start_deadline)
-        if not select.select([self._channel], [], [], max(0.0, limit - time.monotonic()))[0]:
-            if limit == deadline:
+        try:
+            if not self._patience.wait_for(self._channel.fileno(), deadline):
                 raise LoadingError("the pipeline is being loaded; try again later")
-            raise ProofError("time", "the pipeline was not loaded in time (proof.seconds)")
+        except TimeoutError as error:
+            raise ProofError("time", f"the pipeline was not loaded in time (proof.seconds): {error}") from None
         try:
             reason = receive(self._channel, time.monotonic() + HANDOVER_SECONDS).decode(errors="replace")
         except OSError:
@@ -184,16 +184,16 @@ class _Workers:
         except WorkerError:
             return None
 
-    def wait_ready(self, deadline: float) -> None:
+    def wait_ready(self) -> None:
         """Wait until every process has loaded the pipeline.
 
         Raises
         ------
         ProofError
-            If one has not by then, or cannot.
+            If one cannot.
         """
         for worker in self._all:
-            worker.wait_ready(deadline)
+            worker.wait_ready()
 
     def close(self) -> None:
         self._is_closed = True
@@ -247,7 +247,7 @@ class PythonRuntime(Runtime):
         self._workers = _Workers(task, opened, limits, processes)
         self.close = weakref.finalize(self, self._workers.close)
         try:
-            self._workers.wait_ready(time.monotonic() + limits.seconds)
+            self._workers.wait_ready()
         except BaseException:
             self.close()
             raise

@@ -52,6 +52,7 @@ Estimator = Literal[
     "bernoulli_nb",
     "multinomial_nb",
     "complement_nb",
+    "categorical_nb",
     "mlp",
     "own",
 ]

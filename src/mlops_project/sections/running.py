@@ -14,9 +14,15 @@ EXPECTED_PATH = "a path such as /models-api, without a slash at its end"
 class ProofConfig(Section, frozen=True, dict=True):
     """How a model that arrives is tried before it is published, served or used: in a child process, on its example row."""
 
-    seconds: Annotated[float, Meta(gt=0, le=3600, description="A model that has not answered after this time is refused.")] = (
-        30.0
-    )
+    seconds: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=3600,
+            description="A model that has computed for so long, or done nothing for so long, and has not answered is refused; "
+            "on a busy machine it may take up to ten times as long in all.",
+        ),
+    ] = 30.0
     memory_bytes: Annotated[
         int,
         Meta(
@@ -70,7 +76,8 @@ class ModelsConfig(Section, frozen=True, dict=True):
         Literal["start", "request"],
         Meta(
             description="When models are loaded: all of them before the first answer, or each when it is first asked for. With "
-            "`request`, `preload` and the default model are loaded at the start."
+            "`request`, `preload` and the default model are loaded at the start. A start that takes longer than "
+            "`proof.seconds` goes on beside the answers: until a model is loaded, requests for it get 503."
         ),
     ] = "start"
     preload: Annotated[tuple[str, ...], Meta(description="With `request`: models that are always loaded.")] = ()

@@ -142,10 +142,14 @@ class App:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                self.service.models.refresh()
-                gc.freeze()  # what is here stays: libraries, and models, which are freed by their references
+                first = asyncio.create_task(self._load_first())
+                await asyncio.wait([first], timeout=self.service.settings.proof.seconds)
+                if first.done():
+                    first.result()
+                else:
+                    logger.warning("models are still being loaded; requests for them get 503 meanwhile")
                 await self._start_grpc()
-                self._chores = [asyncio.create_task(self._keep_house()), asyncio.create_task(self._try_models())]
+                self._chores = [asyncio.create_task(self._keep_house(first)), asyncio.create_task(self._try_models()), first]
                 await send({"type": "lifespan.startup.complete"})
             else:
                 for chore in self._chores:
@@ -155,6 +159,11 @@ class App:
                 self.service.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+    async def _load_first(self) -> None:
+        """Load the models that are there."""
+        await asyncio.get_running_loop().run_in_executor(None, self.service.models.refresh)
+        gc.freeze()  # what is here stays: libraries, and models, which are freed by their references
 
     async def _start_grpc(self) -> None:
         """Listen for gRPC where the settings say so; until the server begins to end."""
@@ -167,15 +176,15 @@ class App:
             await self.grpc.start()
             at_close.append(self.grpc.begin_stop)
 
-    async def _keep_house(self) -> None:
-        """Look for new models, close slow connections and old log segments, forever."""
+    async def _keep_house(self, first: "asyncio.Task[None]") -> None:
+        """Look for new models once the first ones are loaded, close slow connections and old log segments, forever."""
         loop = asyncio.get_running_loop()
         next_look = 0.0
         while True:
             await asyncio.sleep(min(HOUSEKEEPING_SECONDS, self._settings.poll_seconds))
             now = loop.time()
             try:
-                if now >= next_look:
+                if now >= next_look and first.done():
                     next_look = now + self._settings.poll_seconds
                     await loop.run_in_executor(None, self.service.models.refresh)
                 self.service.plane.tick(now)

@@ -1,5 +1,6 @@
 """What could be loaded: name, version and classes of every bundle in the folder, read without opening its model."""
 
+import contextlib
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,10 +10,44 @@ import msgspec
 
 from mlops_project.bundle import load_bundle
 from mlops_project.contract import Contract
-from mlops_project.errors import BundleError
+from mlops_project.errors import BundleError, MLOpsError
 from mlops_project.names import fold
 from mlops_project.serving.sources import Key, Source
 from mlops_project.signatures.policy import TrustPolicy
+
+
+class UnknownModelError(MLOpsError):
+    """No model of that name is loaded."""
+
+    code = "unknown_model"
+
+
+class NoModelError(MLOpsError):
+    """No model is loaded yet."""
+
+    code = "no_model"
+
+
+class UnloadableModelError(MLOpsError):
+    """The model is there, and could not be loaded when it was last tried."""
+
+    code = "unloadable_model"
+
+
+class NotLoadedError(MLOpsError):
+    """The model is there, and not loaded: whoever can wait for it loads it.
+
+    Attributes
+    ----------
+    place
+        What to load.
+    """
+
+    code = "not_loaded"
+
+    def __init__(self, name: str, place: str) -> None:
+        super().__init__(f"model {name!r} is not loaded; try again soon")
+        self.place = place
 
 
 class Listed(NamedTuple):
@@ -52,9 +87,22 @@ class Failure:
 
 @dataclass
 class Catalogue:
-    """The bundles that were found, by place and role. Its dictionary is replaced whole, so any thread may read it."""
+    """The bundles that were found, by place and role. What it holds is replaced whole, so any thread may read it.
+
+    Attributes
+    ----------
+    listed
+        Those that are loaded when they are asked for.
+    coming
+        Those that are about to be loaded for the first time without being asked for.
+    """
 
     listed: dict[Key, Listed] = field(default_factory=dict)
+    coming: list[Source] = field(default_factory=list)
+
+    def is_coming(self, name: str) -> bool:
+        """Whether a model of this name may be among those that come; only a pointer's folder has its model's name."""
+        return any(source.place == name or not source.pointed for source in self.coming)
 
     def find(self, name: str) -> list[Listed]:
         """Return champion and challenger of a name, the champion first."""
@@ -112,3 +160,12 @@ def check_name(source: Source, name: str, sources: Iterable[Source], named: Iter
     other = next(iter(sorted(owners - {source.place})), None)
     if other is not None and name != source.place:
         raise BundleError(f"the bundle calls itself {name!r}, and so does, or is called, the folder {other!r}; remove one")
+
+
+def read_name(source: Source, trust: TrustPolicy, sources: Iterable[Source], named: Iterable[tuple[str, str]]) -> str:
+    """Return what a bundle that could not be loaded calls itself, if that can be read and it may; else its folder's name."""
+    with contextlib.suppress(Exception):  # whatever kept it from being loaded
+        name = read_listed(source, trust).name
+        check_name(source, name, sources, named)
+        return name
+    return source.place

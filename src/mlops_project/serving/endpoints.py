@@ -99,7 +99,9 @@ def wrong_method(allowed: list[str]) -> Callable[[Call], Reply]:
 
 
 def ping(call: Call) -> Reply:
-    """Answer as MLflow's server: 200 if a model is loaded, else 404."""
+    """Answer as MLflow's server: 200 if a model is loaded, else 404; 503 while the first one still is to be."""
+    if not call.service.models.champions:
+        call.service.models.check_started()
     return Reply(200 if call.service.models.champions else 404, JSON, b"\n")
 
 

@@ -3,8 +3,8 @@
 from mlops_project.errors import MLOpsError
 from mlops_project.prediction_log.ids import UnknownPredictionError
 from mlops_project.python_engine.process import LoadingError, SlowWorkerError, WorkerError
+from mlops_project.serving.catalogue import NoModelError, NotLoadedError, UnknownModelError, UnloadableModelError
 from mlops_project.serving.model import NotReadyError
-from mlops_project.serving.models import NoModelError, NotLoadedError, UnknownModelError, UnloadableModelError
 from mlops_project.wire.limits import TooLargeError
 from mlops_project.wire.mlflow import UnsupportedTypeError
 

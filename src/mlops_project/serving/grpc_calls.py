@@ -13,10 +13,10 @@ from mlops_project import __version__
 from mlops_project.errors import MLOpsError
 from mlops_project.serving import metrics as names
 from mlops_project.serving.answer import Answer
+from mlops_project.serving.catalogue import NoModelError, NotLoadedError, UnloadableModelError
 from mlops_project.serving.endpoints import SERVER_NAME
 from mlops_project.serving.errors import INTERNAL, RefusedError, find_status
 from mlops_project.serving.model import NotReadyError, ServedModel
-from mlops_project.serving.models import NoModelError, NotLoadedError, UnloadableModelError
 from mlops_project.serving.refusals import OVERLOAD
 from mlops_project.serving.replies import check_request_id, new_request_id
 from mlops_project.serving.route import OPEN, PREDICT, Route

@@ -5,9 +5,10 @@ import gc
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from mlops_project.serving.catalogue import NotLoadedError
 from mlops_project.serving.errors import RefusedError
 from mlops_project.serving.model import ServedModel
-from mlops_project.serving.models import LoadedModels, NotLoadedError
+from mlops_project.serving.models import LoadedModels
 
 WAITING_SHARE = 4  # a quarter of the requests that a worker takes on may wait for models; the others' places stay free
 ATTEMPTS = 3  # a model may be evicted again before its request is answered

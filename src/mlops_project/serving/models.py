@@ -14,12 +14,22 @@ from datetime import datetime
 
 from mlops_project.bundle import load_bundle
 from mlops_project.contract import Contract
-from mlops_project.errors import BundleError, MLOpsError, suggest
+from mlops_project.errors import BundleError, suggest
 from mlops_project.names import show
 from mlops_project.process import return_freed_memory
 from mlops_project.sandbox import ProofError
 from mlops_project.serving import metrics as names
-from mlops_project.serving.catalogue import Catalogue, Failure, check_name, read_listed
+from mlops_project.serving.catalogue import (
+    Catalogue,
+    Failure,
+    NoModelError,
+    NotLoadedError,
+    UnknownModelError,
+    UnloadableModelError,
+    check_name,
+    read_listed,
+    read_name,
+)
 from mlops_project.serving.memory import ModelMemory
 from mlops_project.serving.metrics import ServerMetrics
 from mlops_project.serving.model import Role, ServedModel, load_model
@@ -34,40 +44,6 @@ TRIED_AT_ONCE, TRIES_OF_ALL = 16, 10  # of many models a tenth answers its examp
 logger = logging.getLogger(__name__)
 
 
-class UnknownModelError(MLOpsError):
-    """No model of that name is loaded."""
-
-    code = "unknown_model"
-
-
-class NoModelError(MLOpsError):
-    """No model is loaded yet."""
-
-    code = "no_model"
-
-
-class UnloadableModelError(MLOpsError):
-    """The model is there, and could not be loaded when it was last tried."""
-
-    code = "unloadable_model"
-
-
-class NotLoadedError(MLOpsError):
-    """The model is there, and not loaded: whoever can wait for it loads it.
-
-    Attributes
-    ----------
-    place
-        What to load.
-    """
-
-    code = "not_loaded"
-
-    def __init__(self, name: str, place: str) -> None:
-        super().__init__(f"model {name!r} is not loaded; try again soon")
-        self.place = place
-
-
 class LoadedModels:
     """The loaded models. ``refresh`` and ``load`` may run in other threads than the readers.
 
@@ -79,13 +55,15 @@ class LoadedModels:
         What else could be loaded, with ``serving.models.load: request``.
     rollouts
         How far challengers are rolled out.
+    is_starting
+        Whether the first ``refresh`` has not ended yet.
     """
 
     def __init__(self, settings: Settings, metrics: ServerMetrics) -> None:
         self.settings, self.metrics = settings, metrics
         self.champions: dict[str, ServedModel] = {}
         self.challengers: dict[str, ServedModel] = {}
-        self.catalogue, self.rollouts = Catalogue(), Rollouts(settings, metrics)
+        self.catalogue, self.rollouts, self.is_starting = Catalogue(), Rollouts(settings, metrics), True
         self.loads_on_request = settings.serving.models.load == "request"
         limit = settings.serving.models.memory_bytes if self.loads_on_request else 0
         self._memory = ModelMemory(limit, self._evict)
@@ -110,6 +88,8 @@ class LoadedModels:
             if default is None:
                 if self.loads_on_request and self.catalogue.listed:
                     return self._find_listed(self._choose_default())
+                self.check_started()
+                self._check_not_failed(self.settings.default_model)
                 if not champions:
                     raise NoModelError("no model is loaded yet; train one, or see the server's log")
                 default = next(iter(champions.values()))
@@ -123,6 +103,9 @@ class LoadedModels:
                 found.used_at = time.monotonic()
                 return found
         if model is None:
+            if self.catalogue.is_coming(name):
+                raise NoModelError(f"model {name!r} is still being loaded; try again soon")
+            self._check_not_failed(name)
             known = dict.fromkeys([*self.champions, *(item.name for item in self.catalogue.listed.values())])
             raise UnknownModelError(f"no model of this name is {self._has}{suggest(name, list(known))}")
         raise UnknownModelError(f"no such version of {name!r} is {self._has}; version {model.version} is")
@@ -138,6 +121,21 @@ class LoadedModels:
         if failure is not None and failure.source == listed[0].source and not failure.is_over:
             raise UnloadableModelError(f"model {name!r} could not be loaded; the server's log has the reason")
         raise NotLoadedError(name, listed[0].source.key[0])
+
+    def check_started(self) -> None:
+        """Check that every model was loaded, or tried, once.
+
+        Raises
+        ------
+        NoModelError
+            If not.
+        """
+        if self.is_starting:
+            raise NoModelError("the server is starting: its models are still being loaded; try again soon")
+
+    def _check_not_failed(self, name: str) -> None:
+        if any(failure.name == name for failure in list(self._failures.values())):
+            raise UnloadableModelError(f"model {name!r} could not be loaded; the server's log has the reason")
 
     @property
     def _has(self) -> str:
@@ -162,8 +160,9 @@ class LoadedModels:
         Raises
         ------
         NoModelError
-            If there is no model at all.
+            If there is no model at all, or the server is starting.
         """
+        self.check_started()
         if not self.champions and not self.catalogue.listed:
             raise NoModelError("no model is loaded yet; train one, or see the server's log")
         return [model for name, model in self.champions.items() if not self.loads_on_request or self._is_kept(name)]
@@ -191,9 +190,13 @@ class LoadedModels:
         changed = False
         if self.loads_on_request:
             self._list(sources)
+        else:
+            self.catalogue.coming = [item for item in sources if item.key not in self._loaded and self._may_try(item)]
         for source in sources:
             if (not self.loads_on_request or self._is_wanted(source)) and self._is_due(source):
                 changed = self._load(source, sources) or changed
+            self.catalogue.coming = [item for item in self.catalogue.coming if item != source]
+        self.is_starting = False
         self._forget_failures({source.key for source in sources})
         self._note_sync()
         self._note_memory()
@@ -269,15 +272,15 @@ class LoadedModels:
         if old is not None and old[1].bundle.is_current() and old[1].bundle.path == source.path:
             self._loaded[source.key] = (source, old[1])  # touched, not changed
             return False
+        named = [(place, model.name) for (place, _), (_, model) in list(self._loaded.items())]
         try:
             bundle = load_bundle(source.path, trust=self.settings.trust, offer=source.as_offered())
-            named = [(place, model.name) for (place, _), (_, model) in list(self._loaded.items())]
             check_name(source, bundle.metadata.name, sources, named)
             model = load_model(
                 bundle, source.role, self.settings, self.metrics, lambda n_bytes: self._make_room(source, n_bytes)
             )
         except Exception as error:  # noqa: BLE001 - whatever a bundle from elsewhere brings, the old model stays
-            self._note_failure(source, error, old[1] if old else None)
+            self._note_failure(source, error, old[1] if old else None, read_name(source, self.settings.trust, sources, named))
             return False
         with self._memory.lock:
             self._loaded[source.key] = (source, model)
@@ -374,13 +377,13 @@ class LoadedModels:
         self.metrics.put(names.RELOAD_FAILED, 0.0, model.name)
         logger.info("%s: version %s is the %s now (engine: %s)", model.name, model.version, model.role, model.runtime.engine)
 
-    def _note_failure(self, source: Source, error: Exception, old: ServedModel | None) -> None:
+    def _note_failure(self, source: Source, error: Exception, old: ServedModel | None, name: str = "") -> None:
         before = self._failures.get(source.key)
         count = before.count + 1 if before and before.source.identity == source.identity else 0
         took_long = isinstance(error, ProofError) and error.cause != "refused"
         wait = PROOF_RETRY_SECONDS if took_long else RETRY_SECONDS[min(count, len(RETRY_SECONDS) - 1)]
         listed = self.catalogue.listed.get(source.key)
-        name = old.name if old else listed.name if listed else source.place
+        name = old.name if old else listed.name if listed else name or source.place
         message = show(str(error) if isinstance(error, BundleError) else f"{type(error).__name__}: {error}", 1000)
         self._failures[source.key] = Failure(source, name, count, time.monotonic() + wait, message)
         self.metrics.add(names.RELOADS, 1.0, name, "error")

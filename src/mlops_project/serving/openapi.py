@@ -7,8 +7,9 @@ import orjson
 
 from mlops_project import __version__
 from mlops_project.contract import Contract, Feature
+from mlops_project.serving.catalogue import NoModelError, NotLoadedError, UnloadableModelError
 from mlops_project.serving.model import ServedModel
-from mlops_project.serving.models import LoadedModels, NoModelError, NotLoadedError, UnloadableModelError
+from mlops_project.serving.models import LoadedModels
 from mlops_project.wire.mlflow import CSV, JSON, PARQUET
 from mlops_project.wire.outputs import INDEX, LABEL, OF_CLASSES, PROBABILITIES, VALUE
 from mlops_project.wire.parquet import has_parquet

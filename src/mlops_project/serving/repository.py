@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from mlops_project.serving.catalogue import Listed
+from mlops_project.serving.catalogue import Listed, UnknownModelError
 from mlops_project.serving.endpoints import Call
 from mlops_project.serving.errors import RefusedError
-from mlops_project.serving.models import UnknownModelError
 from mlops_project.serving.replies import Reply, reply_json
 from mlops_project.serving.service import Service
 
@@ -15,10 +14,11 @@ FOLLOWS = "this server loads every model at its start (serving.models.load); pro
 def index(call: Call) -> Reply:
     """List every model with its state: READY, LOADING, UNAVAILABLE."""
     service = call.service
-    if not service.models.loads_on_request:
+    if service.models.loads_on_request:
+        entries = [_find_state(service, item) for item in service.models.catalogue.listed.values()]
+    else:
         loaded = [*service.models.champions.values(), *service.models.challengers.values()]
-        return reply_json([_describe(model.name, model.version, "READY") for model in loaded])
-    entries = [_find_state(service, item) for item in service.models.catalogue.listed.values()]
+        entries = [_describe(model.name, model.version, "READY") for model in loaded]
     listed = {entry["name"] for entry in entries}
     failed = [name for name in service.models.list_failed() if name not in listed]
     reason = "it could not be read; the server's log has the reason"

@@ -15,6 +15,7 @@ from mlops_project.serving import metrics as names
 from mlops_project.serving.admission import Admission
 from mlops_project.serving.answer import Answer
 from mlops_project.serving.callers import ANYBODY, Caller
+from mlops_project.serving.catalogue import NotLoadedError
 from mlops_project.serving.connections import ConnectionPlaces
 from mlops_project.serving.dataplane import DataPlane
 from mlops_project.serving.errors import RefusedError
@@ -22,7 +23,7 @@ from mlops_project.serving.label_limits import LabelLimits
 from mlops_project.serving.loads import ModelLoads
 from mlops_project.serving.metrics import ServerMetrics
 from mlops_project.serving.model import ServedModel
-from mlops_project.serving.models import LoadedModels, NotLoadedError
+from mlops_project.serving.models import LoadedModels
 from mlops_project.serving.openapi import ApiViews
 from mlops_project.serving.proxies import Proxies
 from mlops_project.serving.reasons import ReasonsAskedError

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 from mlops_project.errors import MLOpsError
 from mlops_project.serving import refusals
 from mlops_project.serving.answer import Answer
+from mlops_project.serving.catalogue import NotLoadedError
 from mlops_project.serving.model import ServedModel
-from mlops_project.serving.models import NotLoadedError
 from mlops_project.serving.reasons import ReasonsAskedError
 from mlops_project.serving.refusals import RefusedCall, begin_refusal
 from mlops_project.serving.replies import Reply, check_request_id, new_request_id, reply_answer, reply_error, reply_fault

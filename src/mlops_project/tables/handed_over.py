@@ -148,6 +148,11 @@ def build_handed_over(
     DataError
         With every column that is missing or cannot be read, or if labels do not fit the pipeline.
     """
+    if train.target.name in names:
+        raise DataError(
+            f"the labels are called {train.target.name!r}, and so is a column that the pipeline was fitted on: if they are the "
+            "same, fit it without that column; else name the labels with target='…'"
+        )
     typed = _type_columns(train, test, names, config, words)
     target, task = _prepare_target(train, test, classes)
     weights = _take_weights(train, test, names, config)

@@ -9,6 +9,7 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
+import mlflow.pyfunc
 import mlflow.sklearn
 import numpy as np
 import pandas as pd
@@ -19,9 +20,11 @@ from mlflow.utils import requirements_utils
 
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ExportError
+from mlops_project.tracking import reading_model
 from mlops_project.tracking.reading_model import use_reading
 
 REQUIREMENTS = ("scikit-learn", "skops", "pandas", "numpy")
+GRAPH_REQUIREMENTS = ("mlflow", "mlops_project", "onnxruntime", "pandas", "numpy")
 KNOWN_LIBRARIES = (
     "catboost.",
     "collections.",
@@ -59,9 +62,7 @@ def save_mlflow_model(
     estimator
         ``model.estimator``: decides what must be installed to load the model.
     """
-    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # it notes every missing optional pip feature
-    with tempfile.TemporaryDirectory(dir=folder) as temporary, _without_module_map():
-        target = Path(temporary) / "model"
+    with _written_into(folder) as target:
         mlflow.sklearn.save_model(
             pipeline,
             target,
@@ -71,10 +72,42 @@ def save_mlflow_model(
             skops_trusted_types=list(trusted_types),
         )
         if _has_rules(contract):
-            model = Model.load(str(target))
-            use_reading(model, contract)
-            model.signature.params = PARAMS
-            model.save(str(target / "MLmodel"))
+            _use_reading(target, contract)
+
+
+def save_graph_model(folder: Path, contract: Contract, example: pd.DataFrame) -> None:
+    """Write an MLflow model that answers from the bundle's exported graph, for a pipeline that cannot be stored itself.
+
+    Parameters
+    ----------
+    folder, example
+        As for ``save_mlflow_model``; ``model.onnx`` is in the folder.
+    """
+    with _written_into(folder) as target:
+        mlflow.pyfunc.save_model(
+            target,
+            loader_module=reading_model.__name__,
+            signature=build_signature(contract),
+            input_example=example,
+            pip_requirements=[f"{name}=={version(name)}" for name in GRAPH_REQUIREMENTS],
+        )
+        _use_reading(target, contract, of_graph=True)
+
+
+def _use_reading(target: Path, contract: Contract, *, of_graph: bool = False) -> None:
+    model = Model.load(str(target))
+    use_reading(model, contract, of_graph=of_graph)
+    model.signature.params = PARAMS
+    model.save(str(target / "MLmodel"))
+
+
+@contextlib.contextmanager
+def _written_into(folder: Path) -> Iterator[Path]:
+    """Give a place to write a model to; what is there at the end moves into ``folder``."""
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # it notes every missing optional pip feature
+    with tempfile.TemporaryDirectory(dir=folder) as temporary, _without_module_map():
+        target = Path(temporary) / "model"
+        yield target
         for file in target.iterdir():
             shutil.move(file, folder / file.name)
 

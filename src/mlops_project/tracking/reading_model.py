@@ -1,5 +1,7 @@
 """MLflow's ``python_function`` of a model whose contract has reading rules: frames are read by them, then predicted.
 
+By the pipeline, or, where it holds code of somebody's own and cannot be stored, by the exported graph.
+
 ``MLmodel`` names this module as its loader, and keeps the contract beside that. Such a model takes parameters as the server's
 ``/invocations`` does: another threshold, and how sure it is.
 """
@@ -20,14 +22,14 @@ from mlops_project.config import ENV_PREFIX
 from mlops_project.contract import Contract
 from mlops_project.decision import OWN_RULE
 from mlops_project.errors import ContractError
-from mlops_project.metadata import METADATA_FILE, read_metadata
-from mlops_project.runtime import Predictions, encode
+from mlops_project.metadata import METADATA_FILE, MODEL_FILE, read_metadata
+from mlops_project.runtime import Predictions, Runtime, encode
 from mlops_project.tables.reread import read_frame
 from mlops_project.uncertainty import Uncertainty
 from mlops_project.utils import load_config
 from mlops_project.wire import sureness, thresholds
 
-CONTRACT_KEY = "mlops_contract"
+CONTRACT_KEY, GRAPH_KEY = "mlops_contract", "mlops_graph"
 TRUST_VARIABLES = f"{ENV_PREFIX}TRUST__"  # MLflow passes no configuration on
 
 
@@ -98,6 +100,42 @@ class ReadingModel:
         return self._model.get_raw_model()
 
 
+class GraphModel:
+    """The exported graph, which answers as the pipeline that it was made of.
+
+    Parameters
+    ----------
+    threshold
+        From which probability on the positive class is answered; None for the model's own.
+    """
+
+    def __init__(self, runtime: Runtime, threshold: float | None = None) -> None:
+        self._runtime, self._threshold = runtime, threshold
+        self.classes_ = np.asarray(runtime.contract.classes)
+
+    @property
+    def estimator_(self) -> "GraphModel":
+        """The same without the model's threshold."""
+        return GraphModel(self._runtime, OWN_RULE)
+
+    def predict(self, frame: pd.DataFrame) -> Any:
+        """Return labels, or numbers."""
+        answers = self._answer(frame)
+        return answers.values if answers.indices is None else self.classes_[answers.indices]
+
+    def predict_proba(self, frame: pd.DataFrame) -> Any:
+        """Return probabilities in the order of ``classes_``."""
+        return self._answer(frame).probabilities
+
+    def get_raw_model(self) -> "GraphModel":
+        """Return itself."""
+        return self
+
+    def _answer(self, frame: pd.DataFrame) -> Predictions:
+        contract = self._runtime.contract
+        return self._runtime.run(*encode({name: frame[name] for name in contract.names}, contract), self._threshold)
+
+
 def _load_pyfunc(path: str) -> ReadingModel:
     """Load the model; called by ``mlflow.pyfunc.load_model``."""
     folder = Path(path).parent if Path(path).is_file() else Path(path)
@@ -107,14 +145,20 @@ def _load_pyfunc(path: str) -> ReadingModel:
     about = private._get_flavor_configuration(model_path=str(folder), flavor_name=FLAVOR_NAME)
     contract = msgspec.json.decode(about[CONTRACT_KEY].encode(), type=Contract)
     sklearn: Any = mlflow.sklearn
+    model = GraphModel(Runtime(folder / MODEL_FILE, contract)) if about.get(GRAPH_KEY) else sklearn._load_pyfunc(path)
     said = folder / METADATA_FILE  # beside it in a bundle; not where somebody saved the pipeline alone
     known = read_metadata(said.read_bytes()).uncertainty if said.exists() else None
-    return ReadingModel(sklearn._load_pyfunc(path), contract, known)
+    return ReadingModel(model, contract, known)
 
 
-def use_reading(model: Any, contract: Contract) -> None:
-    """Make this module the loader of an MLflow model (``mlflow.models.Model``), in place."""
-    model.flavors[FLAVOR_NAME] |= {
-        "loader_module": __name__,
-        CONTRACT_KEY: msgspec.json.encode(contract).decode(),
-    }
+def use_reading(model: Any, contract: Contract, *, of_graph: bool = False) -> None:
+    """Make this module the loader of an MLflow model (``mlflow.models.Model``), in place.
+
+    Parameters
+    ----------
+    of_graph
+        Whether the bundle's exported graph answers, not the pipeline.
+    """
+    model.flavors[FLAVOR_NAME] |= {"loader_module": __name__, CONTRACT_KEY: msgspec.json.encode(contract).decode()}
+    if of_graph:
+        model.flavors[FLAVOR_NAME][GRAPH_KEY] = True

@@ -71,5 +71,5 @@ def _kernels(spread: float) -> dict[str, Default]:
 
 
 def _bayes(task: Task) -> dict[str, Default]:
-    names = ("bernoulli_nb", "complement_nb", "multinomial_nb") if task != "regression" else ()
+    names = ("bernoulli_nb", "categorical_nb", "complement_nb", "multinomial_nb") if task != "regression" else ()
     return {name: Default({"alpha": SMOOTHING}, ({"alpha": 1.0},)) for name in names}

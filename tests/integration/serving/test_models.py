@@ -323,12 +323,12 @@ def test_failure_of_a_stand_in_is_over_once_a_champion_came(serve, tmp_path, tre
     (broken / "model.onnx").write_bytes(b"broken")
 
     async def ask(client):
-        assert 'mlops_last_reload_failed{model="image"} 1.0' in await read_metrics(client)
+        assert 'mlops_last_reload_failed{model="tree"} 1.0' in await read_metrics(client)
         copy_bundle(tree_bundle, "models/tree/versions/1-x", "1")
         point(tmp_path / "models/tree", "champion", "versions/1-x")
 
         async def arrived():
-            return 'mlops_last_reload_failed{model="image"} 0.0' in await read_metrics(client)
+            return 'mlops_last_reload_failed{model="tree"} 0.0' in await read_metrics(client)
 
         await wait_until(arrived)
         assert await version_of(client) == "1"

@@ -1,5 +1,6 @@
 """Pipelines that were fitted elsewhere, handed over with their frames."""
 
+import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -146,7 +147,10 @@ def test_pipeline_with_a_lambda_is_exported_without_its_own_file(tmp_path):
     bundle = hand_over(tmp_path, make_pipeline(prepare, LogisticRegression()), people[["age", "code"]], people["churned"])
     assert not (tmp_path / "model" / "model.joblib").exists()
     assert "name functions in a module instead of a lambda" in (tmp_path / "model" / "report.html").read_text()
-    assert len(mlops.load(bundle).predict(people)) == len(people)
+    expected = mlops.load(bundle).predict(people)
+    served = mlflow.pyfunc.load_model(str(tmp_path / "model"))  # what is logged and registered: the exported graph
+    np.testing.assert_array_equal(served.predict(people[["age", "code"]]), expected)
+    assert (served.predict(people[["age", "code"]], params={"threshold": 0.0}) == "yes").all()
 
 
 def test_column_that_comes_otherwise_than_the_pipeline_reads_it_is_refused_by_name(tmp_path):

@@ -45,6 +45,7 @@ def test_frames_are_compared_with_a_model_or_with_each_other(model, project):
     assert {item.name for item in found.features if item.drifted} == {"age"}
     assert "<td>age</td><td>yes</td>" in found._repr_html_()
     assert mlops.drift(pl.from_pandas(moved), project / "artifacts" / "people") == found
+    assert mlops.drift(moved[[*model.contract.names]].to_numpy(object), model) == found
     both = mlops.drift(moved, table, drop=("churned",))
     assert [item.name for item in both.features if item.drifted] == ["age"]
     assert mlops.drift(project / "people.parquet", project / "people.parquet", drop=("churned",)).drifted is False

@@ -95,6 +95,19 @@ SELECTED = make_column_transformer(
 SEARCHED = {"logisticregression__C": [0.1, 1.0]}
 PIPELINES = {
     "columns by type": (linear(SELECTED), X, Y),
+    "columns by slices, masks and places": (
+        linear(
+            ColumnTransformer(
+                [
+                    ("s", make_pipeline(SimpleImputer(), StandardScaler()), slice(0, 1)),
+                    ("m", "passthrough", [False, True, False]),
+                ]
+                + [("n", OneHotEncoder(), slice("city", "city")), ("p", StandardScaler(), [-2])]
+            )
+        ),
+        X,
+        Y,
+    ),
     "frames of pandas between steps": (linear(encode().set_output(transform="pandas")), X, Y),
     "frames of polars between steps": (linear(encode().set_output(transform="polars")), X, Y),
     "pipelines in pipelines": (
@@ -244,8 +257,9 @@ def test_samplers_of_imbalanced_learn_are_left_out():
             DataError,
             "expected one label for each row",
         ),
+        (linear(), X, Y.rename("age"), DataError, r"the labels are called 'age', and so is a column .* target='…'"),
     ],
-    ids=["search", "sparse", "vote", "levels", "durations", "one-hot"],
+    ids=["search", "sparse", "vote", "levels", "durations", "one-hot", "name"],
 )
 def test_what_cannot_be_taken_is_refused_with_the_cure(model, rows, labels, error, said):
     with pytest.raises(error, match=said):

@@ -3,6 +3,7 @@
 import warnings
 from typing import get_args
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ from mlops_project.errors import ConfigError
 from mlops_project.modeling.estimators import KINDS, list_params, list_weighable
 from mlops_project.modeling.export import check_parity, export_onnx, load_exported
 from mlops_project.modeling.pipeline import build_pipeline, fit_pipeline
-from mlops_project.sections import Estimator
+from mlops_project.sections import Estimator, PreparationConfig, PreprocessingConfig
 
 FEATURES = (
     Feature("a", "float", nullable=True),
@@ -61,6 +62,7 @@ def test_estimator_is_trained_and_exported_exactly(name):
     rows, target = draw(task)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "Bins whose width")
         fit_pipeline(pipeline, rows, pd.Series(target))
     assert check_parity(pipeline, load_exported(export_onnx(pipeline, contract), contract), rows).rows > 120
 
@@ -136,3 +138,42 @@ def test_listed_estimators_take_weights_of_classes():
 def test_parameter_under_two_names_is_refused():
     with pytest.raises(ConfigError, match="catboost refuses them: only one of the parameters iterations, n_estimators"):
         build("catboost", params={"iterations": 9})
+
+
+def test_categorical_naive_bayes_reads_columns_of_every_kind_as_codes():
+    rng = np.random.default_rng(6)
+    rows, target = draw("binary", n_rows=200)
+    since = pd.Timestamp("2024-01-05") + pd.to_timedelta(rows["b"], "D")
+    rows = rows.assign(member=rng.random(200) < 0.5, rooms=rng.integers(1, 5, 200), since=since)
+    member, rooms = Feature("member", "boolean"), Feature("rooms", "integer", minimum=1, maximum=4)
+    features = (*FEATURES, member, rooms, Feature("since", "datetime"))
+    contract = msgspec.structs.replace(contract_of("binary"), features=features)
+    pipeline = build_pipeline(contract, Config(model=ModelConfig(estimator="categorical_nb")))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Bins whose width|Feature .* is constant")
+        fit_pipeline(pipeline, rows, target)
+    assert pipeline["clf"].n_categories_.tolist() == [10, 10, 3, 2, 4, *[10] * 4]
+    assert {*pipeline["features"].transform(rows)[:, 4]} == {0, 1, 2, 3}
+    runtime = load_exported(export_onnx(pipeline, contract), contract)
+    assert check_parity(pipeline, runtime, rows).rows > 200
+    strange = rows.head(1).assign(town="Atlantis", a=1e9, rooms=77)
+    answers = runtime.predict({name: strange[name].to_numpy() for name in contract.names})
+    np.testing.assert_allclose(answers.probabilities, pipeline.predict_proba(strange), atol=1e-9)
+
+
+SCALED = PreprocessingConfig(numbers=PreparationConfig(scale="robust"))
+MEANS = PreprocessingConfig(texts=PreparationConfig(encode="target"))
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"preprocessing": SCALED}, "'a': categorical_nb counts codes; leave scale"),
+        ({"preprocessing": MEANS}, "'town': .* encode: ordinal"),
+        ({"params": {"min_categories": 3}}, "min_categories: the columns' codes decide on it"),
+    ],
+    ids=["scale", "encoding", "parameter"],
+)
+def test_settings_that_make_no_codes_are_refused(model, said):
+    with pytest.raises(ConfigError, match=said):
+        build("categorical_nb", **model)

@@ -79,7 +79,7 @@ SETTINGS = {
     "quantile": {"numbers": {"scale": "quantile"}, "dates": {"scale": "normal"}},
     "power": {"columns": {"income": {"scale": "power"}}},
     "raw": {"numbers": {"scale": "none"}, "texts": {"encode": "ordinal"}},
-    "codes": {"columns": {"zone": {"encode": "onehot"}, "income": {"encode": "bins"}}},
+    "codes": {"columns": {"zone": {"encode": "onehot"}, "income": {"encode": "bins"}, "member": {"encode": "bins"}}},
     "filled": {"columns": {"income": {"fill": -1, "indicator": True}, "town": {"fill": "nowhere"}}},
     "indicators": {"numbers": {"indicator": True}, "dates": {"indicator": True}, "texts": {"impute": "most_frequent"}},
     "mixed encodings": {"texts": {"encode": "ordinal"}, "columns": {"shop": {"encode": "target"}}},

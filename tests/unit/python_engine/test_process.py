@@ -10,6 +10,7 @@ import pytest
 from mlops_project.errors import ContractError
 from mlops_project.proof import load_runtime
 from mlops_project.python_engine.process import SlowWorkerError, WorkerError
+from mlops_project.sandbox import ProofError
 from mlops_project.sections import ProofConfig
 from tests.custom_steps import POISON, SLEEPY
 from tests.servers import is_alive
@@ -74,6 +75,11 @@ def test_many_rows_go_in_pieces_and_none_is_no_question(runtime):
     assert many.probabilities.shape == (20_000, 2)
     assert set(many.indices) == set(runtime.run(row(0.5), NO_TEXTS).indices)
     assert runtime.run(rows[:0], NO_TEXTS[:0]).probabilities.shape == (0, 2)
+
+
+def test_pipeline_that_takes_too_long_to_load_is_refused_by_the_settings_name(clipped):
+    with pytest.raises(ProofError, match=r"not loaded in time \(proof.seconds\): it has computed for 0\.1 s"):
+        load_runtime(clipped, ProofConfig(seconds=0.1, trusted_types=LIMITS.trusted_types))
 
 
 def test_processes_end_with_the_model(clipped):
