@@ -92,22 +92,18 @@ SELECTED = make_column_transformer(
     (make_pipeline(SimpleImputer(), StandardScaler()), make_column_selector(dtype_include="number")),
     (OneHotEncoder(), make_column_selector(dtype_exclude="number")),
 )
+PLACED = ColumnTransformer(
+    [
+        ("s", make_pipeline(SimpleImputer(), StandardScaler()), slice(0, 1)),
+        ("m", "passthrough", [False, True, False]),
+        ("n", OneHotEncoder(), slice("city", "city")),
+        ("p", StandardScaler(), [-2]),
+    ]
+)
 SEARCHED = {"logisticregression__C": [0.1, 1.0]}
 PIPELINES = {
     "columns by type": (linear(SELECTED), X, Y),
-    "columns by slices, masks and places": (
-        linear(
-            ColumnTransformer(
-                [
-                    ("s", make_pipeline(SimpleImputer(), StandardScaler()), slice(0, 1)),
-                    ("m", "passthrough", [False, True, False]),
-                ]
-                + [("n", OneHotEncoder(), slice("city", "city")), ("p", StandardScaler(), [-2])]
-            )
-        ),
-        X,
-        Y,
-    ),
+    "columns by slices, masks and places": (linear(PLACED), X, Y),
     "frames of pandas between steps": (linear(encode().set_output(transform="pandas")), X, Y),
     "frames of polars between steps": (linear(encode().set_output(transform="polars")), X, Y),
     "pipelines in pipelines": (
