@@ -1,6 +1,6 @@
 """Decisions that people act on, measured on real tables: ``make bench-decisions``.
 
-Options: ``--stages thresholds,coverage,explanations,counterfactuals,shift,alarm,width,checks``, ``--splits 20``,
+Options: ``--stages thresholds,coverage,explanations,counterfactuals,shift,shifted,alarm,width,checks``, ``--splits 20``,
 ``--only OJ,Default``, ``--json thresholds.json``; of checks ``--seeds 3``, and ``--only leak,dates`` for parts of the diseases'
 names.
 """
@@ -15,6 +15,7 @@ from benchmarks.decisions.counterfactuals import count_valid, format_counts
 from benchmarks.decisions.coverage import format_coverage, measure_coverage
 from benchmarks.decisions.explanations import compare_explanations
 from benchmarks.decisions.shift import format_shift, measure_shift
+from benchmarks.decisions.shifted_alarm import format_shifted, measure_shifted
 from benchmarks.decisions.thresholds import compare_thresholds
 from benchmarks.decisions.width import compare_widths
 from benchmarks.defaults.tables import install
@@ -47,6 +48,9 @@ def main() -> None:
     if "shift" in stages:
         with tempfile.TemporaryDirectory() as folder:
             print(format_shift(measure_shift(Path(folder), options.splits, only)))
+    if "shifted" in stages:
+        with tempfile.TemporaryDirectory() as folder:
+            print(format_shifted(measure_shifted(Path(folder), options.splits, only)))
     if "counterfactuals" in stages:
         with tempfile.TemporaryDirectory() as folder:
             print(format_counts([*count_valid(Path(folder), only)]))

@@ -61,22 +61,29 @@ def measure_alarms(folder: Path, splits: int, only: tuple[str, ...] = ()) -> lis
 def _replay(into: Alarms, folder: Path, seed: int) -> None:
     """Fit one model; divide the rows that it has not learned from into held-out ones and windows, again and again."""
     config = configure(into.table, folder, "random_forest", FOREST, max_rows=3000, seed=seed)
+    whole, contract = divide(config, into.table, seed)
+    rng, n_rows = np.random.default_rng(seed), len(whole.truth)
+    for division in range(DIVISIONS):
+        places = rng.permutation(n_rows)
+        _watch(into, take(whole, places[: n_rows // 3]), take(whole, places[n_rows // 3 :]), contract, division)
+
+
+def divide(config: Config, name: str, seed: int) -> tuple[HeldOut, Contract]:
+    """Fit a table's model on some of its rows; return the others, answered."""
     table = judge_table(load_table(config), config, refuse=False)
     features, target = table.features.reset_index(drop=True), table.target.reset_index(drop=True)
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(features))
+    order = np.random.default_rng(seed).permutation(len(features))
     learned, rest = order[: int(0.45 * len(order))], order[int(0.45 * len(order)) :]
     split = Split(features.loc[learned], target.loc[learned], features.loc[rest], target.loc[rest])
-    fitted = fit_split(into.table, table, split, config)
+    fitted = fit_split(name, table, split, config)
     contract = fitted.contract
     inputs = encode({one: split.test_features[one] for one in contract.names}, contract)
-    whole = HeldOut(split.test_features, inputs, encode_target(split.test_target, contract), fitted.runtime.run(*inputs))
-    for division in range(DIVISIONS):
-        places = rng.permutation(len(rest))
-        _watch(into, _take(whole, places[: len(rest) // 3]), _take(whole, places[len(rest) // 3 :]), contract, division)
+    truth = encode_target(split.test_target, contract)
+    return HeldOut(split.test_features, inputs, truth, fitted.runtime.run(*inputs)), contract
 
 
-def _take(rows: HeldOut, places: npt.NDArray[Any]) -> HeldOut:
+def take(rows: HeldOut, places: npt.NDArray[Any]) -> HeldOut:
+    """Return some of the rows."""
     encoded = rows.encoded[0][places], rows.encoded[1][places]
     return HeldOut(rows.features.iloc[places], encoded, rows.truth[places], rows.predictions.pick(places))
 
@@ -92,7 +99,7 @@ def _watch(into: Alarms, held_out: HeldOut, fresh: HeldOut, contract: Contract, 
     values = held_out.predictions.values
     spread = 0.0 if values is None else float(np.std(np.asarray(held_out.truth) - values))
     for world in WORLDS:
-        real = _change(world, np.asarray(fresh.truth), fresh.encoded[0], spread, contract, division)
+        real = change(world, np.asarray(fresh.truth), fresh.encoded[0], spread, contract, division)
         scored = score_rows(fresh.predictions, real, contract)
         starts = range(0, len(real) - WINDOW_ROWS + 1, WINDOW_ROWS)
         windows = [scored.take(np.arange(start, start + WINDOW_ROWS)) for start in starts]
@@ -106,7 +113,7 @@ def _judge_metric(window: Scored, reference: ReferencePerformance, contract: Con
     return compute_performance(reference, contract, *settings, labelled=window, rounds=ROUNDS).lost
 
 
-def _change(world: str, real: npt.NDArray[Any], numbers: Floats, spread: float, contract: Contract, seed: int) -> Any:
+def change(world: str, real: npt.NDArray[Any], numbers: Floats, spread: float, contract: Contract, seed: int) -> Any:
     """Return what is true in a world."""
     rng = np.random.default_rng(1000 + seed)
     if world == "healthy":

@@ -40,6 +40,8 @@ CODES = frozenset(
         "leak-code",
         "leak-copy",
         "leak-date",
+        "leak-encoded",
+        "leak-future",
         "leak-missing",
         "leak-monotone",
         "leak-pair",

@@ -50,6 +50,7 @@ TITLES = {
     "rmse": "RMSE",
     "r2": "R²",
     "coverage": "coverage",  # of sets and intervals, live; so are the others
+    "coverage_weighted": "coverage, weighted for these rows",
     "abstained": "marked as not to be trusted",
     "set_size": "classes in a set",
     "interval_width": "width of an interval",

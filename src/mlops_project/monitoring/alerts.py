@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from mlops_project.monitoring.account import is_alarming
-from mlops_project.monitoring.coverage import ABSTAINED, COVERAGE, explain_abstained, explain_coverage
+from mlops_project.monitoring.coverage import ABSTAINED, COVERAGE, WEIGHTED, explain_abstained, explain_coverage
 from mlops_project.monitoring.drift import DRIFT_REASONS, describe_distance
 from mlops_project.monitoring.reasons import say, shorten_list
 from mlops_project.monitoring.results import Alert, AlertName, Drift, Evaluation, Performance, Reason
@@ -113,9 +113,9 @@ def _has_new_labels(last: Alert, came: Sequence[datetime]) -> bool:
 def _find_alerts(drift: Drift, performance: Performance) -> Iterator[tuple[AlertName, tuple[Reason, ...]]]:
     if performance.lost and performance.live_reason:
         yield "performance-loss", (performance.live_reason,)
-    for value in performance.live:
-        if value.name == COVERAGE and value.lost:
-            yield "coverage-loss", (explain_coverage(value),)
+    live = {value.name: value for value in performance.live}
+    if COVERAGE in live and live[COVERAGE].lost:
+        yield "coverage-loss", explain_coverage(live[COVERAGE], live.get(WEIGHTED))
     for value in performance.counted:
         if value.name == ABSTAINED and value.lost:
             yield "abstain-rise", (explain_abstained(value),)

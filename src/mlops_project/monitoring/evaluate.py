@@ -5,7 +5,6 @@ The window's rows are read once; then the keys of the newest labelled prediction
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,12 +14,13 @@ import pandas as pd
 from mlops_project.bundle import REFERENCE_FILE, Bundle
 from mlops_project.config import Config
 from mlops_project.errors import BundleError
+from mlops_project.modeling.evaluation import encode_target
 from mlops_project.modeling.metrics import Scored, score_rows
 from mlops_project.monitoring.account import explain_missing, find_new
 from mlops_project.monitoring.alerts import decide_alerts
 from mlops_project.monitoring.chosen import count_answers, find_choice
 from mlops_project.monitoring.clock_offsets import OffsetCounter
-from mlops_project.monitoring.coverage import SurenessCounter
+from mlops_project.monitoring.coverage import COVERAGE, Mix, SurenessCounter, find_usual, judge_weighted
 from mlops_project.monitoring.domain import SAMPLE_ROWS, RowSample
 from mlops_project.monitoring.drift import compute_drift
 from mlops_project.monitoring.estimate import Estimator
@@ -28,18 +28,20 @@ from mlops_project.monitoring.groups import judge_groups
 from mlops_project.monitoring.maturity import explain_immature, find_immature
 from mlops_project.monitoring.order import OrderTest
 from mlops_project.monitoring.past import Judge, Past, collect_past
-from mlops_project.monitoring.performance import NO_LABELS, LabelFacts, compute_performance
+from mlops_project.monitoring.performance import NO_LABELS, LabelFacts, compute_performance, find_known
 from mlops_project.monitoring.reasons import say
-from mlops_project.monitoring.results import Drift, Evaluation, Performance, Reason
+from mlops_project.monitoring.results import Drift, Evaluation, MetricValue, Performance, Reason
 from mlops_project.monitoring.selection import NEARLY_ALL
 from mlops_project.prediction_log.layout import LABEL, LABEL_TIME, TIME
 from mlops_project.prediction_log.missing import Reason as Cause
 from mlops_project.prediction_log.reader import LogReader, Window, to_columns, to_predictions, to_truth
 from mlops_project.prediction_log.scan import MICROSECOND, to_datetime
+from mlops_project.proof import load_runtime
 from mlops_project.reference.performance import ReferencePerformance, read_reference_performance
 from mlops_project.reference.profile import Profiler, ReferenceProfile, load_reference
 from mlops_project.reference.repeats import RepeatCounter
 from mlops_project.reference.sensitivity import Shift
+from mlops_project.runtime import encode
 
 
 def evaluate_window(
@@ -125,7 +127,9 @@ def _look_at_rows(
         return _Seen(profile, reference, rows, _no_drift(rows, why), sureness=sureness)
     estimator = Estimator(reference, bundle.contract, seed=config.random_state) if profile.performance else None
     past = collect_past(profile, previous, accepted)
-    rows, drift = _compare_rows(config, bundle, reader, window, profile, past, estimator, sureness)
+    rows, drift, judge = _compare_rows(config, bundle, reader, window, profile, past, estimator, sureness)
+    if sureness is not None:
+        sureness.usual = find_usual(judge, previous, accepted, rows)
     return _Seen(profile, reference, rows, drift, estimator, sureness)
 
 
@@ -138,8 +142,14 @@ def _compare_rows(
     past: Past,
     estimator: Estimator | None,
     sureness: SurenessCounter | None,
-) -> tuple[int, Drift]:
-    """Read the window's rows once, also for performance without labels; return how many there are, and what changed."""
+) -> tuple[int, Drift, Judge]:
+    """Read the window's rows once, also for performance without labels.
+
+    Returns
+    -------
+    rows, drift, judge
+        How many there are, what changed, and by what that was judged.
+    """
     seed, profiler, order, offsets = config.random_state, Profiler(profile), OrderTest(profile), OffsetCounter(profile)
     sample = RowSample(seed, SAMPLE_ROWS)
     repeats = RepeatCounter(profile.features) if profile.repeats else None
@@ -153,7 +163,7 @@ def _compare_rows(
     )
     if estimator is not None:
         estimator.shift = Shift(profiler.features)
-    return rows, drift
+    return rows, drift, judge
 
 
 def _load_profile(bundle: Bundle) -> tuple[ReferenceProfile | None, Reason]:
@@ -224,17 +234,42 @@ def _judge(config: Config, bundle: Bundle, seen: _Seen, labelled: "_LabelledRows
         sureness=seen.sureness,
         seed=config.random_state,
     )
-    if not found.live or labelled.scored is None or not config.checks.groups:
+    if not found.live or labelled.scored is None or labelled.table is None:
         return found
-    groups = judge_groups(labelled.scored, labelled.columns, bundle.contract, config)
+    weighted = _judge_mix(config, bundle, labelled.scored, labelled.table, found)
+    found = msgspec.structs.replace(found, live=(*found.live, *([] if weighted is None else [weighted])))
+    if not config.checks.groups:
+        return found
+    groups = judge_groups(labelled.scored, to_columns(labelled.table, bundle.contract), bundle.contract, config)
     return msgspec.structs.replace(found, groups=groups)
+
+
+def _judge_mix(config: Config, bundle: Bundle, scored: Scored, table: Any, found: Performance) -> MetricValue | None:
+    """Say of lost coverage what it would be weighted for the labelled rows' mix; None if it is not lost, or nobody can tell.
+
+    The kept held-out rows are answered by the model, which is loaded for that; pipelines in processes of their own are not.
+    """
+    promised, contract = bundle.metadata.uncertainty, bundle.contract
+    is_lost = any(value.name == COVERAGE and value.lost for value in found.live)
+    if promised is None or not is_lost or bundle.metadata.python is not None or REFERENCE_FILE not in bundle.metadata.files:
+        return None
+    kept = pd.read_parquet(bundle.path / REFERENCE_FILE)
+    held_out = encode({name: kept[name].to_numpy() for name in contract.names}, contract)
+    known = find_known(scored)
+    columns = {name: values[known] for name, values in to_columns(table, contract).items()}
+    try:
+        answers = load_runtime(bundle, config.proof).run(*held_out)
+    except BundleError:
+        return None
+    mix = Mix(held_out, answers, encode_target(kept[contract.target], contract), encode(columns, contract))
+    return judge_weighted(scored.take(np.flatnonzero(known)), promised, mix, contract, config.random_state)
 
 
 class _LabelledRows(NamedTuple):
     """The newest labelled predictions of a version, what is known of their labels, and when they came."""
 
     scored: Scored | None = None
-    columns: Mapping[str, Any] = MappingProxyType({})
+    table: Any = None
     facts: LabelFacts = NO_LABELS
     newest: str | None = None
     came: Sequence[datetime] = ()
@@ -266,5 +301,4 @@ def _read_labelled(
         choice = find_choice(scored, count_answers(reader, span, contract, profile), profile.score_columns, labels.coverage)
     newest = labels.newest.isoformat() if labels.newest else None
     facts = LabelFacts(labels.coverage, labels.delay_seconds, young, choice)
-    groups = {} if not config.checks.groups else to_columns(table, contract)
-    return _LabelledRows(scored, groups, facts, newest, came_at)
+    return _LabelledRows(scored, table, facts, newest, came_at)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from mlops_project.contract import Contract
 from mlops_project.modeling.gate import UNBOUNDED
@@ -194,13 +195,16 @@ def _find_told(metric: str, judged: set[str], values: tuple[MetricValue, ...]) -
     return metric if metric in lost or not lost else lost[0]
 
 
-def _drop_unknown(scored: Scored) -> Scored:
-    """Leave out rows whose label the model does not know, or whose answer is not finite."""
+def find_known(scored: Scored) -> "npt.NDArray[np.bool_]":
+    """Return which rows have a label that the model knows, and a finite answer, ``(n_rows,)``."""
     truth = np.asarray(scored.truth, np.float64)
     if scored.n_classes:
-        known = (truth >= 0) & (truth < scored.n_classes) & np.isfinite(scored.probabilities).all(axis=1)
-    else:
-        known = np.isfinite(truth) & np.isfinite(np.asarray(scored.predictions.values, np.float64))
+        return (truth >= 0) & (truth < scored.n_classes) & np.isfinite(scored.probabilities).all(axis=1)
+    return np.isfinite(truth) & np.isfinite(np.asarray(scored.predictions.values, np.float64))
+
+
+def _drop_unknown(scored: Scored) -> Scored:
+    known = find_known(scored)
     return scored if known.all() else scored.take(np.flatnonzero(known))
 
 

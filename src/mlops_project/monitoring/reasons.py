@@ -119,6 +119,13 @@ ENGLISH: dict[str, str] = {
         "sets or intervals hold the truth of {value:tenth} [{low:tenth}, {high:tenth}] of {rows:count} labelled rows, "
         "{reference:percent} are promised"
     ),
+    "coverage-mix": (
+        "weighted for the mix of these rows they would hold {value:tenth}: the columns' mix changed, and what follows from "
+        "them need not have"
+    ),
+    "coverage-concept": (
+        "weighted for the mix of these rows they would hold {value:tenth} as well: what follows from the columns changed"
+    ),
     "group-found": (
         "of rows of {label}, {first:percent} are found where {name} is {one}, {second:percent} where it is {other}" + _APART
     ),

@@ -24,6 +24,7 @@ ROW_NAME = re.compile(r"(?i)(^|[_\W])(number|num|ref|reference|serial|ticket|rec
 DRAWN_DIGITS, DRAWN_RANGE = 7, 1000  # of whole numbers that were drawn at random as names: digits, and numbers for each row
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 MAX_OTHERS, NEARLY_NONE = 9, 0.02  # rows of another value than all others; of many rows one in a hundred
+JITTER = 1e-9  # of a number's size: what computing leaves, not what somebody measured
 TIME_NAME = re.compile(r"(?i)(^|[\W_])(date|time|timestamp|datetime|year|yr|month|week|day|quarter|period)([\W_]|$)")
 GLANCE_ROWS = 1000  # enough to see that a column has more values than the target has classes
 
@@ -127,22 +128,36 @@ def find_nearly_constant(features: Columns) -> list[Finding]:
     """Return the columns with one value in all rows but a handful."""
     found = []
     for name, column in features.items():
+        if len(column) >= IDENTIFIER_ROWS and _only_jitters(column):
+            found.append(_describe_nearly_constant(name, f"is {column.iloc[0]!r} in all rows but for the last digits"))
+            continue
         if len(column) < IDENTIFIER_ROWS or column.iloc[:GLANCE_ROWS].nunique() > MAX_OTHERS + 1:
             continue
         counts = column.value_counts(dropna=False)
         others = len(column) - int(counts.iloc[0])
         if others <= min(max(MAX_OTHERS, NEARLY_NONE / 2 * len(column)), NEARLY_NONE * len(column)):
-            found.append(
-                Finding(
-                    code="nearly-constant",
-                    columns=(name,),
-                    seen=f"column {name!r} is {str(counts.index[0])[:40]!r} in all rows but {others}",
-                    why="a model can learn by heart what these few rows answered, and no more",
-                    cure=f"if the others are faults, add {name!r} to data.drop",
-                    severity="note",
-                )
-            )
+            seen = f"is {str(counts.index[0])[:40]!r} in all rows but {others}"
+            found.append(_describe_nearly_constant(name, seen))
     return found
+
+
+def _only_jitters(column: "pd.Series[Any]") -> bool:
+    """Whether numbers differ by rounding alone."""
+    if column.dtype.kind != "f":
+        return False
+    low, high = column.min(), column.max()
+    return bool(low < high and high - low <= JITTER * max(abs(low), abs(high)))
+
+
+def _describe_nearly_constant(name: str, seen: str) -> Finding:
+    return Finding(
+        code="nearly-constant",
+        columns=(name,),
+        seen=f"column {name!r} {seen}",
+        why="a model can learn by heart what these few rows answered, and no more",
+        cure=f"if the others are faults, add {name!r} to data.drop",
+        severity="note",
+    )
 
 
 def find_leaks(features: Columns, target: "pd.Series[Any]", task: Task) -> list[Finding]:

@@ -6,6 +6,7 @@ columns but one: two such rows agree in that one, too, as often as any two rows 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,17 @@ from mlops_project.tables.close_rows import find_close_rows
 from mlops_project.tables.table import Table
 
 Hashes = npt.NDArray[np.uint64]
+Bools = npt.NDArray[np.bool_]
 
 SAMPLE_ROWS = 30_000  # of which chance is estimated: a ratio of pairs, which does not change with the number of rows
 MIN_SHARE = 0.01  # of the rows that are copies of others: fewer change no metric
 MIN_PAIRS = 3
 CHANCE_FACTOR = 5.0  # how many times what chance explains
 SURE_DIGITS = 3  # significant digits in which near copies agree
-MIN_WIDTH = 4  # feature columns that must agree where one may differ
+MIN_WIDTH = 4  # feature columns that must agree where one may differ, or fewer that tell rows apart by so many bits:
+SURE_BITS = 20.0
+TRIED = 3  # columns without which most rows are equal
+MAX_PAIRED, PAIRED_ROWS = 20, 5_000  # columns, and rows, where two columns may differ
 MAX_TRIED = 60  # columns that may be the one that differs
 CONTRADICTING = 0.005  # of the rows
 NAMING = 0.95  # of the rows have another value: the column names or dates them
@@ -43,7 +48,8 @@ class Copies:
     exact
         Rows that equal an earlier row in every feature and in the target.
     near
-        Further rows that equal one except for the last digits, or in all columns but ``differing``, or lie close to it.
+        Further rows that equal one except for the last digits, or capital letters, or in all columns but ``differing``, or lie
+        close to it.
     differing
         The columns in which near copies differ.
     is_close
@@ -69,11 +75,12 @@ def find_copies(table: Table) -> Copies | None:
     if len(table.target) < 2 or not columns:
         return None
     target = _hash(table.target)
-    rows = _Rows([*map(_hash, columns), target])
+    gaps = [*(column.isna().to_numpy() for column in columns), np.zeros(len(target), bool)]
+    rows = _Rows([*map(_hash, columns), target], gaps)
     n_exact = _count_repeats(rows.total)
     keys: list[npt.NDArray[Any]] = [rows.total] if rows.has_copies() else []
     del rows  # its hashes are as large as the table
-    rounded = _Rows([*(_hash(_round(column)) for column in columns), target])
+    rounded = _Rows([*(_hash(_round(column)) for column in columns), target], gaps)
     keys += [rounded.total] if rounded.has_copies() else []
     able = [place for place, column in enumerate(columns) if column.dtype.kind != "f"]
     differing = _find_differing(rounded, able)
@@ -114,22 +121,23 @@ def find_contradictions(table: Table) -> Finding | None:
 class _Rows:
     """Rows by the hashes of their columns; a row's own is their sum, so that a column can be taken out of it."""
 
-    def __init__(self, hashes: list[Hashes]) -> None:
-        self.hashes = hashes
+    def __init__(self, hashes: list[Hashes], gaps: "list[Bools] | None" = None) -> None:
+        self.hashes, self.gaps = hashes, gaps or [np.zeros(len(column), bool) for column in hashes]
         self.total: Hashes = np.zeros(len(hashes[0]), np.uint64)
         for column in hashes:
             self.total += column  # wraps around
 
     def without(self, columns: Iterable[int]) -> "_Rows":
         left_out = set(columns)
-        return _Rows([hashes for place, hashes in enumerate(self.hashes) if place not in left_out])
+        kept = [place for place in range(len(self.hashes)) if place not in left_out]
+        return _Rows([self.hashes[place] for place in kept], [self.gaps[place] for place in kept])
 
     def sample(self) -> "_Rows":
         n_rows = len(self.total)
         if n_rows <= SAMPLE_ROWS:
             return self
         rows = np.random.default_rng(SEED).choice(n_rows, SAMPLE_ROWS, replace=False)
-        return _Rows([hashes[rows] for hashes in self.hashes])
+        return _Rows([hashes[rows] for hashes in self.hashes], [gaps[rows] for gaps in self.gaps])
 
     def has_copies(self) -> bool:
         """Whether many rows are equal, and far more than by chance."""
@@ -141,7 +149,7 @@ class _Rows:
 
     def estimate_chance(self, pairs: int) -> float:
         """Return how many pairs of equal rows chance explains."""
-        agreement = [2 * _count_pairs(hashes) / (len(hashes) * (len(hashes) - 1)) for hashes in self.hashes]
+        agreement = [_agreement(hashes) for hashes in self.hashes]
         varying = [place for place, share in enumerate(agreement) if share < 1]
         expected, kept = 0.0, list(varying)
         with np.errstate(over="ignore"):
@@ -149,15 +157,31 @@ class _Rows:
             for place in sorted(varying, key=lambda place: -agreement[place]):
                 rest = total - self.hashes[place]
                 agreeing = _count_pairs(rest)
-                odds = agreement[place] / (1 - agreement[place])
-                expected = max(expected, (agreeing - pairs) * odds)
+                expected = max(expected, self._count_apart(total, place, agreeing - pairs) * _odds(agreement[place]))
                 if agreeing == pairs and len(kept) > 2:  # the other columns say all that this one does
                     kept.remove(place)
                     total = rest
             for place in kept:
-                odds = agreement[place] / (1 - agreement[place])
-                expected = max(expected, (_count_pairs(total - self.hashes[place]) - pairs) * odds)
+                apart = self._count_apart(total, place, _count_pairs(total - self.hashes[place]) - pairs)
+                expected = max(expected, apart * _odds(agreement[place]))
         return expected
+
+    def _count_apart(self, total: Hashes, place: int, apart: int) -> int:
+        """Return how many pairs of rows differ in one column alone, by two values: a copy that lost its value is no chance.
+
+        Parameters
+        ----------
+        apart
+            The same with those where one of the two has no value.
+        """
+        if not self.gaps[place].any():
+            return apart
+        present = ~self.gaps[place]
+        return _count_pairs((total - self.hashes[place])[present]) - _count_pairs(total[present])
+
+
+def _odds(share: float) -> float:
+    return share / (1 - share)
 
 
 def _find_differing(rows: _Rows, able: list[int]) -> list[int]:
@@ -172,25 +196,48 @@ def _find_differing(rows: _Rows, able: list[int]) -> list[int]:
     naming = [place for place in able if _count_repeats(rows.hashes[place]) < (1 - NAMING) * len(rows.total)]
     if len(naming) > 1 and len(places) - len(naming) >= MIN_WIDTH and rows.without(naming).has_copies():
         return naming
-    if len(places) <= MIN_WIDTH:
+    sample = rows.sample()
+    for differing in (*_list_most_equal(sample, naming), *_list_pairs(sample)):
+        if rows.without(differing).has_copies():
+            return differing
+    return []
+
+
+def _list_pairs(sample: _Rows) -> list[list[int]]:
+    """Return the two columns without which most rows are equal; none if few are."""
+    n_columns, pairs = len(sample.hashes) - 1, _count_pairs(sample.total)
+    if n_columns - 2 < MIN_WIDTH or n_columns > MAX_PAIRED or len(sample.total) > PAIRED_ROWS:
         return []
-    best = _find_most_equal(rows.sample(), naming)
-    return best if best and rows.without(best).has_copies() else []
+    with np.errstate(over="ignore"):
+        counts = {
+            (one, other): _count_pairs(sample.total - sample.hashes[one] - sample.hashes[other]) - pairs
+            for one, other in combinations(range(n_columns), 2)
+        }
+    best = max(counts, key=counts.__getitem__)
+    return [[*best]] if counts[best] >= max(MIN_PAIRS, pairs) else []
 
 
-def _find_most_equal(sample: _Rows, naming: list[int]) -> list[int]:
-    """Return the column without which most rows are equal, alone or beside those that name the rows; empty if few are."""
+def _list_most_equal(sample: _Rows, naming: list[int]) -> list[list[int]]:
+    """Return the columns without which most rows are equal, alone and then beside those that name the rows; none if few are."""
     base = naming if len(sample.hashes) - 1 - len(naming) > MIN_WIDTH else []
+    bits = -np.log2([max(_agreement(hashes), 1e-12) for hashes in sample.hashes])
+    found = []
     for left_out in dict.fromkeys(((), tuple(base))):
         rest = sample.without(left_out)
         kept = [place for place in range(len(sample.hashes)) if place not in left_out]
         pairs = _count_pairs(rest.total)
         with np.errstate(over="ignore"):
-            counts = [_count_pairs(rest.total - hashes) - pairs for hashes in rest.hashes[:-1][:MAX_TRIED]]
-        best = int(np.argmax(counts))
-        if counts[best] >= max(MIN_PAIRS, pairs):
-            return sorted((*left_out, kept[best]))
-    return []
+            counts = np.array([_count_pairs(rest.total - hashes) - pairs for hashes in rest.hashes[:-1][:MAX_TRIED]])
+        for place in np.argsort(-counts, kind="stable")[:TRIED].tolist():
+            is_sure = len(kept) - 2 >= MIN_WIDTH or bits[kept].sum() - bits[kept[place]] >= SURE_BITS
+            if counts[place] >= max(MIN_PAIRS, pairs) and is_sure:
+                found.append(sorted((*left_out, kept[place])))
+    return found
+
+
+def _agreement(hashes: Hashes) -> float:
+    """Return how often two rows have the same value."""
+    return 2 * _count_pairs(hashes) / (len(hashes) * (len(hashes) - 1))
 
 
 def _hash(column: "pd.Series[Any]") -> Hashes:
@@ -201,7 +248,11 @@ def _hash(column: "pd.Series[Any]") -> Hashes:
 
 
 def _round(column: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Return numbers with fractions to three significant digits."""
+    """Return numbers with fractions to three significant digits, and texts in lower case."""
+    if column.dtype.kind not in "biufM":
+        codes, texts = pd.factorize(column)
+        lowered = np.array([*(str(text).lower() for text in texts), None], object)  # the last for a missing one
+        return pd.Series(lowered[codes], index=column.index, name=column.name)
     if column.dtype.kind != "f":
         return column
     values = column.to_numpy()
@@ -264,7 +315,9 @@ def describe_copies(copies: Copies, test: npt.NDArray[np.intp], compared: tuple[
     known = int(np.isin(copies.groups[held_out], copies.groups[~held_out]).sum())
     parts = [f"{copies.exact:,} of {n_rows:,} rows equal an earlier row in every column"] if copies.exact else []
     if copies.near:
-        how = "nearly, as their numbers show" if copies.is_close else "except for the last digits of numbers"
+        how = (
+            "nearly, as their numbers show" if copies.is_close else "except for the last digits of numbers, or capital letters"
+        )
         how = f"in every column but {', '.join(map(repr, copies.differing))}" if copies.differing else how
         parts.append(f"{copies.near:,} {'more ' if parts else f'of {n_rows:,} rows '}equal one {how}")
     seen = " and ".join(parts)

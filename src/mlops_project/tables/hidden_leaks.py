@@ -12,6 +12,7 @@ import pandas as pd
 from mlops_project.findings import Finding
 from mlops_project.tables.checks import IDENTIFIER_NAME, TIME_NAME
 from mlops_project.tables.leaks import HARMLESS, MIN_ROWS, WHY, counts_rows, explain_together
+from mlops_project.tables.pairs import explain_pairs
 from mlops_project.tables.sample import Floats, Sample, explain_alone, explain_by_order, explain_by_value
 from mlops_project.tables.table import Table
 
@@ -19,6 +20,7 @@ TELLING = {"regression": 0.95, "binary": 0.75, "multiclass": 0.75}  # of the tar
 TELLING_PAIR = {"regression": 0.99, "binary": 0.9, "multiclass": 0.9}
 PAIR_LEAD = 4.0  # times as much is left unexplained by all other columns, and by each of the two alone
 MIN_SIDE = 10  # rows with a gap, or with a word, and rows without
+LITTLE = 0.05  # explained by the gaps of a column, so that they may tell with those of others
 MIN_TEXTS = 10  # different texts in which a word is looked for; fewer are codes
 TEXT_ROWS = 5_000
 MAX_WORDS = 300  # the most frequent ones
@@ -26,6 +28,7 @@ WORD = re.compile(r"[^\W\d_]+|\d+")
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 HOLDS_NUMBERS = 0.8  # of the texts
 PARTS = ("microsecond", "second", "minute", "hour", "day_of_week", "day", "month")
+COARSE = ("day", "month")  # parts that tell what the whole date does, where that goes on for a year at most
 PAIR_ROWS = 1_500
 MAX_PAIRED = 30  # columns
 MAX_JOINT_VALUES = 20  # of a column whose values are looked at together with another's
@@ -51,7 +54,10 @@ def find_hidden(table: Table, sample: Sample, skipped: frozenset[str], *, is_rep
         if finding is not None:
             named.add(name)
             yield finding
-    yield from _find_row_order(sample)
+    gaps = _judge_all_gaps(sample, [name for name in sample.values if name not in named])
+    if gaps is not None:
+        named.update(gaps.columns)
+        yield gaps
     pair = None if is_repeated else _find_pair(sample, frozenset(named))
     if pair is not None:
         yield pair
@@ -86,6 +92,23 @@ def _judge_gaps(sample: Sample, name: str) -> Finding | None:
     return _describe((name,), seen, code="leak-missing")
 
 
+def _judge_all_gaps(sample: Sample, names: list[str]) -> Finding | None:
+    """Name columns of which each row has several gaps, or none, by its class: tests that only the ill had."""
+    if len(sample) < MIN_ROWS:
+        return None
+    gaps = {name: np.isnan(sample.values[name]).astype(np.float64) for name in names}
+    gaps = {name: gap for name, gap in gaps.items() if MIN_SIDE <= gap.sum() <= len(gap) - MIN_SIDE}
+    telling = {name: gap for name, gap in gaps.items() if _best_class(gap, sample.shares) >= LITTLE}
+    if len(telling) < 2:
+        return None
+    told = _best_class(np.sum([*telling.values()], axis=0), sample.shares)
+    if told < TELLING[sample.task]:
+        return None
+    shown = ", ".join(map(repr, telling))
+    seen = f"how many of the columns {shown} have a value explains {told:.1%} of {sample.name!r}"
+    return _describe(tuple(telling), seen, code="leak-missing")
+
+
 def _judge_text(sample: Sample, name: str, column: "pd.Series[Any]") -> Finding | None:
     """Name a column of texts with a word, or a number, that tells the target."""
     if sample.types[name] not in ("category", "string") or column.iloc[:TEXT_ROWS].nunique() < MIN_TEXTS:
@@ -96,10 +119,15 @@ def _judge_text(sample: Sample, name: str, column: "pd.Series[Any]") -> Finding 
     if told >= TELLING[sample.task]:
         seen = f"the word {word!r} in column {name!r} explains {told:.1%} of {sample.name!r}"
         return _describe((name,), seen, code="leak-text")
+    told = explain_by_order(np.asarray(texts.str.len(), np.float64), shares)
+    if told >= TELLING[sample.task]:
+        return _describe(
+            (name,), f"the length of the texts in column {name!r} explains {told:.1%} of {sample.name!r}", code="leak-text"
+        )
     numbers = texts.str.extract(f"({NUMBER.pattern})", expand=False).to_numpy(np.float64, na_value=np.nan)
     if np.isfinite(numbers).mean() < HOLDS_NUMBERS or len(np.unique(numbers[np.isfinite(numbers)])) < MIN_TEXTS:
         return None
-    told = explain_by_order(numbers, shares)
+    told = explain_by_order(numbers, shares, distinct=True)
     if told < TELLING[sample.task]:
         return None
     seen = f"the number in the texts of column {name!r} explains {told:.1%} of {sample.name!r}"
@@ -136,15 +164,20 @@ def _judge_date(sample: Sample, name: str, column: "pd.Series[Any]") -> Finding 
             continue
         coarse = np.where(np.isnan(values), np.nan, values > 0) if part == "microsecond" else values
         told = _best_class(coarse, sample.shares)
-        if told >= TELLING[sample.task]:
+        if told >= TELLING[sample.task] and not (part in COARSE and _tells_by_order(sample, name, told)):
             seen = f"the {part.replace('_', ' ')} of column {name!r} explains {told:.1%} of {sample.name!r}"
             return _describe((name,), seen, code="leak-date")
     return None
 
 
-def _find_row_order(sample: Sample) -> Iterator[Finding]:
+def _tells_by_order(sample: Sample, name: str, told: float) -> bool:
+    """Whether the dates as they follow each other tell as much as a part of them does: that is an order in time."""
+    return explain_by_order(sample.values[name], sample.shares) >= 0.9 * told
+
+
+def find_row_order(sample: Sample) -> Iterator[Finding]:
     """Yield the columns that number the rows of a table that is sorted by its classes; numbers that grow are a trend."""
-    if sample.task == "regression":
+    if sample.task == "regression" or len(sample) < MIN_ROWS:
         return
     for name, values in sample.values.items():
         numbered = counts_rows(values) or IDENTIFIER_NAME.search(name)
@@ -171,6 +204,8 @@ def _find_pair(sample: Sample, skipped: frozenset[str]) -> Finding | None:
         for one, other in combinations(names, 2)
         for how, told in _explain_pair(sample, (one, other), columns, shares)
     }
+    if sample.task == "regression":
+        scores |= {(one, other, how): told for one, other, how, told in explain_pairs(sample, columns, shares[:, 0])}
     best = max(scores, key=scores.__getitem__, default=None)
     if best is None or scores[best] < TELLING_PAIR[sample.task]:
         return None

@@ -8,9 +8,10 @@ from mlops_project.errors import DataError
 from mlops_project.findings import Finding, accept
 from mlops_project.tables.checks import joined
 from mlops_project.tables.classes import find_rare_classes
+from mlops_project.tables.computed_leaks import find_computed
 from mlops_project.tables.copies import find_contradictions
 from mlops_project.tables.entities import find_repeated
-from mlops_project.tables.hidden_leaks import find_hidden
+from mlops_project.tables.hidden_leaks import find_hidden, find_row_order
 from mlops_project.tables.leaks import find_functions, find_too_good
 from mlops_project.tables.odd_columns import find_few_rows, find_odd_columns
 from mlops_project.tables.order import find_time_order
@@ -33,7 +34,10 @@ def judge_table(table: Table, config: Config, *, refuse: bool = True) -> Table:
     DataError
         With every error, and how to accept it.
     """
-    found = accept([*table.findings, *_find(table, config)], config.checks.accept)
+    judged = [*_find(table, config)]
+    leaks = {column for finding in judged if finding.code.startswith("leak-") for column in finding.columns}
+    known = [finding for finding in table.findings if finding.code != "identifier" or leaks.isdisjoint(finding.columns)]
+    found = accept([*known, *judged], config.checks.accept)  # of a column that is a leak as well only that is said
     blocking = [finding for finding in found if finding.blocks]
     if refuse and blocking:
         problems = joined(f"{finding.sentence} [{finding.code}]" for finding in blocking)
@@ -57,7 +61,8 @@ def _find(table: Table, config: Config) -> Iterator[Finding]:
     if repeated is not None:
         yield repeated
         named |= frozenset(repeated.columns)
-    leaks = list(find_functions(sample, named))
+    leaks = [*find_row_order(sample), *find_computed(table, sample, named)]
+    leaks += find_functions(sample, named | {column for finding in leaks for column in finding.columns})
     yield from leaks
     named |= {column for finding in leaks for column in finding.columns}
     hidden = list(find_hidden(table, sample, named, is_repeated=is_repeated))

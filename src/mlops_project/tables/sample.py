@@ -97,12 +97,16 @@ def explain_by_value(values: Floats, shares: Floats) -> float:
 def explain_by_order(values: Floats, shares: Floats, *, distinct: bool = False) -> float:
     """Return how much of the target the mean of a row's neighbours explains, in the order of the values.
 
+    Rows with equal values lie in an order by lot: in the table's own order, rows of a sorted table would have neighbours of
+    their class.
+
     Parameters
     ----------
     distinct
         Neighbours have other values: what is common to rows of one value says nothing then.
     """
-    order = np.argsort(values, kind="stable")
+    lot = np.random.default_rng(SEED).permutation(len(values))
+    order = lot[np.argsort(values[lot], kind="stable")]
     ordered, sorted_shares = values[order], shares[order]
     if distinct:
         starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))

@@ -72,3 +72,13 @@ def test_figures_of_a_group_have_intervals_that_hold_them(rng, sex):
     for figure in (women.found, women.suspected, women.off):
         assert figure.low < figure.value < figure.high
     assert women.off.low < 0 < women.off.high
+
+
+def test_small_groups_in_which_a_rare_class_happens_to_lack_are_left_in_peace():
+    found = 0
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        odds = np.full(600, -2.0)  # the model knows the share of the class, and no more
+        column = pd.Series(rng.permutation(np.repeat(["f", "m"], [35, 565])), name="sex")
+        found += bool(find(answer(rng, odds, odds + rng.normal(0, 0.05, 600)), column))
+    assert found == 0, "one group in a hundred has no row of the class, and its own spread says that this is sure"

@@ -13,10 +13,22 @@ from mlops_project.modeling.conformal import calibrate
 from mlops_project.modeling.held_out import HeldOut
 from mlops_project.modeling.metrics import Scored
 from mlops_project.monitoring.alerts import decide_alerts
-from mlops_project.monitoring.coverage import ABSTAINED, COVERAGE, WIDTH, SurenessCounter, judge_coverage
+from mlops_project.monitoring.coverage import (
+    ABSTAINED,
+    COVERAGE,
+    WIDTH,
+    Mix,
+    SurenessCounter,
+    explain_coverage,
+    find_usual,
+    judge_coverage,
+    judge_weighted,
+)
+from mlops_project.monitoring.past import Judge, Past
 from mlops_project.monitoring.performance import compute_performance
-from mlops_project.monitoring.results import Drift, Performance
+from mlops_project.monitoring.results import Bins, Drift, Evaluation, FeatureDrift, MetricValue, Performance
 from mlops_project.reference.performance import build_reference_performance
+from mlops_project.runtime import Predictions
 from mlops_project.sections import GatesConfig, MonitoringConfig
 from mlops_project.uncertainty import Uncertainty
 from tests.unit.monitoring.test_performance import BINARY, NUMBER, make_rows, make_values
@@ -104,3 +116,61 @@ def test_lost_coverage_raises_an_alert_and_counts_windows_with_new_labels(rng) -
     alerts = {alert.name: alert for alert in decide_alerts(quiet, performance, (), MonitoringConfig(), "2026-01-01T00:00:00")}
     assert "of 300 labelled rows, 90% are promised" in alerts["coverage-loss"].reason
     assert COVERAGE not in {value.name for value in judge(None).live}
+
+
+def mix_of(rng, n_rows: int, middle: float, noise: float = 0.0) -> tuple[Scored, np.ndarray]:
+    """Return numbers whose errors grow with a column, and the column."""
+    x = rng.normal(middle, 1, n_rows)
+    truth = rng.normal(0, 1, n_rows) * np.exp(0.5 * x) * (1 + noise)
+    return Scored(Predictions(values=np.zeros(n_rows)), truth, 0), x[:, None]
+
+
+def test_weights_tell_whether_the_mix_explains_lost_coverage(rng) -> None:
+    held_out, column = mix_of(rng, 600, 0.0)
+    promised, texts = promise(held_out, NUMBER), np.empty((600, 0), object)
+
+    def judge(noise: float) -> tuple[MetricValue, MetricValue | None]:
+        rows, moved = mix_of(rng, 400, 1.0, noise)
+        mix = Mix((column, texts), held_out.predictions, held_out.truth, (moved, texts[:400]))
+        return judge_coverage(rows, promised, seed=0), judge_weighted(rows, promised, mix, NUMBER, seed=0)
+
+    plain, weighted = judge(0.0)
+    assert (plain.lost, weighted.lost, weighted.name) == (True, False, "coverage_weighted")
+    assert plain.value + 0.05 < weighted.value
+    assert [reason.kind for reason in explain_coverage(plain, weighted)] == ["coverage-lost", "coverage-mix"]
+    plain, weighted = judge(1.5)
+    assert (plain.lost, weighted.lost) == (True, True)
+    assert [reason.kind for reason in explain_coverage(plain, weighted)] == ["coverage-lost", "coverage-concept"]
+    far = Mix((column, texts), held_out.predictions, held_out.truth, (column[:400] + 9, texts[:400]))
+    assert judge_weighted(mix_of(rng, 400, 9.0)[0], promised, far, NUMBER, seed=0) is None
+
+
+def test_marked_rows_that_come_and_go_with_the_season_are_no_rise(rng) -> None:
+    def past(shares: list[float]) -> list[Evaluation]:
+        return [window(place, share) for place, share in enumerate(shares)]
+
+    steady, seasonal = (Judge(Past({}, {}, {}, windows=40, odd=odd), dependent=False) for odd in (0, 30))
+    shares = [0.02, 0.1, 0.2, 0.1] * 5
+    assert find_usual(steady, past(shares), frozenset(), 200) == 0.0
+    assert find_usual(seasonal, past(shares[:5]), frozenset(), 200) == 1.0, "too few windows to judge by"
+    assert 0.3 < find_usual(seasonal, past(shares), frozenset(), 200) < 0.45
+
+
+def window(place: int, share: float) -> Evaluation:
+    marked = MetricValue(name=ABSTAINED, source="counted", value=share, low=0.0, high=1.0, reference=0.02, rows=200)
+    figures = {"psi": 0.0, "jensen_shannon": 0.0, "statistic": 0.0, "p_value": 1.0, "p_adjusted": 1.0, "threshold": 0.1}
+    bins = Bins(labels=("0",), reference=(1,), current=(1,))
+    column = FeatureDrift(name="x", kind="numeric", rows=200, test="ks", drifted=False, bins=bins, **figures)
+    drift = Drift(
+        rows=200, reference_rows=500, features=(column,), share=0.0, drifted=False, prediction_drifted=False, reason=""
+    )
+    return Evaluation(
+        model="m",
+        version="1",
+        start="",
+        end=str(place),
+        evaluated_at="",
+        rows=200,
+        drift=drift,
+        performance=Performance(metric="mae", counted=(marked,)),
+    )

@@ -179,6 +179,8 @@ def test_wrong_labels_are_lost_performance_and_no_drift(log):
     log.send(400, NOON, labels="wrong")
     found = log.evaluate()
     assert [alert.name for alert in found.alerts] == ["performance-loss", "coverage-loss"]
+    assert "weighted for the mix of these rows they would hold" in found.alerts[1].reason
+    assert "coverage_weighted" in {value.name for value in found.performance.live}
 
 
 def test_groups_are_compared_by_the_labelled_rows_of_the_log(log):

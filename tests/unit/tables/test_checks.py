@@ -119,3 +119,10 @@ def test_huge_values_are_counted_with_the_first_row_and_listed():
 def test_column_with_one_value_but_for_a_handful_is_noted(rng):
     found = checks.find_nearly_constant(columns(a=[0.0] * 597 + [1.0] * 3, b=[0] * 580 + [1] * 20, c=rng.random(600)))
     assert [(finding.code, finding.columns, finding.severity) for finding in found] == [("nearly-constant", ("a",), "note")]
+
+
+def test_column_whose_numbers_differ_in_the_last_digits_alone_is_noted(rng):
+    gauge = pd.Series(273.15 * (1 + 1e-14 * rng.integers(-3, 4, 200)))
+    (found,) = checks.find_nearly_constant({"gauge": gauge, "small": pd.Series(rng.normal(0, 1e-12, 200))})
+    assert (found.code, found.columns) == ("nearly-constant", ("gauge",))
+    assert "but for the last digits" in found.seen

@@ -78,3 +78,27 @@ def test_tables_without_copies_are_split_as_ever(name):
     split, other = (split_table(table, Config(data=DataConfig(copies=how))) for how in ("together", "anywhere"))
     assert split.copies is None
     assert split.test_target.equals(other.test_target)
+
+
+def test_capital_letters_and_two_other_columns_do_not_hide_a_copy(rng):
+    def shout(copies):
+        return copies.assign(smoker=copies["smoker"].str.upper(), region=copies["region"].str.title())
+
+    assert find_copies(with_copies(rng, shout)).near == 300
+    frame = pd.concat([people(rng), people(rng).add_suffix("_before")], axis=1).assign(y=rng.integers(0, 2, 600))
+    both = pd.concat([frame, frame.head(90).assign(weight=rng.normal(80, 9, 90), bmi=rng.normal(30, 6, 90))], ignore_index=True)
+    assert find_copies(make_table(both.drop(columns="y"), both["y"])).differing == ("bmi", "weight")
+
+
+def test_few_columns_are_enough_where_they_tell_rows_apart(rng):
+    frame = pd.DataFrame(rng.normal(size=(600, 4)).round(3), columns=list("abcd")).assign(y=rng.integers(0, 2, 600))
+    both = pd.concat([frame, frame.head(90).assign(a=rng.normal(size=90).round(3))], ignore_index=True)
+    assert find_copies(make_table(both.drop(columns="y"), both["y"])).differing == ("a",)
+    assert find_copies(make_table(frame.drop(columns="y"), frame["y"])) is None
+
+
+def test_copies_that_lost_some_of_their_values_are_no_chance(rng):
+    def lose(copies):
+        return copies.assign(**{name: copies[name].where(rng.random(300) > 0.1) for name in copies if name != "y"})
+
+    assert find_copies(with_copies(rng, lose)).exact > 120

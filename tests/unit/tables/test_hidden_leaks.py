@@ -95,3 +95,42 @@ def test_leak_with_some_wrong_values_is_suspected_where_others_know_little(world
     frame, y, rng = world
     assert judge(frame.assign(ward=mostly(rng, y, 0.03)), y)["too-good"].columns == ("ward",)
     assert judge(frame.assign(ward=mostly(rng, y, 0.2)), y) == {}
+
+
+def test_equal_values_in_a_table_sorted_by_its_classes_tell_nothing(world):
+    frame, y, rng = world
+    y = np.sort(y)
+    one, other = rng.integers(-10, 31, N), rng.integers(-10, 31, N)
+    found = judge(frame.assign(one=one, other=other), y)
+    assert found == {}, "their difference has a dozen rows for each value, and in the table's order these are of one class"
+
+
+def test_numbers_of_rows_that_were_sorted_by_class_are_named_once(world):
+    frame, y, _ = world
+    found = judge(frame.assign(nr=np.arange(N)), np.sort(y))
+    assert found["leak-row-order"].columns == ("nr",)
+    assert "leak-threshold" not in found
+
+
+def test_gaps_of_several_columns_and_the_length_of_texts_tell_the_class_as_well(world):
+    frame, y, rng = world
+    ill = mostly(rng, y) == 1
+    labs = {f"lab{place}": pd.Series(rng.normal(size=N)).where(ill & (rng.random(N) < 0.6)) for place in range(4)}
+    assert judge(frame.assign(**labs), y)["leak-missing"].columns == tuple(labs)
+    anybody = {name: pd.Series(rng.normal(size=N)).where(rng.random(N) < 0.3) for name in labs}
+    assert judge(frame.assign(**anybody), y) == {}
+    sizes = np.where(ill, rng.integers(5, 9, N), rng.integers(1, 4, N))
+    remarks = [" ".join(rng.choice(["seen", "again", "call", "desk"], size)) for size in sizes]
+    assert "the length of the texts" in judge(frame.assign(remark=remarks), y)["leak-text"].seen
+
+
+def test_two_columns_that_give_a_number_but_for_an_error_are_a_leak(world):
+    frame, _, rng = world
+    price = rng.gamma(4, 50, N)
+    cost, rate = rng.gamma(3, 60, N), rng.choice([1.0, 2.5, 4.0], N)
+    found = judge(frame.assign(gross=price + cost + rng.normal(0, 3, N), cost=cost), price, "regression")["leak-pair"]
+    assert (found.columns, "by a weighted sum" in found.seen) == (("gross", "cost"), True)
+    plans = pd.Series(rate).map({1.0: "a", 2.5: "b", 4.0: "c"})
+    found = judge(frame.assign(units=price, plan=plans), price * rate, "regression")["leak-pair"]
+    assert "by a line over 'units' for each value of 'plan'" in found.seen
+    assert judge(frame.assign(gross=price + rng.normal(0, 60, N), cost=cost), price, "regression") == {}
