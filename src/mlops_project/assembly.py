@@ -344,7 +344,7 @@ def _write_mlflow_model(folder: Path, fitted: Fitted, decided: Any) -> None:
         types: tuple[str, ...] = TRUSTED_TYPES
         if fitted.python is not None:
             types = fitted.python.types
-        elif fitted.is_own:
+        elif fitted.is_own or fitted.chosen.model.pipeline is not None:
             try:
                 types = find_library_types(fitted.pipeline)
             except Exception:  # noqa: BLE001 - code of somebody's own, which skops does not store, or nobody else could load

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 # What skops must be told to trust in our pipelines, beyond its own list. All of it is data, none of it runs code of the file.
 TRUSTED_TYPES = (
+    "catboost.core.CatBoostClassifier",
+    "catboost.core.CatBoostRegressor",
     "collections.OrderedDict",
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMClassifier",
@@ -24,6 +26,8 @@ TRUSTED_TYPES = (
     "mlops_project.python_engine.frames.build_index",
     "mlops_project.python_engine.frames.build_type",
     "numpy.dtype",
+    "sklearn._loss.loss.HalfTweedieLoss",
+    "sklearn._loss.loss.HalfTweedieLossIdentity",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 from sklearn.exceptions import ConvergenceWarning
 
 from mlops_project.config import Config, ModelConfig
@@ -15,6 +16,7 @@ from mlops_project.errors import ConfigError
 from mlops_project.modeling.estimators import KINDS, list_params, list_weighable
 from mlops_project.modeling.export import check_parity, export_onnx, load_exported
 from mlops_project.modeling.pipeline import build_pipeline, fit_pipeline
+from mlops_project.python_engine.trusted import find_strangers
 from mlops_project.sections import Estimator, PreparationConfig, PreprocessingConfig
 
 FEATURES = (
@@ -65,6 +67,8 @@ def test_estimator_is_trained_and_exported_exactly(name):
         warnings.filterwarnings("ignore", "Bins whose width")
         fit_pipeline(pipeline, rows, pd.Series(target))
     assert check_parity(pipeline, load_exported(export_onnx(pipeline, contract), contract), rows).rows > 120
+    stored = skops.io.dumps(pipeline)  # as MLflow stores it: training fails where a type is not trusted
+    assert find_strangers(skops.io.get_untrusted_types(data=stored), ()) == []
 
 
 @pytest.mark.parametrize("classes", [(False, True), (0, 1), (0.5, 1.5)])

@@ -3,6 +3,7 @@
 import os
 import sys
 
+import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +22,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
 
 
@@ -41,6 +42,14 @@ def build(contract):
 
 def plain():
     return make_pipeline(StandardScaler(), LogisticRegression())
+
+
+def square(values):
+    return np.square(values)
+
+
+def curved():
+    return make_pipeline(FunctionTransformer(square), StandardScaler(), LogisticRegression())
 
 
 def bare():
@@ -109,17 +118,34 @@ def test_unknown_parameters_and_malformed_names_are_refused(config):
         config("beside.build")
 
 
-def test_model_is_trained_and_answers_with_code_from_beside(config, tmp_path):
+@pytest.fixture
+def train(config, tmp_path):
+    """Return a function that trains a pipeline from the module beside the configuration."""
     rng = np.random.default_rng(1)
     rows = pd.DataFrame({"x": rng.normal(0, 1, 160), "z": rng.normal(0, 1, 160)})
     rows["y"] = np.where(rows["x"] + rng.normal(0, 0.5, 160) > 0, "yes", "no")
     rows.to_csv(tmp_path / "rows.csv", index=False)
-    settings = {"data": {"source": "rows.csv", "target": "y"}, "tracking": {"enabled": False}, "export": {"engine": "auto"}}
-    quick = {"bootstrap_rounds": 0, "importance_repeats": 0, "cv_folds": 2}
-    values = {**settings, "evaluation": quick, "model": {"name": "m", "pipeline": "beside:build"}}
-    trained = mlops.train(build_config(values, tmp_path / "model.yaml", root=tmp_path, env={}))
+
+    def run(pipeline: str, **evaluation):
+        settings = {"data": {"source": "rows.csv", "target": "y"}, "tracking": {"enabled": False}, "export": {"engine": "auto"}}
+        quick = {"bootstrap_rounds": 0, "importance_repeats": 0, "cv_folds": 2} | evaluation
+        values = {**settings, "evaluation": quick, "model": {"name": "m", "pipeline": pipeline}}
+        return rows, mlops.train(build_config(values, tmp_path / "model.yaml", root=tmp_path, env={}))
+
+    return run
+
+
+def test_model_is_trained_and_answers_with_code_from_beside(train):
+    rows, trained = train("beside:build")
     metadata = trained.bundle.metadata
     assert (metadata.engine, metadata.estimator) == ("python", "RandomForestClassifier")
     assert metadata.python.types == ("beside.Sign", "sklearn.tree._tree.Tree")
     assert {item.name for item in metadata.baselines} == {"dummy", "linear"}
     assert mlops.load(trained.bundle).predict_proba(rows).shape == (160, 2)
+
+
+def test_functions_from_beside_have_an_exact_graph_that_mlflow_answers_with(train):
+    rows, trained = train("beside:curved", baselines=False)
+    assert trained.bundle.metadata.engine == "onnx"
+    served = mlflow.pyfunc.load_model(str(trained.bundle.path)).predict(rows[["x", "z"]])
+    np.testing.assert_array_equal(served, mlops.load(trained.bundle).predict(rows))
