@@ -11,7 +11,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ from mlops_project.native.model import TreeModel, open_trees
 from mlops_project.onnx_session import Bind, OneRow, bind_session, open_session
 from mlops_project.signatures.policy import ANYBODY, TrustPolicy
 from mlops_project.words import read_rules
+
+if TYPE_CHECKING:
+    from mlops_project.native.images import Images
 
 Floats = npt.NDArray[np.float64]
 MISSING_TEXT = ""
@@ -81,6 +84,8 @@ class Runtime:
         up the trees of a batch in another order, which changes last bits and may turn ties: exactness is proven for one.
     native
         Whether the shared object of ``native`` may evaluate what it is made for; its answers are the same bits.
+    images
+        Where processes share the model's ensembles, if they do.
 
     Raises
     ------
@@ -90,13 +95,17 @@ class Runtime:
 
     _model: Path | bytes
     is_remote, processes = False, 1  # whether other processes answer, for which an event loop must not wait; how many
+    shared_bytes = 0  # of memory that other processes may have as well
 
-    def __init__(self, model: Path | bytes, contract: Contract, *, threads: int = 1, native: bool = True) -> None:
+    def __init__(
+        self, model: Path | bytes, contract: Contract, *, threads: int = 1, native: bool = True, images: "Images | None" = None
+    ) -> None:
         self._model, self.contract = model, contract
-        self._trees = self._open_trees() if native and threads == 1 else None
+        self._trees = self._open_trees(images) if native and threads == 1 else None
         if self._trees is not None:
             self._session: Any = self._trees
             properties, self._inputs = self._trees.properties, self._trees.inputs
+            self.shared_bytes = self._trees.shared_bytes
         else:
             try:
                 self._session = open_session(model, threads)
@@ -111,9 +120,9 @@ class Runtime:
         self._one_row = self._bind_one_row()
         self._outputs = ["label", "probabilities"] if contract.is_classification else ["value"]
 
-    def _open_trees(self) -> TreeModel | None:
+    def _open_trees(self, images: "Images | None") -> TreeModel | None:
         with contextlib.suppress(OSError):
-            return open_trees(memoryview(self.read_model() or b""), len(self.contract.number_columns))
+            return open_trees(memoryview(self.read_model() or b""), len(self.contract.number_columns), images)
         return None
 
     def _bind_one_row(self) -> OneRow | None:

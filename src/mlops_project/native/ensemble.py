@@ -2,7 +2,7 @@
 
 import ctypes
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ from mlops_project.native.beginning import Beginning
 from mlops_project.native.columns import NotCoveredError
 from mlops_project.native.library import NO_MEMORY, OK, Library, Source, load_library
 from mlops_project.native.onnx_file import Node
+
+if TYPE_CHECKING:
+    from mlops_project.native.images import Image, Images
 
 Array = npt.NDArray[Any]
 FEW_ROWS = 64  # evaluated while other threads wait: that takes less time than letting them run
@@ -37,6 +40,8 @@ class Ensemble:
         Makes its columns.
     divisor
         What sums are divided by, and then the largest is named; 0 leaves them as they are.
+    images, number
+        Where processes share what they have built, if they do, and which of the model's ensembles this is.
 
     Attributes
     ----------
@@ -44,6 +49,8 @@ class Ensemble:
         Of the sums.
     n_targets, dtype
         Their width, and float64 or float32.
+    shared_bytes
+        What it takes of memory that other processes may have as well.
 
     Raises
     ------
@@ -51,27 +58,70 @@ class Ensemble:
         If the shared object is not made for it.
     """
 
-    def __init__(self, node: Node, beginning: Beginning, functions: Library, divisor: float) -> None:
+    def __init__(
+        self,
+        node: Node,
+        beginning: Beginning,
+        functions: Library,
+        divisor: float,
+        images: "Images | None" = None,
+        number: int = 0,
+    ) -> None:
         (self.name,) = node.outputs
-        source, arrays = _read_ensemble(node, functions)
-        if not (source.wide or beginning.rounded):
+        wide = node.tensor("leaf_weights").dtype == np.float64
+        if not (wide or beginning.rounded):
             raise NotCoveredError("single precision")
-        source.n_features, source.single = beginning.n_features, int(beginning.rounded)
-        self.n_targets, self.dtype = int(source.n_targets), np.dtype(np.float64 if source.wide else np.float32)
-        self.beginning, self._functions = beginning, functions
-        self._handle = self._build(source, divisor)
-        del arrays  # the shared object has copied them
-        weakref.finalize(self, functions.free, self._handle)
+        source = Source(
+            n_targets=node.integer("n_targets", 1),
+            n_features=beginning.n_features,
+            wide=int(wide),
+            single=int(beginning.rounded),
+        )
+        self.n_targets, self.dtype = int(source.n_targets), np.dtype(np.float64 if wide else np.float32)
+        self.beginning, self._functions, self._divisor = beginning, functions, divisor
+        self._handle, image = self._obtain(node, source, images, number)
+        self.shared_bytes = 0 if image is None else image.n_bytes
+        weakref.finalize(self, _leave, functions, self._handle, image)
 
-    def _build(self, source: Source, divisor: float) -> int | None:
+    def _obtain(self, node: Node, source: Source, images: "Images | None", number: int) -> "tuple[int, Image | None]":
+        """Return the ensemble, and the image that it is in, if it is in one."""
+        if images is None:
+            return self._build(node, source), None
+        shared = self._open(source, images.open(number))
+        if shared is None:
+            own = self._build(node, source)
+            n_bytes, write = self._functions.image_bytes(own), self._functions.write_image
+            shared = self._open(source, images.keep(number, n_bytes, lambda address: write(own, address)))
+            if shared is None:
+                return own, None
+            self._functions.free(own)
+        return shared
+
+    def _build(self, node: Node, source: Source) -> int:
+        arrays = _read_ensemble(node, source, self._functions)
+        handle = self._call(self._functions.build, ctypes.byref(source))
+        del arrays  # the shared object has copied them
+        if handle is None:
+            raise NotCoveredError("ensemble")
+        return handle
+
+    def _open(self, source: Source, image: "Image | None") -> "tuple[int, Image] | None":
+        """Return the ensemble of an image, and the image; None if there is none, or it is damaged."""
+        if image is None:
+            return None
+        handle = self._call(self._functions.open_image, image.address, image.n_bytes, ctypes.byref(source))
+        if handle is None:
+            image.close()
+        return None if handle is None else (handle, image)
+
+    def _call(self, build: Any, *given: Any) -> int | None:
+        """Return what is built; None if it is refused."""
         program, handle = self.beginning.program, ctypes.c_void_p()
         pointer = None if program is None else ctypes.byref(program)
-        status = self._functions.build(ctypes.byref(source), pointer, divisor, ctypes.byref(handle))
+        status = build(*given, pointer, self._divisor, ctypes.byref(handle))
         if status == NO_MEMORY:
             raise MemoryError
-        if status != OK:
-            raise NotCoveredError("ensemble")
-        return handle.value
+        return handle.value if status == OK else None
 
     def new_sums(self, n_rows: int) -> Array:
         """Return room for sums ``(n_rows, n_targets)``."""
@@ -100,12 +150,18 @@ class Ensemble:
         )
 
 
+def _leave(functions: Library, handle: int, image: "Image | None") -> None:
+    functions.free(handle)
+    if image is not None:
+        image.close()
+
+
 def _address(array: Array | None) -> int | None:
     return None if array is None else array.ctypes.data
 
 
-def _read_ensemble(node: Node, functions: Library) -> tuple[Source, tuple[Array, ...]]:
-    """Return the node's attributes, and the arrays that they point to."""
+def _read_ensemble(node: Node, source: Source, functions: Library) -> tuple[Array, ...]:
+    """Let the source point to the node's attributes; return the arrays that hold them."""
     if node.integer("aggregate_function", AGGREGATE_SUM) != AGGREGATE_SUM:
         raise NotCoveredError("aggregate_function")
     if node.integer("post_transform", POST_TRANSFORM_NONE) != POST_TRANSFORM_NONE or "membership_values" in node.attributes:
@@ -120,13 +176,11 @@ def _read_ensemble(node: Node, functions: Library) -> tuple[Source, tuple[Array,
     per_node = {len(values) for name, values in arrays.items() if name not in ("roots", "leaf_target")}
     if per_node != {len(splits)} or len(arrays["leaf_target"]) != len(weights):
         raise NotCoveredError("lengths")
-    source = Source(
-        n_nodes=len(splits), n_leaves=len(weights), n_trees=len(arrays["roots"]), n_targets=node.integer("n_targets", 1)
-    )
+    source.n_nodes, source.n_leaves, source.n_trees = len(splits), len(weights), len(arrays["roots"])
     for name, values in {**arrays, "split": splits, "weight": weights}.items():
         setattr(source, name, values.ctypes.data)
-    source.wide, source.strict = int(splits.dtype == np.float64), int(mode == BRANCH_LT)
-    return source, (*arrays.values(), splits, weights)
+    source.strict = int(mode == BRANCH_LT)
+    return *arrays.values(), splits, weights
 
 
 def read_integers(node: Node, name: str) -> npt.NDArray[np.int64]:

@@ -8,7 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 LIBRARY = HERE / "trees.so"
 SWITCH = "NATIVE_TREES"  # an environment variable: 0 leaves all models to ONNX Runtime
-INTERFACE = 1  # TREES_INTERFACE of trees.h
+INTERFACE = 2  # TREES_INTERFACE of trees.h
 OK, REFUSED, NO_MEMORY = 0, 1, 2
 SUBTRACT, DIVIDE, MULTIPLY, ADD, FILL, SINGLE_PRECISION = range(6)
 
@@ -42,7 +42,7 @@ class Library:
 
     Attributes
     ----------
-    build, free, read_integers
+    build, free, read_integers, image_bytes, write_image, open_image
         As there.
     run, run_quickly
         ``trees_run``. The first lets other threads run meanwhile, which costs more than a few rows take.
@@ -53,7 +53,12 @@ class Library:
         if library.trees_interface() != INTERFACE:
             raise OSError(f"{path} is of another version; build it again with `make native`")
         self.build, self.free, self.read_integers = library.trees_build, library.trees_free, library.trees_read_integers
+        self.image_bytes, self.write_image = library.trees_image_bytes, library.trees_write_image
+        self.open_image = library.trees_open_image
         self.build.argtypes = [_POINTER, _POINTER, ctypes.c_double, _POINTER]
+        self.image_bytes.argtypes, self.image_bytes.restype = [_POINTER], _LONG
+        self.write_image.argtypes, self.write_image.restype = [_POINTER, _POINTER], None
+        self.open_image.argtypes = [_POINTER, _LONG, _POINTER, _POINTER, ctypes.c_double, _POINTER]
         self.free.argtypes, self.free.restype = [_POINTER], None
         self.read_integers.argtypes, self.read_integers.restype = [_POINTER, _LONG, _POINTER, _LONG], _LONG
         self.run, self.run_quickly = library.trees_run, holding.trees_run

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,13 @@ from mlops_project.native.ensemble import Ensemble
 from mlops_project.native.library import Library, load_library
 from mlops_project.native.onnx_file import Model, Node, read_model
 
+if TYPE_CHECKING:
+    from mlops_project.native.images import Images
+
 Array = npt.NDArray[Any]
 
 
-def open_trees(message: memoryview, n_numbers: int) -> "TreeModel | None":
+def open_trees(message: memoryview, n_numbers: int, images: "Images | None" = None) -> "TreeModel | None":
     """Return a model that is evaluated by the shared object; None if that is not there, or the model is not made for it.
 
     Parameters
@@ -26,12 +29,14 @@ def open_trees(message: memoryview, n_numbers: int) -> "TreeModel | None":
         The ONNX model.
     n_numbers
         How many columns its input ``numbers`` has.
+    images
+        Where processes share its ensembles, if they do.
     """
     functions = load_library()
     if functions is None:
         return None
     with contextlib.suppress(NotCoveredError, ValueError, KeyError, StopIteration):
-        return TreeModel(read_model(message), functions, n_numbers)
+        return TreeModel(read_model(message), functions, n_numbers, images)
     return None
 
 
@@ -44,6 +49,8 @@ class TreeModel:
         The model's metadata.
     inputs
         Names of its inputs.
+    shared_bytes
+        What it takes of memory that other processes may have as well.
 
     Raises
     ------
@@ -51,7 +58,7 @@ class TreeModel:
         If the model is not made for it.
     """
 
-    def __init__(self, model: Model, functions: Library, n_numbers: int) -> None:
+    def __init__(self, model: Model, functions: Library, n_numbers: int, images: "Images | None" = None) -> None:
         if not set(model.inputs) <= {"numbers", "texts"}:
             raise NotCoveredError("inputs")
         nodes = _find_ensembles(model)
@@ -67,7 +74,11 @@ class TreeModel:
         self._beginnings = list(beginnings.values())
         examples = {name: value for item in self._beginnings for name, value in item.carried.items()}
         self._ending = ending.open(examples) if isinstance(ending, Rest) else ending
-        self._ensembles = [Ensemble(node, beginnings[node.inputs[0]], functions, self._ending.divisor) for node in nodes]
+        divisor = self._ending.divisor
+        self._ensembles = [
+            Ensemble(node, beginnings[node.inputs[0]], functions, divisor, images, number) for number, node in enumerate(nodes)
+        ]
+        self.shared_bytes = sum(ensemble.shared_bytes for ensemble in self._ensembles)
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
         """Return the outputs for some rows, as ONNX Runtime's sessions do.

@@ -58,6 +58,7 @@ typedef struct Ensemble {
     double *constants, *tables;
     int64_t *n_codes; /* (n_texts,) */
     double divisor;   /* 0: sums are returned as they are, without labels */
+    int borrowed;     /* the trees' arrays are those of an image */
 } Ensemble;
 
 #define REAL double
@@ -145,7 +146,10 @@ void trees_free(Ensemble *trees)
     if (!trees)
         return;
     for (int64_t number = 0; number < trees->n_trees; number++)
-        free_tree(trees->trees + number);
+        if (trees->borrowed)
+            free(trees->trees[number].top);
+        else
+            free_tree(trees->trees + number);
     free(trees->trees);
     free(trees->program);
     free(trees->operations);
@@ -295,8 +299,8 @@ static int fill_tree(const TreesSource *source, const Order *order, int type, Tr
     if (same) {
         free(tree->targets);
         tree->targets = NULL;
-        tree->columns[0] = target;
     }
+    tree->columns[0] = target;
     return build_top(tree, type);
 }
 
@@ -402,21 +406,27 @@ static int build_program(const TreesProgram *program, Ensemble *trees)
 
 int32_t trees_interface(void) { return TREES_INTERFACE; }
 
-int trees_build(const TreesSource *source, const TreesProgram *program, double divisor, Ensemble **built)
+/* Return an ensemble without trees; NULL if there is no memory, or the source is none, which the status says. */
+static Ensemble *begin(const TreesSource *source, double divisor, int *status)
 {
-    *built = NULL;
-    if (source->n_nodes < 0 || source->n_leaves < 0 || source->n_trees < 1 || source->n_targets < 1 ||
-        source->n_features < 1 || source->n_features > TREES_MOST_COLUMNS || source->n_targets > TREES_MOST_COLUMNS)
-        return TREES_REFUSED;
+    *status = TREES_REFUSED;
+    if (source->n_targets < 1 || source->n_features < 1 || source->n_features > TREES_MOST_COLUMNS ||
+        source->n_targets > TREES_MOST_COLUMNS)
+        return NULL;
+    *status = TREES_NO_MEMORY;
     Ensemble *trees = calloc(1, sizeof *trees);
     if (!trees)
-        return TREES_NO_MEMORY;
+        return NULL;
+    *status = TREES_OK;
     trees->n_features = (int32_t)source->n_features;
     trees->n_targets = (int32_t)source->n_targets;
     trees->type = source->wide ? (source->single ? TREES_MIXED : TREES_DOUBLE) : TREES_SINGLE;
     trees->divisor = divisor;
-    trees->trees = calloc((size_t)source->n_trees, sizeof(Tree));
-    int status = trees->trees ? build_trees(source, trees) : TREES_NO_MEMORY;
+    return trees;
+}
+
+static int finish(Ensemble *trees, const TreesProgram *program, int status, Ensemble **built)
+{
     if (status == TREES_OK && program)
         status = build_program(program, trees);
     if (status != TREES_OK)
@@ -424,6 +434,33 @@ int trees_build(const TreesSource *source, const TreesProgram *program, double d
     else
         *built = trees;
     return status;
+}
+
+int trees_build(const TreesSource *source, const TreesProgram *program, double divisor, Ensemble **built)
+{
+    *built = NULL;
+    if (source->n_nodes < 0 || source->n_leaves < 0 || source->n_trees < 1)
+        return TREES_REFUSED;
+    int status;
+    Ensemble *trees = begin(source, divisor, &status);
+    if (!trees)
+        return status;
+    trees->trees = calloc((size_t)source->n_trees, sizeof(Tree));
+    return finish(trees, program, trees->trees ? build_trees(source, trees) : TREES_NO_MEMORY, built);
+}
+
+#include "image.h"
+
+int trees_open_image(const void *image, int64_t n_bytes, const TreesSource *source, const TreesProgram *program, double divisor,
+                     Ensemble **built)
+{
+    *built = NULL;
+    int status;
+    Ensemble *trees = begin(source, divisor, &status);
+    if (!trees)
+        return status;
+    trees->borrowed = 1;
+    return finish(trees, program, open_arrays((char *)image, n_bytes, trees), built); /* only read */
 }
 
 /* --- running ---------------------------------------------------------------------------------------------------------- */

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define TREES_INTERFACE 1 /* what callers compare before they call anything else */
+#define TREES_INTERFACE 2 /* what callers compare before they call anything else */
 
 enum { TREES_OK = 0, TREES_REFUSED = 1, TREES_NO_MEMORY = 2, TREES_BAD_CODE = -1 };
 enum { TREES_DOUBLE = 0, TREES_MIXED = 1, TREES_SINGLE = 2 };
@@ -48,6 +48,15 @@ int32_t trees_interface(void);
 
 /* Build an ensemble; a program or NULL. With a divisor sums become means and labels are named. trees_free frees it. */
 int trees_build(const TreesSource *source, const TreesProgram *program, double divisor, Ensemble **built);
+
+/* An ensemble's arrays without its program as one block of bytes, for other processes: how many bytes, and writing them. */
+int64_t trees_image_bytes(const Ensemble *trees);
+void trees_write_image(const Ensemble *trees, void *image);
+
+/* Build an ensemble on such a block, which begins at a multiple of 8 and must outlive it. Of the source only n_features,
+ * n_targets, wide and single are read; a block of other trees, or one that would lead outside itself, is refused. */
+int trees_open_image(const void *image, int64_t n_bytes, const TreesSource *source, const TreesProgram *program, double divisor,
+                     Ensemble **built);
 
 /* Evaluate rows: (n_rows, n_numbers) of double and (n_rows, n_texts) codes with a program, (n_rows, n_features) of the type
  * that is compared without. Writes sums (n_rows, n_targets) and, with a divisor, labels (n_rows,) unless NULL. */

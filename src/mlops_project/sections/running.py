@@ -89,6 +89,14 @@ class ModelsConfig(Section, frozen=True, dict=True):
             "was asked for longest ago leaves for the next; those of `preload` stay. 0: no limit.",
         ),
     ] = 0
+    shared_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="With several workers: a model's trees are kept once for all of them if they take more than 256 KiB, "
+            "in files of a temporary folder, up to so many bytes. 0: each worker has its own.",
+        ),
+    ] = 2 << 30
     loads_at_once: Annotated[
         int,
         Meta(ge=1, le=16, description="Models that a worker loads at the same time; with 2, one that hangs holds up no other."),

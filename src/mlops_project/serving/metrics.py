@@ -41,6 +41,8 @@ SYNC_AT = Metric("mlops_sync_timestamp_seconds", "latest", ("model",), "When mlo
 MODEL_MEMORY = Metric("mlops_model_memory_bytes", "latest", ("model", "role"),
                       "What a loaded model takes in each worker, as measured when it was proven.")
 MODELS_MEMORY = Metric("mlops_models_memory_bytes", "gauge", (), "What all loaded models take, in all workers together.")
+MODELS_SHARED = Metric("mlops_models_shared_bytes", "gauge", (),
+                       "What of it the workers share: counted for each of them there and here, in memory once.")
 MODELS_LOADED = Metric("mlops_models_loaded", "latest", (), "Models in memory, of the worker that has most.")
 MODELS_LISTED = Metric("mlops_models_listed", "latest", (), "Models that can be asked for.")
 EVICTED = Metric("mlops_models_evicted_total", "counter", ("model",),
@@ -87,7 +89,7 @@ METRICS = (
     ),
     *(LOADED_AT, RELOADS, RELOAD_AT, RELOAD_FAILED, LOG_RECORDS, LOG_BYTES, LOG_LOST, LABELS, SHADOW_DROPPED),
     *(LOG_CHANGES, LOG_UNREAD, LOG_OVERDUE, LOG_MAX, LOG_UNREAD_DELETED, CLOCK, VERSION_REFUSED, SYNC_AT, REPEATED),
-    *(MODEL_MEMORY, MODELS_MEMORY, MODELS_LOADED, MODELS_LISTED, EVICTED, LOAD_SECONDS, MODEL_REFUSED),
+    *(MODEL_MEMORY, MODELS_MEMORY, MODELS_SHARED, MODELS_LOADED, MODELS_LISTED, EVICTED, LOAD_SECONDS, MODEL_REFUSED),
     *(ROLLOUT_SHARE, CANARY_FAILED),
 )
 

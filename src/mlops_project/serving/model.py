@@ -9,6 +9,7 @@ from mlops_project.bundle import Bundle
 from mlops_project.contract import Contract
 from mlops_project.errors import BundleError, MLOpsError
 from mlops_project.explanation import Explainer
+from mlops_project.native.images import Images
 from mlops_project.onnx_session import import_onnxruntime
 from mlops_project.process import return_freed_memory
 from mlops_project.proof import load_runtime, prove
@@ -162,9 +163,10 @@ def load_model(
         make_room(memory_bytes)
         runtime = load_runtime(bundle, settings.proof, seconds=seconds, processes=processes, trusts_known=False)
     else:
-        memory_bytes = _prove_once(bundle, settings) + FURTHER_BYTES
-        make_room(memory_bytes)
-        runtime = Runtime.load(bundle)
+        with locked(settings.metrics_dir / f"{bundle.digest}.lock"):  # one worker proves and builds it, the others wait
+            memory_bytes = _prove_once(bundle, settings) + FURTHER_BYTES
+            make_room(memory_bytes)
+            runtime = Runtime(bundle.model_file, bundle.contract, images=_find_images(bundle, settings))
         if memory_bytes >= LARGE_BYTES:
             return_freed_memory()  # what reading a large model took
     model = ServedModel(bundle, runtime, role, settings.serving, metrics, memory_bytes)
@@ -173,9 +175,14 @@ def load_model(
 
 
 def _prove_once(bundle: Bundle, settings: Settings) -> int:
-    """Prove a model in one of the workers; the others wait for the lock, and find its mark. Return what it takes of memory."""
+    """Prove a model in one of the workers; the others find its mark. Return what it takes of memory."""
     mark = settings.metrics_dir / f"{bundle.digest}.proven"
-    with locked(mark.with_suffix(".lock")):
-        if not mark.exists():
-            mark.write_text(str(prove(bundle, settings.proof, meanwhile=import_onnxruntime)))
-        return int(mark.read_text())
+    if not mark.exists():
+        mark.write_text(str(prove(bundle, settings.proof, meanwhile=import_onnxruntime)))
+    return int(mark.read_text())
+
+
+def _find_images(bundle: Bundle, settings: Settings) -> Images | None:
+    """Return where the workers share the model's trees; None if there is one worker, or they are not to."""
+    most = settings.serving.models.shared_bytes
+    return Images(settings.metrics_dir, bundle.digest, most) if most and settings.serving.workers > 1 else None

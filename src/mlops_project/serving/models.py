@@ -309,6 +309,7 @@ class LoadedModels:
     def _note_memory(self) -> None:
         loaded = {key: model for key, (_, model) in list(self._loaded.items())}
         self.metrics.put(names.MODELS_MEMORY, self._memory.count(loaded))
+        self.metrics.put(names.MODELS_SHARED, sum(model.runtime.shared_bytes for model in loaded.values()))
         self.metrics.put(names.MODELS_LOADED, len(loaded))
         self.metrics.put(names.MODELS_LISTED, len(self.catalogue.listed) if self.loads_on_request else len(loaded))
 

@@ -1,10 +1,11 @@
 """``python -m tests.unit.native.other_build LIBRARY``: the tests of the shared object, with another build of it."""
 
 import sys
+import tempfile
 from pathlib import Path
 
-from mlops_project.native import library
-from tests.unit.native import test_model
+from mlops_project.native import images, library
+from tests.unit.native import test_images, test_model
 
 
 def main() -> None:
@@ -18,6 +19,10 @@ def main() -> None:
     for name in ("tree_roots", "nodes_featureids", "nodes_truenodeids", "leaf_targetids"):
         test_model.test_number_outside_its_array_is_left_to_onnx_runtime(name, 2**40)
     test_model.test_nodes_in_a_circle_or_of_two_parents_are_left_to_onnx_runtime()
+    images.LEAST_BYTES = 1
+    with tempfile.TemporaryDirectory() as folder:
+        test_images.test_ensemble_in_a_file_gives_the_bits_of_one_that_was_built(Path(folder), "mixed", labels=True)
+        test_images.test_damaged_file_is_refused_or_answered_and_never_ends_the_process(Path(folder))
     print("evaluated")
 
 
