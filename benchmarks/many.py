@@ -3,6 +3,7 @@
 Copies of two trained models (a forest of 20 shallow trees, one of 100 deep trees) under names of their own. For each setting a
 server starts, a client asks one model again and again, and meanwhile every other model is asked for the first time, then again.
 Options: ``--small 200``, ``--large 20``, ``--workers 1``, ``--seconds 5`` (of the hot model alone), ``--only lazy,capped``.
+With ``--workers 2`` memory is what counts, the proportional (PSS) in parentheses: each connection is one worker's.
 """
 
 import argparse
@@ -35,7 +36,12 @@ CONFIGS = {
     "large": "data: {source: large.csv, target: y}\n"
     "model: {name: large, estimator: random_forest, params: {n_estimators: 100, min_samples_leaf: 1, n_jobs: 1}}",
 }
-SETTINGS = {"all at start": ["load=start"], "lazy": ["load=request"], "capped": ["load=request", "memory_bytes={cap}"]}
+SETTINGS = {
+    "all at start": ["load=start"],
+    "not shared": ["load=start", "shared_bytes=0"],  # the same with several workers; with one nothing is shared
+    "lazy": ["load=request"],
+    "capped": ["load=request", "memory_bytes={cap}"],
+}
 CAP_SHARE = 0.4  # of what all models take
 
 

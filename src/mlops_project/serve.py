@@ -1,8 +1,5 @@
 """Serve: models over HTTP. ``mlops serve`` = ``python -m mlops_project.serve``."""
 
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import click
@@ -41,12 +38,11 @@ def command(
     """Serve the exported model, or a folder of models: MLflow's protocol, the Open Inference Protocol, typed REST."""
     from mlops_project.serving.server import run_server
     from mlops_project.serving.settings import build_settings
+    from mlops_project.storage.temporary import own_folder
 
     if models_dir is None:
         _check_there(model_dir or config.model_dir, config)
-    metrics_dir = Path(tempfile.mkdtemp(prefix="mlops-metrics-"))
-    owner = os.getpid()
-    try:
+    with own_folder("mlops-serve-") as metrics_dir:
         run_server(
             build_settings(
                 config,
@@ -58,9 +54,6 @@ def command(
                 workers=workers,
             )
         )
-    finally:
-        if os.getpid() == owner:
-            shutil.rmtree(metrics_dir, ignore_errors=True)
 
 
 def _check_there(folder: Path, config: Config) -> None:

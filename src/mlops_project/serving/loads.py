@@ -7,6 +7,7 @@ from functools import partial
 
 from mlops_project.serving.catalogue import NotLoadedError
 from mlops_project.serving.errors import RefusedError
+from mlops_project.serving.memory import is_large
 from mlops_project.serving.model import ServedModel
 from mlops_project.serving.models import LoadedModels
 
@@ -28,6 +29,7 @@ class ModelLoads:
         self._wait_seconds = serving.models.wait_seconds
         self._most = max(1, serving.max_waiting // WAITING_SHARE)
         self._threads = ThreadPoolExecutor(serving.models.loads_at_once, "load")
+        self._thread_of_large = ThreadPoolExecutor(1, "load-large")  # they wait for each other, and hold up no others
         self._running: dict[str, asyncio.Future[None]] = {}
         self._n_waiting = 0
 
@@ -68,7 +70,10 @@ class ModelLoads:
         running = self._running.get(place)
         if running is None:
             loop = asyncio.get_running_loop()
-            running = self._running[place] = loop.run_in_executor(self._threads, self._models.load, place)
+            listed = list(self._models.catalogue.listed.values())
+            large = any(is_large(item.source.path) for item in listed if item.source.key[0] == place)
+            threads = self._thread_of_large if large else self._threads
+            running = self._running[place] = loop.run_in_executor(threads, self._models.load, place)
             running.add_done_callback(partial(self._finish, place))
         self._n_waiting += 1
         try:
@@ -91,4 +96,5 @@ class ModelLoads:
 
     def close(self) -> None:
         """Stop the threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._thread_of_large):
+            threads.shutdown(wait=False, cancel_futures=True)

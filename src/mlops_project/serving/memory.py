@@ -1,11 +1,30 @@
-"""How much memory loaded models take, and which of them leaves for another one."""
+"""How much memory loaded models take, and what they take while they are loaded; which of them leaves for another one."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
+from mlops_project.bundle import MODEL_FILE
 from mlops_project.errors import BundleError
 from mlops_project.serving.model import ServedModel
 from mlops_project.serving.sources import Key
+from mlops_project.storage.locks import locked
+
+LARGE_FILE_BYTES = 32 << 20  # reading a model takes some five times its file's size, for a moment, and so does its proof
+
+
+def is_large(bundle: Path) -> bool:
+    """Whether loading the model takes so much memory for a moment that others of that kind have to wait."""
+    try:
+        return (bundle / MODEL_FILE).stat().st_size >= LARGE_FILE_BYTES
+    except OSError:
+        return False
+
+
+def take_turn(bundle: Path, folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Return what is held while a model is loaded: of large ones, all workers that share the folder load one at a time."""
+    return locked(folder / "large.lock") if is_large(bundle) else contextlib.nullcontext()
 
 
 class ModelMemory:

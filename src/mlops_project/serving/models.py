@@ -30,7 +30,7 @@ from mlops_project.serving.catalogue import (
     read_listed,
     read_name,
 )
-from mlops_project.serving.memory import ModelMemory
+from mlops_project.serving.memory import ModelMemory, take_turn
 from mlops_project.serving.metrics import ServerMetrics
 from mlops_project.serving.model import Role, ServedModel, load_model
 from mlops_project.serving.rollouts import Rollouts
@@ -259,7 +259,8 @@ class LoadedModels:
         return failure is None or failure.source.identity != source.identity or failure.is_over
 
     def _load(self, source: Source, sources: list[Source]) -> bool:
-        with self._key_locks.setdefault(source.key, threading.Lock()), self._slots:
+        turn = take_turn(source.path, self.settings.metrics_dir)
+        with self._key_locks.setdefault(source.key, threading.Lock()), turn, self._slots:
             if not self._is_due(source):  # another thread was faster
                 return False
             try:
