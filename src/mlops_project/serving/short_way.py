@@ -166,6 +166,7 @@ class RequestQueue:
         """Refuse a request because of overload."""
         if self._started is None:
             self._begin_turn()
+        self.admission.n_refused += 1
         self._refusals.hold(call, self.admission.answer_seconds, asyncio.get_running_loop())
 
     def _begin_turn(self) -> None:
