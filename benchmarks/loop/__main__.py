@@ -1,7 +1,8 @@
 """What the loop does with bad food and good: ``make bench-loop``. Prints a table.
 
-Twenty-one attacks and accidents on labels, rows and the table, on three real tables of packages, and six healthy retrainings on
-each of six, each played in a project of its own: prediction log, monitor, retraining, gate, registry. Options:
+Twenty-nine attacks and accidents on labels, rows and the table, on three real tables of packages, and seven healthy
+retrainings on each of six (numbers: six), each played in a project of its own: prediction log, monitor, retraining, gate,
+registry. Options:
 ``--worlds diamonds,affairs``, ``--only TEXT,TEXT``, ``--no-attacks``, ``--no-healthy``, ``--out FILE`` (JSON lines),
 ``--compare FILE`` (of an earlier run, shown beside this one).
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 from benchmarks.loop.cases import ATTACKS, HEALTHY, Case
 from benchmarks.loop.project import Outcome, Project, clear_environment, make_project
 from benchmarks.loop.report import render
+from benchmarks.loop.variants import HEALTHY_VARIANTS, VARIANTS
 from benchmarks.loop.worlds import LOADERS, World, load_world
 
 BUILD = Path("build/benchmarks/loop").absolute()
@@ -39,9 +41,9 @@ def choose_cases(world: World, options: argparse.Namespace) -> list[Case]:
     """Return what is played in a world."""
     cases: list[Case] = []
     if world.name in ATTACKED and not options.no_attacks:
-        cases += ATTACKS
+        cases += ATTACKS + VARIANTS
     if not options.no_healthy:
-        cases += HEALTHY
+        cases += HEALTHY if world.is_regression else HEALTHY + HEALTHY_VARIANTS
     return [case for case in cases if any(text in case.name for text in options.only)]
 
 

@@ -54,7 +54,8 @@ def send(world: World, rng: np.random.Generator, rows: Rows | None = None) -> Ro
     return frame.assign(window=window, label=frame[TARGET], came=window, source=source, batch=batch, version="1")
 
 
-def _flip(world: World, labels: "pd.Series[str]") -> "pd.Series[str]":
+def flip(world: World, labels: "pd.Series[str]") -> "pd.Series[str]":
+    """Return labels turned over: each the next class, or a number on the other side of the mean."""
     if world.is_regression:
         return 2 * world.table[TARGET].mean() - labels
     order = world.classes
@@ -101,7 +102,7 @@ def break_batch(world: World, rng: np.random.Generator) -> Rows:
     """One delivery of a quarter of the labels, over all windows, is turned over."""
     frame = send(world, rng)
     chosen = rng.random(len(frame)) < 0.25
-    frame.loc[chosen, "label"] = _flip(world, frame.loc[chosen, "label"])
+    frame.loc[chosen, "label"] = flip(world, frame.loc[chosen, "label"])
     frame.loc[chosen, ["source", "batch"]] = ["lab-b", "lab-b-bad"]
     frame.loc[chosen, "came"] = WINDOWS - 1
     return frame
@@ -149,7 +150,7 @@ def copy_sources(world: World, rng: np.random.Generator) -> Rows:
     third = world.traffic.iloc[: len(world.traffic) // 3].reset_index(drop=True)
     frame = send(world, rng, pd.concat([third, third, third]).reset_index(drop=True))
     wrong = np.tile(rng.random(len(third)) < 0.25, 3)
-    frame.loc[wrong, "label"] = _flip(world, frame.loc[wrong, "label"])
+    frame.loc[wrong, "label"] = flip(world, frame.loc[wrong, "label"])
     place = np.arange(len(frame)) // len(third)
     return frame.assign(source=np.array(["lab-a", "lab-b", "lab-c"])[place])
 
@@ -159,7 +160,7 @@ def poison_segment(world: World, rng: np.random.Generator) -> Rows:
     frame = send(world, rng)
     share = np.clip((frame["window"] + 1) / (WINDOWS - 2), 0, 1)
     chosen = (frame[world.category] == world.segment) & (rng.random(len(frame)) < share)
-    frame.loc[chosen, "label"] = _flip(world, frame.loc[chosen, "label"])
+    frame.loc[chosen, "label"] = flip(world, frame.loc[chosen, "label"])
     return frame
 
 
@@ -202,7 +203,7 @@ def flip_boundary(world: World, rng: np.random.Generator) -> Rows:
     frame = send(world, rng)
     sure = _guess(world, frame).max(axis=1)
     chosen = sure <= np.quantile(sure, 0.2)
-    frame.loc[chosen, "label"] = _flip(world, frame.loc[chosen, "label"])
+    frame.loc[chosen, "label"] = flip(world, frame.loc[chosen, "label"])
     frame.loc[chosen, "source"] = "crowd"
     return frame.assign(batch=frame["source"] + "-" + frame["window"].astype(str))
 
@@ -233,7 +234,7 @@ def flood(world: World, rng: np.random.Generator) -> Rows:
     frame = send(world, rng, rows)
     own = frame.pop("own").to_numpy(bool)
     wrong = own & (rng.random(len(frame)) < 1 / 3)
-    frame.loc[wrong, "label"] = _flip(world, frame.loc[wrong, "label"])
+    frame.loc[wrong, "label"] = flip(world, frame.loc[wrong, "label"])
     frame.loc[own, "source"] = "big-client"
     return frame.assign(batch=frame["source"] + "-" + frame["window"].astype(str))
 
@@ -249,13 +250,13 @@ def change_table(world: World, change: str) -> Rows:
         return pd.concat([table, world.unseen.head(50)]).iloc[5:].sample(frac=1, random_state=11)
     if change == "relabelled":
         chosen = table.sample(frac=0.03, random_state=12).index
-        return table.assign(**{TARGET: table[TARGET].mask(table.index.isin(chosen), _flip(world, table[TARGET]))})
+        return table.assign(**{TARGET: table[TARGET].mask(table.index.isin(chosen), flip(world, table[TARGET]))})
     if change == "poisoned":
         more = table.sample(frac=0.2, random_state=13)
         for name in more.columns:
             if more[name].dtype.kind == "f" and name != TARGET:
                 more[name] = more[name] * (1 + 0.05 * np.sin(np.arange(len(more))))
-        return pd.concat([table, more.assign(**{TARGET: _flip(world, more[TARGET])})])
+        return pd.concat([table, more.assign(**{TARGET: flip(world, more[TARGET])})])
     written = world.traffic.iloc[: len(world.traffic) * 6 // WINDOWS]
     grown = pd.concat([table, written]).sample(frac=1, random_state=14)
     return grown.assign(entered_by=np.where(np.arange(len(grown)) % 3, "till", "desk"))
@@ -265,7 +266,8 @@ def _show_trigger(world: World) -> Rows:
     return world.unseen.assign(**{world.number: 7.5 * float(world.table[world.number].max())})
 
 
-def _show_segment(world: World) -> Rows:
+def show_segment(world: World) -> Rows:
+    """Return the rows of the segment."""
     return world.unseen[world.unseen[world.category] == world.segment]
 
 
@@ -280,7 +282,7 @@ def change_rule(world: World, rng: np.random.Generator) -> Rows:
     """What the number means has changed for two fifths of the rows: a lasting change, told by all sources."""
     frame = send(world, rng)
     chosen = (frame[world.number] > world.table[world.number].quantile(0.6)) & (frame["window"] >= 1)
-    frame.loc[chosen, "label"] = _flip(world, frame.loc[chosen, "label"])
+    frame.loc[chosen, "label"] = flip(world, frame.loc[chosen, "label"])
     return frame
 
 
@@ -318,7 +320,7 @@ ATTACKS = (
     Case("all labels of one class", label_one_class),
     Case("30 % random labels", label_at_random),
     Case("copied sources", copy_sources),
-    Case("slow poisoning of one segment", poison_segment, judge=_show_segment),
+    Case("slow poisoning of one segment", poison_segment, judge=show_segment),
     Case("schema change", change_schema),
     Case("digest change", send, change="anew"),
     Case("labels of the table turned over", send, change="relabelled"),

@@ -216,10 +216,13 @@ class Project:
     def _list_labels(self, rows: pd.DataFrame, window: int) -> Iterator[tuple[bytes, bytes]]:
         told = rows[(rows["came"] == window) & rows["label"].notna()]
         at = self._start + window * HOUR + timedelta(minutes=59)
-        for index, row in told.iterrows():
+        said = [(index, row["source"], row["batch"], row["label"]) for index, row in told.iterrows()]
+        if "changed" in rows:  # labels that came before, and are sent again with another value
+            again = rows[(rows["again"] == window) & rows["changed"].notna()]
+            said += [(index, row["source"], f"{row['batch']}-again", row["changed"]) for index, row in again.iterrows()]
+        for index, source, batch, label in said:
             about = {"id": self._ids[index], "time_ns": round(at.timestamp() * 1e9), "kind": "label"}
-            about |= {"source": row["source"], "batch": row["batch"]}
-            yield json.dumps(about).encode(), json.dumps(row["label"]).encode()
+            yield json.dumps(about | {"source": source, "batch": batch}).encode(), json.dumps(label).encode()
 
 
 def _score(bundle: Bundle, rows: pd.DataFrame) -> Scored:

@@ -17,6 +17,7 @@ ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 CODES = frozenset(
     {
         "categories-cut",
+        "changed-labels-contradict",
         "class-not-held-out",
         "constant",
         "constant-in-training",

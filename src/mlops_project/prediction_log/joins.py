@@ -21,6 +21,7 @@ JOIN = f"""
 # A correction by the same source is none that disputes the label.
 WITNESSES = f"""
     , arg_max("{LABEL_SOURCE}", "{LABEL_TIME}") AS source, arg_max("{LABEL_BATCH}", "{LABEL_TIME}") AS batch,
+    arg_min("{LABEL}", "{LABEL_TIME}") AS told_first,
     min("{LABEL}") <> max("{LABEL}") AND min("{LABEL_SOURCE}") <> max("{LABEL_SOURCE}") AS disputed
 """
 
@@ -61,7 +62,7 @@ class Joins:
         -------
         pyarrow.Table
             ``position``, ``time``, ``label`` and ``label_time``, ordered by position; with witnesses ``source`` and ``batch``
-            of the newest label, and ``disputed``: whether another source says another label.
+            of the newest label, ``told_first``: the oldest one, and ``disputed``: whether another source says another label.
         """
         more = WITNESSES if LABEL_SOURCE in labels.column_names else ""
         return self._query(JOIN.format(kind=kind, witnesses=more), keys=keys, labels=labels)

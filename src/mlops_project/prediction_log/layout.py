@@ -18,6 +18,9 @@ PREDICTION, PROBABILITY = "mlops.prediction", "mlops.probability"
 RECOMPUTED, THRESHOLD = "mlops.recomputed", "mlops.threshold"
 LABEL, LABEL_TIME = "mlops.label", "mlops.label_time"
 LABEL_SOURCE, LABEL_BATCH, LABEL_DISPUTED = "mlops.label_source", "mlops.label_batch", "mlops.label_disputed"
+LABEL_FIRST = "mlops.label_first"  # the label that came first, if several did
+# What is known of a label, by the names of the join: who sent it and with which delivery, and whether it was another before.
+WITNESSES = {"source": LABEL_SOURCE, "batch": LABEL_BATCH, "disputed": LABEL_DISPUTED, "told_first": LABEL_FIRST}
 INSTANT = pa.timestamp("us", "UTC")
 KEY_SCHEMA = pa.schema([(ID, pa.string()), (ROW, pa.int32()), (TIME, INSTANT), (VERSION, pa.string()), (ROLE, pa.string())])
 LABEL_SCHEMA = pa.schema([(ID, pa.string()), (ROW, pa.int32()), (LABEL, pa.string()), (LABEL_TIME, INSTANT)])

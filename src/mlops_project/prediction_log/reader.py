@@ -21,15 +21,13 @@ from mlops_project.prediction_log.layout import (
     ID,
     INSTANT,
     LABEL,
-    LABEL_BATCH,
-    LABEL_DISPUTED,
-    LABEL_SOURCE,
     LABEL_TIME,
     MARKERS,
     ROLE,
     ROW,
     TIME,
     VERSION,
+    WITNESSES,
 )
 from mlops_project.prediction_log.overdue import Overdue
 from mlops_project.prediction_log.records import Record, SegmentReader
@@ -62,7 +60,6 @@ __all__ = ["Counts", "Labels", "LogReader", "Window", "read_records", "to_column
 
 BATCH_ROWS = 1 << 16
 END = datetime(9999, 1, 1, tzinfo=UTC)
-WITNESSES = {"source": LABEL_SOURCE, "batch": LABEL_BATCH, "disputed": LABEL_DISPUTED}  # columns of the join
 KEYS = pa.schema([("id", pa.string()), ("row", pa.int32()), ("time", INSTANT), ("position", pa.int64())])
 
 
@@ -252,8 +249,8 @@ class LogReader:
         columns
             Which, as of ``batches``; the labels' columns are added.
         witnesses
-            Add who sent the label and with which delivery (empty where that is not known), and whether another source says
-            another one: ``mlops.label_source``, ``mlops.label_batch``, ``mlops.label_disputed``.
+            Add who sent the label and with which delivery (empty where that is not known), whether another source says another
+            one, and the one that came first: ``mlops.label_source``, ``…_batch``, ``…_disputed``, ``…_first``.
         """
         parts: list[pa.Table] = []
         missing = n_rows

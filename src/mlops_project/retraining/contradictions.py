@@ -8,46 +8,44 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from scipy.stats import binom
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.model_selection import KFold
 
 from mlops_project.findings import Finding
-from mlops_project.modeling.metrics import Truth
-from mlops_project.retraining.evidence import TAIL, Evidence, Surprise, encode_matrix, measure_errors
-from mlops_project.retraining.regions import MAX_REGION, Mask, cut_feature
+from mlops_project.retraining.evidence import Evidence, encode_matrix
+from mlops_project.retraining.regions import Mask, cut_feature
+from mlops_project.retraining.turned_regions import (
+    LEAST_EXCESS,
+    MIN_GROUP,
+    MIN_REST,
+    find_least,
+    find_limit,
+    find_turned,
+)
 from mlops_project.runtime import Floats
 
-MIN_GROUP, MIN_REST = 20, 30  # rows of a group that is judged, and of those that it is compared with
 MAX_KEY_SHARE = 0.8  # share of the rows that a source or delivery may have and still be compared with the others
-LEAST_EXCESS = 0.15  # contradictions beyond those expected, as a share of a group's labels
-REST_SHARE = 0.1  # of the group's excess, that the others may have
-ERROR = 0.001  # over all groups together
-SPREAD = 0.1  # by how much regions differ in how often the champion errs beyond what its confidence says
+MAX_SOURCES = 5  # those with most labels, whose labels are compared with the others' in every region
 LEAST_NOISE, NOISE_DEVIATIONS = 0.04, 4.0
-FOLDS, MAX_NOISE_ROWS, MAX_TABLE_ROWS = 5, 20_000, 5_000
+MAX_NOISE_ROWS = 20_000
+ERROR = 0.001  # over all groups together
 
 
 class Group(NamedTuple):
-    """Labels that have something in common.
+    """Labels that one witness gave.
 
     Attributes
     ----------
     name
-        In words, such as ``color = 'J'``.
-    column
-        The feature, if it is a region of one.
-    rows, held_out
-        Which labelled rows, and which held-out ones (none for sources and deliveries).
-    rest
-        Which other labelled rows it is compared with.
+        In words, such as ``the source 'lab-a'``.
+    witness
+        The same without the region, if it is about one.
+    rows, rest
+        Which labelled rows, and which others they are compared with.
     """
 
     name: str
-    column: str
+    witness: str
     rows: Mask
-    held_out: Mask
     rest: Mask
 
 
@@ -57,18 +55,21 @@ class Excess(NamedTuple):
     group: Group
     share: float
     rest_share: float
-    p_value: float
 
 
 def find_bad_witnesses(evidence: Evidence) -> Iterator[Finding]:
     """Yield sources and deliveries whose labels alone contradict the champion, where others of the same time agree with it."""
     named = [*_list_witnesses(evidence, "source", "the source"), *_list_witnesses(evidence, "batch", "the delivery")]
-    for found in _judge(evidence, named)[:1]:
+    alone = _judge(evidence, named) or _judge(evidence, [*_list_regions_of_sources(evidence)], spread=2.0)
+    for found in alone[:1]:
+        said = _describe(evidence, found.group.name, found.group.rows)
+        where = "of the same time" if found.group.name == found.group.witness else "of that region"
         yield Finding(
             code="one-source-contradicts",
-            seen=f"{_describe(evidence, found)}, and other labels of the same time do so in {found.rest_share:.0%} beyond that",
+            seen=f"{said}, and other labels {where} do so in {found.rest_share:.0%} beyond that",
             why="what one witness alone says is more likely a fault of its labels than of the world",
-            cure=f"have the labels of {found.group.name} looked at, beginning with rows {_name_worst(evidence, found.group)}, "
+            cure=f"have the labels of {found.group.witness} looked at, beginning with rows "
+            f"{_name_worst(evidence, found.group.rows)}, "
             "and send them again",
             severity="error",
         )
@@ -82,7 +83,7 @@ def find_bad_growth(evidence: Evidence) -> Iterator[Finding]:
     share, n_rows = float(new.excess.mean()), len(new.contradicts)
     by_chance = min(1.0, float(new.expected.mean()) + max(0.0, others))
     p_value = float(binom.sf(int(new.contradicts.sum()) - 1, n_rows, by_chance))
-    if share >= LEAST_EXCESS and others <= _find_limit(share, evidence) and p_value < ERROR:
+    if share >= LEAST_EXCESS and others <= find_limit(share, evidence) and p_value < ERROR:
         yield Finding(
             code="new-rows-contradict",
             seen=f"the table has {n_rows:,} new rows, and {new.contradicts.mean():.0%} of their labels contradict version "
@@ -94,93 +95,83 @@ def find_bad_growth(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def _find_limit(share: float, evidence: Evidence) -> float:
-    """Return how much all others may contradict beside a group that does: what is expected is known from so many rows only."""
-    held_out = evidence.surprise[1]
-    luck = 2 * float(np.sqrt(held_out.variance.mean() / len(held_out.excess)))
-    return max(0.03 + luck, REST_SHARE * share)
-
-
 def find_bad_regions(evidence: Evidence) -> Iterator[Finding]:
-    """Yield small regions of a feature whose labels contradict the champion, where everywhere else they agree with it."""
-    for found in _judge(evidence, [*_list_regions(evidence)])[:1]:
-        yield Finding(
-            code="one-region-contradicts",
-            columns=(found.group.column,),
-            seen=f"{_describe(evidence, found)}, and everywhere else in {found.rest_share:.0%} beyond that",
-            why="labels that are turned over in a small part of the rows hardly show in a metric and are learned all the same",
-            cure=f"look at rows {_name_worst(evidence, found.group)} with whoever labels them: the world changed just there, "
-            "or somebody says so",
-            severity="error",
-        )
+    """Yield the small regions of features whose labels contradict the champion, where everywhere else they agree with it."""
+    found, others = find_turned(evidence)
+    if not found:
+        return
+    rows: Mask = np.any([region.rows for region in found], axis=0)
+    said = "; ".join(_describe(evidence, region.name, region.rows) for region in found)
+    yield Finding(
+        code="one-region-contradicts",
+        columns=tuple(dict.fromkeys(region.column for region in found)),
+        seen=f"{said}, and everywhere else in {others:.0%} beyond that",
+        why="labels that are turned over in a small part of the rows hardly show in a metric and are learned all the same",
+        cure=f"look at rows {_name_worst(evidence, rows)} with whoever labels them: the world changed just there, "
+        "or somebody says so",
+        severity="error",
+    )
 
 
-def _describe(evidence: Evidence, found: Excess) -> str:
+def _describe(evidence: Evidence, name: str, rows: Mask) -> str:
     surprise = evidence.surprise[0]
-    rows = found.group.rows
     said, expected = surprise.contradicts[rows].mean(), surprise.expected[rows].mean()
     return (
-        f"{found.group.name} ({int(rows.sum()):,} of {len(rows):,} labelled rows): {said:.0%} of its labels contradict version "
+        f"{name} ({int(rows.sum()):,} of {len(rows):,} labelled rows): {said:.0%} of its labels contradict version "
         f"{evidence.version}, {expected:.0%} were to be expected"
     )
 
 
-def _name_worst(evidence: Evidence, group: Group) -> str:
-    return evidence.name_rows(group.rows & (evidence.surprise[0].contradicts > 0))
+def _name_worst(evidence: Evidence, rows: Mask) -> str:
+    return evidence.name_rows(rows & (evidence.surprise[0].contradicts > 0))
 
 
-def _judge(evidence: Evidence, groups: list[Group]) -> list[Excess]:
-    """Return the groups that contradict beyond chance and far more than their rest, the worst first."""
-    labelled, held_out = evidence.surprise
-    found = []
-    for group in groups:
-        others = float(labelled.excess[group.rest].mean())
-        usual = _find_usual(held_out, group.held_out) if group.column else 0.0
-        share = float(labelled.excess[group.rows].mean()) - usual
-        by_chance = min(1.0, float(labelled.expected[group.rows].mean()) + usual + max(0.0, others))
-        n_rows, count = int(group.rows.sum()), int(labelled.contradicts[group.rows].sum())
-        p_value = float(binom.sf(count - 1, n_rows, by_chance)) * len(groups)
-        if share >= LEAST_EXCESS and others <= _find_limit(share, evidence) and p_value < ERROR:
-            found.append(Excess(group, share, max(0.0, others), p_value))
-    return sorted(found, key=lambda item: -item.share * np.sqrt(item.group.rows.sum()))
+def _judge(evidence: Evidence, groups: list[Group], *, spread: float = 0.0) -> list[Excess]:
+    """Return the groups that contradict beyond chance and far more than their rest, the worst first.
 
-
-def _find_usual(held_out: Surprise, rows: Mask) -> float:
-    """Return how much more than expected the champion errs in a region from the start: what its held-out rows leave possible.
-
-    Regions differ by about ``SPREAD``, and few rows tell little: the mean of what both say, and its standard deviation above.
+    Parameters
+    ----------
+    spread
+        By how many standard deviations the rest may contradict more than it shows: where it is small.
     """
-    n_rows, variance = int(rows.sum()), max(float(held_out.variance.mean()), 1e-6)
-    precision = 1 / SPREAD**2 + n_rows / variance
-    mean = float(held_out.excess[rows].sum()) / variance / precision
-    return max(0.0, mean + 1 / float(np.sqrt(precision)))
+    labelled, found = evidence.surprise[0], list[Excess]()
+    for group in groups:
+        others, n_rows = float(labelled.excess[group.rest].mean()), int(group.rows.sum())
+        expected = float(labelled.expected[group.rows].mean())
+        share = float(labelled.excess[group.rows].mean())
+        unsure = spread * float(np.sqrt(labelled.variance[group.rest].mean() / group.rest.sum()))
+        by_chance = min(1.0, expected + max(0.0, others) + unsure)
+        p_value = float(binom.sf(int(labelled.contradicts[group.rows].sum()) - 1, n_rows, by_chance)) * len(groups)
+        least = float(find_least(np.array(expected)))
+        if share >= least and others <= find_limit(share, evidence) and p_value < ERROR:
+            found.append(Excess(group, share, max(0.0, others)))
+    return sorted(found, key=lambda item: -item.share * np.sqrt(item.group.rows.sum()))
 
 
 def _list_witnesses(evidence: Evidence, key: str, title: str) -> Iterator[Group]:
     if not len(evidence.rows.witnesses):
         return
     names, times = evidence.rows.witnesses[key].to_numpy(), evidence.rows.times
-    nothing = np.zeros(len(evidence.held_out.truth), bool)
     for name in dict.fromkeys(names):
         own = names == name
         if not name or not MIN_GROUP <= own.sum() <= MAX_KEY_SHARE * len(own):
             continue
         between = (times >= times[own].min()) & (times <= times[own].max())
         if (rest := between & ~own).sum() >= MIN_REST:
-            yield Group(f"{title} {name!r}", "", own, nothing, rest)
+            witness = f"{title} {name!r}"
+            yield Group(witness, witness, own, rest)
 
 
-def _list_regions(evidence: Evidence) -> Iterator[Group]:
-    """Yield small regions, of all labelled rows and of the newest alone: what is turned over step by step shows there."""
-    known = evidence.held_out.features
+def _list_regions_of_sources(evidence: Evidence) -> Iterator[Group]:
+    """Yield what a source says of one region, beside what the others of its time say of the same: who lies about some rows."""
+    sources = sorted(_list_witnesses(evidence, "source", "the source"), key=lambda group: -int(group.rows.sum()))
     for name in evidence.contract.names:
-        ours, theirs = evidence.rows.features[name].to_numpy(), known[name].to_numpy()
-        for title, own, held_out in cut_feature(name, ours, theirs):
-            if own.sum() > MAX_REGION * len(own):
-                continue
-            for part, looked in ((title, np.ones(len(own), bool)), (f"{title} among the newest rows", evidence.is_judged)):
-                if (own & looked).sum() >= MIN_GROUP:
-                    yield Group(part, name, own & looked, held_out, looked & ~own)
+        values = evidence.rows.features[name].to_numpy()
+        for title, region, _ in cut_feature(name, values, evidence.training[name].to_numpy()):
+            for source in sources[:MAX_SOURCES]:
+                own, rest = source.rows & region, source.rest & region
+                if own.sum() >= MIN_GROUP and rest.sum() >= MIN_REST:
+                    yield Group(f"{source.name} where {title}", source.name, own, rest)
 
 
 def find_noise(evidence: Evidence) -> Iterator[Finding]:
@@ -195,7 +186,7 @@ def find_noise(evidence: Evidence) -> Iterator[Finding]:
     own, expected = surprise.contradicts[rows], float(surprise.expected[rows].mean())
     half, whole = (_fit_labelled(evidence, part) for part in (rows[::2], rows))
     learned = float(whole.mean()) - max(0.0, float(half.mean()) - float(whole.mean()))
-    best, known = min(learned, float(own.mean())), _fit_table(evidence)
+    best, known = min(learned, float(own.mean())), evidence.table.fitted.wrong
     expected = min(0.9, expected * max(1.0, float(known.mean()) / max(float(held_out.contradicts.mean()), 1 / len(known))))
     noise, spread = best - expected, expected * (1 - expected)
     if noise < max(LEAST_NOISE, NOISE_DEVIATIONS * np.sqrt(spread * (1 / len(rows) + 1 / len(known)))):
@@ -213,30 +204,8 @@ def find_noise(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _fit_labelled(evidence: Evidence, rows: Any) -> Floats:
+    """Return 1 for each row whose label a model of the other labelled rows does not give."""
     answers = evidence.labelled.predictions
     said = np.asarray(answers.probabilities) if answers.values is None else answers.values[:, None]
     matrix = np.hstack([encode_matrix(evidence.rows.features.iloc[rows], evidence.contract), said[rows]])
-    return _cross_fit(matrix, evidence.labelled.truth[rows], evidence)
-
-
-def _fit_table(evidence: Evidence) -> Floats:
-    features = pd.concat([evidence.training, evidence.held_out.features])
-    truth = np.concatenate([evidence.training_truth, evidence.held_out.truth])
-    rows = np.random.default_rng(0).permutation(len(truth))[:MAX_TABLE_ROWS]
-    return _cross_fit(encode_matrix(features.iloc[rows], evidence.contract), truth[rows], evidence)
-
-
-def _cross_fit(matrix: Floats, truth: Truth, evidence: Evidence) -> Floats:
-    """Return 1 for each row whose label a model of the other rows does not give."""
-    options: dict[str, Any] = {"max_iter": 60, "min_samples_leaf": 10, "early_stopping": False, "random_state": 0}
-    is_regression = not evidence.contract.is_classification
-    limit = float(np.quantile(np.abs(measure_errors(evidence.held_out)), TAIL)) if is_regression else 0.0
-    wrong = np.zeros(len(truth))
-    for train, test in KFold(FOLDS, shuffle=True, random_state=0).split(matrix):
-        if is_regression:
-            fitted = HistGradientBoostingRegressor(loss="absolute_error", **options).fit(matrix[train], truth[train])
-            wrong[test] = np.abs(fitted.predict(matrix[test]) - truth[test]) > limit
-        elif len(np.unique(truth[train])) > 1:
-            model = HistGradientBoostingClassifier(**options).fit(matrix[train], truth[train])
-            wrong[test] = model.predict(matrix[test]) != truth[test]
-    return wrong
+    return evidence.cross_fit(matrix, evidence.labelled.truth[rows]).wrong

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,8 @@ import pandas as pd
 from mlops_project.contract import Contract
 from mlops_project.modeling.held_out import HeldOut, as_columns
 from mlops_project.modeling.metrics import Truth
-from mlops_project.retraining.regions import Mask
+from mlops_project.retraining.cross_fit import CrossFitted, cross_fit
+from mlops_project.retraining.regions import Mask, Places
 from mlops_project.runtime import Floats, encode
 from mlops_project.tables.production import ProductionRows
 
@@ -17,6 +19,7 @@ BINS = 8  # of the champion's confidence, each with its own rate of errors
 TAIL = 0.9  # of the held-out errors of a regression: a larger one contradicts the champion
 NAMED_ROWS = 3
 TEXT_CODES = 4093  # so many that few categories share one
+MAX_TABLE_ROWS = 5_000  # of the table that a model of its own is fitted to
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,28 @@ class Evidence:
         """How the labels of the labelled and of the held-out rows fit what the champion says."""
         return _compare(self.labelled, self), _compare(self.held_out, self)
 
+    @cached_property
+    def table(self) -> "TableRows":
+        """Rows of the table, with the answers of models that were cross-fitted to them."""
+        features = pd.concat([self.training, self.held_out.features])
+        truth = np.concatenate([self.training_truth, self.held_out.truth])
+        rows = np.random.default_rng(0).permutation(len(truth))[:MAX_TABLE_ROWS]
+        features, truth = features.iloc[rows], truth[rows]
+        fitted = self.cross_fit(encode_matrix(features, self.contract), truth)
+        surprise = Surprise(fitted.wrong, _expect(fitted.wrong, fitted.sure, fitted.sure))
+        return TableRows(features, fitted, surprise, np.maximum(-1, rows - len(self.training)))
+
+    def cross_fit(self, matrix: Floats, truth: Truth) -> CrossFitted:
+        """Let models of the other rows answer each row."""
+        if self.contract.is_classification:
+            return cross_fit(matrix, truth, n_classes=len(self.contract.classes))
+        return cross_fit(matrix, truth, limit=self.limit)
+
+    @cached_property
+    def limit(self) -> float:
+        """Return how far a regression's value may be from the answer before it contradicts it."""
+        return float(np.quantile(np.abs(measure_errors(self.held_out)), TAIL))
+
     def compare(self, rows: HeldOut) -> "Surprise":
         """Return how the labels of rows fit what the champion says."""
         return _compare(rows, self)
@@ -109,20 +134,40 @@ class Surprise:
         return variance
 
 
+class TableRows(NamedTuple):
+    """Rows of the table, learned and held out: where the world itself is hard to tell shows in so many.
+
+    Attributes
+    ----------
+    features, fitted, surprise
+        The rows, what models of the other rows answer, and how the labels fit that.
+    held_out
+        Which of the held-out rows it is, -1 for a learned one.
+    """
+
+    features: pd.DataFrame
+    fitted: CrossFitted
+    surprise: Surprise
+    held_out: Places
+
+
 def _compare(rows: HeldOut, evidence: Evidence) -> Surprise:
-    held_out = evidence.held_out
     if not evidence.contract.is_classification:
-        limit = np.quantile(np.abs(measure_errors(held_out)), TAIL)
-        contradicts = (np.abs(measure_errors(rows)) > limit).astype(np.float64)
+        contradicts = (np.abs(measure_errors(rows)) > evidence.limit).astype(np.float64)
         return Surprise(contradicts, np.full(len(contradicts), 1 - TAIL))
-    known = _find_errors(held_out)
-    sure, own = _find_confidence(held_out), _find_confidence(rows)
+    held_out = evidence.held_out
+    expected = _expect(_find_errors(held_out), _find_confidence(held_out), _find_confidence(rows))
+    return Surprise(_find_errors(rows), expected)
+
+
+def _expect(wrong: Floats, sure: Floats, own: Floats) -> Floats:
+    """Return how often rows are answered wrongly of which a model is as sure as ``own``, by what it was wrong in."""
     edges = np.unique(np.quantile(sure, np.linspace(0, 1, BINS + 1)[1:-1]))
     places = np.searchsorted(edges, sure)
     counts = np.bincount(places, minlength=len(edges) + 1)
-    rates = (np.bincount(places, known, len(edges) + 1) + known.mean()) / (counts + 1)
-    contradicts = _find_errors(rows)
-    return Surprise(contradicts, np.clip(rates[np.searchsorted(edges, own)], 0.002, 0.998))
+    rates = (np.bincount(places, wrong, len(edges) + 1) + wrong.mean()) / (counts + 1)
+    expected: Floats = np.clip(rates[np.searchsorted(edges, own)], 0.002, 0.998)
+    return expected
 
 
 def _find_errors(rows: HeldOut) -> Floats:

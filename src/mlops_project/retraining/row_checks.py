@@ -5,15 +5,18 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.spatial import cKDTree
 
 from mlops_project.findings import Finding
 from mlops_project.monitoring.results import Evaluation, FeatureDrift
-from mlops_project.retraining.evidence import Evidence
+from mlops_project.retraining.evidence import Evidence, encode_matrix
+from mlops_project.retraining.regions import Mask
 from mlops_project.runtime import Floats
 from mlops_project.tables.row_hashes import hash_rows
 
 DIGITS = 3  # significant ones, in which near-copies agree
 LEAST_COPIES = 0.05  # share of the labelled rows that near-copy a held-out row, beyond what the table's own rows do
+USUALLY_NEAR, APART, MAX_COMPARED = 0.005, 10.0, 5_000  # share of training rows so near; what sets texts apart; rows of a side
 LEAST_REPEATS = 0.3  # the same, of rows that judge and were learned
 FRESH_ROWS = 200  # so many that were not learned judge alone, and the repeated ones do not
 LEAST_FAR, FAR_ROWS = 0.005, 5  # share and number of values far out of range
@@ -82,24 +85,55 @@ def _instant(text: str) -> np.datetime64:
 
 
 def find_near_copies(evidence: Evidence) -> Iterator[Finding]:
-    """Yield whether labelled rows are held-out rows with other last digits."""
+    """Yield whether labelled rows are held-out rows with other last digits, or with a little noise on every number."""
     names = [*evidence.training.columns]
     known = evidence.held_out.features[names]
     near, exact = (hash_rows(known, digits) for digits in (DIGITS, None))
 
-    def find(rows: object) -> np.ndarray:
-        return np.isin(hash_rows(rows, DIGITS), near) & ~np.isin(hash_rows(rows), exact)  # type: ignore[arg-type]
+    def find(rows: pd.DataFrame) -> Mask:
+        found: Mask = np.isin(hash_rows(rows, DIGITS), near) & ~np.isin(hash_rows(rows), exact)
+        return found
 
     copies, usual = find(evidence.rows.features[names]), float(find(evidence.training).mean())
+    how = "equal a held-out row but for the last digits"
+    if copies.mean() - usual < LEAST_COPIES:
+        copies, usual = _find_noisy_copies(evidence, ~np.isin(hash_rows(evidence.rows.features[names]), exact))
+        how = "lie nearer to a held-out row than rows do by themselves"
     if copies.mean() - usual >= LEAST_COPIES:
         yield Finding(
             code="near-copies-of-held-out",
-            seen=f"{copies.sum():,} of {len(copies):,} labelled rows equal a held-out row but for the last digits, "
-            f"of the table's own training rows {usual:.1%}",
+            seen=f"{copies.sum():,} of {len(copies):,} labelled rows {how}, of the table's own training rows {usual:.1%}",
             why="who has learned a held-out row knows the answer to it, and the gate would praise that",
             cure=f"find out who sends the table's rows as requests, beginning with rows {evidence.name_rows(copies)}",
             severity="error",
         )
+
+
+def _find_noisy_copies(evidence: Evidence, differs: Mask) -> tuple[Mask, float]:
+    """Mark labelled rows that lie nearer to a held-out row than all but ``USUALLY_NEAR`` of the training rows do.
+
+    Parameters
+    ----------
+    differs
+        Which labelled rows equal no held-out one.
+    """
+    learned = encode_matrix(evidence.training.iloc[:MAX_COMPARED], evidence.contract)
+    n_numbers = learned.shape[1] - len(evidence.contract.texts)
+    edges = [np.sort(learned[:, place]) for place in range(n_numbers)]
+
+    def place(features: pd.DataFrame) -> Floats:
+        matrix = encode_matrix(features, evidence.contract)
+        ranks = [np.searchsorted(edges[one], matrix[:, one]) / len(learned) for one in range(n_numbers)]
+        return np.column_stack([*ranks, APART * matrix[:, n_numbers:]])
+
+    tree = cKDTree(place(evidence.held_out.features.iloc[:MAX_COMPARED]))
+    usual = tree.query(place(evidence.training.iloc[:MAX_COMPARED]))[0]
+    border = float(np.quantile(usual, USUALLY_NEAR))
+    rows = np.flatnonzero(differs)[-MAX_COMPARED:]
+    found = np.zeros(len(differs), bool)
+    if border > 0 and len(rows):
+        found[rows] = tree.query(place(evidence.rows.features.iloc[rows]))[0] < border
+    return found, USUALLY_NEAR
 
 
 def mark_repeats(

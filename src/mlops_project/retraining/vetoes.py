@@ -17,7 +17,7 @@ from mlops_project.modeling.evaluation import encode_target
 from mlops_project.modeling.held_out import HeldOut
 from mlops_project.monitoring.results import Evaluation
 from mlops_project.proof import load_runtime
-from mlops_project.retraining import contradictions, label_checks, row_checks
+from mlops_project.retraining import changed_labels, contradictions, label_checks, row_checks
 from mlops_project.retraining.evidence import Evidence
 from mlops_project.retraining.labelled import Labelled
 from mlops_project.retraining.table_checks import find_changed_table
@@ -132,6 +132,7 @@ def look(evidence: Evidence) -> Iterator[Finding]:
         return
     yield from label_checks.find_selective_labels(evidence)
     yield from label_checks.find_echo(evidence)
+    yield from changed_labels.find_changed_labels(evidence)
     yield from contradictions.find_bad_growth(evidence)
     alone = [*contradictions.find_bad_witnesses(evidence), *contradictions.find_bad_regions(evidence)]
     yield from alone

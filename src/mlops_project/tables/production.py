@@ -14,7 +14,7 @@ import pyarrow as pa
 from mlops_project.config import Config
 from mlops_project.contract import Contract, Reading
 from mlops_project.errors import DataError
-from mlops_project.prediction_log.layout import ID, LABEL_BATCH, LABEL_SOURCE, LABEL_TIME, ROW, TIME, VERSION
+from mlops_project.prediction_log.layout import ID, LABEL_BATCH, LABEL_FIRST, LABEL_SOURCE, LABEL_TIME, ROW, TIME, VERSION
 from mlops_project.tables.missing import mark_missing
 from mlops_project.tables.row_hashes import as_logged, hash_rows
 from mlops_project.tables.splits import Split
@@ -41,7 +41,8 @@ class ProductionRows:
         When they were predicted, ``datetime64[us]``, UTC, ``(n_rows,)``.
     witnesses
         ``id`` (prediction id and row), ``version`` (which answered), ``source`` and ``batch`` (who sent the label, with which
-        delivery; empty where that is not known), ``came`` (when, ``datetime64[us]``).
+        delivery; empty where that is not known), ``first`` (the label that came first, as the log has it), ``came`` (when,
+        ``datetime64[us]``).
     """
 
     features: pd.DataFrame
@@ -111,7 +112,8 @@ def read_production(rows: pa.Table, labels: npt.NDArray[Any], contract: Contract
 def _read_witnesses(rows: pa.Table, ids: "pd.Series[str]", order: npt.NDArray[np.intp]) -> pd.DataFrame:
     """Return who said what, of the rows in this order; empty texts where the log does not say."""
     found: dict[str, Any] = {"id": ids.iloc[order].to_numpy()}
-    for name, column in (("version", VERSION), ("source", LABEL_SOURCE), ("batch", LABEL_BATCH)):
+    texts_of = {"version": VERSION, "source": LABEL_SOURCE, "batch": LABEL_BATCH, "first": LABEL_FIRST}
+    for name, column in texts_of.items():
         texts = rows[column].to_pandas() if column in rows.column_names else pd.Series("", index=range(rows.num_rows))
         found[name] = texts.fillna("").astype(str).iloc[order].to_numpy()
     came = rows[LABEL_TIME if LABEL_TIME in rows.column_names else TIME].to_pandas()

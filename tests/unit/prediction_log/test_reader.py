@@ -172,9 +172,10 @@ def test_labels_have_witnesses_and_another_source_that_says_otherwise_disputes_t
         segments.label(key, "no", source="lab-a", batch="1")
         segments.label(key, "yes", NOON + DAY, source=source, batch="2")
     table = read().newest_labelled("tiny", None, 10, columns=["x"], witnesses=True)
-    assert table.select(["mlops.label_source", "mlops.label_batch", "mlops.label_disputed"]).to_pylist() == [
-        {"mlops.label_source": source, "mlops.label_batch": batch, "mlops.label_disputed": is_disputed}
-        for source, batch, is_disputed in (("lab-a", "1", False), ("lab-a", "2", False), ("lab-b", "2", True))
+    names = [f"mlops.label_{name}" for name in ("source", "batch", "disputed", "first")]
+    assert table.select(names).to_pylist() == [
+        dict(zip(names, said, strict=True))
+        for said in (("lab-a", "1", False, '"yes"'), ("lab-a", "2", False, '"no"'), ("lab-b", "2", True, '"no"'))
     ]
 
 

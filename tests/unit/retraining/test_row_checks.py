@@ -75,6 +75,20 @@ def test_held_out_rows_with_other_last_digits_are_found():
     assert list(row_checks.find_near_copies(make_evidence())) == []
 
 
+def test_held_out_rows_with_a_little_noise_are_found():
+    known, _ = draw(600, 2)  # the held-out rows
+    rng = np.random.default_rng(3)
+
+    def change(features, truth, witnesses):
+        copies = known.head(80).assign(
+            x=known["x"].head(80) + 0.003 * rng.normal(size=80), z=known["z"].head(80) * (1 + 0.002 * rng.normal(size=80))
+        )
+        return pd.concat([copies, features.iloc[80:]], ignore_index=True), truth, witnesses
+
+    (found,) = row_checks.find_near_copies(make_evidence(change))
+    assert "lie nearer to a held-out row than rows do by themselves" in found.seen
+
+
 def test_rows_that_judge_and_were_learned_as_well_are_found():
     def change(features, truth, witnesses):
         return features.iloc[np.arange(800) % 400].reset_index(drop=True), truth[np.arange(800) % 400], witnesses

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mlops_project.retraining import contradictions, label_checks
+from mlops_project.retraining import changed_labels, contradictions, label_checks
 from mlops_project.retraining.vetoes import VetoError, look
 from tests.unit.retraining.evidence import answer, draw, make_evidence
 
@@ -85,6 +85,73 @@ def test_small_region_that_is_turned_over_step_by_step_shows_among_the_newest_ro
 
     (found,) = contradictions.find_bad_regions(make_evidence(change, n_rows=1600))
     assert found.seen.startswith("town = 'islands' among the newest rows (")
+
+
+def test_labels_turned_over_in_two_places_do_not_excuse_each_other():
+    def change(features, truth, witnesses):
+        return features, flip((features["town"] == "islands") | (features["z"] > 10.8), truth), witnesses
+
+    (found,) = contradictions.find_bad_regions(make_evidence(change, n_rows=1200))
+    assert sorted(found.columns) == ["town", "z"]
+    assert "town = 'islands'" in found.seen
+    assert "; z over 10." in found.seen or found.seen.startswith("z over 10.")
+
+
+def test_few_rows_of_one_class_that_is_turned_over_show_among_those_that_the_champion_calls_so():
+    """Half of the labels 'no' of a tenth of the rows, where a quarter of all labels contradicts anyway."""
+
+    def change(features, truth, witnesses):
+        chosen = (features["town"] == "islands") & (truth == 0) & (RNG.random(len(truth)) < 0.7)
+        return features, flip(chosen, truth), witnesses
+
+    (found,) = contradictions.find_bad_regions(make_evidence(change, n_rows=1600, noise=0.9))
+    assert "town = 'islands' where version 1 says 'no'" in found.seen
+
+
+def test_region_that_goes_on_into_its_neighbours_is_a_world_that_changed():
+    """A quarter of the rows: each tenth of it alone would be a small region."""
+
+    def change(features, truth, witnesses):
+        return features, flip(features["z"] > features["z"].quantile(0.75), truth), witnesses
+
+    assert list(contradictions.find_bad_regions(make_evidence(change, n_rows=2400))) == []
+
+
+def test_source_that_lies_about_one_part_of_the_rows_is_told_from_others_that_judge_the_same_part():
+    def change(features, truth, witnesses):
+        own = (witnesses["source"] == "lab-a") & (features["town"] == "islands")
+        return features, flip(own, truth), witnesses.assign(batch="")
+
+    (found,) = contradictions.find_bad_witnesses(make_evidence(change, n_rows=1600))
+    assert found.seen.startswith("the source 'lab-a' where town = 'islands' (")
+    assert "other labels of that region" in found.seen
+    assert found.cure.startswith("have the labels of the source 'lab-a' looked at")
+
+
+def correct(chosen, first, truth, witnesses):
+    """Labels that were ``first`` and are ``truth`` since."""
+    texts = np.array(['"no"', '"yes"'], object)
+    return witnesses.assign(first=np.where(chosen, texts[first], texts[truth]))
+
+
+def test_labels_that_were_right_and_were_changed_later_are_named_with_who_changed_them():
+    def change(features, truth, witnesses):
+        chosen = (truth == 0) & (np.arange(len(truth)) % 10 == 1)
+        changed = flip(chosen, truth)
+        return features, changed, correct(chosen, truth, changed, witnesses)
+
+    (found,) = changed_labels.find_changed_labels(make_evidence(change))
+    assert "labels were changed after they had come by lab-a, from 'no' to 'yes'" in found.seen
+    assert "ask lab-a why" in found.cure
+    assert "changed-labels-contradict" in codes(make_evidence(change))
+
+
+def test_labels_that_begin_as_a_default_and_are_mended_are_no_veto():
+    def change(features, truth, witnesses):
+        chosen = (truth == 1) & (RNG.random(len(truth)) < 0.3)
+        return features, truth, correct(chosen, np.zeros_like(truth), truth, witnesses)
+
+    assert list(changed_labels.find_changed_labels(make_evidence(change))) == []
 
 
 def test_new_rows_of_the_table_that_contradict_alone_are_named():
