@@ -12,6 +12,7 @@ import grpc
 from mlops_project import __version__
 from mlops_project.errors import MLOpsError
 from mlops_project.serving import metrics as names
+from mlops_project.serving import repository
 from mlops_project.serving.answer import Answer
 from mlops_project.serving.catalogue import NoModelError, NotLoadedError, UnloadableModelError
 from mlops_project.serving.endpoints import SERVER_NAME
@@ -19,7 +20,7 @@ from mlops_project.serving.errors import INTERNAL, RefusedError, find_status
 from mlops_project.serving.model import NotReadyError, ServedModel
 from mlops_project.serving.refusals import OVERLOAD
 from mlops_project.serving.replies import check_request_id, new_request_id
-from mlops_project.serving.route import OPEN, PREDICT, Route
+from mlops_project.serving.route import ADMIN, OPEN, PREDICT, Route
 from mlops_project.serving.service import Service
 from mlops_project.serving.short_way import RequestQueue
 from mlops_project.serving.wires import Question
@@ -42,16 +43,13 @@ CODES = {
     409: grpc.StatusCode.ABORTED,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    501: grpc.StatusCode.UNIMPLEMENTED,
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 INFER = Route(METHOD, f"/{SERVICE}/ModelInfer", wire="open_inference")
 OF_CLIENT_GONE = 499  # as nginx counts it
-REFUSED = {
-    "ModelStreamInfer": "this server does not stream; send ModelInfer for each request",
-    "Repository": "this server follows what `mlops sync` publishes; promote or roll back in the registry, "
-    "or ask over HTTP to load and unload",
-}
+NO_STREAM, NO_METHOD = "this server does not stream; send ModelInfer for each request", "this server has no such method"
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +93,9 @@ class InferenceCalls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has 
             "ServerMetadata": (self._describe_server, OPEN),
             "ModelMetadata": (self._describe_model, PREDICT),
             "ModelInfer": (self._infer, PREDICT),
+            "RepositoryIndex": (self._index, PREDICT),
+            "RepositoryModelLoad": (self._load, ADMIN),
+            "RepositoryModelUnload": (self._unload, ADMIN),
         }
         self._handlers = {
             f"/{SERVICE}/{name}": grpc.unary_unary_rpc_method_handler(self._wrap(name, handler, roles))
@@ -205,6 +206,23 @@ class InferenceCalls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has 
         message = messages.write_infer(answer.body, answer.header_length or 0, answer.id, raw=asked.raw)
         return RpcReply(message, answer)
 
+    def _index(self, call: RpcCall) -> RpcReply:
+        asked = messages.parse(pb.RepositoryIndexRequest, call.message)
+        models = repository.list_models(self._service, ready=asked.ready)
+        return RpcReply(pb.RepositoryIndexResponse(models=models).SerializeToString())
+
+    async def _load(self, call: RpcCall) -> RpcReply:
+        asked = messages.parse(pb.RepositoryModelLoadRequest, call.message)
+        name = asked.model_name or asked.repository_name
+        await repository.load_model(self._service, name)
+        return RpcReply(pb.RepositoryModelLoadResponse(model_name=name, isLoaded=True).SerializeToString())
+
+    async def _unload(self, call: RpcCall) -> RpcReply:
+        asked = messages.parse(pb.RepositoryModelUnloadRequest, call.message)
+        name = asked.model_name or asked.repository_name
+        await repository.unload_model(self._service, name)
+        return RpcReply(pb.RepositoryModelUnloadResponse(model_name=name, isUnloaded=True).SerializeToString())
+
     async def _find(self, name: str, version: str) -> ServedModel:
         return await self._service.loads.find(name or None, version or None)
 
@@ -220,7 +238,7 @@ def is_ready(check: Callable[..., None], *asked: str | None) -> bool:
 
 def _refuse_method(name: str) -> Callable[[Any, Any], Awaitable[None]]:
     """Return the handler of a method that the protocol's servers may have, and this one has not."""
-    sentence = next((said for start, said in REFUSED.items() if name.startswith(start)), "this server has no such method")
+    sentence = NO_STREAM if name == "ModelStreamInfer" else NO_METHOD
 
     async def refuse(_messages: Any, context: Any) -> None:
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, sentence)

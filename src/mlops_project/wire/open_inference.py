@@ -28,7 +28,7 @@ from mlops_project.wire.tensors import DTYPES, InferenceError, InputTensor, chec
 
 VERSION = "2"
 PLATFORM = "onnx_onnxv1"  # the protocol has a list; this is its name for ONNX files
-EXTENSIONS = ("binary_tensor_data",)
+EXTENSIONS = ("binary_tensor_data", "model_repository")
 FEATURE_DATATYPES = {"float": "FP64", "integer": "INT64", "boolean": "BOOL", "category": "BYTES", "string": "BYTES"}
 MAX_DIGITS = 20  # of a length; Python refuses to read numbers of thousands of digits
 

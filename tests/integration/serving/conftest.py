@@ -167,3 +167,18 @@ def copy_bundle(tmp_path) -> Callable[..., Path]:
         return folder
 
     return copy
+
+
+@pytest.fixture
+def call(serve) -> Callable[..., Any]:
+    """Return a function that runs an async test with a stub and a HTTP client of a server with the port on."""
+    from tests.integration.serving.grpc_client import ON, connected
+
+    def run(test: Callable[[Any, Any], Any], *overrides: str, **options: Any) -> Any:
+        async def main(client: Any) -> Any:
+            async with connected(client) as stub:
+                return await test(stub, client)
+
+        return serve(main, ON, *overrides, **options)
+
+    return run

@@ -8,8 +8,8 @@ from mlops_project.bundle import load_bundle
 from mlops_project.prediction_log.scorer import Scorer
 from mlops_project.sections import ServingConfig
 from mlops_project.wire import open_inference_pb2 as pb
+from tests.integration.serving.grpc_client import Code, ask_for, connected
 from tests.integration.serving.test_app import read_log, read_metrics, row_of, split, tensors
-from tests.integration.serving.test_grpc import Code, ask_for, connected
 
 
 def test_predict_answers_only_what_is_wanted_and_the_log_can_be_read(serve, tmp_path, tree_bundle):

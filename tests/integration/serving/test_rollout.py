@@ -9,7 +9,7 @@ from mlops_project.bundle import load_bundle
 from mlops_project.errors import ConfigError
 from mlops_project.served_rollout import ROLLOUT_FILE, find_place
 from mlops_project.wire import open_inference_pb2 as pb
-from tests.integration.serving.test_grpc import connected
+from tests.integration.serving.grpc_client import connected
 from tests.integration.serving.test_models import (
     change_metadata,
     make_pair,
