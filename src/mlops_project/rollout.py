@@ -138,11 +138,18 @@ def _show(config: Config, found: "Rollout | None", order: "Order | None", *, as_
     ]
     if found.is_under_way:
         seconds = (datetime.now(UTC) - datetime.fromisoformat(found.seen_at)).total_seconds()
-        lines.append(f"the monitor looked {seconds:.0f} s ago")
+        lines.append(f"the monitor looked {seconds:.0f} s ago" if seconds >= -1 else _say_ahead(-seconds))
     if order is not None:
         lines.append(f"asked for and not yet done: {order.kind} ({order.user}, {order.at[:19]} UTC)")
     echo_wrapped(*lines)
     echo(f"next: {config.command('history')}   # every step, when and why")
+
+
+def _say_ahead(seconds: float) -> str:
+    from mlops_project.tracking.rollouts import GUARD_SECONDS
+
+    stops = "; the champion answers everything until they agree" if seconds >= GUARD_SECONDS else ""
+    return f"the monitor's clock is {seconds:.0f} s ahead of this machine's{stops}"
 
 
 if __name__ == "__main__":

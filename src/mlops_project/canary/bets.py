@@ -19,7 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-STAKES = np.geomspace(0.002, 0.95, 16)  # parts of what may be staked without losing everything at once
+MOST = 0.95  # part of what may be staked without losing everything at once
+STAKES = np.geomspace(0.002, MOST, 16)  # parts of that
+WEIGHTS = np.geomspace(0.02, 64.0, 16)  # stakes beside ``share * (1 - share)``: of values that come from several shares
 
 
 class Range(NamedTuple):
@@ -62,7 +64,7 @@ def find_range(share: float, baseline: float, *, champion_varies: bool = True) -
     return Range(-max(baseline * ours, (1 - baseline) * theirs), max((1 - baseline) * ours, baseline * theirs))
 
 
-def bet(values: Floats, bound: float, least: float) -> Floats:
+def bet(values: Floats, bound: float, least: float, share: float | None = None) -> Floats:
     """Return the logarithm of what each stake makes of a capital of 1 that bets against a mean of at most ``bound``.
 
     Parameters
@@ -71,13 +73,18 @@ def bet(values: Floats, bound: float, least: float) -> Floats:
         ``(n,)``, none smaller than ``least``.
     bound
         Above ``least``.
+    share
+        At which the values were drawn, if those of several shares are one test. They scatter as ``1 / (share * (1 - share))``,
+        so what is best to stake differs by as much; else a stake that suits half of the requests would lose its capital at a
+        twentieth.
 
     Returns
     -------
     ndarray
         float64 ``(len(STAKES),)``; those of two sets of values add up to that of both.
     """
-    return np.asarray(np.log1p(np.outer(STAKES / (bound - least), values - bound)).sum(axis=1))
+    stakes = STAKES if share is None else np.minimum(WEIGHTS * share * (1 - share) * (bound - least), MOST)
+    return np.asarray(np.log1p(np.outer(stakes / (bound - least), values - bound)).sum(axis=1))
 
 
 def find_evidence(logs: Floats) -> float:

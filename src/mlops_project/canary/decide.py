@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from mlops_project.canary.evidence import ALWAYS, MEASURES, SHOWN_ERROR, TITLES, Evidence
+from mlops_project.canary.evidence import ALWAYS, MEASURES, SHOWN_ERROR, TITLES, Evidence, Measure, Tally
 from mlops_project.sections import RolloutConfig
 from mlops_project.tracking.rollouts import Action, Order, Rollout
 
@@ -76,24 +76,24 @@ def _find_pause(rollout: Rollout, evidence: Evidence, world: World, settings: Ro
     """Return why nothing happens now, or that the time is over; None if the next step may be taken."""
     if rollout.state == "paused":
         return Decision(None, "paused by hand")
-    missing = _find_missing(rollout, evidence)
+    missing = _find_missing(rollout, evidence, settings)
     if world.now >= datetime.fromisoformat(rollout.deadline):
-        return Decision("back", f"it is not champion after {settings.max_hours:g} hours (rollout.max_hours). {missing}")
-    left = timedelta(minutes=settings.step_minutes) - (world.now - datetime.fromisoformat(rollout.step_at))
-    if left > timedelta(0):
+        return Decision("back", f"it is not champion after {settings.max_hours:g} hours (rollout.max_hours). {missing}".strip())
+    since, least = world.now - datetime.fromisoformat(rollout.step_at), timedelta(minutes=settings.step_minutes)
+    if timedelta(0) <= since < least:  # less: the clock was ahead when the step began
+        left = least - since
         return Decision(None, f"this step lasts {math.ceil(left.total_seconds() / 60)} more min (rollout.step_minutes)")
     return Decision(None, missing) if missing else None
 
 
 def _go_on(rollout: Rollout, evidence: Evidence, settings: RolloutConfig) -> Decision:
-    """Return the next step; after the last one the challenger becomes champion, if enough of its requests have labels."""
+    """Return the next step; after the last one the challenger becomes champion."""
     known = [measure for measure in MEASURES if evidence.count(measure, rollout.step).challenger]
-    shown = "; ".join(evidence.describe(measure, rollout.step) for measure in known)
+    needed = find_needed(evidence, settings)
+    shown = "; ".join(evidence.describe(measure, rollout.step, shown=measure in needed) for measure in known)
+    shown += _say_unknown(evidence, settings)
     if rollout.step + 1 < len(rollout.shares):
         return Decision("climbed", shown)
-    labelled = evidence.count_all("loss")
-    if labelled < settings.min_labels:
-        return Decision(None, f"{labelled} of its requests have labels, {settings.min_labels} are needed (rollout.min_labels)")
     return Decision("promoted", shown)
 
 
@@ -121,16 +121,40 @@ def _obey(rollout: Rollout, order: Order) -> Decision:
     return Decision("promoted" if order.kind == "promote" else "aborted", said)
 
 
-def _find_missing(rollout: Rollout, evidence: Evidence) -> str:
+def find_needed(evidence: Evidence, settings: RolloutConfig) -> list[Measure]:
+    """Return what has to be shown before a step is left; of answers it is what ``rollout.evidence`` says."""
+    by_setting: dict[str, Measure | None] = {"required": "loss", "available": evidence.judged_by, "until-refuted": None}
+    answers = by_setting[settings.evidence]
+    return [*ALWAYS, *([answers] if answers else [])]
+
+
+def _find_missing(rollout: Rollout, evidence: Evidence, settings: RolloutConfig) -> str:
     """Say what is not yet shown at this step, and how much it takes; empty if everything is."""
-    missing = []
-    for measure in ALWAYS:
+    missing = [evidence.problem] if evidence.problem else []
+    for measure in find_needed(evidence, settings):
         if not evidence.is_shown(measure, rollout.step):
-            tally, bound = evidence.count(measure, rollout.step), evidence.find_bound(measure)
-            least = math.ceil(-math.log(SHOWN_ERROR) / bound)
+            bound, tally = evidence.find_bound_after(measure, rollout.step), evidence.count(measure, rollout.step)
             missing.append(
-                f"{TITLES[measure]}: not yet shown to be at most {bound:.2%} more than the champion's, by {tally.challenger:,} "
-                f"requests of the challenger and {tally.champion:,} of the champion (about {least:,} of the challenger are "
-                "needed if all is well)"
+                f"{TITLES[measure]}: not yet shown to be at most {bound:.2%} more than the champion's; {tally.challenger:,} "
+                f"of its requests are known, about {_estimate_needed(bound, tally, rollout.share):,} needed if all is well"
             )
+    labelled = evidence.count("loss", rollout.step).challenger
+    if rollout.step + 1 == len(rollout.shares) and labelled < settings.min_labels:
+        missing.append(f"{labelled} of its requests have labels, {settings.min_labels} are needed (rollout.min_labels)")
     return "; ".join(missing)
+
+
+def _estimate_needed(bound: float, tally: Tally, share: float) -> int:
+    """Return about how many requests of the challenger show a bound, if it is as good as the champion."""
+    usual = tally.champion_mean if tally.champion else 0.0
+    proof = -math.log(SHOWN_ERROR)
+    return math.ceil(max(proof / bound, 2 * proof * usual * (1 - usual) / ((1 - share) * bound**2)))
+
+
+def _say_unknown(evidence: Evidence, settings: RolloutConfig) -> str:
+    """Say that a step is taken although nothing shows that the answers are good enough; empty if that was shown."""
+    if settings.evidence == "until-refuted":
+        return "; that answers are right is not waited for (rollout.evidence: until-refuted)"
+    if len(find_needed(evidence, settings)) == len(ALWAYS):
+        return "; nothing is known of how right answers are: no label ever came for this model, and it has no estimates"
+    return ""

@@ -7,7 +7,7 @@ next monitor reads both and goes on; only the time of the next look differs.
 import logging
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,17 +21,19 @@ from mlops_project.canary.outcomes import (
     Answered,
     Firsts,
     find_baseline,
+    find_calibrators,
     join,
     read_estimated,
     read_labelled,
     split_steps,
 )
 from mlops_project.config import Config
-from mlops_project.errors import ConfigError
+from mlops_project.errors import ConfigError, ContractError
 from mlops_project.monitoring.service.metrics import MonitorMetrics
 from mlops_project.prediction_log.draws import Drawn, DrawReader
 from mlops_project.prediction_log.reader import LogReader
 from mlops_project.process import acting_as
+from mlops_project.promote import check_same_question
 from mlops_project.signatures.statement import GateDecision
 from mlops_project.tracking import registry
 from mlops_project.tracking.download import download_bundle
@@ -53,7 +55,7 @@ from mlops_project.tracking.store import Store, open_store
 PROGRAM = "mlops monitor"
 PASSED = ("better", "not_worse", "forced")  # verdicts of the gate with which a version is rolled out by itself
 SEEN_SECONDS = 60.0  # how often it is recorded that the monitor has looked, if nothing changes
-LABEL_SECONDS = 60.0  # between two looks at labels, or 20 times as long as one takes
+LABEL_REST = 20.0  # times as long as a look at labels took until the next: they take a twentieth of the time at most
 SLOW_ROWS = 200  # of the champion, before it is known what is slow
 LEAST_MICROSECONDS = 1000.0  # a difference below it is none
 
@@ -140,7 +142,7 @@ class Guard:
         if before is not None and before.id == rollout.id:
             seen = (now - datetime.fromisoformat(before.seen_at)).total_seconds()
             same = msgspec.structs.replace(rollout, seen_at=before.seen_at, said=before.said) == before
-            if same and (seen < SEEN_SECONDS or not rollout.is_under_way):
+            if same and (abs(seen) < SEEN_SECONDS or not rollout.is_under_way):  # the clock may have been ahead
                 return
         write_rollout(store, self.config.model.name, rollout, tags)
         newest = rollout.trail[-1]
@@ -169,7 +171,20 @@ class Guard:
         if asked is None or asked.number == champion.number or registry.explain_unapproved(store, asked):
             return None
         settings = self.config.rollout
-        return begin_rollout(asked.number, champion.number, settings.steps, settings.max_hours, reason, now)
+        begun = begin_rollout(asked.number, champion.number, settings.steps, settings.max_hours, reason, now)
+        problem = self._explain_other_question(asked.number, champion.number)
+        return begun.change("ended", f"it cannot be rolled out: {problem}", now) if problem else begun
+
+    def _explain_other_question(self, challenger: int, champion: int) -> str:
+        """Return why two versions do not answer the same question; empty if they do, or a bundle is not to be had."""
+        ours, theirs = (self._find_bundle(self.config.model.name, str(number)) for number in (challenger, champion))
+        if ours is None or theirs is None:
+            return ""
+        try:
+            check_same_question(theirs.contract, ours.contract)
+        except ContractError as error:
+            return str(error)
+        return ""
 
     def _judge(
         self, store: Store, rollout: Rollout, versions: dict[int, Version], tags: dict[str, str], now: datetime
@@ -244,7 +259,7 @@ class _RolloutLog:
         if time.monotonic() >= self._next_labels:
             began = time.monotonic()
             self._read_answered(rollout, now)
-            self._next_labels = began + max(LABEL_SECONDS, 20 * (time.monotonic() - began))
+            self._next_labels = time.monotonic() + LABEL_REST * (time.monotonic() - began)
         return rollout
 
     def _learn_slow(self, drawn: Drawn, rollout: Rollout) -> Rollout:
@@ -273,17 +288,31 @@ class _RolloutLog:
     def _read_answered(self, rollout: Rollout, now: datetime) -> None:
         """Collect anew what labels, or without any the estimates, say of both versions' answers."""
         model, pair = self._config.model.name, (str(rollout.version), str(rollout.champion))
-        ours, theirs = (self._find_bundle(model, version) for version in pair)
-        if ours is None or theirs is None:
-            logger.warning("%s: the bundle of version %s or %s is not to be had; labels do not count now", model, *pair)
+        bundles = {version: bundle for version in pair if (bundle := self._find_bundle(model, version)) is not None}
+        self.evidence.problem = self._find_problem(bundles, pair)
+        if len(bundles) < len(pair):
+            logger.warning("%s: %s", model, self.evidence.problem)
             return
-        bundles = dict(zip(pair, (ours, theirs), strict=True))
-        answered = [read_labelled(self._reader, model, rollout, version, bundle, theirs) for version, bundle in bundles.items()]
+        theirs, answered = bundles[pair[1]], read_labelled(self._reader, model, rollout, bundles, bundles[pair[1]])
         for measure in ("loss", "coverage", "estimate"):
             self.evidence.forget(measure)
-        if not any(part.ids for part in answered) and not self._reader.newest_labelled(model, None, 1, columns=[]).num_rows:
-            answered = [read_estimated(self._reader, model, rollout, version, item, now) for version, item in bundles.items()]
+        self.evidence.judged_by = "loss"
+        if not answered and not self._reader.newest_labelled(model, None, 1, columns=[]).num_rows:
+            known = find_calibrators(bundles)
+            self.evidence.judged_by = None if known is None else "estimate"
+            answered = [] if known is None else read_estimated(self._reader, model, rollout, bundles, known, now)
         self._collect(answered, rollout, theirs)
+
+    def _find_problem(self, bundles: Mapping[str, Bundle], pair: tuple[str, str]) -> str:
+        """Say why nothing can be shown; empty if something can."""
+        for version in pair:
+            if version not in bundles:
+                return f"the bundle of version {version} is not to be had, so nothing is known of answers"
+        column = self._config.rollout.key_column
+        if column is not None and column not in bundles[pair[1]].contract.names:
+            said = f"rollout.key_column {column!r} is no column of the model, so no request takes part"
+            return f"{said}; name one that is, or send the key in a header (rollout.key_header)"
+        return ""
 
     def _collect(self, answered: list[Answered], rollout: Rollout, champion: Bundle) -> None:
         for measure, drawn, values in join(answered, self._draws):

@@ -1,11 +1,14 @@
 """Requests of a roll-out → outcomes in [0, 1]: failed, slow, wrong, wrong as estimated, not covered."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlops_project.bundle import Bundle
 from mlops_project.canary.bets import Floats
@@ -19,14 +22,16 @@ from mlops_project.prediction_log.layout import (
     PREDICTION,
     PROBABILITY,
     ROW,
+    TIME,
 )
 from mlops_project.prediction_log.reader import LogReader, Window, to_predictions, to_truth
+from mlops_project.reference.calibration import Calibrator
 from mlops_project.reference.profile import load_reference
 from mlops_project.runtime import Predictions
 from mlops_project.tracking.rollouts import Rollout
 
-MAX_LABELLED = 50_000  # newest labelled rows of each version
-MAX_ESTIMATED = 50_000
+MAX_LABELLED = 200_000  # newest labelled rows of each version
+MAX_ESTIMATED = 50_000  # first rows of each version
 LARGE_ERROR = 4.0  # times the champion's held-out RMSE: an error that large, or larger, is an outcome of 1
 
 
@@ -66,20 +71,40 @@ class Answered(NamedTuple):
     values: dict[Measure, Floats]
 
 
-def read_labelled(reader: LogReader, model: str, rollout: Rollout, version: str, bundle: Bundle, champion: Bundle) -> Answered:
-    """Return how wrong a version's labelled answers were since a roll-out began; of each request the row labelled first.
+def read_labelled(
+    reader: LogReader, model: str, rollout: Rollout, bundles: Mapping[str, Bundle], champion: Bundle
+) -> list[Answered]:
+    """Return how wrong labelled answers were since a roll-out began, by version; of each request the row labelled first.
+
+    Beyond ``MAX_LABELLED`` rows of one version the older requests of *both* count no longer: of a time from which only one
+    version's answers are known, nothing is known of the difference.
 
     Parameters
     ----------
-    bundle
-        The version's.
+    bundles
+        Version → its bundle, of challenger and champion.
     champion
         The champion's bundle, whose held-out RMSE is the unit of errors.
     """
     since = datetime.fromisoformat(rollout.started_at)
-    rows = reader.newest_labelled(model, version, MAX_LABELLED, since=since)
-    if not rows.num_rows:
-        return Answered([], {})
+    classes = max(len(bundle.contract.classes) for bundle in bundles.values())
+    columns = [ID, TIME, PREDICTION, *(f"{PROBABILITY}.{index}" for index in range(classes))]
+    tables = {
+        version: reader.newest_labelled(model, version, MAX_LABELLED, since=since, columns=columns) for version in bundles
+    }
+    begins = [pc.min(rows[TIME]) for rows in tables.values() if rows.num_rows >= MAX_LABELLED]
+    if begins:
+        begin = max(begins, key=lambda item: item.as_py())
+        tables = {
+            version: rows.filter(pc.greater_equal(rows[TIME], begin)) for version, rows in tables.items() if rows.num_rows
+        }
+    promise = all(bundle.metadata.uncertainty is not None for bundle in bundles.values())
+    return [
+        _judge_labelled(rows, bundles[version], champion, promise=promise) for version, rows in tables.items() if rows.num_rows
+    ]
+
+
+def _judge_labelled(rows: pa.Table, bundle: Bundle, champion: Bundle, *, promise: bool) -> Answered:
     contract = bundle.contract
     truth, said = to_truth(rows[LABEL], contract), to_predictions(rows, contract)
     known = truth >= 0 if contract.is_classification else np.isfinite(truth)
@@ -92,7 +117,7 @@ def read_labelled(reader: LogReader, model: str, rollout: Rollout, version: str,
     truth, said = truth[chosen], said.pick(chosen)
     values: dict[Measure, Floats] = {"loss": _find_losses(said, truth, champion)}
     promised = bundle.metadata.uncertainty
-    if promised is not None and champion.metadata.uncertainty is not None:
+    if promise and promised is not None:
         values["coverage"] = np.asarray(1.0 - promised.is_covered(said.probabilities, said.values, truth), np.float64)
     return Answered([*first], values)
 
@@ -116,37 +141,57 @@ def find_baseline(measure: Measure, champion: Bundle) -> float:
     return 0.2  # of a normal distribution's absolute error, in units of four standard deviations
 
 
-def read_estimated(reader: LogReader, model: str, rollout: Rollout, version: str, bundle: Bundle, end: datetime) -> Answered:
-    """Return how wrong a version's answers probably were, by its calibration on held-out rows; of each request the first row.
+def find_calibrators(bundles: Mapping[str, Bundle]) -> dict[str, Calibrator] | None:
+    """Return version → what tells how wrong its answers probably are; None unless each has such.
+
+    A model of numbers, or without a calibration, has none; the answers of one version alone say nothing of a difference.
+    """
+    found = {}
+    for version, bundle in bundles.items():
+        with contextlib.suppress(BundleError):
+            profile = load_reference(bundle)
+            if profile is not None and profile.performance is not None and profile.performance.calibrator is not None:
+                found[version] = profile.performance.calibrator
+    return found if len(found) == len(bundles) else None
+
+
+def read_estimated(
+    reader: LogReader,
+    model: str,
+    rollout: Rollout,
+    bundles: Mapping[str, Bundle],
+    known: Mapping[str, Calibrator],
+    end: datetime,
+) -> list[Answered]:
+    """Return how wrong answers probably were, by calibration on held-out rows and version; of each request the first row.
+
+    Both versions' requests are of the same time: up to that in which one of them has ``MAX_ESTIMATED`` rows.
 
     Parameters
     ----------
-    bundle
-        The version's; one of a regression, or without a calibration, has no estimate.
+    bundles, known
+        Version → its bundle, and its calibration.
     end
         Up to when requests count.
     """
-    try:
-        profile = load_reference(bundle)
-    except BundleError:
-        return Answered([], {})
-    calibrator = profile.performance.calibrator if profile is not None and profile.performance is not None else None
-    if calibrator is None:
-        return Answered([], {})
-    names = [f"{PROBABILITY}.{index}" for index in range(len(bundle.contract.classes))]
-    window = Window(model, datetime.fromisoformat(rollout.started_at), end, version)
-    ids, values = list[str](), list[Floats]()
-    for batch in reader.batches(window, [ID, ROW, PREDICTION, *names]):
-        said = to_predictions(batch, bundle.contract)
-        assert said.indices is not None
-        assert said.probabilities is not None
-        rows = (np.asarray(batch.column(ROW).to_numpy()) == 0) & np.isfinite(said.probabilities).all(axis=1)
-        calibrated = calibrator.calibrate(said.probabilities[rows])
-        values.append(1 - calibrated[np.arange(len(calibrated)), said.indices[rows]])
-        ids += [key for key, kept in zip(batch.column(ID).to_pylist(), rows.tolist(), strict=True) if kept]
-        if len(ids) >= MAX_ESTIMATED:
-            break
-    return Answered(ids, {"estimate": np.concatenate(values)} if ids else {})
+    since = datetime.fromisoformat(rollout.started_at)
+    ends = [reader.find_end(model, version, since, MAX_ESTIMATED) for version in bundles]
+    end = min([item for item in ends if item is not None], default=end)
+    found = []
+    for version, bundle in bundles.items():
+        names = [f"{PROBABILITY}.{index}" for index in range(len(bundle.contract.classes))]
+        ids, values = list[str](), list[Floats]()
+        for batch in reader.batches(Window(model, since, end, version), [ID, ROW, PREDICTION, *names]):
+            said = to_predictions(batch, bundle.contract)
+            assert said.indices is not None
+            assert said.probabilities is not None
+            rows = (np.asarray(batch.column(ROW).to_numpy()) == 0) & np.isfinite(said.probabilities).all(axis=1)
+            calibrated = known[version].calibrate(said.probabilities[rows])
+            values.append(1 - calibrated[np.arange(len(calibrated)), said.indices[rows]])
+            ids += [key for key, kept in zip(batch.column(ID).to_pylist(), rows.tolist(), strict=True) if kept]
+        if ids:
+            found.append(Answered(ids, {"estimate": np.concatenate(values)}))
+    return found
 
 
 def join(answered: list[Answered], draws: DrawReader) -> "Iterator[tuple[Measure, Drawn, Floats]]":

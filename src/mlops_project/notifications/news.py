@@ -17,6 +17,8 @@ TYPES: dict[EventName | Literal["test"], str] = {
     "refused": "model.refused",
     "approval-wanted": "model.approval_wanted",
     "approved": "model.approved",
+    "rollout-step": "model.rollout_step",
+    "rollout-ended": "model.rollout_ended",
     "alert": "model.alert",
     "recovered": "model.recovered",
     "test": "test",

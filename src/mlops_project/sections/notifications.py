@@ -7,7 +7,18 @@ from msgspec import Meta
 
 from mlops_project.sections.section import Section
 
-EventName = Literal["registered", "promoted", "rolled-back", "refused", "approval-wanted", "approved", "alert", "recovered"]
+EventName = Literal[
+    "registered",
+    "promoted",
+    "rolled-back",
+    "refused",
+    "approval-wanted",
+    "approved",
+    "rollout-step",
+    "rollout-ended",
+    "alert",
+    "recovered",
+]
 SECRETS = "`env:NAME`, or a file; the secret itself does not belong into a configuration"
 
 
@@ -34,7 +45,7 @@ class TargetConfig(Section, frozen=True, dict=True):
         tuple[EventName, ...],
         Meta(
             description="Which events: `registered`, `promoted`, `rolled-back`, `refused`, `approval-wanted`, `approved`, "
-            "`alert`, `recovered`. Default: all."
+            "`rollout-step`, `rollout-ended`, `alert`, `recovered`. Default: all."
         ),
     ] = ()
     secret: Annotated[

@@ -1,6 +1,6 @@
 """The section about roll-outs of challengers."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -44,12 +44,20 @@ class RolloutConfig(Section, frozen=True, dict=True):
             "champion's; as a share of all answers. For numbers: of errors, four times the champion's held-out RMSE being 1.",
         ),
     ] = 0.02
+    evidence: Annotated[
+        Literal["required", "available", "until-refuted"],
+        Meta(
+            description="Whether a step waits until answers are *shown* to be good enough: at the next step at most `max_loss` "
+            "of all requests more may be wrong. `required`: by labels. `available`: by labels if any ever came for this model, "
+            "else by estimates, and not where there are none (numbers). `until-refuted`: never; labels only take it back."
+        ),
+    ] = "available"
     min_labels: Annotated[
         int,
         Meta(
             ge=0,
-            description="So many requests that the challenger answered must have labels before it becomes champion; 0: labels "
-            "count if they come.",
+            description="So many requests that the challenger answered must have labels before it becomes champion, whatever "
+            "`evidence` says; 0: no number is asked for.",
         ),
     ] = 0
     key_header: Annotated[

@@ -12,7 +12,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from mlops_project.notifications.news import News
+from mlops_project.notifications.telling import tell
 from mlops_project.process import find_user
+from mlops_project.sections.notifications import EventName
 from mlops_project.served_rollout import ServedRollout
 from mlops_project.tracking.events import EVENT_TAG, MAX_TEXT, Event
 from mlops_project.tracking.records import UNREADABLE
@@ -221,8 +224,31 @@ def write_rollout(store: Store, model: str, rollout: Rollout, tags: dict[str, st
             cause=rollout.id,
             result=change.action,
         )
+        _tell(store, model, rollout, change)  # first: after a kill it is told again, under the same id
         tags[key] = msgspec.json.encode(event).decode()
         store.client.set_registered_model_tag(model, key, tags[key])
+
+
+def _tell(store: Store, model: str, rollout: Rollout, change: Change) -> None:
+    """Tell the receivers of notifications of a step, or of the end; what a person paused and resumed is not told."""
+    of, other = f"version {rollout.version}", f"version {rollout.champion} answers everything"
+    step = f"{of} answers {change.share:.3g} of the requests, in its roll-out against version {rollout.champion}"
+    words: dict[Action, tuple[EventName, str]] = {
+        "started": ("rollout-step", step),
+        "climbed": ("rollout-step", step),
+        "promoted": ("rollout-ended", f"the roll-out of {of} is complete, and it is champion"),
+        "back": ("rollout-ended", f"{of} went back in its roll-out, and {other}"),
+        "aborted": ("rollout-ended", f"the roll-out of {of} was aborted by {change.user}, and {other}"),
+        "ended": ("rollout-ended", f"the roll-out of {of} ended"),
+    }
+    if change.action not in words:
+        return
+    kind, title = words[change.action]
+    data = {"version": rollout.version, "champion": rollout.champion, "rollout": rollout.id, "result": change.action}
+    data |= {"share": change.share, "shares": list(rollout.shares), "user": change.user}
+    key = f"{rollout.id}/{change.at}"
+    text = change.reason or title
+    tell(store.config, News(kind=kind, model=model, title=f"{model}: {title}", text=text, at=change.at, key=key, data=data))
 
 
 def _mark_version(store: Store, model: str, rollout: Rollout) -> None:
@@ -255,7 +281,7 @@ def find_served(tags: dict[str, str], now: datetime) -> ServedRollout | None:
     """Return what servers are to know of a model's roll-out; None if the champion is to answer everything.
 
     That is so without a roll-out, after a person's ``abort`` (the monitor need not run for that), and where the monitor has
-    not looked for ``GUARD_SECONDS``: what nobody watches is not rolled out.
+    not looked for ``GUARD_SECONDS``, or will have by a clock that is as much ahead: what nobody watches is not rolled out.
     """
     rollout = read_rollout(tags)
     if rollout is None or not rollout.is_under_way:
@@ -263,7 +289,7 @@ def find_served(tags: dict[str, str], now: datetime) -> ServedRollout | None:
     order = read_order(tags, rollout)
     if order is not None and order.kind == "abort":
         return None
-    if now >= datetime.fromisoformat(rollout.seen_at) + timedelta(seconds=GUARD_SECONDS):
+    if abs(now - datetime.fromisoformat(rollout.seen_at)) >= timedelta(seconds=GUARD_SECONDS):  # ahead: whose clock is wrong?
         return None
     until = write_instant(now + timedelta(seconds=HOLD_SECONDS))
     return ServedRollout(

@@ -735,7 +735,7 @@ def test_metrics_have_the_walkthroughs_names_and_only_known_labels(serve, tree_b
 def test_open_inference_metadata(serve, tree_bundle):
     async def ask(client):
         server = (await client.get("/v2")).json
-        assert server["extensions"] == ["binary_tensor_data"]
+        assert server["extensions"] == ["binary_tensor_data", "model_repository"]
         model = (await client.get("/v2/models/tree")).json
         assert len(model["inputs"]) == 30
         version = model["versions"][0]

@@ -1,8 +1,10 @@
 """Real MLflow stores (SQLite and a server), and small real bundles to log into them."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -10,7 +12,10 @@ from mlops_project.bundle import Bundle, load_bundle
 from mlops_project.config import Config, read_config
 from mlops_project.tracking.store import open_store
 from tests import servers
+from tests.integration.tracking.production import write_project
+from tests.integration.tracking.rolled import World, copy_project
 from tests.integration.tracking.stores import FaultyProxy, write_config
+from tests.shared import make_once
 
 
 @pytest.fixture(autouse=True)
@@ -90,3 +95,33 @@ def any_store(request, monkeypatch) -> str:
     if request.param == "server":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("tracking_server"))
     return request.param
+
+
+@pytest.fixture(scope="session")
+def rolled(tmp_path_factory, fresh_database):
+    """A project with a champion and a challenger that passed the gate, made once; tests copy its database and model."""
+    from mlops_project.train import train
+
+    def make(root):
+        (root / "mlruns").mkdir()
+        shutil.copy(fresh_database, root / "mlruns" / "mlflow.db")
+        config = write_project(root)
+        with mock.patch.dict(os.environ):
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+            train(config)
+            World.register(config, "better")
+
+    return make_once(tmp_path_factory, "rolled", make)
+
+
+@pytest.fixture
+def start(tmp_path, rolled, monkeypatch):
+    monkeypatch.setattr("mlops_project.canary.guard.LABEL_REST", 0.0)  # labels are read at each look, however soon it is
+
+    def build(*overrides: str) -> World:
+        copy_project(rolled, tmp_path)
+        world = World(tmp_path, *overrides)
+        assert world.look().state == "running"
+        return world
+
+    return build
