@@ -70,7 +70,7 @@ class World:
             drawn = self._random.random() < rollout.share
             failed = drawn and self._random.random() < fails
             took = 900_000 if drawn and self._random.random() < slow else 100 + self._random.randrange(900)
-            instant = start + timedelta(microseconds=20 * number)  # before the next look
+            instant = start + timedelta(microseconds=200 * number)  # before the next look
             key = f"{round(instant.timestamp() * 1000):012x}{self._count:026x}"
             about = About(
                 key,

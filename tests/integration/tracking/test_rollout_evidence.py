@@ -1,6 +1,7 @@
 """What a roll-out goes by, on a real registry and a real log: labels, estimates, neither; and what is said of it."""
 
 import json
+import re
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,8 @@ from mlops_project.notifications.telling import find_settings
 from mlops_project.tracking import registry, rollouts
 from mlops_project.tracking.runs import log_bundle
 from mlops_project.tracking.store import open_store
+from tests.integration.tracking.production import write_project
+from tests.integration.tracking.rolled import SETTINGS
 from tests.integration.tracking.stores import reseal
 
 pytestmark = pytest.mark.xdist_group("mlflow")
@@ -34,9 +37,9 @@ def test_only_one_variants_labels_of_a_time_do_not_count(start, monkeypatch):
     monkeypatch.setattr(outcomes, "MAX_LABELLED", 150)
     ours, theirs = outcomes.read_labelled(world.monitor.watcher.reader, "world", rollout, bundles, bundles["1"])
     assert len(theirs.ids) == 150  # of three times as many
+    begin = min(theirs.ids)[:12]  # its millisecond, which is what the log keeps
+    assert sorted(ours.ids) == sorted(key for key in whole[0].ids if key[:12] >= begin)
     assert 30 < len(ours.ids) < 100
-    newest = sorted(key for part in whole for key in part.ids)[-len(ours.ids) - 150 :]
-    assert sorted([*ours.ids, *theirs.ids]) == newest
 
 
 def test_only_one_variants_estimates_of_a_time_do_not_count(start, monkeypatch):
@@ -46,9 +49,9 @@ def test_only_one_variants_estimates_of_a_time_do_not_count(start, monkeypatch):
     monkeypatch.setattr(outcomes, "MAX_ESTIMATED", 100)
     known, now = outcomes.find_calibrators(bundles), datetime.now(UTC) + timedelta(days=1)
     ours, theirs = outcomes.read_estimated(world.monitor.watcher.reader, "world", rollout, bundles, known, now)
-    assert len(theirs.ids) == 100
+    assert 100 <= len(theirs.ids) < 110  # those of its last millisecond as well
     assert 20 < len(ours.ids) < 80
-    assert max(ours.ids) < max(theirs.ids)
+    assert max(ours.ids)[:12] <= max(theirs.ids)[:12]
 
 
 def test_model_without_labels_is_judged_by_estimates_and_by_nothing_if_a_label_ever_came(start):
@@ -67,9 +70,7 @@ def test_labels_are_waited_for_if_they_are_required_and_not_if_they_only_refute(
     world = start("rollout.evidence=required")
     world.serve(1000)
     assert "wrong answers by labels: not yet shown to be at most 8.33% more than the champion's; 0 of its" in world.look().said
-    world.config = msgspec.structs.replace(
-        world.config, rollout=msgspec.structs.replace(world.config.rollout, evidence="until-refuted")
-    )
+    world.config = write_project(world.config.root, *SETTINGS, "rollout.evidence=until-refuted")
     world.restart()
     climbed = world.look()
     assert (climbed.share, "(rollout.evidence: until-refuted)" in climbed.said) == (0.6, True), climbed.said
@@ -111,9 +112,8 @@ def test_clock_of_the_monitor_that_is_far_ahead_takes_the_requests_away_until_it
     world.monitor.guard.check(datetime.now(UTC) + timedelta(hours=1))
     with open_store(world.config) as store:
         assert rollouts.find_served(rollouts.read_tags(store, "world"), datetime.now(UTC)) is None
-        assert "clock is 3600 s ahead of this machine's; the champion answers everything" in " ".join(
-            world.command("status").split()
-        )
+        shown = " ".join(world.command("status").split())
+        assert re.search(r"clock is 3\d+ s ahead of this machine's; the champion answers everything until they agree", shown)
         assert world.look().state == "running"
         assert rollouts.find_served(rollouts.read_tags(store, "world"), datetime.now(UTC)).share == 0.3
 
