@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from mlops_project.bundle import Bundle
 from mlops_project.canary.bets import Floats
@@ -92,19 +90,17 @@ def read_labelled(
     tables = {
         version: reader.newest_labelled(model, version, MAX_LABELLED, since=since, columns=columns) for version in bundles
     }
-    begins = [pc.min(rows[TIME]) for rows in tables.values() if rows.num_rows >= MAX_LABELLED]
+    times = {version: rows[TIME].to_numpy() for version, rows in tables.items() if rows.num_rows}
+    begins = [times[version].min() for version, rows in tables.items() if rows.num_rows >= MAX_LABELLED]
     if begins:
-        begin = max(begins, key=lambda item: item.as_py())
-        tables = {
-            version: rows.filter(pc.greater_equal(rows[TIME], begin)) for version, rows in tables.items() if rows.num_rows
-        }
+        tables = {version: tables[version].take(np.flatnonzero(found >= max(begins))) for version, found in times.items()}
     promise = all(bundle.metadata.uncertainty is not None for bundle in bundles.values())
     return [
         _judge_labelled(rows, bundles[version], champion, promise=promise) for version, rows in tables.items() if rows.num_rows
     ]
 
 
-def _judge_labelled(rows: pa.Table, bundle: Bundle, champion: Bundle, *, promise: bool) -> Answered:
+def _judge_labelled(rows: Any, bundle: Bundle, champion: Bundle, *, promise: bool) -> Answered:
     contract = bundle.contract
     truth, said = to_truth(rows[LABEL], contract), to_predictions(rows, contract)
     known = truth >= 0 if contract.is_classification else np.isfinite(truth)
