@@ -42,7 +42,7 @@ $(VENV)/.dev: requirements-dev.txt pyproject.toml | $(UV)
 
 # Installing builds it, a change of its source does so here. Without a C compiler there is none, and ONNX Runtime does its work.
 NATIVE := src/mlops_project/native
-$(NATIVE)/trees.so: $(NATIVE)/trees.c $(NATIVE)/trees.h $(NATIVE)/walk.h $(NATIVE)/image.h $(NATIVE)/build.py | $(VENV)/.run
+$(NATIVE)/trees.so: $(wildcard $(NATIVE)/*.c $(NATIVE)/*.h) $(NATIVE)/build.py | $(VENV)/.run
 	$(BIN)/python -m mlops_project.native.build
 
 .PHONY: native

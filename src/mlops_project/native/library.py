@@ -7,8 +7,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 LIBRARY = HERE / "trees.so"
-SWITCH = "NATIVE_TREES"  # an environment variable: 0 leaves all models to ONNX Runtime
-INTERFACE = 2  # TREES_INTERFACE of trees.h
+SWITCH = "NATIVE_TREES"  # an environment variable: 0 leaves all models to ONNX Runtime, and all tables to Python
+INTERFACE = 3  # TREES_INTERFACE of trees.h
 OK, REFUSED, NO_MEMORY = 0, 1, 2
 SUBTRACT, DIVIDE, MULTIPLY, ADD, FILL, SINGLE_PRECISION = range(6)
 
@@ -37,8 +37,23 @@ class Program(ctypes.Structure):
     )
 
 
+class Form(ctypes.Structure):
+    """TableForm of table.h."""
+
+    _fields_ = (("opening", ctypes.c_char_p), ("closing", ctypes.c_char_p), ("pieces", _POINTER), ("is_list", _INT))
+
+
+class Shape(ctypes.Structure):
+    """TableShape of table.h."""
+
+    _fields_ = (
+        *((name, _INT) for name in ("n_columns", "n_numbers", "n_texts", "n_forms")),
+        *((name, _POINTER) for name in ("kinds", "forms")),
+    )
+
+
 class Library:
-    """The functions of trees.h.
+    """The functions of trees.h and table.h.
 
     Attributes
     ----------
@@ -46,6 +61,8 @@ class Library:
         As there.
     run, run_quickly
         ``trees_run``. The first lets other threads run meanwhile, which costs more than a few rows take.
+    count_rows, read_table, read_quickly
+        ``table_count`` and ``table_read``, alike.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,6 +81,12 @@ class Library:
         self.run, self.run_quickly = library.trees_run, holding.trees_run
         for function in (self.run, self.run_quickly):
             function.argtypes = [_POINTER, _POINTER, _POINTER, _LONG, _POINTER, _POINTER]
+        self.count_rows = holding.table_count
+        self.count_rows.argtypes, self.count_rows.restype = [ctypes.c_char_p, _LONG], _LONG
+        self.read_table, self.read_quickly = library.table_read, holding.table_read
+        for function in (self.read_table, self.read_quickly):
+            function.restype = _LONG
+            function.argtypes = [_POINTER, ctypes.c_char_p, _LONG, ctypes.c_uint64, _LONG, *[_POINTER] * 4]
 
 
 @functools.cache

@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from mlops_project.serving.model import ServedModel
 from mlops_project.serving.repeats import Claim
 from mlops_project.serving.variants import Draw
@@ -35,7 +38,7 @@ class Answer(NamedTuple):
     body: bytes
     header_length: int | None
     n_rows: int
-    indices: list[int] | None
+    indices: npt.NDArray[np.int64] | None
     seconds: float
     logged: bool
     claim: Claim | None = None

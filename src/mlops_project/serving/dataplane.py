@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from mlops_project.errors import ContractError
 from mlops_project.prediction_log.writer import LogWriter
 from mlops_project.python_engine.process import SlowWorkerError, WorkerError
@@ -23,7 +25,8 @@ from mlops_project.serving.reasons import ReasonsAskedError, list_reasons
 from mlops_project.serving.repeats import Claim, Repeats
 from mlops_project.serving.settings import Settings
 from mlops_project.serving.variants import Draw, Variants, describe_draw, note_failure
-from mlops_project.serving.wires import READ, TAKE, WRITE, Question, Wire, Write
+from mlops_project.serving.wires import READ, TAKE, WRITE, Question, Taken, Wire, Write
+from mlops_project.wire.rows import Encoded, RowReader
 
 MAX_PENDING_SHADOWS = 64
 
@@ -96,15 +99,13 @@ class DataPlane:
         """Answer and record one question as ``answer_all`` and ``record_all`` do, without what several of them need."""
         started = time.perf_counter()
         try:
-            rows = None if self.variants.is_open(champion) else self._take[question.wire](champion, question)
-            predictions = None
-            if rows is not None and len(rows) <= champion.max_together:
-                predictions = self._run_together(champion, question.wire, rows)
-            if predictions is None or rows is None:
+            taken = self._take_rows(champion, question)
+            predictions = None if taken is None else self._run_together(champion, question.wire, [taken.rows])
+            if predictions is None or taken is None:
                 answer = self.answer(champion, question)
             else:
                 write = self._write[question.wire](champion, predictions)
-                answer = self._finish(champion, question, len(rows), predictions, write, started)
+                answer = self._finish(champion, question, taken.n_rows, predictions, write, started)
             self.record(question, answer)
         except Exception as error:  # noqa: BLE001 - returned, as by ``answer_all``
             return error
@@ -123,36 +124,50 @@ class DataPlane:
             For each question its answer, or what ``answer`` would raise.
         """
         results: list[Answer | Exception | None] = [None] * len(asked)
-        together: dict[tuple[ServedModel, Wire], list[tuple[int, list[Any]]]] = {}
+        together: dict[tuple[ServedModel, Wire, type, int], list[tuple[int, Taken]]] = {}
         started = time.perf_counter()
         for position, (champion, question) in enumerate(asked):
-            rows = None if self.variants.is_open(champion) else self._take[question.wire](champion, question)
-            if rows is None or len(rows) > champion.max_together:
-                results[position] = self._try_answer(champion, question)
-            else:
-                together.setdefault((champion, question.wire), []).append((position, rows))
-        for (model, wire), entries in together.items():
             try:
-                predictions = self._run_together(model, wire, [row for _, rows in entries for row in rows])
+                taken = self._take_rows(champion, question)
+            except ContractError as error:  # it is too large
+                results[position] = error
+                continue
+            if taken is None:
+                results[position] = self._try_answer(champion, question)
+                continue
+            alone = position if taken.n_rows > champion.max_together else -1
+            together.setdefault((champion, question.wire, type(taken.rows), alone), []).append((position, taken))
+        for (model, wire, *_), entries in together.items():
+            try:
+                predictions = self._run_together(model, wire, [taken.rows for _, taken in entries])
             except SlowWorkerError as error:  # each by itself would take as long again
                 for position, _ in entries:
                     results[position] = error
                 continue
             end = 0
-            for position, rows in entries:
-                question, start, end = asked[position][1], end, end + len(rows)
+            for position, taken in entries:
+                question, start, end = asked[position][1], end, end + taken.n_rows
                 if predictions is None:  # the shared run failed: each is answered by itself
                     results[position] = self._try_answer(model, question)
                     continue
                 own = predictions if len(entries) == 1 else predictions.take(start, end)
                 try:
-                    results[position] = self._finish(model, question, len(rows), own, self._write[wire](model, own), started)
+                    results[position] = self._finish(model, question, taken.n_rows, own, self._write[wire](model, own), started)
                 except RefusedError as error:  # the key of a request that came again
                     results[position] = error
         return results
 
-    def _run_together(self, model: ServedModel, wire: Wire, rows: list[Any]) -> Predictions | None:
-        encoded = (model.native if wire == "native" else model.scoring).reader.read_quickly(rows)
+    def _take_rows(self, champion: ServedModel, question: Question) -> Taken | None:
+        """Return a question's rows if it is an ordinary one; not many rows that are still to be read."""
+        if self.variants.is_open(champion):
+            return None
+        taken = question.taken or self._take[question.wire](champion, question)
+        is_long = taken is not None and taken.n_rows > champion.max_together and type(taken.rows) is list
+        return None if is_long else taken
+
+    def _run_together(self, model: ServedModel, wire: Wire, parts: list[Encoded | list[Any]]) -> Predictions | None:
+        """Return what the model says of the rows of several questions; None if one of them has to be looked at by itself."""
+        encoded = _join((model.native if wire == "native" else model.scoring).reader, parts)
         if encoded is None:
             return None
         try:
@@ -208,7 +223,6 @@ class DataPlane:
         started: float,
         draw: Draw | None = None,
     ) -> Answer:
-        indices = None if predictions.indices is None else predictions.indices.tolist()
         logged, claim = self._sample >= 1 or self._random.random() < self._sample, None
         if question.key is None:
             prediction_id = self.ids.issue(n_rows, logged=logged)
@@ -217,7 +231,7 @@ class DataPlane:
             prediction_id, logged = claim.id, claim.logged
         body, header_length = write(prediction_id)
         seconds = time.perf_counter() - started
-        return Answer(prediction_id, model, body, header_length, n_rows, indices, seconds, logged, claim, draw)
+        return Answer(prediction_id, model, body, header_length, n_rows, predictions.indices, seconds, logged, claim, draw)
 
     def forget(self, answer: Answer) -> None:
         """Let go of an answer that nobody waits for any more: the same request then begins anew."""
@@ -359,6 +373,16 @@ class DataPlane:
         if self.log is not None:
             self.log.close()
             self.upkeep.count_changes(self.log)
+
+
+def _join(reader: RowReader, parts: list[Encoded | list[Any]]) -> Encoded | None:
+    """Return the rows of several questions, all read or none; None if they are not as plain as they looked."""
+    read = [part for part in parts if isinstance(part, Encoded)]
+    if not read:
+        return reader.read_quickly([row for part in parts for row in part])
+    if len(read) == 1:
+        return read[0]
+    return Encoded(np.concatenate([part.numbers for part in read]), np.concatenate([part.texts for part in read]))
 
 
 def _role(answer: Answer) -> str:

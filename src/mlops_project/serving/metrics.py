@@ -5,10 +5,14 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from mlops_project.prometheus import Metric
 from mlops_project.serving.counters import Counters, Key
 
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+FEW_ROWS = 16  # whose classes are counted one by one, which takes less time
 ROWS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0, 100000.0)
 
 
@@ -120,7 +124,7 @@ class ModelMetrics:
         self._rows = counters.slot(Key(PREDICTIONS.name, (model, version, role)))
         self._classes = counters.slots(Key(CLASSES.name, (model, version, name)) for name in classes)
 
-    def count(self, n_rows: int, indices: "list[int] | None", seconds: float) -> None:
+    def count(self, n_rows: int, indices: "npt.NDArray[np.int64] | None", seconds: float) -> None:
         """Count a request that was answered.
 
         Parameters
@@ -135,8 +139,12 @@ class ModelMetrics:
         values = self._values
         values[self._rows] += n_rows
         if indices is not None:
-            for index in indices:
-                values[self._classes[index]] += 1.0
+            if n_rows <= FEW_ROWS:
+                for index in indices.tolist():
+                    values[self._classes[index]] += 1.0
+            else:
+                for slot, n in zip(self._classes, np.bincount(indices, minlength=len(self._classes)).tolist(), strict=True):
+                    values[slot] += n
         self.batch.observe(n_rows)
         self.seconds.observe(seconds)
 

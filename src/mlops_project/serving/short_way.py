@@ -21,12 +21,12 @@ from mlops_project.serving.refusals import RefusedCall, begin_refusal
 from mlops_project.serving.replies import Reply, check_request_id, new_request_id, reply_answer, reply_error, reply_fault
 from mlops_project.serving.route import Route
 from mlops_project.serving.routes import find_route
-from mlops_project.serving.service import Service
-from mlops_project.serving.wires import Question
+from mlops_project.serving.service import SMALL_BODY_BYTES, Service
+from mlops_project.serving.wires import Question, read_plain
 
 PATHS = (b"/invocations", b"/predict")
 QUICK_ROUTES: dict[bytes, Route] = {path: find_route("POST", path.decode())[0] for path in PATHS}
-MAX_BODY_BYTES = 32 * 1024
+MAX_BODY_BYTES = 64 * 1024  # of a plain table; others of more than ``SMALL_BODY_BYTES`` are answered in a thread
 LONG_WAY_HEADERS = frozenset((b"transfer-encoding", b"content-encoding", b"expect"))
 
 logger = logging.getLogger(__name__)
@@ -200,25 +200,12 @@ class RequestQueue:
     def _answer(self, calls: list[QuickCall]) -> None:
         asked, askers = [], []
         for call in calls:
-            model: ServedModel | None = None
             try:
-                model = self._service.admit(call.route, call.headers)
-            except NotLoadedError:
-                pass
+                model, question = self._admit(call)
             except MLOpsError as error:
                 self._reply(call, error)
                 continue
-            hint = call.headers.get(b"content-type") if call.route.wire == "mlflow" else None
-            question = Question(call.route.wire or "native", bytes(call.body), None if hint is None else hint.decode("latin-1"))
-            if self._service.sticky_header is not None:
-                question = question._replace(sticky=call.headers.get(self._service.sticky_header))
-            if b"idempotency-key" in call.headers:
-                try:
-                    question = self._service.add_key(question, call.route, call.headers)
-                except MLOpsError as error:
-                    self._reply(call, error)
-                    continue
-            if model is None or self._service.plane.asks_process(model):
+            if model is None or self._takes_long(model, question):
                 self._answer_later(call, model, question)
                 continue
             asked.append((model, question))
@@ -232,6 +219,33 @@ class RequestQueue:
                 self._answer_later(call, model, question)
             else:
                 self._finish(call, question, result)
+
+    def _admit(self, call: QuickCall) -> tuple[ServedModel | None, Question]:
+        """Return the model that is asked, None if it has to be loaded first, and the question.
+
+        Raises
+        ------
+        MLOpsError
+            As ``Service.admit``, or if the ``Idempotency-Key`` is none, or the body holds too much.
+        """
+        try:
+            model: ServedModel | None = self._service.admit(call.route, call.headers)
+        except NotLoadedError:
+            model = None
+        headers = call.headers
+        hint = headers.get(b"content-type") if call.route.wire == "mlflow" else None
+        question = Question(call.route.wire or "native", bytes(call.body), None if hint is None else hint.decode("latin-1"))
+        if self._service.sticky_header is not None:
+            question = question._replace(sticky=headers.get(self._service.sticky_header))
+        if b"idempotency-key" in headers:
+            question = self._service.add_key(question, call.route, headers)
+        if model is not None and len(question.body) > SMALL_BODY_BYTES:
+            question = question._replace(taken=read_plain(model, question))
+        return model, question
+
+    def _takes_long(self, model: ServedModel, question: Question) -> bool:
+        """Whether the event loop must not wait for the answer."""
+        return self._service.plane.asks_process(model) or (len(question.body) > SMALL_BODY_BYTES and question.taken is None)
 
     def _answer_later(self, call: QuickCall, model: ServedModel | None, question: Question) -> None:
         """Let another process or thread answer, or load the model first, while this one goes on; it counts as at work."""

@@ -22,6 +22,7 @@ from mlops_project.wire.columns import Rules, describe_type
 from mlops_project.wire.csv_rows import read_blocks
 from mlops_project.wire.limits import NO_LIMITS, Limits
 from mlops_project.wire.parquet import MISSING_LIBRARY, ParquetBody, UnreadableFileError
+from mlops_project.wire.plain import PlainReader, record_forms, split_forms
 from mlops_project.wire.problems import Problem, RowsError, at_rows
 from mlops_project.wire.rows import Encoded, RowReader
 from mlops_project.wire.words import read_cells, read_words
@@ -82,6 +83,9 @@ class ScoringProtocol:
         self.uncertainty = known
         self.contract, self.rules, self.method, self.limits = contract, rules, method, limits
         self.reader = RowReader(contract, rules, limits)
+        names = self.reader.names
+        records = [form for key in (RECORDS, INSTANCES) for form in record_forms(f'{{"{key}":[', names, "]}")]
+        self.plain = PlainReader(self.reader, [*split_forms(SPLIT, names), *records])
         self._features = {feature.name: feature for feature in contract.features}
         labels = [json.dumps(label) for label in contract.classes]
         self._labels = labels
@@ -97,9 +101,7 @@ class ScoringProtocol:
         UnsupportedTypeError, ScoringError, RowsError
             If it is not one that MLflow would read, or its rows do not fit the model.
         """
-        if content_type == JSON:
-            return self._read_json(body)
-        mime = check_content_type(content_type)
+        mime = JSON if content_type == JSON else check_content_type(content_type)
         if mime == JSON:
             return self._read_json(body)
         return self._read_csv(body) if mime == CSV else self._read_parquet(body)
@@ -120,7 +122,9 @@ class ScoringProtocol:
         return None
 
     def _read_json(self, body: bytes) -> Encoded:
-        self.limits.check_json(body)
+        plain = self.plain.read(body)
+        if plain is not None:
+            return plain
         request = parse_json(body, self.limits)
         if type(request) is dict:
             return self._read_request(request)

@@ -12,6 +12,7 @@ from mlops_project.wire import outputs, reasons, sureness, thresholds
 from mlops_project.wire.answers import Answers, LabelIndex, to_float_rows, to_floats
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.limits import NO_LIMITS, Limits
+from mlops_project.wire.plain import PlainReader, record_forms
 from mlops_project.wire.problems import RowsError, at_rows, shorten
 from mlops_project.wire.rows import Encoded, RowReader
 
@@ -40,6 +41,8 @@ class NativeProtocol:
     def __init__(self, contract: Contract, rules: Rules, limits: Limits = NO_LIMITS, known: Uncertainty | None = None) -> None:
         self.contract, self.limits, self.uncertainty = contract, limits, known
         self.reader = RowReader(contract, rules, limits)
+        names = self.reader.names
+        self.plain = PlainReader(self.reader, [*record_forms("[", names, "]"), *record_forms("", names, "", is_list=False)])
         self._known = LabelIndex(contract.classes)
 
     def read(self, body: bytes) -> Encoded:
@@ -50,7 +53,9 @@ class NativeProtocol:
         FormatError, RowsError
             If it is not JSON of that form, or rows do not fit the model; lists every problem.
         """
-        self.limits.check_json(body)
+        plain = self.plain.read(body)
+        if plain is not None:
+            return plain
         try:
             rows = orjson.loads(body)
         except orjson.JSONDecodeError as error:

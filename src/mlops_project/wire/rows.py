@@ -78,6 +78,13 @@ class RowReader:
         How strictly to read.
     limits
         How much one request may hold.
+
+    Attributes
+    ----------
+    may_miss
+        Per number column whether a missing value is nothing to look closer at.
+    marks, spellings, closed
+        Numbers that mean a missing value; per text column what reads its texts, and the known ones, None where any may come.
     """
 
     def __init__(self, contract: Contract, rules: Rules, limits: Limits = NO_LIMITS) -> None:
@@ -98,18 +105,13 @@ class RowReader:
         self._boolean = [index for index, kind in enumerate(kinds) if kind == "boolean"]
         lenient = rules.gaps == "model" and rules.missing == "error"
         taken_for_no = ("boolean",) if rules.coercion == "mlflow" else ()  # MLflow reads a missing boolean as false
-        self._may_miss = np.array(
-            [
-                (item.nullable and item.type not in taken_for_no) or (lenient and item.type == "float")
-                for item in contract.features
-                if not item.is_text
-            ],
-            bool,
-        )
-        self._closed = [frozenset(item.categories) if item.type == "category" else None for item in contract.texts]
+        own = [item for item in contract.features if not item.is_text]
+        may_miss = [(item.nullable and item.type not in taken_for_no) or (lenient and item.type == "float") for item in own]
+        self.may_miss = np.array(may_miss, bool)
+        self.closed = [frozenset(item.categories) if item.type == "category" else None for item in contract.texts]
         self._readings = compile_readings(contract.features)
-        self._marks = find_marks([contract.features[index] for index in numbers], self._readings)
-        self._spellings = find_spellings(contract.texts, self._readings)
+        self.marks = find_marks([contract.features[index] for index in numbers], self._readings)
+        self.spellings = find_spellings(contract.texts, self._readings)
         # NumPy reads the texts 1.234 and 1030 in its own way, a column may have another one
         rules_of = [item.reading for item in contract.features if item.reading is not None]
         other_signs = any(reading.decimal != "." or reading.formats for reading in rules_of)
@@ -145,10 +147,8 @@ class RowReader:
             Listing every problem.
         """
         self.check_rows(len(rows))
-        if names == self.names and rows:
-            encoded = self.read_quickly(rows)
-            if encoded is not None:
-                return encoded
+        if names == self.names and rows and (encoded := self.read_quickly(rows)) is not None:
+            return encoded
         return self.read_columns(self._transpose(names, rows))
 
     def read_records(self, records: Sequence[Mapping[Any, Any]]) -> Encoded:
@@ -233,8 +233,8 @@ class RowReader:
             numbers = np.array(number_rows, np.float64)
         except (ValueError, TypeError, OverflowError):
             return None
-        if self._marks is not None and numbers.shape == (len(rows), self._n_numbers):
-            self._marks.apply(numbers)
+        if self.marks is not None and numbers.shape == (len(rows), self._n_numbers):
+            self.marks.apply(numbers)
         if not self._are_plain_numbers(numbers, number_rows):
             return None
         if texts is None:
@@ -250,7 +250,7 @@ class RowReader:
         if numbers.size and not np.maximum.reduce(np.abs(numbers), None) <= LARGEST:  # NaN is not less than anything
             missing = np.isnan(numbers)
             gaps = bool(missing.any())
-            if (np.abs(numbers) > LARGEST).any() or (missing.any(axis=0) & ~self._may_miss).any():
+            if (np.abs(numbers) > LARGEST).any() or (missing.any(axis=0) & ~self.may_miss).any():
                 return False
         if self._only_numbers and not all((MAYBE_NUMBERS if gaps else NUMBERS).issuperset(map(type, row)) for row in rows):
             return False
@@ -272,13 +272,13 @@ class RowReader:
             if kinds != MAYBE_TEXT:
                 return None
             texts[texts == None] = MISSING_TEXT  # noqa: E711 - of each element
-        if self._spellings is not None:
-            rows = [tuple([read(text) for read, text in zip(self._spellings, row, strict=True)]) for row in texts.tolist()]
+        if self.spellings is not None:
+            rows = [tuple([read(text) for read, text in zip(self.spellings, row, strict=True)]) for row in texts.tolist()]
             texts[:] = rows
         if self.rules.categories == "any" and self.rules.missing == "error":
             return texts
         known = all(
-            text and (names is None or text in names) for row in rows for text, names in zip(row, self._closed, strict=True)
+            text and (names is None or text in names) for row in rows for text, names in zip(row, self.closed, strict=True)
         )
         return texts if known else None
 

@@ -310,8 +310,8 @@ def test_models_have_limits_of_their_own(serve, fleet, tree_bundle, measured):
             assert answer.status == 413
             assert "more than the 2 " in answer.body.decode()
             assert (await client.post(f"/models/birch/{path}", body)).status == 200
-        large = [row] * 200  # over 32 KiB, so it takes a thread
-        assert len(json.dumps(large)) > 33_000
+        large = [row] * 400  # over 64 KiB, so it takes a thread
+        assert len(json.dumps(large)) > 66_000
         assert (await client.post("/models/cedar/predict", large)).status == 200
         cedar = client.app.service.models.champions["cedar"]
         assert cedar.n_at_work == 0

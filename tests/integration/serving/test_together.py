@@ -54,7 +54,7 @@ def test_together_and_alone_give_the_same_and_are_logged_in_order(serve, tree_bu
         together = plane.answer_together([(model, question) for question in questions])
         for one, other in zip(alone, together, strict=True):
             assert without_ids(one.body, one.id) == without_ids(other.body, other.id)
-            assert (one.n_rows, one.indices) == (other.n_rows, other.indices)
+            assert (one.n_rows, one.indices.tolist()) == (other.n_rows, other.indices.tolist())
         assert [record.about.id for record in read_log(client.folder)] == [answer.id for answer in together]
         assert [record.response for record in read_log(client.folder)] == [answer.body for answer in together]
 
@@ -103,7 +103,7 @@ def test_row_without_an_answer_spoils_only_itself(serve, tmp_path):
         bodies = [{"dataframe_records": [{"a": a, "b": 1.0}]} for a in (1.0, None, -1.0)]
         questions = [Question("mlflow", json.dumps(body).encode(), JSON) for body in bodies]
         first, second, third = client.app.service.plane.answer_together([(model, question) for question in questions])
-        assert (first.indices, third.indices) == ([1], [0])
+        assert (first.indices.tolist(), third.indices.tolist()) == ([1], [0])
         assert isinstance(second, ContractError)
         assert "no value in a" in str(second)
 

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from mlops_project.native import images, library
-from tests.unit.native import test_images, test_model
+from tests.unit.native import test_images, test_model, test_table
 
 
 def main() -> None:
@@ -23,6 +23,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         test_images.test_ensemble_in_a_file_gives_the_bits_of_one_that_was_built(Path(folder), "mixed", labels=True)
         test_images.test_damaged_file_is_refused_or_answered_and_never_ends_the_process(Path(folder))
+    test_table.test_numbers_have_the_bits_that_python_gives_them()
+    test_table.test_a_table_is_read_in_each_form_and_with_blanks()
+    test_table.test_what_is_not_plain_is_declined()
+    test_table.test_many_different_texts_keep_their_places()
+    test_table.test_damaged_bodies_are_declined_or_read_as_python_reads_them()
     print("evaluated")
 
 

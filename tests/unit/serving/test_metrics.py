@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
 from mlops_project.serving import metrics as names
@@ -11,11 +12,12 @@ from mlops_project.serving.metrics import METRICS, ModelMetrics, ServerMetrics
 OTHER_WORKER = """
 import sys
 from pathlib import Path
+import numpy as np
 from mlops_project.serving import metrics as names
 from mlops_project.serving.metrics import ModelMetrics, ServerMetrics
 metrics = ServerMetrics(Path(sys.argv[1]))
 metrics.count_request("POST", "/invocations", 200, 0.003)
-ModelMetrics(metrics.counters, "m", "2", "champion", ["no", "yes"]).count(4, [0, 1, 1, 1], 0.2)
+ModelMetrics(metrics.counters, "m", "2", "champion", ["no", "yes"]).count(4, np.array([0, 1, 1, 1]), 0.2)
 metrics.put(names.IN_FLIGHT, 7)
 if sys.argv[2] == "wait":
     print("there", flush=True); sys.stdin.read()
@@ -31,7 +33,7 @@ def test_counters_of_dead_workers_stay_and_their_gauges_go(tmp_path):
     metrics = ServerMetrics(tmp_path)
     metrics.count_request("POST", "/invocations", 200, 0.001)
     metrics.count_request("POST", "/invocations", 400, 0.001)
-    ModelMetrics(metrics.counters, "m", "1", "champion", ["no", "yes"]).count(1, [1], 0.001)
+    ModelMetrics(metrics.counters, "m", "1", "champion", ["no", "yes"]).count(1, np.array([1]), 0.001)
     metrics.put(names.IN_FLIGHT, 2)
     subprocess.run([sys.executable, "-c", OTHER_WORKER, str(tmp_path), "end"], check=True)
     values = read(tmp_path)
@@ -79,7 +81,7 @@ def test_information_of_a_model_that_left_is_gone(tmp_path):
 
 def test_odd_class_names_survive(tmp_path):
     metrics = ServerMetrics(tmp_path)
-    ModelMetrics(metrics.counters, 'm"\\', "1", "champion", ["a\nb", "ção"]).count(2, [0, 1], 0.1)
+    ModelMetrics(metrics.counters, 'm"\\', "1", "champion", ["a\nb", "ção"]).count(2, np.array([0, 1]), 0.1)
     classes = {dict(key[1:])["class"] for key in read(tmp_path) if key[0] == "mlops_predicted_classes_total"}
     assert classes == {"a\nb", "ção"}
 
