@@ -33,11 +33,11 @@ CONFIG = """
 data: {source: world.csv, target: up}
 model: {name: world, estimator: logistic_regression}
 evaluation: {bootstrap_rounds: 0, importance_repeats: 0}
-gates: {bootstrap_rounds: 0, minimum: {}}
+gates: {bootstrap_rounds: 100, minimum: {}}
 tracking: {sync_seconds: 0.3}
 serving: {challenger: canary, poll_seconds: 0.1, max_wait_seconds: 5}
 prediction_log: {segment_seconds: 0.3}
-monitoring: {poll_seconds: 0.3, on_alert: notify}
+monitoring: {poll_seconds: 0.3, on_alert: report}
 rollout: {steps: [0.4, 0.6], step_minutes: 0, max_failures: 0.05, max_loss: 0.2, max_slower: 100, key_header: X-Customer}
 """
 CUSTOMERS = [f"regular {number}" for number in range(40)]
@@ -123,7 +123,7 @@ class Production:
         reached: list[bool] = []
         watcher = threading.Thread(target=look)
         watcher.start()
-        while not done.is_set():
+        while not done.wait(0.05):  # the rest of the machine is for those who are watched
             self.send(20)
         watcher.join()
         assert reached, (self.read(), (self.root / "monitor.log").read_text()[-2000:])
