@@ -18,7 +18,19 @@ from benchmarks.monitor.cases import POPULATIONS, Case
 from benchmarks.monitor.contestants import Contestant, Line
 from benchmarks.monitor.places import BUILD, HERE
 from mlops_project.bundle import load_bundle
-from mlops_project.prediction_log.layout import ID, INSTANT, LOG, PREDICTION, PROBABILITY, RECOMPUTED, ROLE, ROW, TIME, VERSION
+from mlops_project.prediction_log.layout import (
+    ID,
+    INSTANT,
+    LOG,
+    PREDICTION,
+    PROBABILITY,
+    RECOMPUTED,
+    ROLE,
+    ROW,
+    THRESHOLD,
+    TIME,
+    VERSION,
+)
 from mlops_project.prediction_log.parts import ROW_GROUP_ROWS
 from mlops_project.prediction_log.typed import build_schema
 from mlops_project.runtime import Runtime
@@ -68,6 +80,7 @@ def write_log(case: Case, number: int) -> Path:
     }
     answers = {RECOMPUTED: pa.repeat(False, MILLION), PREDICTION: predictions.indices}
     scores = {f"{PROBABILITY}.{index}": values for index, values in enumerate(predictions.probabilities.T)}
+    scores[THRESHOLD] = np.full(MILLION, 0.5)  # the table has two classes
     rows = pa.table({**keys, **columns, **answers, **scores}, schema=build_schema(bundle.contract))
     unfinished = file.with_suffix(".part")
     pq.write_table(rows, unfinished, row_group_size=ROW_GROUP_ROWS, compression="zstd")

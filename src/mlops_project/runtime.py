@@ -310,8 +310,8 @@ def encode(columns: Mapping[str, Any], contract: Contract) -> tuple[Floats, npt.
     """
     absent = [name for name in contract.names if name not in columns]
     if absent:
-        hints = "".join(suggest(absent[0], [str(name) for name in columns]) for _ in range(1))
-        raise ContractError(f"{len(absent)} of {len(contract.names)} columns are missing: {', '.join(absent)}{hints}")
+        hint = suggest(absent[0], [str(name) for name in columns])
+        raise ContractError(f"{len(absent)} of {len(contract.names)} columns are missing: {', '.join(absent)}{hint}")
     n_rows = len(columns[contract.names[0]]) if contract.names else 0
     numbers = np.empty((n_rows, len(contract.number_columns)), np.float64)
     position = 0

@@ -40,6 +40,7 @@ class Graph:
         self._part = self._graph  # where nodes and constants go: the body of a loop while that is written
         self._prefix = ""
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._added: dict[tuple[Any, ...], str] = {}
         self.rounds = False  # whether a step before the last one differs from the library's by last digits
         self.rounds_anywhere = False  # the same, the last one included
         self.divides = False  # whether probabilities are divided by their sum, which may be very small
@@ -97,16 +98,22 @@ class Graph:
         return answer
 
     def add(self, operator: str, *inputs: str, domain: str = "", output: str | None = None, **attributes: Any) -> str:
-        """Add a node with one output and return the output's name; integer arrays may be attributes."""
+        """Add a node with one output, once for equal ones, and return the output's name; integer arrays may be attributes."""
+        given = tuple(sorted(attributes.items()))
+        key = (operator, domain, *inputs, *given) if all(isinstance(value, int | float | str) for _, value in given) else None
+        if output is None and key in self._added:
+            return self._added[key]
         name = output or self._new_name()
+        if output is None and key is not None:
+            self._added[key] = name
         if domain and domain not in (item.domain for item in self._model.opset_import):
             self._model.opset_import.append(helper.make_opsetid(domain, 1))
         node = self._part.node.add(op_type=operator, input=inputs, output=[name], domain=domain)
-        for key, value in sorted(attributes.items()):
+        for attribute, value in given:
             if isinstance(value, np.ndarray):  # helper.make_attribute makes a list of it, at 40 bytes a number
-                node.attribute.add(name=key, type=AttributeProto.INTS).ints.extend(value.data)
+                node.attribute.add(name=attribute, type=AttributeProto.INTS).ints.extend(value.data)
             else:
-                node.attribute.append(helper.make_attribute(key, value))
+                node.attribute.append(helper.make_attribute(attribute, value))
         return name
 
     def _new_name(self) -> str:
@@ -206,14 +213,14 @@ class Graph:
             Adds one step: values → what is 0 if no row goes on, float64 ``()``, and as many values for the next. It stands
             by itself, and uses nothing of the graph but what it is given: the trees' own engine cuts graphs.
         """
-        name, outer = self._new_name(), (self._part, self._prefix, self._constants)
-        self._part, self._prefix, self._constants = GraphProto(name="step"), f"{name}_", {}
+        name, outer = self._new_name(), (self._part, self._prefix, self._constants, self._added)
+        self._part, self._prefix, self._constants, self._added = GraphProto(name="step"), f"{name}_", {}, {}
         given = [f"{name}_in{place}" for place in range(len(start))]
         going, results = step(given)
         going = self.cast(going, BOOL)
-        results = [self.add("Identity", value) for value in results]
+        results = [self.add("Identity", value, output=self._new_name()) for value in results]
         body = self._part
-        self._part, self._prefix, self._constants = outer
+        self._part, self._prefix, self._constants, self._added = outer
         body.input.append(helper.make_tensor_value_info(f"{name}_count", INT64, []))
         body.input.append(helper.make_tensor_value_info(f"{name}_go", BOOL, []))
         body.output.append(helper.make_tensor_value_info(going, BOOL, []))
