@@ -74,19 +74,25 @@ SIGNED := $(if $(SIGNING_KEY),--set trust.signing_key=env:SIGNING_KEY)
 model-train: $(VENV)/.run ## Train and register CONFIG without asking the gate; the version goes to build/model
 	mkdir -p build/model
 	$(BIN)/mlops train $(CONFIG) $(SIGNED) --set gates.promote_after_training=false --json >build/model/training.json
-	$(BIN)/python -c 'import json; print(json.load(open("build/model/training.json"))["model_version"])' >$(VERSION_FILE)
+	$(BIN)/python -c 'import json, sys; told = json.load(open("build/model/training.json")); sys.exit("not registered: %s" % told["not_logged"]) if told["model_version"] is None else print(told["model_version"])' >$(VERSION_FILE)
+	@echo "registered version $$(cat $(VERSION_FILE)); its metrics are in build/model/training.json"
 
-model-gate: $(VENV)/.run ## Ask the gate about VERSION of CONFIG's model, and move nothing; exit 3: it refuses
+model-gate model-approve model-promote: named-version
+.PHONY: named-version
+named-version:
+	@test -n "$(VERSION)" || { echo "which version? make model-train writes it to $(VERSION_FILE); or name one: VERSION=3" >&2; exit 2; }
+
+model-gate: $(VENV)/.run ## Ask the gate about VERSION of CONFIG's model, and move nothing; Error 3: it refuses
 	@$(BIN)/mlops promote $(CONFIG) --version $(VERSION) --dry-run
 
-model-approve: $(VENV)/.run ## Approve VERSION of CONFIG's model as this environment's MLflow user; exit 2: it registered the version itself
+model-approve: $(VENV)/.run ## Approve VERSION of CONFIG's model as this environment's MLflow user; Error 2: it registered the version itself
 	@$(BIN)/mlops approve $(VERSION) $(CONFIG) $(if $(APPROVAL_KEY),--key env:APPROVAL_KEY) --reason "reviewed$(if $(GITHUB_RUN_ID), in run $(GITHUB_RUN_ID))"
 
-model-promote: $(VENV)/.run ## Ask the gate again, and make VERSION of CONFIG's model the champion; exit 3: it refuses
+model-promote: $(VENV)/.run ## Ask the gate again, and make VERSION of CONFIG's model the champion; Error 3: it refuses
 	@$(BIN)/mlops promote $(CONFIG) $(SIGNED) --version $(VERSION)
 
-model-drift: $(VENV)/.run ## Compare the last 24 hours of CONFIG's prediction log (SEGMENTS: where it is); exit 3: drift, 4: lost performance
-	@$(if $(SEGMENTS),$(BIN)/mlops monitor $(CONFIG) --once --since 24h --json --segments $(SEGMENTS),echo "SEGMENTS names no prediction log, so there is nothing to compare")
+model-drift: $(VENV)/.run ## Compare the last 24 hours of CONFIG's prediction log (SEGMENTS: where it is); Error 3: drift, 4: lost performance
+	@$(if $(SEGMENTS),$(BIN)/mlops monitor $(CONFIG) --once --since 24h --json --segments '$(SEGMENTS)',echo "SEGMENTS names no prediction log, so there is nothing to compare")
 
 # --- check ------------------------------------------------------------------------------------------------------------
 

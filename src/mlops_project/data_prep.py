@@ -10,6 +10,7 @@ from mlops_project.config import Config
 from mlops_project.contract import FeatureType, Reading, Task
 from mlops_project.errors import ConfigError, DataError, suggest
 from mlops_project.findings import Finding, accept
+from mlops_project.formats import count
 from mlops_project.tables import checks
 from mlops_project.tables.describe import build_contract
 from mlops_project.tables.judge import judge_table
@@ -110,7 +111,7 @@ def load_table(config: Config) -> Table:
     times, weights = _take_times(draft), take_weights(draft)
     groups = draft.columns.pop(config.data.group) if config.data.group else None
     features, types, readings = _take_features(draft)
-    size = f"{n_rows} rows, {len(features)} feature columns"
+    size = f"{count(n_rows, 'row')}, {count(len(features), 'feature column')}"
     features, hashes = _judge(features, types, target, task, draft)
     if draft.problems or target is None or task is None:
         problems = checks.joined(draft.problems)
@@ -192,7 +193,7 @@ def _check_names(config: Config, frame: pd.DataFrame, target: str) -> None:
     if data.weight and data.weight in (data.group, data.time, *data.drop):
         wrong.append(f"data.weight: {data.weight!r} has another part already; name it once")
     if wrong:
-        raise ConfigError(f"{config.file}: {len(wrong)} problems\n{checks.joined(wrong)}")
+        raise ConfigError(f"{config.file}: {count(len(wrong), 'problem')}\n{checks.joined(wrong)}")
 
 
 def _take_target(draft: _Draft, name: str) -> "tuple[pd.Series[Any] | None, Task | None, int]":

@@ -27,7 +27,7 @@ from mlops_project.bundle import METADATA_FILE, load_bundle
 from mlops_project.command import READABLE, WorkflowCommand, config_options, echo, print_json
 from mlops_project.config import Config
 from mlops_project.errors import MLOpsError
-from mlops_project.formats import without_credentials
+from mlops_project.formats import count, without_credentials
 from mlops_project.native.library import load_library
 from mlops_project.notifications.addresses import find_endpoint
 from mlops_project.notifications.outbox import Outbox
@@ -129,7 +129,7 @@ def _look_at_compiler() -> Check:
 def _look_at_memory() -> Check:
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     free = min(find_room(), _find_available())
-    seen = f"{processors} processors" + (f", {_size(free)} of memory free" if free < sys.maxsize else "")
+    seen = count(processors, "processor") + (f", {_size(free)} of memory free" if free < sys.maxsize else "")
     if free < LEAST_MEMORY:
         cure = f"end other programs, or give the container more: the stack takes up to {_size(LEAST_MEMORY)}"
         return Check("memory", "problem", seen, cure)

@@ -28,6 +28,11 @@ def _escape(letter: str) -> str:
     return letter.encode("unicode_escape").decode("ascii")
 
 
+def count(number: int, noun: str) -> str:
+    """Return ``1 row`` or ``1,200 rows``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def without_credentials(text: str) -> str:
     """Return a text without the user and the password in its addresses: ``scheme://user:password@host``."""
     return _CREDENTIALS.sub("://", text)

@@ -110,10 +110,10 @@ def command(source: str | None, target: str | None, query: str | None, output: P
 
 def _offer_examples() -> None:
     """Name tables to begin with: those of scikit-learn are there already."""
-    echo("which table? yours, as `mlops init table.csv --target COLUMN -o model.yaml`, or one to try it with:", "")
+    echo("which table? Yours:", "", "  mlops init table.csv --target COLUMN -o model.yaml", "", "or one to try it with:", "")
     for name, purpose in EXAMPLES.items():
         echo(f"  mlops init sklearn:{name} --target target -o {name}.yaml", f"      {purpose}")
-    echo("", "real tables with odd files, dates and labels that come late are in the repository's examples/")
+    echo("", "real tables, with odd files, dates and late labels, are in the repository's", "folder examples/")
 
 
 def _write(output: Path, text: str) -> None:

@@ -90,7 +90,8 @@ def _read(source: str, columns: Sequence[str]) -> "pd.DataFrame":
     frame.columns = [str(name).strip() for name in frame.columns]
     for name in columns:
         if name not in frame:
-            raise DataError(f"{source}: no column {name!r}{suggest(name, [str(item) for item in frame.columns])}")
+            cure = f"{suggest(name, list(frame.columns))}; name another with --id or --label, or find predictions by --key"
+            raise DataError(f"{source}: no column {name!r}{cure}")
     return frame
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
-from mlops_project.bundle import CONFIG_FILE, load_bundle
+from mlops_project.bundle import CONFIG_FILE, METADATA_FILE, load_bundle
 from mlops_project.command import WorkflowCommand, echo
 from mlops_project.config import find_root, read_config
+from mlops_project.errors import BundleError
 
 
 @click.command(
@@ -22,6 +23,8 @@ def command(model_dir: Path) -> None:
     """Log the bundle in MODEL_DIR (default artifacts/model) to MLflow and register it; a second time changes nothing."""
     from mlops_project.tracking.runs import log_bundle
 
+    if not (model_dir / METADATA_FILE).exists():
+        raise BundleError(f"{model_dir}: no exported model is there; name its folder, or train one with `mlops train`")
     config = read_config(model_dir / CONFIG_FILE, root=find_root(Path.cwd()))
     bundle = load_bundle(model_dir, trust=config.trust_policy)
     run = log_bundle(bundle, config)

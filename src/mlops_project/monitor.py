@@ -17,8 +17,8 @@ import click
 
 from mlops_project.command import WorkflowCommand, config_options, echo, print_json
 from mlops_project.config import Config
-from mlops_project.errors import MLOpsError
-from mlops_project.formats import PlainFormatter
+from mlops_project.errors import ConfigError, MLOpsError
+from mlops_project.formats import PlainFormatter, count
 from mlops_project.prediction_log.overdue import Overdue
 from mlops_project.process import listen
 
@@ -360,7 +360,7 @@ def command(
         _accept(config, accept, alone=not once)
         return
     _set_up_logging(logging.WARNING if once else logging.INFO)
-    monitor = Monitor(config, _find_segments(config, segments))
+    monitor = Monitor(config, _find_segments(config, segments, once=once))
     if not once:
         chosen = config.monitoring
         with monitor.watcher.store.lock():
@@ -385,14 +385,15 @@ def _accept(config: Config, reason: str, *, alone: bool) -> None:
     if not alone or not reason.strip():
         raise click.UsageError("--accept takes a reason, and goes without --once")
     found = accept_windows(EvaluationStore(config.monitoring_dir), config.model.name, reason.strip())
-    windows = "1 window" if len(found) == 1 else f"{len(found)} windows"
-    echo(f"{config.model.name}: {windows} to {found[-1].end} accepted; a running monitor goes by it from the next window on")
+    said = f"{count(len(found), 'window')} to {found[-1].end} accepted; a running monitor goes by it from the next window on"
+    echo(f"{config.model.name}: {said}")
 
 
-def _find_segments(config: Config, given: str | None) -> str:
-    if given is None:
-        return str(config.prediction_log_dir)
-    return given if "://" in given else str(Path(given).absolute())
+def _find_segments(config: Config, given: str | None, *, once: bool) -> str:
+    folder = config.prediction_log_dir if given is None else Path(given).absolute()
+    if given is not None and once and "://" not in given and not folder.is_dir():  # later it may come
+        raise ConfigError(f"--segments {given}: no such folder; name the model server's paths.prediction_log_dir")
+    return given if given is not None and "://" in given else str(folder)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import msgspec
 
 from mlops_project.command import WorkflowCommand, config_options, echo, print_json
 from mlops_project.config import Config
-from mlops_project.errors import ConfigError
+from mlops_project.errors import ConfigError, explain_os
 from mlops_project.formats import plain
 from mlops_project.notifications.news import News
 from mlops_project.notifications.outbox import Outbox, TargetState
@@ -62,7 +62,7 @@ def write_secret(file: Path) -> None:
     except FileExistsError as error:
         raise ConfigError(f"{file} is there already, and is not replaced; name another file") from error
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from error
+        raise ConfigError(f"{file}: cannot be written: {explain_os(error)}") from error
 
 
 def describe(state: TargetState, config: Config) -> str:

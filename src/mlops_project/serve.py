@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from mlops_project.bundle import METADATA_FILE
-from mlops_project.command import WorkflowCommand, config_options
+from mlops_project.command import WorkflowCommand, config_options, echo
 from mlops_project.config import Config
 from mlops_project.errors import BundleError
 
@@ -42,6 +42,8 @@ def command(
 
     if models_dir is None:
         _check_there(model_dir or config.model_dir, config)
+    elif not models_dir.is_dir():
+        echo(f"{models_dir}: no such folder yet; until `{config.command('sync')}` has made it, nothing is answered", err=True)
     with own_folder("mlops-serve-") as metrics_dir:
         run_server(
             build_settings(

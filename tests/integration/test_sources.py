@@ -115,7 +115,7 @@ def test_web_server_that_is_away_is_named_without_the_token(load):
     token = "hunter2"
     with pytest.raises(DataError) as caught:
         load(source=f"http://127.0.0.1:1/t.csv?token={token}")
-    assert str(caught.value) == "http://127.0.0.1:1/t.csv: cannot be read: not there, or no answer"
+    assert str(caught.value) == "http://127.0.0.1:1/t.csv: cannot be read: not there, or no answer; mend the address"
     assert token not in "".join(traceback.format_exception(caught.value))
 
 
@@ -126,7 +126,7 @@ def test_web_server_that_is_away_is_named_without_the_token(load):
         ("nonsense", "SELECT 1", "is not a SQLAlchemy URL"),
         ("oracle://user:hunter2@host/db", "SELECT 1", "is not installed"),
         ("sqlite://", "SELEC 1", "the query failed"),
-        ("sqlite://", "SELECT 1 AS y WHERE 0", "the table is empty (0 rows, 1 columns)"),
+        ("sqlite://", "SELECT 1 AS y WHERE 0", "the table has no rows (1 column)"),
     ],
 )
 def test_wrong_database_settings_are_explained(load, source, query, message):

@@ -178,7 +178,7 @@ def test_column_of_numbers_written_for_people_is_read_and_told(configure, rng):
 
 def test_few_rows_and_no_rows_are_refused(configure, rng):
     assert "19 of 19 rows have a 'y', too few" in problems(configure(table_of(rng).head(19)))
-    assert "the table is empty (0 rows, 3 columns)" in problems(configure(table_of(rng).head(0)))
+    assert "the table has no rows (3 columns)" in problems(configure(table_of(rng).head(0)))
 
 
 def test_missing_target_column_suggests_the_nearest(configure, rng):

@@ -50,6 +50,12 @@ def test_project_without_a_log_is_quiet_and_says_why(project):
     assert "no closed segment yet" in done.output
 
 
+def test_log_that_was_named_and_is_not_there_is_no_quiet_day(project):
+    done = CliRunner().invoke(command, ["model.yaml", "--once", "--segments", "logs"])
+    assert done.exit_code == 2
+    assert "--segments logs: no such folder; name the model server's paths.prediction_log_dir" in done.output
+
+
 def test_exit_code_says_what_the_window_alone_shows():
     quiet, changed = make_evaluation(), make_evaluation(alerts=[make_alert("data-quality", windows=1)])
     lost = make_evaluation(performance=make_performance(0.8, lost=True), drift=make_drift([make_feature("age", shift=1)]))

@@ -245,7 +245,7 @@ def judge_baselines(evaluation: Evaluation, contract: Contract, chosen: Config) 
         between = f" (better by {format_number(low)} to {format_number(high)})" if metric in item.gain_intervals else ""
         if item.answer and not _beats(evaluation.scored, item, contract, chosen):
             seen = f"{TITLES[metric]} is {ours}, and the base rate's {theirs}{between}"
-            found.append(_warn_of_base_rate(seen, worse=gain <= 0))
+            found.append(_warn_of_base_rate(seen, chosen, worse=gain <= 0))
         elif not item.answer and high < 0 and -gain > LEAST_LEAD * evaluation.metrics[metric]:
             seen = f"{TITLES[metric]} is {ours}, and {theirs} by {item.description}{between}"
             found.append(_note_linear(seen, contract, chosen))
@@ -258,7 +258,8 @@ def _beats(model: Scored, dummy: Baseline, contract: Contract, chosen: Config) -
     return decide_first(model, rival, contract.task, chosen.gates, chosen.random_state).promote
 
 
-def _warn_of_base_rate(seen: str, *, worse: bool) -> Finding:
+def _warn_of_base_rate(seen: str, chosen: Config, *, worse: bool) -> Finding:
+    another = "" if chosen.model.estimator == "auto" else "model.estimator: auto, a larger min_samples_leaf, "
     unclear = "the held-out rows do not show that the model is better than the same answer for every row"
     return Finding(
         code="worse-than-base-rate" if worse else "not-better-than-base-rate",
@@ -266,8 +267,7 @@ def _warn_of_base_rate(seen: str, *, worse: bool) -> Finding:
         why="the same answer for every row predicts better: the model is too sure of itself, or there is nothing to learn"
         if worse
         else unclear,
-        cure="model.estimator: auto (unless it is that already), a larger min_samples_leaf or model.calibration, more rows, or "
-        "other columns",
+        cure=f"{another}model.calibration, more rows, or columns that say more of the target",
     )
 
 

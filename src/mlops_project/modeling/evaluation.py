@@ -35,6 +35,7 @@ MAX_SLICES = 10  # values per column; the rarer ones are joined
 SMALL_SLICE_ROWS = 30
 SLICE_ROUNDS = 200
 MAX_CLASS_NAME = 40  # characters of a class name in the classification report
+SAME = 1e-9  # of a metric: what two ways of adding up differ by
 TITLES = {
     "accuracy": "accuracy",
     "precision": "precision",
@@ -383,6 +384,8 @@ def describe_gain(baseline: Baseline) -> str:
     """Say by how much the model's proper score is better than a trivial model's, or worse, if that is beyond noise."""
     name, gain = next(iter(baseline.gains.items()))
     bounds = sorted(abs(bound) if bound * gain > 0 else -abs(bound) for bound in baseline.gain_intervals.get(name, ()))
+    if max(map(abs, (gain, *bounds))) <= SAME * abs(baseline.metrics[name]):
+        return f"{TITLES[name]} is that of the {baseline.name} model"
     shown = ", ".join(map(format_number, bounds))
     kind = "better" if gain > 0 else "worse"
     if bounds and bounds[0] < 0:

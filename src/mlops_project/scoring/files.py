@@ -26,6 +26,7 @@ from mlops_project.tables.layout import LayoutSettings
 from mlops_project.tables.lines import LineReader
 from mlops_project.tables.packed import list_members
 from mlops_project.tables.text_format import SAMPLE_BYTES, TextFormat, split_lines
+from mlops_project.tables.unreadable import explain_refusal
 from mlops_project.wire.parquet_pages import find_largest_pages
 from mlops_project.wire.words import CSV_MISSING
 
@@ -97,8 +98,7 @@ class TableFile:
         except UnicodeDecodeError as error:
             raise DataError(f"byte {error.start} is not text in UTF-8; save the file as CSV in UTF-8") from error
         except (pa.ArrowException, ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
-            reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ")[:300]
-            raise DataError(f"the file cannot be read as {self.kind}: {reason}") from error
+            raise DataError(f"the file cannot be read as {self.kind}: {explain_refusal(error)}") from error
 
     def _read_parquet(self, chunk_rows: int) -> Iterator[pd.DataFrame]:
         metadata = pq.read_metadata(self._stream)
@@ -251,7 +251,7 @@ def _peek(stream: BinaryIO) -> bytes:
 
 def _find_kind(sample: bytes) -> Kind:
     if not sample.strip():
-        raise DataError("the file is empty")
+        raise DataError("the file is empty; copy or export it again")
     if sample[:4] == PARQUET_MARK:
         return "parquet"
     if sample[:4] in OFFICE_MARKS:

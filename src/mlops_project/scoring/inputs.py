@@ -25,6 +25,7 @@ from mlops_project.tables.layout import LayoutSettings
 from mlops_project.tables.locations import hide_credentials, read_folders
 from mlops_project.tables.packed import check_packed, find_member, list_members, open_packed
 from mlops_project.tables.text_format import SAMPLE_BYTES, SEPARATORS, TextFormat
+from mlops_project.tables.unreadable import explain_refusal, find_other_kind
 from mlops_project.wire.columns import Rules
 from mlops_project.wire.rows import RowReader
 
@@ -198,7 +199,7 @@ def _look_at_parquet(
             with open_parquet(file, options) as opened:
                 schema, rows = opened.schema_arrow.remove_metadata(), rows + opened.metadata.num_rows
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise DataError(f"{file}: is not a Parquet file that can be read: {' '.join(str(error).split())[:200]}") from error
+            raise DataError(f"{file}: cannot be read: {explain_refusal(error)}") from error
         if not place:
             first, names, folders = schema, tuple(schema.names), _list_folders(file, schema.names, wanted)
             _check_columns((*names, *folders), reader, file)
@@ -254,9 +255,11 @@ def _look_at_csv(
         with _open_table(files[0], options, settings.member) as stream:
             sample = stream.read(SAMPLE_BYTES)
     except (OSError, EOFError) as error:
-        raise DataError(f"{files[0]}: cannot be read: {error}") from error
+        raise DataError(f"{files[0]}: cannot be read: {explain_refusal(error)}") from error
     if not sample.strip():
-        raise DataError(f"{files[0]}: the file is empty")
+        raise DataError(f"{files[0]}: the file is empty; copy or export it again")
+    if (other := find_other_kind(sample)) is not None:
+        raise DataError(f"{files[0]}: {other}")
     found = find_form(sample, reader.contract, settings)
     _check_form(found, files[0])
     names, folders, kept = tuple[str, ...](), tuple[str, ...](), tuple[str, ...]()
@@ -303,7 +306,9 @@ def _check_columns(names: tuple[str, ...], reader: RowReader, file: str) -> None
     if absent:
         shown = ", ".join(f"{name!r}{suggest(name, names)}" for name in absent[:MAX_NAMED])
         more = f" and {len(absent) - MAX_NAMED} more" if len(absent) > MAX_NAMED else ""
-        raise DataError(f"{file}: {len(absent)} of the model's {len(reader.names)} columns are missing: {shown}{more}")
+        named = ", ".join(map(repr, names[:MAX_NAMED])) + (", …" if len(names) > MAX_NAMED else "")
+        there = "" if own else f"; there is: {named}; name the columns as in training"
+        raise DataError(f"{file}: {len(absent)} of the model's {len(reader.names)} columns are missing: {shown}{more}{there}")
 
 
 def _choose_kept(names: tuple[str, ...], wanted: Wanted, contract: Contract) -> tuple[str, ...]:

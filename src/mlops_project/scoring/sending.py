@@ -9,6 +9,7 @@ import fsspec
 
 from mlops_project.errors import ConfigError
 from mlops_project.tables.locations import hide_credentials
+from mlops_project.tables.unreadable import explain_refusal
 
 AT_ONCE = 1000  # files
 
@@ -81,7 +82,7 @@ def _told(url: str) -> Iterator[None]:
     except ImportError as error:
         raise ConfigError(f"{hide_credentials(url)}: {error}; for s3:// pip install 'mlops_project[s3]'") from error
     except Exception as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        reason = explain_refusal(error) or type(error).__name__
         raise ConfigError(
             f"{hide_credentials(url)}: cannot be written: {reason}; the same command goes on from the parts that are finished"
         ) from error

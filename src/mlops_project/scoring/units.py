@@ -17,6 +17,7 @@ from mlops_project.contract import Feature
 from mlops_project.errors import DataError
 from mlops_project.scoring.csv_blocks import read_rows
 from mlops_project.tables.locations import read_folders
+from mlops_project.tables.unreadable import explain_refusal
 from mlops_project.wire.parquet import to_values
 from mlops_project.wire.rows import RowReader
 from mlops_project.wire.words import CSV_MISSING, read_cells, read_words
@@ -121,7 +122,7 @@ def read_unit(unit: Unit, table: Table, reader: RowReader) -> Iterator[Batch]:
     try:
         yield from (_add_folders(batch, unit.file, table, reader) for batch in batches) if table.folders else batches
     except (pa.ArrowException, csv.Error, OSError, ValueError) as error:
-        raise DataError(f"{unit.file}: cannot be read: {' '.join(str(error).split())[:300]}") from error
+        raise DataError(f"{unit.file}: cannot be read: {explain_refusal(error)}") from error
 
 
 def _add_folders(batch: Batch, file: str, table: Table, reader: RowReader) -> Batch:

@@ -14,6 +14,7 @@ from mlops_project.tables.json_lines import split_json_lines
 from mlops_project.tables.layout import LayoutSettings
 from mlops_project.tables.locations import hide_credentials, read_folders
 from mlops_project.tables.packed import check_packed, find_member, open_packed
+from mlops_project.tables.unreadable import explain_refusal
 
 KINDS = {"spreadsheet", "JSON lines", "Arrow"}
 
@@ -56,7 +57,7 @@ def _read(
                     check_same_columns(first, named.column_names, name_file(system, paths[0]), file, "files of a folder")
                 yield file, named
         except (pa.ArrowException, OSError, EOFError) as error:
-            raise DataError(f"{file}: cannot be read: {' '.join(str(error).split())[:300]}") from error
+            raise DataError(f"{file}: cannot be read: {explain_refusal(error)}") from error
 
 
 def _add_folders(table: pa.Table, path: str) -> pa.Table:

@@ -20,11 +20,12 @@ def find_rare_classes(table: Table, test_size: float) -> Iterator[Finding]:
     name = str(table.target.name)
     if rare:
         least = max(round(min(rare.values()) * test_size), 1)
+        held_out = f"{least} is held out" if least == 1 else f"{least} are held out"
         shown = ", ".join(f"{label!r} ({rows})" for label, rows in list(rare.items())[:5]) + (", …" if len(rare) > 5 else "")
         yield Finding(
             code="rare-class",
             columns=(name,),
-            seen=f"{len(rare)} of {len(counts)} classes of {name!r} have few rows: {shown}; about {least} are held out",
+            seen=f"{len(rare)} of {len(counts)} classes of {name!r} have few rows: {shown}; about {held_out}",
             why=f"what share of them the model finds is known to {_half_width(least):.1f} only, whatever the other rows say",
             cure="find more rows of them, join classes, or raise test_size; and read the intervals",
         )

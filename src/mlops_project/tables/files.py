@@ -26,6 +26,7 @@ from mlops_project.tables.locations import hide_credentials, is_glob, read_folde
 from mlops_project.tables.packed import check_packed, find_member, open_packed
 from mlops_project.tables.spreadsheets import SPREADSHEET_ENDINGS, read_spreadsheet
 from mlops_project.tables.text_format import SAMPLE_BYTES, TextFormat, find_format, split_lines
+from mlops_project.tables.unreadable import explain_ending, explain_refusal, find_other_kind
 from mlops_project.wire.words import CSV_MISSING
 
 PACKED = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
@@ -135,8 +136,8 @@ def read_files(
     except ImportError as error:
         raise DataError(f"{shown}: {error}; for s3:// pip install 'mlops_project[s3]'") from error
     except Exception as error:  # noqa: BLE001 - every file system behind fsspec raises its own library's errors
-        reason = " ".join(str(error).replace(source, shown).split())[:300] or type(error).__name__
-        reason = "not there, or no answer" if reason == shown else reason.removeprefix("Error tokenizing data. C error: ")
+        reason = explain_refusal(str(error).replace(source, shown)) or type(error).__name__
+        reason = "not there, or no answer; mend the address" if reason == shown else reason
         raise DataError(f"{shown}: cannot be read: {reason}") from (error if shown == source else None)  # it shows secrets
 
 
@@ -160,7 +161,7 @@ def _list_files(system: Any, path: str, shown: str) -> list[str]:
     if not files:
         raise DataError(f"{shown}: no table files there; known endings: {KNOWN}; text also packed as {', '.join(PACKED[1:])}")
     if find_kind(files[0]) is None:
-        raise DataError(f"{shown}: not a table that can be read; known endings: {KNOWN}. Save it as CSV or Parquet")
+        raise DataError(f"{shown}: not a table that can be read: {explain_ending(files[0])}; known endings: {KNOWN}")
     kinds = sorted({str(find_kind(file)) for file in files})
     if len(kinds) > 1:
         example = f"{shown.rstrip('/')}/*{ENDINGS[kinds[-1]][0]}"
@@ -245,9 +246,9 @@ class _File:
 def _read_text(file: _File, reading: Reading) -> pd.DataFrame:
     sample, settings = file.read_sample(), reading.settings
     if not sample.strip():
-        raise DataError(f"{file.name}: the file is empty")
-    if sample[:4] in (b"PAR1", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
-        raise DataError(f"{file.name}: this is not text (a Parquet or Excel file?); save it as CSV, or give it its own ending")
+        raise DataError(f"{file.name}: the file is empty; copy or export it again")
+    if (other := find_other_kind(sample)) is not None:
+        raise DataError(f"{file.name}: {other}")
     encoding = settings.encoding or guess_encoding(sample)
     if b"\0" in sample and (not encoding.startswith("utf-16") or sample[2:4] == b"\0\0") and settings.encoding is None:
         raise DataError(f"{file.name}: there are zero bytes in it: binary data, or a rare encoding; save it as CSV in UTF-8")

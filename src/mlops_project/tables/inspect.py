@@ -12,6 +12,7 @@ from mlops_project.config import Config
 from mlops_project.contract import FeatureType, Label, Task
 from mlops_project.errors import ConfigError, DataError
 from mlops_project.findings import Finding
+from mlops_project.formats import count
 from mlops_project.sections import DataConfig
 from mlops_project.tables import checks
 from mlops_project.tables.layout import Seen
@@ -219,7 +220,7 @@ def _inspect_target(raw: RawTable, found: Inspection, wanted: Task | None) -> "t
         found.notes.append(f"{int((~present).sum()):,} of {len(frame):,} rows have no {found.target!r} and are left out{words}")
     frame = frame[present]
     if len(frame) < checks.MIN_ROWS:
-        raise DataError(f"{raw.source}: {len(frame)} rows have a {found.target!r}, too few; {checks.MIN_ROWS} is the least")
+        raise DataError(f"{raw.source}: {count(len(frame), 'row')} with a {found.target!r}; {checks.MIN_ROWS} is the least")
     column = mark_missing(frame.pop(found.target), found.missing)
     options = found.options._replace(trim=False)
     typed = convert_column(column, typed.type if found.target in found.types else None, MAX_CLASSES, options)

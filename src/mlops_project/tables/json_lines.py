@@ -46,7 +46,7 @@ def split_json_lines(lines: Iterator[bytes], file: str, n_rows: int | None) -> I
             yield columns
             columns, rows = {name: [] for name in columns}, 0
     if is_empty:
-        raise DataError(f"{file}: the file is empty")
+        raise DataError(f"{file}: the file is empty; copy or export it again")
     if rows:
         yield columns
 

@@ -9,6 +9,7 @@ from sklearn import datasets
 from mlops_project.config import Config
 from mlops_project.contract import TEXT_TYPES, Label
 from mlops_project.errors import ConfigError, DataError, suggest
+from mlops_project.formats import count
 from mlops_project.sections import DataConfig
 from mlops_project.tables.databases import is_database, read_query
 from mlops_project.tables.files import Reading, read_files
@@ -160,7 +161,7 @@ def _named(frame: pd.DataFrame, source: str, warnings: list[str] | None = None) 
     if twice:
         raise DataError(f"{source}: column names stand twice: {', '.join(twice)}; rename them")
     if not len(frame) or not len(frame.columns):
-        raise DataError(f"{source}: the table is empty ({len(frame)} rows, {len(frame.columns)} columns)")
+        raise DataError(f"{source}: the table has no rows ({count(len(frame.columns), 'column')}); name one that has")
     return RawTable(
         frame,
         source,

@@ -8,6 +8,8 @@ import pandas as pd
 from mlops_project.config import Config
 from mlops_project.contract import FeatureType, Label, Task
 from mlops_project.errors import ConfigError, DataError, suggest
+from mlops_project.formats import count
+from mlops_project.sections import DataConfig
 from mlops_project.tables import checks
 from mlops_project.tables.positive import choose_positive
 from mlops_project.tables.sources import RawTable
@@ -35,7 +37,11 @@ def find_target(raw: RawTable, wanted: str | None) -> str:
         raise ConfigError(f"data.target: which column of {raw.source} is to be predicted? Columns: {listed}")
     if target not in columns:
         hint = suggest(target, columns) or f"; columns: {listed}"
-        size = f"{len(raw.frame)} rows, {len(columns)} columns"
+        size = f"{count(len(raw.frame), 'row')}, {count(len(columns), 'column')}"
+        if raw.source == DataConfig().source:
+            hint += "; data.source names no table of yours"
+        elif len(columns) == 1:
+            hint += "; is it all in one column? data.separator (`mlops init --separator`) names the sign between fields"
         raise DataError(f"{raw.source}: the target column {target!r} is missing ({size}){hint}")
     return target
 

@@ -9,7 +9,7 @@ from mlops_project.config import Config, EvaluationConfig
 from mlops_project.contract import Contract, Feature
 from mlops_project.modeling import baselines
 from mlops_project.modeling.baselines import add_baselines, compare_baseline, fit_dummy, fit_linear, fit_rivals, judge_baselines
-from mlops_project.modeling.evaluation import encode_target, evaluate, format_baselines
+from mlops_project.modeling.evaluation import describe_gain, encode_target, evaluate, format_baselines
 from mlops_project.modeling.gate import decide_first
 from mlops_project.modeling.metrics import score_rows
 from mlops_project.modeling.side_work import SideWork
@@ -44,6 +44,13 @@ def test_dummy_answers_with_the_training_rows_class_shares_as_scikit_learns():
     assert found.metrics["log_loss"] == pytest.approx(log_loss(truth, theirs.predict_proba(judged)))
     assert found.metrics["roc_auc"] == 0.5
     assert set(found.gains.values()) == {0.0}
+
+
+def test_model_that_is_the_baseline_itself_is_called_so():
+    (features, target), (judged, truth) = draw(), draw(200, 1)
+    linear = fit_linear(features, target, judged, BINARY, CONFIG)
+    scored = score_rows(linear.predictions, encode_target(truth, BINARY), BINARY)
+    assert describe_gain(compare_baseline(scored, linear, BINARY, CONFIG)) == "log loss is that of the linear model"
 
 
 def test_dummy_of_a_number_is_the_training_rows_mean():

@@ -187,8 +187,8 @@ def test_type_that_changes_from_file_to_file_is_refused(tiny_bundle, tmp_path, f
     ("name", "content", "message"),
     [
         ("in.csv", b"", "the file is empty"),
-        ("in.parquet", b"PAR1 or not", "is not a Parquet file that can be read"),
-        ("in.csv.gz", gzip.compress(b"x\n0.1\n" * 1000, mtime=0)[:40], "end-of-stream|truncated|ended before"),
+        ("in.parquet", b"PAR1 or not", "it is no Parquet file, or is cut off"),
+        ("in.csv.gz", gzip.compress(b"x\n0.1\n" * 1000, mtime=0)[:40], "the packed file is cut off; copy it again"),
         ("in.csv", b"x,y\n0.1,gr\xfcn\n" + b"0.2,\x81\n" * 20, "is not text|cannot be read|charmap"),
         ("in.xlsx", b"PK\x03\x04", "cannot be read as a spreadsheet"),
         ("in.csv", b"id x\n1  2\n2  3\n3  4\n4  5\n", "only plain CSV with one line of names"),

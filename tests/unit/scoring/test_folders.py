@@ -50,8 +50,8 @@ def spoil(file, many, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("cut", r"0020\.parquet: is not a Parquet file that can be read"),
-        ("empty", r"0020\.parquet: is not a Parquet file that can be read"),
+        ("cut", r"0020\.parquet: cannot be read: it is no Parquet file, or is cut off"),
+        ("empty", r"0020\.parquet: cannot be read: it is no Parquet file, or is cut off"),
         ("damaged", r"0020\.parquet: cannot be read"),
         (
             "renamed",

@@ -1,6 +1,9 @@
 """Files as people have them: separators, encodings, decimal commas, archives, folders, partitions."""
 
+import bz2
 import gzip
+import lzma
+import pickle
 import zipfile
 
 import fsspec
@@ -107,12 +110,27 @@ def test_number_that_turns_to_text_late_in_the_file_is_text_everywhere(tmp_path)
     [
         ("t.csv", b"", "the file is empty"),
         ("t.csv", b"  \n \n", "the file is empty"),
-        ("t.csv", b"PAR1....", "this is not text"),
-        ("t.csv", b"PK\x03\x04....", "Parquet or Excel"),
+        ("t.csv", b"PAR1....", "this is not text, it is a Parquet file; give it the ending .parquet"),
+        ("t.csv", b"PK\x03\x04....", "an Excel file or a zip archive; give it the ending .xlsx or .zip"),
+        ("t.csv", b"\xd0\xcf\x11\xe0....", "an old Excel file; give it the ending .xls"),
+        ("t.csv", gzip.compress(b"a,b\n1,2\n"), "packed with gzip; add .gz to its name"),
+        ("t.csv", bz2.compress(b"a,b\n1,2\n"), "packed with bzip2; add .bz2 to its name"),
+        ("t.csv", lzma.compress(b"a,b\n1,2\n"), "packed with xz; add .xz to its name"),
+        ("t.csv", pickle.dumps({"a": list(range(9))}), "a pickle; loading one runs code"),
+        ("t.csv", b"%PDF-1.4\n%\xe2\xe3", "a PDF; export the table as CSV"),
+        ("t.csv", b"SQLite format 3\0", "name it as sqlite:///FILE, and with data.query what to read"),
+        ("t.csv", b"\n<!DOCTYPE html><html>404</html>", "a web page and no table, perhaps an error or a login"),
+        ("t.csv", b'[{"a": 1, "y": "no"}]', "this is JSON; write a line for each row"),
+        ("t.csv.gz", b"a,b\n1,2\n", "it is not packed; take .gz out of its name"),
+        ("t.csv.gz", gzip.compress(b"a,b\n1,2\n" * 99, mtime=0)[:30], "the packed file is cut off; copy it again"),
+        ("t", b"a,b\n1,2\n", "it has no ending; add that of what it is, such as .csv"),
+        ("t.json", b"[]", r"write it as JSON lines \(\.jsonl\)"),
+        ("t.pkl", pickle.dumps([1]), "loading a pickle runs code, so none is read"),
+        ("t.yaml", b"a: 1", "this is a configuration, and the table's file is expected"),
         ("t.csv", b"a,a\n1,2\n", "column names stand twice in the header: a; rename them"),
         ("t.csv", b"a,b\n1,2,3\n4,5,6\n", r"more fields than the header has names \('a,b'\); mend the header"),
         ("t.csv", b"# exported\na,b\n1,2\n", r"more fields than the header has names \('# exported'\)"),
-        ("t.csv", b"a,b\n1,2\n1,2,3\n", r"t\.csv: cannot be read: Expected 2 fields in line 3, saw 3"),
+        ("t.csv", b"a,b\n1,2\n1,2,3\n", r"t\.csv: cannot be read: line 3 has 3 fields instead of 2; mend it, or put"),
         ("t.csv", b"a,b\n1,2\n\0\0\n", "zero bytes in it: binary data, or a rare encoding; save it as CSV in UTF-8"),
         ("t.csv", "a,b\n1,2\n".encode("utf-32"), "zero bytes in it"),
         ("t.csv", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "zero bytes in it"),
@@ -122,9 +140,9 @@ def test_number_that_turns_to_text_late_in_the_file_is_text_everywhere(tmp_path)
         ("t.jsonl", b"[1, 2]\n", "line 1 holds list values; expected an object per line"),
         ("t.jsonl", b"[\n{}]\n", "is it one JSON document over several lines"),
         ("t.jsonl", b"\n", "the file is empty"),
-        ("t.feather", b"not arrow", "cannot be read"),
+        ("t.feather", b"not arrow", "it is no Arrow file, or is cut off"),
         ("t.csv.zip", b"PK\x03\x04", "damaged or cut off"),
-        ("t.parquet", b"not parquet", "cannot be read"),
+        ("t.parquet", b"not parquet", "it is no Parquet file, or is cut off"),
     ],
 )
 def test_unreadable_file_is_named_with_the_cure(tmp_path, name, content, message):
