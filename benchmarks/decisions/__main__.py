@@ -1,12 +1,12 @@
 """Decisions that people act on, measured on real tables: ``make bench-decisions``.
 
-Options: ``--stages thresholds,coverage,explanations,counterfactuals,shift,shifted,alarm,width,checks``, ``--splits 20``,
-``--only OJ,Default``, ``--json thresholds.json``; of checks ``--seeds 3``, and ``--only leak,dates`` for parts of the diseases'
-names.
+Options: ``--stages`` (see ``STAGES``; several with commas), ``--splits 20``, ``--only OJ,Default``, ``--json costs.json``; of
+checks ``--seeds 3``, and ``--only leak,dates`` for parts of the diseases' names.
 """
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.decisions.alarm import format_alarms, measure_alarms
@@ -14,8 +14,10 @@ from benchmarks.decisions.checks import format_corpus, judge_corpus
 from benchmarks.decisions.counterfactuals import count_valid, format_counts
 from benchmarks.decisions.coverage import format_coverage, measure_coverage
 from benchmarks.decisions.explanations import compare_explanations
+from benchmarks.decisions.groups import measure_groups
 from benchmarks.decisions.shift import format_shift, measure_shift
 from benchmarks.decisions.shifted_alarm import format_shifted, measure_shifted
+from benchmarks.decisions.strangers import judge_strangers, list_findings
 from benchmarks.decisions.thresholds import compare_thresholds
 from benchmarks.decisions.width import compare_widths
 from benchmarks.defaults.tables import install
@@ -30,33 +32,28 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--json", default="")
     options = parser.parse_args()
-    stages, only = options.stages.split(","), tuple(filter(None, options.only.split(",")))
+    only = tuple(filter(None, options.only.split(",")))
     install()
-    if "thresholds" in stages:
-        compare_thresholds(options.splits, only, options.json)
-    if "checks" in stages:
-        print(format_corpus(judge_corpus(options.seeds, only)))
-    if "coverage" in stages:
+    for stage in options.stages.split(","):
         with tempfile.TemporaryDirectory() as folder:
-            print(format_coverage([*measure_coverage(Path(folder), options.splits, only)]))
-    if "width" in stages:
-        with tempfile.TemporaryDirectory() as folder:
-            print(compare_widths(Path(folder), options.splits, only))
-    if "alarm" in stages:
-        with tempfile.TemporaryDirectory() as folder:
-            print(format_alarms(measure_alarms(Path(folder), options.splits, only)))
-    if "shift" in stages:
-        with tempfile.TemporaryDirectory() as folder:
-            print(format_shift(measure_shift(Path(folder), options.splits, only)))
-    if "shifted" in stages:
-        with tempfile.TemporaryDirectory() as folder:
-            print(format_shifted(measure_shifted(Path(folder), options.splits, only)))
-    if "counterfactuals" in stages:
-        with tempfile.TemporaryDirectory() as folder:
-            print(format_counts([*count_valid(Path(folder), only)]))
-    if "explanations" in stages:
-        with tempfile.TemporaryDirectory() as folder:
-            print(compare_explanations(Path(folder), only))
+            print(STAGES[stage](Path(folder), only, options))
+
+
+Stage = Callable[[Path, tuple[str, ...], argparse.Namespace], str]
+STAGES: dict[str, Stage] = {
+    "thresholds": lambda folder, only, asked: compare_thresholds(asked.splits, only, asked.json) or "",
+    "checks": lambda folder, only, asked: format_corpus(judge_corpus(asked.seeds, only)),
+    "strangers": lambda folder, only, asked: judge_strangers(only),
+    "plain": lambda folder, only, asked: "\n".join(list_findings(only)),
+    "coverage": lambda folder, only, asked: format_coverage([*measure_coverage(folder, asked.splits, only)]),
+    "width": lambda folder, only, asked: compare_widths(folder, asked.splits, only),
+    "alarm": lambda folder, only, asked: format_alarms(measure_alarms(folder, asked.splits, only)),
+    "shift": lambda folder, only, asked: format_shift(measure_shift(folder, asked.splits, only)),
+    "shifted": lambda folder, only, asked: format_shifted(measure_shifted(folder, asked.splits, only)),
+    "groups": lambda folder, only, asked: measure_groups(folder, asked.splits, only),
+    "counterfactuals": lambda folder, only, asked: format_counts([*count_valid(folder, only)]),
+    "explanations": lambda folder, only, asked: compare_explanations(folder, only),
+}
 
 
 if __name__ == "__main__":

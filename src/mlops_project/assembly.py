@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlops_project.bundle import (
     CONFIG_FILE,
@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from mlops_project.comparison import Choice
     from mlops_project.data_prep import Split, Table
     from mlops_project.decision import ThresholdChoice
+    from mlops_project.modeling.baselines import Rival
     from mlops_project.modeling.evaluation import Evaluation
     from mlops_project.modeling.export import Parity
     from mlops_project.modeling.held_out import HeldOut
     from mlops_project.modeling.importance import Importance
+    from mlops_project.modeling.judging import SeenSplit
     from mlops_project.modeling.library_warnings import LibraryWarnings
     from mlops_project.modeling.reasons import Reasons
     from mlops_project.modeling.side_work import SideWork
@@ -118,30 +120,62 @@ def assemble(
     ExportError, BundleError
         If there is no model to export. The old bundle then stands as it was.
     """
-    from mlops_project.modeling.baselines import fit_rivals
-    from mlops_project.modeling.conformal import find_uncertainty
-    from mlops_project.modeling.decisions import compare_own_rule
-    from mlops_project.modeling.importance import try_importance
-    from mlops_project.modeling.judging import evaluate_held_out, judge_model, judge_split
     from mlops_project.modeling.kept_rows import write_rows
-    from mlops_project.modeling.reasons import try_reasons
-    from mlops_project.modeling.weights import take_weights
     from mlops_project.proof import note_proven
-    from mlops_project.reference.training_windows import take_training_windows
-    from mlops_project.tables.memory import release_memory
 
     config, contract = fitted.config, fitted.contract
     runtime, plain, parity = _export(fitted, folder, step)
-    split = fitted.split
-    learned, weights = (take_weights(fitted.table.weights, part.index) for part in (split.train_target, split.test_target))
-    plain = replace(plain, weights=weights)
+    judged = _judge(fitted, runtime, plain, step, side)
+    evaluation, held_out = judged.evaluation, judged.held_out
+    metadata = _describe(folder, fitted, evaluation, judged.uncertainty, judged.findings)
+    _write_profile(folder, held_out, judged.windows, evaluation, judged.importance, fitted, side)
+    step("drawing plots and the report")
+    write_rows(folder, fitted.split, contract, config, fitted.table.weights)
+    _write_for_python(folder, fitted, side)  # before the report, which says what was left out
+    notes = (*fitted.table.warnings, *library.notes, *side.notes)
+    _write_for_people(
+        folder, metadata, config, evaluation, judged.importance, judged.reasons, notes, parity, side, fitted.charts
+    )
+    step("writing the bundle")
+    bundle = publish(folder, target, metadata, key=find_key(config.trust.signing_key, config.root))
+    note_proven(bundle)  # it has answered here
+    return bundle, evaluation, held_out, tuple(dict.fromkeys((*notes, *library.notes, *side.notes)))
+
+
+class _Judged(NamedTuple):
+    """What the held-out rows say of a model, and what else was found."""
+
+    held_out: "HeldOut"
+    windows: "TrainingWindows | None"
+    evaluation: "Evaluation"
+    uncertainty: "Uncertainty | None"
+    importance: "Importance | None"
+    reasons: "Reasons | None"
+    findings: tuple[Finding, ...]
+
+
+def _judge(fitted: Fitted, runtime: "Runtime", plain: "HeldOut", step: Step, side: "SideWork") -> _Judged:
+    """Say how good the model is, and let the rows go that it learned from.
+
+    Parameters
+    ----------
+    plain
+        Answers to the held-out rows by the model's own rule.
+    """
+    from mlops_project.modeling.conformal import find_uncertainty
+    from mlops_project.modeling.decisions import compare_own_rule
+    from mlops_project.modeling.importance import try_importance
+    from mlops_project.modeling.judging import evaluate_held_out, judge_model
+    from mlops_project.modeling.reasons import try_reasons
+    from mlops_project.modeling.weights import take_weights
+    from mlops_project.tables.memory import release_memory
+
+    config, contract = fitted.config, fitted.contract
+    plain = replace(plain, weights=take_weights(fitted.table.weights, fitted.split.test_target.index))
     runtime.contract, held_out = contract, plain.decide(contract)
     side.rows = held_out.features
-    rivals = fit_rivals(split.train_features, split.train_target, split.test_features, contract, config, side, learned)
-    is_ours = not fitted.is_own or config.model.pipeline is not None
-    seen = judge_split(fitted.table, split, runtime, held_out, config, side, is_ours=is_ours)
-    windows = take_training_windows(split, fitted.table.times, config.monitoring)
-    fitted.split = split = split.without_training_features()
+    rivals, seen, windows = _look_at_learned(fitted, runtime, held_out, side)
+    fitted.split = fitted.split.without_training_features()
     release_memory()
     step("evaluating")
     evaluation = evaluate_held_out(held_out, rivals, contract, config, fitted.table.asides)
@@ -150,19 +184,26 @@ def assemble(
         fitted.threshold_choice = compare_own_rule(fitted.threshold_choice, evaluation.scored, plain, contract, config)
     importance = try_importance(runtime, held_out, contract, config, side)
     reasons = None if importance is None else try_reasons(runtime, held_out, contract, config.random_state, side)
-    choice = fitted.threshold_choice
-    findings = judge_model(seen, fitted.table, held_out, evaluation, importance, contract, fitted.chosen, choice)
-    metadata = _describe(folder, fitted, evaluation, uncertainty, findings)
-    _write_profile(folder, held_out, windows, evaluation, importance, fitted, side)
-    step("drawing plots and the report")
-    write_rows(folder, fitted.split, contract, config, fitted.table.weights)
-    _write_for_python(folder, fitted, side)  # before the report, which says what was left out
-    notes = (*fitted.table.warnings, *library.notes, *side.notes)
-    _write_for_people(folder, metadata, config, evaluation, importance, reasons, notes, parity, side, fitted.charts)
-    step("writing the bundle")
-    bundle = publish(folder, target, metadata, key=find_key(config.trust.signing_key, config.root))
-    note_proven(bundle)  # it has answered here
-    return bundle, evaluation, held_out, tuple(dict.fromkeys((*notes, *library.notes, *side.notes)))
+    choices = fitted.threshold_choice, fitted.choice
+    findings = judge_model(seen, fitted.table, held_out, evaluation, importance, contract, fitted.chosen, *choices)
+    return _Judged(held_out, windows, evaluation, uncertainty, importance, reasons, findings)
+
+
+def _look_at_learned(
+    fitted: Fitted, runtime: "Runtime", held_out: "HeldOut", side: "SideWork"
+) -> "tuple[list[Rival], SeenSplit, TrainingWindows | None]":
+    """Return what needs the rows that were learned from: trivial models, what the split shows, the table's own windows."""
+    from mlops_project.modeling.baselines import fit_rivals
+    from mlops_project.modeling.judging import judge_split
+    from mlops_project.modeling.weights import take_weights
+    from mlops_project.reference.training_windows import take_training_windows
+
+    config, split, table = fitted.config, fitted.split, fitted.table
+    learned = take_weights(table.weights, split.train_target.index)
+    rivals = fit_rivals(split.train_features, split.train_target, split.test_features, fitted.contract, config, side, learned)
+    is_ours = not fitted.is_own or config.model.pipeline is not None
+    seen = judge_split(table, split, runtime, held_out, config, side, is_ours=is_ours)
+    return rivals, seen, take_training_windows(split, table.times, config.monitoring)
 
 
 def _export(fitted: Fitted, folder: Path, step: Step) -> "tuple[Runtime, HeldOut, Parity]":
@@ -354,7 +395,10 @@ def _write_mlflow_model(folder: Path, fitted: Fitted, decided: Any) -> None:
         if fitted.is_own:
             libraries = (name for name in BOOSTERS if any(kind.startswith(f"{name}.") for kind in types))
             estimator = next(libraries, "own")
-        save_mlflow_model(folder, decided, fitted.contract, example, trusted_types=types, estimator=estimator)
+        with_params = fitted.config.export.mlflow_params
+        save_mlflow_model(
+            folder, decided, fitted.contract, example, trusted_types=types, estimator=estimator, with_params=with_params
+        )
 
 
 def now() -> str:

@@ -260,6 +260,11 @@ def _take_asides(columns: Columns, rows: "pd.Index[Any]", draft: _Draft) -> pd.D
     """Return columns whose groups are to be compared, and that are no features, with the rows that have a target."""
     if not columns:
         return None
+    named = ", ".join(map(repr, columns))
+    draft.warnings.append(
+        f"checks.groups: the model does not see {named}, and the prediction log holds what the model sees: groups by "
+        f"{'it' if len(columns) == 1 else 'them'} are compared in training, and not by the monitor"
+    )
     typed = {name: draft.convert(column.loc[rows], MAX_CLASSES).values for name, column in columns.items()}
     return pd.DataFrame(typed).reset_index(drop=True)
 

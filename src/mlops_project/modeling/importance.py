@@ -85,13 +85,43 @@ def compute_importance(runtime: Runtime, held_out: HeldOut, contract: Contract, 
     repeats = min(config.evaluation.importance_repeats, max(1, MAX_PREDICTED_ROWS // (MIN_ROWS * width)))
     if not repeats:
         return None
-    rng = np.random.default_rng(config.random_state)
+    rng, metric = np.random.default_rng(config.random_state), PRIMARY[contract.task]
     affordable = max(MIN_ROWS, MAX_PREDICTED_ROWS // (repeats * width))
     rows = _choose_rows(held_out.truth, min(config.evaluation.importance_rows, affordable), rng)
-    stacked, metric = np.tile(rows, repeats), PRIMARY[contract.task]
+    worsening, base = _shuffle_columns(runtime, held_out, contract, metric, rows, repeats, rng)
+    worsening, halves = worsening[:, :repeats], worsening[:, repeats:]
+    means = worsening.mean(axis=1)
+    order = np.argsort(-means, kind="stable")
+    known = abs(base - _score_nothing(metric, held_out.truth[rows]))
+    return Importance(
+        metric=metric,
+        names=tuple(contract.names[index] for index in order),
+        means=means[order],
+        deviations=worsening.std(axis=1)[order],
+        correlated=_find_correlated(held_out.features.iloc[rows]),
+        repeats=repeats,
+        rows=len(rows),
+        agreement=_compare_halves(halves),
+        share=float(np.maximum(means, 0).sum()) / max(known, 1e-12),
+    )
+
+
+def _shuffle_columns(
+    runtime: Runtime,
+    held_out: HeldOut,
+    contract: Contract,
+    metric: str,
+    rows: npt.NDArray[np.int64],
+    repeats: int,
+    rng: np.random.Generator,
+) -> tuple[Floats, float]:
+    """Return how much worse the metric gets by each column, ``(n_features, repeats + 2)``, and the metric itself.
+
+    The last two are of two halves of the rows, over all repeats.
+    """
+    stacked = np.tile(rows, repeats)
     numbers, texts = held_out.encoded[0][stacked], held_out.encoded[1][stacked]
     truth, weights = held_out.truth[stacked], None if held_out.weights is None else held_out.weights[stacked]
-
     places = np.arange(len(stacked))
     parts = [*np.split(places, repeats), *(places[places % len(rows) % 2 == half] for half in (0, 1))]
 
@@ -101,37 +131,18 @@ def compute_importance(runtime: Runtime, held_out: HeldOut, contract: Contract, 
 
     answers = runtime.run(numbers, texts)
     base, blocks = score(answers), list(_blocks(contract, numbers, texts))
-    worsening = np.zeros((width, len(parts)))
-    for start in range(0, width, GROUP):
-        group = blocks[start : start + GROUP]
+    worsening = np.zeros((len(contract.names), len(parts)))
+    for start in range(0, len(blocks), GROUP):
         shuffled = [
             (index, block, np.vstack([part[rng.permutation(len(rows))] for part in np.split(block, repeats)]))
-            for index, block in group
+            for index, block in blocks[start : start + GROUP]
         ]
-        if width > WIDE and _same_answers(runtime, numbers, texts, shuffled, answers):
+        if len(blocks) > WIDE and _same_answers(runtime, numbers, texts, shuffled, answers):
             continue
         for index, block, values in shuffled:
             with _replaced([(index, block, values)]):
                 worsening[index] = base - score(runtime.run(numbers, texts))
-    if not higher_is_better(metric):
-        worsening = -worsening
-    worsening, halves = worsening[:, :repeats], worsening[:, repeats:]
-    means, deviations = worsening.mean(axis=1), worsening.std(axis=1)
-    order = np.argsort(-means, kind="stable")
-    names = tuple(contract.names[index] for index in order)
-    correlated = _find_correlated(held_out.features.iloc[rows])
-    known = abs(float(np.mean(base[:repeats])) - _score_nothing(metric, held_out.truth[rows]))
-    return Importance(
-        metric=metric,
-        names=names,
-        means=means[order],
-        deviations=deviations[order],
-        correlated=correlated,
-        repeats=repeats,
-        rows=len(rows),
-        agreement=_compare_halves(halves),
-        share=float(np.maximum(means, 0).sum()) / max(known, 1e-12),
-    )
+    return worsening if higher_is_better(metric) else -worsening, float(np.mean(base[:repeats]))
 
 
 def _score_nothing(metric: str, truth: Truth) -> float:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from mlops_project.comparison import Candidate, Choice
 from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.decision import ThresholdChoice
@@ -24,6 +25,8 @@ from mlops_project.tables.copies import describe_copies
 from mlops_project.tables.sides import compare_sides, find_constant_in_training
 from mlops_project.tables.splits import Split
 from mlops_project.tables.table import Table
+
+EDGE_ERRORS = 3.0  # standard errors by which the last value of a parameter must be better than the one before
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ def judge_model(
     contract: Contract,
     chosen: Config,
     threshold: ThresholdChoice | None,
+    choice: Choice | None = None,
 ) -> tuple[Finding, ...]:
     """Return everything that was found, with the reasons for which some of it is accepted.
 
@@ -113,6 +117,8 @@ def judge_model(
         The configuration that was trained.
     threshold
         How the contract's threshold was chosen, if it was.
+    choice
+        How the estimator was chosen, if it was.
     """
     overfitting = None if seen.learned is None else find_overfitting(seen.learned, evaluation.scored)
     unstable = None if importance is None else judge_importance(importance)
@@ -124,6 +130,7 @@ def judge_model(
         *check_model(evaluation.scored, held_out.features, contract, chosen, _take(table.asides, held_out)),
         *([] if unstable is None else [unstable]),
         *judge_search(chosen),
+        *([] if choice is None else judge_choice(choice)),
     )
     return accept_all(found, chosen.checks.accept)
 
@@ -134,12 +141,43 @@ def judge_search(chosen: Config) -> tuple[Finding, ...]:
     if not at_end:
         return ()
     shown = ", ".join(f"{name} {value:g}" for name, value in at_end.items())
-    return (
-        Finding(
-            code="search-at-edge",
-            seen=f"the search that found the parameters left {shown} at an end of the range that it looked at",
-            why="what is better still may lie beyond: the search has not seen where it gets worse again",
-            cure="give it more room in search.space, and mlops tune again",
-            severity="note",
-        ),
+    seen = f"the search that found the parameters left {shown} at an end of the range that it looked at"
+    return (_at_edge(seen, "give it more room in search.space, and mlops tune again"),)
+
+
+def judge_choice(choice: Choice) -> tuple[Finding, ...]:
+    """Return the finding about ``estimator: auto`` whose choice is the last of an estimator's models, and better than the next.
+
+    Of its few models the best one often is the first or the last; beyond chance it says that more of the same may help.
+    """
+    best = choice.candidates[choice.chosen]
+    if best.behind[0] > 0:  # a simpler model that is as good
+        return ()
+    alike = [one for one in choice.candidates if one.estimator == best.estimator and one.loss is not None]
+    for name, value in best.params.items():
+        others = [one for one in alike if _differs_in(one, best, name)]
+        values = [one.params[name] for one in others]
+        if not others or not (value < min(values) or value > max(values)):
+            continue
+        nearest = min(others, key=lambda one: abs(one.params[name] - value))
+        gap, error = nearest.behind
+        if gap > EDGE_ERRORS * error:
+            seen = f"estimator auto chose {best.estimator} with {name} {value:g}, the last of its values that it tries, and "
+            seen += f"better than {nearest.params[name]:g} beyond chance"
+            return (_at_edge(seen, f"mlops tune, which tries more values of {name}"),)
+    return ()
+
+
+def _differs_in(one: Candidate, best: Candidate, name: str) -> bool:
+    mine, theirs = best.params[name], one.params.get(name)
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in (mine, theirs)) and mine != theirs
+
+
+def _at_edge(seen: str, cure: str) -> Finding:
+    return Finding(
+        code="search-at-edge",
+        seen=seen,
+        why="what is better still may lie beyond: the search has not seen where it gets worse again",
+        cure=cure,
+        severity="note",
     )

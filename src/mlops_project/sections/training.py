@@ -177,7 +177,8 @@ class ChecksConfig(Section, frozen=True, dict=True):
     groups: Annotated[
         tuple[str, ...],
         Meta(
-            description="Columns by whose values errors are compared, such as `[sex, age]`; unequal shares of errors are said."
+            description="Columns by whose values errors are compared, such as `[sex, age]`; unequal shares of errors are said. "
+            "Columns that the model does not see (`data.drop`) are compared in training; the monitor knows features alone."
         ),
     ] = ()
 
@@ -334,6 +335,13 @@ class ExportConfig(Section, frozen=True, dict=True):
     reference_rows: Annotated[
         int, Meta(ge=0, description="Held-out rows kept in the bundle for drift and forms; 0 for privacy.")
     ] = 500
+    mlflow_params: Annotated[
+        bool,
+        Meta(
+            description="Whether MLflow's pyfunc takes `params` with `threshold` and `uncertainty` for every model, as it does "
+            "where columns are read by rules. Loading it then needs this package; without, scikit-learn and skops are enough."
+        ),
+    ] = False
     row_digests: Annotated[
         bool,
         Meta(

@@ -35,9 +35,9 @@ def judge_table(table: Table, config: Config, *, refuse: bool = True) -> Table:
         With every error, and how to accept it.
     """
     judged = [*_find(table, config)]
-    leaks = {column for finding in judged if finding.code.startswith("leak-") for column in finding.columns}
-    known = [finding for finding in table.findings if finding.code != "identifier" or leaks.isdisjoint(finding.columns)]
-    found = accept([*known, *judged], config.checks.accept)  # of a column that is a leak as well only that is said
+    sorted_by = {column for finding in judged if finding.code == "leak-row-order" for column in finding.columns}
+    known = [finding for finding in table.findings if finding.code != "identifier" or sorted_by.isdisjoint(finding.columns)]
+    found = accept([*known, *judged], config.checks.accept)  # numbers of rows that tell the class are named as that alone
     blocking = [finding for finding in found if finding.blocks]
     if refuse and blocking:
         problems = joined(f"{finding.sentence} [{finding.code}]" for finding in blocking)

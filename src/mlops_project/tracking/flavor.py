@@ -47,7 +47,14 @@ EXTRA_REQUIREMENTS = {
 
 
 def save_mlflow_model(
-    folder: Path, pipeline: Any, contract: Contract, example: pd.DataFrame, *, trusted_types: Sequence[str], estimator: str
+    folder: Path,
+    pipeline: Any,
+    contract: Contract,
+    example: pd.DataFrame,
+    *,
+    trusted_types: Sequence[str],
+    estimator: str,
+    with_params: bool = False,
 ) -> None:
     """Write the pipeline as an MLflow model into ``folder``, beside what is there.
 
@@ -61,17 +68,20 @@ def save_mlflow_model(
         What skops may load.
     estimator
         ``model.estimator``: decides what must be installed to load the model.
+    with_params
+        Whether it takes ``params`` even where no column is read by rules.
     """
+    is_ours = with_params or _has_rules(contract)
     with _written_into(folder) as target:
         mlflow.sklearn.save_model(
             pipeline,
             target,
             signature=build_signature(contract),
             input_example=example,
-            pip_requirements=[*_requirements(pipeline, estimator, contract), *_find_packages(trusted_types)],
+            pip_requirements=[*_requirements(pipeline, estimator, is_ours=is_ours), *_find_packages(trusted_types)],
             skops_trusted_types=list(trusted_types),
         )
-        if _has_rules(contract):
+        if is_ours:
             _use_reading(target, contract)
 
 
@@ -178,7 +188,7 @@ def _label_type(contract: Contract) -> "np.dtype[Any]":
     return np.dtype("O") if kind.kind == "U" else kind
 
 
-def _requirements(pipeline: Any, estimator: str, contract: Contract) -> list[str]:
+def _requirements(pipeline: Any, estimator: str, *, is_ours: bool) -> list[str]:
     names = ["mlflow", *REQUIREMENTS]
     for choice in EXTRA_REQUIREMENTS.get(estimator, ()):
         try:
@@ -189,7 +199,7 @@ def _requirements(pipeline: Any, estimator: str, contract: Contract) -> list[str
         break
     steps = getattr(pipeline, "estimator_", pipeline).steps  # of a pipeline with a threshold, those in it
     holds_ours = any(name == "features" or type(step).__module__.startswith("mlops_project.") for name, step in steps)
-    if holds_ours or estimator == "xgboost" or _has_rules(contract):
+    if holds_ours or estimator == "xgboost" or is_ours:
         names.append("mlops_project")  # the pipeline holds transformers of ours, or frames are read by our rules
     return [f"{name}=={version(name)}" for name in names]
 

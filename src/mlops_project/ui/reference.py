@@ -27,11 +27,14 @@ class Reference:
         int64 class indices or float64 values, ``(n_rows,)``; None for drawn rows.
     drawn
         Whether they were drawn column by column, so that columns are not related as they are in real rows.
+    weights
+        How much each row counts, 1 on average; None if all count the same (``data.weight``).
     """
 
     columns: dict[str, Any]
     truth: npt.NDArray[Any] | None
     drawn: bool
+    weights: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -44,11 +47,13 @@ def read_reference(bundle: Bundle) -> Reference:
         return draw_reference(contract)
     frame = pd.read_parquet(bundle.path / REFERENCE_FILE)
     columns = {name: frame[name].to_numpy() for name in contract.names}
-    target = frame[contract.target]
+    target, counted = frame[contract.target], frame.attrs.get("weights")  # see modeling.weights.note_weights
+    weights = None if counted is None else np.asarray(counted, np.float64) / np.mean(counted)
     if not contract.is_classification:
-        return Reference(columns, target.to_numpy(np.float64), drawn=False)
+        return Reference(columns, target.to_numpy(np.float64), drawn=False, weights=weights)
     places = {label: index for index, label in enumerate(contract.classes)}
-    return Reference(columns, np.array([places[label] for label in target.tolist()], np.int64), drawn=False)
+    truth = np.array([places[label] for label in target.tolist()], np.int64)
+    return Reference(columns, truth, drawn=False, weights=weights)
 
 
 def draw_reference(contract: Contract, n_rows: int = DRAWN_ROWS) -> Reference:

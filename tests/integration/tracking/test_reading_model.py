@@ -116,3 +116,28 @@ def test_parameters_ask_for_another_threshold_and_for_sureness(tmp_path):
     assert said["abstain"].tolist() == ours.abstains(rows).tolist()
     with pytest.raises(ContractError, match=r"params\.threshold: expected a number from 0 to 1"):
         theirs.predict(rows, params={"threshold": 2.0})
+
+
+def test_setting_gives_parameters_to_a_model_of_numbers_alone(tmp_path):
+    import mlops_project as mlops
+
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame(rng.normal(size=(160, 2)), columns=["a", "b"])
+    frame["y"] = (frame["a"] + rng.normal(size=160) > 0).astype(int)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    for wanted in (False, True):
+        trained = mlops.train(
+            {"data": {"source": str(tmp_path / "t.csv"), "target": "y"}, "model": {"name": "plain"}},
+            model__estimator="logistic_regression",
+            evaluation={"bootstrap_rounds": 0, "importance_repeats": 0},
+            export__mlflow_params=wanted,
+            paths__exported_model_dir=tmp_path / f"model{wanted}",
+            tracking__enabled=False,
+        )
+        theirs, rows = mlflow.pyfunc.load_model(str(tmp_path / f"model{wanted}")), frame[["a", "b"]]
+        assert (theirs.metadata.signature.params is not None) == wanted
+        needed = (tmp_path / f"model{wanted}" / "requirements.txt").read_text()
+        assert ("mlops_project" in needed) == wanted, "without it scikit-learn alone loads the model"
+    ours = mlops.load(trained.bundle)
+    assert theirs.predict(rows, params={"threshold": 0.9}).tolist() == ours.predict(rows, threshold=0.9).tolist()
+    assert theirs.predict(rows, params={"uncertainty": True})["abstain"].tolist() == ours.abstains(rows).tolist()

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mlops_project.comparison import Candidate, Choice
 from mlops_project.config import Config, read_config
 from mlops_project.data_prep import load_table, split_table
 from mlops_project.errors import ConfigError, DataError
 from mlops_project.modeling.evaluation import check_gates
-from mlops_project.modeling.judging import judge_search
+from mlops_project.modeling.judging import judge_choice, judge_search
 from mlops_project.sections import GatesConfig, ModelConfig, SearchConfig
 
 
@@ -47,5 +48,26 @@ def test_groups_need_be_no_features(tmp_path, rng):
     table = load_table(config)
     assert list(table.features) == ["x"]
     assert table.asides["sex"].tolist() == [*frame["sex"][:3], *frame["sex"][4:]]
+    assert any("'sex'" in warning and "not by the monitor" in warning for warning in table.warnings)
     with pytest.raises(ConfigError, match=r"checks.groups: no column 'sx'; did you mean 'sex'"):
         load_table(write(tmp_path, frame, "}\nchecks: {groups: [sx]}\n"))
+
+
+def try_strengths(*behind: tuple[float, float]) -> Choice:
+    """Return a choice among models of three strengths, by how far each is behind the best."""
+    models = [
+        Candidate(estimator="logistic_regression", params={"C": strength}, loss=0.5, behind=gap)
+        for strength, gap in zip((0.1, 1.0, 10.0), behind, strict=True)
+    ]
+    chosen = next(place for place, gap in enumerate(behind) if gap[0] == 0)
+    other = Candidate(estimator="random_forest", params={"min_samples_leaf": 3}, loss=0.6, behind=(0.1, 0.01))
+    return Choice(metric="log_loss", rows=900, folds=3, seconds=1.0, candidates=(*models, other), chosen=chosen, reason="")
+
+
+def test_estimator_auto_that_ends_at_the_last_value_is_told_where_the_next_is_worse_beyond_chance():
+    (found,) = judge_choice(try_strengths((0.3, 0.01), (0.1, 0.01), (0.0, 0.0)))
+    assert (found.code, found.severity) == ("search-at-edge", "note")
+    assert "logistic_regression with C 10, the last of its values" in found.seen
+    assert "mlops tune" in found.cure
+    assert judge_choice(try_strengths((0.3, 0.01), (0.02, 0.01), (0.0, 0.0))) == (), "no more than chance"
+    assert judge_choice(try_strengths((0.3, 0.01), (0.0, 0.0), (0.2, 0.01))) == (), "between two others"

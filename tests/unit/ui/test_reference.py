@@ -1,9 +1,15 @@
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 
+from mlops_project.bundle import REFERENCE_FILE
 from mlops_project.contract import QUANTILE_LEVELS, Contract, Feature
+from mlops_project.modeling.weights import note_weights
 from mlops_project.runtime import encode
-from mlops_project.ui.reference import Reference, draw_reference, take_row, to_plain
+from mlops_project.ui.model.decisions import trace_thresholds
+from mlops_project.ui.reference import Reference, draw_reference, read_reference, take_row, to_plain
 
 LEVELS = len(QUANTILE_LEVELS)
 CONTRACT = Contract(
@@ -46,3 +52,16 @@ def test_missing_values_are_none(value, name):
 
 def test_length_is_the_columns():
     assert len(Reference({"x": np.zeros(7)}, None, drawn=False)) == 7
+
+
+def test_weights_of_the_kept_rows_count_in_what_a_threshold_comes_to(tmp_path):
+    frame = pd.DataFrame({"x": [0.1, 0.4, 0.6, 0.9], "y": ["no", "yes", "no", "yes"]})
+    note_weights(frame, np.array([2.0, 1.0, 4.0, 1.0]))
+    frame.to_parquet(tmp_path / REFERENCE_FILE)
+    contract = Contract((Feature("x", "float"),), "y", "binary", ("no", "yes"), ("no", "yes"))
+    bundle = SimpleNamespace(contract=contract, path=tmp_path, metadata=SimpleNamespace(files={REFERENCE_FILE: ""}))
+    reference = read_reference(bundle)
+    assert reference.weights.tolist() == [1.0, 0.5, 2.0, 0.5]
+    curves = trace_thresholds(frame["x"].to_numpy(), reference.truth, (1.0, 1.0), reference.weights)
+    at = curves["cost"].loc[curves["cost"]["x"] == 0.4, "y"]
+    assert at.tolist() == [pytest.approx((2.0 + 0.5) / 4)], "a wrong yes of weight 2 and a wrong no of 0.5"

@@ -11,14 +11,14 @@ import streamlit as st
 
 from mlops_project.decision import OWN_RULE
 from mlops_project.names import shorten
-from mlops_project.runtime import Predictions
+from mlops_project.runtime import Floats, Predictions
 from mlops_project.ui.catalogue import Model
 from mlops_project.ui.drawing import PERCENT
 from mlops_project.ui.format import escape
 from mlops_project.ui.language import Translate, name_metric
 from mlops_project.ui.model.cells import show_matrix, show_rows
 from mlops_project.ui.model.charts import NUMBER, draw_thresholds
-from mlops_project.ui.model.quality import CACHED, MAX_POINTS, predict_reference
+from mlops_project.ui.model.quality import CACHED, MAX_POINTS, find_weights, predict_reference
 from mlops_project.ui.view import View, write_command
 
 ROUNDS = 200
@@ -102,7 +102,8 @@ def compare_thresholds(model: Model, threshold: float, own: float, costs: tuple[
     if found is None:
         return []
     predictions, truth = found
-    ours, theirs = (Scored(item, truth, 2, costs) for item in (predictions, decide(predictions, threshold, own)))
+    answers, weights = (predictions, decide(predictions, threshold, own)), find_weights(model)
+    ours, theirs = (Scored(item, truth, 2, costs, weights) for item in answers)
     metrics = [find_metric(name, "binary") for name in SHOWN]
     drawn, factor = bootstrap((ours, theirs), metrics, ROUNDS, np.random.default_rng(0))
     rows = []
@@ -145,13 +146,20 @@ def compute_thresholds(model: Model, costs: tuple[float, float]) -> dict[str, pd
     dict
         ``cost``: expected cost of an answer; ``rates``: recall, precision and the share that is answered with yes.
     """
-    from mlops_project.modeling.threshold import sweep_thresholds
-
     found = predict_reference(model)
     if found is None:
         return {}
     predictions, truth = found
-    sweep = sweep_thresholds(np.asarray(predictions.probabilities)[:, 1], np.asarray(truth, np.int64))
+    return trace_thresholds(np.asarray(predictions.probabilities)[:, 1], truth, costs, find_weights(model))
+
+
+def trace_thresholds(
+    scores: Floats, truth: npt.NDArray[Any], costs: tuple[float, float], weights: Floats | None
+) -> dict[str, pd.DataFrame]:
+    """Return the curves of ``compute_thresholds`` for rows of these scores, of which each counts by its weight."""
+    from mlops_project.modeling.threshold import sweep_thresholds
+
+    sweep = sweep_thresholds(scores, np.asarray(truth, np.int64), weights)
     keep = np.unique(np.linspace(0, len(sweep.high) - 1, min(MAX_POINTS, len(sweep.high))).round().astype(int))[::-1]
     hits, alarms = sweep.hits[keep], sweep.alarms[keep]
     flagged = hits + alarms

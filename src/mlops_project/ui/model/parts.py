@@ -14,7 +14,7 @@ from mlops_project.ui.catalogue import Model
 from mlops_project.ui.format import escape
 from mlops_project.ui.language import Translate, name_metric
 from mlops_project.ui.model.charts import draw_parts
-from mlops_project.ui.model.quality import CACHED, predict_reference
+from mlops_project.ui.model.quality import CACHED, find_weights, predict_reference
 from mlops_project.ui.view import View
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def score_parts(model: Model, config: Config, column: str, metric: str) -> "tupl
     if found is None or reference is None:
         return float("nan"), []
     contract = model.contract
-    scored = score_rows(*found, contract)
+    scored = score_rows(*found, contract, find_weights(model))
     slices = pd.DataFrame({column: reference.columns[column]})
     parts = [part for part in score_slices(scored, slices, contract.task, config, (metric,)) if metric in part.metrics]
     return compute_metric(metric, scored, contract.task), parts

@@ -30,6 +30,11 @@ def predict_reference(model: Model) -> tuple[Predictions, npt.NDArray[Any]] | No
     return model.runtime.predict(reference.columns), reference.truth
 
 
+def find_weights(model: Model) -> Floats | None:
+    """Return how much each reference row counts; None: all the same."""
+    return None if model.reference is None else model.reference.weights
+
+
 def count_confusion(predictions: Predictions, truth: npt.NDArray[Any], n_classes: int) -> npt.NDArray[np.int64]:
     """Count rows by actual and predicted class.
 
