@@ -133,6 +133,11 @@ def _wrap(pipeline: Any, train: Side, *, is_array: bool) -> Any:
 
     check_fitted(pipeline)
     if not (hasattr(pipeline, "predict") and hasattr(pipeline, "get_params")):
+        if isinstance(pipeline, Pipeline):
+            raise ExportError(
+                f"pipeline.{pipeline.steps[-1][0]}.{find_name(pipeline)}: the last step predicts nothing; add an estimator "
+                "after it, fit the pipeline again and hand that over"
+            )
         hint = HINTS.get(f"{type(pipeline).__module__.partition('.')[0]}.{type(pipeline).__name__}", "")
         raise ExportError(
             f"expected a fitted pipeline or estimator of scikit-learn, got {type(pipeline).__name__}{hint}{IN_PYTHON}"

@@ -114,7 +114,8 @@ def _use_reading(target: Path, contract: Contract, *, of_graph: bool = False) ->
 @contextlib.contextmanager
 def _written_into(folder: Path) -> Iterator[Path]:
     """Give a place to write a model to; what is there at the end moves into ``folder``."""
-    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # it notes every missing optional pip feature
+    for name in ("mlflow.utils.environment", "mlflow.pyfunc"):  # they note every missing optional pip feature, and each example
+        logging.getLogger(name).setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(dir=folder) as temporary, _without_module_map():
         target = Path(temporary) / "model"
         yield target

@@ -253,9 +253,16 @@ def test_samplers_of_imbalanced_learn_are_left_out():
             DataError,
             "expected one label for each row",
         ),
+        (
+            make_pipeline(encode(), StandardScaler()),
+            X,
+            Y,
+            ExportError,
+            r"standardscaler\.StandardScaler: the last step predicts",
+        ),
         (linear(), X, Y.rename("age"), DataError, r"the labels are called 'age', and so is a column .* target='…'"),
     ],
-    ids=["search", "sparse", "vote", "levels", "durations", "one-hot", "name"],
+    ids=["search", "sparse", "vote", "levels", "durations", "one-hot", "transformer", "name"],
 )
 def test_what_cannot_be_taken_is_refused_with_the_cure(model, rows, labels, error, said):
     with pytest.raises(error, match=said):

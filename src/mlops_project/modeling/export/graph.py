@@ -43,6 +43,7 @@ class Graph:
         self._added: dict[tuple[Any, ...], str] = {}
         self.rounds = False  # whether a step before the last one differs from the library's by last digits
         self.rounds_anywhere = False  # the same, the last one included
+        self.answer_rounds = False  # whether the estimator that was added last does so by itself
         self.divides = False  # whether probabilities are divided by their sum, which may be very small
         self._place: list[str] = []
         self._refusals: list[str] = []

@@ -179,6 +179,8 @@ def add_estimator(graph: Graph, columns: Columns, fitted: Any) -> Scores:
         if entry is None:
             raise ExportError(_explain_unknown(fitted, ESTIMATORS, "estimator"))
         scores: Scores = entry.emit(graph, columns, fitted)
+        if entry.agreement != AS_INSIDE and not name_of(fitted).endswith(".Pipeline"):  # else what is inside has said so
+            graph.answer_rounds = entry.agreement not in (BITS, LINK)
         graph.rounds_anywhere = graph.rounds_anywhere or graph.rounds or entry.agreement not in (BITS, AS_INSIDE)
         if (scores.label is None) == (np.size(getattr(fitted, "classes_", ())) > 0):  # CatBoost's regressor has none
             wanted, other = ("classes", "numbers") if scores.label is None else ("numbers", "classes")
@@ -198,7 +200,7 @@ def add_member(graph: Graph, columns: Columns, fitted: Any) -> Scores:
         If it, or a setting of it, cannot be exported exactly; names its place.
     """
     scores = add_estimator(graph, columns, fitted)
-    graph.rounds = graph.rounds or ESTIMATORS[name_of(fitted)].agreement not in (BITS, LINK)
+    graph.rounds = graph.rounds or graph.answer_rounds
     return scores
 
 

@@ -1,4 +1,4 @@
-"""Counts of words. The runtime splits the texts (``words.py``); the graph counts, weighs and scales."""
+"""Counts of words or characters. The runtime splits the texts (``words.py``); the graph counts, weighs and scales."""
 
 from collections.abc import Collection
 from typing import Any
@@ -10,7 +10,7 @@ from mlops_project.modeling.export.columns import Columns, join
 from mlops_project.modeling.export.graph import DOUBLE, INT64, Graph
 from mlops_project.modeling.export.imputers import text_is_missing
 from mlops_project.modeling.export.registry import LAST_DIGITS, refuse_missing, transformer
-from mlops_project.words import WordRule
+from mlops_project.words import MOST_CHARACTERS, WordRule, escape
 
 # Patterns of whole words, and the length of the shortest that they find.
 PATTERNS = {
@@ -30,7 +30,7 @@ NEVER = "\0"  # begins what no text is split into
 @transformer("sklearn.CountVectorizer")
 def add_counts(graph: Graph, columns: Columns, step: Any) -> Columns:
     """Count each word, or sequence of words, of the vocabulary."""
-    stop: Collection[str] = step.get_stop_words() or frozenset()
+    stop: Collection[str] = (step.analyzer == "word" and step.get_stop_words()) or frozenset()
     if step.ngram_range == (1, 1):  # a stop word that is not in the vocabulary is not counted anyway
         stop = [word for word in stop if word in step.vocabulary_]
     tokens = _split(graph, columns, step, stop)
@@ -48,12 +48,16 @@ def _split(graph: Graph, columns: Columns, step: Any, stop: Collection[str]) -> 
         raise ExportError("it reads one text column; name the column in ColumnTransformer, not in a list")
     if np.dtype(step.dtype) in (np.float32, np.float16):
         raise ExportError(f"dtype={np.dtype(step.dtype).name} makes later steps compute in it; leave it out")
+    _check_analyzer(step)
+    of_characters = step.analyzer != "word"
     rule = WordRule(
         column=columns.items[0].place,
         lowercase=bool(step.lowercase),
         accents=_read_accents(step),
-        shortest=_read_pattern(step),
+        shortest=2 if of_characters else _read_pattern(step),
         stop=frozenset(map(str, stop)),
+        grams=step.analyzer if of_characters else "",
+        length=tuple(map(int, step.ngram_range)) if of_characters else (1, 1),
     )
     if columns.items[0].source != "texts":
         raise ExportError("a step before it changes the text; give it the column as it is in the table")
@@ -64,6 +68,8 @@ def _split(graph: Graph, columns: Columns, step: Any, stop: Collection[str]) -> 
 @transformer("sklearn.HashingVectorizer", agreement=LAST_DIGITS)
 def add_hashes(graph: Graph, columns: Columns, step: Any) -> Columns:
     """Count words in the columns that their MurmurHash3 names, as ``FeatureHasher`` does, and scale each row."""
+    if step.analyzer in ("char", "char_wb"):
+        raise ExportError(f"analyzer={step.analyzer!r} cannot be exported exactly; use 'word', or TfidfVectorizer")
     if step.ngram_range != (1, 1):
         raise ExportError(f"ngram_range={step.ngram_range} cannot be exported exactly; use (1, 1), or TfidfVectorizer")
     if step.n_features > MOST_HASHES:
@@ -151,15 +157,19 @@ def _read_accents(step: Any) -> str:
     return step.strip_accents or ""
 
 
-def _read_pattern(step: Any) -> int:
+def _check_analyzer(step: Any) -> None:
     for name in ("tokenizer", "preprocessor"):
         if getattr(step, name) is not None:
             raise ExportError(f"a {name} of your own cannot be exported; leave it out (words of letters, digits and _)")
-    if step.analyzer != "word":
-        shown = repr(step.analyzer) if isinstance(step.analyzer, str) else "of your own"
-        raise ExportError(f"analyzer={shown} cannot be exported exactly; use 'word'")
+    if step.analyzer not in ("word", "char", "char_wb"):
+        raise ExportError("an analyzer of your own cannot be exported; use 'word', 'char' or 'char_wb'")
+    if step.analyzer != "word" and step.ngram_range[1] > MOST_CHARACTERS:
+        raise ExportError(f"sequences of {step.ngram_range[1]} characters are not exported; use at most {MOST_CHARACTERS}")
     if step.input != "content":
         raise ExportError(f"input={step.input!r} reads files; give it the texts themselves (input='content')")
+
+
+def _read_pattern(step: Any) -> int:
     if step.token_pattern not in PATTERNS:
         wanted = r"(?u)\b\w+\b"
         raise ExportError(f"token_pattern={step.token_pattern!r} cannot be exported exactly; leave it out, or use {wanted!r}")
@@ -167,11 +177,14 @@ def _read_pattern(step: Any) -> int:
 
 
 def _pool(step: Any) -> dict[str, Any]:
-    """Return the operator's attributes: every term, shorter sequences first, and the column of each."""
-    low, high = step.ngram_range
+    """Return the operator's attributes: every term, shorter sequences first, and the column of each.
+
+    A sequence of characters is one word to the operator: the runtime has found it.
+    """
+    low, high = step.ngram_range if step.analyzer == "word" else (1, 1)
     by_length: dict[int, list[tuple[list[str], int]]] = {length: [] for length in range(1, high + 1)}
     for term, place in sorted(step.vocabulary_.items(), key=lambda item: item[1]):
-        words = term.split(" ")
+        words = term.split(" ") if step.analyzer == "word" else [escape(term)]
         if not low <= len(words) <= high or not all(words):  # of a vocabulary of the user's own: never found
             words = [f"{NEVER}{place}"] * low
         by_length[len(words)].append((words, int(place)))

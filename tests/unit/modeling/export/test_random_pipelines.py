@@ -201,14 +201,16 @@ classifiers = st.one_of(
         random_state=st.just(0),
     ),
     st.builds(
-        lambda first, second, voting: ensemble.VotingClassifier([("a", first), ("b", second)], voting=voting),
+        lambda first, second, voting: ensemble.VotingClassifier(
+            [("a", first), ("b", Pipeline([("m", second)]))], voting=voting
+        ),
         simple_classifiers,
         simple_classifiers,
         _one_of("soft", "hard"),
     ),
     st.builds(
         lambda first, second, passthrough: ensemble.StackingClassifier(
-            [("a", first), ("b", second)], cv=2, passthrough=passthrough
+            [("a", first), ("b", Pipeline([("m", second)]))], cv=2, passthrough=passthrough
         ),
         simple_classifiers,
         simple_classifiers,

@@ -19,7 +19,7 @@ from mlops_project.contract import Contract, Feature
 from mlops_project.errors import BundleError, ContractError, ExportError
 from mlops_project.modeling.export import check_parity, export_onnx, load_exported
 from mlops_project.modeling.export import parity as parity_module
-from mlops_project.words import WordRule, read_rules, write_rules
+from mlops_project.words import WordRule, escape, read_rules, write_rules
 
 PIECES = (
     *(
@@ -70,7 +70,7 @@ PIECES = (
         "-",
         "",
     ),
-    *("\u01c5ungla", "ﬁne", "e\u0301te\u0301", "㍿", "𞤀𞤢", "x\x00y", "c++"),
+    *("\u01c5ungla", "ﬁne", "e\u0301te\u0301", "㍿", "𞤀𞤢", "x\x00y", "c++", "back\\slash", "\\s"),
 )
 CONTRACT = Contract(
     (Feature("review", "string", nullable=True), Feature("stars", "integer", minimum=1, maximum=5)),
@@ -108,6 +108,12 @@ def fit_and_export(step, table, estimator, contract=CONTRACT):
         TfidfVectorizer(strip_accents="ascii", sublinear_tf=True, norm="l1"),
         TfidfVectorizer(ngram_range=(1, 2), max_features=60),
         make_pipeline(CountVectorizer(), TfidfTransformer(use_idf=False)),
+        CountVectorizer(analyzer="char", ngram_range=(1, 3), max_features=400),
+        CountVectorizer(
+            analyzer="char", vocabulary=[" ", "\\", "\0", "-", "\\s", "a b", "good", "\t"], lowercase=False, ngram_range=(1, 4)
+        ),
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), strip_accents="unicode", sublinear_tf=True, max_features=400),
+        CountVectorizer(analyzer="char_wb", ngram_range=(5, 5), binary=True),
         HashingVectorizer(n_features=64, stop_words=["the"]),
         HashingVectorizer(n_features=16, binary=True, norm="l1", alternate_sign=False),
         make_pipeline(HashingVectorizer(n_features=32, norm=None), TfidfTransformer()),
@@ -164,7 +170,8 @@ def test_missing_text_has_no_answer_where_the_table_had_none_as_the_pipeline_ref
 @pytest.mark.parametrize(
     ("step", "words"),
     [
-        (CountVectorizer(analyzer="char"), r"words.CountVectorizer: analyzer='char' .*; use 'word'"),
+        (CountVectorizer(analyzer=str.split), "words.CountVectorizer: an analyzer of your own .*; use 'word', 'char'"),
+        (HashingVectorizer(n_features=16, analyzer="char"), "HashingVectorizer: analyzer='char' .*; use 'word', or Tfidf"),
         (CountVectorizer(token_pattern=r"[a-z]+"), r"words.CountVectorizer: token_pattern='\[a-z\]\+' .*; leave it out"),
         (
             TfidfVectorizer(tokenizer=str.split, token_pattern=None),
@@ -192,10 +199,26 @@ def test_pipeline_of_bare_texts_is_refused_with_the_way_to_a_table(table):
         export_onnx(fitted, contract)
 
 
+@pytest.mark.parametrize("text", ["", " ", "a", "ab  c\t\td", "\u2003x\u2003", "a b\\s \0", "  two\n\n", "ééé é"])
+@pytest.mark.parametrize("grams", ["char", "char_wb"])
+@pytest.mark.parametrize("length", [(1, 1), (2, 3), (1, 6), (4, 4)])
+def test_sequences_of_characters_are_those_of_scikit_learn(text, grams, length):
+    expected = CountVectorizer(analyzer=grams, ngram_range=length).build_analyzer()(text)
+    found = WordRule(0, grams=grams, length=length).split(text).split(" ")
+    assert sorted(found[1:]) == sorted(map(escape, expected))
+    assert found[0] not in map(escape, expected)
+
+
 def test_rules_are_written_alike_and_read_with_care():
     rules = [WordRule(1, accents="ascii", stop=frozenset({"the", "a", "of"}))]
     assert read_rules(write_rules(rules), 2) == rules
     assert write_rules(rules) == write_rules([WordRule(1, accents="ascii", stop=frozenset({"of", "the", "a"}))])
-    for text, n_texts in ((write_rules(rules), 1), ('[{"column": 0, "pattern": "(a+)+"}]', 1), ("{", 1)):
+    assert read_rules('[{"column":0,"lowercase":true,"accents":"","shortest":2,"stop":[]}]', 1) == [WordRule(0)]  # of before
+    for text, n_texts in (
+        (write_rules(rules), 1),
+        ('[{"column": 0, "grams": "char", "length": [1, 99]}]', 1),
+        ('[{"column": 0, "pattern": "(a+)+"}]', 1),
+        ("{", 1),
+    ):
         with pytest.raises(BundleError, match="export it again"):
             read_rules(text, n_texts)

@@ -5,10 +5,12 @@ import pandas as pd
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
+from sklearn.ensemble import RandomForestClassifier, StackingClassifier
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401  # makes IterativeImputer known
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import BernoulliNB, GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
@@ -21,12 +23,14 @@ from sklearn.preprocessing import (
     SplineTransformer,
     StandardScaler,
 )
+from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeRegressor
 
 from mlops_project.contract import Contract, Feature
 from mlops_project.errors import ExportError
 from mlops_project.modeling.export import check_parity, export_onnx, load_exported
 from mlops_project.modeling.export import parity as parity_module
+from mlops_project.modeling.export.model import find_rounding
 from mlops_project.modeling.export.ties import Ties
 from mlops_project.runtime import Predictions
 from tests.pipelines import NUMBERS, TEXTS, export_and_compare, fit, with_estimator
@@ -61,6 +65,25 @@ def test_neighbours_that_stand_twice_with_two_answers_are_ties(rows_that_stand_t
     assert ties.find(rows, expected, runtime.predict(rows.to_dict("list"))).tolist() == [True, True]
     apart = frame.iloc[2:4]
     assert ties.find(apart, runtime.predict(apart.to_dict("list")), expected).tolist() == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("member", "rounds"),
+    [
+        (SVC(), True),
+        (make_pipeline(StandardScaler(), SVC()), True),
+        (GridSearchCV(Pipeline([("m", SVC())]), {"m__C": [1.0]}, cv=2), True),
+        (make_pipeline(StandardScaler(), RandomForestClassifier(2, random_state=0)), False),
+    ],
+    ids=["alone", "in a pipeline", "in a search", "a forest"],
+)
+def test_member_rounds_as_what_is_inside_of_it(member, rounds):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=60), "b": rng.normal(size=60)})
+    contract = Contract((Feature("a", "float"), Feature("b", "float")), "y", "multiclass", (0, 1, 2), ("0", "1", "2"))
+    stacked = StackingClassifier([("one", member)], final_estimator=LogisticRegression(), cv=2)
+    fitted = make_pipeline(stacked).fit(frame, np.arange(60) % 3)
+    assert find_rounding(fitted, contract).before_last is rounds
 
 
 def test_neighbours_that_tie_in_few_rows_are_exported():
