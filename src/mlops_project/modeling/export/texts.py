@@ -57,7 +57,7 @@ def _split(graph: Graph, columns: Columns, step: Any, stop: Collection[str]) -> 
         shortest=2 if of_characters else _read_pattern(step),
         stop=frozenset(map(str, stop)),
         grams=step.analyzer if of_characters else "",
-        length=tuple(map(int, step.ngram_range)) if of_characters else (1, 1),
+        length=(int(step.ngram_range[0]), int(step.ngram_range[1])) if of_characters else (1, 1),
     )
     if columns.items[0].source != "texts":
         raise ExportError("a step before it changes the text; give it the column as it is in the table")
