@@ -66,17 +66,18 @@ class ModelMemory:
             If it does not fit even so.
         """
         with self.lock:
+            stay = {other: model for other, model in loaded().items() if other[0] in kept or other[0] == key[0]}
+            left = self._limit - self.count(stay)
+            if self._limit and n_bytes > left:  # then nobody leaves in vain
+                raise BundleError(
+                    f"it takes {n_bytes >> 20} MiB, and {max(0, left) >> 20} MiB of serving.models.memory_bytes are left "
+                    "beside models that stay; raise the setting, or preload less"
+                )
             while self._limit and self.count(loaded()) + n_bytes > self._limit:
                 ages: dict[str, float] = {}
                 for (place, _), model in loaded().items():
                     if place not in kept and place != key[0]:
                         ages[place] = max(ages.get(place, 0.0), model.used_at)
-                if not ages:
-                    left = max(0, self._limit - self.count(loaded())) >> 20
-                    raise BundleError(
-                        f"it takes {n_bytes >> 20} MiB, and {left} MiB of serving.models.memory_bytes are left beside models "
-                        "that stay; raise the setting, or preload less"
-                    )
                 self._evict(min(ages, key=ages.__getitem__))
             self._coming[key] = n_bytes
 

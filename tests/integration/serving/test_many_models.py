@@ -140,9 +140,11 @@ def test_model_that_does_not_fit_is_refused_and_the_others_answer(serve, fleet, 
     row = row_of(tree_bundle)
 
     async def ask(client):
+        assert (await client.post("/models/cedar/predict", row)).status == 200
         answer = await client.post("/models/ash/predict", row)
         assert answer.status == 503
         assert "could not be loaded" in answer.json["error"]
+        assert await names_of(client) == {"tree", "cedar"}  # none left for one that does not fit even so
         assert (await client.post("/models/birch/predict", row)).status == 200
         assert (await client.get("/ready")).json["failed"] == ["ash"]
 
