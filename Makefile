@@ -130,8 +130,9 @@ test-spark: $(VENV)/.dev build/spark-tools/.installed ## The registered model in
 test-monitoring: $(VENV)/.dev native ## Prometheus, Alertmanager, rules and dashboards against the running servers
 	$(PYTEST) tests/monitoring
 
+# Each process has servers and a browser of its own, so a file's tests stay in one.
 test-browser: $(VENV)/.dev native ## The application in a real Chromium
-	$(PYTEST) $(PARALLEL) tests/browser
+	$(PYTEST) -n auto --maxprocesses 2 --dist loadfile tests/browser
 
 screenshots: $(VENV)/.dev ## Take a picture of every page, light and dark, desktop and phone
 	$(BIN)/python -m tests.browser.screenshots

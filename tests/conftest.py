@@ -14,6 +14,22 @@ signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one test process more than there are cores, because many tests wait: for servers, for children, for time."""
+    return 1 + (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep the tests together that share what a fixture makes once for their module: every process would make it again."""
+    definitions = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
+    shared = [name for name, found in definitions.items() if found[-1].scope == "module" and not name.startswith("_")]
+    if shared and not item.get_closest_marker("xdist_group"):
+        chosen = getattr(item, "callspec", None)
+        variants = [str(chosen.indices[name]) for name in shared if chosen and name in chosen.indices]
+        item.add_marker(pytest.mark.xdist_group(":".join([item.nodeid.partition("::")[0], *variants])))
+
+
 @pytest.hookimpl(trylast=True)  # after the order was drawn
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what may take longest, so that no core waits for the last: long tests, then groups, which stay together."""

@@ -1,7 +1,7 @@
 """Real servers on free ports of this machine, polled until they answer."""
 
 import contextlib
-import functools
+import importlib.metadata
 import os
 import shutil
 import socket
@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 BIN = Path(sys.executable).parent
+BUILD = Path(__file__).parents[1] / "build" / "tests"
 
 
 def plain_environment() -> dict[str, str]:
@@ -101,21 +102,23 @@ class TrackingServer(RunningServer):
         return {(item.name, *sorted(item.labels.items())): item.value for family in families for item in family.samples}
 
 
-@functools.cache
-def _mlflow_tables() -> bytes:
-    """Return an SQLite database with MLflow's tables, made by MLflow's own migrations, which take seconds."""
+def write_mlflow_tables(file: Path) -> None:
+    """Write an MLflow database that holds nothing yet, unless there is one.
+
+    MLflow's own migrations make it, which take seconds: once for all tests and runs, and again for another MLflow.
+    """
+    from mlops_project.storage.locks import locked
     from mlops_project.tracking.database import Database
 
-    with tempfile.TemporaryDirectory() as folder:
-        Database(f"sqlite:///{folder}/mlflow.db").upgrade(60)
-        return Path(folder, "mlflow.db").read_bytes()
-
-
-def write_mlflow_tables(file: Path) -> None:
-    """Write an MLflow database that holds nothing yet, unless there is one."""
+    kept = BUILD / f"mlflow-{importlib.metadata.version('mlflow')}.db"
+    with locked(kept.with_suffix(".lock")):
+        if not kept.exists():
+            with tempfile.TemporaryDirectory(dir=BUILD) as folder:
+                Database(f"sqlite:///{folder}/mlflow.db").upgrade(60)
+                Path(folder, "mlflow.db").rename(kept)
     if not file.exists():
         file.parent.mkdir(exist_ok=True)
-        file.write_bytes(_mlflow_tables())
+        shutil.copyfile(kept, file)
 
 
 @contextlib.contextmanager

@@ -26,3 +26,8 @@ def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
             make(folder)
             done.touch()
     return folder
+
+
+def copy_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a copy, of this process's own, of a folder that ``make`` filled once for all of them."""
+    return Path(shutil.copytree(make_once(factory, f"{name}-made", make), factory.mktemp(name) / name, symlinks=True))

@@ -93,7 +93,7 @@ def read_project(root: Path, *overrides: str) -> Config:
 
 def make_project(world: World, root: Path) -> None:
     """Train the first champion, and register a version without the number that the model needs."""
-    root.mkdir(parents=True)
+    root.mkdir(parents=True, exist_ok=True)
     (root / "pyproject.toml").touch()
     world.table.to_csv(root / "table.csv", index=False)
     (root / "loop.yaml").write_text(SETTINGS)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.browser.application import FLAGS, Visit, run_application
 from tests.servers import model_server
+from tests.shared import copy_once
 from tests.tables import MIXED_TARGET, make_mixed_table
 from tests.ui.application import train_model
 from tests.ui.monitored import monitor_past_hours
@@ -34,41 +35,47 @@ def browser() -> Iterator[object]:
 @pytest.fixture(scope="session")
 def default_folder(tmp_path_factory) -> Path:
     """The default model with its forest of 200 trees."""
-    root = tmp_path_factory.mktemp("default")
-    (root / "pyproject.toml").touch()
-    text = "model: {params: {n_estimators: 200, n_jobs: 1}}\nevaluation: {bootstrap_rounds: 50, importance_repeats: 0}\n"
-    train_model(root, text)
-    return root
+
+    def make(root: Path) -> None:
+        (root / "pyproject.toml").touch()
+        text = "model: {params: {n_estimators: 200, n_jobs: 1}}\nevaluation: {bootstrap_rounds: 50, importance_repeats: 0}\n"
+        train_model(root, text)
+
+    return copy_once(tmp_path_factory, "default", make)
 
 
 @pytest.fixture(scope="session")
 def mixed_folder(tmp_path_factory) -> Path:
     """Two models: one with columns of every type, and one of numbers, as ``mlops sync`` lays them out."""
-    root = tmp_path_factory.mktemp("mixed")
-    (root / "pyproject.toml").touch()
-    quick = "evaluation: {bootstrap_rounds: 20, importance_repeats: 0}\nmodel: {name: %s, estimator: random_forest}\n"
-    make_mixed_table(300).to_parquet(root / "mixed.parquet")
-    for name, data in {
-        "mixed": f"data: {{source: mixed.parquet, target: {MIXED_TARGET!r}, types: {{note: string}}}}\n",
-        "iris": "data: {source: 'sklearn:iris'}\n",
-    }.items():
-        served = root / "artifacts/served" / name
-        train_model(root, quick % name + data, **{"paths.exported_model_dir": f"artifacts/{name}"})
-        (served / "versions").mkdir(parents=True)
-        (root / "artifacts" / name).rename(served / "versions/1-000000000000")
-        (served / "champion").symlink_to("versions/1-000000000000")
-    return root
+
+    def make(root: Path) -> None:
+        (root / "pyproject.toml").touch()
+        quick = "evaluation: {bootstrap_rounds: 20, importance_repeats: 0}\nmodel: {name: %s, estimator: random_forest}\n"
+        make_mixed_table(300).to_parquet(root / "mixed.parquet")
+        for name, data in {
+            "mixed": f"data: {{source: mixed.parquet, target: {MIXED_TARGET!r}, types: {{note: string}}}}\n",
+            "iris": "data: {source: 'sklearn:iris'}\n",
+        }.items():
+            served = root / "artifacts/served" / name
+            train_model(root, quick % name + data, **{"paths.exported_model_dir": f"artifacts/{name}"})
+            (served / "versions").mkdir(parents=True)
+            (root / "artifacts" / name).rename(served / "versions/1-000000000000")
+            (served / "champion").symlink_to("versions/1-000000000000")
+
+    return copy_once(tmp_path_factory, "mixed", make)
 
 
 @pytest.fixture(scope="session")
 def monitored_folder(tmp_path_factory, default_folder) -> Path:
     """The default model with eight hours of evaluations; there is no registry."""
-    root = tmp_path_factory.mktemp("monitored")
-    shutil.copytree(default_folder / "artifacts/model", root / "artifacts/model")
-    (root / "pyproject.toml").touch()
-    (root / "model.yaml").write_text("tracking: {enabled: false}\n")
-    monitor_past_hours(root, moved=("mean area", "mean texture"))
-    return root
+
+    def make(root: Path) -> None:
+        shutil.copytree(default_folder / "artifacts/model", root / "artifacts/model")
+        (root / "pyproject.toml").touch()
+        (root / "model.yaml").write_text("tracking: {enabled: false}\n")
+        monitor_past_hours(root, moved=("mean area", "mean texture"))
+
+    return copy_once(tmp_path_factory, "monitored", make)
 
 
 @pytest.fixture(scope="session")

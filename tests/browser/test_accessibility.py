@@ -11,8 +11,6 @@ from tests.browser.axe import find_barriers
 from tests.browser.conftest import open_visits
 from tests.browser.test_batch import reference, upload
 
-pytestmark = pytest.mark.xdist_group("browser")  # one worker starts the servers
-
 THEMES = ("light", "dark")
 SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 SMALLEST = 24  # pixels of what is pressed: WCAG 2.2, 2.5.8

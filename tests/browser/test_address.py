@@ -3,8 +3,6 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-pytestmark = pytest.mark.xdist_group("browser")  # one worker starts the servers
-
 
 def number(visit, label: str):
     return visit.page.get_by_label(label, exact=True).first

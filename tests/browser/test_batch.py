@@ -9,8 +9,6 @@ import pytest
 from mlops_project.bundle import load_bundle
 from mlops_project.runtime import Runtime
 
-pytestmark = pytest.mark.xdist_group("browser")  # one worker starts the servers
-
 
 def upload(page, name: str, content: bytes) -> None:
     page.page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(

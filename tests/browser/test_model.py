@@ -1,8 +1,4 @@
-import pytest
-
 from tests.browser.axe import find_barriers
-
-pytestmark = pytest.mark.xdist_group("browser")  # one worker starts the servers
 
 
 def test_click_on_a_cell_opens_its_rows_and_one_of_them_on_predict(visit, default_application):

@@ -2,11 +2,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-import pytest
 
 from mlops_project.monitoring.store import EvaluationStore
 
-pytestmark = pytest.mark.xdist_group("browser")  # one worker starts the servers
 MODEL = "breast-cancer"
 ROW_PIXELS = 35
 

@@ -6,8 +6,6 @@ from mlops_project.monitoring.report.page import build_report
 from mlops_project.utils import load_config
 from tests.evaluations import make_alert, make_drift, make_evaluation, make_feature
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 A4 = 718  # CSS pixels between margins of 12 mm on 210 mm
 LEAST = 7  # pixels of a plot's letters
 PLACES = {"desktop": (1280, "screen"), "phone": (390, "screen"), "small phone": (320, "screen"), "paper": (A4, "print")}

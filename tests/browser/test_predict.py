@@ -1,8 +1,6 @@
 import pytest
 from playwright.sync_api import expect
 
-pytestmark = pytest.mark.xdist_group("browser")  # one worker starts the servers
-
 
 def number(visit, label: str):
     return visit.page.get_by_label(label, exact=True).first

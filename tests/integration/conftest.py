@@ -8,6 +8,7 @@ import pytest
 
 from tests.integration.watched import World, make_world
 from tests.servers import PostgreSQL, postgresql_server, s3_endpoint
+from tests.shared import make_once
 
 __all__ = ["s3_endpoint"]
 
@@ -27,9 +28,7 @@ def postgres_url(postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch) -> str
 
 @pytest.fixture(scope="session")
 def trained_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("watched")
-    make_world(root)
-    return root
+    return make_once(tmp_path_factory, "watched", make_world)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pytest
 
 from mlops_project.bundle import Bundle, load_bundle
 from mlops_project.config import Config, read_config
-from mlops_project.tracking.store import open_store
 from tests import servers
 from tests.integration.tracking.production import write_project
 from tests.integration.tracking.rolled import World, copy_project
@@ -29,26 +28,21 @@ def trained(tmp_path_factory) -> Callable[[str], Path]:
     """Train each recipe once; the directory must not be changed."""
     from mlops_project.train import train
 
-    done: dict[str, Path] = {}
-
     def get(recipe: str) -> Path:
-        if recipe not in done:
-            root = tmp_path_factory.mktemp(recipe)
-            config = read_config(write_config(root, recipe), root=root, overrides=["tracking.enabled=false"], env={})
-            done[recipe] = train(config).bundle.path
-        return done[recipe]
+        def make(root: Path) -> None:
+            train(read_config(write_config(root, recipe), root=root, overrides=["tracking.enabled=false"], env={}))
+
+        return make_once(tmp_path_factory, f"recipe-{recipe}", make) / "artifacts" / "model"
 
     return get
 
 
 @pytest.fixture(scope="session")
 def fresh_database(tmp_path_factory) -> Path:
-    """An MLflow database with its tables, made once: the migrations take seconds."""
-    root = tmp_path_factory.mktemp("database")
-    config = read_config(write_config(root, "good"), root=root, env={})
-    with open_store(config) as store:
-        store.client.search_experiments()
-    return config.tracking_dir / "mlflow.db"
+    """An MLflow database with its tables; copy it."""
+    file = tmp_path_factory.mktemp("database") / "mlflow.db"
+    servers.write_mlflow_tables(file)
+    return file
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from mlops_project.promote import promote, rollback
 from mlops_project.score import open_model
 from mlops_project.serving.settings import build_settings
 from mlops_project.signatures.keys import create_key
-from mlops_project.tracking import registry
-from mlops_project.tracking.events import EVENT_TAG, KEPT_EVENTS, SPARE_EVENTS, record_event
+from mlops_project.tracking import events, registry
+from mlops_project.tracking.events import EVENT_TAG, record_event
 from mlops_project.tracking.runs import log_bundle
 from mlops_project.tracking.store import open_store
 from mlops_project.tracking.sync import Follower
@@ -257,15 +257,17 @@ def test_exported_model_does_not_stand_in_for_a_champion_that_nobody_approved(te
     assert build_settings(plain, **given, models_dir=served).model_dir == team.config.model_dir
 
 
-def test_words_of_approval_are_not_deleted_with_old_events(team):
+def test_words_of_approval_are_not_deleted_with_old_events(team, monkeypatch):
+    monkeypatch.setattr(events, "KEPT_EVENTS", 9)
+    monkeypatch.setattr(events, "SPARE_EVENTS", 2)
     number = team.register()
     assert team.approve("ana", number, "--reason", "read").exit_code == 0
     with open_store(team.config) as store:
-        for place in range(KEPT_EVENTS + SPARE_EVENTS):
+        for place in range(11):
             store.client.set_registered_model_tag("cancer", f"{EVENT_TAG}2026-01-01T00:00:00.{place:06}", "{}")
         record_event(store, "cancer", "alert", "the inputs changed")
         tags = store.client.get_registered_model("cancer").tags
-    assert sum(key.startswith(EVENT_TAG) for key in tags) == KEPT_EVENTS
+    assert sum(key.startswith(EVENT_TAG) for key in tags) == 9
     assert sum(key.startswith("mlops.review.") for key in tags) == 1
 
 

@@ -7,6 +7,7 @@ import pytest
 from benchmarks.loop.cases import ATTACKS, HEALTHY
 from benchmarks.loop.project import Project, make_project
 from benchmarks.loop.worlds import load_world
+from tests.servers import write_mlflow_tables
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 CASES = {case.name: case for case in (*ATTACKS, *HEALTHY)}
@@ -17,7 +18,8 @@ def affairs(tmp_path_factory):
     """A world of 6,366 answers that statsmodels ships, and a project whose champion learned from some of them."""
     world = load_world("affairs")
     world = replace(world, traffic=world.traffic.head(1200))
-    made = tmp_path_factory.mktemp("affairs") / "made"
+    made = tmp_path_factory.mktemp("affairs")
+    write_mlflow_tables(made / "mlruns" / "mlflow.db")
     make_project(world, made)
     return world, made
 

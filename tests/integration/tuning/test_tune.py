@@ -18,12 +18,13 @@ from mlops_project.tuning.follow import Follower, describe_progress
 from mlops_project.tuning.search import Progress, search
 from mlops_project.tuning.trials import Trial
 from tests.integration.tuning.searches import CONFIG
-from tests.servers import free_port
+from tests.servers import free_port, write_mlflow_tables
 
 
 @pytest.fixture
 def run(project, monkeypatch):
     monkeypatch.chdir(project)
+    write_mlflow_tables(project / "mlruns" / "mlflow.db")
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
 

@@ -17,6 +17,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import mlops_project as mlops
 from mlops_project.errors import DataError, ExportError
+from tests.servers import write_mlflow_tables
 
 QUICK = {"evaluation": {"bootstrap_rounds": 20, "importance_repeats": 0}}
 RNG = np.random.default_rng(0)
@@ -74,6 +75,7 @@ def test_model_answers_as_the_pipeline_does(bundle):
 
 
 def test_handed_over_bundle_is_logged_judged_and_loaded_from_the_registry(bundle, tmp_path, monkeypatch):
+    write_mlflow_tables(tmp_path / "mlruns" / "mlflow.db")
     monkeypatch.chdir(tmp_path)
     logged = mlops.log(bundle)
     assert (logged.version, logged.decision.promote) == (1, True)

@@ -9,6 +9,7 @@ import pytest
 
 import mlops_project as mlops
 from mlops_project.errors import BundleError, ConfigError, ContractError, DataError, TrackingError
+from tests.servers import write_mlflow_tables
 from tests.unit.interface.conftest import build_table
 
 
@@ -72,6 +73,7 @@ def test_file_is_scored_as_frames_are(model, project, tmp_path):
 
 
 def test_registered_versions_are_promoted_rolled_back_and_told(model, project, tmp_path, monkeypatch):
+    write_mlflow_tables(tmp_path / "mlruns" / "mlflow.db")
     monkeypatch.chdir(tmp_path)
     shutil.copytree(model.bundle.path, tmp_path / "first")  # a bundle keeps the version that it was registered as
     first = mlops.load(tmp_path / "first").bundle

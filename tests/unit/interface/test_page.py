@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import write_mlflow_tables
+
 PAGE = Path(__file__).parents[3] / "docs" / "python.md"
 
 
 def test_blocks_of_the_page_run_in_an_empty_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    write_mlflow_tables(tmp_path / "mlruns" / "mlflow.db")
     monkeypatch.setenv("MLOPS_EVALUATION__IMPORTANCE_REPEATS", "0")
     monkeypatch.setenv("MLOPS_EVALUATION__BOOTSTRAP_ROUNDS", "20")
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)

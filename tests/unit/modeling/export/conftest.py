@@ -229,4 +229,5 @@ def exact() -> Callable[[Case], None]:
 def fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare an export with its pipeline on fewer drawn rows than training does."""
     monkeypatch.setattr(parity_module, "RANDOM_ROWS", 300)
+    monkeypatch.setattr(parity_module, "SPLIT_ROWS", 1_500)
     monkeypatch.setattr(jumps, "JUMP_ROWS", 100)

@@ -41,6 +41,7 @@ def test_regressor_without_trees_is_exact(fit, exact, estimator):
     exact(fit(estimator, "mixed", "regression", **SMOOTH.get(estimator, {})))
 
 
+@pytest.mark.usefixtures("fewer_rows")
 @pytest.mark.parametrize("calibration", ["none", "sigmoid", "isotonic"])
 @pytest.mark.parametrize("kind", ["numeric", "mixed without gaps"])
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
@@ -50,6 +51,7 @@ def test_export_answers_missing_values_as_the_pipeline_where_training_had_none(f
     check_parity(case.pipeline, load_exported(case.model, case.contract), case.features)
 
 
+@pytest.mark.usefixtures("fewer_rows")
 @pytest.mark.parametrize("calibration", ["sigmoid", "isotonic"])
 @pytest.mark.parametrize("estimator", ["xgboost", "logistic_regression"])
 def test_calibrated_classifier_of_fractional_classes_is_exact(fit, estimator, calibration):

@@ -43,7 +43,7 @@ from mlops_project.modeling.export import parity as parity_module
 from mlops_project.modeling.representation import check_representation
 from tests.pipelines import NUMBERS, make_table
 
-N_PIPELINES = int(os.environ.get("MLOPS_PIPELINES", "20"))
+N_PIPELINES = int(os.environ.get("MLOPS_PIPELINES", "10"))
 TEXTS = ["town", "plan"]
 MOST_STEPS = 1000  # libsvm has no limit of its own: powers of unscaled numbers kept it busy for half an hour
 
