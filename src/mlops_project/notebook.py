@@ -30,10 +30,10 @@ def write_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     return f"<div>{above}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}</div>"
 
 
-def write_pictures(files: Iterable[Path], width: int = 360) -> str:
+def write_pictures(files: Iterable[Path]) -> str:
     """Return PNG files as HTML that holds them."""
     coded = ((file, base64.b64encode(file.read_bytes()).decode()) for file in files)
-    shown = (f'<img alt="{_write(file.stem)}" width="{width}" src="data:image/png;base64,{data}">' for file, data in coded)
+    shown = (f'<img alt="{_write(file.stem)}" width="360" src="data:image/png;base64,{data}">' for file, data in coded)
     return f"<div>{''.join(shown)}</div>"
 
 

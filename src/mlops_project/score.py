@@ -1,6 +1,7 @@
 """Score: a table of any length → its rows with what the model says of them. ``mlops score``."""
 
 import contextlib
+import dataclasses
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+import msgspec
 
 from mlops_project.bundle import Bundle, load_bundle
 from mlops_project.command import WorkflowCommand, echo, print_json
@@ -18,7 +20,7 @@ from mlops_project.signatures.policy import TrustPolicy
 from mlops_project.utils import load_config
 
 if TYPE_CHECKING:
-    from mlops_project.scoring.batch import Finished, Progress
+    from mlops_project.scoring.batch import Finished, Options, Progress
 
 CONFIG_ENDINGS = (".yaml", ".yml")
 REGISTRY = "models:/"
@@ -163,28 +165,16 @@ def command(
     A run that was killed goes on where it was when the same command is given again. Rows that do not fit the model are in
     OUTPUT.bad-rows.csv, with row number and reason.
     """
+    from mlops_project.scoring.batch import Options
+
     source, target, file = _find_places(places, output)
     config = load_config(file, overrides=overrides)
     kept = None if keep is None else tuple(name.strip() for name in keep.split(",") if name.strip())
+    options = Options(
+        kept, on_bad_rows, processes, query=query, table=table, uncertainty=uncertainty, explain=explain, threshold=threshold
+    )
     with _show_progress() as progress:
-        finished = score(
-            source,
-            target,
-            config,
-            model,
-            kept,
-            on_bad_rows,
-            processes,
-            engine=engine,
-            address=address,
-            logged=logged,
-            query=query,
-            table=table,
-            uncertainty=uncertainty,
-            explain=explain,
-            threshold=threshold,
-            progress=progress,
-        )
+        finished = score(source, target, config, model, options, engine=engine, address=address, logged=logged, show=progress)
     if as_json:
         print_json(_summarise(finished))
     else:
@@ -195,22 +185,24 @@ def score(
     source: str,
     output: str,
     config: Config,
-    model: str | None = None,
-    keep: tuple[str, ...] | None = None,
-    on_bad_rows: Literal["side-file", "stop"] = "side-file",
-    processes: int | None = None,
+    model: str | None,
+    options: "Options",
     *,
     engine: Literal["local", "ray"] = "local",
     address: str | None = None,
     logged: bool = False,
-    query: str | None = None,
-    table: str | None = None,
-    uncertainty: bool = False,
-    explain: bool = False,
-    threshold: float | None = None,
-    progress: "Callable[[Progress], None]" = lambda _: None,
+    show: "Callable[[Progress], None]" = lambda _: None,
 ) -> "Finished":
-    """Score a table and write its rows with the predictions; parameters as the command's.
+    """Score a table and write its rows with the predictions.
+
+    Parameters
+    ----------
+    source, output, model, engine, address, logged
+        As the command's.
+    options
+        The others; what follows from the configuration and the model is put in here.
+    show
+        Called with how far the run is.
 
     Raises
     ------
@@ -218,28 +210,19 @@ def score(
         If there is no such model or table, or ``on_bad_rows`` is ``stop`` and a row does not fit the model.
     """
     from mlops_project.engines.choice import find_engine
-    from mlops_project.scoring.batch import Options, score_table
+    from mlops_project.scoring.batch import score_table
 
     place = find_engine(engine, address)
-    staging = config.root / "artifacts" / "scoring"
-    log_folder = config.prediction_log_dir if logged else None
     with open_model(model, config) as (bundle, version):
-        options = Options(
-            keep,
-            on_bad_rows,
-            processes,
-            place,
-            version,
-            config.data.storage_options,
-            staging,
-            log_folder,
-            query,
-            table,
-            uncertainty,
-            explain,
-            threshold,
+        whole = dataclasses.replace(
+            options,
+            engine=place,
+            version=version,
+            storage_options=config.data.storage_options,
+            staging=config.root / "artifacts" / "scoring",
+            log_folder=config.prediction_log_dir if logged else None,
         )
-        return score_table(source, output, bundle, options, progress)
+        return score_table(source, output, bundle, whole, show)
 
 
 @contextlib.contextmanager
@@ -281,8 +264,6 @@ def _format_time(seconds: float) -> str:
 
 
 def _summarise(finished: "Finished") -> dict[str, Any]:
-    import msgspec
-
     outcome, output = finished.outcome, finished.output
     return msgspec.structs.asdict(outcome) | {
         "output": output.place,

@@ -13,7 +13,7 @@ from mlops_project.config import Config
 from mlops_project.errors import ConfigError, SignatureError, explain_os
 from mlops_project.score import REGISTRY, fetch_model
 from mlops_project.signatures.keys import create_key
-from mlops_project.signatures.policy import UNNAMED, Offer, TrustPolicy, Verified, check_signature, read_policy
+from mlops_project.signatures.policy import ANYBODY, UNNAMED, Offer, TrustPolicy, Verified, check_signature, read_policy
 from mlops_project.signatures.signing import find_key, sign_bundle
 from mlops_project.signatures.statement import GateDecision
 
@@ -78,7 +78,6 @@ def sign_registered(config: Config, which: str) -> "tuple[Version, bool]":
     ConfigError, TrackingError, BundleError
         If there is no key, no such version, or no whole bundle of it.
     """
-    from mlops_project.signatures.policy import ANYBODY
     from mlops_project.tracking import registry
     from mlops_project.tracking.download import download_bundle
     from mlops_project.tracking.signing import sign_version

@@ -21,6 +21,7 @@ from mlops_project.contract import Contract
 from mlops_project.errors import BundleError, TrackingError
 from mlops_project.metadata import check_contract
 from mlops_project.outcome import Training, as_plain, find_next, print_outcome
+from mlops_project.process import return_large_blocks
 from mlops_project.sections import ThresholdRule
 
 if TYPE_CHECKING:
@@ -145,7 +146,6 @@ def build(
     from mlops_project.modeling.library_warnings import collect_library_warnings
     from mlops_project.modeling.side_work import SideWork
     from mlops_project.modeling.threshold import check_task, choose_threshold
-    from mlops_project.process import return_large_blocks
     from mlops_project.tables.memory import release_memory
 
     return_large_blocks()

@@ -26,10 +26,12 @@ def bundle(tmp_path):
 
 @pytest.mark.xdist_group("s3")
 def test_log_in_a_bucket_is_ingested_once_and_read(s3_endpoint, tmp_path, monkeypatch, bundle):
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    options = {"key": "testing", "secret": "hunter2", "endpoint_url": s3_endpoint, "skip_instance_cache": True}
-    system = fsspec.filesystem("s3", **options)
+    named = {"DEFAULT_REGION": "us-east-1", "ACCESS_KEY_ID": "testing", "SECRET_ACCESS_KEY": "hunter2"}
+    for name, value in (named | {"ENDPOINT_URL": s3_endpoint}).items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    system = fsspec.filesystem("s3", skip_instance_cache=True)
     system.mkdir("watch")
+    system.clear_instance_cache()
     segments = Segments(tmp_path / "segments")
     row = bundle.contract.example_row()
     first, *_ = [segments.predict(row, model="flowers", at=NOON + timedelta(hours=hour)) for hour in range(30)]
@@ -38,13 +40,12 @@ def test_log_in_a_bucket_is_ingested_once_and_read(s3_endpoint, tmp_path, monkey
         system.put_file(str(file), f"watch/segments/{file.name}")
 
     def run() -> int:
-        place = ("s3://watch/segments", "s3://watch/store", lambda *_: bundle, ServingConfig())
-        return ingest(*place, storage_options=options).rows
+        return ingest("s3://watch/segments", "s3://watch/store", lambda *_: bundle, ServingConfig()).rows
 
     assert (run(), run()) == (30, 0)
-    reader = LogReader("s3://watch/store", storage_options=options)
+    reader = LogReader("s3://watch/store")
     window = Window("flowers", datetime(2026, 3, 2, tzinfo=UTC), datetime(2026, 3, 3, tzinfo=UTC))
     assert sum(batch.num_rows for batch in reader.batches(window, ["petal length (cm)"])) == reader.count(window).rows == 18
     assert reader.newest_labelled("flowers", "1", 5)["mlops.id"].to_pylist() == [first]
     assert reader.delete_old(NOON + timedelta(days=1)) == 1
-    assert LogReader("s3://watch/store", storage_options=options).newest_labelled("flowers", "1", 5).num_rows == 0
+    assert LogReader("s3://watch/store").newest_labelled("flowers", "1", 5).num_rows == 0

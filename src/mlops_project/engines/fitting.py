@@ -55,7 +55,7 @@ class EngineBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib has no
 
 
 @contextlib.contextmanager
-def fitting_on(engine: Engine, size: int | None = None) -> Iterator[None]:
+def fitting_on(engine: Engine) -> Iterator[None]:
     """Let joblib run in an engine's processes: parts whose ``n_jobs`` is not said use all of them.
 
     Raises
@@ -63,7 +63,7 @@ def fitting_on(engine: Engine, size: int | None = None) -> Iterator[None]:
     ConfigError, StackError
         If the engine cannot be started.
     """
-    with engine.open(Calls(), size) as pool:
+    with engine.open(Calls(), None) as pool:
         joblib.register_parallel_backend(BACKEND, lambda **arguments: EngineBackend(pool, **arguments))
         with joblib.parallel_config(backend=BACKEND, n_jobs=-1):
             yield

@@ -202,25 +202,14 @@ def score(
     MLOpsError
         If there is no such model or table, or ``on_bad_rows`` is ``stop`` and a row does not fit the model.
     """
+    from mlops_project.scoring.batch import Options
+
     chosen = open_config(config, settings)
     place = str(model.path) if isinstance(model, Bundle) else None if model is None else str(model)
-    return score_file(
-        str(source),
-        str(output),
-        chosen,
-        place,
-        keep,
-        on_bad_rows,
-        processes,
-        engine=engine,
-        address=address,
-        logged=log,
-        query=query,
-        table=table,
-        uncertainty=uncertainty,
-        explain=explain,
-        threshold=threshold,
+    options = Options(
+        keep, on_bad_rows, processes, query=query, table=table, uncertainty=uncertainty, explain=explain, threshold=threshold
     )
+    return score_file(str(source), str(output), chosen, place, options, engine=engine, address=address, logged=log)
 
 
 def promote(

@@ -1,7 +1,7 @@
 """Small scikit-learn transformers for what scikit-learn has none for. They can be cloned, pickled and stored by skops."""
 
 import warnings
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -61,14 +61,18 @@ class FillText(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         return input_features
 
 
-class OneColumn(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no annotations
-    """A frame of one text column → its texts ``(n_rows,)``, for pipelines fitted on a column; a gap is an empty text."""
+class _OfNamedColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no annotations
+    """Reads the columns of a frame by the names that they had when it was fitted."""
 
-    def fit(self, X: pd.DataFrame, y: Any = None) -> "OneColumn":
-        """Learn the column's name."""
+    def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
+        """Learn the columns' names."""
         self.feature_names_in_ = np.array([str(name) for name in X.columns], dtype=object)
         self.n_features_in_ = X.shape[1]
         return self
+
+
+class OneColumn(_OfNamedColumns):
+    """A frame of one text column → its texts ``(n_rows,)``, for pipelines fitted on a column; a gap is an empty text."""
 
     def transform(self, X: pd.DataFrame) -> npt.NDArray[np.object_]:
         """Return the texts."""
@@ -77,14 +81,8 @@ class OneColumn(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         return texts
 
 
-class AsArray(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no annotations
+class AsArray(_OfNamedColumns):
     """A frame → an array, for pipelines that were fitted on arrays and whose functions ask them by places."""
-
-    def fit(self, X: pd.DataFrame, y: Any = None) -> "AsArray":
-        """Learn the columns' names."""
-        self.feature_names_in_ = np.array([str(name) for name in X.columns], dtype=object)
-        self.n_features_in_ = X.shape[1]
-        return self
 
     def transform(self, X: pd.DataFrame) -> npt.NDArray[Any]:
         """Return the values, ``(n_rows, n_columns)``."""
@@ -93,7 +91,7 @@ class AsArray(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
         return values
 
 
-class CategoryTypes(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no annotations
+class CategoryTypes(_OfNamedColumns):
     """A frame → the same frame with pandas' type ``category`` in some columns, as boosters were fitted; others become missing.
 
     Parameters
@@ -104,12 +102,6 @@ class CategoryTypes(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
 
     def __init__(self, categories: dict[str, list[Any]]) -> None:
         self.categories = categories
-
-    def fit(self, X: pd.DataFrame, y: Any = None) -> "CategoryTypes":
-        """Learn the columns' names."""
-        self.feature_names_in_ = np.array([str(name) for name in X.columns], dtype=object)
-        self.n_features_in_ = X.shape[1]
-        return self
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         """Return the frame with the types."""

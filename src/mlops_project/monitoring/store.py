@@ -10,10 +10,9 @@ A file is written in one step, and its name follows from the window: evaluating 
 import contextlib
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -37,8 +36,6 @@ class EvaluationStore:
     ----------
     place
         ``monitoring_dir``: absolute path or fsspec URL.
-    storage_options
-        For the fsspec file system.
     kept
         How many evaluations of a model stay, beside each version's last one.
 
@@ -48,8 +45,8 @@ class EvaluationStore:
         File → why it cannot be read and is left out.
     """
 
-    def __init__(self, place: str, *, storage_options: Mapping[str, Any] | None = None, kept: int = KEPT) -> None:
-        self._store, self._kept = Directory(place, storage_options), kept
+    def __init__(self, place: str, *, kept: int = KEPT) -> None:
+        self._store, self._kept = Directory(place), kept
         self.damaged: dict[str, str] = {}
         self._known: dict[str, Evaluation] = {}
 

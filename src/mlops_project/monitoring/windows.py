@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mlops_project.monitoring.next_window import NextWindow
 from mlops_project.prediction_log.reader import LogReader, Window
@@ -84,7 +84,7 @@ class Pending:
         return max([(self.at - begun).total_seconds() for begun, closed in self.begun.values() if closed], default=0.0)
 
 
-def list_pending(segments: str, read: "set[str]", *, storage_options: Mapping[str, Any] | None = None) -> Pending:
+def list_pending(segments: str, read: "set[str]") -> Pending:
     """List the segments that are not read.
 
     Parameters
@@ -93,10 +93,8 @@ def list_pending(segments: str, read: "set[str]", *, storage_options: Mapping[st
         ``prediction_log_dir``: absolute path or fsspec URL.
     read
         Names of those that are, without ending.
-    storage_options
-        For the fsspec file system.
     """
-    store, now = Directory(segments, storage_options), datetime.now(UTC)
+    store, now = Directory(segments), datetime.now(UTC)
     begun: dict[str, tuple[datetime, bool]] = {}
     held: set[str] = set()
     for match in filter(None, map(SEGMENT.fullmatch, store.names(""))):

@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -87,7 +86,6 @@ def ingest(
     begin: Begin = lambda _model, _version: None,
     is_behind: Callable[[str], bool] = lambda _name: False,
     markers_since: datetime = NEVER,
-    storage_options: Mapping[str, Any] | None = None,
 ) -> Ingested:
     """Bring every closed segment that is not yet read into the Parquet log, and note in their folder which ones are.
 
@@ -107,15 +105,13 @@ def ingest(
         Says whether the clock of a segment's writer is behind.
     markers_since
         Markers of segments that were begun since then are kept: what is missing of a writer's first ones was deleted unread.
-    storage_options
-        For both file systems.
 
     Raises
     ------
     OSError
         If the store cannot be written.
     """
-    source, target = Directory(segments, storage_options), Directory(store, storage_options)
+    source, target = Directory(segments), Directory(store)
     scorers, unreadable = Scorers(find, serving), {}
     with target.lock(MARKERS):
         done, before = list_done(target), read_waiting(target)
@@ -174,15 +170,7 @@ def _ingest_deleted(source: Directory, target: Directory, gaps: Gaps, names: Seq
         write_marker(target, name, marker)
 
 
-def ingest_again(
-    file: str,
-    segments: str | Path,
-    store: str,
-    find: Find,
-    serving: ServingConfig,
-    *,
-    storage_options: Mapping[str, Any] | None = None,
-) -> bool:
+def ingest_again(file: str, segments: str | Path, store: str, find: Find, serving: ServingConfig) -> bool:
     """Write a file of the Parquet log anew from its segment; False if that is no longer there, or cannot be read either.
 
     Parameters
@@ -190,7 +178,7 @@ def ingest_again(
     file
         As ``LogReader.left_out`` names it.
     """
-    source, target = Directory(segments, storage_options), Directory(store, storage_options)
+    source, target = Directory(segments), Directory(store)
     stem = file.rpartition("/")[2].removesuffix(".parquet")
     name = next((name for name in list_closed(source) if stem == name or stem.startswith(f"{name}-v")), None)
     if name is None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from mlops_project.prediction_log.layout import ID, LABEL, LABEL_BATCH, LABEL_SOURCE, LABEL_TIME, ROW
 
+MEMORY_LIMIT = "512MB"  # what does not fit goes to a temporary directory
 JOIN = f"""
     SELECT position, time, last.* EXCLUDE (id, row)
     FROM keys {{kind}} JOIN (
@@ -27,23 +28,14 @@ WITNESSES = f"""
 
 
 class Joins:
-    """A DuckDB connection of its own, made when it is first needed.
-
-    Parameters
-    ----------
-    memory_limit
-        DuckDB's, such as ``512MB``; what does not fit goes to a temporary directory.
-    """
-
-    def __init__(self, memory_limit: str) -> None:
-        self._memory_limit = memory_limit
+    """A DuckDB connection of its own, made when it is first needed."""
 
     @cached_property
     def _duckdb(self) -> Any:
         import duckdb
 
         spill = Path(tempfile.gettempdir()) / f"mlops-duckdb-{secrets.token_hex(8)}"  # DuckDB makes and removes it
-        settings = {"memory_limit": self._memory_limit, "temp_directory": str(spill)}
+        settings = {"memory_limit": MEMORY_LIMIT, "temp_directory": str(spill)}
         return duckdb.connect(":memory:", config={**settings, "autoinstall_known_extensions": False})
 
     def join(self, keys: pa.Table, labels: pa.Table, kind: Literal["INNER", "LEFT"]) -> pa.Table:

@@ -4,11 +4,11 @@ Arrow streams the Parquet files: 10 million rows of 30 columns took 5.4 s and 25
 DuckDB (``joins``) gets the key columns only: it takes ``x`` and ``X`` for one column, Arrow does not.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Concatenate, Literal, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -83,24 +83,13 @@ class LogReader:
     ----------
     store
         ``monitoring_dir``: local path or fsspec URL.
-    storage_options
-        For the fsspec file system.
-    memory_limit
-        DuckDB's; what does not fit goes to a temporary directory.
     mend
         Called once with a file that cannot be read, before it is left out; returns True if it wrote the file anew.
     """
 
-    def __init__(
-        self,
-        store: str,
-        *,
-        storage_options: Mapping[str, Any] | None = None,
-        memory_limit: str = "512MB",
-        mend: Callable[[str], bool] | None = None,
-    ) -> None:
-        self._files = Files(Directory(store, storage_options))
-        self._joins, self._mend = Joins(memory_limit), mend
+    def __init__(self, store: str, *, mend: Callable[[str], bool] | None = None) -> None:
+        self._files = Files(Directory(store))
+        self._joins, self._mend = Joins(), mend
         self._mended: set[str] = set()
 
     @property
@@ -387,9 +376,9 @@ def _empty(columns: Sequence[str] | None, *more: str) -> pa.Table:
     return pa.table({name: pa.nulls(0) for name in dict.fromkeys(names)})
 
 
-def read_records(segments: str | Path, *, storage_options: Mapping[str, Any] | None = None) -> Iterator[Record]:
+def read_records(segments: str | Path) -> Iterator[Record]:
     """Yield the records of every closed segment, as they were written: the raw view."""
-    source = Directory(segments, storage_options)
+    source = Directory(segments)
     for name in source.names("", CLOSED):
         with source.open(name) as stream:
             yield from SegmentReader(stream)

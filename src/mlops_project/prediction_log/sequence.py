@@ -19,7 +19,7 @@ from typing import NamedTuple
 FULL_NAME = re.compile(
     r"\d{8}T\d{6}-(?P<host>.+)-\d+-(?P<number>\d+)-w(?P<writer>[0-9a-f]{16})-r(?P<rows>\d+)-u(?P<unlogged>\d+)"
 )
-STAMP, ORDER = re.compile(r"\d{8}T\d{6}"), re.compile(r"(\d{8}T\d{6})-(.+?)-(\d+)(?:-w[0-9a-f]{16}-r\d+-u\d+)?")
+ORDER = re.compile(r"(\d{8}T\d{6})-(.+?)-(\d+)(?:-w[0-9a-f]{16}-r\d+-u\d+)?")
 
 
 class Place(NamedTuple):

@@ -82,8 +82,8 @@ class TableFile:
         self.marked = sample.startswith(codecs.BOM_UTF8)
         self.schema: Any = None  # Parquet: the file's own types, for the results
 
-    def read_chunks(self, chunk_rows: int = CHUNK_ROWS) -> Iterator[pd.DataFrame]:
-        """Yield the rows in frames of at most ``chunk_rows``; the file may be read several times.
+    def read_chunks(self) -> Iterator[pd.DataFrame]:
+        """Yield the rows in frames of at most ``CHUNK_ROWS``; the file may be read several times.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class TableFile:
         """
         self._stream.seek(0)
         try:
-            yield from self._read_parquet(chunk_rows) if self.form is None else self._read_csv(self.form, chunk_rows)
+            yield from self._read_parquet(CHUNK_ROWS) if self.form is None else self._read_csv(self.form, CHUNK_ROWS)
         except DataError:
             raise
         except UnicodeDecodeError as error:

@@ -8,8 +8,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from mlops_project.errors import DataError, explain_os, suggest
-from mlops_project.tables.files import ENDINGS, find_kind, keep_tables
-from mlops_project.tables.locations import hide_credentials, is_glob
+from mlops_project.tables.files import check_one_kind, find_kind, find_tables
+from mlops_project.tables.locations import hide_credentials
 
 KNOWN = (
     ".csv, .tsv, .txt, .data, .tab, .jsonl, .ndjson (these also packed: .gz, .bz2, .xz, .zst, .zip), .parquet, .pq, .parq, "
@@ -30,13 +30,8 @@ def list_files(source: str, options: Mapping[str, Any]) -> tuple[Any, list[str]]
     shown = hide_credentials(source)
     try:
         system, path = fsspec.core.url_to_fs(source, **options)
-        if is_glob(path) and not system.exists(path):
-            found = keep_tables(system.glob(path))
-        elif system.isdir(path):
-            found = keep_tables(system.find(path))
-        elif system.exists(path):
-            found = [path]
-        else:
+        found = find_tables(system, path)
+        if found is None:
             near = [item.name for item in Path(path).parent.iterdir()] if Path(path).parent.is_dir() else []
             raise DataError(f"no such file: {shown}{suggest(Path(path).name, near)}")
     except ImportError as error:
@@ -62,9 +57,7 @@ def identify(system: Any, path: str) -> str:
 
 def check_kinds(paths: Sequence[str], shown: str) -> None:
     """Raise ``DataError`` if the files are no tables, or of several kinds."""
-    kinds = sorted({"CSV" if find_kind(path) == "zip" else str(find_kind(path)) for path in paths})
-    if kinds == ["None"]:
+    kinds = {"CSV" if find_kind(path) == "zip" else str(find_kind(path)) for path in paths}
+    if kinds == {"None"}:
         raise DataError(f"{shown}: not a table that can be scored; save it as one of {KNOWN}")
-    if len(kinds) > 1:
-        example = f"{shown.rstrip('/')}/*{ENDINGS[kinds[-1]][0]}"
-        raise DataError(f"{shown}: {', '.join(kinds[:-1])} and {kinds[-1]} files are there; name one kind, such as {example}")
+    check_one_kind(kinds, shown)

@@ -19,6 +19,7 @@ from mlops_project.serving.service import Service
 from mlops_project.serving.settings import Settings
 from mlops_project.serving.short_way import RequestQueue
 from mlops_project.serving.wires import Question, Wire
+from mlops_project.wire.open_inference import parse_header_length
 
 HOUSEKEEPING_SECONDS = 1.0
 TRY_SECONDS = 1.0
@@ -123,8 +124,6 @@ class App:
             content_type = headers.get(b"content-type")
             return None if content_type is None else content_type.decode("latin-1")
         if wire == "open_inference" and b"inference-header-content-length" in headers:
-            from mlops_project.wire.open_inference import parse_header_length
-
             return parse_header_length(headers[b"inference-header-content-length"].decode("latin-1"), length)
         return None
 

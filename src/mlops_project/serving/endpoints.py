@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import orjson
+from msgspec import to_builtins
 
 from mlops_project import __version__
 from mlops_project.errors import ContractError, suggest
@@ -128,8 +129,6 @@ def models(call: Call) -> Reply:
 
 
 def _describe(model: ServedModel) -> dict[str, Any]:
-    from msgspec import to_builtins
-
     metadata = model.bundle.metadata
     return {
         "name": model.name,

@@ -101,8 +101,8 @@ class Service:
         self._shadows = settings.serving.challenger == "shadow"
         self._log_all, self._log_errors = (settings.serving.access_log == "all", settings.serving.access_log != "none")
 
-    def admit(self, route: Route, headers: dict[bytes, bytes], arguments: "dict[str, str] | None" = None) -> ServedModel:
-        """Check the key and return the model that is asked for.
+    def admit(self, route: Route, headers: dict[bytes, bytes]) -> ServedModel:
+        """Check the key and return the default model.
 
         Parameters
         ----------
@@ -110,8 +110,6 @@ class Service:
             That the request asks for.
         headers
             Name in lower case → value.
-        arguments
-            What the path names: ``name`` and ``version`` of a model. None, or empty: the default model.
 
         Raises
         ------
@@ -121,7 +119,7 @@ class Service:
             If the model is to be loaded first; ``loads`` does so.
         """
         self.check_key(route, headers)
-        return self.models.find(arguments.get("name"), arguments.get("version")) if arguments else self.models.find()
+        return self.models.find()
 
     def check_key(self, route: Route, headers: dict[bytes, bytes]) -> Caller:
         """Return whose key the caller has; anybody may do anything if this server asks for no key.

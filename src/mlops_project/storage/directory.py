@@ -2,9 +2,9 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -21,9 +21,7 @@ class Directory:
     Parameters
     ----------
     place
-        Local path or fsspec URL.
-    storage_options
-        For the fsspec file system.
+        Local path or fsspec URL; what a bucket asks for is in the environment, as its library reads it.
 
     Attributes
     ----------
@@ -31,8 +29,8 @@ class Directory:
         Whether files can be renamed in one step and locked.
     """
 
-    def __init__(self, place: str | Path, storage_options: Mapping[str, Any] | None = None) -> None:
-        self._system, self._root = fsspec.core.url_to_fs(str(place), **(storage_options or {}))
+    def __init__(self, place: str | Path) -> None:
+        self._system, self._root = fsspec.core.url_to_fs(str(place))
         self.is_local = isinstance(self._system, LocalFileSystem)
 
     def path(self, name: str) -> str:

@@ -148,28 +148,36 @@ def find_kind(file: str) -> str | None:
 
 
 def _list_files(system: Any, path: str, shown: str) -> list[str]:
-    if path.startswith(("http://", "https://")):  # a web server lists nothing, and `?` starts a query
-        files = [path]
-    elif is_glob(path) and not system.exists(path):
-        files = keep_tables(system.glob(path))
-    elif system.isdir(path):
-        files = keep_tables(system.find(path))
-    elif system.exists(path):
-        files = [path]
-    else:
+    is_web = path.startswith(("http://", "https://"))  # a web server lists nothing, and `?` starts a query
+    files = [path] if is_web else find_tables(system, path)
+    if files is None:
         raise DataError(f"data.source: no such file: {shown}")
     if not files:
         raise DataError(f"{shown}: no table files there; known endings: {KNOWN}; text also packed as {', '.join(PACKED[1:])}")
     if find_kind(files[0]) is None:
         raise DataError(f"{shown}: not a table that can be read: {explain_ending(files[0])}; known endings: {KNOWN}")
-    kinds = sorted({str(find_kind(file)) for file in files})
-    if len(kinds) > 1:
-        example = f"{shown.rstrip('/')}/*{ENDINGS[kinds[-1]][0]}"
-        raise DataError(f"{shown}: {', '.join(kinds[:-1])} and {kinds[-1]} files are there; name one kind, such as {example}")
+    check_one_kind((str(find_kind(file)) for file in files), shown)
     return files
 
 
-def keep_tables(files: Iterable[str]) -> list[str]:
+def find_tables(system: Any, path: str) -> list[str] | None:
+    """Return the table files that a pattern, a folder or a file's own path names in a file system; None if nothing is there."""
+    if is_glob(path) and not system.exists(path):
+        return _keep_tables(system.glob(path))
+    if system.isdir(path):
+        return _keep_tables(system.find(path))
+    return [path] if system.exists(path) else None
+
+
+def check_one_kind(kinds: Iterable[str], shown: str) -> None:
+    """Raise ``DataError`` if files are of several kinds."""
+    *others, last = sorted({*kinds})
+    if others:
+        example = f"{shown.rstrip('/')}/*{ENDINGS[last][0]}"
+        raise DataError(f"{shown}: {', '.join(others)} and {last} files are there; name one kind, such as {example}")
+
+
+def _keep_tables(files: Iterable[str]) -> list[str]:
     """Return the table files, without hidden ones and the marks (``_SUCCESS``) that engines leave beside them."""
     named = [file for file in files if not PurePosixPath(file).name.startswith((".", "_"))]
     return sorted(file for file in named if find_kind(file) is not None)

@@ -162,7 +162,7 @@ def _login(address: str) -> Iterator[str]:
         return
     user, _, password = credentials.partition(":")
     variables = {"MLFLOW_TRACKING_USERNAME": unquote(user), "MLFLOW_TRACKING_PASSWORD": unquote(password)}
-    with _variables({} if "MLFLOW_TRACKING_USERNAME" in os.environ else variables):
+    with default_variables({} if "MLFLOW_TRACKING_USERNAME" in os.environ else variables):
         yield plain_address
 
 
@@ -178,12 +178,12 @@ def _limits(config: Config) -> Iterator[None]:
         "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     }
-    with _variables(limits):
+    with default_variables(limits):
         yield
 
 
 @contextlib.contextmanager
-def _variables(values: dict[str, str]) -> Iterator[None]:
+def default_variables(values: dict[str, str]) -> Iterator[None]:
     """Set variables of the environment for a while, unless they are set."""
     ours = {name: value for name, value in values.items() if name not in os.environ}
     os.environ.update(ours)

@@ -28,7 +28,7 @@ from mlops_project.tracking import registry, rollouts
 from mlops_project.tracking.download import OtherNameError, download_bundle
 from mlops_project.tracking.registry import CHALLENGER, CHAMPION
 from mlops_project.tracking.served import TEMPORARY, ServedFolder, build_folder_name, parse_number
-from mlops_project.tracking.store import DATABASE_FILE, Store, open_store
+from mlops_project.tracking.store import DATABASE_FILE, Store, default_variables, open_store
 from mlops_project.tracking.versions import APPROVAL_SIGNATURE_TAG, read_approval
 
 MAX_BACKOFF_SECONDS = 60.0
@@ -365,10 +365,5 @@ def _few_retries(config: Config) -> Iterator[None]:
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "PGCONNECT_TIMEOUT": str(max(2, round(config.tracking.timeout_seconds))),  # libpq takes no less than 2
     }
-    ours = {name: value for name, value in limits.items() if name not in os.environ}
-    os.environ.update(ours)
-    try:
+    with default_variables(limits):
         yield
-    finally:
-        for name in ours:
-            os.environ.pop(name, None)

@@ -56,10 +56,10 @@ def read_reference(bundle: Bundle) -> Reference:
     return Reference(columns, truth, drawn=False, weights=weights)
 
 
-def draw_reference(contract: Contract, n_rows: int = DRAWN_ROWS) -> Reference:
+def draw_reference(contract: Contract) -> Reference:
     """Draw each column by its training quantiles, or evenly from its categories."""
     rng = np.random.default_rng(SEED)
-    return Reference({feature.name: _draw(feature, n_rows, rng) for feature in contract.features}, None, drawn=True)
+    return Reference({feature.name: _draw(feature, DRAWN_ROWS, rng) for feature in contract.features}, None, drawn=True)
 
 
 def _draw(feature: Feature, n_rows: int, rng: np.random.Generator) -> npt.NDArray[Any]:

@@ -32,7 +32,7 @@ def problems(text: str, contract: Contract) -> list[str]:
 @pytest.mark.parametrize("write", [as_csv, as_parquet])
 @pytest.mark.parametrize("chunk", [1, 7, 1000])
 def test_every_row_is_scored_in_order_whatever_the_chunks(runtime, rng, monkeypatch, write, chunk):
-    monkeypatch.setattr(files.TableFile.read_chunks, "__defaults__", (chunk,))
+    monkeypatch.setattr(files, "CHUNK_ROWS", chunk)
     frame = pd.DataFrame({"id": [f"00{row}" for row in range(50)], "x": rng.random(50)})
     scored, _ = score(write(frame), runtime)
     np.testing.assert_allclose(scored["probability yes"], frame["x"], atol=1e-12)
@@ -82,7 +82,7 @@ def test_summary_counts_what_was_predicted(runtime):
 
 
 def test_progress_ends_at_the_last_row(runtime, monkeypatch):
-    monkeypatch.setattr(files.TableFile.read_chunks, "__defaults__", (2,))
+    monkeypatch.setattr(files, "CHUNK_ROWS", 2)
     seen: list[int] = []
     score_file(TableFile(as_csv(pd.DataFrame({"x": [0.1] * 5})), runtime.contract), runtime, io.BytesIO(), seen.append)
     assert seen == [2, 4, 5]
@@ -105,7 +105,7 @@ def test_every_problem_is_found_with_its_row(wide_contract):
 
 
 def test_rows_are_counted_over_chunks(wide_contract, monkeypatch):
-    monkeypatch.setattr(files.TableFile.read_chunks, "__defaults__", (10,))
+    monkeypatch.setattr(files, "CHUNK_ROWS", 10)
     body = "".join(f"{'bad' if row % 10 == 3 else 0.5},1,true,Recife,2026-01-01\n" for row in range(1, 61))
     check = check_file(open_csv("x,n,on,city,when\n" + body, wide_contract), wide_contract)
     assert check.rows == 60
@@ -160,7 +160,7 @@ def test_decimal_commas_and_semicolons_are_understood(runtime):
     ("separator", "decimal", "first"), [(",", ".", ""), (";", ",", ""), (";", ",", "sep=;\n"), ("\t", ",", ""), ("|", ".", "")]
 )
 def test_csv_comes_back_in_its_own_dialect(runtime, monkeypatch, chunk, encoding, separator, decimal, first):
-    monkeypatch.setattr(files.TableFile.read_chunks, "__defaults__", (chunk,))
+    monkeypatch.setattr(files, "CHUNK_ROWS", chunk)
     text = first + "cidade,x,nota\nSão Paulo,0.25,3.5\nBrasília,0.75,-1\n".replace(",", separator).replace(".", decimal)
     _, raw = score(io.BytesIO(text.encode(encoding)), runtime, encoding=encoding, sep=separator, skiprows=int(bool(first)))
     assert raw.startswith(codecs.BOM_UTF8) is (encoding == "utf-8-sig")
@@ -248,7 +248,7 @@ def test_row_without_an_answer_is_named(tiny_model):
 
 
 def test_memory_does_not_grow_with_the_rows(runtime, tmp_path, monkeypatch):
-    monkeypatch.setattr(files.TableFile.read_chunks, "__defaults__", (20_000,))
+    monkeypatch.setattr(files, "CHUNK_ROWS", 20_000)
     peaks = []
     for n_rows in (40_000, 400_000):
         source, target = tmp_path / "in.csv", tmp_path / "out.csv"
@@ -270,7 +270,7 @@ def leave_out(stream, runtime) -> tuple[pd.DataFrame, pd.DataFrame, Summary]:
 
 @pytest.mark.parametrize("chunk", [2, 1000])
 def test_rows_that_do_not_fit_are_written_apart_with_number_and_reason(runtime, monkeypatch, chunk):
-    monkeypatch.setattr(files.TableFile.read_chunks, "__defaults__", (chunk,))
+    monkeypatch.setattr(files, "CHUNK_ROWS", chunk)
     frame = pd.DataFrame({"id": list("abcdef"), "x": ["0.1", "much", "0.9", "0.8", "inf", "0.2"]})
     check = check_file(TableFile(as_csv(frame), runtime.contract), runtime.contract)
     assert (check.rows, check.bad) == (6, 2)

@@ -9,7 +9,7 @@ from mlops_project.contract import Contract
 from mlops_project.errors import ContractError, DataError
 from mlops_project.names import shorten
 from mlops_project.scoring.files import SpreadsheetError, TableFile
-from mlops_project.scoring.local import Check, check_file
+from mlops_project.scoring.local import Check, Summary, check_file
 from mlops_project.ui import charts
 from mlops_project.ui.batch.score import Key, Result, score_upload
 from mlops_project.ui.catalogue import Model
@@ -164,25 +164,27 @@ def _show_result(result: Result, contract: Contract, t: Translate) -> None:
         st.markdown(t("batch.abstained", **words))
     if result.path.name.endswith(".csv"):
         st.caption(t("batch.formulas"))
-    left, right = st.columns(2, gap="large")
-    if contract.is_classification:
-        with left:
-            st.header(t("batch.classes"), anchor=False)
-            titles = t("batch.classes"), t("rows")
-            st.altair_chart(charts.draw_bars(contract.class_names, summary.counts.tolist(), titles, t), width="stretch")
-        with right:
-            st.header(t("batch.sureness"), anchor=False)
-            titles = t("batch.sureness"), t("rows")
-            chart = charts.draw_histogram(summary.edges, summary.histogram.tolist(), titles, ".0%", t)
-            st.altair_chart(chart, width="stretch")
-    else:
-        st.header(t("batch.values"), anchor=False)
-        titles = (contract.target, t("rows"))
-        chart = charts.draw_histogram(summary.edges, summary.histogram.tolist(), titles, ",.4~g", t)
-        st.altair_chart(chart, width="stretch")
+    _draw_answers(summary, contract, t)
     shown = min(PREVIEW_ROWS, len(summary.sample))
     st.header(t("batch.preview", rows=shown), anchor=False)
     st.dataframe(summary.sample.head(shown), hide_index=True, width="stretch")
+
+
+def _draw_answers(summary: Summary, contract: Contract, t: Translate) -> None:
+    histogram = summary.edges, summary.histogram.tolist()
+    if not contract.is_classification:
+        st.header(t("batch.values"), anchor=False)
+        st.altair_chart(charts.draw_histogram(*histogram, (contract.target, t("rows")), ",.4~g", t), width="stretch")
+        return
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.header(t("batch.classes"), anchor=False)
+        titles = t("batch.classes"), t("rows")
+        st.altair_chart(charts.draw_bars(contract.class_names, summary.counts.tolist(), titles, t), width="stretch")
+    with right:
+        st.header(t("batch.sureness"), anchor=False)
+        titles = t("batch.sureness"), t("rows")
+        st.altair_chart(charts.draw_histogram(*histogram, titles, ".0%", t), width="stretch")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from mlops_project.wire.sureness import measure
 
 ANSWER = "answer"  # in the session: what was asked last
 CACHED = 200  # explanations and curves
+MOST_CURVES = 6  # in one chart
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ def is_measured(feature: Feature) -> bool:
     return not feature.is_text and feature.type != "boolean"
 
 
-def choose_outputs(contract: Contract, predictions: Predictions, limit: int = 6) -> dict[int, str]:
+def choose_outputs(contract: Contract, predictions: Predictions) -> dict[int, str]:
     """Return the outputs that get a curve, index → name: the value, the positive class, or of several those that rise highest.
 
     Parameters
@@ -248,12 +249,10 @@ def choose_outputs(contract: Contract, predictions: Predictions, limit: int = 6)
         Of the model.
     predictions
         Of all points of the curves.
-    limit
-        Most curves.
     """
     if predictions.probabilities is None:
         return {0: contract.target}
     if contract.task == "binary":
         return {1: contract.class_names[1]}
-    highest = np.argsort(-predictions.probabilities.max(axis=0), kind="stable")[:limit]
+    highest = np.argsort(-predictions.probabilities.max(axis=0), kind="stable")[:MOST_CURVES]
     return {index: contract.class_names[index] for index in sorted(highest.tolist())}
