@@ -231,7 +231,7 @@ def compare(challenger: Scored, champion: Scored, task: Task, gates: GatesConfig
         difference + factor * (float(bound) - centre)
         for bound in np.nanquantile(deviations, [1 - gates.confidence, gates.confidence])
     )
-    tolerance = compute_tolerance(name, theirs, gates)
+    tolerance = compute_tolerance(name, theirs, gates.tolerance)
     found = Comparison(
         metric=name,
         challenger=ours,
@@ -255,9 +255,9 @@ def say(verdict: Verdict, figures: Comparison) -> str:
     )
 
 
-def compute_tolerance(name: str, value: float, gates: GatesConfig) -> float:
-    """Return ``gates.tolerance`` in the metric's unit: of metrics without an upper bound it is a share of the value."""
-    return gates.tolerance * (abs(value) if name in UNBOUNDED else 1.0)
+def compute_tolerance(name: str, value: float, tolerance: float) -> float:
+    """Return a tolerated loss in the metric's unit: of metrics without an upper bound it is a share of the value."""
+    return tolerance * (abs(value) if name in UNBOUNDED else 1.0)
 
 
 def _judge(low: float, high: float, tolerance: float) -> Verdict:

@@ -11,7 +11,7 @@ from mlops_project.contract import Contract
 from mlops_project.modeling.metrics import LOSSES, resample, standard_errors
 from mlops_project.reference.calibration import Calibrator
 from mlops_project.reference.direct_loss import ErrorModel, SizeModel
-from mlops_project.reference.expected import NAMES, compute_expected_sets
+from mlops_project.reference.expected import NAMES, compute_expected_sets, draw_labels
 from mlops_project.reference.performance import ReferencePerformance
 from mlops_project.reference.sensitivity import Shift
 from mlops_project.runtime import Floats, Predictions
@@ -210,29 +210,6 @@ def _spread(kept: Floats, sample_rows: int, n_rows: int, calibrator: Calibrator,
         sampling = standard_errors(compute_expected_sets(indices, scores, weights))
         variance += sampling**2 * (used / sample_rows - used / n_rows)
     return np.asarray(np.sqrt(variance))
-
-
-def draw_labels(probabilities: Floats, draws: int, rng: np.random.Generator) -> Floats:
-    """Draw a label per row from its probabilities, several times.
-
-    Parameters
-    ----------
-    probabilities
-        ``(n_rows, n_classes)``; each row sums to 1.
-    draws
-        How many labels to draw for each row.
-    rng
-        Random numbers; the result follows from its state.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64 ``(draws, n_rows, n_classes)``: 1 at the label, else 0.
-    """
-    upper = np.cumsum(probabilities, axis=1)
-    upper[:, -1] = 1.0
-    drawn = (rng.random((draws, len(upper)))[:, :, None] >= upper).sum(axis=2)
-    return np.asarray(np.eye(probabilities.shape[1])[drawn])
 
 
 def _estimate_values(

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_project.contract import Contract
-from mlops_project.modeling.gate import UNBOUNDED
+from mlops_project.modeling.gate import compute_tolerance
 from mlops_project.modeling.intervals import bootstrap_metrics
 from mlops_project.modeling.metrics import (
     PRIMARY,
@@ -239,22 +239,7 @@ def _is_lost(name: str, reference: float, fall: float, error: float, settings: M
         Reference minus value, and its standard error.
     """
     loss = fall if higher_is_better(name) else -fall
-    return bool(loss - CHANCE * error > find_tolerance(name, reference, settings))
-
-
-def find_tolerance(name: str, reference: float, settings: MonitoringConfig) -> float:
-    """Return the tolerated loss in the metric's unit: a share of the reference for unbounded metrics, as in the gate.
-
-    Parameters
-    ----------
-    name
-        Of the metric.
-    reference
-        The metric's value on the held-out rows.
-    settings
-        For ``monitoring.tolerance``.
-    """
-    return settings.tolerance * (abs(reference) if name in UNBOUNDED else 1.0)
+    return bool(loss - CHANCE * error > compute_tolerance(name, reference, settings.tolerance))
 
 
 def _judge_estimates(
@@ -331,7 +316,7 @@ def _explain(
     for value in values:
         if value.name == metric:
             figures = {name: getattr(value, name) for name in ("value", "low", "high", "rows", "reference")}
-            tolerance = find_tolerance(metric, value.reference, settings)
+            tolerance = compute_tolerance(metric, value.reference, settings.tolerance)
             kind, share = f"{value.source}-{'lost' if value.lost else 'kept'}", {}
             if coverage is not None:
                 kind, share = f"{kind}-of", {"coverage": coverage}

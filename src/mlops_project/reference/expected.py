@@ -61,3 +61,26 @@ def compute_expected(indices: npt.NDArray[np.int64], scores: Floats, probabiliti
     """
     values = compute_expected_sets(indices, scores, probabilities[None])[:, 0]
     return {name: float(value) for name, value in zip(NAMES, values, strict=True) if np.isfinite(value)}
+
+
+def draw_labels(probabilities: Floats, draws: int, rng: np.random.Generator) -> Floats:
+    """Draw a label per row from its probabilities, several times.
+
+    Parameters
+    ----------
+    probabilities
+        ``(n_rows, n_classes)``; each row sums to 1.
+    draws
+        How many labels to draw for each row.
+    rng
+        Random numbers; the result follows from its state.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 ``(draws, n_rows, n_classes)``: 1 at the label, else 0.
+    """
+    upper = np.cumsum(probabilities, axis=1)
+    upper[:, -1] = 1.0
+    drawn = (rng.random((draws, len(upper)))[:, :, None] >= upper).sum(axis=2)
+    return np.asarray(np.eye(probabilities.shape[1])[drawn])

@@ -17,7 +17,7 @@ from mlops_project.contract import Contract
 from mlops_project.modeling.metrics import Scored
 from mlops_project.reference.bins import CATEGORY_CELLS, NUMERIC_CELLS, Tally, read_numbers
 from mlops_project.reference.distances import Counts, Floats
-from mlops_project.reference.expected import NAMES, compute_expected_sets
+from mlops_project.reference.expected import NAMES, compute_expected_sets, draw_labels
 
 MAX_ROWS, MAX_FEATURES = 2_000, 30
 TILTS, LABEL_DRAWS = 16, 12
@@ -94,7 +94,7 @@ def measure_sensitivity(
     if not len(cells):
         return {}
     scored, chances = scored.take(rows), outside[rows]
-    drawn = _draw_labels(chances, rng)
+    drawn = draw_labels(chances, LABEL_DRAWS, rng)
     return _fit_slopes(NAMES, cells, lambda weights: _measure_excess(scored, chances, drawn, weights), rng)
 
 
@@ -181,13 +181,6 @@ def _diverge(cells: npt.NDArray[np.int64], weights: Floats) -> float:
     reference = np.bincount(cells).astype(np.float64)
     p, q = reference / reference.sum(), np.bincount(cells, weights) / weights.sum()
     return float(((q - p) ** 2 / np.where(p > 0, p, 1)).sum())
-
-
-def _draw_labels(chances: Floats, rng: np.random.Generator) -> Floats:
-    upper = np.cumsum(chances, axis=1)
-    upper[:, -1] = 1.0
-    drawn = (rng.random((LABEL_DRAWS, len(upper)))[:, :, None] >= upper).sum(axis=2)
-    return np.asarray(np.eye(chances.shape[1])[drawn])
 
 
 def _measure_excess(scored: Scored, chances: Floats, drawn: Floats, weights: Floats) -> Floats:

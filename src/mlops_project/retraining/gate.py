@@ -219,7 +219,7 @@ def _find_change(recent: Scored, held_out: Scored, task: Task, gates: GatesConfi
         deviations.append((drawn[0, 0] - np.nanmean(drawn[0, 0])) * factor)
     loss = sign * (values[1] - values[0])
     low = loss + float(np.nanquantile(sign * (deviations[1] - deviations[0]), 1 - gates.confidence))
-    changed = low > compute_tolerance(name, values[1], gates)
+    changed = low > compute_tolerance(name, values[1], gates.tolerance)
     said = "the world has changed" if changed else "no sign that the world has changed"
     return changed, f"{said}: champion's {TITLES[name]} {values[0]:.4f} on the newest, {values[1]:.4f} here"
 

@@ -8,10 +8,10 @@ from scipy.special import expit, softmax
 from mlops_project.config import Config
 from mlops_project.contract import Contract, Feature
 from mlops_project.modeling.metrics import Scored, compute_metrics
-from mlops_project.monitoring.estimate import MAX_ROWS, MIN_ROWS, Estimator, draw_labels
+from mlops_project.monitoring.estimate import MAX_ROWS, MIN_ROWS, Estimator
 from mlops_project.reference.calibration import Calibrator, fit_calibrator
 from mlops_project.reference.direct_loss import MIN_ROWS as MIN_ERROR_ROWS
-from mlops_project.reference.expected import NAMES, compute_expected
+from mlops_project.reference.expected import NAMES, compute_expected, draw_labels
 from mlops_project.reference.performance import ReferencePerformance, build_reference_performance
 from mlops_project.runtime import Predictions
 
