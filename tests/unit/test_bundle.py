@@ -196,9 +196,11 @@ def test_killed_trainer_leaves_the_old_bundle_or_the_new_one(tiny_bundle, tmp_pa
     )
     for _ in range(5):
         with subprocess.Popen([sys.executable, "-c", script, str(tiny_bundle.path)], stdout=subprocess.PIPE) as writer:
-            assert writer.stdout.readline() == b"ready\n"
-            names: set[str] = set()
-            while len(names) < 3:  # read while it writes; the suite's time limit ends a writer that does not
-                names.add(load_bundle(tiny_bundle.path).metadata.name)
-            writer.kill()
+            try:
+                assert writer.stdout.readline() == b"ready\n"
+                names: set[str] = set()
+                while len(names) < 3:  # read while it writes; the suite's time limit ends a writer that does not
+                    names.add(load_bundle(tiny_bundle.path).metadata.name)
+            finally:
+                writer.kill()
         load_bundle(tiny_bundle.path)
