@@ -34,6 +34,26 @@ def read_rollout(config: Config) -> "tuple[Rollout | None, Order | None]":
         return found, rollouts.read_order(tags, found)
 
 
+def explain_next(config: Config) -> str:
+    """Return why no roll-out begins now by itself, or which one does.
+
+    Raises
+    ------
+    TrackingError
+        If the model is not registered.
+    """
+    from mlops_project.tracking import registry, rollouts
+    from mlops_project.tracking.store import open_store
+
+    if not config.serving.is_rolled_out:
+        return "set serving.challenger: canary for servers and monitor to have them"
+    with open_store(config) as store:
+        name = registry.find_version(store, config.model.name, "latest").name
+        versions = {version.number: version for version in registry.list_versions(store, name)}
+        found, reason = rollouts.find_candidate(store, versions, rollouts.read_rollout(rollouts.read_tags(store, name)))
+    return reason if found is None else f"the monitor begins with version {found.number} in its next round: {reason}"
+
+
 def order_rollout(config: Config, action: Literal["pause", "resume", "abort", "promote"], reason: str = "") -> "Order":
     """Ask for something of the roll-out that is under way; the monitor does it in its next round.
 
@@ -126,8 +146,7 @@ def _show(config: Config, found: "Rollout | None", order: "Order | None", *, as_
         print_json({"rollout": msgspec.to_builtins(found), "asked": msgspec.to_builtins(order)})
         return
     if found is None:
-        begin = "" if config.serving.is_rolled_out else "; set serving.challenger: canary for servers and monitor to have them"
-        echo(f"{config.model.name}: there was no roll-out yet{begin}")
+        echo_wrapped(f"{config.model.name}: there was no roll-out yet; {explain_next(config)}")
         return
     steps = " → ".join(f"[{share:.3g}]" if place == found.step else f"{share:.3g}" for place, share in enumerate(found.shares))
     lines = [
@@ -139,6 +158,8 @@ def _show(config: Config, found: "Rollout | None", order: "Order | None", *, as_
     if found.is_under_way:
         seconds = (datetime.now(UTC) - datetime.fromisoformat(found.seen_at)).total_seconds()
         lines.append(f"the monitor looked {seconds:.0f} s ago" if seconds >= -1 else _say_ahead(-seconds))
+    else:
+        lines.append(f"another one: {explain_next(config)}")
     if order is not None:
         lines.append(f"asked for and not yet done: {order.kind} ({order.user}, {order.at[:19]} UTC)")
     echo_wrapped(*lines)

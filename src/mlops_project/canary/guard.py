@@ -37,15 +37,15 @@ from mlops_project.promote import check_same_question
 from mlops_project.signatures.statement import GateDecision
 from mlops_project.tracking import registry
 from mlops_project.tracking.download import download_bundle
-from mlops_project.tracking.registry import CHALLENGER, CHAMPION, Version
+from mlops_project.tracking.registry import CHAMPION, Version
 from mlops_project.tracking.rollouts import (
     Order,
     Rollout,
     begin_rollout,
+    find_candidate,
     read_order,
     read_rollout,
     read_tags,
-    was_rolled_out,
     write_instant,
     write_rollout,
 )
@@ -53,7 +53,6 @@ from mlops_project.tracking.signing import sign_version
 from mlops_project.tracking.store import Store, open_store
 
 PROGRAM = "mlops monitor"
-PASSED = ("better", "not_worse", "forced")  # verdicts of the gate with which a version is rolled out by itself
 SEEN_SECONDS = 60.0  # how often it is recorded that the monitor has looked, if nothing changes
 LABEL_REST = 20.0  # times as long as a look at labels took until the next: they take a twentieth of the time at most
 SLOW_ROWS = 200  # of the champion, before it is known what is slow
@@ -161,15 +160,12 @@ class Guard:
             return None
         if order is not None:
             asked, reason = versions.get(order.version), f"by hand: {order.reason}" if order.reason else "by hand"
+            if asked is None or asked.number == champion.number or registry.explain_unapproved(store, asked):
+                return None
         else:
-            asked = next((item for item in versions.values() if CHALLENGER in item.aliases), None)
-            reason = "" if asked is None else f"the gate says {asked.verdict.replace('_', ' ')}: {asked.reason}"
-            if asked is None or asked.verdict not in PASSED or (last is not None and last.version == asked.number):
+            asked, reason = find_candidate(store, versions, last)
+            if asked is None:
                 return None
-            if was_rolled_out(store, asked.name, asked.number):
-                return None
-        if asked is None or asked.number == champion.number or registry.explain_unapproved(store, asked):
-            return None
         settings = self.config.rollout
         begun = begin_rollout(asked.number, champion.number, settings.steps, settings.max_hours, reason, now)
         problem = self._explain_other_question(asked.number, champion.number)

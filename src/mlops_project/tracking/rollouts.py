@@ -19,12 +19,13 @@ from mlops_project.sections.notifications import EventName
 from mlops_project.served_rollout import ServedRollout
 from mlops_project.tracking.events import EVENT_TAG, MAX_TEXT, Event
 from mlops_project.tracking.records import UNREADABLE
-from mlops_project.tracking.registry import Number
+from mlops_project.tracking.registry import CHALLENGER, CHAMPION, Number, Version, explain_unapproved
 from mlops_project.tracking.store import Store
 
 ROLLOUT_TAG, ORDER_TAG = "mlops.rollout", "mlops.rollout.order"  # the first also of a version: how its roll-out ended
 GUARD_SECONDS = 900.0  # where the monitor has not looked for so long, the champion answers everything
 HOLD_SECONDS = 600.0  # how long servers go by what `mlops sync` wrote last
+PASSED = ("better", "not_worse", "forced")  # verdicts of the gate with which a version is rolled out by itself
 KEPT_CHANGES = 5  # in the state, each in at most MAX_SAID characters: a tag takes 5,000
 MAX_SAID = 500
 TOLD_WITHIN = timedelta(days=1)  # older changes were told; their events may have been deleted since
@@ -262,6 +263,39 @@ def _mark_version(store: Store, model: str, rollout: Rollout) -> None:
 def was_rolled_out(store: Store, model: str, version: int) -> bool:
     """Whether a version's roll-out has ended once: it is rolled out again only if a person asks for it."""
     return ROLLOUT_TAG in store.client.get_model_version(model, str(version)).tags
+
+
+def find_candidate(store: Store, versions: dict[int, Version], last: Rollout | None) -> tuple[Version | None, str]:
+    """Return the version whose roll-out may begin by itself, with the reason; or none, with the reason for that.
+
+    Parameters
+    ----------
+    versions
+        Of one model, by number.
+    last
+        The newest roll-out; None if there was none.
+    """
+    champion = next((item for item in versions.values() if CHAMPION in item.aliases), None)
+    asked = next((item for item in versions.values() if CHALLENGER in item.aliases), None)
+    if champion is None:
+        return None, "no version is champion yet, and the first one becomes champion without a roll-out"
+    if asked is None or asked.number == champion.number:
+        return None, "no version but the champion is challenger"
+    barred = _explain_barred(store, asked, last)
+    return (None, barred) if barred else (asked, f"the gate says {asked.verdict.replace('_', ' ')}: {asked.reason}")
+
+
+def _explain_barred(store: Store, asked: Version, last: Rollout | None) -> str:
+    """Return why a challenger's roll-out does not begin by itself; empty if it may."""
+    said = f"version {asked.number}"
+    if not asked.verdict:
+        return f"nobody asked the gate about {said}; `mlops promote --dry-run` does"
+    if asked.verdict not in PASSED:
+        return f"the gate refused {said}: {asked.reason}"
+    if (last is not None and last.version == asked.number) or was_rolled_out(store, asked.name, asked.number):
+        return f"{said} was rolled out before; `mlops rollout start --version {asked.number}` begins again"
+    missing = explain_unapproved(store, asked)
+    return f"{said} waits: {missing}" if missing else ""
 
 
 def is_registered(store: Store, model: str, version: int) -> bool:

@@ -17,7 +17,7 @@ from mlops_project.tracking import registry, rollouts
 from mlops_project.tracking.runs import log_bundle
 from mlops_project.tracking.store import open_store
 from tests.integration.tracking.production import write_project
-from tests.integration.tracking.rolled import SETTINGS
+from tests.integration.tracking.rolled import SETTINGS, World, copy_project
 from tests.integration.tracking.stores import reseal
 
 pytestmark = pytest.mark.xdist_group("mlflow")
@@ -140,3 +140,22 @@ def test_steps_and_the_end_are_told_to_the_receivers_of_notifications_once(start
     assert bodies[-1]["data"]["title"] == "world: version 2 went back in its roll-out, and version 1 answers everything"
     assert "requests that it could not answer" in bodies[-1]["data"]["text"]
     assert bodies[-1]["data"]["user"] == "mlops monitor"
+
+
+def test_status_says_why_no_roll_out_begins(tmp_path, rolled):
+    copy_project(rolled, tmp_path)
+    world = World(tmp_path)
+
+    def say() -> str:
+        return " ".join(world.command("status").split())
+
+    assert "there was no roll-out yet; the monitor begins with version 2 in its next round: the gate says better" in say()
+    assert world.add_version("worse") == 3
+    assert "no roll-out yet; the gate refused version 3: it is good" in say()
+    assert world.add_version("") == 4
+    assert "nobody asked the gate about version 4; `mlops promote --dry-run` does" in say()
+    assert world.add_version() == 5
+    world.look()
+    world.command("abort")
+    assert world.look().state == "aborted"
+    assert "another one: version 5 was rolled out before; `mlops rollout start --version 5` begins again" in say()
