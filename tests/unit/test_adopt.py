@@ -59,22 +59,7 @@ def settings(*more: str) -> list[str]:
     return [part for setting in (*QUICK, *more) for part in ("--set", setting)]
 
 
-def test_folder_of_mlflow_becomes_a_bundle_that_answers_alike(project, theirs, rows):
-    import mlflow.sklearn
-
-    mlflow.sklearn.save_model(theirs, "theirs", pip_requirements=[])
-    done = CliRunner().invoke(command, ["theirs", "rows.csv", "--target", "churned", "-o", "ours", *settings()])
-    assert done.exit_code == 0, done.output
-    assert "answered by: an exact graph" in done.output
-    assert "if the model has learned from rows of this table" in " ".join(done.output.split())
-    bundle = load_bundle("ours")
-    assert (bundle.metadata.name, bundle.contract.names) == ("theirs", ("age", "city"))
-    assert "columns that the pipeline does not read were left out: 'id'" in " ".join(done.output.split())
-    ours = Runtime.load(bundle).predict({name: rows[name].to_numpy() for name in bundle.contract.names})
-    np.testing.assert_allclose(ours.probabilities, theirs.predict_proba(rows), atol=1e-9)
-
-
-def test_version_of_the_registry_is_fetched(project, theirs, monkeypatch):
+def test_version_of_the_registry_becomes_a_bundle_that_answers_alike(project, theirs, rows, monkeypatch):
     import mlflow
 
     write_mlflow_tables(project / "mlruns" / "mlflow.db")
@@ -84,11 +69,20 @@ def test_version_of_the_registry_is_fetched(project, theirs, monkeypatch):
     experiment = mlflow.create_experiment("theirs", artifact_location=str(project / "stored"))
     with mlflow.start_run(experiment_id=experiment):
         mlflow.sklearn.log_model(theirs, name="model", registered_model_name="their-model", pip_requirements=[])
-    config = configure("models:/their-model/1", "rows.csv", "churned", overrides=QUICK)
-    assert config.model.name == "their-model"
-    assert adopt("models:/their-model/1", config).bundle.metadata.engine == "onnx"
+    done = CliRunner().invoke(command, ["models:/their-model/1", "rows.csv", "--target", "churned", "-o", "ours", *settings()])
+    assert done.exit_code == 0, done.output
+    assert "answered by: an exact graph" in done.output
+    assert "if the model has learned from rows of this table" in " ".join(done.output.split())
+    bundle = load_bundle("ours")
+    assert (bundle.metadata.name, bundle.metadata.engine, bundle.contract.names) == ("their-model", "onnx", ("age", "city"))
+    assert "columns that the pipeline does not read were left out: 'id'" in " ".join(done.output.split())
+    ours = Runtime.load(bundle).predict({name: rows[name].to_numpy() for name in bundle.contract.names})
+    np.testing.assert_allclose(ours.probabilities, theirs.predict_proba(rows), atol=1e-9)
     with pytest.raises(TrackingError, match="models:/their-model/9"):
-        adopt("models:/their-model/9", config)
+        adopt("models:/their-model/9", configure("models:/their-model/9", "rows.csv", "churned", overrides=QUICK))
+    (folder,) = {file.parent for file in (project / "stored").rglob("MLmodel")}  # as mlflow.sklearn.save_model writes it
+    np.testing.assert_array_equal(load_foreign(folder, (), trust_code=False).predict(rows), theirs.predict(rows))
+    assert configure("models/theirs", "rows.csv", "churned").model.name == "theirs"
 
 
 def test_pickle_needs_a_word_and_never_runs_without(project, theirs):
