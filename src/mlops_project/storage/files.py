@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+DEVICES = Path("/dev")
+
 
 def sync(path: Path) -> None:
     """Bring a file, or a folder's names, onto the disk."""
@@ -30,6 +32,10 @@ def replacing(file: Path, temporary_name: str | None = None) -> Iterator[BinaryI
     temporary_name
         Of the file until then, in the same folder; hidden, and the same for every process, unless it is given.
     """
+    if file.parent == DEVICES or (file.exists() and not file.is_file()):  # /dev/stdout, a pipe: nothing is to be replaced
+        with file.open("wb") as stream:
+            yield stream
+        return
     temporary = file.with_name(temporary_name or f".{file.name}.tmp")
     try:
         with temporary.open("wb") as stream:

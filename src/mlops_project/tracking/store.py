@@ -7,14 +7,16 @@ import contextlib
 import functools
 import logging
 import os
+import re
 import urllib.error
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 from mlops_project.config import Config
-from mlops_project.errors import MLOpsError, TrackingError
+from mlops_project.errors import MLOpsError, TrackingError, explain_os
 from mlops_project.formats import split_credentials, without_credentials
 from mlops_project.timed_http import TimedResponse, open_url
 
@@ -82,6 +84,7 @@ def open_store(config: Config) -> Iterator[Store]:
     address = os.environ.get("MLFLOW_TRACKING_URI") or database_uri(config)
     shown = without_credentials(address)
     with _quiet(), _limits(config), _login(address) as address, _translated(shown):
+        _check_address(address)
         if address.startswith(("http://", "https://")):
             _probe(address, config.tracking.timeout_seconds)
         elif address == database_uri(config):
@@ -122,6 +125,18 @@ def _repeated(call: Callable[..., Any]) -> Callable[..., Any]:
     return repeat
 
 
+def _check_address(address: str) -> None:
+    """Refuse an address without its scheme, and a database's file that cannot be made: MLflow would try for minutes."""
+    if re.match(r"[\w.-]+:\d+(/|$)", address):
+        raise TrackingError(f"the address has no scheme; set MLFLOW_TRACKING_URI=http://{address}")
+    file = Path(address.removeprefix("sqlite:///"))
+    if address.startswith("sqlite:///") and file.is_absolute() and file.parent.is_dir() and not file.exists():
+        try:
+            file.touch()
+        except OSError as error:
+            raise TrackingError(f"the database cannot be made: {explain_os(error)}") from error
+
+
 def _probe(address: str, timeout_seconds: float) -> None:
     """Ask for ``/health`` once, so that a server which is down costs one timeout and not one per call."""
     try:
@@ -147,6 +162,10 @@ def _translated(shown: str) -> Iterator[None]:
         raise TrackingError(f"{shown}: {error.name} is not installed, which this MLflow store needs") from error
     except Exception as error:  # the artifact stores behind MLflow raise their own libraries' errors
         reason = without_credentials(" ".join(str(error).split()))[:400] or type(error).__name__
+        if "unsupported URI" in reason:
+            reason = (
+                "no store of MLflow; MLFLOW_TRACKING_URI is http://HOST:PORT, sqlite:////FILE or postgresql://HOST/DATABASE"
+            )
         raise TrackingError(f"{shown}: {reason}") from error
 
 

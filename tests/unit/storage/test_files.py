@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -50,3 +51,17 @@ def test_processes_that_write_one_file_do_not_take_each_others_half(tmp_path):
         stream.write(b"ours")
     assert file.read_bytes() == b"ours"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with replacing(pipe) as stream:
+            stream.write(b"new")
+        assert os.read(reader, 10) == b"new"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
