@@ -60,8 +60,8 @@ def log_bundle(bundle: Bundle, config: Config) -> LoggedRun:
     with open_store(config) as store:
         if not (bundle.path / "MLmodel").exists():
             raise TrackingError(
-                f"{bundle.path} holds no MLflow model; train again to log it, or export it again: MLflow was not there, or could "
-                "not write it, which report.html then says"
+                f"{bundle.path} holds no MLflow model; train again to log it, or export it again: MLflow was not there, or "
+                "could not write it, which report.html then says"
             )
         experiment_id = find_experiment(store)
         run = _find_run(store, experiment_id, bundle) or _start_run(store, experiment_id, bundle)
