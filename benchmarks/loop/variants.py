@@ -22,8 +22,13 @@ def _turn(world: World, frame: Rows, chosen: "pd.Series[bool]") -> Rows:
 
 
 def _find_range(world: World, frame: Rows, low: float, high: float) -> "pd.Series[bool]":
-    first, last = world.table[world.number].quantile([low, high])
-    return (frame[world.number] > first) & (frame[world.number] <= last)
+    """Return which rows lie in a range of the number, or of the first other one that has rows there."""
+    for name in (world.number, *world.table.select_dtypes("number").columns.drop(TARGET, errors="ignore")):
+        first, last = world.table[name].quantile([low, high])
+        found: pd.Series[bool] = (frame[name] > first) & (frame[name] <= last)
+        if found.mean() > (high - low) / 3:
+            break
+    return found
 
 
 def poison_two_segments(world: World, rng: np.random.Generator) -> Rows:

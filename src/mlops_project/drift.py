@@ -1,18 +1,20 @@
 """``mlops drift``: compare a table with a model's held-out rows, or with another table. It reads no prediction log."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 import numpy as np
 
 from mlops_project.bundle import REFERENCE_FILE, load_bundle
 from mlops_project.command import WorkflowCommand, config_options, echo, print_json
 from mlops_project.config import Config
 from mlops_project.contract import DATETIME_PARTS, Contract
-from mlops_project.errors import BundleError, ConfigError, ContractError, DataError, explain_os
+from mlops_project.errors import BundleError, ConfigError, ContractError, DataError, explain_os, find_near
 from mlops_project.tables.layout import LayoutSettings
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ def compare(current: Path, baseline: Baseline, config: Config) -> "Drift":
     Parameters
     ----------
     current
-        The file to judge; columns that the baseline does not have are ignored.
+        The file to judge; columns that the baseline does not have are ignored, and those of a table that it lacks left out.
     baseline
         From ``load_model`` or ``load_table``.
     config
@@ -81,6 +83,7 @@ def compare(current: Path, baseline: Baseline, config: Config) -> "Drift":
     """
     from mlops_project.scoring.tolerant import TolerantReader
 
+    baseline = keep_common(current, baseline, config)
     reader = TolerantReader(baseline.contract)
     return _compare(_read(current, reader, baseline), reader, str(current), baseline, config)
 
@@ -96,11 +99,55 @@ def compare_frame(current: "pd.DataFrame", baseline: Baseline, config: Config) -
     from mlops_project.scoring.tolerant import TolerantReader
     from mlops_project.tables.missing import mark_missing
 
+    baseline = _keep_common([*map(str, current.columns)], "the frame", baseline, config)
     frame, reader = (
         current.apply(mark_missing, marks=baseline.missing) if baseline.missing else current,
         TolerantReader(baseline.contract),
     )
     return _compare([reader.read(frame)], reader, "the frame", baseline, config)
+
+
+def keep_common(current: Path, baseline: Baseline, config: Config) -> Baseline:
+    """Return a table as a reference with the columns that a file has as well; a model as it is, which needs all of its own.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or they have no column in common.
+    """
+    if baseline.runtime is not None or baseline.sample is None:
+        return baseline
+    from mlops_project.scoring.files import read_frames
+
+    with _naming(current):
+        frame = next(read_frames(current, baseline.contract, baseline.layout), None)
+    return _keep_common([] if frame is None else [*map(str, frame.columns)], str(current), baseline, config)
+
+
+def _keep_common(given: list[str], current: str, baseline: Baseline, config: Config) -> Baseline:
+    from mlops_project.reference.profile import build_reference
+
+    if baseline.runtime is not None or baseline.sample is None:
+        return baseline
+    names, given = [*baseline.contract.names], [name.strip() for name in given]
+    common = [name for name in names if name in given]
+    if common == names:
+        return baseline
+    absent = [f"column {name!r} is not in {current}{_hint(name, given)}" for name in names if name not in common]
+    if not common:
+        told = "\n".join(f"  - {text}" for text in absent[:10])
+        raise DataError(f"{current}: does not fit {baseline.name}, they have no column in common\n{told}")
+    features = tuple(feature for feature in baseline.contract.features if feature.name in common)
+    contract = msgspec.structs.replace(baseline.contract, features=features)
+    sample = {name: baseline.sample[name] for name in common}
+    profile = build_reference(sample, None, contract, seed=config.random_state)
+    return replace(baseline, contract=contract, profile=profile, sample=sample, left_out=(*baseline.left_out, *absent))
+
+
+def _hint(name: str, given: list[str]) -> str:
+    """Return a suggestion if a column of the file nearly has this name."""
+    found = {one.lower(): one for one in given}.get(name.lower()) or find_near(name, given)
+    return "" if found is None else f"; is it {found!r} there?"
 
 
 def _compare(blocks: "Iterable[Encoded]", reader: "TolerantReader", name: str, baseline: Baseline, config: Config) -> "Drift":
@@ -234,7 +281,19 @@ def _count(table: "ReferenceTable", source: str, config: Config) -> Baseline:
         )
     columns = {name: table.rows[name].to_numpy() for name in table.contract.names}
     profile = build_reference(columns, None, table.contract, seed=config.random_state)
-    return Baseline(source, table.contract, profile, columns, missing=config.data.missing, left_out=table.left_out)
+    told = tuple(f"in {Path(source).name} {problem}" for problem in table.left_out)
+    return Baseline(source, table.contract, profile, columns, missing=config.data.missing, left_out=told)
+
+
+@contextmanager
+def _naming(file: Path) -> "Iterator[None]":
+    """Let errors of reading name the file once."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {explain_os(error)}") from error
+    except DataError as error:
+        raise DataError(f"{file}: {str(error).removeprefix(f'{file.resolve()}: ')}") from error
 
 
 def _read(file: Path, reader: "TolerantReader", baseline: Baseline) -> "Iterator[Encoded]":
@@ -244,15 +303,12 @@ def _read(file: Path, reader: "TolerantReader", baseline: Baseline) -> "Iterator
 
     done = 0
     try:
-        for frame in read_frames(file, baseline.contract, baseline.layout):
-            if not len(frame):
-                continue
-            yield reader.read(frame.apply(mark_missing, marks=baseline.missing) if baseline.missing else frame)
-            done += len(frame)
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read: {explain_os(error)}") from error
-    except DataError as error:
-        raise DataError(f"{file}: {str(error).removeprefix(f'{file.resolve()}: ')}") from error
+        with _naming(file):
+            for frame in read_frames(file, baseline.contract, baseline.layout):
+                if not len(frame):
+                    continue
+                yield reader.read(frame.apply(mark_missing, marks=baseline.missing) if baseline.missing else frame)
+                done += len(frame)
     except ContractError as error:
         place = f", in the rows from row {done + 1} on" if done else ""
         raise ContractError(f"{file}: does not fit {baseline.name}{place}: {error}") from error
@@ -294,8 +350,9 @@ def command(
 ) -> None:
     """Compare CURRENT, a table file, with the rows that a model was judged on, or with another table.
 
-    Values that cannot be read are counted as faults of their column, and the others judged. Exit code 0 if nothing changed
-    that matters, 3 if something did or values are faulty.
+    Values that cannot be read are counted as faults of their column, and the others judged. A column of a
+    reference table that CURRENT lacks is named. Exit code 0 if nothing changed that matters, 3 if something did or values are
+    faulty.
     """
     if reference is not None and model is not None:
         raise ConfigError("--reference and --model exclude each other: compare with a table or with a model")
@@ -304,15 +361,16 @@ def command(
     from mlops_project.monitoring.report.terminal import find_verdict, print_drift
 
     baseline = load_model(model or config.model_dir, config) if reference is None else load_table(reference, dropped, config)
+    baseline = keep_common(current, baseline, config)
     drift = compare(current, baseline, config)
     if report is not None:
         _write_report(report, drift, f"{current.name} against {baseline.name}")
     for problem in baseline.left_out:
-        echo(f"not compared: in {baseline.name} {problem}", err=True)
+        echo(f"not compared: {problem}", err=True)
     if as_json:
         print_json(drift)
     else:
-        print_drift(drift)
+        print_drift(drift, has_model=reference is None)
     raise SystemExit(0 if find_verdict(drift) == "quiet" else DRIFTED)
 
 

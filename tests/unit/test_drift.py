@@ -1,6 +1,7 @@
 """``mlops drift``: a table against another one."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def tables(tmp_path_factory) -> Path:
     draw(600, 40, ["Recife", "Natal", "Olinda"]).to_csv(folder / "alike.csv", index=False)
     draw(600, 52, ["Recife", "Natal"]).to_parquet(folder / "moved.parquet")
     draw(600, 40, ["Recife"]).drop(columns="age").to_csv(folder / "narrow.csv", index=False)
+    draw(600, 40, ["Recife"]).rename(columns=lambda name: f"{name}_2").to_csv(folder / "other.csv", index=False)
     draw(5, 40, ["Recife"]).to_csv(folder / "few.csv", index=False)
     return folder
 
@@ -106,6 +108,38 @@ def test_column_of_the_reference_that_cannot_be_compared_is_named_and_left_out(d
     assert "income" not in done.stdout
 
 
+def test_columns_that_only_one_table_has_are_named_and_the_others_judged(drift, tmp_path):
+    frame = pd.read_csv("alike.csv").rename(columns={"age": "AGE"}).assign(empty=None)
+    frame[frame.columns[::-1]].to_csv(tmp_path / "alike.csv", index=False)
+    done = drift(str(tmp_path / "alike.csv"), "--reference", "before.csv")
+    assert done.exit_code == 0, done.output
+    assert "not compared: column 'age' is not in" in done.stderr
+    assert "; is it 'AGE' there?" in done.stderr
+    assert "no change of 4 features beyond chance" in done.stdout
+    done = drift("alike.csv", "--reference", str(tmp_path / "alike.csv"))
+    assert "not compared: in alike.csv column 'empty' has no values" in done.stderr
+
+
+def test_each_change_is_a_plain_sentence(drift):
+    said = drift("moved.parquet", "--reference", "before.csv", "--drop", "y").stdout
+    assert "changed: age: half of the values are over 5" in said
+    assert re.search(r"before over (39|40)\.", said)
+    assert "changed: city: Olinda is 0.0% of the rows instead of 3" in said
+    assert "the model" not in said
+
+
+def test_segment_is_named_only_where_the_others_hardly_changed(drift, tmp_path):
+    frame = pd.read_csv("alike.csv")
+    everywhere = frame.assign(income=frame.income * 1000)
+    everywhere.to_csv(tmp_path / "unit.csv", index=False)
+    said = drift(str(tmp_path / "unit.csv"), "--reference", "before.csv").stdout
+    assert "changed: income: its values go from" in said
+    assert "not elsewhere" not in said
+    there = frame.assign(income=frame.income.where(frame.city != "Natal", frame.income + 9000))
+    there.to_csv(tmp_path / "there.csv", index=False)
+    assert "changed: where city = Natal (" in drift(str(tmp_path / "there.csv"), "--reference", "before.csv").stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -113,7 +147,7 @@ def test_column_of_the_reference_that_cannot_be_compared_is_named_and_left_out(d
         (("alike.csv", "--drop", "y"), "--drop and --target go with --reference"),
         (("alike.csv",), "artifacts/model: no such directory; `mlops train CONFIG.yaml` writes a model there"),
         (("alike.csv", "--reference", "before.csv", "--drop", "z"), "'z'"),
-        (("narrow.csv", "--reference", "before.csv"), "narrow.csv: does not fit before.csv: "),
+        (("other.csv", "--reference", "before.csv"), "other.csv: does not fit before.csv, they have no column in common\n"),
         (("few.csv", "--reference", "before.csv"), "few.csv: 5 rows are too few to compare"),
         (("none.csv", "--reference", "before.csv"), "none.csv"),
         (("alike.csv", "--reference", "few.csv"), "too few for a reference"),

@@ -21,6 +21,7 @@ Marks = npt.NDArray[np.bool_]
 LEAST_ROWS = 50  # of a segment, and of all others, on both sides
 LEAST_SHIFT, LEAST_RISE = 0.35, 0.05  # standard deviations, and share of the rows, that a change in a segment must come to
 FLOOR = 0.5  # of a target's variance: a segment in which few values differ by chance varies more than it shows
+STAYS = 0.25  # of the change in a segment, that all other rows may have changed by where the feature moved in the whole
 NEAR = 0.8  # of the strongest evidence, at which the rule with one condition is named instead
 DISTANCE = 0.42  # Jensen–Shannon distance of a shift by a standard deviation
 
@@ -53,7 +54,8 @@ def compare_segments(
     sample
         Rows of the window, feature → ``(n_rows,)``.
     moved
-        Features that changed in the whole: no rule is made of them, their groups hold other rows now.
+        Features that changed in the whole: no rule is made of them, their groups hold other rows now, and of such a feature
+        only a segment is named outside of which it hardly changed.
     """
     known = reference.segments
     if known is None or len(next(iter(sample.values()), ())) < LEAST_ROWS:
@@ -68,6 +70,8 @@ def compare_segments(
     found = []
     for place, target in enumerate(targets):
         able: Marks = np.asarray(~np.isin(named, [*moved, target.name]).any(axis=1), bool)
+        if target.name in moved:
+            able &= _stays_elsewhere(before, now, place, binary=target.kind == "category")
         shift = _find_shift(before, now, place, checks, able, binary=target.kind == "category")
         gap = _find_gaps(before, now, place, checks, able)
         change, is_gap = (gap, True) if gap.p_value < shift.p_value else (shift, False)
@@ -79,6 +83,24 @@ def _read(known: SegmentProfile) -> Sums:
     shape = len(known.counts), len(known.targets)
     sums = np.array(known.sums, np.float64).reshape(shape) / SCALE
     return Sums(np.array(known.counts, np.float64), sums, sums, np.array(known.missing, np.float64).reshape(shape))
+
+
+def _stays_elsewhere(before: Sums, now: Sums, place: int, *, binary: bool) -> Marks:
+    """Mark segments outside of which a target's mean and share of missing values hardly changed beside those inside."""
+    means, gaps = [], []
+    for side in (before, now):
+        rows, missing, sums = side.counts, side.missing[:, place], side.sums[:, place]
+        inner = rows[:-1], missing[:-1], sums[:-1]
+        outer = rows[-1] - rows[:-1], missing[-1] - missing[:-1], sums[-1] - sums[:-1]
+        for counts, lost, total in (inner, outer):
+            means.append(total / np.maximum(counts - lost, 1))
+            gaps.append(lost / np.maximum(counts, 1))
+    inside, outside = (np.abs(means[part + 2] - means[part]) for part in (0, 1))
+    stays = outside <= STAYS * inside
+    if binary:  # a share that was small cannot fall by much
+        stays &= outside / np.maximum(means[1], 1e-9) <= 2 * STAYS * inside / np.maximum(means[0], 1e-9)
+    marks: Marks = stays & (gaps[3] - gaps[1] <= STAYS * np.maximum(gaps[2] - gaps[0], LEAST_RISE))
+    return marks
 
 
 def _find_shift(before: Sums, now: Sums, place: int, checks: int, able: Marks, *, binary: bool) -> Change:

@@ -85,6 +85,10 @@ def build_reference_table(raw: RawTable, dropped: tuple[str, ...], config: Confi
             types[name], columns[name], readings[name] = typed.type, typed.values, typed.reading
         except DataError as error:
             problems.append(str(error))
+    for name in [name for name, values in columns.items() if not values.notna().any()]:
+        problems.append(f"column {name!r} has no values")
+        columns.pop(name)
+        types.pop(name)
     for finding in checks.find_infinite(columns):
         problems.append(finding.seen)
         columns.pop(finding.columns[0])
