@@ -136,7 +136,7 @@ def _find_missing(rollout: Rollout, evidence: Evidence, settings: RolloutConfig)
             bound, tally = evidence.find_bound_after(measure, rollout.step), evidence.count(measure, rollout.step)
             missing.append(
                 f"{TITLES[measure]}: not yet shown to be at most {bound:.2%} more than the champion's; {tally.challenger:,} "
-                f"of its requests are known, about {_estimate_needed(bound, tally, rollout.share):,} needed if all is well"
+                f"of its requests known, about {_estimate_needed(bound, tally, rollout.share):,} needed if all is well"
             )
     labelled = evidence.count("loss", rollout.step).challenger
     if rollout.step + 1 == len(rollout.shares) and labelled < settings.min_labels:

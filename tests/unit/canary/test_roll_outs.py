@@ -90,7 +90,20 @@ def test_challenger_without_labels_waits_and_goes_back_when_its_time_is_over_and
     done = roll_out(np.random.default_rng(17), settings, labelled_from=10**9)
     assert (done.state, done.step) == ("back", 0)
     assert done.said.startswith("it is not champion after 4 hours (rollout.max_hours). wrong answers by labels: not yet shown")
-    assert "0 of its requests are known" in done.said
+    assert "0 of its requests known" in done.said
+
+
+@pytest.mark.parametrize("judged_by", ["loss", "estimate", None])
+def test_challenger_whom_nobody_asks_goes_back_when_its_time_is_over_with_the_whole_sentence(judged_by):
+    settings = RolloutConfig()
+    rollout, evidence = begin_rollout(2, 1, settings.steps, settings.max_hours, "test", NOW), Evidence(settings, settings.steps)
+    evidence.judged_by = judged_by
+    decision = decide(rollout, evidence, World(1, True, "", None, NOW + timedelta(hours=72)), settings)
+    done = rollout.change(decision.action, decision.reason, NOW)
+    assert done.state == "back"
+    assert done.said == decision.reason  # it is not cut off
+    assert "requests that it could not answer: not yet shown to be at most 1.00% more than the champion's; 0 of" in done.said
+    assert ("wrong answers" in done.said) == (judged_by is not None)
 
 
 @pytest.mark.parametrize(
