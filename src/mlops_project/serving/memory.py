@@ -11,7 +11,7 @@ from mlops_project.serving.model import ServedModel
 from mlops_project.serving.sources import Key
 from mlops_project.storage.locks import locked
 
-LARGE_FILE_BYTES = 32 << 20  # reading a model takes some five times its file's size, for a moment, and so does its proof
+LARGE_FILE_BYTES = 32 << 20  # reading a model takes four times its file's size, for a moment, and so does its proof
 
 
 def is_large(bundle: Path) -> bool:
