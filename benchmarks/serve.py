@@ -27,7 +27,7 @@ from serving.table import describe_machine, render
 MEMORY_REQUESTS = 1_000
 MEMORY_ROUNDS = 3  # memory hardly differs between rounds, and a thousand requests take slow servers ten seconds
 WARM_REQUESTS = 50
-PIPELINE_MODELS = ("forest", "mixed")
+PIPELINE_MODELS = ("forest", "mixed", "auto")
 Pair = tuple[Contestant, Model]
 
 

@@ -24,6 +24,7 @@ MODELS: dict[str, tuple[str, ...]] = {
     "logistic": ("single",),
     "wide": ("single",),
     "mixed": ("single", "rows"),
+    "auto": ("single", "rows"),
     "svm": ("single",),
     "knn": ("single",),
     "mlp": ("single",),

@@ -97,6 +97,8 @@ OTHER_COLUMNS = {
     "mixed: req/s": ("mixed", "single", PER_SECOND, ",.0f"),
     "mixed: p50 ms": ("mixed", "single", "p50_ms", ".2f"),
     "mixed: rows/s": ("mixed", "rows", ROWS, ",.0f"),
+    "auto: req/s": ("auto", "single", PER_SECOND, ",.0f"),
+    "auto: rows/s": ("auto", "rows", ROWS, ",.0f"),
 }
 ESTIMATOR_COLUMNS = {
     f"{model}: {title}": (model, "single", key, form)
@@ -168,7 +170,9 @@ def list_targets(figures: Figures, contestants: list[Contestant]) -> Rows:
     for model in ("svm", "knn", "mlp", "stacking"):
         add(f"{model}, requests/s: ours / mlflow", ratio("mlflow", model), "×", None, at_least)
     add("wide, requests/s: ours / mlflow", ratio("mlflow", "wide"), "×", None, at_least)
-    add("mixed, requests/s: ours / mlflow", ratio("mlflow", "mixed"), "×", None, at_least)
+    for model in ("mixed", "auto"):
+        add(f"{model}, requests/s: ours / mlflow", ratio("mlflow", model), "×", None, at_least)
+        add(f"{model}, rows/s: ours / pipeline", ratio("pipeline", model, "rows", ROWS), "×", 4, at_least)
     return table
 
 
@@ -198,7 +202,8 @@ def render(machine: str, contestants: list[Contestant], failures: dict[str, str]
             machine,
             "Forest of 200 trees, 30 columns:",
             draw(list_forest(figures, contestants, failures)),
-            "Other models (logistic: 30 columns; wide: 100 trees, 600 columns; mixed: 200 trees, numbers, categories, gaps), "
+            "Other models (logistic: 30 columns; wide: 100 trees, 600 columns; mixed: 200 trees, numbers, categories, gaps; "
+            "auto: the same table, what `mlops train` chooses), "
             "16 connections; rows/s with 4:",
             draw(list_others(figures, contestants, failures, OTHER_COLUMNS)),
             "Other estimators (30 columns; svm: 455 rows, five folds with sigmoid; knn: 5 of 455 rows; mlp: 100 units; "

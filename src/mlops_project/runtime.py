@@ -55,7 +55,9 @@ class Predictions(NamedTuple):
 
     def take(self, start: int, end: int) -> "Predictions":
         """Return those of the rows from ``start`` to before ``end``."""
-        return self.pick(slice(start, end))
+        if self.indices is None or self.probabilities is None:
+            return self.pick(slice(start, end))
+        return Predictions(self.indices[start:end], self.probabilities[start:end])
 
     def pick(self, rows: "slice | npt.NDArray[np.int64]") -> "Predictions":
         """Return those of some rows."""

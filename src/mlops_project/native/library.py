@@ -8,7 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 LIBRARY = HERE / "trees.so"
 SWITCH = "NATIVE_TREES"  # an environment variable: 0 leaves all models to ONNX Runtime, and all tables to Python
-INTERFACE = 3  # TREES_INTERFACE of trees.h
+INTERFACE = 4  # TREES_INTERFACE of trees.h
 OK, REFUSED, NO_MEMORY = 0, 1, 2
 SUBTRACT, DIVIDE, MULTIPLY, ADD, FILL, SINGLE_PRECISION = range(6)
 
@@ -52,6 +52,17 @@ class Shape(ctypes.Structure):
     )
 
 
+class Room(ctypes.Structure):
+    """TableRoom of table.h."""
+
+    _fields_ = (
+        ("shape", _POINTER),
+        ("seed", ctypes.c_uint64),
+        ("room", _LONG),
+        *((name, _POINTER) for name in ("numbers", "codes", "spans", "n_values")),
+    )
+
+
 class Library:
     """The functions of trees.h and table.h.
 
@@ -86,7 +97,7 @@ class Library:
         self.read_table, self.read_quickly = library.table_read, holding.table_read
         for function in (self.read_table, self.read_quickly):
             function.restype = _LONG
-            function.argtypes = [_POINTER, ctypes.c_char_p, _LONG, ctypes.c_uint64, _LONG, *[_POINTER] * 4]
+            function.argtypes = [_POINTER, ctypes.c_char_p, _LONG]
 
 
 @functools.cache

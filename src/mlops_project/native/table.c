@@ -237,22 +237,11 @@ static inline int read_text(Cursor *cursor, const char *body, int32_t kind, uint
     return *code >= 0;
 }
 
-typedef struct {
-    const TableShape *shape;
-    const char *body;
-    uint64_t seed;
-    int64_t room;
-    double *numbers;
-    int32_t *codes;
-    Values *values;
-} Reading;
-
-static int read_row(Cursor *cursor, const TableForm *form, const Reading *reading, int64_t row)
+static int read_row(Cursor *cursor, const TableForm *form, const TableRoom *room, const char *body, Values *values, int64_t row)
 {
-    const TableShape *shape = reading->shape;
-    double *number = reading->numbers + row * shape->n_numbers;
-    int32_t *code = reading->codes + row * shape->n_texts;
-    Values *values = reading->values;
+    const TableShape *shape = room->shape;
+    double *number = room->numbers + row * shape->n_numbers;
+    int32_t *code = room->codes + row * shape->n_texts;
     int64_t unused;
     for (int32_t column = 0; column < shape->n_columns; column++) {
         if (!match(cursor, form->pieces[column], &unused))
@@ -262,19 +251,20 @@ static int read_row(Cursor *cursor, const TableForm *form, const Reading *readin
         if (!(kind & TABLE_TEXT)) {
             if (!read_value(cursor, kind, number++))
                 return 0;
-        } else if (!read_text(cursor, reading->body, kind, reading->seed, values++, code++))
+        } else if (!read_text(cursor, body, kind, room->seed, values++, code++))
             return 0;
     }
     return match(cursor, form->pieces[shape->n_columns], &unused);
 }
 
-static int64_t read_rows(Cursor cursor, const TableForm *form, const Reading *reading, int64_t n_indexed)
+static int64_t read_rows(
+    Cursor cursor, const TableForm *form, const TableRoom *room, const char *body, Values *values, int64_t n_indexed)
 {
     int64_t n_rows = 0, unused;
     do {
-        if (n_rows == reading->room)
+        if (n_rows == room->room)
             return TABLE_FULL;
-        if (!read_row(&cursor, form, reading, n_rows))
+        if (!read_row(&cursor, form, room, body, values, n_rows))
             return TABLE_DECLINED;
         n_rows++;
     } while (form->is_list && match(&cursor, ",", &unused));
@@ -300,23 +290,22 @@ int64_t table_count(const char *body, int64_t n_bytes)
     return lists > objects ? lists : objects;
 }
 
-int64_t table_read(const TableShape *shape, const char *body, int64_t n_bytes, uint64_t seed, int64_t room, double *numbers,
-                   int32_t *codes, int64_t *spans, int32_t *n_values)
+int64_t table_read(const TableRoom *room, const char *body, int64_t n_bytes)
 {
-    if (n_bytes < 0 || room < 1 || room >= INT32_MAX / 4)
+    const TableShape *shape = room->shape;
+    const size_t n_texts = (size_t)shape->n_texts;
+    if (n_bytes < 0 || room->room < 1 || room->room >= INT32_MAX / 4)
         return TABLE_DECLINED;
     uint64_t n_slots = 4;
-    while (n_slots < 2 * (uint64_t)room)
+    while (n_slots < 2 * (uint64_t)room->room)
         n_slots *= 2;
-    const size_t n_texts = (size_t)shape->n_texts;
-    Values *values = calloc(n_texts + 1, sizeof *values);
+    Values *values = n_texts ? calloc(n_texts, sizeof *values) : NULL;
     int32_t *slots = n_texts ? calloc(n_texts * n_slots, sizeof *slots) : NULL;
-    if (!values || (n_texts && !slots)) {
+    if (n_texts && (!values || !slots)) {
         free(values);
         free(slots);
         return TABLE_NO_MEMORY;
     }
-    const Reading reading = {shape, body, seed, room, numbers, codes, values};
     int64_t n_rows = TABLE_DECLINED;
     for (int32_t number = 0; number < shape->n_forms && n_rows == TABLE_DECLINED; number++) {
         Cursor cursor = {body, body + n_bytes};
@@ -324,13 +313,13 @@ int64_t table_read(const TableShape *shape, const char *body, int64_t n_bytes, u
         if (!match(&cursor, shape->forms[number].opening, &n_indexed))
             continue;
         for (size_t text = 0; text < n_texts; text++)
-            values[text] = (Values){slots + text * n_slots, n_slots - 1, spans + 2 * (size_t)room * text, 0};
-        n_rows = read_rows(cursor, shape->forms + number, &reading, n_indexed);
+            values[text] = (Values){slots + text * n_slots, n_slots - 1, room->spans + 2 * (size_t)room->room * text, 0};
+        n_rows = read_rows(cursor, shape->forms + number, room, body, values, n_indexed);
         if (n_rows < 0 && n_texts)
             memset(slots, 0, n_texts * n_slots * sizeof *slots);
     }
     for (size_t text = 0; text < n_texts; text++)
-        n_values[text] = values[text].count;
+        room->n_values[text] = values[text].count;
     free(values);
     free(slots);
     return n_rows;

@@ -39,10 +39,18 @@ typedef struct {
 /* Return how many rows a body has at most: each begins with a bracket. */
 int64_t table_count(const char *body, int64_t n_bytes);
 
-/* Read a body. Writes numbers (room, n_numbers), and for each text the place of its value among those of its column, codes
- * (room, n_texts), -1 where it is null; and where each of these values stands, spans (n_texts, room, 2): begin and end, without
- * quotes, neither escapes nor UTF-8 checked; n_values (n_texts,) says how many. Returns the number of rows, or one of the above. */
-int64_t table_read(const TableShape *shape, const char *body, int64_t n_bytes, uint64_t seed, int64_t room, double *numbers,
-                   int32_t *codes, int64_t *spans, int32_t *n_values);
+/* Where what is read is written to; a caller keeps one for many bodies. */
+typedef struct {
+    const TableShape *shape;
+    uint64_t seed; /* of hashes */
+    int64_t room;  /* rows */
+    double *numbers;   /* (room, n_numbers) */
+    int32_t *codes;    /* (room, n_texts): the place of each text among the values of its column, -1 where it is null */
+    int64_t *spans;    /* (n_texts, room, 2): begin and end of these values, without quotes, neither escapes nor UTF-8 checked */
+    int32_t *n_values; /* (n_texts,) */
+} TableRoom;
+
+/* Read a body; returns the number of rows, or one of the above. */
+int64_t table_read(const TableRoom *room, const char *body, int64_t n_bytes);
 
 #endif

@@ -55,23 +55,23 @@ class Table(NamedTuple):
     codes: npt.NDArray[np.int32]
     values: list[list[str]]
 
-    def copy(self) -> "Table":
-        """Return it in memory of its own."""
-        return Table(self.numbers.copy(), self.codes.copy() if self.values else self.codes, self.values)
-
 
 class _Room:
     """Memory for so many rows, and where it is."""
 
-    def __init__(self, n_rows: int, n_numbers: int, n_texts: int) -> None:
+    def __init__(self, shape: library.Shape, seed: int, n_rows: int) -> None:
+        n_numbers, n_texts = shape.n_numbers, shape.n_texts
         self.numbers, self.codes = np.empty((n_rows, n_numbers)), np.empty((n_rows, n_texts), np.int32)
         self.spans, self.counts = np.empty((n_texts, n_rows, 2), np.int64), np.zeros(n_texts, np.int32)
         into = (array.ctypes.data for array in (self.numbers, self.codes, self.spans, self.counts))
-        self.arguments = (n_rows, *into)
+        self._written = library.Room(ctypes.addressof(shape), seed, n_rows, *into)
+        self.address = ctypes.addressof(self._written)
 
     def list_values(self, body: bytes) -> list[list[str]]:
         """Return the different texts of each column."""
-        return [_decode(body, own[:count]) for own, count in zip(self.spans, self.counts.tolist(), strict=True)]
+        counts = self.counts.tolist()
+        spans = self.spans[:, : max(counts)].tolist()
+        return [_decode(body, own[:count]) for own, count in zip(spans, counts, strict=True)]
 
 
 class TableReader:
@@ -93,7 +93,6 @@ class TableReader:
         self._lock, self._few = threading.Lock(), cast("_Room | None", None)
         self._kept: list[Any] = []  # what the shape points to
         self._shape = self._write_shape(kinds, forms)
-        self._address = ctypes.addressof(self._shape)
 
     def _write_shape(self, kinds: Sequence[int], forms: Sequence[Form]) -> library.Shape:
         written = (library.Form * len(forms))()
@@ -117,32 +116,35 @@ class TableReader:
         """
         if len(body) <= FEW_BYTES and self._lock.acquire(blocking=False):
             try:
-                room = self._few = self._few or _Room(FEW_ROWS, self._n_numbers, self._n_texts)
-                n_rows = self._functions.read_quickly(self._address, body, len(body), self._seed, *room.arguments)
+                room = self._few = self._few or _Room(self._shape, self._seed, FEW_ROWS)
+                n_rows = self._functions.read_quickly(room.address, body, len(body))
                 if n_rows != FULL:
-                    table = self._take(body, room, n_rows)
-                    return None if table is None else table.copy()
+                    return self._take(body, room, n_rows, kept=True)
             finally:
                 self._lock.release()
         most = min(self._functions.count_rows(body, len(body)), len(body) // self._least_bytes + 1)
-        room = _Room(most, self._n_numbers, self._n_texts)
-        return self._take(body, room, self._functions.read_table(self._address, body, len(body), self._seed, *room.arguments))
+        room = _Room(self._shape, self._seed, most)
+        n_rows = self._functions.read_table(room.address, body, len(body))
+        return self._take(body, room, n_rows, kept=False)
 
-    def _take(self, body: bytes, room: _Room, n_rows: int) -> Table | None:
-        if n_rows == NO_MEMORY:
-            raise MemoryError
+    def _take(self, body: bytes, room: _Room, n_rows: int, *, kept: bool) -> Table | None:
+        """Return what was read, in memory of its own."""
         if n_rows < 0:
+            if n_rows == NO_MEMORY:
+                raise MemoryError
             return None
+        numbers, codes = room.numbers[:n_rows], room.codes[:n_rows]
+        numbers = numbers.copy() if kept else numbers
         if not self._n_texts:
-            return Table(room.numbers[:n_rows], room.codes[:n_rows], [])
+            return Table(numbers, codes, [])
         try:
-            return Table(room.numbers[:n_rows], room.codes[:n_rows], room.list_values(body))
+            return Table(numbers, codes.copy() if kept else codes, room.list_values(body))
         except ValueError:  # no UTF-8, or an escape that JSON does not have
             return None
 
 
-def _decode(body: bytes, spans: npt.NDArray[np.int64]) -> list[str]:
-    texts = [body[begin:end] for begin, end in spans.tolist()]
+def _decode(body: bytes, spans: list[list[int]]) -> list[str]:
+    texts = [body[begin:end] for begin, end in spans]
     return [orjson.loads(b'"%b"' % text) if b"\\" in text else text.decode() for text in texts]
 
 

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define TREES_INTERFACE 3 /* what callers compare before they call anything else */
+#define TREES_INTERFACE 4 /* what callers compare before they call anything else */
 
 enum { TREES_OK = 0, TREES_REFUSED = 1, TREES_NO_MEMORY = 2, TREES_BAD_CODE = -1 };
 enum { TREES_DOUBLE = 0, TREES_MIXED = 1, TREES_SINGLE = 2 };

@@ -382,7 +382,9 @@ def _join(reader: RowReader, parts: list[Encoded | list[Any]]) -> Encoded | None
         return reader.read_quickly([row for part in parts for row in part])
     if len(read) == 1:
         return read[0]
-    return Encoded(np.concatenate([part.numbers for part in read]), np.concatenate([part.texts for part in read]))
+    numbers = np.concatenate([part.numbers for part in read])
+    no_texts = np.empty((len(numbers), 0), object)
+    return Encoded(numbers, np.concatenate([part.texts for part in read]) if read[0].texts.shape[1] else no_texts)
 
 
 def _role(answer: Answer) -> str:

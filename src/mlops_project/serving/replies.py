@@ -113,16 +113,12 @@ def build_response(reply: Reply, request_id: bytes, status_line: bytes, defaults
     close
         Whether to add ``Connection: close``.
     """
-    parts = [status_line]
-    for name, value in defaults:
-        parts += (name, b": ", value, b"\r\n")
-    parts.append(
-        b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n" % (reply.content_type, len(reply.body), request_id)
+    lines = b"".join([b"%b: %b\r\n" % pair for pair in (*defaults, *reply.headers)])
+    end = b"connection: close\r\n\r\n" if close else b"\r\n"
+    return b"%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b%b%b" % (
+        *(status_line, reply.content_type, len(reply.body), request_id),
+        *(lines, end, reply.body),
     )
-    for name, value in reply.headers:
-        parts += (name, b": ", value, b"\r\n")
-    parts += (b"connection: close\r\n\r\n" if close else b"\r\n", reply.body)
-    return b"".join(parts)
 
 
 def reply_fault(wire: Wire | None, request_id: bytes) -> Reply:

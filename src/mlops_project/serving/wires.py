@@ -84,11 +84,13 @@ def read_plain(model: ServedModel, question: Question) -> Taken | None:
 
 
 def _take_mlflow(model: ServedModel, question: Question) -> Taken | None:
-    return read_plain(model, question) or _list(model.scoring.take(question.body, question.hint))
+    rows = model.scoring.plain.read(question.body) if question.hint == JSON else None
+    return _list(model.scoring.take(question.body, question.hint)) if rows is None else Taken(rows, len(rows.numbers))
 
 
 def _take_native(model: ServedModel, question: Question) -> Taken | None:
-    return read_plain(model, question) or _list(model.native.take(question.body))
+    rows = model.native.plain.read(question.body)
+    return _list(model.native.take(question.body)) if rows is None else Taken(rows, len(rows.numbers))
 
 
 def _list(rows: list[Any] | None) -> Taken | None:

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_project.contract import Feature
-from mlops_project.native.table import GAP, INDEX, NUMBER, TEXT, TRUTH, WHOLE, ZERO_ONE, Form, Table, open_reader
+from mlops_project.native.table import FEW_ROWS, GAP, INDEX, NUMBER, TEXT, TRUTH, WHOLE, ZERO_ONE, Form, Table, open_reader
 from mlops_project.runtime import MISSING_TEXT
+from mlops_project.wire.limits import MOST_PER_BYTE
 from mlops_project.wire.rows import Encoded, RowReader
 
 
@@ -60,6 +61,9 @@ class PlainReader:
         dated = any(item.type == "datetime" for item in features)
         kinds = [] if dated else [self._find_kind(item, gaps.get(item.name, True)) for item in features]
         self._reader = open_reader(kinds, forms)
+        limits = reader.limits
+        self._free_bytes = limits.max_values // MOST_PER_BYTE  # so many need no closer look, nor do so many rows
+        self._free_rows = min(limits.max_rows, limits.max_values // max(len(features), len(reader.contract.classes)))
         self._all_texts = reader.rules.categories == "any" and reader.rules.missing == "error"
 
     def _find_kind(self, feature: Feature, may_miss: bool) -> int:
@@ -79,11 +83,13 @@ class PlainReader:
         TooLargeError
             If it holds more than one request may, whether it is plain or not.
         """
-        self._rows.limits.check_json(body)
+        if len(body) > self._free_bytes:
+            self._rows.limits.check_json(body)
         table = None if self._reader is None else self._reader.read(body)
         if table is None:
             return None
-        self._rows.check_rows(len(table.numbers))
+        if len(table.numbers) > self._free_rows:
+            self._rows.check_rows(len(table.numbers))
         if self._rows.marks is not None:
             self._rows.marks.apply(table.numbers)
             if (np.isnan(table.numbers).any(axis=0) & ~self._rows.may_miss).any():
@@ -93,12 +99,14 @@ class PlainReader:
 
     def _fill_texts(self, table: Table) -> npt.NDArray[np.object_] | None:
         texts = np.empty(table.codes.shape, object)
-        for place, (values, known) in enumerate(zip(table.values, self._rows.closed, strict=True)):
-            codes = table.codes[:, place]
+        few = len(texts) <= FEW_ROWS
+        columns = table.codes.T.tolist() if few else table.codes.T
+        for place, (codes, values, known) in enumerate(zip(columns, table.values, self._rows.closed, strict=True)):
             spelled = values if self._rows.spellings is None else [*map(self._rows.spellings[place], values)]
             if not self._all_texts:
                 strange = not all(spelled) or (known is not None and not known.issuperset(spelled))
-                if strange or (codes < 0).any():
+                if strange or (min(codes) if few else codes.min()) < 0:
                     return None
-            texts[:, place] = np.array([*spelled, MISSING_TEXT], object)[codes]  # -1 is the last
+            choices = [*spelled, MISSING_TEXT]  # -1 is the last
+            texts[:, place] = [choices[code] for code in codes] if few else np.array(choices, object)[codes]
         return texts
