@@ -54,6 +54,7 @@ def find_steps(now: Evaluation, command: Callable[..., str]) -> list[dict[str, s
         steps.append(("Find out where predictions get lost: the monitor's /status names them under rows and log.", ""))
     if names & {"data-drift", "prediction-drift"}:
         steps.append(("Look at what changed first, below: is the change real, or a fault on the way?", ""))
+        steps += _list_lasting(now, command)
     if names & {"performance-loss", "data-drift", "estimated-loss"}:
         reason = "drift" if "performance-loss" not in names else "performance loss"
         retrain = command("retrain", f'--reason "{reason}"')
@@ -73,6 +74,17 @@ def find_steps(now: Evaluation, command: Callable[..., str]) -> list[dict[str, s
     if steps:
         steps.append(("What happened so far:", command("history")))
     return [{"text": text, "command": command} for text, command in steps]
+
+
+def _list_lasting(now: Evaluation, command: Callable[..., str]) -> list[tuple[str, str]]:
+    """Say that drift which lasts is one change, and how a person takes it as usual, where the past decides on drift."""
+    lasting = next((alert for alert in now.firing if alert.name in ("data-drift", "prediction-drift")), None)
+    past = now.drift.past
+    if lasting is None or past is None or past.judged_by == "rows" or any(alert.name == "data-quality" for alert in now.alerts):
+        return []
+    since = f"It is one change, and lasts since {format_minute(lasting.since)} UTC ({lasting.windows} windows)."
+    accept = command("monitor", '--accept "why this is right"')
+    return [(f"{since} If things are like this from now on, let later windows be judged by these as well:", accept)]
 
 
 def describe_domain(drift: Drift) -> str:

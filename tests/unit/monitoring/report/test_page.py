@@ -2,13 +2,14 @@ import re
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from mlops_project.contract import Contract, Feature
 from mlops_project.monitoring.alerts import decide_alerts
 from mlops_project.monitoring.report.page import build_report, write_drift_report
 from mlops_project.monitoring.report.plots import Annotation, Line, Point, draw_bins, draw_lines
 from mlops_project.monitoring.report.summary import judge
-from mlops_project.monitoring.results import Bins, Drift
+from mlops_project.monitoring.results import Bins, Drift, PastNote
 from mlops_project.sections import MonitoringConfig
 from mlops_project.utils import load_config
 from tests.evaluations import NOON, make_alert, make_drift, make_evaluation, make_feature, make_performance
@@ -51,6 +52,18 @@ def test_alert_is_the_verdict_with_reason_and_next_steps():
     assert any(text.startswith("Alert: the inputs changed, for 8 windows, since 2026-11-24 15:00 UTC") for text in page.texts)
     assert find_titles(page) == [*HEADINGS[:5], "Performance"]
     assert 'mlops retrain --reason "drift"' in page.texts
+
+
+@pytest.mark.parametrize(("judged_by", "offered"), [("windows", True), ("rows", False)])
+def test_change_that_lasts_is_one_decision_where_past_windows_decide(judged_by, offered):
+    history = make_history(["age", "income", "city"])
+    past = PastNote(judged_by=judged_by, windows=40, needed=14, dependent=True, beyond_chance=True)
+    newest = replace(history[-1], drift=replace(history[-1].drift, past=past))
+    texts = Page(build_report([*history[:-1], newest], CONFIG)).texts
+    assert ('mlops monitor --accept "why this is right"' in texts) is offered
+    assert (
+        any(text.startswith("It is one change, and lasts since 2026-11-24 15:00 UTC (8 windows).") for text in texts) is offered
+    )
 
 
 def test_commands_of_the_next_steps_name_the_configuration_that_the_model_is_from(tmp_path, monkeypatch):
