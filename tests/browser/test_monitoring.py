@@ -18,12 +18,19 @@ def chosen(page) -> str:
     return page.page.get_by_label("Distribution of").first.input_value()
 
 
+def find_places(page, chart: int = 0) -> set[float]:
+    """Return how far to the right a chart's points are."""
+    drawn = page.page.get_by_test_id("stVegaLiteChart").nth(chart)
+    return set(drawn.evaluate("it => [...it.querySelectorAll('.mark-symbol.role-mark path')].map(point => point.getCTM().e)"))
+
+
 def test_alerts_figures_charts_and_story_are_on_the_page(visit, monitored_application):
     page = wait_for_charts(visit(monitored_application, "monitoring"))
     words = page.read()
     for text in ("Alert: the model lost performance.", "The inputs changed", "from labels", "What happened"):
         assert text in words
     assert page.page.get_by_test_id("stVegaLiteChart").count() == 3
+    assert len(find_places(page)) == len(find_places(page, 1)) > 1  # a point for each window, beside each other
     assert page.page.get_by_test_id("stException").count() == 0
 
 

@@ -112,7 +112,7 @@ def draw_share(shares: pd.DataFrame, marks: Marks, span: Span, limit: float, t: 
 
 
 def _time_axis(span: Span) -> Any:
-    scale = alt.Scale(type="utc", domain=[round(1000 * instant.timestamp()) for instant in span])
+    scale = alt.Scale(type="utc", domain=[instant.isoformat() for instant in span])  # Vega-Lite 6 takes no numbers here
     axis = alt.Axis(tickCount=6, labelOverlap=True, labelFlush=False, format=CLOCK)
     return alt.X("end:T", title=None, scale=scale, axis=axis)
 

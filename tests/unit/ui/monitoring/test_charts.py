@@ -45,7 +45,7 @@ def test_both_charts_show_the_same_time():
     )
     domains = [str(layer["encoding"]["x"]["scale"]["domain"]) for chart in charts for layer in _flatten(chart.to_dict())]
     assert len(set(domains)) == 1
-    assert domains[0] == str([round(1000 * instant.timestamp()) for instant in SPAN])
+    assert domains[0] == str([instant.isoformat() for instant in SPAN])
 
 
 def _flatten(spec: dict) -> list[dict]:
