@@ -124,7 +124,10 @@ def copied(change: Change) -> Change:
 
 def lose(frame: Frame, target: str, rng: Rng) -> Frame:
     """Return rows that lost a tenth of their values."""
-    return frame.assign(**{n: frame[n].astype(object).where(rng.random(len(frame)) > 0.1) for n in frame if n != target})
+    rows = frame.astype(object)
+    for name in rows.columns.drop(target):
+        rows[name] = rows[name].where(rng.random(len(rows)) > 0.1)
+    return rows
 
 
 def shout(frame: Frame, target: str, rng: Rng) -> Frame:
@@ -219,7 +222,8 @@ def rated(smooth: float) -> Change:
 
     def make(frame: Frame, target: str, rng: Rng) -> Any:
         zone = rng.integers(0, len(frame) // 12, len(frame))
-        values = frame[target].to_numpy(np.float64) if frame[target].nunique() > 2 else codes_of(frame, target)
+        is_number = frame[target].dtype.kind in "if" and frame[target].nunique() > 2
+        values = np.asarray(frame[target] if is_number else codes_of(frame, target), np.float64)
         found = pd.Series(values).groupby(zone).agg(["sum", "size"])
         return ((found["sum"] + smooth * values.mean()) / (found["size"] + smooth)).loc[zone].to_numpy().round(6)
 

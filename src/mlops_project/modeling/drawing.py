@@ -50,6 +50,7 @@ FALLBACK_FONTS = (
     "Microsoft YaHei",
 )
 DPI = 144  # 1.5 pixels of the file and more per pixel of the report, on a wide screen
+COMPRESSION = 6  # a tenth larger than with 9, in an eighth of its time
 PALETTE = 256  # colours of a file: none is off by more than 4 of 255, and a file has a third of its size
 
 
@@ -64,7 +65,9 @@ def save(figure: Figure, file: Path) -> Path:
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     with replacing(file, name_unfinished(file)) as stream:
-        picture.quantize(PALETTE, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
+        picture.quantize(PALETTE, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            stream, "PNG", compress_level=COMPRESSION
+        )
     return file
 
 

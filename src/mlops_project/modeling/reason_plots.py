@@ -82,5 +82,6 @@ def _draw_curve(axes: Axes, curve: Curve, label: str) -> None:
             axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]  # nor there
         else:
             axes.locator_params(axis="x", nbins=4)
+    axes.locator_params(axis="y", nbins=4)  # each tick takes a millisecond or more
     axes.set_title(label, fontsize=9, loc="left", color=INK)
     axes.tick_params(labelsize=8)
