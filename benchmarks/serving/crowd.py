@@ -16,7 +16,7 @@ import uvloop
 class Client(asyncio.Protocol):
     """One connection, one request at a time."""
 
-    def __init__(self, request: bytes, latencies: dict[int, list[float]]) -> None:
+    def __init__(self, request: bytes, latencies: dict[int, list[tuple[float, float]]]) -> None:
         self._request, self._latencies = request, latencies
         self._asked = 0.0
 
@@ -33,23 +33,29 @@ class Client(asyncio.Protocol):
         """Note what came, and ask again; a response comes in one piece, as small ones do."""
         if not data.startswith(b"HTTP/1.1 ") or b"\r\n\r\n" not in data:
             raise SystemExit(f"not a whole response: {data[:100]!r}")
-        self._latencies.setdefault(int(data[9:12]), []).append(time.perf_counter() - self._asked)
+        self._latencies.setdefault(int(data[9:12]), []).append((self._asked, time.perf_counter() - self._asked))
         self._ask()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note it as status 0: the server is to keep its connections."""
-        self._latencies.setdefault(0, []).append(0.0)
+        self._latencies.setdefault(0, []).append((0.0, 0.0))
 
 
 async def send_for(port: int, request: bytes, connections: int, seconds: float) -> dict[int, list[float]]:
-    """Return the latencies in seconds by status, without those of the first half second."""
+    """Return the latencies in seconds by status, without those of the first half second, nor answers that were asked for in it.
+
+    A thousand clients that connect at the same time wait for their first answer until the server has accepted them all.
+    """
     loop = asyncio.get_running_loop()
-    latencies: dict[int, list[float]] = {}
+    latencies: dict[int, list[tuple[float, float]]] = {}
     clients = [await loop.create_connection(lambda: Client(request, latencies), "127.0.0.1", port) for _ in range(connections)]
     await asyncio.sleep(0.5)
     latencies.clear()
+    begun = time.perf_counter()
     await asyncio.sleep(seconds)
-    found = {status: list(taken) for status, taken in latencies.items()}
+    found = {
+        status: [taken for asked, taken in entries if status != 200 or asked >= begun] for status, entries in latencies.items()
+    }
     for transport, _ in clients:
         transport.abort()
     return found
