@@ -132,10 +132,11 @@ def test_model_is_tried_once_in_a_process(tiny_bundle):
 def test_nothing_loads_a_bundles_model_unproven():
     """Whoever needs a bundle's model asks ``proof`` for it; the server does so once for all its workers."""
     source = Path(mlops_project.__file__).parent
+    calls = ("Runtime.load(", "Runtime(bundle.", "Runtime(folder ")
     callers = {
         file.relative_to(source).as_posix()
         for file in source.rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Attribute) and node.attr == "load" and getattr(node.value, "id", "") == "Runtime"
+        if isinstance(node, ast.Call) and ast.unparse(node).startswith(calls)
     }
     assert callers == {"proof.py", "serving/model.py"}

@@ -22,7 +22,8 @@ from mlops_project.config import ENV_PREFIX
 from mlops_project.contract import Contract
 from mlops_project.decision import OWN_RULE
 from mlops_project.errors import ContractError
-from mlops_project.metadata import METADATA_FILE, MODEL_FILE, read_metadata
+from mlops_project.metadata import METADATA_FILE, read_metadata
+from mlops_project.proof import load_runtime
 from mlops_project.runtime import Predictions, Runtime, encode
 from mlops_project.tables.reread import read_frame
 from mlops_project.uncertainty import Uncertainty
@@ -145,7 +146,7 @@ def _load_pyfunc(path: str) -> ReadingModel:
     about = private._get_flavor_configuration(model_path=str(folder), flavor_name=FLAVOR_NAME)
     contract = msgspec.json.decode(about[CONTRACT_KEY].encode(), type=Contract)
     sklearn: Any = mlflow.sklearn
-    model = GraphModel(Runtime(folder / MODEL_FILE, contract)) if about.get(GRAPH_KEY) else sklearn._load_pyfunc(path)
+    model = GraphModel(load_runtime(load_bundle(folder))) if about.get(GRAPH_KEY) else sklearn._load_pyfunc(path)
     said = folder / METADATA_FILE  # beside it in a bundle; not where somebody saved the pipeline alone
     known = read_metadata(said.read_bytes()).uncertainty if said.exists() else None
     return ReadingModel(model, contract, known)
