@@ -193,7 +193,7 @@ def load_bundle(path: str | Path, *, trust: TrustPolicy = ANYBODY, offer: Offer 
     """
     folder = Path(path)
     _finish_interrupted_swap(folder)
-    for _ in range(3):  # a training run may swap the directory while it is read: then read the new one
+    for _ in range(20):  # a training run may swap the directory while it is read: then read the new one
         before = _identity(folder)
         try:
             return _load(folder, trust, offer, check_files)
