@@ -25,6 +25,7 @@ from mlops_project.errors import ContractError
 from mlops_project.metadata import METADATA_FILE, read_metadata
 from mlops_project.proof import load_runtime
 from mlops_project.runtime import Predictions, Runtime, encode
+from mlops_project.signatures.policy import ANYBODY
 from mlops_project.tables.reread import read_frame
 from mlops_project.uncertainty import Uncertainty
 from mlops_project.utils import load_config
@@ -140,13 +141,15 @@ class GraphModel:
 def _load_pyfunc(path: str) -> ReadingModel:
     """Load the model; called by ``mlflow.pyfunc.load_model``."""
     folder = Path(path).parent if Path(path).is_file() else Path(path)
+    trust = ANYBODY
     if any(name.startswith(TRUST_VARIABLES) for name in os.environ):
-        load_bundle(folder, trust=load_config().trust_policy)
+        trust = load_config().trust_policy
+        load_bundle(folder, trust=trust)
     private: Any = model_utils
     about = private._get_flavor_configuration(model_path=str(folder), flavor_name=FLAVOR_NAME)
     contract = msgspec.json.decode(about[CONTRACT_KEY].encode(), type=Contract)
     sklearn: Any = mlflow.sklearn
-    model = GraphModel(load_runtime(load_bundle(folder))) if about.get(GRAPH_KEY) else sklearn._load_pyfunc(path)
+    model = GraphModel(load_runtime(load_bundle(folder, trust=trust))) if about.get(GRAPH_KEY) else sklearn._load_pyfunc(path)
     said = folder / METADATA_FILE  # beside it in a bundle; not where somebody saved the pipeline alone
     known = read_metadata(said.read_bytes()).uncertainty if said.exists() else None
     return ReadingModel(model, contract, known)

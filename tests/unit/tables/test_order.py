@@ -21,7 +21,7 @@ def test_target_that_changes_with_the_time_asks_for_a_split_by_time(rng):
     when = pd.Series(pd.date_range("2024-01-01", periods=N, freq="7h")).sample(frac=1, random_state=1).reset_index(drop=True)
     days = (when - when.min()).dt.days.to_numpy()
     frame = pd.DataFrame({"when": when, "x": rng.normal(size=N)})
-    found = judge(frame, frame["x"] + days / 50)
+    found = judge(frame, frame["x"] + days / 50 + rng.normal(scale=0.3, size=N))
     assert list(found) == ["time-order"]
     assert found["time-order"].cure.startswith("set data.time: when")
     assert judge(frame, frame["x"] + np.sin(2 * np.pi * when.dt.hour / 24) * 3) == {}  # a season is no trend
