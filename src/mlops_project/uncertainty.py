@@ -83,6 +83,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
         Mean number of classes in a set, or mean width of an interval.
     abstained
         Share of rows that are marked as not to be trusted.
+
+    Of a model that was retrained on a changed world, ``size`` and ``abstained`` are those of the newest labelled predictions.
     """
 
     coverage: float

@@ -52,6 +52,16 @@ def test_reference_is_what_the_newest_labelled_predictions_are_and_how_good_the_
     assert new.performance.rows == 300
 
 
+def test_share_of_doubtful_rows_is_that_of_the_newest_predictions(trained, bundle):
+    config, recent = trained[0], label(300, moved)
+    old, new = trained[1].metadata.uncertainty, renew(bundle, recent, config).metadata.uncertainty
+    answers = Runtime.load(trained[1]).predict(recent.features.to_dict("series"))
+    doubtful = old.is_far(recent.features.to_numpy(float)) | old.find_sets(answers.probabilities, answers.indices).all(axis=1)
+    assert new.checked.abstained == pytest.approx(doubtful.mean())
+    assert new.checked.abstained > old.checked.abstained + 0.2  # the model that is renewed here has not learned of the change
+    assert (new.sets, new.checked.coverage) == (old.sets, old.checked.coverage)
+
+
 def test_everything_but_the_reference_is_the_same_and_the_digest_is_another(trained, bundle):
     files = load_bundle(renew(bundle, label(300, same), trained[0]).path).metadata.files
     assert {name for name in files if files[name] != trained[1].metadata.files[name]} == {"profile.json", REFERENCE_FILE}

@@ -271,7 +271,7 @@ def _judge(low: float, high: float, tolerance: float) -> Verdict:
 _BY_HAND = "decide yourself: --force promotes it"
 _WORDS = {"better": "better", "not_worse": "not worse", "worse": "worse", "unclear": "these rows cannot tell"}
 _TRY_CLASSES = (
-    "try another model.estimator (auto looks for one), a larger model.params.min_samples_leaf or "
+    "try another model.estimator (estimator: auto looks for one), a larger model.params.min_samples_leaf or "
     "model.calibration: sigmoid, more rows, or look at what training warned of; --force promotes it all the same"
 )
 _TRY_FIRST: dict[Task, str] = {

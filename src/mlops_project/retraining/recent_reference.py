@@ -6,19 +6,23 @@ the old world, its inputs would have drifted and its performance be lost from th
 
 import shutil
 
+import msgspec
+
 from mlops_project.bundle import PROFILE_FILE, REFERENCE_FILE, Bundle, publish, stage
 from mlops_project.config import Config
 from mlops_project.modeling.evaluation import decode_target
 from mlops_project.modeling.held_out import HeldOut
 from mlops_project.modeling.importance import compute_importance
+from mlops_project.monitoring.coverage import SurenessCounter
 from mlops_project.proof import note_proven
 from mlops_project.reference.profile import MIN_REFERENCE_ROWS, profile_held_out
 from mlops_project.runtime import Runtime
 from mlops_project.signatures.signing import find_key
+from mlops_project.uncertainty import Uncertainty
 
 
 def renew_reference(bundle: Bundle, recent: HeldOut, runtime: Runtime, config: Config) -> Bundle:
-    """Write a retrained bundle's profile and reference rows anew, from labelled predictions that it did not learn from.
+    """Write a retrained bundle's profile, reference rows and share of doubtful rows anew, from predictions it did not learn.
 
     With fewer than ``monitoring.min_labels`` of them, or than a profile needs, the table's held-out rows say more.
 
@@ -50,6 +54,19 @@ def renew_reference(bundle: Bundle, recent: HeldOut, runtime: Runtime, config: C
             rows = recent.features.assign(**{bundle.contract.target: target})
             rows = rows.sample(min(config.export.reference_rows, len(rows)), random_state=config.random_state)
             rows.to_parquet(folder / REFERENCE_FILE, index=False)
-        published = publish(folder, bundle.path, bundle.metadata, key=find_key(config.trust.signing_key, config.root))
+        metadata = msgspec.structs.replace(bundle.metadata, uncertainty=_renew_doubt(bundle, recent))
+        published = publish(folder, bundle.path, metadata, key=find_key(config.trust.signing_key, config.root))
     note_proven(published)  # the same model
     return published
+
+
+def _renew_doubt(bundle: Bundle, recent: HeldOut) -> Uncertainty | None:
+    """Return what is promised, with the share of rows that are marked, and the mean size, of the newest predictions."""
+    promised = bundle.metadata.uncertainty
+    if promised is None:
+        return None
+    counter = SurenessCounter(promised, bundle.contract)
+    counter.add(recent.columns, recent.predictions)
+    abstained, size = (found.value for found in counter.judge(0.0))
+    checked = msgspec.structs.replace(promised.checked, abstained=abstained, size=size)
+    return msgspec.structs.replace(promised, checked=checked)
