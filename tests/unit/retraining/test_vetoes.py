@@ -8,6 +8,12 @@ from mlops_project.retraining.vetoes import VetoError, look
 from tests.unit.retraining.evidence import answer, draw, make_evidence
 
 RNG = np.random.default_rng(5)
+START = RNG.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def _same_draws_in_any_order():
+    RNG.bit_generator.state = START
 
 
 def codes(evidence) -> list[str]:
