@@ -3,7 +3,6 @@
 import contextlib
 import shutil
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +19,7 @@ from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import ExportError
 from mlops_project.findings import Finding
+from mlops_project.formats import now
 from mlops_project.metadata import PythonModel, find_format
 from mlops_project.names import show
 from mlops_project.python_engine.trusted import TRUSTED_TYPES
@@ -393,14 +393,8 @@ def _write_mlflow_model(folder: Path, fitted: Fitted, decided: Any) -> None:
                 return
         estimator: str = fitted.chosen.model.estimator
         if fitted.is_own:
-            libraries = (name for name in BOOSTERS if any(kind.startswith(f"{name}.") for kind in types))
-            estimator = next(libraries, "own")
+            estimator = next((name for name in BOOSTERS if any(kind.startswith(f"{name}.") for kind in types)), "own")
         with_params = fitted.config.export.mlflow_params
         save_mlflow_model(
             folder, decided, fitted.contract, example, trusted_types=types, estimator=estimator, with_params=with_params
         )
-
-
-def now() -> str:
-    """Return the time, in ISO 8601 and UTC."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -6,6 +6,7 @@ A terminal obeys control characters, an escape sequence can rewrite what stands 
 import logging
 import re
 import unicodedata
+from datetime import UTC, datetime
 
 _KEPT = "\u200c\u200d"  # joiners: words of some languages, and emoji, need them
 # A slash that was not escaped may stand in a password; behind a port it begins the path.
@@ -65,3 +66,8 @@ class PlainFormatter(logging.Formatter):
     def formatException(self, ei: object) -> str:  # noqa: N802 - logging's name
         """Return the traceback."""
         return "\n".join(plain(line) for line in super().formatException(ei).splitlines())  # type: ignore[arg-type] # what logging passes on
+
+
+def now() -> str:
+    """Return the time, in ISO 8601 and UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

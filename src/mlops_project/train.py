@@ -19,6 +19,7 @@ from mlops_project.command import Step, WorkflowCommand, config_options, print_j
 from mlops_project.config import Config
 from mlops_project.contract import Contract
 from mlops_project.errors import BundleError, TrackingError
+from mlops_project.formats import now
 from mlops_project.metadata import check_contract
 from mlops_project.outcome import Training, as_plain, find_next, print_outcome
 from mlops_project.process import return_large_blocks
@@ -141,7 +142,7 @@ def build(
     ConfigError, DataError, ExportError, BundleError
         If there is no model to export. The old bundle then stands as it was.
     """
-    from mlops_project.assembly import Fitted, assemble, now
+    from mlops_project.assembly import Fitted, assemble
     from mlops_project.handover.wrapping import find_name
     from mlops_project.modeling.library_warnings import collect_library_warnings
     from mlops_project.modeling.side_work import SideWork

@@ -4,10 +4,11 @@ import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mlops_project.assembly import IN_PYTHON, Fitted, assemble, now
+from mlops_project.assembly import IN_PYTHON, Fitted, assemble
 from mlops_project.bundle import Bundle, stage
 from mlops_project.config import Config
 from mlops_project.errors import ExportError
+from mlops_project.formats import now
 from mlops_project.handover.category_types import keep_category_types
 from mlops_project.handover.wrapping import (
     check_fitted,

@@ -4,7 +4,7 @@ The window's rows are read once; then the keys of the newest labelled prediction
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,6 +14,7 @@ import pandas as pd
 from mlops_project.bundle import REFERENCE_FILE, Bundle
 from mlops_project.config import Config
 from mlops_project.errors import BundleError
+from mlops_project.formats import now
 from mlops_project.modeling.evaluation import encode_target
 from mlops_project.modeling.metrics import Scored, score_rows
 from mlops_project.monitoring.account import explain_missing, find_new
@@ -88,7 +89,7 @@ def evaluate_window(
         version=window.version or "",
         start=start,
         end=window.end.isoformat(),
-        evaluated_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        evaluated_at=now(),
         rows=seen.rows,
         drift=seen.drift,
         performance=performance,

@@ -20,11 +20,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from mlops_project.bundle import METADATA_FILE
 from mlops_project.errors import BundleError, ConfigError, TrackingError
+from mlops_project.formats import now
 from mlops_project.metadata import SHA256
 from mlops_project.names import MAX_MODEL_NAME, is_plain, show
 from mlops_project.served_rollout import ROLLOUT_FILE, ServedRollout, write_served_rollout
@@ -185,7 +185,7 @@ class ServedFolder:
             Versions that are not published although an alias points to them.
         """
         status = Status(
-            time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            time=now(),
             result="error" if problem else "ok",
             message=problem or "in step with the registry",
             champion=parse_number(champion),
